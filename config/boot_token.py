@@ -4,6 +4,7 @@
     seal N
     key V                   from version 2 of master_key on: the token names the key that it was made with
     mac HEX
+    older-state N           a state of the authority is accepted that is older than number N of it, once
     successor HEX           one line per statement of issuer_chain.py, the oldest first
     HEXDIGEST NAME          one line per measured thing, sorted by name
 
@@ -36,6 +37,7 @@ _DOMAIN = b"tlsrt/boot/v1\0"
 _SEAL = re.compile(rb"seal ([1-9][0-9]{0,15})")
 _KEY = re.compile(rb"key ([1-9][0-9]{0,9})")
 _MAC = re.compile(rb"mac ([0-9a-f]{64})")
+_OLDER = re.compile(rb"older-state ([1-9][0-9]{0,15})")
 _SUCCESSOR = re.compile(rb"successor ([0-9a-f]{%d})" % (2 * STATEMENT_BYTES))
 _ENTRY = re.compile(rb"([0-9a-f]{64}) ([!-~][ -~]{0,65535})")
 
@@ -50,6 +52,7 @@ class BootToken:
     key_version: int = 1
     succession: Chain = ()  # up to the issuer key of this version
     format: int = _FORMAT
+    older_state: int = 0  # the number that the audit log knew when an older state was accepted; 0: none is
 
     def encode(self) -> bytes:
         """Return the text of the token file."""
@@ -57,15 +60,16 @@ class BootToken:
 
 
 def make_boot_token(
-    mac_key: bytes, seal: int, entries: Mapping[str, bytes], key_version: int = 1, succession: Chain = ()
-) -> BootToken:
+    mac_key: bytes, seal: int, entries: Mapping[str, bytes], key_version: int = 1, succession: Chain = (),
+    older_state: int = 0,
+) -> BootToken:  # fmt: skip
     """Return the token for a measurement. Raises ConfigError past MAX_SEAL.
 
     `mac_key` is key_schedule.boot_mac_key of that version of master_key.
     """
     if not 1 <= seal <= MAX_SEAL:
         raise ConfigError(f"the seal number {seal} is out of range: restore the boot token from your backup")
-    token = BootToken(seal, b"", dict(sorted(entries.items())), key_version, succession)
+    token = BootToken(seal, b"", dict(sorted(entries.items())), key_version, succession, older_state=older_state)
     return replace(token, mac=_mac(mac_key, token))
 
 
@@ -98,11 +102,13 @@ def parse_boot_token_untrusted(data: bytes) -> BootToken:
     version = int(key[1]) if key is not None else 1
     if key is not None and not 1 < version <= VERSION_MAX:
         _refuse_damaged("its key version is out of range")
-    begin = after + 1
+    older = _OLDER.fullmatch(lines[after + 1]) if len(lines) > after + 1 else None
+    begin = after + 1 + (older is not None)
     chain = _chain(lines[begin:], version)
     return BootToken(
-        int(seal[1]), bytes.fromhex(mac[1].decode()), _entries(lines, begin + len(chain)), version, chain, number
-    )
+        int(seal[1]), bytes.fromhex(mac[1].decode()), _entries(lines, begin + len(chain)), version, chain, number,
+        int(older[1]) if older is not None else 0,
+    )  # fmt: skip
 
 
 def check_boot_token(mac_key: bytes, token: BootToken, entries: Mapping[str, bytes], minimum_seal: int) -> None:
@@ -148,9 +154,10 @@ def _first_lines(token: BootToken) -> bytes:
 
 
 def _other_lines(token: BootToken) -> bytes:
+    older = [f"older-state {token.older_state}\n"] if token.older_state else []
     successors = [f"successor {statement.encode().hex()}\n" for statement in token.succession]
     measured = [f"{digest.hex()} {name}\n" for name, digest in sorted(token.entries.items())]
-    return "".join(successors + measured).encode("ascii")
+    return "".join(older + successors + measured).encode("ascii")
 
 
 def _chain(lines: list[bytes], version: int) -> Chain:

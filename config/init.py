@@ -81,23 +81,25 @@ def initialise(
     return _report(directory, lacking)
 
 
-def seal(config: Config, known: SealRecord = NO_SEAL_RECORD) -> int:
+def seal(config: Config, known: SealRecord = NO_SEAL_RECORD, *, older_state: int = 0) -> int:
     """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
 
     The number is one above that of the present token and above the one that is `known` from the authority's state,
-    which counts when the token is lost; so it is with the version of master_key.
+    which counts when the token is lost; so it is with the version of master_key. With `older_state`, the number that
+    the audit log knows, the next start accepts an older state of the authority.
     """
     with only_one(config):
-        return _seal(config, known)
+        return _seal(config, known, older_state)
 
 
-def _seal(config: Config, known: SealRecord) -> int:
+def _seal(config: Config, known: SealRecord, older_state: int) -> int:
     present = _present_token(config.boot_token)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
     number = max(present.seal if present else 0, known.seal) + 1
     write_bytecode(config, _vouched_bytecode(config, present))
-    token = make_boot_token(_boot_key(config, key), number, measure(config), version, chain).encode()
+    made = make_boot_token(_boot_key(config, key), number, measure(config), version, chain, older_state)
+    token = made.encode()
     check_master_key(key, token)
     replace(config.boot_token, token, 0o600, owner_of(config.boot_token) if present else None)
     return number

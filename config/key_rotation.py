@@ -17,11 +17,13 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import key_schedule
+from tlsrt.config.audit_roots import state_roots
 from tlsrt.config.boot_token import (
     HEAD_BYTES,
     MAX_TOKEN_BYTES,
@@ -52,6 +54,7 @@ class Staged:
     version: int
     key: Path
     token: Path
+    roots: bytes = b""  # what the root keys of the audit log say of each other
 
 
 def next_token(config: Config) -> Path:
@@ -89,8 +92,7 @@ def stage(config: Config, known: SealRecord) -> Staged:
     staged = Staged(token.key_version + 1, key_path(config.master_key, token.key_version + 1), next_token(config))
     if not withdraw(config, staged) and os.path.lexists(staged.key):
         raise _not_ours(staged)
-    _write(config, staged, _issuer(prk, token.key_version), token, known)
-    return staged
+    return replace_fields(staged, roots=_write(config, staged, prk, token, known))
 
 
 def switch(staged: Staged, boot_token: Path) -> None:
@@ -143,7 +145,8 @@ def version_in_force(config: Config) -> int:
     return key_version_of(read_bounded(config.boot_token, MAX_TOKEN_BYTES, "the boot token")[:HEAD_BYTES])
 
 
-def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: SealRecord) -> None:
+def _write(config: Config, staged: Staged, old_prk: bytes, token: BootToken, known: SealRecord) -> bytes:
+    old = _issuer(old_prk, token.key_version)
     new = secrets.token_bytes(MASTER_KEY_BYTES)
     prk = key_schedule.extract(config.install_id, new)
     public = _issuer(prk, staged.version).public_key().public_bytes_raw()
@@ -157,6 +160,7 @@ def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootTo
     check_master_key(new, text)
     replace(staged.token, text, 0o600, owner_of(config.boot_token))
     write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
+    return state_roots(config.install_id, old_prk, prk)
 
 
 def _withdrawn(staged: Staged) -> Path:

@@ -9,13 +9,11 @@ beside that are features (`supervision/feature.py`); `_build` has the list of th
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import SystemRandom
 
-from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.control.audit_heads import AuditHeads
@@ -29,6 +27,7 @@ from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.host_events import HostEvents
+from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
@@ -143,8 +142,8 @@ class Supervisor:
     def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
         """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
-        nonce = secrets.token_bytes(32)
-        boot = boot_id(nonce).hex()
+        nonce, boot_id = new_boot_nonce()
+        boot = boot_id.hex()
         features = Features()
         monitor = HeartbeatMonitor(self._heartbeat, features.heartbeat_suspected)
         policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], context.chance)
@@ -156,7 +155,14 @@ class Supervisor:
             for index, name in enumerate(policy.order)
         ]  # fmt: skip
         authority = self._authority = AuthorityProcess(
-            context, nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log"), each, features
+            context,
+            nonce,
+            boot_id,
+            open_log(config, AUTHORITY),
+            monitor,
+            str(config.log_dir / "authority.log"),
+            each,
+            features,
         )
         loops = self._loops = Loops(context, authority, each, listeners, monitor, policy, features)
         changes = RunningChanges()

@@ -21,9 +21,10 @@ class BootMessage(NamedTuple):
     """Boot with these descriptors.
 
     They are: master key, boot token, measurement (memfd), state folder, the door's certificate, key, client CA
-    and CRL (empty: none), the client CA's key (empty: none). The configuration is known by fork."""
+    and CRL (empty: none), the client CA's key (empty: none), the boot nonce (memfd, sealed), which no message holds.
+    The configuration is known by fork."""
 
-    nonce: bytes
+    boot: bytes
 
 
 class SpawnedMessage(NamedTuple):
@@ -352,7 +353,7 @@ AUTHORITY_CHANNEL = MessageTable(
     AUTHORITY_CHANNEL_CAP,
     (
         # number, name, who may send it, in which states, its fields
-        Message(1, "boot", _SUPERVISOR, _EARLY, BootMessage, descriptors=9),
+        Message(1, "boot", _SUPERVISOR, _EARLY, BootMessage, descriptors=10),
         Message(2, "spawned", _SUPERVISOR, _EARLY, SpawnedMessage, descriptors=1),
         Message(3, "attested", _SUPERVISOR, _EARLY, AttestedMessage),
         Message(4, "gone", _SUPERVISOR, _EARLY, GoneMessage),

@@ -43,6 +43,13 @@ class AuditFolder:
             os.fsync(state)
         return cls(open_folder(FOLDER, follow=False, within=state))
 
+    @classmethod
+    def if_there(cls, state: int) -> AuditFolder | None:
+        """Return the folder in the authority's own, None if it is not there."""
+        with suppress(FileNotFoundError):
+            return cls(open_folder(FOLDER, follow=False, within=state))
+        return None
+
     def names(self) -> list[str]:
         """Return the files in their order."""
         return sorted(filter(number_of, os.listdir(self._descriptor)), key=number_of)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlsrt.config.audit_roots import ROOTS, RootStatement, parse_roots_untrusted, with_statement
+from tlsrt.config.files import as_config_error, create_in, open_folder, rename_in
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
-from tlsrt.supervisor.audit.files import number_of
+from tlsrt.supervisor.audit.files import FOLDER, number_of
 from tlsrt.supervisor.audit.inclusion_proof import Proof
 from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord, read_entry_untrusted
 from tlsrt.supervisor.audit.removal import HEADS
@@ -41,6 +45,32 @@ def heads_in(folder: Path) -> bytes:
     """Return the headers that retention has kept in a folder."""
     path = folder / HEADS
     return read(path) if path.is_file() else b""
+
+
+def roots_in(folder: Path) -> list[RootStatement]:
+    """Return what root keys of the log in a folder have said of each other."""
+    path = folder / ROOTS
+    return parse_roots_untrusted(read(path)) if path.is_file() else []
+
+
+def keep_roots(config: Config, statement: bytes) -> None:
+    """Keep the statement of a rotation beside the log, on the disk; nothing if there is no log. Raises ConfigError."""
+    path = config.state_dir / "authority" / FOLDER
+    if not path.is_dir():
+        return
+    with as_config_error("write", path / ROOTS):
+        folder = open_folder(path, follow=False)
+        try:
+            owner = os.fstat(folder)
+            present = read(path / ROOTS) if (path / ROOTS).is_file() else b""
+            made = create_in(folder, f"{ROOTS}.new", with_statement(present, statement))
+            try:
+                os.fchown(made, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(made)
+            rename_in(folder, f"{ROOTS}.new", ROOTS)
+        finally:
+            os.close(folder)
 
 
 def entries_in(data: bytes, name: str) -> Iterator[LogEntry]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tlsrt.config import key_schedule
+from tlsrt.config.audit_roots import STATEMENTS_MAX, RootStatement
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import name_of
 from tlsrt.supervisor.audit.merkle import Peaks, grown, leaf_hash, root_of
@@ -36,6 +37,7 @@ from tlsrt.supervisor.audit.removal import RemovedFiles, gone_by, key_from
 from tlsrt.supervisor.audit.signer import ChainLink
 
 FileKey = Callable[[LogHeader], bytes | None]  # the key of a file, None if it is not known
+DISTANCE_MAX = STATEMENTS_MAX + 1
 _NAME = re.compile(r"audit-(\d{8,})\.log")
 
 
@@ -92,13 +94,15 @@ class _Stop(Exception):
 def verify(
     files: Iterable[tuple[str, bytes]], trusted: Collection[bytes], *, file_key: FileKey = lambda header: None,
     must_be_closed: bool = False, anchors: Collection[Anchor] = (), heads: bytes = b"", may_begin_late: bool = False,
+    roots: Iterable[RootStatement] = (),
 ) -> VerifyReport:  # fmt: skip
     """Verify files, given by name and content, in their order. `trusted` are public keys of audit logs.
 
-    `heads` are the headers that retention has kept. With `may_begin_late`, files before the first one are elsewhere;
-    without it, a signed record must say that retention has removed them.
+    `heads` are the headers that retention has kept, and `roots` what root keys said of each other. With
+    `may_begin_late`, files before the first one are elsewhere; without it, a signed record must say that
+    retention has removed them.
     """
-    walk = _Walk(set(trusted), file_key, anchors, heads, may_begin_late)
+    walk = _Walk(set(trusted), file_key, anchors, heads, may_begin_late, tuple(roots))
     try:
         for name, data in files:
             walk.file(name, data)
@@ -119,11 +123,14 @@ class _Walk:
     anchors: Collection[Anchor]
     heads: bytes
     may_begin_late: bool
+    statements: Sequence[RootStatement]
     report: VerifyReport = field(default_factory=VerifyReport)
     name: str = ""
     link: ChainLink | None = None  # of the file before
     key: bytes | None = None  # that signs the next checkpoint
     header_key: bytes | None = None  # that signs the next header of this life
+    vouched: dict[bytes, int] = field(default_factory=dict[bytes, int])  # older root keys: rotations to a trusted one
+    distance: int = DISTANCE_MAX  # of the last first header of a life: 0 for a trusted key, and it only ever falls
     unpinned: Fault | None = None  # a header of unknown origin, unless a trusted one follows it
     roots: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
     ends: dict[int, tuple[int, bytes]] = field(default_factory=dict[int, tuple[int, bytes]])  # of files: last entry
@@ -224,22 +231,39 @@ class _Walk:
         def is_by(key: bytes) -> bool:
             return _is_signed(entry, key)
 
+        if self.link is None:
+            self._follow_roots(header.install)
         if header.file_in_life:
             if self.link is None:
-                self.header_key = key_from(self.heads, header, self.trusted, _is_signed)
+                self.header_key = key_from(self.heads, header, {*self.trusted, *self.vouched}, _is_signed)
+                self.distance = 0 if header.root in self.trusted else self.vouched.get(header.root, DISTANCE_MAX)
             if self.header_key is None and self.link is None:
                 self._unpin(entry)  # the one who vouches for it is in a file that is not here
             elif self.header_key is None or not is_by(self.header_key):
                 raise self.wrong(entry.sequence, "its header is not signed by the key that the header before named")
         elif any(map(is_by, self.trusted)):
-            self.unpinned = None
+            self.unpinned, self.distance = None, 0
+        elif self.vouched.get(header.root, DISTANCE_MAX) < min(self.distance + 1, DISTANCE_MAX) and is_by(header.root):
+            self.distance = self.vouched[header.root]  # and from here on no key that is older than this one
         elif is_by(header.root):
             self._unpin(entry)
         else:
             raise self.wrong(entry.sequence, "its header is not signed by any key of this log")
-        if self.unpinned is None:
+        if self.unpinned is None and not self.distance:
             self.trusted.add(header.root)
         self.key, self.header_key = header.next_key, header.header_key
+
+    def _follow_roots(self, install: bytes) -> None:
+        """Trust the keys that follow a trusted one; those before it may sign what is older than its first header."""
+        good = [each for each in self.statements if each.is_good(install)]
+        for _ in good:
+            self.trusted |= {each.newer for each in good if each.older in self.trusted}
+        ranks = dict.fromkeys(self.trusted, 0)
+        for _ in good:
+            for each in good:
+                if each.newer in ranks:
+                    ranks.setdefault(each.older, ranks[each.newer] + 1)
+        self.vouched = {key: rank for key, rank in ranks.items() if rank}
 
     def _unpin(self, entry: LogEntry) -> None:
         self.unpinned = self.unpinned or Fault(
@@ -253,7 +277,7 @@ class _Walk:
         if self.key is None or not _is_signed(entry, self.key):
             raise self.wrong(entry.sequence, "this checkpoint is not signed by the key that was named for it")
         self.key = point.next_key
-        if self.unpinned is None:
+        if self.unpinned is None and not self.distance:
             self.trusted.add(point.root_key)
 
     def _anchored(self, anchor: Anchor, link: ChainLink) -> None:

@@ -8,6 +8,7 @@ from tlsrt.supervisor.audit.group_commit import GroupCommit
 from tlsrt.supervisor.audit.open import AuditKeys, OpenedLog, open_log
 from tlsrt.supervisor.audit.record import STOPPED
 from tlsrt.supervisor.audit.signer import Randomness
+from tlsrt.supervisor.audit.vouch import StateSummary
 from tlsrt.supervisor.audit.writer import Done, Head, WriterThread
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.model.ports import Outgoing, Service
@@ -44,9 +45,9 @@ class AuditLog(Service):
             self.head_signed(self._first.head)
         self.written(self._first)
 
-    def finish(self, moment: Moment) -> None:
-        """Write what waits, and FINAL."""
-        self.recorder.note("stop", "authority", {}, moment)
+    def finish(self, moment: Moment, persisted: StateSummary) -> None:
+        """Write what waits, what is on the disk of the state, and FINAL."""
+        self.recorder.note("stop", "authority", persisted.detail(), moment)
         self._thread.give(self.recorder.rest(moment, STOPPED))
         if not self._thread.finish(FINISH_S):
             self._outgoing.log("the audit log has no FINAL: its disk did not answer")
@@ -82,8 +83,8 @@ def open_audit(state: int, booted: Booted, config: Config, moment: Moment, rando
         booted.audit_root, config.install_id, booted.boot, found.boots, found.audit, config.audit.keep_mb << 20
     )
     detail: dict[str, str | int] = {
-        "boot": booted.boot.hex(), "epoch": found.epoch, "seal": found.seal, "key_version": found.key_version,
-        "life": found.boots, "warnings": len(booted.warnings),
+        "boot": booted.boot.hex(), "seal": found.seal, "key_version": found.key_version,
+        "warnings": len(booted.warnings), **found.summary().detail(),
     }  # fmt: skip
     if booted.warnings:
         detail["warning"] = booted.warnings[0]

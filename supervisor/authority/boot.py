@@ -28,12 +28,13 @@ from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.config.key_providers import check_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.audit.files import AuditFolder
+from tlsrt.supervisor.audit.vouch import StateSummary, last_vouch
 from tlsrt.supervisor.authority.clients.ca import CaKey, read_ca_key
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
-from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, write_state
+from tlsrt.supervisor.authority.model.state import STATE_NAME, AuthorityState, StateFile, write_state
 from tlsrt.supervisor.process.secret_memory import SecretMemory, wipe
 
-NONCE_BYTES = 32
 MEASUREMENT_MAX = 16 << 20
 _ORDINARY_MEMORY = "this host gave no memfd_secret page: master_key was in ordinary memory while it booted"
 _NO_SUCCESSION = (
@@ -75,18 +76,19 @@ class Derived:
     canaries: CanaryHashes
 
 
-def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
+def boot(
+    config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int,
+    audit: AuditFolder | None = None,
+) -> Booted:  # fmt: skip
     """Check everything and derive the keys of this boot; raise ConfigError. Closes the descriptors.
+
+    `audit` is the folder of the audit log, if there is one, which knows how new the state has to be.
 
     `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA, revocation lists, the
     client CA's key.
     """
     master, token_file, measurement_file, _, *door_files, ca_key_file = descriptors
     try:
-        if len(nonce) != NONCE_BYTES:
-            raise ConfigError(
-                f"the boot nonce has {len(nonce)} bytes instead of {NONCE_BYTES}: start with our launcher"
-            )
         token_bytes = read_file(token_file, "the boot token", MAX_TOKEN_BYTES)
         entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
         state = store.load()
@@ -98,8 +100,9 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
             os.close(descriptor)
     boot_hash = hashlib.sha256(_BOOT_HASH + nonce).digest()
     is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
+    older = accept_older_state(state, audit, derived.token.older_state)
     _advance(state, derived.token, boot_hash, is_resumed=is_resumed, wall=wall)
-    warnings = (*derived.warnings, *_keep_succession(state, derived), *door.warnings(wall))
+    warnings = (*derived.warnings, *older, *_keep_succession(state, derived), *door.warnings(wall))
     write_state(store, state)
     return Booted(
         derived.run, derived.issuer_seed, key_schedule.boot_id(nonce), state, door, warnings, is_resumed,
@@ -136,7 +139,43 @@ def issuer_public(seed: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
+def known_of(audit: AuditFolder) -> StateSummary | None:
+    """Return the state that the audit log knows; None if there is no log. Raises OSError."""
+    names = audit.names()
+    if not names:
+        return None
+    return last_vouch(audit.read(name) for name in reversed(names)) or StateSummary()
+
+
+def accept_older_state(state: AuthorityState, audit: AuditFolder | None, accepted: int) -> list[str]:
+    """Refuse a state that is older than the audit log, or missing beside one, unless the operator has accepted it.
+
+    An accepted one takes the log's numbers, so that no epoch and no life comes twice, and the next boot needs no more.
+    Return what is to be said of that.
+    """
+    try:
+        known = known_of(audit) if audit is not None else None
+    except OSError as error:
+        raise ConfigError(f"cannot read the audit log: {error.strerror}: make its files readable") from None
+    is_missing = state.boots == 0 and known is not None
+    needed = max(known.state, int(is_missing)) if known is not None else 0
+    if known is None or state.number >= needed:
+        return []
+    found = "is missing" if is_missing else f"is older than the audit log: it is {state.summary()}"
+    if accepted < needed:
+        raise ConfigError(
+            f"the authority's state {STATE_NAME} {found}, and the log knows {known}. Revocations, locks and clients of "
+            "the time between would be forgotten: put the newest state back; if there is none, run `tlsrt-supervisor "
+            "seal --accept-older-state`, start, and repeat what `tlsrt-supervisor audit tail` shows was done since"
+        )
+    state.number, state.epoch = known.state, max(state.epoch, known.epoch)
+    state.boots, state.revocation = max(state.boots, known.life), max(state.revocation, known.revocation)
+    locked = "; the host was locked, and is not now" if known.locked and state.lock is None else ""
+    return [f"the authority's state {found}, and was accepted: the log knows {known}{locked}"]
+
+
 def _advance(state: AuthorityState, token: BootToken, boot_hash: bytes, *, is_resumed: bool, wall: int) -> None:
+    state.number += 1
     state.epoch += 1
     state.boots += 1
     state.seal = max(state.seal, token.seal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
@@ -37,6 +38,10 @@ class WakeUpClock:
     def moment(self) -> Moment:
         """Return the time of this wake-up, and the wall time."""
         return Moment(self.now, self._wall())
+
+    def utc(self) -> str:
+        """Return the wall time of now, for a line of a log."""
+        return datetime.fromtimestamp(self._wall() / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 class Connections:
@@ -79,7 +84,7 @@ class Connections:
     def log(self, line: str) -> None:
         """Write one line to the authority's log, which is its standard error."""
         try:
-            print(f"authority: {sentence(line)}", file=sys.stderr, flush=True)
+            print(f"{self._clock.utc()} authority: {sentence(line)}", file=sys.stderr, flush=True)
         except OSError:  # a full disk under the log stops nothing
             return
 

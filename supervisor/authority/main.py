@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.config import key_schedule
 from tlsrt.config.files import open_folder
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError, one_line
+from tlsrt.supervisor.audit.files import AuditFolder
 from tlsrt.supervisor.authority.audit_log import AuditLog, open_audit
 from tlsrt.supervisor.authority.boot import Booted, boot
 from tlsrt.supervisor.authority.connections import Clock, Connections, WakeUpClock, wall_ms
@@ -30,6 +32,7 @@ from tlsrt.supervisor.authority.reload import told
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 from tlsrt.supervisor.authority.trust_connection import TrustConnection
 from tlsrt.supervisor.authority.wiring import Ports, Wired, wire
+from tlsrt.supervisor.process.boot_nonce import read_boot_nonce
 from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop
 from tlsrt.supervisor.process.secret_memory import wipe
 
@@ -67,13 +70,14 @@ def _run(config: Config, connections: Connections, state_dir: Path | None, clock
     """Say that the sandbox is sealed, boot, then serve until the supervisor says stop."""
     connections.supervisor.send("sealed")  # the supervisor attests this process, and sends `boot` only then
     early: list[Early] = []
-    nonce, descriptors = _wait_for_boot(connections, early)
+    descriptors = _wait_for_boot(connections, early)
     if not descriptors:
         return 0
     try:
+        nonce = read_boot_nonce(descriptors.pop())
         folder = _open_folder(state_dir, descriptors[3])
         file = StateFile(folder)
-        booted = boot(config, nonce, descriptors, file, clock.moment().wall)
+        booted = boot(config, nonce, descriptors, file, clock.moment().wall, AuditFolder.if_there(folder))
         clock.read()
         opened = open_audit(folder, booted, config, clock.moment(), secrets.token_bytes)
         store, notes = StateWriterThread(file), EventNotes()
@@ -94,8 +98,8 @@ def _run(config: Config, connections: Connections, state_dir: Path | None, clock
     return authority.serve()
 
 
-def _wait_for_boot(connections: Connections, early: list[Early]) -> tuple[bytes, list[int]]:
-    """Return the nonce and the descriptors of `boot`, none of them for `stop`."""
+def _wait_for_boot(connections: Connections, early: list[Early]) -> list[int]:
+    """Return the descriptors of `boot`, none of them for `stop`."""
     waiting = select.poll()
     waiting.register(connections.supervisor.fileno(), select.POLLIN)
     while True:
@@ -103,11 +107,11 @@ def _wait_for_boot(connections: Connections, early: list[Early]) -> tuple[bytes,
         received = connections.supervisor.receive("supervisor", "new", descriptors=True)
         if received is None:
             continue
-        name, message, descriptors = received
+        name, _, descriptors = received
         if name == "stop":
-            return b"", []
+            return []
         if name == "boot":
-            return message.nonce, descriptors
+            return descriptors
         early.append(received)
 
 
@@ -164,7 +168,7 @@ class Authority:
             timer.cancel()
             if self._is_stopped:
                 self._wired.context.writer.finish(self._clock.moment())
-                self._audit.finish(self._clock.moment())
+                self._audit.finish(self._clock.moment(), self._wired.context.writer.persisted)
                 return 0
             lateness = self._dispatcher.tick(self._clock.moment())
             if lateness is not None:
@@ -193,7 +197,7 @@ class Authority:
         if name == "boot":  # said again: the answer is the same, and another boot needs another process
             for descriptor in descriptors:
                 os.close(descriptor)
-            if message.nonce != self._nonce:
+            if message.boot != key_schedule.boot_id(self._nonce):
                 raise PeerError("another_boot")
             self._connections.tell("booted", *self._answer)
             return

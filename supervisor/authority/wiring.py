@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config.schema import Config
+from tlsrt.supervisor.audit.vouch import KEPT, SUBJECT, StateSummary
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.admin import ClientAdmin
 from tlsrt.supervisor.authority.clients.ca import ClientCA
@@ -32,6 +33,7 @@ from tlsrt.supervisor.authority.model.context import AuthorityContext, Randomnes
 from tlsrt.supervisor.authority.model.join_codes import JoinCodes
 from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Outgoing, Recorder, Service
+from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.model.state_writer import StateThread, StateWriter
 from tlsrt.supervisor.authority.primary_messages import PrimaryMessages
 from tlsrt.supervisor.authority.provisioning import Provisioner
@@ -53,6 +55,19 @@ class Ports:
     notes: EventNotes
     randomness: Randomness
     moment: Callable[[], Moment]  # of this wake-up
+
+
+class StateNotes:
+    """Has the audit log note what is on the disk of the state, after each change that matters."""
+
+    def __init__(self, state: AuthorityState, ports: Ports) -> None:
+        self._known = state.summary()  # the record of the boot says it
+        self._ports = ports
+
+    def persisted(self, summary: StateSummary) -> None:
+        if summary.is_other_than(self._known):
+            self._known = summary
+            self._ports.recorder.note(KEPT, SUBJECT, summary.detail(), self._ports.moment())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,8 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     sizes = TokenSizes(config, keys, loops, epochs, registry, messages, ports.randomness, now)
     sizes.check_all()
     context = AuthorityContext(
-        config, state, StateWriter(ports.store, state, ports.outgoing), loops, keys, epochs,
+        config, state, StateWriter(ports.store, state, ports.outgoing, StateNotes(state, ports).persisted),
+        loops, keys, epochs,
         SessionManager(ports.randomness, SessionLog(ports.notes, ports.recorder, ports.moment)),
         ports.outgoing, ports.recorder, ports.notes, ports.randomness, ports.moment,
     )  # fmt: skip

@@ -112,7 +112,7 @@ def verify_log(arguments: argparse.Namespace) -> int:
         ((path.name, reader.read(path)) for path in paths), [trusted],
         file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
         anchors=_anchors_in(anchors) if anchors is not None else (),
-        heads=reader.heads_in(folder), may_begin_late=arguments.moved_away,
+        heads=reader.heads_in(folder), may_begin_late=arguments.moved_away, roots=reader.roots_in(folder),
     )  # fmt: skip
     if arguments.json:
         document = {**asdict(report), "is_whole": report.fault is None, "macs": root is not None}

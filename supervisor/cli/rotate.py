@@ -10,7 +10,8 @@ from typing import Any
 from tlsrt.config.files import as_config_error
 from tlsrt.config.key_rotation import Staged, only_one, remove_older, stage, switch, withdraw
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, TlsrtError
+from tlsrt.errors import EX_CONFIG, EX_TEMPFAIL, EX_UNAVAILABLE, TlsrtError
+from tlsrt.supervisor.audit.reader import keep_roots
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.cli.seal_record import seal_record_of
 from tlsrt.supervisor.control.client import ControlClient, NotRunning
@@ -37,6 +38,7 @@ def _rotate_master(arguments: argparse.Namespace, config: Config) -> int:
         return _rotate_files(arguments, config)
     with client:
         staged = stage(config, seal_record_of(config))
+        keep_roots(config, staged.roots)  # before the key is in force, so that the log verifies at every moment
         try:
             answer = client.ask("rotate", timeout_s=ROTATE_S, master=True)
         except TlsrtError as error:
@@ -57,6 +59,7 @@ def _rotate_files(arguments: argparse.Namespace, config: Config) -> int:
         lock = take_lock(config.state_dir / "lock", wait_s=0.0)
     try:
         staged = stage(config, seal_record_of(config))
+        keep_roots(config, staged.roots)
         switch(staged, config.boot_token)
         kept = _kept(config, staged)
     finally:
@@ -79,7 +82,7 @@ def _kept(config: Config, staged: Staged) -> list[str]:
 def _report(arguments: argparse.Namespace, answer: dict[str, Any], kept: list[str]) -> int:
     if "refused" in answer:
         say(*answer["refused"])
-        return EX_CONFIG
+        return EX_TEMPFAIL if answer.get("passes") else EX_CONFIG
     if "failed" in answer:
         say(*answer["failed"], *kept)
         return EX_UNAVAILABLE

@@ -45,7 +45,7 @@ def seal(arguments: argparse.Namespace) -> int:
     from tlsrt.config.init import changes
     from tlsrt.config.init import seal as renew_token
     from tlsrt.supervisor.cli.sandbox import effective_of
-    from tlsrt.supervisor.cli.seal_record import seal_record_of
+    from tlsrt.supervisor.cli.seal_record import known_state_of, seal_record_of
     from tlsrt.supervisor.process.uids import AUTHORITY
 
     config = config_of(arguments, writes=not arguments.diff)
@@ -56,8 +56,11 @@ def seal(arguments: argparse.Namespace) -> int:
     if arguments.diff:
         return _print_changes(config)
     before = changes(config) or []
-    number = renew_token(config, seal_record_of(config))
+    older = known_state_of(config) if arguments.accept_older_state else 0
+    number = renew_token(config, seal_record_of(config), older_state=older)
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
+    if older:
+        print(f"and a state of the authority that is older than number {older}, which the audit log knows")
     for line in before[:NAMED_MAX]:
         print(f"accepted: {line}")
     if len(before) > NAMED_MAX:

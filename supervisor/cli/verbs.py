@@ -386,7 +386,14 @@ VERBS = (
     Verb(
         "seal",
         "renew the boot token after an intended change of code, configuration or certificate",
-        (flag("--diff", text="only print what differs from the boot token, every file of it, and change nothing"),),
+        (
+            flag("--diff", text="only print what differs from the boot token, every file of it, and change nothing"),
+            flag(
+                "--accept-older-state",
+                text="let the next start take a state of the authority that is older than the audit log, or a new one: "
+                "revocations, locks and clients of the time between are forgotten",
+            ),
+        ),
         run="setup.seal",
     ),
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=_SANDBOX),

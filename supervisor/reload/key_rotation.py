@@ -85,11 +85,13 @@ class KeyRotation(Feature):
         self._began = self._context.event_loop.now
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
         if not self._authority.is_booted:
-            self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
+            self._refuse(
+                ["the authority is not serving now: try again when `status` says that it is active"], passes=True
+            )
         elif not self._is_master:
             self._authority.channel.rotate(self._number, with_keys=False)
         elif self._changes.is_reloading:
-            self._refuse(["a reload is running, so nothing was changed: rotate again when it is done"])
+            self._refuse(["a reload is running, so nothing was changed: rotate again when it is done"], passes=True)
         else:
             self._check()
 
@@ -205,12 +207,13 @@ class KeyRotation(Feature):
         self._context.console.bad(NAME, "failed", sentence)
         self._end({"failed": [sentence], "is_in_force": self._is_master})
 
-    def _refuse(self, sentences: Sequence[str]) -> None:
+    def _refuse(self, sentences: Sequence[str], *, passes: bool = False) -> None:
+        """Refuse; `passes` says that the same request is right a little later."""
         for sentence in sentences:
             self._context.console.bad(NAME, "refused", sentence)
             if self._is_master:
                 self._context.events.emit("rotate_refused", "supervisor", sentence)
-        self._end({"refused": list(sentences)})
+        self._end({"refused": list(sentences), **({"passes": True} if passes else {})})
 
     def _say(self, answer: Answer) -> None:
         key = f", master_key version {answer['key_version']}" if self._is_master else ""

@@ -50,9 +50,9 @@ class AuthorityChannel:
             return None
         return self._channel.receive(self._sender, self.state, descriptors=True)
 
-    def boot(self, boot_nonce: bytes, files: Sequence[int]) -> bool:
-        """Hand over the boot nonce and the boot files; `booted` or `refused` is the answer."""
-        return self._send("boot", boot_nonce, descriptors=files)
+    def boot(self, boot_id: bytes, files: Sequence[int]) -> bool:
+        """Hand over the boot files and the boot nonce; `booted` or `refused` is the answer."""
+        return self._send("boot", boot_id, descriptors=files)
 
     def stop(self) -> bool:
         """Ask the authority to end."""

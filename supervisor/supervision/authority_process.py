@@ -85,7 +85,7 @@ class AuthorityProcess(Feature):
     """
 
     def __init__(
-        self, context: Context, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str,
+        self, context: Context, boot_nonce: int, boot_id: bytes, log: int, monitor: HeartbeatMonitor, log_path: str,
         loops: Sequence[Loop], features: Features,
     ) -> None:  # fmt: skip
         self._context = context
@@ -101,7 +101,8 @@ class AuthorityProcess(Feature):
             "keys": self._keys_changed,
             "score": self._scored,
         }
-        self._boot_nonce = boot_nonce
+        self._boot_nonce = boot_nonce  # the descriptor of a sealed file: no byte of it is in this process
+        self._boot_id = boot_id
         self._log = log
         self._log_path = log_path
         self._monitor = monitor
@@ -218,7 +219,7 @@ class AuthorityProcess(Feature):
 
     def _hand_over(self) -> None:
         with self.files.handed(self._context.current.children.files) as handed:
-            self.channel.boot(self._boot_nonce, handed)
+            self.channel.boot(self._boot_id, (*handed, self._boot_nonce))
 
     def attest(self) -> bool:
         """Attest the authority; kill it if it differs from its profile. Tell whether it passed."""

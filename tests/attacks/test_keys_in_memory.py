@@ -34,6 +34,7 @@ from probes.process_memory import found_in
 
 from tlsrt.config import key_schedule
 from tlsrt.config.defaults import PROCESSES
+from tlsrt.supervisor.process.boot_nonce import NAME, NONCE_BYTES
 
 LOOPS = PROCESSES
 OPERATORS_SECRET = b"7d1c6f-secret-of-a-shell"
@@ -119,6 +120,18 @@ if os.geteuid() == 0:
     @pytest.mark.parametrize("process", ["launcher", "supervisor", *LOOPS])
     def test_no_process_but_the_authority_holds_a_key_to_mint_with(spied: RunningHost, process: str) -> None:
         assert found_in(spied.pids()[process], masters(spied) | enrolling(spied)) == set()
+
+    def test_the_boot_nonce_is_in_the_memory_of_the_authority_alone(spied: RunningHost) -> None:
+        """With it and a master_key that leaks later, all recorded traffic of this life could be read."""
+        pids = spied.pids()
+        links = [link for link in Path(f"/proc/{pids['supervisor']}/fd").iterdir() if NAME in os.readlink(link)]
+        (nonce,) = (link.read_bytes() for link in links)
+        assert len(nonce) == NONCE_BYTES and found_in(pids["authority"], {"nonce": nonce}) == {"nonce"}
+        spied.respawn("external")  # forked from a supervisor that has booted an authority with it
+        assert [name for name, pid in spied.pids().items() if found_in(pid, {"nonce": nonce})] == ["authority"]
+        for name in LOOPS:
+            opened = [os.readlink(link) for link in Path(f"/proc/{spied.pids()[name]}/fd").iterdir()]
+            assert not any(NAME in link for link in opened), f"{name} keeps the descriptor"
 
     def test_the_authority_enrols_with_the_key_alone(spied: RunningHost) -> None:
         """The check of the test before, and that the text of the file was wiped."""

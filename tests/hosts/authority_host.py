@@ -37,6 +37,7 @@ from tlsrt.config.schema import (
     PolicyRule,
 )
 from tlsrt.supervisor.authority.main import authority_main
+from tlsrt.supervisor.process.memfd import sealed_memory
 
 INSTALL = bytes(range(16))
 MASTER = bytes(range(100, 132))
@@ -221,8 +222,9 @@ class AuthorityHost:
         measurement = os.memfd_create("measurement")
         os.write(measurement, msgpack.packb(self.measured))
         folder = os.open(self.config.state_dir, os.O_RDONLY)
-        descriptors = (master, token, measurement, folder, *rest)
-        self.office.send("boot", self.nonce, descriptors=descriptors)
+        nonce = sealed_memory(self.nonce)
+        descriptors = (master, token, measurement, folder, *rest, nonce)
+        self.office.send("boot", key_schedule.boot_id(self.nonce), descriptors=descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 

@@ -47,6 +47,20 @@ def change_epoch(host: RunningHost) -> dict[str, Any]:
     return answer
 
 
+def audit_key(host: RunningHost) -> Path:
+    """Keep the audit log's public key of now in a file, as an operator does."""
+    path = host.base / f"{len(list(host.base.glob('*.pub')))}.pub"
+    path.write_text(host.cli("audit", "key").stdout)
+    return path
+
+
+def audit_verifies(host: RunningHost, before: Path) -> None:
+    """The log is whole with the key of before a rotation and with that of after it."""
+    for options in ([], ["--key", str(before)], ["--key", str(audit_key(host))]):
+        verified = host.cli("audit", "verify", *options)
+        assert verified.returncode == 0, (options, verified.stderr)
+
+
 def change_master(host: RunningHost) -> dict[str, Any]:
     done = host.cli("rotate", "--master", "--json")
     assert done.returncode == 0, done.stderr
@@ -184,7 +198,9 @@ def test_another_master_key_under_calls_and_then_the_authority_dies(host: Runnin
         old = copy(host.folder / "admin.tlsrt", host.base / "old.tlsrt")
         traffic.go_on(50)
         assert host.status()["keys"] == {"key_version": 1, "previous_verifies_s": 0.0}
+        before = audit_key(host)
         answer = change_master(host)
+        audit_verifies(host, before)
         traffic.go_on(100)
         assert (answer["key_version"], 5.0 < answer["previous_verifies_s"] <= 300.0) == (2, True)
         assert live.call(*UNAME)["system"] == "Linux"
@@ -263,11 +279,12 @@ def test_after_a_restart_the_new_key_is_in_force_and_the_old_one_is_a_roll_back(
 def test_a_stopped_host_is_rotated_too_and_cannot_start_meanwhile(host: RunningHost) -> None:
     old = copy(host.folder / "admin.tlsrt", host.base / "before.tlsrt")
     host.stop()
-    version = key_rotation.version_in_force(host.config)
+    version, before = key_rotation.version_in_force(host.config), audit_key(host)
     for number in (1, 2):
         done = host.cli("rotate", "--master")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"master_key version {version + number} is in force from the next start on\n")
+        audit_verifies(host, before)
     assert host.cli("rotate").returncode == 3, "an epoch needs a host that runs"
     host.start()
     with Client(old) as client:  # it has missed both

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ import msgpack
 from tlsrt.config.files import create_in, read_up_to, rename_in
 from tlsrt.config.issuer_chain import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.audit.vouch import StateSummary
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
 from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_snapshot, encode_snapshot
 from tlsrt.supervisor.authority.model.join_codes import PendingCode, decode_codes, encode_codes
@@ -39,6 +41,7 @@ _TYPES: dict[str, type] = {
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
     "lock": list, "audit": int,
     "join_codes": list, "response": list,
+    "number": int,
 }  # fmt: skip
 
 
@@ -74,7 +77,15 @@ class AuthorityState:
     response: DetectionSnapshot = field(
         default_factory=DetectionSnapshot
     )  # who has points, what is done about whom, and why
+    number: int = 0  # of this write: the audit log knows the last one, so that an older file is noticed
     audit: int = 0  # sequence of the audit log that was on the disk when this was written: a shorter log was cut off
+
+    def summary(self) -> StateSummary:
+        """Return what the audit log is told of this state."""
+        registry: bytes = msgpack.packb(encode_registry(self.enrolled), use_bin_type=True)
+        return StateSummary(
+            self.number, self.epoch, self.boots, self.revocation, int(self.lock is not None), zlib.crc32(registry)
+        )
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
         """Append a revocation and return it."""
@@ -158,7 +169,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "revocations": [[item.number, item.kind, item.value, item.until] for item in state.revocations],
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
-        "lock": list(state.lock or ()), "audit": state.audit,
+        "lock": list(state.lock or ()), "audit": state.audit, "number": state.number,
         "join_codes": encode_codes(state.join_codes), "response": encode_snapshot(state.response),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)

@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 from tlsrt.channels.clock import Moment
 from tlsrt.errors import ConfigError, NotFound, PeerError, one_line
 from tlsrt.sandbox.syscalls import name_thread
+from tlsrt.supervisor.audit.vouch import StateSummary
 from tlsrt.supervisor.authority.model.ports import Outgoing, Service
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, encode_state
 
@@ -80,10 +81,16 @@ class _Kept(NamedTuple):
 class StateWriter(Service):
     """Writes the state, retries, and tells the supervisor of a problem and of its end."""
 
-    def __init__(self, thread: StateThread, state: AuthorityState, outgoing: Outgoing) -> None:
+    def __init__(
+        self, thread: StateThread, state: AuthorityState, outgoing: Outgoing,
+        persisted: Callable[[StateSummary], None] = lambda summary: None,
+    ) -> None:  # fmt: skip
+        """`persisted` is told what is on the disk, after each write."""
         self._thread = thread
         self._state = state
         self._outgoing = outgoing
+        self._tell_persisted = persisted
+        self._given_summary = self.persisted = state.summary()  # the boot has written it
         self._problem = ""
         self._is_dirty = False  # what is on the disk is not what is true
         self._retry_at = 0
@@ -157,7 +164,8 @@ class StateWriter(Service):
                 self._guarded(change.refused, str(error))
             else:
                 self._given.append(change)
-        data = encode_state(self._state)
+        self._state.number += 1
+        data, self._given_summary = encode_state(self._state), self._state.summary()
         for undo in reversed(undos):
             undo()
         if not self._given and not self._is_dirty:
@@ -185,6 +193,8 @@ class StateWriter(Service):
         else:
             self._retry_at = 0
             self._tell("")
+            self.persisted = self._given_summary
+            self._tell_persisted(self.persisted)
             for change in given:
                 try:
                     change.apply()

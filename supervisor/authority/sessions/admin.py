@@ -55,10 +55,8 @@ class SessionAdmin(Service):
         rows = [_row(session, moment.now) for session in following[:ROWS_MAX]]
         more = len(following) > ROWS_MAX
         if not more:
-            shut = sorted(self._revocations.subjects().items())[: ROWS_MAX * 4]
-            rows += [
-                ["revoked", subject, max(0, when - moment.wall) if when else 0, int(not when)] for subject, when in shut
-            ]
+            shut = sorted(self._revocations.left(moment).items())[: ROWS_MAX * 4]
+            rows += [["revoked", subject, left, int(not left)] for subject, left in shut]
         self._context.answer(number, ResultCode.DONE, rows, more=more)
 
     def _revoke(self, message: RevokeMessage, moment: Moment) -> None:

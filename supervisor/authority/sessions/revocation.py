@@ -67,6 +67,14 @@ class Revocations(Service):
         """Return the revoked subjects, and until when, in wall time; 0 is for ever."""
         return {item.value.decode(): item.until for item in self._state.revocations if item.kind == "subject"}
 
+    def left(self, moment: Moment) -> dict[str, int]:
+        """Return for how many ms each revoked subject is still out, by the clock that restores it; 0 is for ever."""
+        ends = self._look_up(moment)
+        return {
+            subject: max(1, ends.get(subject, moment.now) - moment.now) if until else 0
+            for subject, until in self.subjects().items()
+        }
+
     def revoke_session(self, session_id: bytes, moment: Moment) -> Ended:
         """End a session."""
         self._notes.note("revocation", f"session {short_id(session_id)}")
@@ -159,15 +167,12 @@ class Revocations(Service):
 
     def tick(self, moment: Moment) -> None:
         """Restore subjects whose time is over. Wall time counts at a boot only, so setting the clock has no effect."""
-        if self._returns is None:
-            self._returns = {
-                subject: moment.now + max(0, when - moment.wall) for subject, when in self.subjects().items() if when
-            }  # fmt: skip
-        due = [subject for subject, when in self._returns.items() if when <= moment.now]
+        returns = self._look_up(moment)
+        due = [subject for subject, when in returns.items() if when <= moment.now]
         if not due:
             return
         for subject in due:  # they come off the list when that is written
-            del self._returns[subject]
+            del returns[subject]
 
         def done() -> None:
             for subject in due:  # how long it was shut out stands in the record of that
@@ -180,6 +185,13 @@ class Revocations(Service):
                     self._set_return(subject, self._context.now + RETRY_MS)
 
         self.restore(due, moment.now, done, refused)
+
+    def _look_up(self, moment: Moment) -> dict[str, int]:
+        if self._returns is None:
+            self._returns = {
+                subject: moment.now + max(0, when - moment.wall) for subject, when in self.subjects().items() if when
+            }  # fmt: skip
+        return self._returns
 
     def publish(self, entries: Iterable[Entry], moment: Moment) -> None:
         """Tell every verifier, and write."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tlsrt.supervisor.cli.rotate import lines
+import argparse
+from typing import Any
+
+import pytest
+
+from tlsrt.errors import EX_CONFIG, EX_TEMPFAIL
+from tlsrt.supervisor.cli.rotate import _report, lines
 
 
 def test_an_epoch() -> None:
@@ -19,3 +25,10 @@ def test_another_master_key_and_who_was_late() -> None:
         "late, so refused and restarted: forth, third",
         "master_key version 3; tokens of version 2 verify for 300 s more",
     ]
+
+
+@pytest.mark.parametrize(("answer", "code"), [({"passes": True}, EX_TEMPFAIL), ({}, EX_CONFIG)])
+def test_what_passes_by_itself_is_no_mistake_of_the_configuration(answer: dict[str, Any], code: int) -> None:
+    assert (
+        _report(argparse.Namespace(json=False), {"refused": ["the authority is not serving now"], **answer}, []) == code
+    )

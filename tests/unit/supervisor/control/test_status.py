@@ -56,7 +56,7 @@ CONFIG = Config(
 def make_office() -> AuthorityProcess:
     event_loop = EventLoop()
     context = Context(Reloadable(CONFIG, FakeChildren()), event_loop, Console(io.StringIO()), -1)
-    authority = AuthorityProcess(context, bytes(32), -1, HeartbeatMonitor(), "", (), Features())
+    authority = AuthorityProcess(context, -1, bytes(16), -1, HeartbeatMonitor(), "", (), Features())
     event_loop.close()
     authority.process.child = SpawnedChild(2, -1, 1002)
     authority.spawned_at = 90.0

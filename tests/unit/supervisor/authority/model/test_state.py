@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from tlsrt.config.issuer_chain import PinnedIssuer, Statement
@@ -126,7 +127,7 @@ def test_a_save_that_stops_anywhere_leaves_the_old_state_or_the_new(
 def test_what_a_later_version_wrote_is_refused_and_not_dropped() -> None:
     data = encode_state(example())
     body = data.partition(b"\n")[2][32:]
-    later = bytes([body[0] + 1]) + b"\xa8tomorrow\xc3" + body[1:]  # one field more
+    later = msgpack.packb({**msgpack.unpackb(body), "tomorrow": True})  # one field more
     for name, value in ((b"2", later), (b"3", body)):
         data = b"tlsrt-authority-state " + name + b"\n" + hashlib.sha256(value).digest() + value
         with pytest.raises(ConfigError, match="another version"):

@@ -372,3 +372,13 @@ def test_all_on_a_full_disk_ends_all_sessions_and_the_epoch_follows(
     stage.pass_time(11_000)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert stage.of("third", "commit")[-1] == (6, 0)
+
+
+def test_how_long_a_subject_is_still_out_is_told_by_the_clock_that_restores_it(stage: FakeAuthorityService) -> None:
+    stage.revocations.revoke_subjects(["third/console"], 60_000, stage.moment)
+    for jump in (-3_600_000, 7_200_000):
+        stage.wall += jump
+        [(_, subject, left, is_for_ever)] = [row for row in sessions(stage) if row[0] == "revoked"]
+        assert (subject, left, is_for_ever) == ("third/console", 60_000, 0)
+    stage.pass_time(59_000)
+    assert [row[2] for row in sessions(stage) if row[0] == "revoked"] == [1_000]
