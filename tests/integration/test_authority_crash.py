@@ -22,7 +22,7 @@ from hosts.running_host import RunningHost, running
 from tlsrt import Client
 from tlsrt.channels.session.verifier import FEED_SILENCE_MS
 from tlsrt.errors import CallError
-from tlsrt.supervisor.authority.model.state import STATE_NAME
+from tlsrt.supervisor.authority.model.state import STATE_NAME, decode_state
 
 PACKAGE = Path(asking.__file__).parent
 ASKER, LEDGER = "third/asker", asking.LEDGER
@@ -170,7 +170,8 @@ def test_one_that_cannot_come_back_ends_all_service_and_then_the_host(request: p
     for host in running(request, extra={"supervision": {"restart": {"first_s": 1.5, "cap_s": 3.0}}}):
         client, path = host.client(), host.config.state_dir / "authority" / STATE_NAME
         client.call("primary/kernel", "uname")
-        assert host.cli("sessions").returncode == 0  # so what the first open had it write is written
+        while not decode_state(path.read_bytes()).first_opens:  # it is written without waiting for it
+            assert host.cli("sessions").returncode == 0
         data = path.read_bytes()
         path.write_bytes(data[:-1])
         answered: list[float] = []
