@@ -5,6 +5,8 @@ not true was changed by somebody: it is evidence, and it and everything behind i
 before it stay too. The order, so that no crash leaves a hole: a plan is made; its record is written and signed; the
 headers that are still needed are kept in `audit.heads`; the files go. What a crash left of a plan goes with the next.
 
+Security records of the files that go are written again before, with the record of the removal (`kept.py`).
+
 There is no limit of age: setting the clock forward could have the log removed by it.
 """
 
@@ -15,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
+from tlsrt.supervisor.audit.kept import SHARE, newest_within, security_records
 from tlsrt.supervisor.audit.record import (
     BODY_MAX,
     HASH,
@@ -44,12 +47,14 @@ class RetentionPlan:
     first_file: int  # 0: all of it was announced already
     bytes: int  # that the files take
     problem: str = ""  # why no more can go
+    kept: Sequence[LogRecord] = ()  # security records of the files, which are said again
 
     def records(self, boottime: int, wall: int) -> list[LogRecord]:
         """Return what is to be written and signed before."""
         found = [LogRecord(boottime, wall, KIND, SUBJECT, plain_detail(self.gone.detail(self.first_file)))]
         problem = LogRecord(boottime, wall, "not_pruned", SUBJECT, plain_detail({"problem": self.problem}))
-        return [*(found if self.first_file else ()), *([problem] if self.problem else ())]
+        kept = [replace(record, boottime=boottime, wall=wall) for record in self.kept]  # each says when it was first
+        return [*kept, *(found if self.first_file else ()), *([problem] if self.problem else ())]
 
 
 class Retention:
@@ -71,6 +76,7 @@ class Retention:
         left = [name for name in names if number_of(name) <= self._gone.file]  # of a plan that was cut off
         headers = {header.file: entry for entry, header in headers_in(self._folder.read_if_there(HEADS))}
         gone, going, looked, problem = self._gone, list[str](), 0, ""
+        kept_records, freed = list[LogRecord](), 0
         for name, size, following in zip(names, sizes, names[1 : 1 - _STAY], strict=False):
             if name in left:
                 too_much -= size
@@ -91,6 +97,8 @@ class Retention:
                 gone, file=number_of(name), sequence=sequence, chain=chain, records=gone.records + _records_in(data)
             )
             going.append(name)
+            kept_records += security_records(data)
+            freed += len(data)
             too_much, looked = too_much - size, looked + len(data)
         is_new = problem != self._problem
         self._problem = problem
@@ -101,8 +109,9 @@ class Retention:
         heads = heads_before(first, headers.values()) if first is not None else b""
         room = sum(size for name, size in zip(names, sizes, strict=True) if name not in kept)
         return RetentionPlan(
-            (*left, *going), gone, heads, number_of(going[0]) if going else 0, room, problem if is_new else ""
-        )
+            (*left, *going), gone, heads, number_of(going[0]) if going else 0, room, problem if is_new else "",
+            newest_within(kept_records, freed // SHARE),
+        )  # fmt: skip
 
     def carry_out(self, plan: RetentionPlan) -> None:
         """Let the files of a plan go; its record is on the disk, and signed."""

@@ -25,6 +25,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, name_of
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
+from tlsrt.supervisor.audit.kept import KEPT
 from tlsrt.supervisor.audit.open import AuditKeys, open_log
 from tlsrt.supervisor.audit.record import HASH, LogRecord, chain_after, encode_record, join
 from tlsrt.supervisor.audit.removal import HEADS, gone_by
@@ -193,7 +194,56 @@ def test_the_oldest_files_go_and_the_log_is_whole_over_lives(tmp_path: Path, sta
     ]
     assert report.gone_records == told[-1] and report.missing_files > 10
     extra = 3 + 2  # boots, and two ends of killed lives; and one record for each time that retention removed files
-    assert written + extra < report.gone_records + report.records <= written + extra + report.missing_files
+    kept = told_again(tmp_path)
+    gone_kept = report.missing_files  # what was said again and has gone since: a boot or two for each file, at most
+    assert written + extra < report.gone_records + report.records
+    assert report.gone_records + report.records - len(kept) <= written + extra + report.missing_files + 6 * gone_kept
+
+
+def told_again(tmp_path: Path) -> list[LogRecord]:
+    """Return the records that were kept from files that are gone."""
+    found = [
+        entry.value for name in names(tmp_path) for entry in entries((tmp_path / "audit" / name).read_bytes())
+        if isinstance(entry.value, LogRecord) and entry.value.kind == KEPT
+    ]  # fmt: skip
+    return found
+
+
+def test_a_revocation_outlives_openings_of_sessions_and_can_be_proved(tmp_path: Path, state: int) -> None:
+    """The log turns over five times by sessions that one client opens; what an operator has done is still there."""
+    writer = opened(state, 1)
+    writer.write(Work([LogRecord(7, 8, "revoke", "client client/low", (("for_ms", 0), ("kind", "client")))], 9, 9))
+    first = names(tmp_path)[0]
+    for _ in range(10):
+        write(writer, 12)
+    assert first not in names(tmp_path)
+    last = [record for record in told_again(tmp_path) if record.subject == "client client/low"][-1]
+    said = dict(last.detail)
+    assert (said["kept_kind"], said["kept_at"], said["kind"], said["for_ms"]) == ("revoke", 8, "client", 0)
+    assert {"boot"} <= {dict(record.detail)["kept_kind"] for record in told_again(tmp_path)}
+    writer.write(Work([], 99, 99, "stopped"))
+    assert checked(tmp_path).fault is None
+    files = [(tmp_path / "audit" / name).read_bytes() for name in names(tmp_path)]
+    at = [entry.sequence for data in files for entry in entries(data) if entry.value == last][-1]
+    proved, record = check_proof_untrusted(make_proof(files, at, heads_of(tmp_path)), TRUSTED)
+    assert (proved, record) == (at, last)
+    assert sum(map(len, files)) < KEEP + 2 * 8192, "the log stays bounded"
+
+
+def test_security_records_alone_cannot_fill_the_log_for_ever(tmp_path: Path, state: int) -> None:
+    writer = opened(state, 1)
+    for number in range(200):
+        writer.write(
+            Work([LogRecord(number, number, "quarantine", f"client/{each}", ()) for each in range(10)], number, number)
+        )
+        writer.tidy()
+    assert sum((tmp_path / "audit" / name).stat().st_size for name in names(tmp_path)) < KEEP + 3 * 8192
+    assert checked(tmp_path).fault is None
+
+
+def heads_of(tmp_path: Path) -> bytes:
+    path = tmp_path / "audit" / HEADS
+    return path.read_bytes() if path.exists() else b""
 
 
 def test_the_present_file_and_the_one_before_stay_whatever_they_take(tmp_path: Path, state: int) -> None:
@@ -201,7 +251,7 @@ def test_the_present_file_and_the_one_before_stay_whatever_they_take(tmp_path: P
     assert writer._retention is not None
     writer._retention._keep_bytes = 0
     write(writer, 12)
-    assert len(names(tmp_path)) == 2
+    assert len(names(tmp_path)) <= 3  # and one that is announced, as what was said again has filled a file
     assert checked(tmp_path).fault is None
     writer.close()
 
