@@ -180,6 +180,12 @@ class StorageMessage(NamedTuple):
     problem: str
 
 
+class CertificateTimeMessage(NamedTuple):
+    """What is to be said of the time of the door's certificate and revocation lists; none: all is well."""
+
+    sentences: list[str]
+
+
 class RekeyedMessage(NamedTuple):
     """The answer to `rekey`."""
 
@@ -404,5 +410,6 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(55, "decoys", _AUTHORITY, _BOOTED, DecoysMessage),
         Message(56, "try_decoys", _SUPERVISOR, _BOOTED, NoFields),  # prove now that accesses are reported
         Message(57, "file_touched", _SUPERVISOR, _BOOTED, CanaryFileMessage),
+        Message(58, "certificate_time", _AUTHORITY, _BOOTED, CertificateTimeMessage),
     ),
 )

@@ -23,7 +23,7 @@ import msgpack
 from tlsrt.channels.frames.structure import StructureError, unpack_untrusted
 from tlsrt.errors import MisuseError, PeerError
 
-MAX_DESCRIPTORS = 12  # in one packet; `boot` has nine
+MAX_DESCRIPTORS = 12  # in one packet; `boot` has ten
 U64 = 1 << 64
 
 

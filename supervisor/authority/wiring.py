@@ -20,6 +20,7 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetecto
 from tlsrt.supervisor.authority.detection.decoys import DecoyService
 from tlsrt.supervisor.authority.detection.service import DetectionService
 from tlsrt.supervisor.authority.dispatcher import Dispatcher
+from tlsrt.supervisor.authority.door.certificate_clock import CertificateClock
 from tlsrt.supervisor.authority.door.operators import DoorOperators
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.incoming_events import IncomingEvents
@@ -121,6 +122,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         provisioner,
         revocations,
         door,
+        CertificateClock(door, context.outgoing),
         DoorOperators(context, certificates, registry),
         lock,
         detection,

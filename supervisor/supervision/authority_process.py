@@ -20,6 +20,7 @@ from tlsrt.channels.control.authority_channel import (
     AUTHORITY_CHANNEL,
     AuthorityBeatMessage,
     BootedMessage,
+    CertificateTimeMessage,
     KeysMessage,
     ScoreMessage,
     StorageMessage,
@@ -44,7 +45,9 @@ from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Loop
 
 NAME = "authority"
-_OWN = {"sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept"}  # about the process itself
+_OWN = {  # about the process itself
+    "sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept", "certificate_time",
+}  # fmt: skip
 MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
 
 
@@ -98,6 +101,7 @@ class AuthorityProcess(Feature):
             "refused": lambda message: self._refuse([str(sentence) for sentence in message.sentences]),
             "beat": self._beat,
             "storage": self._storage,
+            "certificate_time": self._certificate_time,
             "keys": self._keys_changed,
             "score": self._scored,
         }
@@ -120,6 +124,7 @@ class AuthorityProcess(Feature):
         self.last_death: Death | None = None
         self.sessions: Mapping[str, int] = {}
         self.warnings: list[str] = []
+        self._certificate_warnings: list[str] = []  # those of them that change with time
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
         self.is_stopping = False
@@ -312,6 +317,17 @@ class AuthorityProcess(Feature):
             self._context.console.bad(NAME, "state", problem)
         else:
             self._context.console.good(NAME, "state", "is on the disk again")
+
+    def _certificate_time(self, message: CertificateTimeMessage) -> None:
+        """Keep the warnings about the door's certificate as they are now, and tell those that are new."""
+        now = [str(sentence) for sentence in message.sentences]
+        others = [warning for warning in self.warnings if warning not in self._certificate_warnings]
+        for sentence in now:
+            if sentence not in self.warnings:
+                self._context.events.emit("reported", NAME, sentence)
+                self._context.console.bad(NAME, "warning", sentence)
+        self._certificate_warnings = now
+        self.warnings = [*(warning for warning in others if warning not in now), *now]
 
     def _refuse(self, sentences: list[str]) -> None:
         """It does not boot. At the start that ends everything; later the next one may: a disk that was full has room.

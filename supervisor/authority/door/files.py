@@ -63,6 +63,11 @@ class DoorFiles:
     def warnings(self, wall: int) -> list[str]:
         """Return sentences about what has ended or ends soon."""
         now, sentences = datetime.fromtimestamp(wall / 1000, UTC), list[str]()
+        if now < self.begins:
+            sentences.append(
+                f"the door's certificate has not begun: it does on {self.begins:%Y-%m-%d %H:%M} UTC, so clients refuse "
+                "it; set this host's clock"
+            )
         if now >= self.ends - min(WARN_BEFORE, (self.ends - self.begins) / 3):
             verb = "ended" if now >= self.ends else "ends"
             sentences.append(f"the door's certificate {verb} on {self.ends:%Y-%m-%d %H:%M} UTC")
