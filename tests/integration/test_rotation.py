@@ -327,10 +327,10 @@ AT = {
         "tlsrt.supervisor.authority.master_key_rotation:MasterKeyRotation", "check", "after", 1,
     ),
     "the authority before its state is written": (
-        "tlsrt.supervisor.authority.epoch_change:EpochChanges", "_persist_rotation", "before", 2,
+        "tlsrt.supervisor.authority.master_key_rotation:MasterKeyRotation", "take", "after", 2,
     ),
     "the authority after its state is written": (
-        "tlsrt.supervisor.authority.epoch_change:EpochChanges", "_persist_rotation", "after", 2,
+        "tlsrt.supervisor.authority.keys.key_ring:KeyRing", "take", "before", 2,
     ),
 }  # fmt: skip
 
