@@ -81,7 +81,8 @@ def code_of(config: Config) -> Code:
     own = component_roots(config)
     packages = tuple(dict.fromkeys(_package_of(component) for component in config.components if not component.builtin))
     with as_config_error("measure", package_folder()):
-        known = installed(package_folders())
+        # A checkout is found from environments of several folders, by code in .pth files.
+        known = installed(map(Path, sys.path) if is_checkout() else package_folders())
         needed, names, found = _needed_by(packages, own, known)
     tlsrt = Root(package_folder(), "tlsrt", is_checkout())
     versions = (

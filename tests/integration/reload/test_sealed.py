@@ -58,7 +58,9 @@ def test_code_that_has_changed_takes_a_restart(host: RunningHost) -> None:
     set_loop(host, "third", memory_mb=400)
     seal_host(host)
     [sentence] = reload(host, code=EX_CONFIG)["said"]
-    assert sentence.startswith("changed since the start, and taken by a restart only: component/probed/__init__.py")
+    assert sentence.startswith(
+        "changed since the start, and taken by a restart only: changed component/probed/__init__.py"
+    )
     assert state(host) == before
 
 
