@@ -1,6 +1,6 @@
 """Disk thread: what a component does on its disk, one thing after another, in a thread of its own.
 
-A disk may take seconds for an fsync, and an event loop that waits for it answers nobody and seems to hang. So a
+A disk may take seconds for an fsync, and an event loop that waits for it answers no call and seems to hang. So a
 component hands its work to this thread and awaits it; meanwhile its event loop beats and serves what needs no disk. The
 thread takes all work that waits at once, so that a worker can put many changes on the disk with one fsync.
 
@@ -221,4 +221,4 @@ class DiskThread:
             else:
                 job.future.set_result(outcome)
             if job.key < 0 and isinstance(outcome, Exception):
-                job.future.exception()  # nobody waits for it
+                job.future.exception()  # no one awaits it: take it, or asyncio reports it as lost

@@ -158,7 +158,7 @@ class Writing:
 
     @property
     def needs_hash(self) -> bool:
-        """Whether nobody has read yet what is there: this is a new life of the loop."""
+        """Whether what is there has not been read yet: this is a new life of the loop."""
         return self._upload.running is None
 
     def go_on_from(self, running: hashlib._Hash) -> None:

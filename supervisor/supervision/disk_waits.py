@@ -2,7 +2,7 @@
 
 A wait is known in two ways. A loop tells how long its disk threads wait; it beats meanwhile, so this excuses nothing
 but a late start. Or the kernel holds the event loop itself, which the supervisor sees: only that excuses silence, and
-only up to `HeartbeatPolicy.disk_s`. A disk is nobody's offence: neither costs points.
+only up to `HeartbeatPolicy.disk_s`. A slow disk is no offence: neither costs points.
 """
 
 from __future__ import annotations

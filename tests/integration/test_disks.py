@@ -1,4 +1,4 @@
-"""Disks that do not answer: nobody dies, nothing is lost, what needs no disk is served, and everybody is told.
+"""Disks that do not answer: no loop dies, nothing is lost, what needs no disk is served, and the operator is told.
 
 A frozen disk (FIFREEZE) is the real thing: who writes to it waits in state D until the thaw, as on a disk that stalls.
 """
@@ -126,7 +126,7 @@ def test_a_disk_that_does_not_answer_is_no_death_and_what_needs_no_disk_is_serve
 
 @freezes
 def test_an_event_loop_that_the_kernel_holds_for_its_disk_is_no_death_either(frozen: FrozenDisks) -> None:
-    """A component of somebody's own that writes in its handlers."""
+    """A component of an operator that writes in its handlers."""
     host, before, after = frozen.host, frozen.loop("third"), len(frozen.host.console)
 
     def look() -> None:
