@@ -35,6 +35,7 @@ def frozen_disk(folder: Path) -> Iterator[tuple[Callable[[], None], Callable[[],
         file.truncate(_IMAGE_BYTES)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", str(image)], check=True, timeout=60)
     subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True, timeout=60)
+    (folder / "lost+found").rmdir()  # a state folder that is not empty is never given to another uid
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     is_frozen = False
 
