@@ -5,9 +5,11 @@ others wait for. In each turn of the event loop a caller (a subject, with all of
 bodies of its requests are decoded and its handlers begin as they come. What comes beyond waits unread, and the loop
 takes it up in later turns, a slice in each, one request of each waiting caller after the other. So nothing is slower
 for who is alone, and no one waits for more than a slice of all others and the request that just runs, however many of
-them there are. A handler that has begun is not interrupted; what its later steps use counts (of one in eight, for all
-of them, unless its caller has something waiting), and its caller's next request waits for that. What waits counts
-against the quota of its caller, beyond which the answer is `busy`.
+them there are. What waits counts against the quota of its caller, beyond which the answer is `busy`.
+
+That holds for handlers that await nothing, and for what others do before their first await. A handler that has begun
+is not held back: what its later steps use is noted (of one in eight, for all of them, unless its caller has something
+waiting), but many that began in one turn and compute after an await do so together.
 
 Who uses more than its budget of seconds a second while others want the loop is told of, as nothing else shows that.
 

@@ -182,12 +182,6 @@ class OddComponent(Component):
         return 5
 
     @handler
-    async def compute_later(self) -> int:
-        """Use it in a task."""
-        await asyncio.sleep(0)
-        return await self.compute()
-
-    @handler
     async def waits(self, name: str) -> str:
         await asyncio.sleep(3600)
         return name
