@@ -77,7 +77,12 @@ def _run(config: Config, connections: Connections, state_dir: Path | None, clock
         nonce = read_boot_nonce(descriptors.pop())
         folder = _open_folder(state_dir, descriptors[3])
         file = StateFile(folder)
-        booted = boot(config, nonce, descriptors, file, clock.moment().wall, AuditFolder.if_there(folder))
+        known = AuditFolder.if_there(folder)
+        try:
+            booted = boot(config, nonce, descriptors, file, clock.moment().wall, known)
+        finally:
+            if known is not None:
+                known.close()
         clock.read()
         opened = open_audit(folder, booted, config, clock.moment(), secrets.token_bytes)
         store, notes = StateWriterThread(file), EventNotes()

@@ -21,6 +21,8 @@ def known_state_of(config: Config) -> int:
         try:
             audit = AuditFolder.if_there(folder)
             known = known_of(audit) if audit is not None else None
+            if audit is not None:
+                audit.close()
         finally:
             os.close(folder)
     if known is None:
