@@ -43,8 +43,8 @@ DEFAULTS = {
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     door = {"max_connections": PLACES, "max_connections_per_client": PLACES, "max_unauthenticated": STRANGERS}
     yield from running(
-        request, clients=["hog", "guest", "ops", "web"], http=["web"], may={"ops": ["unlock"]},
-        policy={f"client/{name} -> {ASKED}": ["uname"] for name in ("hog", "guest", "ops", "web")},
+        request, clients=["hog", "guest", "visitor", "ops", "web"], http=["web"], may={"ops": ["unlock"]},
+        policy={f"client/{name} -> {ASKED}": ["uname"] for name in ("hog", "guest", "visitor", "ops", "web")},
         limits=DEFAULTS, extra={"door": door},
     )  # fmt: skip
 
@@ -167,9 +167,9 @@ def test_a_first_flight_that_is_not_whole_in_a_second_is_cut(host: RunningHost) 
 def test_a_client_that_holds_all_places_loses_them_to_others_and_is_named(host: RunningHost) -> None:
     with ExitStack() as stack:
         held = [stack.enter_context(open_session(host, "hog")) for _ in range(PLACES)]
-        others = [stack.enter_context(newcomer(host, name)) for name in ("admin", "guest", "ops")]
+        others = [stack.enter_context(newcomer(host, name)) for name in ("admin", "ops", "guest", "visitor")]
         assert all(client.call(ASKED, "uname", timeout_s=10) for client in others)
-        said = [peer.control() for peer in held[:2]]  # for ops, who may unlock, a place was kept
+        said = [peer.control() for peer in held[:2]]  # for those that may unlock, places were kept
         assert [(each.name, *each.fields) for each in said] == [("goodbye", "busy")] * 2
         assert all(client.call(ASKED, "uname", timeout_s=10) for client in others), "they stay"
     host.until(lambda _: is_named_over_its_budget(host, "client/hog"), "the event")
