@@ -65,10 +65,10 @@ class ClientCertificates:
         return what in self._may.get(subject, ()) or self._enrolled.may(subject, what)
 
     def operators(self) -> set[str]:
-        """Return the clients that may lock or unlock the host."""
-        enrolled = {f"client/{client.name}" for client in self._enrolled if client.may}
-        return {subject for subject, may in self._may.items() if may} | {
-            subject for subject in enrolled if any(self._enrolled.may(subject, what) for what in ("lock", "unlock"))
+        """Return the clients that may do something to the host itself, such as unlock it."""
+        listed = {subject for subject, may in self._may.items() if may}
+        return listed | {
+            each.subject for each in self._enrolled if any(self._enrolled.may(each.subject, what) for what in each.may)
         }
 
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
