@@ -53,8 +53,8 @@ class InstalledHost:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """As root a configuration has to be named, also in the folder around it."""
-        is_named = os.geteuid() == 0 and not self._as_user and self.config.exists()
+        """As root, also as that of a user namespace, a configuration has to be named."""
+        is_named = os.geteuid() == 0 and self.config.exists()
         return {**self._environ, **({"TLSRT_CONFIG": str(self.config)} if is_named else {})}
 
     def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
