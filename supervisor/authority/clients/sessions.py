@@ -293,11 +293,13 @@ class ClientSessions(Service):
             self._come_again(connection, reason, moment.now)
             return
         word = reason if reason.startswith(QUARANTINED) else REJECTED  # it has proved whose key it holds
+        is_recorded = self._refusals.take(moment.now / 1000)  # its log is not for those to fill who get no session
+        if is_recorded:
+            self._outgoing.log(f"client on connection {connection} was refused: {reason}")
         self._outgoing.send(GATE, "refused", connection, word)
-        if not self._refusals.take(moment.now / 1000):  # its log is not for those to fill who get no session
+        if not is_recorded:
             self._unrecorded += 1
             return
-        self._outgoing.log(f"client on connection {connection} was refused: {reason}")
         self._context.notes.note("client_refused", "door", reason)
         detail: dict[str, str | int] = {"reason": reason}
         if self._unrecorded:
