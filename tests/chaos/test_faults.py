@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def test_an_authority_that_dies_while_the_disk_is_full_comes_back_when_it_is_not
         cradle.fill()  # again: the store replaces its files, and each that goes leaves room for a state
         authority = entry(status, "authority")
         if authority["state"] == "active":  # its own unfinished file, which a boot removes first, left room for a state
-            stage.host.kill("authority")
+            with suppress(KeyError, ProcessLookupError):  # it may have died meanwhile
+                stage.host.kill("authority")
         return authority["restarts"] > before + 2 and "No space left" in (authority["last_death"] or {})["sentence"]
 
     try:
