@@ -38,6 +38,7 @@ from tlsrt.errors import (
 RETRY_S = 0.1  # between two attempts to see that the host is locked
 NO_REASON = "no reason was given"
 NOT_LOCKED, LOCKED, LOST = "not_locked", "locked", "lost"  # words of ours, beside the server's
+REPLACED_S = 3.0  # a Primary that is replaced ends its connections, and the next one is there by then
 _ENDED = ("unlocked", "draining", LOST)  # the Primary that was asked has ended, or is about to
 
 Source = Bundle | Path | str | None
@@ -48,16 +49,22 @@ async def unlock_host(bundle: Source = None, address: str | None = None, *, time
 
     Raises Conflict if it is not locked, Rejected if this client may not, Unavailable or ServerLocked if it stays so.
     """
-    end = asyncio.get_running_loop().time() + timeout_s
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
     found = _bundle_of(bundle)
     word = await _try(found, address, None, timeout_s)
     if word == NOT_LOCKED:
         raise Conflict("the host is not locked")
     if word not in _ENDED:
         raise _error_of(word, "unlock")
-    left = max(1.0, end - asyncio.get_running_loop().time())
-    async with AsyncClient(found, address, wait_locked=left):
-        return
+    while True:
+        try:
+            async with AsyncClient(found, address, wait_locked=max(1.0, end - loop.time())):
+                return
+        except Unavailable:  # the Primary that is replaced may have taken the connection
+            if loop.time() >= end:
+                raise
+            await asyncio.sleep(RETRY_S)
 
 
 async def lock_host(
@@ -135,6 +142,10 @@ class LockConnection(MessageLink):
         self.connection.close("word_" + word)
 
     @property
+    def has_signed(self) -> bool:
+        return self._has_signed
+
+    @property
     def has_asked_to_unlock(self) -> bool:
         return self._has_signed and self._reason is None
 
@@ -159,17 +170,35 @@ class LockConnection(MessageLink):
 async def _try(bundle: Bundle, address: str | None, reason: str | None, timeout_s: float) -> str:
     """Unlock the host, or lock it for a reason; return the word that came of it. Raises a CallError or ConfigError.
 
-    LOST: the connection ended after the signature had left, which a lock does.
+    LOST: the connection ended after the signature had left, which a lock does. One that ends before, as that of a
+    Primary which is being replaced, is made again for a moment: nothing was asked yet.
     """
+    loop = asyncio.get_running_loop()
+    again_until = loop.time() + REPLACED_S
+    while True:
+        try:
+            return await _try_once(bundle, address, reason, min(timeout_s, CONNECT_TIMEOUT_S))
+        except _EndedEarly as error:
+            if loop.time() >= again_until:
+                raise Unavailable(error.message) from None
+        await asyncio.sleep(RETRY_S)
+
+
+class _EndedEarly(Unavailable):
+    """A connection ended before anything was asked over it."""
+
+
+async def _try_once(bundle: Bundle, address: str | None, reason: str | None, timeout_s: float) -> str:
     host, port = parse_address(address) if address else (bundle.host, bundle.port)
-    timeout_s = min(timeout_s, CONNECT_TIMEOUT_S)
     engine = TlsEngine(client_context(bundle), server_side=False, protocols=(PROTOCOL,), server_name=bundle.server_name)
     link = LockConnection(engine, identity_of(bundle), reason, f"{host}:{port}", timeout_s)
     try:
         return await connect(link.connection, host, port, link.outcome, timeout_s)
-    except Unavailable:
+    except Unavailable as error:
         if link.has_asked_to_unlock:  # a slow disk makes it late: the next session tells
             return LOST
+        if link.connection.ended in ("cut", "reset", "closed_by_peer") and not link.has_signed:
+            raise _EndedEarly(error.message) from None
         raise
     finally:
         link.connection.abort("done")

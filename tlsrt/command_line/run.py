@@ -23,7 +23,7 @@ Perform = Callable[[Verb, argparse.Namespace], int]
 
 def main(command: Command, perform: Perform, words: Sequence[str] | None = None) -> int:
     """Run a command with its words, by default those of the process, and return its exit code."""
-    if callable(signal.getsignal(signal.SIGINT)):
+    if callable(found := signal.getsignal(signal.SIGINT)) and found is not signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return folded(command.program, lambda: _main(command, perform, sys.argv[1:] if words is None else words))
