@@ -225,7 +225,7 @@ def test_mistakes_are_one_sentence(host: RunningHost) -> None:
         (("set", "admin", "--may", "lock"), 64, "is listed in the configuration"),
         (("set", "x"), 64, "say what it may do from now on"),
         (("set", "x", "--may", "lock", "--ttl", "1d"), 64, "there is no option --ttl"),
-        (("set", "here", "--may", "lock,reboot"), 64, "a client may lock, unlock, both, or nothing"),
+        (("set", "here", "--may", "lock,reboot"), 64, "a client may lock, unlock and operate the host, or nothing"),
         (("add", "x", "--allow", "secondary/store: get", "--may", "lock"), 64, "there is no option --may"),
     ):
         said = client(host, *words, code=code)

@@ -213,7 +213,7 @@ def test_a_dependent_becomes_active_only_after_what_it_depends_on(start: Start) 
 
 def test_whoever_depends_on_what_cannot_be_imported_waits_from_the_start(start: Start) -> None:
     running = supervised(start, loops={"secondary": "no_import"}, depends={"third": ["secondary"]})
-    assert running.wait("^ready").startswith("ready      3 loops")
+    assert running.wait("^ready").startswith("ready         3 loops")
     assert running.wait("^third +waiting").endswith("for secondary, and comes back with it")
     assert running.stop() == 0
 

@@ -34,7 +34,7 @@ def test_loops_become_active_in_order_and_stop_in_reverse(start: Start) -> None:
     running = start()
     running.wait("^ready")
     assert word_of(running.lines, "active") == ["primary", "secondary", "third"]
-    assert running.wait("^door").startswith("door       open    tls://127.0.0.1:0")
+    assert running.wait("^door").startswith("door          open    tls://127.0.0.1:0")
     assert running.stop() == 0
     assert word_of(running.lines, "stopped") == ["third", "secondary", "primary", "authority", "supervisor"]
     assert not (running.folder / "run" / "control.sock").exists()
@@ -104,7 +104,7 @@ def test_a_loop_that_ignores_everything_is_killed_at_the_deadline(start: Start) 
     running = start(secondary="stubborn")
     running.wait("^ready")
     assert running.stop() == 0
-    killed = [line for line in running.lines if line.startswith("secondary  killed")]
+    killed = [line for line in running.lines if line.startswith("secondary     killed")]
     milliseconds = int(re.findall(r"after (\d+) ms", killed[0])[0])
     assert 750 <= milliseconds < 5000
     assert word_of(running.lines, "stopped") == ["third", "primary", "authority", "supervisor"]
@@ -239,7 +239,7 @@ def test_a_loop_that_says_that_it_failed_is_believed(start: Start) -> None:
 def test_a_loop_whose_code_cannot_be_imported_is_given_up_at_once(start: Start) -> None:
     """And the start ends all the same, with those after it."""
     running = start(secondary="no_import")
-    assert running.wait("^ready").startswith("ready      2 loops")
+    assert running.wait("^ready").startswith("ready         2 loops")
     assert "failed: a component could not be imported, see" in running.wait("^secondary +failed")
     assert [loop["state"] for loop in running.status()["loops"]] == ["active", "failed", "active"]
     assert running.stop() == 0
@@ -247,7 +247,7 @@ def test_a_loop_whose_code_cannot_be_imported_is_given_up_at_once(start: Start) 
 
 def test_the_start_ends_when_the_last_loop_is_given_up(start: Start) -> None:
     running = start(third="no_import")
-    assert running.wait("^ready").startswith("ready      2 loops")
+    assert running.wait("^ready").startswith("ready         2 loops")
     assert running.stop() == 0
 
 
