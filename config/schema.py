@@ -437,7 +437,7 @@ class LimitsConfig:
         default=64, metadata=count("Sessions of one client at once, before `busy`; one a connection.", 1, 4096)
     )
     openings_per_s: int = field(
-        default=1, metadata=count("New sessions a second of one client, before `busy`.", 1, 1000, unit="1/s")
+        default=4, metadata=count("New sessions a second of one client, before `busy`.", 1, 1000, unit="1/s")
     )
     openings_burst: int = field(
         default=128, metadata=count("New sessions of one client at once, after a time without any.", 1, 10000)

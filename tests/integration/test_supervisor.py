@@ -396,7 +396,7 @@ def test_an_authority_that_dies_comes_again_and_learns_who_was_attested(start: S
     assert {name for name in before if before[name] != after[name]} == {"authority"}
     assert running.stop() == 0
     office = running.log("authority")
-    second = office[office.index("boot 9", 1) :]
+    second = office[office.index("boot 10", 1) :]
     assert second[1] == "trust 3"
     assert {"attested primary 1 8 0", "attested secondary 2 8 0", "attested third 3 8 0"} <= set(second)
 

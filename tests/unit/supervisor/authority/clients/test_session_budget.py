@@ -17,7 +17,7 @@ from tlsrt.config import pki
 from tlsrt.config.schema import ClientConfig, LimitsConfig
 from tlsrt.supervisor.authority.clients.session_budget import SILENT_MS
 
-LIMITS = LimitsConfig(epoch_s=80_000.0, openings_burst=32)
+LIMITS = LimitsConfig(epoch_s=80_000.0, openings_per_s=1, openings_burst=32)
 OTHER = pki.issue_client(CA, INSTALL, "other", NOW)
 
 
