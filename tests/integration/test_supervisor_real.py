@@ -33,7 +33,14 @@ def free_port() -> int:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=named(folder), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+
+
+def named(folder: Path) -> dict[str, str]:
+    """Return an environment that names the configuration: as root, none is taken from the folder one stands in."""
+    return {**os.environ, "TLSRT_CONFIG": str(folder / "var" / "tlsrt.yaml")}
 
 
 class Host:
@@ -46,7 +53,7 @@ class Host:
         self.lines: list[str] = []
 
     def start(self, coverage_pipe: int | None = None) -> None:
-        environment, command = {**os.environ}, [*COMMAND, "start"]
+        environment, command = named(self.folder), [*COMMAND, "start"]
         if coverage_pipe is not None:
             environment[VARIABLE] = str(coverage_pipe)
             config = str(self.folder / "var" / "tlsrt.yaml")

@@ -80,9 +80,15 @@ def spin(seconds: int) -> None:
 
 
 async def _hold(seconds: int) -> None:
-    """Keep what was taken for so long, and say in the log when this begins and ends."""
+    """Keep what was taken for so long, and say in the log when this begins and ends.
+
+    Also when the call is cancelled, as its caller is gone: a captured loop does as it likes.
+    """
     print("holding", file=sys.stderr, flush=True)
-    await asyncio.sleep(seconds)
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(left)
     print("let go", file=sys.stderr, flush=True)
 
 
