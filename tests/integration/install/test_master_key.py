@@ -76,7 +76,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "another": (_replace(secrets.token_bytes(32)), "the boot token was not made with this master_key"),
 }
 if os.geteuid() == 0:  # only root can give a file away
-    WRONG["of a foreign owner"] = (lambda key: os.chown(key, 771001, 771001), "master_key {key} belongs to uid 771001")
+    WRONG["of a foreign owner"] = (
+        lambda key: os.chown(key, 771001, 771001),
+        "master_key {key} could be exchanged by another user: {key} belongs to uid 771001",
+    )
 
 
 @pytest.mark.parametrize(
