@@ -37,9 +37,9 @@ def timed_fork(*args, **how):
     forked[0] = time.perf_counter()
     return fork(*args, **how)
 def timed(step):
-    def run(self):
+    def run(self, *args):
         begin, cpu = time.perf_counter(), time.process_time()
-        result = step(self)
+        result = step(self, *args)
         self.took = (time.perf_counter() - begin) * 1e3
         taken[0] += self.took
         taken[1] += (time.process_time() - cpu) * 1e3
@@ -49,8 +49,8 @@ def timed_drop(self):
     report = timed(drop)(self)
     self.confined = (time.perf_counter() - forked[0]) * 1e3
     return report
-def timed_seal(self):
-    report = timed(seal)(self)
+def timed_seal(self, *args):
+    report = timed(seal)(self, *args)
     os.write(2, b"sandbox %.3f %.3f %.3f %.3f\\n" % (taken[0], taken[1], self.confined, self.took))
     return report
 spawning._fork, Confinement._world = timed_fork, timed(world)
