@@ -287,8 +287,16 @@ def _library() -> list[Root]:
     found = [Root(Path(folder), name, without=without) for folder, name in zip(folders, names, strict=False)]
     files = [Path(os.path.realpath(sys.executable)), *(Path(one) for one in library_folders() if one.endswith(".zip"))]
     shared = sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED") else None
-    files += [Path(place, shared) for place in (sysconfig.get_config_var("LIBDIR"),) if shared and place]
-    return [*found, *(Root(file, f"python/{file.name}") for file in files if file.is_file())]
+    if shared:
+        files += _loaded(shared)
+    return [*found, *(Root(file, f"python/{file.name}") for file in files if os.path.isfile(file))]
+
+
+def _loaded(library: str) -> list[Path]:
+    """Return the shared library of that name which this process runs: it need not be where it was built for."""
+    with as_config_error("measure", Path("/proc/self/maps")), open("/proc/self/maps", encoding="utf-8") as maps:
+        paths = {line.split(maxsplit=5)[-1].strip() for line in maps if line.rstrip().endswith(f"/{library}")}
+    return sorted(map(Path, paths))
 
 
 def _platform_library() -> str:
