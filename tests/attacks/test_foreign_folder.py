@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hosts.running_host import RunningHost
-from probes.sandbox_runner import MODES, NOBODY
+from probes.sandbox_runner import MODES, NOBODY, become, become_nobody
 
 from tlsrt.supervisor.control.client import ControlClient, ControlRefused
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
@@ -148,8 +148,8 @@ def test_strangers_command_no_host_also_where_they_have_the_number_of_root() -> 
     os.chown(folder, NOBODY, NOBODY)
     try:
         with subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", LAUNCH, SERVER, str(folder)], stdout=subprocess.PIPE, user=NOBODY,
-            group=NOBODY, extra_groups=(),
+            [sys.executable, "-I", "-B", "-c", LAUNCH, SERVER, str(folder)], stdout=subprocess.PIPE,
+            preexec_fn=become_nobody,
         ) as process, ExitStack() as stack:  # fmt: skip
             stack.callback(process.terminate)  # also when an assertion fails, as the end of the block waits for it
             assert process.stdout is not None and process.stdout.readline() == b"1 0\n", "in namespaces of its own"
@@ -174,7 +174,7 @@ def _asked_by(uid: int, path: Path) -> str:
         "except ConnectionError: print('\"denied\"')"  # it was closed before the question had left
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, str(path)], capture_output=True, text=True, timeout=20, user=uid,
-        group=uid, extra_groups=(), check=True,
+        [sys.executable, "-I", "-S", "-c", program, str(path)], capture_output=True, text=True, timeout=20, check=True,
+        preexec_fn=lambda: become(uid),
     )  # fmt: skip
     return done.stdout.strip()

@@ -60,12 +60,17 @@ def _open_homes(paths: list[Path]) -> None:
 
 def become_nobody() -> None:
     """Before the exec of a child: give up root, keeping the interpreter and the code within reach."""
+    become(NOBODY)
+
+
+def become(uid: int) -> None:
+    """Become this user and nothing else, as `become_nobody`."""
     prefixes = [Path(os.path.realpath(prefix)) for prefix in (sys.base_prefix, sys.prefix)]
     rooms = [Path(os.path.realpath(path)) for path in code_paths() if path.is_dir()]
     _open_homes([*prefixes, *rooms, HERE, Path(tlsrt.__path__[0]).resolve()])
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 class SandboxRunner:
