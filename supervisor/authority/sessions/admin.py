@@ -15,7 +15,7 @@ from tlsrt.channels.control.authority_channel import RestoreMessage, RevokeMessa
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
 from tlsrt.supervisor.authority.model.client_registry import Registry
-from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
+from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext
 from tlsrt.supervisor.authority.model.ports import PROMPT, Service, SupervisorHandler
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, ID_BYTES, Session
 from tlsrt.supervisor.authority.sessions.revocation import Ended, Revocations, outcome_rows, stored_code
@@ -83,21 +83,18 @@ class SessionAdmin(Service):
         except NotFound as error:
             self._refuse(number, error.message)
             return
-        back: dict[str, int] = {}
-
-        def change() -> Undo:
-            back.clear()
-            back.update(self._revocations.revoked_of(subjects))
-            return self._revocations.forget(back)
+        restoration = self._revocations.restoration(subjects)
 
         def done() -> None:
-            self._revocations.restored(back, self._context.now)
+            restoration.written(self._context.now)
             self._context.answer(number, ResultCode.DONE, [["subject", name, 0] for name in subjects])
 
         def refused(code: ResultCode, sentence: str) -> None:
             self._refuse(number, sentence if sentence == NOT_WRITTEN else f"{sentence}, so nothing has changed", code)
 
-        self._context.transact("restore", f"{kind} {what}", {"subjects": len(subjects)}, moment, change, done, refused)
+        self._context.transact(
+            "restore", f"{kind} {what}", {"subjects": len(subjects)}, moment, restoration.change, done, refused
+        )
 
     def _plan(self, kind: str, what: str, for_ms: int) -> tuple[str, Revoke]:
         """Return what is to be revoked, for the record, and what does it. Raises NotFound."""

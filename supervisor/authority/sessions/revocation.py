@@ -18,6 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from tlsrt.channels.clock import Moment
+from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.ports import Service
@@ -42,6 +43,29 @@ class RevocationOwner(Protocol):
         """Give a component the session that it may have."""
 
 
+class Restoration:
+    """A restore under way: a change of the state that leaves alone what was revoked again after it was asked for."""
+
+    def __init__(self, revocations: Revocations, subjects: Iterable[str]) -> None:
+        self._revocations = revocations
+        self._serials = {subject: revocations.serial_of(subject) for subject in subjects}
+        self._back: dict[str, int] = {}  # with the numbers of their restoration
+
+    def change(self) -> Undo:
+        """Take the subjects off the list; return what undoes it. Raises NotFound if all were revoked again."""
+        stays = [name for name, serial in self._serials.items() if self._revocations.serial_of(name) != serial]
+        if stays and len(stays) == len(self._serials):
+            raise NotFound(f"{', '.join(stays)} was revoked again meanwhile and stays so")
+        self._back = {
+            name: 0 for name in self._serials if name not in stays and self._revocations.is_revoked(name)
+        }  # fmt: skip
+        return self._revocations.forget(self._back)
+
+    def written(self, now: int) -> None:
+        """Tell every verifier."""
+        self._revocations.restored(self._back, now)
+
+
 class Revocations(Service):
     """Carries out revocations. `sessions` are the components'."""
 
@@ -61,6 +85,7 @@ class Revocations(Service):
         self._notes = context.notes  # of what is revoked, before anything follows from it
         self._recorder = context.recorder
         self._returns: dict[str, int] | None = None  # subject: when it may come back (BOOTTIME). None: not looked up
+        self._serials: dict[str, int] = {}  # subject: how often it was revoked in this life
         self._loops.barred.update(self.subjects())
 
     def subjects(self) -> dict[str, int]:
@@ -104,6 +129,7 @@ class Revocations(Service):
         entries: list[Entry] = []
         shut = tuple(subjects)
         for subject in shut:
+            self._serials[subject] = self._serials.get(subject, 0) + 1
             self._notes.note("revocation", subject, "shut out", for_ms=for_ms)
             ended += self._manager.revoke_subject(subject)
             self._state.forget("subject", subject.encode())
@@ -124,22 +150,24 @@ class Revocations(Service):
         self, subjects: Iterable[str], now: int, done: Callable[[], None], refused: Callable[[str], None]
     ) -> None:
         """Let revoked subjects in again, and call `done`. When the disk refuses, nothing has changed."""
-        names, back = tuple(subjects), dict[str, int]()
-
-        def change() -> Undo:
-            back.clear()
-            back.update(self.revoked_of(names))
-            return self.forget(back)
+        restoration = self.restoration(subjects)
 
         def written() -> None:
-            self.restored(back, self._context.now)
+            restoration.written(self._context.now)
             done()
 
-        self._writer.change(change, written, refused, now)
+        self._writer.change(restoration.change, written, refused, now)
 
-    def revoked_of(self, subjects: Iterable[str]) -> dict[str, int]:
-        """Return those of the subjects that are revoked, for `forget` to number."""
-        return {subject: 0 for subject in subjects if self._state.is_revoked("subject", subject.encode())}
+    def restoration(self, subjects: Iterable[str]) -> Restoration:
+        """Begin to let subjects in again. What is revoked from now on stays so, also if it is written first."""
+        return Restoration(self, subjects)
+
+    def serial_of(self, subject: str) -> int:
+        """Return how often a subject was revoked in this life."""
+        return self._serials.get(subject, 0)
+
+    def is_revoked(self, subject: str) -> bool:
+        return self._state.is_revoked("subject", subject.encode())
 
     def forget(self, back: dict[str, int]) -> Undo:
         """Take subjects off the list, and number that; return what undoes it. Then write, and call `restored`."""
@@ -178,10 +206,12 @@ class Revocations(Service):
             for subject in due:  # how long it was shut out stands in the record of that
                 self._recorder.note("returned", subject, {}, self._context.moment())
 
+        serials = {subject: self.serial_of(subject) for subject in due}
+
         def refused(sentence: str) -> None:
             revoked = self.subjects()
             for subject in due:
-                if revoked.get(subject):
+                if revoked.get(subject) and self.serial_of(subject) == serials[subject]:
                     self._set_return(subject, self._context.now + RETRY_MS)
 
         self.restore(due, moment.now, done, refused)
