@@ -21,7 +21,7 @@ from attackers.tls_peer import TlsPeer, open_session
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
-from tlsrt import Client
+from tlsrt import Client, Unavailable
 from tlsrt.channels.session.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.session.lock_statement import sign_statement, unlock_statement
 from tlsrt.channels.tls.message_stream import encode_control
@@ -99,7 +99,15 @@ def is_over(sock: socket.socket) -> bool:
 
 @contextmanager
 def newcomer(host: RunningHost, name: str) -> Iterator[Client]:
-    with Client(host.bundle(name)) as client:
+    """A client that comes in, at its third try at the latest: a flood on a busy machine may cut a slow handshake."""
+    for tries_left in (2, 1, 0):
+        try:
+            client = Client(host.bundle(name))
+            break
+        except Unavailable:
+            if not tries_left:
+                raise
+    with client:
         yield client
 
 
