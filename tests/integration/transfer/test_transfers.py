@@ -160,10 +160,8 @@ def test_a_process_of_the_host_that_dies(
     assert content.read_bytes() == data
 
 
-def test_a_file_that_changes_while_it_is_sent(host: RunningHost, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_sent(host: RunningHost, file: Path, tmp_path: Path) -> None:
     place = f"third/io/{tmp_path.name}-changed"
-    file = tmp_path / "long"  # more than credit and sockets take, so that it is still being read at the cut
-    file.write_bytes(os.urandom(8 * SIZE))
     with (
         cutting(host.port, [CUT], holds=True) as cutter,
         subprocess.Popen(
@@ -172,7 +170,7 @@ def test_a_file_that_changes_while_it_is_sent(host: RunningHost, tmp_path: Path)
     ):
         assert cutter.reached.wait(30)
         with file.open("r+b") as changed:
-            changed.seek(8 * SIZE - 5)
+            changed.seek(SIZE - 5)
             changed.write(b"other")
         cutter.go_on()
         error = process.communicate(timeout=60)[1]
