@@ -60,6 +60,7 @@ class HostLock(Service):
         self._owner = owner
         self._told_epoch = 0
         self.is_gate_over = False
+        self._unlocking: LockRecord | None = None  # the lock that an unlock is about to end
 
     @property
     def record(self) -> LockRecord | None:
@@ -92,8 +93,11 @@ class HostLock(Service):
         self.lock(new_record(self._context.randomness(LOCK_BYTES), reason, by, moment.wall), moment)
 
     def lock(self, record: LockRecord, moment: Moment) -> None:
-        """Lock as this says, or leave the lock that there is. It is written until it is persisted."""
-        if self.is_locked:
+        """Lock as this says, or leave the lock that there is. It is written until it is persisted.
+
+        While an unlock waits for the disk, this lock takes the place of the one that it ends, so that it ends nothing.
+        """
+        if self.is_locked and self._unlocking is not self._state.lock:
             self._tell_state()
             return
         self._state.lock = record
@@ -116,21 +120,28 @@ class HostLock(Service):
             self._state.lock = None
             return undo
 
+        def refused(code: ResultCode, sentence: str) -> None:
+            self._ended_unlock(record)
+            done(_UNWRITTEN if sentence == NOT_WRITTEN else sentence)
+
         def undo() -> None:
             self._state.lock = record
 
         def unlocked() -> None:
             moment = self._context.moment()
+            self._ended_unlock(record)
             self._replace_gate(is_over=True)
             self._outgoing.log(f"unlocked by {by}")
             self._context.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
             self._owner.open_up(moment)
             done("")
 
-        self._context.transact(
-            "unlocked", by, {"lock": record.lock.hex()}, moment, change, unlocked,
-            lambda code, sentence: done(_UNWRITTEN if sentence == NOT_WRITTEN else sentence),
-        )  # fmt: skip
+        self._unlocking = record
+        self._context.transact("unlocked", by, {"lock": record.lock.hex()}, moment, change, unlocked, refused)
+
+    def _ended_unlock(self, record: LockRecord) -> None:
+        if self._unlocking is record:
+            self._unlocking = None
 
     def gate_spawned(self) -> None:
         """Read from Primary again: it is a process of the present state."""

@@ -278,3 +278,30 @@ def test_only_some_words_are_allowed_to_a_locked_primary() -> None:
     allowed = {message.name for message in TRUST.messages if "primary" in message.who and "locked" in message.states}
     assert {"open", "lend", "prepared", "close", "came_from", "took_events"}.isdisjoint(allowed)
     assert {"join", "tried"} <= allowed
+
+
+@pytest.mark.parametrize("by", ["operator", "a detector"])
+def test_a_lock_that_comes_while_an_unlock_waits_for_the_disk_stays(stage: FakeAuthorityService, by: str) -> None:
+    assert lock(stage)[0] == ResultCode.DONE
+    stage.store.is_held = True
+    stage.ask("unlock", 21, "operator")
+    if by == "operator":
+        stage.ask("lock", 22, b"M" * 16, "again", "operator", 8)
+    else:
+        stage.lock.engage("seen at the gate", "authority", stage.moment)
+    stage.store.is_held = False
+    stage.dispatcher.tick(stage.moment)
+    answers = {said[1]: said[2] for said in stage.told if said[0] == "answer"}
+    assert answers[21] == ResultCode.UNCHANGED, "the unlock is of the lock before"
+    assert by != "operator" or answers[22] == ResultCode.DONE
+    assert stage.lock.is_locked and stage.store.load().lock is not None
+    assert stage.lock.record is not None and stage.lock.record.lock != LOCK
+
+
+def test_a_lock_beside_an_unlock_that_the_disk_refuses_is_the_one_that_there_is(stage: FakeAuthorityService) -> None:
+    assert lock(stage)[0] == ResultCode.DONE
+    stage.store.is_full = True
+    assert ask(stage, "unlock", "operator")[0] == ResultCode.UNCHANGED
+    stage.store.is_full = False
+    assert lock(stage)[0] == ResultCode.DONE
+    assert stage.lock.record is not None and stage.lock.record.lock == LOCK, "no unlock is under way any more"

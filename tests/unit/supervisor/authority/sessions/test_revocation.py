@@ -382,3 +382,40 @@ def test_how_long_a_subject_is_still_out_is_told_by_the_clock_that_restores_it(s
         assert (subject, left, is_for_ever) == ("third/console", 60_000, 0)
     stage.pass_time(59_000)
     assert [row[2] for row in sessions(stage) if row[0] == "revoked"] == [1_000]
+
+
+@pytest.mark.parametrize("is_given", [True, False], ids=["written", "waiting"])
+def test_a_revocation_that_comes_while_a_restore_waits_for_the_disk_stays(
+    stage: FakeAuthorityService, is_given: bool
+) -> None:
+    subject = "secondary/store"
+    assert ask(stage, "revoke", "component", subject, 0)[0] == ResultCode.DONE
+    stage.store.is_held = True
+    if not is_given:  # another write is with the disk, so the restore waits behind it
+        stage.ask("revoke", 20, "component", "third/console", 0)
+    stage.ask("restore", 21, "component", subject)
+    stage.ask("revoke", 22, "component", subject, 0)
+    stage.store.is_held = False
+    stage.dispatcher.tick(stage.moment)
+    stage.dispatcher.tick(stage.moment)
+    answers = {item[1]: (item[2], item[4]) for item in stage.told if item[0] == "answer"}
+    assert answers[21][0] == ResultCode.REFUSED and "was revoked again meanwhile" in answers[21][1][0]
+    assert answers[22][0] == ResultCode.DONE
+    assert stage.state.is_revoked("subject", subject.encode()) and subject in stage.revocations.subjects()
+    assert stage.store.load().is_revoked("subject", subject.encode())
+
+
+def test_of_several_that_are_restored_those_stay_that_were_revoked_again(stage: FakeAuthorityService) -> None:
+    first, second = "secondary/store", "third/console"
+    for subject in (first, second):
+        assert ask(stage, "revoke", "component", subject, 0)[0] == ResultCode.DONE
+    stage.store.is_held = True
+    ended: list[str] = []
+    stage.revocations.restore([first, second], stage.now, lambda: ended.append("done"), ended.append)
+    stage.ask("revoke", 22, "component", first, 0)
+    stage.store.is_held = False
+    stage.dispatcher.tick(stage.moment)
+    stage.dispatcher.tick(stage.moment)
+    assert ended == ["done"]
+    assert list(stage.revocations.subjects()) == [first]
+    assert stage.store.load().is_revoked("subject", first.encode())
