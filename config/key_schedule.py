@@ -45,7 +45,7 @@ def expand(key: bytes, use: str, *context: Field) -> bytes:
 def boot_id(boot_nonce: bytes) -> bytes:
     """Return the public name of one boot, 16 bytes."""
     digest = hashlib.sha256(b"tlsrt/boot-id/v1\0")
-    digest.update(boot_nonce)  # not joined before: that would be a copy which nobody wipes
+    digest.update(boot_nonce)  # not joined before: that would be a copy which is never wiped
     return digest.digest()[:16]
 
 

@@ -18,7 +18,7 @@ APART_S = 0.06  # between two of one watcher, at least: more than that, as a tim
 
 
 class Samples(Generic[Sample]):
-    """The samples of one source. Nobody may change one. `clock` is monotonic, in seconds."""
+    """The samples of one source. Do not change one. `clock` is monotonic, in seconds."""
 
     def __init__(self, take: Callable[[], Sample], clock: Callable[[], float] = time.monotonic) -> None:
         self._take = take

@@ -14,7 +14,7 @@ class Fate(Enum):
 
     GOES_ON = "goes on"
     ENDS = "ends"  # but with an idempotency key it goes on: the session that follows may ask for its answer
-    ENDS_FOR_ALL = "ends for all"  # whoever asks for it again is told that its outcome is unknown
+    ENDS_FOR_ALL = "ends for all"  # a repetition is told that its outcome is unknown
 
 
 class Ending(NamedTuple):

@@ -48,7 +48,7 @@ LIFETIME_S = 8 * 3600 + 600.0  # a little more than a session lasts
 _ORDERLY = frozenset(
     {"closed", "enrolled", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"}
 )  # no one's fault
-# Offences of whoever is behind an address together: others there, who are known, would be shut out for them.
+# Offences of all behind an address together: known clients there would be shut out for those of others.
 _CROWDING = frozenset({"hello_timeout", "handshake_timeout", "too_fast_from_address", "too_many_from_address"})
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

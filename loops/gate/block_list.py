@@ -1,6 +1,6 @@
 """Block list: what is limited or blocked for a time by order of the authority. Pure.
 
-The networks of an IPv6 /48 count as one subject: whoever has one has 65,536 addresses to be blocked by, and pushes out
+The networks of an IPv6 /48 count as one subject: an owner of one has 65,536 addresses to be blocked by, and pushes out
 no other with them.
 """
 

@@ -28,7 +28,7 @@ def may_command(pid: int, uid: int, foreign: Collection[int], socket_path: str) 
 
     In a user namespace with our own uid only, root outside is seen as one of `foreign`, and so is every other user. But
     these cannot connect: that takes the right to write to the socket, unix(7), which only its owner has and root.
-    So such a peer is root, if it is outside our pid namespace and nobody has opened the socket up.
+    So such a peer is root, if it is outside our pid namespace and the socket was not opened up.
     """
     if uid in (0, os.geteuid()):
         return True

@@ -29,7 +29,7 @@ from tlsrt.sandbox import syscalls
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = (*_FORWARDED, signal.SIGCHLD)
-# What would end a process that does not expect it, and that nobody sends us on purpose.
+# What would end a process that does not expect it, and that is never sent to us on purpose.
 _IGNORED = (
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
     signal.SIGSTKFLT, signal.SIGPIPE, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),

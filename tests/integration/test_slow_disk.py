@@ -1,4 +1,4 @@
-"""A slow disk of the authority makes what waits for it late: it turns no client away and accuses nobody."""
+"""A slow disk of the authority makes what waits for it late: it turns no client away and accuses none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Session budget: how many sessions a client may have at once, and how many it may open a second. Pure.
 
 At the limit a new session takes the place of the client's own that was silent longest, if that was for so long that no
-call can be open in it: so a client whose machine lost its power, and whose connections nobody has closed, gets in. If
+call can be open in it: so a client whose machine lost its power, and whose connections were never closed, gets in. If
 all are in use the new one has to wait, as a client that cut its own sessions would open them again for ever.
 """
 

@@ -30,7 +30,7 @@ from tlsrt.supervisor.authority.model.ports import (
 from tlsrt.supervisor.authority.sessions.event_notes import short_id
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 
-FOREIGN = "foreign "  # before what another site made a client's browser ask for: an event, and nobody's points
+FOREIGN = "foreign "  # before what another site made a client's browser ask for: an event without points
 DETECTORS = {  # by the first word of what Primary tells
     "token": "canary_token", "client": "canary_client", "path": "decoy_path", "endpoint": "decoy_endpoint",
 }  # fmt: skip

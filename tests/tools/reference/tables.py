@@ -70,8 +70,9 @@ def detectors() -> str:
         f"- A loop is restarted {escalation.RESPAWNS} times within {escalation.RESPAWNS_MS // 60000} min; after that "
         "it stays in quarantine.",
         f"- {escalation.SOURCES} loops at the top within {escalation.SOURCES_MS // 1000} s lock the host. So does a "
-        f"trigger at {', '.join(sorted(escalation.TRUSTED))}. Points of a "
-        f"{' or '.join(sorted(escalation.LOCKING))} count for that; what Primary alone says is charged to a channel.",
+        f"trigger at {', '.join(sorted(escalation.TRUSTED))}.",
+        f"- Points of a {' or '.join(sorted(escalation.LOCKING))} count for a lock; what Primary alone says is charged to "
+        "a channel.",
     )
     return "\n\n".join(
         (found, _NOTES, "## Measures", table(("charged to", "score: measure"), thresholds), "\n".join(measures))

@@ -76,7 +76,7 @@ def test_its_death_restarts_nothing_else_and_does_not_end_the_host(minimal: str)
     assert policy.died(FACTS, 1.0, 0.0, "code 1").companions == ()
     failure = policy.died(FACTS, 2.0, 0.0, "code 1").failure
     assert failure is not None and failure.loops == {FACTS} and failure.escalation is Escalation.DEGRADED
-    assert policy.deaths("core", 2.0) == 0, "nobody is charged for it"
+    assert policy.deaths("core", 2.0) == 0, "it is charged to none"
 
 
 def test_what_restarts_its_loop_together_with_others_restarts_it_too(minimal: str) -> None:

@@ -114,7 +114,7 @@ def test_an_error_belongs_to_its_own_work_and_a_broken_worker_to_all_that_it_had
             disk.run("a", DiskWork(refuse)), disk.run("a", DiskWork(int)), return_exceptions=True
         )
         assert isinstance(found[0], Failed) and found[1] == 0
-        disk.post(DiskWork(refuse))  # nobody waits for it
+        disk.post(DiskWork(refuse))  # no caller waits for it
         assert await disk.run("a", DiskWork(int)) == 0
         disk.close()
         broken = DiskThread("test-disk", Broken())

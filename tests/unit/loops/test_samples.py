@@ -40,7 +40,7 @@ def test_watchers_of_one_interval_share_each_sample_and_none_gets_one_twice() ->
 
     found, moments = asyncio.run(scene())
     assert all(items == sorted(set(items)) for items in found)
-    assert next(numbers) <= moments + 1, "so many as moments, whoever watches"
+    assert next(numbers) <= moments + 1, "as many as moments, however many watch"
     assert set(found[0][1:]) & set(found[-1][1:]), "the same samples, though one came a whole interval later"
 
 
