@@ -1,6 +1,6 @@
 """The two commands as pip installs them: from their first import on, Ctrl-C ends them with 130 and without a traceback.
 
-What they import takes a while on a slow machine, and no code is there yet to handle an interrupt in the middle of an import.
+What they import takes a while on a slow machine, and an interrupt in the middle of an import is handled by no code.
 `command_line.run` gives interrupts back to the command, which may have something to tidy up.
 """
 

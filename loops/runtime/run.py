@@ -11,8 +11,8 @@ from typing import Any
 def run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None], log: logging.Logger) -> None:
     """Run until `main` has ended.
 
-    asyncio hands on what a task or callback raises to the code that looks at it, but SystemExit and KeyboardInterrupt end
-    the loop as well, where a component's task called sys.exit. What else is due waits in the loop and goes on.
+    asyncio hands on what a task or callback raises to the code that looks at it, but SystemExit and KeyboardInterrupt
+    end the loop as well, where a component's task called sys.exit. What else is due waits in the loop and goes on.
     """
     task = loop.create_task(main)
     while not task.done():

@@ -71,8 +71,8 @@ def detectors() -> str:
         "it stays in quarantine.",
         f"- {escalation.SOURCES} loops at the top within {escalation.SOURCES_MS // 1000} s lock the host. So does a "
         f"trigger at {', '.join(sorted(escalation.TRUSTED))}.",
-        f"- Points of a {' or '.join(sorted(escalation.LOCKING))} count for a lock; what Primary alone says is charged to "
-        "a channel.",
+        f"- Points of a {' or '.join(sorted(escalation.LOCKING))} count for a lock; what Primary alone says is charged "
+        "to a channel.",
     )
     return "\n\n".join(
         (found, _NOTES, "## Measures", table(("charged to", "score: measure"), thresholds), "\n".join(measures))
