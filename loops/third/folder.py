@@ -21,15 +21,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.config.files import open_folder, write_all
-from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown
+from tlsrt.errors import Busy, CallError, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 _PART = ".part-"  # hidden: _NAME does not begin with a dot
 KEPT = ".up-"  # hidden, and kept when the loop ends: see uploads.py
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: RLIMIT_FSIZE of the sandbox
-WRITERS = 16  # open at once; each holds a descriptor and unfinished bytes
+WRITERS = 16  # contents that come piece by piece; each holds a descriptor and unfinished bytes
+WRITERS_SHARE = WRITERS // 4  # of one caller
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Folder:
         self._sizes: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # bytes of each unfinished upload
         self._writers: set[FileWriter] = set()
+        self._places: BoundedTable[str, None] = BoundedTable(WRITERS, WRITERS_SHARE, WhenFull.REFUSE)  # by hidden name
         self._number = 0
         self._load()
 
@@ -211,14 +214,23 @@ class Folder:
         if len({name, *self._sizes, *(writer.name for writer in self._writers)}) > self.quota.files:
             raise Failed(f"the folder is full: {self.quota.files} files is the limit")
 
-    def writer(self, name: str) -> FileWriter:
-        """Begin to write a new content for a name; Busy if too many are being written."""
-        check_name(name)
-        if len(self._writers) >= WRITERS:
-            raise Busy(f"{WRITERS} files are being written, try again later")
+    def writer(self, name: str, subject: str) -> FileWriter:
+        """Begin to write a content that comes piece by piece; Busy if too many are being written."""
+        part = self._next_part()
+        if not self._places.add(part, None, subject).is_added:
+            raise Busy(f"{WRITERS_SHARE} files are being written by one caller, or {WRITERS} by all: try again later")
+        try:
+            return self._new_writer(name, part)
+        except CallError:
+            self._places.remove(part)
+            raise
+
+    def _next_part(self) -> str:
         self._number += 1
-        part = f"{_PART}{self._number}"
-        with told(name):
+        return f"{_PART}{self._number}"
+
+    def _new_writer(self, name: str, part: str) -> FileWriter:
+        with told(check_name(name)):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
             descriptor = os.open(part, flags, 0o600, dir_fd=self._descriptor)
         writer = FileWriter(self, name, part, descriptor)
@@ -254,13 +266,14 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> int:
         """Replace the content of a file, made if it is not there; returns its size."""
-        with self.writer(name) as writer:
+        with self._new_writer(name, self._next_part()) as writer:  # over at once, so it needs no place
             writer.write(data)
             return writer.commit()
 
     def settle(self, writer: FileWriter, *, commit: bool) -> None:
         """End a writer: its bytes become the file, or are gone."""
         self._writers.discard(writer)
+        self._places.remove(writer.part)
         if not commit:
             with suppress(FileNotFoundError):  # a commit that failed after its rename
                 os.unlink(writer.part, dir_fd=self._descriptor)
@@ -319,14 +332,15 @@ class FileWriter:
 class NewContent:
     """A FileWriter that is made when the content begins: in the disk thread, which also ends it."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, subject: str) -> None:
         self._folder = folder
         self._name = name
+        self._subject = subject
         self._writer: FileWriter | None = None
 
     def begin(self) -> FileWriter:
         """Return the writer, made if there is none. Raises a CallError."""
-        self._writer = self._writer or self._folder.writer(self._name)
+        self._writer = self._writer or self._folder.writer(self._name, self._subject)
         return self._writer
 
     def write(self, data: bytes) -> None:

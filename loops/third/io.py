@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import whole_option
@@ -20,7 +21,7 @@ from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
 from tlsrt.loops.third.digests import Digests
-from tlsrt.loops.third.folder import Folder, NewContent, OpenFile, Quota
+from tlsrt.loops.third.folder import Folder, NewContent, OpenFile, Quota, check_name
 from tlsrt.loops.third.uploads import Uploads
 
 Result = TypeVar("Result")
@@ -29,6 +30,7 @@ READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
 CHUNK_BYTES = 32 * 1024
 AT_ONCE_BYTES = 4 * CHUNK_BYTES  # read at once: each time costs a way to the disk thread and back
 READERS = 64  # open streams; each holds a descriptor
+READERS_SHARE = READERS // 4  # of one caller
 NOTICES = 200
 _MIB = 1 << 20
 
@@ -65,7 +67,7 @@ class InputOutput(Component):
         self._uploads = Uploads(self._folder, self._digests, self._disk)
         self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES)
         self._number = 0
-        self._readers = 0
+        self._readers: BoundedTable[OpenFile, None] = BoundedTable(READERS, READERS_SHARE, WhenFull.REFUSE)
 
     async def stop(self) -> None:
         await self._on_disk(self._folder.close)
@@ -124,25 +126,24 @@ class InputOutput(Component):
     @handler(idempotent=True)
     async def read_stream(self, name: Name, offset: Offset = 0) -> AsyncIterator[bytes]:
         """The bytes of a file as it is now, from `offset` on, in chunks; one replaced meanwhile is read to its end."""
-        if self._readers >= READERS:
-            raise Busy(f"{READERS} files are being read, try again later")
         file = OpenFile(partial(self._folder.open_read, name))
-        self._readers += 1
+        if not self._readers.add(file, None, self.caller).is_added:
+            raise Busy(f"{READERS_SHARE} files are being read for one caller, or {READERS} for all: try again later")
         try:
             while data := await self._on_disk(partial(file.read, AT_ONCE_BYTES, offset)):
                 offset += len(data)
                 for at in range(0, len(data), CHUNK_BYTES):
                     yield data[at : at + CHUNK_BYTES]
         finally:
-            self._readers -= 1
+            self._readers.remove(file)
             self._disk.post(DiskWork(file.close))
 
     @handler
     async def write_stream(self, name: Name, data: AsyncIterator[bytes]) -> int:
         """Replace the content of a file by an upload; returns its size. A broken upload leaves the old content."""
-        content = NewContent(self._folder, name)
+        check_name(name)
+        content = NewContent(self._folder, name, self.caller)  # it takes its place with the first chunk
         try:
-            await self._on_disk(content.begin)
             async for chunk in data:
                 await self._on_disk(partial(content.write, chunk), len(chunk))
             return await self._on_disk(content.commit)

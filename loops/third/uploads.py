@@ -16,17 +16,20 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
 from tlsrt.config.files import write_all
-from tlsrt.errors import CallError, Conflict, Failed
+from tlsrt.errors import Busy, CallError, Conflict, Failed
 from tlsrt.loops.disk_thread import DiskThread, DiskWork
 from tlsrt.loops.third.digests import Digests, check_digest, hash_file
 from tlsrt.loops.third.folder import KEPT, Folder, OpenFile, check_name, told
 
 UPLOADS_MAX = 32  # unfinished at a time, of all
+UPLOADS_SHARE = UPLOADS_MAX // 4  # of one sender
 IDLE_S = 24 * 3600.0
+_SENDER = 16  # characters of a hidden name that say whose it is
 SYNC_BYTES = 8 * 1024 * 1024  # so much is written before the disk has to have it: the last fsync stays short
 
 
@@ -68,8 +71,12 @@ class Uploads:
         self._sweep()
         part = _part_of(subject, name, size, sha256)
         there = self._folder.kept.get(part, 0)
-        if part not in self._folder.kept and len(self._folder.kept) >= UPLOADS_MAX and not self._drop_idle(part):
-            raise Failed(f"{UPLOADS_MAX} files are being sent already, try again later")
+        own = self._own(part)
+        if part not in self._folder.kept:
+            if len(own) >= UPLOADS_SHARE and not self._drop_idle(part, own):
+                raise _too_many()
+            if len(self._folder.kept) >= UPLOADS_MAX and not self._drop_idle(part):
+                raise _too_many()
         self._make_room(part, name, there, size - there)
         return there
 
@@ -96,8 +103,10 @@ class Uploads:
         there = self._folder.kept.get(part, 0)
         if offset != there or size > self._folder.quota.file_bytes:
             raise Conflict(f"{there} bytes of {upload.name} are here, so it does not go on at {offset}: ask begin_put")
-        if part not in self._folder.kept and len(self._folder.kept) >= UPLOADS_MAX:
-            raise Failed(f"{UPLOADS_MAX} files are being sent already, try again later")
+        if part not in self._folder.kept and (
+            len(self._folder.kept) >= UPLOADS_MAX or len(self._own(part)) >= UPLOADS_SHARE
+        ):
+            raise _too_many()
         return self._uploads.setdefault(part, upload)
 
     def forget(self, part: str) -> None:
@@ -120,10 +129,15 @@ class Uploads:
         idle = [part for part in self._folder.kept if part not in self._uploads or not self._uploads[part].is_written]
         return sorted(idle, key=self._folder.changed_of)
 
-    def _drop_idle(self, but: str) -> bool:
-        """Remove the oldest one that are not being sent now."""
+    def _own(self, part: str) -> set[str]:
+        """Return the unfinished ones of the same sender, those of an earlier life of the loop too."""
+        mine = part[: len(KEPT) + _SENDER]
+        return {each for each in self._folder.kept if each.startswith(mine)}
+
+    def _drop_idle(self, but: str, among: Collection[str] | None = None) -> bool:
+        """Remove the oldest one that is not being sent now; False if there is none."""
         for part in self._idle():
-            if part != but:
+            if part != but and (among is None or part in among):
                 self.forget(part)
                 return True
         return False
@@ -234,6 +248,11 @@ class Writing:
 
 
 def _part_of(subject: str, name: str, size: int, sha256: str) -> str:
-    """Return the hidden name of an upload; `\\0` is in none of what it is made of."""
+    """Return the hidden name of an upload: the sender, then all; `\\0` is in none of what it is made of."""
     whole = "\0".join((subject, name, str(size), sha256)).encode()
-    return KEPT + hashlib.sha256(whole).hexdigest()[:32]
+    sender = hashlib.sha256(subject.encode()).hexdigest()[:_SENDER]
+    return KEPT + sender + hashlib.sha256(whole).hexdigest()[:32]
+
+
+def _too_many() -> Busy:
+    return Busy(f"{UPLOADS_SHARE} files are being sent by one caller already, or {UPLOADS_MAX} by all: try again later")

@@ -18,8 +18,8 @@ import pytest
 
 from tlsrt.errors import Busy, CallError, ConfigError, Denied, Failed, InvalidArgument, NotFound
 from tlsrt.loops.component.component import attach, invoke
-from tlsrt.loops.third.folder import WRITERS, Folder, Quota
-from tlsrt.loops.third.io import CHUNK_BYTES, NOTICES, READ_BYTES, READERS, InputOutput
+from tlsrt.loops.third.folder import WRITERS, WRITERS_SHARE, Folder, Quota
+from tlsrt.loops.third.io import CHUNK_BYTES, NOTICES, READ_BYTES, READERS, READERS_SHARE, InputOutput
 
 ATTACKS = [
     "../secret", "..", ".", "/etc/passwd", "a/b", "a/../../secret", "", ".part-1", ".hidden", "-rf", "a\0b", "a\nb",
@@ -49,8 +49,8 @@ class Bench:
 
         return asyncio.run(once())
 
-    def stream(self, method: str, *args: object) -> AsyncGenerator[Any, None]:
-        return cast("AsyncGenerator[Any, None]", invoke(self.io, method, args, {}, subject="client/a"))
+    def stream(self, method: str, *args: object, subject: str = "client/a") -> AsyncGenerator[Any, None]:
+        return cast("AsyncGenerator[Any, None]", invoke(self.io, method, args, {}, subject=subject))
 
     def upload(self, name: str, chunks: AsyncIterator[bytes]) -> Any:
         async def once() -> object:
@@ -237,11 +237,14 @@ def test_open_files_are_bounded(bench: Bench) -> None:
     folder = bench.io._folder
 
     async def too_many_readers() -> None:
-        streams = [bench.stream("read_stream", "a") for _ in range(READERS)]
-        for stream in streams:
+        streams = [bench.stream("read_stream", "a", subject=f"client/{n // READERS_SHARE}") for n in range(READERS)]
+        for number, stream in enumerate(streams):
+            if number == READERS_SHARE:
+                with pytest.raises(Busy):  # at its share, where others still get in
+                    await anext(bench.stream("read_stream", "a", subject="client/0"))
             await anext(stream)
         with pytest.raises(Busy):
-            await anext(bench.stream("read_stream", "a"))
+            await anext(bench.stream("read_stream", "a", subject="client/new"))
         for stream in streams:
             await stream.aclose()
         await bench.stream("read_stream", "a").aclose()
@@ -249,10 +252,14 @@ def test_open_files_are_bounded(bench: Bench) -> None:
 
     descriptors = len(os.listdir("/proc/self/fd"))
     asyncio.run(too_many_readers())
-    assert bench.io._readers == 0
-    writers = [folder.writer("a") for _ in range(WRITERS)]
+    assert len(bench.io._readers) == 0
+    writers = [folder.writer("a", "client/0") for _ in range(WRITERS_SHARE)]
     with pytest.raises(Busy):
-        folder.writer("a")
+        folder.writer("a", "client/0")
+    writers += [folder.writer("a", f"client/{1 + n // WRITERS_SHARE}") for n in range(WRITERS - WRITERS_SHARE)]
+    with pytest.raises(Busy):
+        folder.writer("a", "client/new")
+    assert folder.write("a", b"y") == 1, "what is over at once needs no place"
     for writer in writers:
         writer.abort()
         writer.abort()
@@ -260,9 +267,35 @@ def test_open_files_are_bounded(bench: Bench) -> None:
     assert os.listdir(bench.files) == ["a"]
 
 
+def test_a_stream_takes_a_writer_with_its_first_chunk(bench: Bench) -> None:
+    async def silent(begun: asyncio.Event) -> AsyncIterator[bytes]:
+        begun.set()
+        await asyncio.Event().wait()
+        yield b""
+
+    async def scene() -> None:
+        events = [asyncio.Event() for _ in range(WRITERS + 1)]
+        uploads = [
+            asyncio.ensure_future(
+                cast("Any", invoke(bench.io, "write_stream", [f"f{n}"], {}, subject="client/a", upload=silent(begun)))
+            )
+            for n, begun in enumerate(events)
+        ]
+        for begun in events:
+            async with asyncio.timeout(10):
+                await begun.wait()
+        await bench.settle()
+        assert os.listdir(bench.files) == []
+        for upload in uploads:
+            upload.cancel()
+        await asyncio.gather(*uploads, return_exceptions=True)
+
+    asyncio.run(scene())
+
+
 def test_stop_ends_uploads_that_still_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    writer = bench.io._folder.writer("a")
+    writer = bench.io._folder.writer("a", "client/a")
     writer.write(b"x")
     bench.stop()
     with pytest.raises(Failed, match="closed"):

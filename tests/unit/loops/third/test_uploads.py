@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsrt.errors import Conflict, Denied, Failed, InvalidArgument
+from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument
 from tlsrt.loops.component.component import attach, invoke
 from tlsrt.loops.third import uploads
 from tlsrt.loops.third.io import InputOutput
@@ -227,6 +227,20 @@ def test_bounds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         bench("go_on_put", f"f{number}", 1000, SHA256, 0, data=b"x" * 10)
         assert len(bench.hidden) <= 3, "the oldest that nobody sends goes"
     assert bench.offset("f5", 1000, SHA256) == 10 and bench.offset("f0", 1000, SHA256) == 0
+
+
+def test_one_sender_has_a_share_also_after_a_restart(bench: Bench) -> None:
+    bench("go_on_put", "other", 1000, SHA256, 0, data=b"x" * 10, subject="client/b")
+    for number in range(uploads.UPLOADS_SHARE):
+        bench("go_on_put", f"f{number}", 1000, SHA256, 0, data=b"x" * 10)
+    with pytest.raises(Busy):
+        bench("go_on_put", "more", 1000, SHA256, 0, data=b"x" * 10)
+    bench = bench.anew()
+    with pytest.raises(Busy):
+        bench("go_on_put", "more", 1000, SHA256, 0, data=b"x" * 10)
+    assert bench.offset("more", 1000, SHA256) == 0, "the oldest of its own makes room"
+    assert len(bench.hidden) == uploads.UPLOADS_SHARE
+    assert bench.offset("other", 1000, SHA256, subject="client/b") == 10
 
 
 def test_unfinished_bytes_count_until_their_room_is_needed(bench: Bench) -> None:
