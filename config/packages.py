@@ -14,9 +14,10 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
+from itertools import count
 from pathlib import Path
 
 from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
@@ -210,7 +211,8 @@ def _needed_by(
     if not own:
         return [], frozenset(names), []
     owner = owners(known)
-    roots: dict[Path, Root] = {}
+    dependencies = _dependencies()
+    roots = {root.path: root for root in dependencies}
     versions: dict[str, Version] = {}
     waiting = [(package, [root for root in own if _names_package(root, package)]) for package in packages]
     while waiting:
@@ -218,25 +220,41 @@ def _needed_by(
         distribution = owner.get(package)
         for one in closure([distribution], known) if distribution is not None else []:
             for root in _roots_of(one):
-                new = root.path not in roots
-                roots.setdefault(root.path, root)
+                new = _add(root, roots)
                 names.add(_importable(root.path.name))
-                versions[root.name] = Version(one.name, one.version, root.name, one.text())
+                name = roots[root.path].name
+                versions[name] = Version(one.name, one.version, name, one.text())
                 if new and one is distribution and root.path not in [place.path for place in places]:
                     places.append(root)
         for name in sorted(imported_names(_sources(places)) - names - sys.stdlib_module_names):
             if found := _find(name, f"dep/{name}"):
                 names.add(name)
-                roots |= {root.path: root for root in found if root.path not in roots}
+                for root in found:
+                    _add(root, roots)
                 waiting.append((name, found if name not in owner else []))
+    for name in sorted(names - {"", "tlsrt"}):  # what an import finds may be another file than RECORD's
+        for root in _find(name, f"dep/{name}"):
+            _add(root, roots)
     for root in own:  # measured by its own name
         if (of := roots.pop(root.path, None)) is not None and of.name in versions:
             old = versions.pop(of.name)
             versions[root.name] = Version(old.distribution, old.version, root.name, old.metadata)
-    for dependency in _dependencies():
+    for dependency in dependencies:
         roots.pop(dependency.path, None)
         versions.pop(dependency.name, None)
     return list(roots.values()), frozenset(names), list(versions.values())
+
+
+def _add(root: Root, roots: dict[Path, Root]) -> bool:
+    """Add a root, under a name that no other has; return whether its path is new."""
+    if root.path in roots:
+        return False
+    taken = {one.name for one in roots.values()}
+    others = (f"{root.name}@{number}" for number in count(2))
+    roots[root.path] = replace(
+        root, name=root.name if root.name not in taken else next(one for one in others if one not in taken)
+    )
+    return True
 
 
 def _names_package(root: Root, package: str) -> bool:

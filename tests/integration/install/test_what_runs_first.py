@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hosts.installation import Environment, installed, run, scratch, wheel
 from hosts.installed_host import InstalledHost
 
@@ -69,6 +70,28 @@ def test_a_module_that_a_package_would_import_if_it_were_there_does_not_run(host
     finally:
         module.unlink()
     assert not [line for line in ran_in(spy) if "-I" in line], ran_in(spy)
+
+
+def test_what_would_be_imported_instead_of_a_requirement_is_refused(host: InstalledHost) -> None:
+    """A component requires a module of one file, and a folder of its name, which no metadata names, comes first."""
+    site, config = host.environment.site, host.config.read_text()
+    before = set(site.iterdir())
+    for name, source, metadata in (("noted", "import single\n", "Requires-Dist: single\n"), ("single", "", "")):
+        (info := site / f"{name}-1.0.dist-info").mkdir()
+        (site / f"{name}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}")
+        (info / "RECORD").write_text(f"{name}.py,,\n")
+    host.config.write_text(yaml.safe_dump({**yaml.safe_load(config), "components": {"third/n": {"class": "noted:N"}}}))
+    try:
+        host.seal()
+        (site / "single").mkdir()
+        (site / "single/__init__.py").touch()
+        assert "this host is not what was sealed: new dep/single/__init__.py;" in host.refused()
+    finally:
+        for path in {*site.iterdir()} - before:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        host.config.write_text(config)
+        host.seal()
 
 
 def test_bytecode_beside_a_source_does_not_run(host: InstalledHost, spy: Path) -> None:

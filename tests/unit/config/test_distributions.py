@@ -87,6 +87,29 @@ def test_each_change_in_what_a_component_loads_shows(site: Path, with_camera: Co
     assert name.endswith(file)
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("site/sockets/__init__.py", "dep/sockets/__init__.py"),
+        ("site/sockets.abi3.so", "dep/sockets.abi3.so"),
+        ("earlier/sockets.py", "dep/sockets.py@2"),
+        ("earlier/paho/__init__.py", "dep/paho@2/__init__.py"),
+    ],
+)
+def test_what_an_import_finds_instead_of_a_recorded_file_is_a_change(
+    site: Path, with_camera: Config, monkeypatch: pytest.MonkeyPatch, file: str, name: str
+) -> None:
+    (earlier := site.with_name("earlier")).mkdir()
+    monkeypatch.setattr(packages, "package_folders", lambda: [earlier, site, *package_folders()])
+    before = measure(with_camera)
+    shadow = site.parent / file
+    shadow.parent.mkdir(parents=True, exist_ok=True)
+    shadow.write_text("evil = 1\n")
+    after = measure(with_camera)
+    assert {one for one in after if before.get(one) != after[one]} == {name}
+    assert before.keys() <= after.keys()
+
+
 def test_a_component_without_metadata_brings_what_it_imports(site: Path, config: Config) -> None:
     (site / "plain.py").write_text("from paho.mqtt import client\n")
     config = replace(config, components=(*config.components, ComponentConfig("third", "plain", "plain:Plain")))
