@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from tlsrt.loops.component.component import Component
 
 TOLD_S = 1.0  # a shorter wait is none
-DISK_ERRORS = frozenset(
-    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT}
-)
+# Of disks only: ETIMEDOUT, ENODEV and ENXIO also come from a peer in the network or a device that is not there.
+DISK_ERRORS = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE})
 
 
 class DiskWaits:

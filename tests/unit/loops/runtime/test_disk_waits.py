@@ -31,7 +31,8 @@ def test_a_long_wait_is_told_with_each_beat_and_its_end_once() -> None:
 @pytest.mark.parametrize(
     ("error", "is_so"),
     [(OSError(errno.EIO, ""), True), (OSError(errno.EROFS, ""), True), (OSError(errno.EPERM, ""), False),
-     (ValueError(), False)],
+     (ValueError(), False), (OSError(errno.ETIMEDOUT, ""), False), (OSError(errno.ENODEV, ""), False),
+     (OSError(errno.ENXIO, ""), False)],
 )  # fmt: skip
 def test_an_error_of_the_disk_is_told_from_others(error: Exception, is_so: bool) -> None:
     assert is_of_disk(error) is is_so
