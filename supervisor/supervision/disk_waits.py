@@ -47,7 +47,7 @@ class DiskWaits:
             self._end(name)
 
     def seen(self, name: str, for_s: float, where: str) -> None:
-        """Take note that the kernel holds the event loop of a process, which is silent for so long."""
+        """Take note that the kernel holds the event loop of a process, which is excused for so long."""
         now = self._context.event_loop.now
         self._note(name, DiskWait(now - for_s, now, where))
 

@@ -72,25 +72,31 @@ class Watchdog(Feature):
 
     def _judge(self) -> None:
         monitor, now = self._loops.monitor, self._event_loop.now
-        self._excuse_disks(now)
+        held = self._excuse_disks(now)
         for name in monitor.check(now):
-            reason, cause = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s", Cause.HEARTBEAT
+            reason = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s"
             if excused := monitor.excused(name):
-                reason, cause = f"{reason}, of which it waited {excused:.2f} s for its disk", Cause.DISK
+                reason = f"{reason}, of which it waited {excused:.2f} s for its disk"
+            cause = Cause.DISK if name in held else Cause.HEARTBEAT  # one that waited and hangs now counts as hung
             if name == AUTHORITY:
                 self._authority.kill(reason, cause)
             else:
                 self._loops.hung(self._loops.by_name(name), reason, cause)
 
-    def _excuse_disks(self, now: float) -> None:
-        """Take the silence of those that the kernel holds for their disk out of their accounts, for a while."""
+    def _excuse_disks(self, now: float) -> set[str]:
+        """Take the silence of those that the kernel holds for their disk out of their accounts; return their names."""
         monitor, children = self._loops.monitor, self._context.current.children
+        held: set[str] = set()
         for name in monitor.late(now):
             process = (self._authority if name == AUTHORITY else self._loops.by_name(name)).process
             where = children.disk_wait(name, process.child.host_pid) if process.child is not None else ""
-            if where and monitor.excuse(name, now):
-                self._loops.disk_waits.seen(name, monitor.silence(name, now), where)
+            if not where:
+                continue
+            held.add(name)
+            if monitor.excuse(name, now):
+                self._loops.disk_waits.seen(name, monitor.excused(name), where)
         self._loops.disk_waits.look()
+        return held
 
     def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
         usage = self._context.current.children.limit_usage(name, child.host_pid)

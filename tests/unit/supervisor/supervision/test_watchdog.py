@@ -122,14 +122,22 @@ def test_silence_is_judged_in_every_turn_as_often_as_the_monitor_expects() -> No
 
 
 def test_who_waits_for_its_disk_is_excused_told_and_at_last_killed_for_that() -> None:
-    stage = Stage(late={"third": "D in folio_wait_bit", "forth": ""})
+    stage = Stage(late={"third": "D in folio_wait_bit", "forth": ""}, excused_s=0.625)
     stage.begin()
     stage.pass_turns(1)
-    assert stage.said == ["third waits 1.625 D in folio_wait_bit"] and not stage.ended
+    assert stage.said == ["third waits 0.625 D in folio_wait_bit"] and not stage.ended
     stage.may_wait, stage.excused_s, stage.dead = False, 60.0, ["third"]
     stage.pass_turns(1)
     sentence = "third heartbeat: no beat for 1.62 s, of which it waited 60.00 s for its disk (disk)"
     assert stage.ended == [sentence] and len(stage.said) == 1
+
+
+@pytest.mark.parametrize("name", ["third", "authority"])
+def test_a_hang_after_a_wait_for_the_disk_is_no_death_by_the_disk(name: str) -> None:
+    stage = Stage(late={name: "", "forth": "D in folio_wait_bit"}, excused_s=0.25, dead=[name])
+    stage.begin()
+    stage.pass_turns(1)
+    assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s, of which it waited 0.25 s for its disk (heartbeat)"]
 
 
 @pytest.mark.parametrize("name", [*LOOPS, "authority"])
