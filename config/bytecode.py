@@ -25,6 +25,7 @@ from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.measure import measure_bytecode
 from tlsrt.config.packages import Root, roots, walk
 from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
 
 _HEADER = 16
 _CHECKED = (3).to_bytes(4, "little")  # flags: by hash, and checked
@@ -47,17 +48,20 @@ def write_bytecode(config: Config, known: bytes | None = None) -> None:
     """Compile what is measured, where we may write, and remove what no longer has a source.
 
     What is there is kept if it is `known`, from the boot token in force, else made anew. Not in a checkout.
-    Raises ConfigError for a package that is not installed.
+    Raises ConfigError for a package that is not installed, and if what is not kept cannot be removed.
     """
     if is_checkout():
         return
     folder = bytecode_folder(config.path)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"cannot write byte code to {folder}: it is no folder; remove it")
     present = measure_bytecode(config)
     has_others = any(not component.builtin for component in config.components)
     sources = sorted({source for root in roots(config) for source in _sources(root, has_others)})
-    try:
-        if present is not None and (known is None or not hmac.compare_digest(present, known)):
+    if present is not None and (known is None or not hmac.compare_digest(present, known)):
+        with as_config_error("remove", folder):  # else it would be sealed
             shutil.rmtree(folder)
+    try:
         folder.mkdir(mode=0o755, exist_ok=True)
         folder.chmod(0o755)  # whatever the umask: loops read it
     except OSError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -15,6 +17,7 @@ from tlsrt.config.import_path import bytecode_folder, inner_command
 from tlsrt.config.measure import measure_bytecode
 from tlsrt.config.packages import Root
 from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
 
 
 @pytest.fixture
@@ -74,6 +77,36 @@ def test_what_nothing_vouches_for_is_made_anew(config: Config) -> None:
         write_bytecode(config, known)
         assert b"evil" not in evil.read_bytes()
         evil.write_bytes(evil.read_bytes()[:16] + b"evil")
+
+
+@pytest.mark.usefixtures("package")
+def test_what_nothing_vouches_for_and_cannot_be_removed_is_not_sealed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytecode(config)
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    folder = bytecode_folder(config.path)
+    with pytest.raises(ConfigError, match=f"^cannot remove {re.escape(str(folder))}: Operation not permitted$"):
+        write_bytecode(config)
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("kind", ["link", "link to nowhere", "file"])
+def test_what_is_no_folder_in_its_place_is_refused(config: Config, tmp_path: Path, kind: str) -> None:
+    folder = bytecode_folder(config.path)
+    if kind == "file":
+        folder.write_bytes(b"evil")
+    else:
+        folder.symlink_to(tmp_path / "elsewhere")
+    if kind == "link":
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere/evil.pyc").write_bytes(b"evil")
+    with pytest.raises(ConfigError, match=r"^cannot write byte code to .*\.bytecode: it is no folder; remove it$"):
+        write_bytecode(config)
 
 
 def test_all_that_a_start_imports_of_the_standard_library_is_compiled() -> None:
