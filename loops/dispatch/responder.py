@@ -152,7 +152,7 @@ class Responder:
         """Begin it when its caller has a share of the processor again; it is not read before."""
         count = len(names_of(header))
         if not self._in_flight.quotas.take(header.src, count, len(body)):
-            self.turn_away(header, f"{self._endpoint.subject} has too many requests of {header.src} waiting")
+            self._turn_away(header, Busy(f"{self._endpoint.subject} has too many requests of {header.src} waiting"))
             return
         held = self._held.add(header)
 
@@ -454,11 +454,23 @@ class Responder:
         self._held.end(ending)
         self._in_flight.end(ending)
 
-    def turn_away(self, header: Header, sentence: str) -> None:
-        """Answer the requests of an authentic frame by `busy`; nothing ran."""
+    def answer_unremembered(self, header: Header) -> None:
+        """Answer the requests of an authentic frame whose number could not be remembered.
+
+        Nothing ran, but that may not be told as certain: whoever carries the frame could deliver it again when there
+        is room, and it would run then.
+        """
+        sentence = (
+            f"cannot take a call: {self._endpoint.subject} remembers too many sessions of {header.src}, so that this "
+            "one may still run later; use fewer sessions, and ask again in a minute if it may run twice"
+        )
+        self._turn_away(header, OutcomeUnknown(sentence))
+
+    def _turn_away(self, header: Header, error: CallError) -> None:
+        """Answer the requests of an authentic frame by an error, unread."""
         if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
             for name in names_of(header):
-                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(Busy(sentence)))
+                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(error))
 
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""

@@ -375,8 +375,7 @@ class LoopProcess:
         header = parse_header_untrusted(parse_frame_untrusted(data).header)
         host = self.hosts.get(header.dst)
         if host is not None:
-            sentence = f"{header.dst} remembers too many sessions of {header.src}: use fewer, or try again in a minute"
-            host.responder.turn_away(header, sentence)
+            host.responder.answer_unremembered(header)
 
     def on_refused_session(self, session: bytes, reason: str) -> None:
         """Take note that a request which had waited for its turn could not be read."""

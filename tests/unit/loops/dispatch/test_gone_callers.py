@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
-from tlsrt import Busy, handler
+from tlsrt import handler
 from tlsrt.budget import Budget
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.session.heard_sessions import HeardSessions
@@ -202,23 +202,32 @@ def test_a_call_with_a_key_that_ends_for_all_is_not_run_again(how: str) -> None:
     run(test)
 
 
-def test_a_caller_for_whose_session_there_is_no_room_is_told_at_once() -> None:
+def test_a_caller_for_whose_session_there_is_no_room_is_told_at_once_and_not_that_nothing_will_run() -> None:
     async def test(wired: LinkedComponents) -> None:
         store = wired.hosts[STORE]
         store.endpoint.heard = HeardSessions(most=0, share=0)
         take = wired.take
+        refused: list[tuple[Any, Any]] = []
 
         def turn_away(subject: str, frame: Any, header: Any) -> None:
             before = len(wired.refused)
             take(subject, frame, header)
             if wired.refused[before:] == [Budget.REMEMBERED]:
-                store.responder.turn_away(header, "no room")
+                refused.append((frame, header))
+                store.responder.answer_unremembered(header)
 
         wired.take = turn_away  # type: ignore[method-assign]
         for outcome in await wired.calls("get", "a", "b", "c"):
-            assert isinstance(outcome, Busy) and str(outcome).endswith("no room")
-        with pytest.raises(Busy):
+            assert isinstance(outcome, OutcomeUnknown) and "remembers too many sessions" in str(outcome)
+        with pytest.raises(OutcomeUnknown):
             await wired.call("wait", "x", idempotency_key="k", timeout_s=0.2)
         assert not wired.store.calls
+        store.endpoint.heard = HeardSessions()
+        for frame, header in refused:
+            take(STORE, frame, header)  # by whoever carried them
+        await turns()
+        assert wired.store.calls["a"] == 1, "so `busy`, which says that nothing was executed, would not be true"
+        wired.store.release.set()
+        await turns()
 
     run(test)
