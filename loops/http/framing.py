@@ -17,7 +17,7 @@ HEAD_MAX = 16 * 1024  # of a request line and its fields; likewise of the traile
 BODY_MAX = 256 * 1024
 CHUNK_LINE = 24  # bytes of a chunk's line that are not counted as an extension
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9]\.[0-9])")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")  # the value is stripped where it is taken
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 

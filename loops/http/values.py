@@ -25,7 +25,8 @@ Matters = Callable[[object], bool]  # whether a value of a schema has to be look
 ARGUMENTS_DEPTH = DEPTH_MAX - 1  # a request holds them in an array
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Also one without an end, so that a quote never fails and nothing is looked at twice.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _EXPONENT = re.compile(rb"[eE]\+?\d{3}")
 _INTEGRAL = re.compile(rb"\d(?:\.0+(?![0-9])|[eE])")  # a number such as 200.0 or 2e2 may be in it
 _AS_DIGITS = bytes.maketrans(b"123456789", b"000000000")
@@ -69,7 +70,7 @@ def _load_untrusted(body: bytes) -> Any:
             body.decode("utf-8"), parse_float=_finite if is_large else None, parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )  # fmt: skip
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are some
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are some
         raise InvalidArgument(f"the body is not JSON: {error}") from None
 
 
@@ -85,8 +86,8 @@ def _check_structure(body: bytes) -> None:
         before = len(brackets)
         brackets = brackets.replace(b"[]", b"")  # the innermost of what is left
         if len(brackets) == before:
-            return  # nothing is left, or what is left is no JSON
-    if b"[]" in brackets:
+            break
+    if b"[]" in brackets or brackets.count(b"[") > ARGUMENTS_DEPTH:  # some may have no end, and are as deep to read
         raise InvalidArgument(f"the body is nested more than {ARGUMENTS_DEPTH} deep")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import h11
 import pytest
 from hypothesis import given
@@ -141,3 +143,12 @@ def check_whole(data: bytes) -> None:
     while not isinstance(parser.next_event(), h11.EndOfMessage):
         continue
     assert parser.trailing_data[0] == b""
+
+
+@pytest.mark.parametrize("start", [POST, CHUNKED + b"0\r\n"], ids=["header", "trailer"])
+@pytest.mark.parametrize("blank", [b" ", b"\t", b" \t"])
+def test_no_line_takes_long(start: bytes, blank: bytes) -> None:
+    """Blanks after the colon were looked at once for each of them; the bound is wide, as other tests run beside."""
+    before = time.process_time()
+    assert status_of(start + b"a:" + blank * (8_000 // len(blank)) + b"\x01\r\n\r\n") == 400
+    assert time.process_time() - before < 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -117,3 +118,29 @@ def test_what_holds_no_bytes_is_passed_on_as_it_was_read() -> None:
     assert arguments_untrusted(json.dumps(body).encode(), described)[1] == {
         "value": {"raw": "AA==", "deep": [[["AA=="]]]}, "table": {"raw": b"\0"},
     }  # fmt: skip
+
+
+HUGE = 256 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 40 + b'"' + b'\\"' * (HUGE // 2),
+        b"[" * 40 + b'"' * HUGE,
+        b"[" * 40 + b'"\\' * (HUGE // 2),
+        b"[" * HUGE,
+        b"[" * 2000,
+        b'{"a":' * (HUGE // 5),
+        b"[" * 40 + b"1.0" + b"0" * HUGE + b"1",
+        b"[" * 40 + b"1." * (HUGE // 2),
+        b"]" * HUGE + b"[" * 2000,
+    ],
+    ids=range(9),
+)
+def test_no_body_takes_long_and_each_is_answered(body: bytes) -> None:
+    """Each was measured in minutes or ended the connection; the bound is wide, as other tests run beside."""
+    before = time.process_time()
+    with pytest.raises(InvalidArgument):
+        arguments_untrusted(body, method(value={}))
+    assert time.process_time() - before < 1
