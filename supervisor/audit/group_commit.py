@@ -2,8 +2,8 @@
 
 Theory of operation. Records are handed over together, whenever the thread is free (group commit): at once if there is a
 waiter, else after a moment. A waiter is answered once: `then` when the record is on the disk, `otherwise` when that has
-failed or has taken 250 ms. A record that arrives on the disk after its `otherwise` cannot be
-taken back, so another one says that it was not done. Ordinary records wait in a bounded queue; those for which there
+failed or has taken longer than its patience. A record that arrives on the disk after its `otherwise` cannot be taken
+back, so another one says that it was not done. Ordinary records wait in a bounded queue; those for which there
 is no room are counted, and the next record that is written says how many. Nothing here blocks.
 """
 
@@ -16,11 +16,14 @@ from typing import Protocol
 from tlsrt.channels.clock import Moment
 from tlsrt.errors import one_line
 from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.audit.kept import SECURITY
 from tlsrt.supervisor.audit.record import KIND_MAX, SUBJECT_MAX, Detail, LogRecord, plain_detail
 from tlsrt.supervisor.audit.recorder import OPERATOR, Otherwise, Patience, Then
+from tlsrt.supervisor.audit.vouch import KEPT as STATE_KEPT
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, LogThread, Work
 from tlsrt.text import ascii_only
 
+VOUCHED = SECURITY | {STATE_KEPT}  # few, and what else is in the log rests on them: no flood of others drops them
 NOTE_MS = 50  # how long ordinary records wait for others
 RETRY_MS = 1_000  # ordinary records that could not be written
 NOTES_MAX = 4_096
@@ -79,7 +82,7 @@ class GroupCommit:
 
     def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         """Write an ordinary record soon."""
-        if self._allowance.take(moment.now / 1000):
+        if kind in VOUCHED or self._allowance.take(moment.now / 1000):
             self._write_later(_record(kind, subject, detail, moment), moment.now)
         else:
             self._drop()

@@ -80,6 +80,7 @@ class EpochChanges:
         self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
         self._rotation: PendingRotation | None = None
         self._is_writing = False  # an epoch that is to begin
+        self._is_holding = False  # the one that `hold` makes room for
         self._overlap_until = 0  # when the last token of the key version before has expired
 
     def hold(self, seal: int, rights: RightsTable | None, done: Callable[[], None], refused: Refused) -> None:
@@ -90,12 +91,20 @@ class EpochChanges:
         new state: before, an authority that comes again is shown the old token.
         """
 
+        self._is_holding = True
+
         def held() -> None:
+            self._is_holding = False
             self.is_held, self._seal, self._rights = True, seal, rights
             self._held_epoch = self._state.epoch
             done()
 
-        self._writer.change(self._advance, held, refused, self._context.now)
+        def failed(sentence: str) -> None:
+            self._is_holding = False
+            refused(sentence)
+            self._resume()
+
+        self._writer.change(self._advance, held, failed, self._context.now)
 
     def move(self, number: int, now: int) -> None:
         """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
@@ -126,7 +135,11 @@ class EpochChanges:
 
         `keys` are those of another master_key, which is in force from this epoch on.
         """
-        self._rotation = PendingRotation(number, keys)
+        waiting = self._rotation
+        if waiting is not None and not waiting.epoch and waiting.keys is not None and keys is None:
+            waiting.number = number  # its keys are in force from the next epoch on in any case
+        else:
+            self._rotation = PendingRotation(number, keys)
         self.begin_rotation(now)
 
     def begin_rotation(self, now: int) -> None:
@@ -150,7 +163,8 @@ class EpochChanges:
             if rotation.keys is not None:
                 self._timers.set("rotate", self._context.now + RETRY_MS)
                 return
-            self._rotation = None
+            if self._rotation is rotation:
+                self._rotation = None
             self._outgoing.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
 
         self._write(lambda: self._advance(rotation.keys), begun, refused)
@@ -166,7 +180,7 @@ class EpochChanges:
     @property
     def _is_under_way(self) -> bool:
         """Tell whether an epoch is being prepared, or written to be."""
-        return self._epochs.pending is not None or self._is_writing
+        return self._epochs.pending is not None or self._is_writing or self._is_holding
 
     def _advance(self, keys: NewKeys | None = None) -> Undo:
         """Take the next epoch, with the version of other keys, into the state; return what undoes it."""

@@ -99,17 +99,17 @@ class LockControl(Feature):
         if not isinstance(reason, str) or len(reason) > TEXT_MAX:
             reply({"error": "bad_request"})
             return
-        if self.record is not None:
-            reply({"lock": self.document(), "already": True})
-            return
+        is_locked = self.record is not None
         record = new_record(secrets.token_bytes(LOCK_BYTES), reason, OPERATOR, time.time_ns() // 1_000_000)
-        self._asked = record.lock
-        self._begin(record)
+        if not is_locked:
+            self._asked = record.lock
+            self._begin(record)
 
         def answered(answer: Document) -> None:
-            reply({"lock": self.document(), "already": False, "notes": answer.get("unavailable", [])})
+            notes = {} if is_locked else {"notes": answer.get("unavailable", [])}
+            reply({"lock": self.document(), "already": is_locked, **notes})
 
-        if self._authority.is_booted:
+        if self._authority.is_booted:  # also when there is a lock: an unlock of it may be waiting for the disk
             self._requests.ask(answered, lambda code, rows: {}, "lock", *record)
         else:
             answered({"unavailable": [_AWAY]})

@@ -114,3 +114,16 @@ def test_operators_commands_and_an_unlock_succeed_late(host: SlowHost) -> None:
 def test_a_disk_that_takes_seconds_lets_a_client_in_as_well(host: SlowHost) -> None:
     with host.slow(2_500):
         assert host.let_in("three") < LATE_S
+
+
+def test_a_lock_beside_an_unlock_that_waits_for_the_disk_stays(host: SlowHost) -> None:
+    host.ask("lock", reason="a test")
+    with ThreadPoolExecutor(1) as pool, host.slow(1_000):
+        unlocking = pool.submit(host.ask, "unlock")
+        while not unlocking.running():
+            pass
+        for _ in range(3):
+            assert host.ask("lock", reason="again")["lock"] is not None  # each is answered when it is on the disk
+        unlocking.result(LATE_S)
+    assert host.status()["lock"] is not None, "what was acknowledged last holds"
+    assert host.ask("unlock")["serves"]

@@ -110,6 +110,8 @@ class ClientAdmin(Service):
             return
 
         def renewed() -> Enrolled:
+            if self._context.state.lock is not None:
+                raise NotFound(LOCKED)
             present = replace(self._living(name), ttl_ms=client.ttl_ms)
             return with_certificate(present, certified) if certified is not None else present
 

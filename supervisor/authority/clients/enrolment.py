@@ -14,11 +14,11 @@ from tlsrt.channels.control.trust import EnrolMessage
 from tlsrt.channels.session.enrolment import answer_mac, encode_answer, request_mac
 from tlsrt.errors import NotFound, PeerError
 from tlsrt.rate_limit import Bucket
-from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
+from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import Registry, with_certificate
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.join_codes import JoinCodes
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
+from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.model.ports import Detail, Detection, LoopHandler, Service, SignalSource, SourceKind
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -50,28 +50,31 @@ class Enrolment(Service):
     def _on_enrol(self, primary: LoopEntry, message: EnrolMessage, moment: Moment) -> None:
         """Answer a client with its certificate, or refuse it with a word that says nothing."""
         connection, address, code_id, request, mac = message
+        gate = primary.incarnation
         issuer = self._context.keys.newest.issuer
         secret = issuer.join_secret(code_id)
         is_proved = hmac.compare_digest(request_mac(code_id, secret, request), mac)
         code = self._codes.get(code_id, issuer.key_version, moment.wall)
         client = self._registry.living(f"client/{code.name}") if code is not None else None
         if code is None or client is None:
-            self._refuse(connection, address, "join_code_unknown", UNKNOWN_POINTS, moment)
+            self._refuse(gate, connection, address, "join_code_unknown", UNKNOWN_POINTS, moment)
             return
         if not is_proved:
             reason = USED_UP if self._codes.miss(code) else "join_code_wrong"
             self._context.writer.keep(moment.now)
-            self._refuse(connection, address, reason, MISSED_POINTS, moment)
+            self._refuse(gate, connection, address, reason, MISSED_POINTS, moment)
             return
         try:
             made, certified = self._issuer.certify(client, request, moment.wall)
         except (NotFound, PeerError) as error:
-            self._refuse(connection, address, str(error), 0, moment)
+            self._refuse(gate, connection, address, str(error), 0, moment)
             return
         answer = encode_answer(made)
         proof = answer_mac(code_id, secret, request, answer)
 
         def change() -> Undo:
+            if self._context.state.lock is not None:
+                raise NotFound(LOCKED)
             present = self._codes.get(code.code_id, code.key_version, moment.wall)
             living = self._registry.living(client.subject)
             if present is None or living is None:  # another connection was faster, or the client was revoked
@@ -87,17 +90,19 @@ class Enrolment(Service):
 
         def done() -> None:
             self._context.notes.note("client_enrolled", client.subject, "", serial=certified.serial)
-            self._outgoing.send(GATE, "enrolled", connection, answer, proof)
+            self._context.answer_gate(gate, "enrolled", connection, answer, proof)
 
         def refused(result: ResultCode, sentence: str) -> None:
             reason = "join_unwritten" if sentence == NOT_WRITTEN else sentence
-            self._refuse(connection, address, reason, 0, moment)
+            self._refuse(gate, connection, address, reason, 0, moment)
 
         detail: Detail = {"serial": certified.serial, "address": address[:ADDRESS_MAX]}
         self._context.transact("client_enrolled", client.subject, detail, moment, change, done, refused)
 
-    def _refuse(self, connection: int, address: str, reason: str, points: int, moment: Moment) -> None:
-        self._outgoing.send(GATE, "not_enrolled", connection)
+    def _refuse(
+        self, gate: int, connection: int, address: str, reason: str, points: int, moment: Moment
+    ) -> None:  # fmt: skip
+        self._context.answer_gate(gate, "not_enrolled", connection)
         if points:
             source = SignalSource(SourceKind.ADDRESS, address[:ADDRESS_MAX])
             self._detection.add(DETECTOR, source, points, {"reason": reason}, moment)

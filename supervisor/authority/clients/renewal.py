@@ -13,11 +13,11 @@ from tlsrt.channels.control.trust import RenewMessage
 from tlsrt.channels.session.certificate_renewal import renew_statement, renewed_statement
 from tlsrt.channels.session.lock_statement import verify_statement_untrusted
 from tlsrt.errors import NotFound, PeerError
-from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
+from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.model.client_registry import PENDING_MAX, Registry, with_certificate
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
+from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.model.ports import LoopHandler, Service
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -42,11 +42,11 @@ class CertificateRenewals(Service):
         """Answer with a certificate, or with nothing."""
         connection, request, signature = message
         try:
-            self._renew(connection, request, signature, moment)
+            self._renew(primary.incarnation, connection, request, signature, moment)
         except (PeerError, NotFound) as error:
-            self._refuse(connection, str(error))
+            self._refuse(primary.incarnation, connection, str(error))
 
-    def _renew(self, connection: int, request: bytes, signature: bytes, moment: Moment) -> None:
+    def _renew(self, gate: int, connection: int, request: bytes, signature: bytes, moment: Moment) -> None:
         session, shown = self._clients.on_connection(connection)
         issuer = self._context.keys.of(self._context.epochs.serving).issuer
         statement = renew_statement(issuer.install, issuer.boot, session.session_id, request)
@@ -62,6 +62,8 @@ class CertificateRenewals(Service):
         }
 
         def change() -> Undo:
+            if self._context.state.lock is not None:
+                raise NotFound(LOCKED)
             present = self._registry.living(session.subject)
             if present is None:
                 raise NotFound("renewal_of_nobody")
@@ -71,14 +73,14 @@ class CertificateRenewals(Service):
         def done() -> None:
             self._context.notes.note("client_renewed", client.subject, "", serial=certified.serial)
             signature = issuer.sign(renewed_statement(statement, answer.certificate))
-            self._outgoing.send(GATE, "renewed", connection, answer.certificate, signature)
+            self._context.answer_gate(gate, "renewed", connection, answer.certificate, signature)
 
         def refused(code: ResultCode, sentence: str) -> None:
-            self._refuse(connection, "renewal_unwritten" if sentence == NOT_WRITTEN else sentence)
+            self._refuse(gate, connection, "renewal_unwritten" if sentence == NOT_WRITTEN else sentence)
 
         detail = {"serial": certified.serial}
         self._context.transact("client_renewed", client.subject, detail, moment, change, done, refused)
 
-    def _refuse(self, connection: int, reason: str) -> None:
+    def _refuse(self, gate: int, connection: int, reason: str) -> None:
         self._outgoing.log(f"the client on connection {connection} got no other certificate: {reason}")
-        self._outgoing.send(GATE, "renewed", connection, b"", b"")
+        self._context.answer_gate(gate, "renewed", connection, b"", b"")

@@ -137,7 +137,10 @@ class ActionRunner:
         if incarnation and not applied.is_final:
             self.to_lift[applied.source.value] = incarnation
         revoked = self._revocations.subjects()
-        subjects = [one for one in self.subjects_of(applied.source, subject) if one not in revoked]
+        returning = self._revocations.returning  # the end of an earlier quarantine waits for the disk: it ends nothing
+        subjects = [
+            one for one in self.subjects_of(applied.source, subject) if one not in revoked or one in returning
+        ]  # fmt: skip
         self.quarantined |= {one: QuarantineEntry(applied, one) for one in subjects}
         self._owner.quarantined(moment.now)
         if subjects:
@@ -167,15 +170,15 @@ class ActionRunner:
     def release(self, subjects: list[str], now: int, done: Callable[[], None], refused: Callable[[str], None]) -> None:
         """Let subjects in again, and call `done`; `refused` when that cannot be written, and nothing has changed."""
 
-        def restored() -> None:
-            for subject in subjects:
+        def restored(names: list[str]) -> None:
+            for subject in names:
                 self.quarantined.pop(subject, None)
             done()
 
         if subjects:
             self._revocations.restore(subjects, now, restored, refused)
         else:
-            restored()
+            done()
 
     def forget_ended(self) -> None:
         """Forget subjects that are no longer revoked, by time or by an operator's `restore`."""

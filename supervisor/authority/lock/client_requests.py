@@ -62,7 +62,7 @@ class ClientLockRequests(Service):
 
         subject = self._signer(connection, certificate, statement, signature, "unlock", moment)
         if subject and record is not None:
-            done = self._answer_when_done(connection, subject)
+            done = self._answer_when_done(primary.incarnation, connection, subject)
             self._lock.unlock(record.lock, subject, moment, done)
 
     def _on_lock(self, primary: LoopEntry, message: ClientLockMessage, moment: Moment) -> None:
@@ -99,11 +99,11 @@ class ClientLockRequests(Service):
             return ""
         return subject
 
-    def _answer_when_done(self, connection: int, subject: str) -> Callable[[str], None]:
+    def _answer_when_done(self, gate: int, connection: int, subject: str) -> Callable[[str], None]:
         def done(problem: str) -> None:
             if problem:
                 self._outgoing.log(f"{subject} could not unlock: {problem}")
-            self._outgoing.send(GATE, "answered", connection, UNCHANGED if problem else UNLOCKED)
+            self._context.answer_gate(gate, "answered", connection, UNCHANGED if problem else UNLOCKED)
 
         return done
 

@@ -60,7 +60,7 @@ class HostLock(Service):
         self._owner = owner
         self._told_epoch = 0
         self.is_gate_over = False
-        self._unlocking: LockRecord | None = None  # the lock that an unlock is about to end
+        self._unlocking: list[LockRecord] = []  # the lock that is to end, once for each unlock that waits
 
     @property
     def record(self) -> LockRecord | None:
@@ -97,7 +97,7 @@ class HostLock(Service):
 
         While an unlock waits for the disk, this lock takes the place of the one that it ends, so that it ends nothing.
         """
-        if self.is_locked and self._unlocking is not self._state.lock:
+        if self.is_locked and not any(each is self._state.lock for each in self._unlocking):
             self._tell_state()
             return
         self._state.lock = record
@@ -121,7 +121,7 @@ class HostLock(Service):
             return undo
 
         def refused(code: ResultCode, sentence: str) -> None:
-            self._ended_unlock(record)
+            self._unlocking.remove(record)
             done(_UNWRITTEN if sentence == NOT_WRITTEN else sentence)
 
         def undo() -> None:
@@ -129,19 +129,15 @@ class HostLock(Service):
 
         def unlocked() -> None:
             moment = self._context.moment()
-            self._ended_unlock(record)
+            self._unlocking.remove(record)
             self._replace_gate(is_over=True)
             self._outgoing.log(f"unlocked by {by}")
             self._context.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
             self._owner.open_up(moment)
             done("")
 
-        self._unlocking = record
+        self._unlocking.append(record)
         self._context.transact("unlocked", by, {"lock": record.lock.hex()}, moment, change, unlocked, refused)
-
-    def _ended_unlock(self, record: LockRecord) -> None:
-        if self._unlocking is record:
-            self._unlocking = None
 
     def gate_spawned(self) -> None:
         """Read from Primary again: it is a process of the present state."""

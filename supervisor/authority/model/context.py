@@ -9,7 +9,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
-from tlsrt.supervisor.authority.model.loop_table import LoopTable
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
 from tlsrt.supervisor.authority.model.ports import Detail, Outgoing, Recorder
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.model.state_writer import NOT_WRITTEN, Apply, StateWriter, Undo
@@ -47,6 +47,11 @@ class AuthorityContext:
     def answer(self, number: int, code: ResultCode, rows: Sequence[object], *, more: bool = False) -> None:
         """Answer a request of the supervisor; of one that is refused the rows are sentences."""
         self.outgoing.tell("answer", number, int(code), int(more), list(rows))
+
+    def answer_gate(self, incarnation: int, name: str, *fields: object) -> None:
+        """Answer a request of this life of Primary, if it still lives: the next one counts its connections anew."""
+        if self.loops[GATE].incarnation == incarnation:
+            self.outgoing.send(GATE, name, *fields)
 
     def transact(
         self, kind: str, subject: str, detail: Detail, moment: Moment, change: Apply,

@@ -161,13 +161,21 @@ class StateWriter(Service):
             try:
                 undos.append(change.apply())
             except (NotFound, ConfigError, PeerError) as error:
-                self._guarded(change.refused, str(error))
+                if undos:  # perhaps because of one before it, which is not persisted yet: it is decided after that
+                    self._waiting.append(change)
+                else:
+                    self._guarded(change.refused, str(error))
+            except Exception as error:  # a bug of ours in one change must not take the others along
+                self._outgoing.log(f"a change of the state could not be made: {one_line(error)}")
+                self._guarded(change.refused, NOT_WRITTEN)
             else:
                 self._given.append(change)
         self._state.number += 1
-        data, self._given_summary = encode_state(self._state), self._state.summary()
-        for undo in reversed(undos):
-            undo()
+        try:
+            data, self._given_summary = encode_state(self._state), self._state.summary()
+        finally:
+            for undo in reversed(undos):
+                undo()
         if not self._given and not self._is_dirty:
             return bool(self._waiting)
         self._given_kept, self._kept = self._kept, []

@@ -86,10 +86,11 @@ class SessionAdmin(Service):
         restoration = self._revocations.restoration(subjects)
 
         def done() -> None:
-            restoration.written(self._context.now)
-            self._context.answer(number, ResultCode.DONE, [["subject", name, 0] for name in subjects])
+            names = restoration.written(self._context.now)
+            self._context.answer(number, ResultCode.DONE, [["subject", name, 0] for name in names])
 
         def refused(code: ResultCode, sentence: str) -> None:
+            restoration.end()
             self._refuse(number, sentence if sentence == NOT_WRITTEN else f"{sentence}, so nothing has changed", code)
 
         self._context.transact(

@@ -13,6 +13,7 @@ To restore goes the other way round: no verifier is told what is not persisted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
@@ -50,20 +51,29 @@ class Restoration:
         self._revocations = revocations
         self._serials = {subject: revocations.serial_of(subject) for subject in subjects}
         self._back: dict[str, int] = {}  # with the numbers of their restoration
+        revocations.returning.update(self._serials.keys())
 
     def change(self) -> Undo:
         """Take the subjects off the list; return what undoes it. Raises NotFound if all were revoked again."""
-        stays = [name for name, serial in self._serials.items() if self._revocations.serial_of(name) != serial]
-        if stays and len(stays) == len(self._serials):
-            raise NotFound(f"{', '.join(stays)} was revoked again meanwhile and stays so")
-        self._back = {
-            name: 0 for name in self._serials if name not in stays and self._revocations.is_revoked(name)
-        }  # fmt: skip
+        names = self._names()
+        if self._serials and not names:
+            raise NotFound(f"{', '.join(self._serials)} was revoked again meanwhile and stays so")
+        self._back = {name: 0 for name in names if self._revocations.is_revoked(name)}
         return self._revocations.forget(self._back)
 
-    def written(self, now: int) -> None:
-        """Tell every verifier."""
+    def written(self, now: int) -> list[str]:
+        """Tell every verifier. Return the subjects that are not revoked any more."""
+        self.end()
         self._revocations.restored(self._back, now)
+        return self._names()
+
+    def end(self) -> None:
+        """It is under way no more."""
+        self._revocations.returning.subtract(self._serials.keys())
+        self._revocations.returning += Counter()  # which drops those that are 0
+
+    def _names(self) -> list[str]:
+        return [name for name, serial in self._serials.items() if self._revocations.serial_of(name) == serial]
 
 
 class Revocations(Service):
@@ -86,6 +96,7 @@ class Revocations(Service):
         self._recorder = context.recorder
         self._returns: dict[str, int] | None = None  # subject: when it may come back (BOOTTIME). None: not looked up
         self._serials: dict[str, int] = {}  # subject: how often it was revoked in this life
+        self.returning: Counter[str] = Counter()  # subject: restorations of it that are under way
         self._loops.barred.update(self.subjects())
 
     def subjects(self) -> dict[str, int]:
@@ -147,16 +158,16 @@ class Revocations(Service):
         return self._end(ended, [], moment)
 
     def restore(
-        self, subjects: Iterable[str], now: int, done: Callable[[], None], refused: Callable[[str], None]
+        self, subjects: Iterable[str], now: int, done: Callable[[list[str]], None], refused: Callable[[str], None]
     ) -> None:
-        """Let revoked subjects in again, and call `done`. When the disk refuses, nothing has changed."""
+        """Let revoked subjects in again, and call `done` with those that are. `refused`: nothing has changed."""
         restoration = self.restoration(subjects)
 
-        def written() -> None:
-            restoration.written(self._context.now)
-            done()
+        def not_written(sentence: str) -> None:
+            restoration.end()
+            refused(sentence)
 
-        self._writer.change(restoration.change, written, refused, now)
+        self._writer.change(restoration.change, lambda: done(restoration.written(self._context.now)), not_written, now)
 
     def restoration(self, subjects: Iterable[str]) -> Restoration:
         """Begin to let subjects in again. What is revoked from now on stays so, also if it is written first."""
@@ -202,8 +213,8 @@ class Revocations(Service):
         for subject in due:  # they come off the list when that is written
             del returns[subject]
 
-        def done() -> None:
-            for subject in due:  # how long it was shut out stands in the record of that
+        def done(names: list[str]) -> None:
+            for subject in names:  # how long it was shut out stands in the record of that
                 self._recorder.note("returned", subject, {}, self._context.moment())
 
         serials = {subject: self.serial_of(subject) for subject in due}

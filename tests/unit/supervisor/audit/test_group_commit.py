@@ -419,3 +419,22 @@ def test_the_thread_writes_and_ends(tmp_path: Path, state: int) -> None:
 
 def test_the_public_key_comes_from_the_root() -> None:
     assert public_of(bytes(bytearray(ROOT))) == public()
+
+
+@pytest.mark.parametrize("kind", ["state_kept", "client_revoked", "locked"])
+def test_what_the_state_rests_on_is_dropped_by_no_flood_of_others(kind: str) -> None:
+    hand = Hand()
+    recorder = recorder_of(hand)
+    for number in range(NOTES_MAX):
+        recorder.note("session_closed", "client/busy", {}, Moment(0, 0))
+        if number % 100 == 99:
+            recorder.tick(Moment(0, 0))
+            hand.done = Done()
+    hand.done = Done()
+    recorder.tick(Moment(100, 0))
+    recorder.note("session_closed", "client/busy", {}, Moment(100, 0))
+    recorder.note(kind, "authority", {}, Moment(100, 0))
+    for now in range(200, 3_000, 100):
+        recorder.tick(Moment(now, 0))
+        hand.done = Done()
+    assert kind in [word for work in hand.works for word in kinds(work)]

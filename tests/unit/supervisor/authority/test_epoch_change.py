@@ -10,8 +10,10 @@ import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.supervisor.authority.epoch_change import RETRY_MS
 from tlsrt.supervisor.authority.keys.epochs import MOVE_PREPARE_MS
 from tlsrt.supervisor.authority.model.state import StateFile
+from tlsrt.supervisor.authority.model.state_writer import NOT_WRITTEN
 
 
 @pytest.fixture
@@ -145,3 +147,36 @@ def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService, monkey
     monkeypatch.setattr(os, "fsync", real)
     stage.pass_time(10_000)
     assert [fields[0] for fields in stage.of("primary", "prepare")] == [5, 6]
+
+
+def test_an_epoch_that_all_have_to_leave_waits_while_a_move_makes_room(stage: FakeAuthorityService) -> None:
+    """Else it would take the epoch, the rights and the seal of the move, before the supervisor has taken its state."""
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    stage.store.is_held = True
+    held: list[str] = []
+    stage.changes.hold(9, None, lambda: held.append("held"), held.append)
+    stage.changes.leave(stage.now, lambda epoch: held.append(f"left {epoch}"))
+    stage.store.is_held = False
+    stage.dispatcher.tick(stage.moment)
+    assert held == ["held"] and stage.changes.is_held
+    assert stage.state.seal != 9 and stage.context.epochs.pending is None
+    stage.changes.move(1, stage.now)
+    acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
+    stage.pass_time(RETRY_MS + 1)
+    acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=7)
+    assert [word for word in held if word.startswith("left")], "and it is left in the end"
+
+
+def test_a_move_that_the_disk_refuses_lets_go_what_waits(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    stage.store.is_held = True
+    held: list[str] = []
+    stage.changes.hold(9, None, lambda: held.append("held"), held.append)
+    stage.changes.leave(stage.now, lambda epoch: held.append(f"left {epoch}"))
+    stage.store.is_full, stage.store.is_held = True, False
+    stage.dispatcher.tick(stage.moment)
+    stage.store.is_full = False
+    assert held == [NOT_WRITTEN] and not stage.changes.is_held
+    stage.pass_time(RETRY_MS + 1)
+    acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
+    assert held[1:] == ["left 6"]

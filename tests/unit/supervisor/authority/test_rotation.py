@@ -285,3 +285,27 @@ def test_the_old_issuer_key_does_not_make_a_token_of_a_new_epoch(stage: FakeAuth
         verifier.tokens.verify_untrusted(relabelled)
     with pytest.raises(InvalidSignature):
         Ed25519PublicKey.from_public_bytes(stage.context.keys.newest.issuer.public).verify(old.sign(b"x"), b"x")
+
+
+def test_a_rotation_without_keys_does_not_take_the_place_of_new_keys_that_wait(stage: FakeAuthorityService) -> None:
+    stage.join(*LOOPS)
+    stage.store.is_full = True
+    stage.changes.rotate(1, new_keys(stage), stage.now)
+    stage.store.is_full = False
+    stage.changes.rotate(2, None, stage.now)
+    stage.pass_time(RETRY_MS + 1)
+    assert stage.state.key_version == 2
+    answer(stage, 6, *LOOPS)
+    assert told(stage, "rotated")[-1][:2] == (2, 6)
+
+
+def test_the_end_of_one_rotation_does_not_drop_the_next_one(stage: FakeAuthorityService) -> None:
+    stage.join(*LOOPS)
+    stage.store.is_held = True
+    stage.changes.rotate(1, None, stage.now)
+    stage.changes.rotate(2, new_keys(stage), stage.now)
+    stage.store.is_full, stage.store.is_held = True, False
+    stage.dispatcher.tick(stage.moment)
+    stage.store.is_full = False
+    stage.pass_time(RETRY_MS + 1)
+    assert stage.state.key_version == 2

@@ -224,3 +224,29 @@ CODES = st.builds(PendingCode, st.binary(min_size=5, max_size=5), st.text(max_si
 def test_codes_survive_their_encoding(codes: list[PendingCode]) -> None:
     known = {code.code_id: code for code in codes}
     assert decode_codes(encode_codes(known)) == known
+
+
+def test_a_host_that_is_locked_meanwhile_enrols_no_client(stage: FakeAuthorityService) -> None:
+    code = code_for(stage, "phone")
+    stage.store.is_held = True
+    stage.hear("primary", "enrol", 9, "192.0.2.7", *asking(code)[0])
+    stage.lock.engage("seen at the gate", "authority", stage.moment)
+    stage.store.is_held = False
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    assert stage.lock.is_locked and not stage.state.enrolled["phone"].certificates
+
+
+def test_a_late_answer_goes_to_the_primary_that_asked_and_to_no_other(stage: FakeAuthorityService) -> None:
+    """The next one counts its connections anew, and that of a locked host ends for what it does not know."""
+    code = code_for(stage, "phone")
+    stage.store.is_held = True
+    stage.hear("primary", "enrol", 9, "192.0.2.7", *asking(code)[0])
+    stage.ask("spawned", "primary", 2)
+    stage.hear("primary", "join")
+    before = len(stage.said)
+    stage.store.is_held = False
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    assert stage.state.enrolled["phone"].certificates, "it is enrolled, and its client can ask for another code"
+    assert not [name for _, name, _ in stage.said[before:] if name in ("enrolled", "not_enrolled")]

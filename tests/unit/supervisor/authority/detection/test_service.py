@@ -276,3 +276,25 @@ def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: 
     assert session_of(stage, "third/console") == before
     assert [note[0] for note in notes.page(stage.now)][:2] == ["detected", "would_respond"]
     assert not [entry for entry in stage.told if entry[0] == "respawn"]
+
+
+def test_a_quarantine_that_comes_while_the_end_of_the_one_before_waits_for_the_disk_stays(
+    stage: FakeAuthorityService,
+) -> None:
+    source = SignalSource(SourceKind.CHANNEL, "third/console")
+    stage.detection.trigger("decoy_file", source, {}, stage.moment)
+    assert list(response(stage).actions.quarantined) == ["third/console"]
+    stage.store.is_held = True
+    stage.ask("release", 21, "third/console")
+    stage.detection.trigger("decoy_file", source, {}, stage.moment)
+    stage.detection.trigger("decoy_file", source, {}, stage.moment)
+    applied = response(stage).actions
+    applied._quarantine(
+        next(iter(applied.quarantined.values())).applied, "third/console", 0, stage.moment
+    )  # as another detector would
+    stage.store.is_held = False
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    assert "third/console" in stage.revocations.subjects()
+    assert list(applied.quarantined) == ["third/console"], "and it is in the list of those that are"
+    assert not stage.revocations.returning

@@ -305,3 +305,30 @@ def test_a_lock_beside_an_unlock_that_the_disk_refuses_is_the_one_that_there_is(
     stage.store.is_full = False
     assert lock(stage)[0] == ResultCode.DONE
     assert stage.lock.record is not None and stage.lock.record.lock == LOCK, "no unlock is under way any more"
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_a_lock_stays_however_many_unlocks_wait(
+    stage: FakeAuthorityService, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lock(stage)[0] == ResultCode.DONE
+    stage.store.is_held = True
+    stage.context.writer.keep(stage.now)  # the unlocks wait behind this write, and are decided together
+    for number in range(21, 22 + again):
+        stage.ask("unlock", number, "operator")
+    give = stage.store.give
+
+    def hold(data: bytes) -> None:
+        stage.store.is_held = True
+        give(data)
+
+    monkeypatch.setattr(stage.store, "give", hold)
+    stage.store.is_held = False
+    stage.dispatcher.tick(stage.moment)
+    assert stage.store.is_held and stage.lock.is_locked, "the unlock is with the disk"
+    stage.lock.engage("seen at the gate", "authority", stage.moment)
+    monkeypatch.undo()
+    stage.store.is_held = False
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    assert stage.lock.is_locked and stage.store.load().lock is not None

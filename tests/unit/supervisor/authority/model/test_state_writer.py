@@ -309,3 +309,36 @@ def test_a_bug_of_ours_is_an_answer_too(disk: Disk, monkeypatch: pytest.MonkeyPa
     thread = Writer(disk)
     monkeypatch.setattr(disk, "replace", lambda data, is_wanted: 1 // 0)
     assert "ZeroDivisionError" in str(thread.save(1).error)
+
+
+def test_what_only_another_change_forbids_waits_until_that_is_on_the_disk() -> None:
+    host = Host()
+    host.writer.keep(0)  # so that both wait for the same write
+    host.add("a", limit=1)
+    host.add("b", limit=1)
+    host.tick(10, Written())
+    assert host.said == [] and host.known == []
+    host.tick(20, FAILED)
+    assert host.said == [NOT_WRITTEN, NOT_WRITTEN], "neither is there, so neither stood in the way"
+    host.add("c", limit=1)
+    host.add("d", limit=1)
+    host.tick(20 + RETRY_MS, Written())
+    host.tick(30 + RETRY_MS, Written())
+    host.tick(40 + RETRY_MS, Written())
+    assert (host.known, host.said[2:]) == (["c"], ["c", "too many"])
+
+
+def test_a_bug_in_a_change_takes_no_other_along_and_leaves_nothing() -> None:
+    host = Host()
+    host.writer.keep(0)
+    host.add("a")
+
+    def broken() -> Undo:
+        raise KeyError("a bug")
+
+    host.writer.change(broken, lambda: host.said.append("never"), host.said.append, 0)
+    host.add("b")
+    host.tick(10, Written())
+    assert host.said == [NOT_WRITTEN] and host.known == []
+    host.tick(20, Written())
+    assert host.said[1:] == ["a", "b"] and host.known == ["a", "b"]
