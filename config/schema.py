@@ -145,8 +145,8 @@ class DoorConfig:
     connections_per_address_s: float = field(
         default=50.0,
         metadata=number(
-            "New connections a second of one client, and of one address whose handshakes fail, in the long run; ten "
-            "times as many may come at once.",
+            "New connections a second of one certificate, and of one address whose handshakes fail, in the long run; "
+            "ten times as many may come at once.",
             0.1,
             1e6,
             unit="1/s",

@@ -8,11 +8,12 @@ There are three pools, so that none can be used up by those of another:
   its client and no longer for its address, so that any number of clients get in from behind one address.
 
 How often an address may come is limited too, as each handshake costs processor time. A handshake that ends with a
-verified certificate is not counted: it is the client that may come so often then.
+verified certificate is not counted: it is the certificate that may come so often then.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -37,7 +38,7 @@ class AdmissionLimits:
     connections: int = 1024
     unauthenticated: int = 256
     per_address: int = 16
-    rate: float = 50.0  # new connections a second of one address, or of one client, in the long run
+    rate: float = 50.0  # new connections a second of one address, or one certificate, in the long run
     burst: float = 500.0  # and at once
     per_client: int = 256
     grace_s: float = 2.5  # for a stranger that has sent its first flight, if its own address fills the pool
@@ -51,7 +52,7 @@ class Admission:
         self.enrolments = FairPool(PoolLimits(door_places.ENROLMENTS, ENROLMENTS_OF_ADDRESS, limits.grace_s), random)
         self.clients = ClientPlaces(limits.connections, limits.per_client, door_places.OPERATORS)
         self._rates = Buckets(limits.burst, limits.rate)
-        self._client_rates = Spending(limits.burst, limits.rate)
+        self._certificate_rates = Spending(limits.burst, limits.rate)
         self._known: BoundedTable[str, None] = BoundedTable(KNOWN_MOST, 1, WhenFull.EVICT)
 
     @property
@@ -91,8 +92,14 @@ class Admission:
         """Ask for a place for a client whose certificate was verified."""
         return self.clients.ask(client)
 
-    def verify(self, number: int, address: str, client: str, occupant: Occupant, now: float) -> bool:
-        """Give it to this one, which was a stranger. Return False if the client comes too often: then end it."""
+    def verify(
+        self, number: int, address: str, client: str, occupant: Occupant, now: float, *, certificate: bytes, share: int
+    ) -> bool:
+        """Give it to this one, which was a stranger. Return False if the certificate comes too often: then end it.
+
+        What is counted is the certificate and not the client: only the authority knows whether it is still good, and
+        a thief with one that is not must not use up what the client may. `share` is what `may_come` was asked with.
+        """
         self.leave(number)
         self.clients.add(number, client, occupant)
         key = networks_of(address)[-1]
@@ -100,9 +107,9 @@ class Admission:
             self._known.touch(key, now + KNOWN_S)
         else:
             self._known.add(key, None, key, now, expires=now + KNOWN_S)
-        if not self._client_rates.take(client, now):
+        if not self._certificate_rates.take(hashlib.sha256(certificate).hexdigest(), now):
             return False
-        self._rates.give_back(key)
+        self._rates.give_back(key, share)
         return True
 
     def has_clients(self, address: str, now: float) -> bool:

@@ -96,8 +96,8 @@ class Door(TlsServer):
 
     # -- connections -------------------------------------------------------------------------------------------
 
-    def new_client(self, number: int, address: str) -> AcceptedConnection:
-        client = self._clients[number] = DoorClient(self, number, address, self._loop.time())
+    def new_client(self, number: int, address: str, share: int) -> AcceptedConnection:
+        client = self._clients[number] = DoorClient(self, number, address, self._loop.time(), share)
         return client
 
     def on_socket_closed(self, client: AcceptedConnection) -> None:

@@ -68,11 +68,12 @@ class ServerLimits:
 class AcceptedConnection:
     """A connection from accept to its end, as its server knows it."""
 
-    def __init__(self, server: TlsServer, number: int, address: str, since: float) -> None:
+    def __init__(self, server: TlsServer, number: int, address: str, since: float, share: int) -> None:
         self.number = number
         self.key = address_key(address)  # what admission counts it as
         self.address = address
         self.since = since  # the loop's time
+        self.share = share  # what it was counted with, of the rate of its address
         self.account = ""  # the client that its certificate names, once that was verified
         self.authenticated = False
         self.subject = ""  # who it has proved to be
@@ -278,7 +279,7 @@ class TlsServer:
             self._note_offence(address, 0, word)
             return None
         self._numbers += 1
-        client = self._connected[self._numbers] = self.new_client(self._numbers, address)
+        client = self._connected[self._numbers] = self.new_client(self._numbers, address, share)
         self._empty.clear()
         early = self._admission.add(client.number, address, now)
         if early:
@@ -301,9 +302,9 @@ class TlsServer:
         client.connection.abort("crowded_out")
         self._leave(client)
 
-    def new_client(self, number: int, address: str) -> AcceptedConnection:
+    def new_client(self, number: int, address: str, share: int) -> AcceptedConnection:
         """Return the record of a new connection."""
-        return AcceptedConnection(self, number, address, self._loop.time())
+        return AcceptedConnection(self, number, address, self._loop.time(), share)
 
     def new_tls(self, owner: AcceptedConnection) -> TlsConnection:
         """Return the TLS of a new connection."""
@@ -360,7 +361,10 @@ class TlsServer:
         if answer.refused:
             raise PeerError(answer.refused)
         client.account = account
-        if not self._admission.verify(client.number, client.address, account, client, self._loop.time()):
+        if not self._admission.verify(
+            client.number, client.address, account, client, self._loop.time(),
+            certificate=client.connection.engine.certificate or account.encode(), share=client.share,
+        ):  # fmt: skip
             self._note_over_places(account)
             raise PeerError("busy")
         if isinstance(client.connection.transport, EpollTransport):

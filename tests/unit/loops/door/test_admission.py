@@ -229,7 +229,8 @@ class Clients:
         if answer.refused:
             self.admission.leave(self.numbers)
             return 0
-        self.admission.verify(self.numbers, address, client, Seat(heard, authenticated), 0.0)
+        seat = Seat(heard, authenticated)
+        self.admission.verify(self.numbers, address, client, seat, 0.0, certificate=client.encode(), share=1)
         return self.numbers
 
 
@@ -276,16 +277,31 @@ def test_a_connection_with_a_verified_certificate_counts_no_longer_for_its_addre
     assert not clients.admission.has_clients("192.0.2.7", KNOWN_S)
 
 
+def come(admission: Admission, certificate: bytes, address: str = "192.0.2.7", share: int = 1) -> bool:
+    """Let client/low come once and go; return whether it was let in."""
+    assert admission.may_come(address, 0.0, share)
+    admission.add(1, address, 0.0)
+    came = admission.verify(1, address, "client/low", Seat(), 0.0, certificate=certificate, share=share)
+    admission.leave(1)
+    return came
+
+
 def test_a_client_may_not_come_too_often() -> None:
     admission = Admission(AdmissionLimits(rate=1.0, burst=2.0), random.random)
-    came = []
-    for number in range(1, 4):
-        assert admission.may_come("192.0.2.7", 0.0)
-        admission.add(number, "192.0.2.7", 0.0)
-        came.append(admission.verify(number, "192.0.2.7", "client/low", Seat(), 0.0))
-        admission.leave(number)
-    assert came == [True, True, False]
+    assert [come(admission, b"one") for _ in range(3)] == [True, True, False]
     assert admission.may_come("192.0.2.7", 0.0) and not admission.may_come("192.0.2.7", 0.0), "its address pays then"
+
+
+def test_a_certificate_that_was_stolen_uses_up_nothing_of_the_one_that_followed_it() -> None:
+    admission = Admission(AdmissionLimits(rate=1.0, burst=5.0), random.random)
+    assert not all(come(admission, b"superseded", "192.0.2.66") for _ in range(6))
+    assert all(come(admission, b"new") for _ in range(5))
+
+
+def test_what_an_address_that_is_limited_was_counted_with_is_given_back_whole() -> None:
+    admission = Admission(AdmissionLimits(rate=1.0, burst=8.0), random.random)
+    assert all(come(admission, b"%d" % number, share=4) for number in range(20))
+    assert [admission.may_come("192.0.2.7", 0.0, 4) for _ in range(3)] == [True, True, False]
 
 
 def test_enrolments_have_places_of_their_own() -> None:
