@@ -42,6 +42,14 @@ def trusted_uids(*more: int) -> frozenset[int]:
     return frozenset({0, os.geteuid(), *more}) | foreign_root()
 
 
+def host_uids(configuration: Path) -> frozenset[int]:
+    """Return who is trusted with a host: root, ourselves, and the owner of its configuration, if it exists."""
+    try:
+        return trusted_uids(os.stat(configuration).st_uid)
+    except OSError:
+        return trusted_uids()
+
+
 def check_trusted(path: Path, what: str, uids: Collection[int]) -> None:
     """Refuse a path that any but `uids` could exchange. What is missing is passed. Raises ConfigError."""
     waiting = deque(Path(os.path.abspath(path)).parts[1:])
@@ -76,7 +84,7 @@ def _check(there: str, status: os.stat_result, path: Path, what: str, uids: Coll
     if status.st_uid not in uids:
         raise ConfigError(
             f"{what} {path} could be exchanged by another user: {there} belongs to uid {status.st_uid}, and not to "
-            f"{_names(uids)}: run this as that user, or chown it"
+            f"{names_of(uids)}: run this as that user, or chown it"
         )
     if stat.S_ISLNK(status.st_mode) or (stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX):
         return
@@ -91,6 +99,7 @@ def _is_own_group(gid: int) -> bool:
     return gid in (0, os.geteuid()) or (os.geteuid() != 0 and gid == os.getegid())
 
 
-def _names(uids: Collection[int]) -> str:
+def names_of(uids: Collection[int]) -> str:
+    """Return uids as a message names them."""
     others = sorted(uid for uid in uids if uid not in (0, *foreign_root()))
     return " or ".join(["root", *(f"uid {uid}" for uid in others)])

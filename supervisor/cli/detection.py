@@ -12,8 +12,7 @@ from tlsrt.channels.client.event_line import event_line, is_coloured
 from tlsrt.command_line.table import Document
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.cli.events import LAST
-from tlsrt.supervisor.cli.exchange import ask, config_of, say
-from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.cli.exchange import ask, config_of, connect, say
 from tlsrt.text import duration, printable, table
 
 NAMES = frozenset(
@@ -31,7 +30,7 @@ def anomalies(arguments: argparse.Namespace) -> Document | int:
 def _follow(arguments: argparse.Namespace) -> int:
     colour = is_coloured(sys.stdout.isatty(), os.environ)
     name = ""
-    with ControlClient(config_of(arguments).run_dir) as client:
+    with connect(config_of(arguments)) as client:
         for event in client.follow("events", follow=True, since=0, kinds=["security", "lifecycle"]):
             name = event.get("name", name)
             if name in NAMES or "dropped" in event:

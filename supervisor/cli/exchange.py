@@ -16,6 +16,7 @@ from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, TlsrtError
 
 if TYPE_CHECKING:
     from tlsrt.config.schema import Config
+    from tlsrt.supervisor.control.client import ControlClient
 
 PROGRAM = "tlsrt-supervisor"
 # What the authority answers: with a slow disk it succeeds late, so the command waits longer than the supervisor does.
@@ -47,12 +48,19 @@ def config_of(arguments: argparse.Namespace, *, writes: bool = False) -> Config:
     Root may ask a host of another user, who is trusted with that host; what `writes` is for that user alone.
     """
     from tlsrt.config.load import load_config
-    from tlsrt.config.trusted_path import check_trusted, trusted_uids
+    from tlsrt.config.trusted_path import check_trusted, host_uids, trusted_uids
 
     path = config_path(arguments)
-    owner = [os.stat(path).st_uid] if not writes and os.path.exists(path) else []
-    check_trusted(path, "the configuration", trusted_uids(*owner))
+    check_trusted(path, "the configuration", trusted_uids() if writes else host_uids(path))
     return load_config(path)
+
+
+def connect(config: Config) -> ControlClient:
+    """Connect to the supervisor of a host. Raises NotRunning, ControlRefused."""
+    from tlsrt.config.trusted_path import host_uids
+    from tlsrt.supervisor.control.client import ControlClient
+
+    return ControlClient(config.run_dir, host_uids(config.path))
 
 
 def ask(
@@ -62,9 +70,7 @@ def ask(
 
     Its exit code is `refused`, or EX_UNAVAILABLE for an answer that says so.
     """
-    from tlsrt.supervisor.control.client import ControlClient
-
-    with ControlClient(config.run_dir) as client:
+    with connect(config) as client:
         answer = client.ask(verb, timeout_s=max(timeout_s, LATE_S) if verb in LATE else timeout_s, **fields)
     for key, code in (("refused", refused), ("unavailable", EX_UNAVAILABLE)):
         if key in answer:

@@ -8,8 +8,7 @@ from typing import Any
 
 from tlsrt.command_line.table import Document
 from tlsrt.errors import EX_SOFTWARE
-from tlsrt.supervisor.cli.exchange import config_of, say
-from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.cli.exchange import config_of, connect, say
 from tlsrt.supervisor.reload.report import lines as reload_lines
 
 __all__ = ["failed", "reload_lines", "restart_lines", "stop"]
@@ -34,7 +33,7 @@ def stop(arguments: argparse.Namespace) -> int:
     """Stop, and return when the supervisor has ended, or should have long ago."""
     config = config_of(arguments)
     longest_s = (len(config.loops) + 1) * config.limits.stop_timeout_s + 5
-    with ControlClient(config.run_dir) as client:
+    with connect(config) as client:
         pid = client.ask("stop")["pid"]
         has_ended = client.wait_for_end(longest_s)
     if not has_ended:

@@ -12,9 +12,9 @@ from tlsrt.config.key_rotation import Staged, only_one, remove_older, stage, swi
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_TEMPFAIL, EX_UNAVAILABLE, TlsrtError
 from tlsrt.supervisor.audit.reader import keep_roots
-from tlsrt.supervisor.cli.exchange import config_of, say
+from tlsrt.supervisor.cli.exchange import config_of, connect, say
 from tlsrt.supervisor.cli.seal_record import seal_record_of
-from tlsrt.supervisor.control.client import ControlClient, NotRunning
+from tlsrt.supervisor.control.client import NotRunning
 from tlsrt.supervisor.process.instance_lock import take_lock
 
 ROTATE_S = 300.0  # the supervisor answers in 90 s, after the rotations that were asked for before
@@ -26,14 +26,14 @@ def rotate(arguments: argparse.Namespace) -> int:
     if arguments.master:
         with only_one(config):
             return _rotate_master(arguments, config)
-    with ControlClient(config.run_dir) as client:
+    with connect(config) as client:
         answer = client.ask("rotate", timeout_s=ROTATE_S)
     return _report(arguments, answer, [])
 
 
 def _rotate_master(arguments: argparse.Namespace, config: Config) -> int:
     try:
-        client = ControlClient(config.run_dir)
+        client = connect(config)
     except NotRunning:
         return _rotate_files(arguments, config)
     with client:

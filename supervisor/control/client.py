@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tlsrt.config.trusted_path import check_trusted, trusted_uids
+from tlsrt.config.trusted_path import check_trusted, names_of, trusted_uids
 from tlsrt.errors import EX_NOPERM, EX_NOT_RUNNING, ConfigError, InternalError, TlsrtError
 from tlsrt.supervisor.control.peer_credentials import peer_of
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, short_path
@@ -41,16 +40,19 @@ class ControlRefused(TlsrtError):
 
 
 class ControlClient:
-    """One connection to the supervisor of a run folder; a context manager."""
+    """One connection to the supervisor of a run folder; a context manager.
 
-    def __init__(self, run_dir: Path) -> None:
+    The folder and the server must belong to one of `uids`: by default root or ourselves.
+    """
+
+    def __init__(self, run_dir: Path, uids: Collection[int] | None = None) -> None:
         self._buffer = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_ANSWER_S)
         try:
             with short_path(run_dir, CONTROL_SOCKET) as path:
                 self._socket.connect(path)
-            self._check_server(run_dir)
+            self._check_server(run_dir, trusted_uids() if uids is None else uids)
         except PermissionError:
             self._socket.close()
             raise ControlRefused(_WORDS["denied"]) from None
@@ -58,20 +60,19 @@ class ControlClient:
             self._socket.close()
             raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / CONTROL_SOCKET})") from None
 
-    def _check_server(self, run_dir: Path) -> None:
-        """Refuse a server that is not root, we, or the user whose folder this is. Raises ControlRefused."""
-        owner = os.stat(run_dir).st_uid
+    def _check_server(self, run_dir: Path, uids: Collection[int]) -> None:
+        """Refuse a folder or a server of another user; its folder says nothing of it. Raises ControlRefused."""
         try:
-            check_trusted(run_dir, "the folder of the control socket", trusted_uids(owner))
+            check_trusted(run_dir, "the folder of the control socket", uids)
         except ConfigError as error:
             self._socket.close()
             raise ControlRefused(f"nothing was asked: {error}") from None
         _, uid = peer_of(self._socket)
-        if uid not in trusted_uids(owner):
+        if uid not in uids:
             self._socket.close()
             raise ControlRefused(
-                f"nothing was asked: what answers at {run_dir / CONTROL_SOCKET} runs as uid {uid}, and neither as root "
-                f"nor as uid {owner}, whose folder this is: find out what it is"
+                f"nothing was asked: what answers at {run_dir / CONTROL_SOCKET} runs as uid {uid}, and not as "
+                f"{names_of(uids)}: find out what it is"
             )
 
     def ask(self, verb: str, *, timeout_s: float = _ANSWER_S, **fields: object) -> dict[str, Any]:

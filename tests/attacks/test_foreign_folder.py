@@ -17,6 +17,7 @@ import yaml
 from hosts.running_host import RunningHost
 from probes.sandbox_runner import MODES, NOBODY, become, become_nobody
 
+from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.supervisor.control.client import ControlClient, ControlRefused
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
 
@@ -109,6 +110,33 @@ def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
 
 
+def test_a_run_folder_of_another_user_is_not_believed(tmp_path: Path) -> None:
+    """Who may write where root's configuration puts the run folder could make it first, with a server in it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.chown(folder, STRANGER, STRANGER)
+    pid, writer = serve(folder, lambda: os.setresuid(STRANGER, STRANGER, STRANGER))
+    try:
+        with pytest.raises(ControlRefused, match=f"nothing was asked: .* belongs to uid {STRANGER}, and not to root"):
+            ControlClient(folder)
+        code, said = command("status", "--config", roots_configuration(tmp_path, folder), cwd=tmp_path)
+        assert code == 77 and "nothing was asked" in said and said.count("\n") == 1
+    finally:
+        os.close(writer)
+        os.waitpid(pid, 0)
+
+
+def roots_configuration(folder: Path, run_dir: Path) -> Path:
+    """Make a host of root's whose run folder is another one."""
+    code, said = command("init", folder / "host", cwd=folder)
+    assert code == 0, said
+    path = folder / "host" / "tlsrt.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["run_dir"] = str(run_dir)
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
 def test_root_operates_a_host_of_another_user() -> None:
     with RunningHost(mode=MODES[-1]) as host:
         code, said = command("status", "--config", host.config_path, cwd=host.base)
@@ -153,7 +181,7 @@ def test_strangers_command_no_host_also_where_they_have_the_number_of_root() -> 
         ) as process, ExitStack() as stack:  # fmt: skip
             stack.callback(process.terminate)  # also when an assertion fails, as the end of the block waits for it
             assert process.stdout is not None and process.stdout.readline() == b"1 0\n", "in namespaces of its own"
-            with ControlClient(folder) as client:
+            with ControlClient(folder, trusted_uids(NOBODY)) as client:
                 assert client.ask("status") == {"up": 1}, "root"
             assert '"up"' in _asked_by(NOBODY, folder / CONTROL_SOCKET), "who started it"
             assert _asked_by(STRANGER, folder / CONTROL_SOCKET) == "cannot connect"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -96,7 +97,7 @@ def test_a_failure_is_said_and_has_its_code(
     code: ResultCode, rows: list[Any], exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Answering:
-        def __init__(self, run_dir: Path) -> None: ...
+        def __init__(self, run_dir: Path, uids: Collection[int]) -> None: ...
         def __enter__(self) -> Answering:
             return self
 
@@ -106,7 +107,7 @@ def test_a_failure_is_said_and_has_its_code(
 
     monkeypatch.setattr("tlsrt.supervisor.control.client.ControlClient", Answering)
     with pytest.raises(TlsrtError, match=rows[0]) as caught:
-        ask(cast("Any", SimpleNamespace(run_dir=Path())), "revoke")
+        ask(cast("Any", SimpleNamespace(run_dir=Path(), path=Path())), "revoke")
     assert caught.value.exit_code == exit_code
 
 
