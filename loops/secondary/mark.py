@@ -56,15 +56,13 @@ class StoreMark:
         self._synced = 0.0
         self._took_s = 0.0
         self._is_behind = False  # the disk may not have what was written
+        self._is_refused = False  # the last write or sync failed
 
     def write(self, record: MarkRecord, now: float) -> None:
-        """Say another revision; on the disk at once if there was no mark."""
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            os.ftruncate(self._descriptor, _BYTES)
-        os.pwrite(self._descriptor, record.line(), 0)  # in place: it takes no room, so none can be wanting
-        self._is_behind = True
+        """Say another revision; on the disk at once if there was no mark. What failed is tried again by `sync`."""
         self.record = record
+        self._is_behind = True
+        self._put(record)
         if not self.exists:
             self.sync(now)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,6 +71,14 @@ class StoreMark:
             finally:
                 os.close(folder)
             self.exists = True
+
+    def _put(self, record: MarkRecord) -> None:
+        self._is_refused = True
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            os.ftruncate(self._descriptor, _BYTES)
+        os.pwrite(self._descriptor, record.line(), 0)  # in place: it takes no room, so none can be wanting
+        self._is_refused = False
 
     def is_due(self, now: float) -> bool:
         """Tell whether it is time to have the disk keep it."""
@@ -87,9 +93,14 @@ class StoreMark:
 
     def sync(self, now: float) -> None:
         """Have the disk keep it."""
-        if self._is_behind:
-            os.fdatasync(self._descriptor)
-            self._is_behind, self._synced = False, now
+        if not self._is_behind or self.record is None:
+            return
+        if self._is_refused:  # the kernel forgets what it could not write: another sync alone would succeed
+            self._put(self.record)
+        self._is_refused = True
+        os.fdatasync(self._descriptor)
+        self._is_behind = self._is_refused = False
+        self._synced = now
 
     def close(self, now: float) -> None:
         """Have the disk keep it, and give the file back."""

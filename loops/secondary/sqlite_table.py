@@ -7,7 +7,11 @@ restarts too. Expiry is wall time, because it must outlive a reboot.
 The lock is EXCLUSIVE: then the index of the log is in this process's memory and not in a mapped file, whose pages a
 file system may lose after a failed write (FUSE, NFS). A commit that fails may be on the disk all the same, since SQLite
 only rolls back in its memory: its callers are told `outcome_unknown`, and the database is opened anew, so that its
-recovery decides. All that it found is then written to the database and synced before anything else is acknowledged.
+recovery decides. All that it found is then written to the database and synced (settled) before anything else is
+acknowledged. A commit that found no room, or could not be written, never got its last bytes: it is undone.
+
+A disk that refuses to write takes no reads away. Until it has settled what is in the log, changes are refused, and so
+are reads of the keys whose outcome is unknown; each change, and each health check, has it try again.
 
 What the disk lost or changed is looked for when the table is opened (SQLite's own check, each value's checksum, the sum
 of all entries, the mark), and again whenever a value is read. A damaged value is refused by its name; a damaged table
@@ -75,7 +79,10 @@ class SqliteTable:
         self._damage = ""  # of the table as a whole: nothing is served
         self._damaged: set[tuple[str, str]] = set()
         self._problem = ""  # of the disk, with the last thing that was tried
-        self._mark_problem = ""
+        self._mark_problem = ""  # until the disk has the mark
+        self._is_settled = False  # the database has all that is in the log, and the disk has it
+        self._changed: set[tuple[str, str]] = set()  # within a transaction
+        self._unknown: set[tuple[str, str]] = set()  # changed by a commit of unknown outcome that is not settled
         self._revision = 0  # within a transaction, written to the counter at its end
         self._sum_change = 0
         self._expiry_ms = 0.0  # wall ms before which no entry expires; 0: not known
@@ -106,7 +113,7 @@ class SqliteTable:
                 self._mark.close(self._clock())
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection, made if there is none. Raises Failed."""
+        """Return the connection, made if there is none; enough for reads. Raises Failed."""
         if self._damage:
             raise Failed(f"cannot serve the store: {self._damage}")
         if self._connection is not None:
@@ -116,8 +123,10 @@ class SqliteTable:
                 self._mark = StoreMark(self._path.with_name("store.mark"))
             self._look_for_files(self._mark)
             if not self._damage:
+                self._is_settled = False
                 self._connection = self._connect(self._path)
                 self._prepare(self._connection, self._mark)
+                self._try_to_settle()
         except sqlite3.Error as error:
             self._disconnect()
             self._note(error)
@@ -133,8 +142,28 @@ class SqliteTable:
             self._disconnect()
             raise Failed(f"cannot serve the store: {self._damage}")
         assert self._connection is not None
-        self._problem = ""
         return self._connection
+
+    def _try_to_settle(self) -> None:
+        with suppress(Failed):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Have the disk keep all that is in the log, and the mark. Raises Failed; then there may be reads, no more."""
+        if self._is_settled or self._connection is None or self._mark is None or self._damage:
+            return
+        try:
+            self._look_at_mark(self._connection, self._mark)
+        except sqlite3.Error as error:
+            self._note(error)
+            self._problem = f"the disk refuses ({error})"
+            raise _refused(error) from None
+        except OSError as error:
+            self._problem = f"the disk refuses ({error.strerror})"
+            raise Failed(f"the store cannot write ({error.strerror}): nothing was changed") from None
+        self._is_settled = True
+        self._problem = self._mark_problem = ""
+        self._unknown.clear()
 
     def _look_for_files(self, mark: StoreMark) -> None:
         """Refuse a database that has gone: SQLite would make an empty one, and throw its log away."""
@@ -159,39 +188,34 @@ class SqliteTable:
         run("PRAGMA synchronous = FULL")
         run("PRAGMA temp_store = MEMORY")  # the sandbox has no /tmp
         run("PRAGMA journal_size_limit = 4194304")
-        if _size(self._log_path):
-            self._keep_lost_log(connection, mark)
         prepare_schema(connection)
         run(f"PRAGMA max_page_count = {max(self._max_bytes // _PAGE_BYTES, 16)}")
         if not self._is_checked:
             self._look_for_damage(connection, mark)
             self._is_checked = not self._damage
-        if self._damage:
-            return
-        revision = self._look_at_mark(connection, mark)
-        run("PRAGMA wal_checkpoint(TRUNCATE)")  # what was found in the log is synced, whatever became of its own sync
-        mark.write(MarkRecord(revision, mark.record.lost if mark.record else (0, 0)), self._clock())
 
-    def _keep_lost_log(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
-        """Keep a copy of the log of a crash if changes that were acknowledged are not in it."""
-        if mark.record is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            return
-        if connection.execute("SELECT revision FROM counter").fetchone()[0] < mark.record.revision:
-            self._log_path.with_name(self._log_path.name + ".kept").write_bytes(self._log_path.read_bytes())
-
-    def _look_at_mark(self, connection: sqlite3.Connection, mark: StoreMark) -> int:
-        """Compare the counter with the mark; return the revision to go on from."""
+    def _look_at_mark(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        """Compare the counter with the mark, and have the disk keep both, the mark first: it knows what was lost."""
         revision = int(connection.execute("SELECT revision FROM counter").fetchone()[0])
-        if mark.record is None:
-            if mark.exists:
-                self._notices.append(f"{mark.path.name} was damaged: whether changes were lost is not known")
-            return revision
-        if revision < mark.record.revision:  # never give a revision twice
+        if mark.record is None and mark.exists and not self._notices:
+            self._notices.append(f"{mark.path.name} was damaged: whether changes were lost is not known")
+        record = MarkRecord(revision, mark.record.lost if mark.record else (0, 0))
+        if mark.record is not None and revision < mark.record.revision:  # never give a revision twice
             first = mark.record.lost[0] or revision + 1
-            mark.record = MarkRecord(mark.record.revision, (min(first, revision + 1), mark.record.revision))
-            connection.execute("UPDATE counter SET revision = ?", (mark.record.revision,))
-            return mark.record.revision
-        return revision
+            record = MarkRecord(mark.record.revision, (min(first, revision + 1), mark.record.revision))
+            if record != mark.record:
+                self._keep_log()
+                mark.record = record
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # synced, whatever became of the sync of the commit
+        mark.write(record, self._clock())
+        mark.sync(self._clock())
+        if revision < record.revision:
+            connection.execute("UPDATE counter SET revision = ?", (record.revision,))
+
+    def _keep_log(self) -> None:
+        """Keep a copy of the log of a crash: changes that were acknowledged are not in it."""
+        if _size(self._log_path):
+            self._log_path.with_name(self._log_path.name + ".kept").write_bytes(self._log_path.read_bytes())
 
     # -- damage -----------------------------------------------------------------------------------------------
 
@@ -239,26 +263,31 @@ class SqliteTable:
 
     def _note(self, error: sqlite3.Error) -> None:
         """Remember what an error of SQLite says about the disk."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error) & 0xFF
         if code in _DAMAGE:
             self._damage = _damage_of(str(error))
         elif code != sqlite3.SQLITE_FULL:
             self._problem = f"the disk refuses ({error})"
 
     def check(self) -> str | None:
-        """Begin a change and undo it; return what is wrong with the store, or None."""
+        """Begin a change and undo it, and try again what the disk refused; return what is wrong, or None."""
         found = list(self._notices)
         try:
             connection = self._open()
+            self._try_to_settle()
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("SELECT revision FROM counter").fetchone()
             connection.execute("ROLLBACK")
+            if self._mark_problem:
+                self._sync_mark()
         except Failed as error:
             found.insert(0, error.message)
         except sqlite3.Error as error:
             self._note(error)
             found.insert(0, f"the store cannot be written ({error})")
             self._undo(connection)
+        if not found and self._problem and not self._is_settled:
+            found.append(f"values can be read and not changed: {self._problem}")
         found += [problem for problem in (self._problem, self._mark_problem) if problem and not found]
         if self._mark is not None and self._mark.record is not None and self._mark.record.lost[1]:
             first, last = self._mark.record.lost
@@ -283,22 +312,33 @@ class SqliteTable:
         return outcomes
 
     def rest(self) -> None:
-        if self._mark is None or not self._mark.is_due(self._clock()):
-            return
+        if self._mark is not None and self._mark.is_due(self._clock()):
+            self._sync_mark()
+
+    def _sync_mark(self) -> None:
+        assert self._mark is not None
         try:
             self._mark.sync_timed(self._clock)
         except OSError as error:
-            self._mark_problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
+            self._note_mark(error)
+        else:
+            self._mark_problem = ""
+
+    def _note_mark(self, error: OSError) -> None:
+        assert self._mark is not None
+        self._mark_problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
 
     def _change(self, works: list[DiskWork[Any]]) -> list[object]:
         try:
             connection = self._open()
+            self._settle()
         except Exception as error:
             return [error for _ in works]
         try:
             connection.execute("BEGIN IMMEDIATE")
             before, total = connection.execute("SELECT revision, identities FROM counter").fetchone()
             self._revision, self._sum_change = before, 0
+            self._changed.clear()
             outcomes = [self._do(work) for work in works]
             if self._revision != before:
                 counter = self._revision, add_identity(total, self._sum_change)
@@ -307,7 +347,7 @@ class SqliteTable:
             self._undo(connection)
             if len(works) > 1:  # so each alone: it is the fault of one, as on a full disk
                 return [outcome for work in works for outcome in self._change([work])]
-            self._note(error)
+            self._note_unwritten(error)
             return [_refused(error)]
         if self._revision == before:
             self._undo(connection)
@@ -315,9 +355,13 @@ class SqliteTable:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._note(error)
-            self._disconnect()
-            self._open_again()
+            self._note_unwritten(error)
+            if _is_unwritten(error):
+                self._undo(connection)
+            else:
+                self._unknown |= self._changed
+                self._disconnect()
+                self._open_again()
             return [one if isinstance(one, Exception) else _failed_commit(error) for one in outcomes]
         self._problem = ""
         self._say_revision(self._revision)
@@ -336,7 +380,13 @@ class SqliteTable:
                 MarkRecord(revision, self._mark.record.lost if self._mark.record else (0, 0)), self._clock()
             )
         except OSError as error:  # the change itself is on the disk
-            self._problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
+            self._note_mark(error)
+
+    def _note_unwritten(self, error: sqlite3.Error) -> None:
+        """Remember an error of a change: if it is the disk's, nothing is written before that has settled the log."""
+        self._note(error)
+        if _code(error) != sqlite3.SQLITE_FULL:
+            self._is_settled = False
 
     def _undo(self, connection: sqlite3.Connection) -> None:
         self._expiry_ms = 0.0
@@ -356,7 +406,8 @@ class SqliteTable:
         connection = self._open()
         try:
             yield connection
-            self._problem = ""
+            if self._is_settled:
+                self._problem = ""
         except sqlite3.Error as error:
             if connection.in_transaction:
                 raise
@@ -364,9 +415,11 @@ class SqliteTable:
             raise Failed(f"cannot serve the store: {self._damage or error}") from None
 
     def get(self, namespace: str, key: str, now_ms: int) -> TableRow | None:
-        """Return the live entry of a key, or None; Failed if it is damaged."""
+        """Return the live entry of a key, or None; Failed if it is damaged, or not known."""
         query = f"SELECT value, revision, expires_ms, checksum FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         with self._reading() as connection:
+            if (namespace, key) in self._unknown:
+                raise Failed(f"whether {key!r} was changed is not known until the disk answers again; try again later")
             row = connection.execute(query, (namespace, key, now_ms)).fetchone()
         if row is None:
             return None
@@ -424,6 +477,7 @@ class SqliteTable:
 
     def _change_entry(self, connection: sqlite3.Connection, namespace: str, key: str, now_ms: int) -> int:
         """Remove an entry if there is one, and some that have expired; return the next revision."""
+        self._changed.add((namespace, key))
         query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING namespace, key, revision"
         removed = connection.execute(query, (namespace, key)).fetchall()
         if now_ms >= self._expiry_ms:
@@ -446,13 +500,21 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def _is_unwritten(error: sqlite3.Error) -> bool:
+    return _code(error) in _UNWRITTEN
+
+
 def _damage_of(found: str) -> str:
     return f"its database is damaged ({found}); restore store.sqlite from a backup, then restart this loop"
 
 
 def _failed_commit(error: sqlite3.Error) -> CallError:
     """Return what a commit that failed is for its callers: its last bytes are written only after all others."""
-    if getattr(error, "sqlite_errorcode", 0) in _UNWRITTEN:
+    if _is_unwritten(error):
         return _refused(error)
     return OutcomeUnknown(f"the store could not finish writing ({error}): read the key to see whether it was changed")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _IN, _OUT = struct.Struct("<IIQQIIII"), struct.Struct("<IiQ")
 _ATTRIBUTES = struct.Struct("<6Q10I")
-_FAULTS = struct.Struct("<dd")  # chance of EIO for each write and sync; seconds that a sync takes
+_FAULTS = struct.Struct("<dddi")  # chance that a write fails, that a sync does; seconds that a sync takes; the error
 _BUFFER = 1 << 20
 _AUTO_INVAL_DATA = 1 << 12  # what libfuse asks for: a file that was changed behind is read again
 _NO_REPLY = (2, 36, 42)  # FORGET, INTERRUPT, BATCH_FORGET
@@ -40,9 +40,17 @@ class BadDisk:
     def __init__(self, shared: mmap.mmap) -> None:
         self._shared = shared
 
-    def fail(self, chance: float = 0.0, sync_s: float = 0.0) -> None:
-        """From now on each write and sync fails with that chance, and each sync takes so long."""
-        self._shared[: _FAULTS.size] = _FAULTS.pack(chance, sync_s)
+    def fail(
+        self,
+        chance: float = 0.0,
+        sync_s: float = 0.0,
+        *,
+        writes: float = 0.0,
+        syncs: float = 0.0,
+        error: int = errno.EIO,
+    ) -> None:
+        """From now on each write and sync fails with that chance, or one of them, and each sync takes so long."""
+        self._shared[: _FAULTS.size] = _FAULTS.pack(chance or writes, chance or syncs, sync_s, error)
 
 
 @contextmanager
@@ -63,7 +71,7 @@ def bad_disk(folder: Path, behind: Path, seed: int = 1) -> Iterator[BadDisk]:
     try:
         yield BadDisk(shared)
     finally:
-        shared[: _FAULTS.size] = _FAULTS.pack(0.0, 0.0)
+        shared[: _FAULTS.size] = bytes(_FAULTS.size)
         _LIBC.umount2(os.fsencode(folder), 2)  # MNT_DETACH
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -112,10 +120,11 @@ class _Server:
             except OSError:
                 continue  # it was interrupted meanwhile
 
-    def _may_fail(self) -> None:
-        chance, _ = _FAULTS.unpack_from(self._shared)
+    def _may_fail(self, *, is_sync: bool) -> None:
+        writes, syncs, _, error = _FAULTS.unpack_from(self._shared)
+        chance = syncs if is_sync else writes
         if chance and self._chance.random() < chance:
-            raise OSError(errno.EIO, "")
+            raise OSError(error, "")
 
     # Names
 
@@ -187,7 +196,7 @@ class _Server:
 
     def _write(self, node: int, body: bytes) -> bytes:
         _, offset, size = struct.unpack_from("<QQI", body)
-        self._may_fail()
+        self._may_fail(is_sync=False)
         descriptor = os.open(self._paths[node], os.O_WRONLY)  # pages of a mapping come without a descriptor of ours
         try:
             return struct.pack("<II", os.pwrite(descriptor, body[40 : 40 + size], offset), 0)
@@ -195,8 +204,8 @@ class _Server:
             os.close(descriptor)
 
     def _fsync(self, node: int, body: bytes) -> bytes:
-        time.sleep(_FAULTS.unpack_from(self._shared)[1])
-        self._may_fail()
+        time.sleep(_FAULTS.unpack_from(self._shared)[2])
+        self._may_fail(is_sync=True)
         return b""
 
     def _fsync_folder(self, node: int, body: bytes) -> bytes:

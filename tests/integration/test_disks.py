@@ -6,6 +6,7 @@ A frozen disk (FIFREEZE) is the real thing: who writes to it waits in state D un
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -178,6 +179,69 @@ def test_no_acknowledged_put_is_lost_on_a_file_system_that_loses_what_it_could_n
     bench = StoreBench(behind)
     assert bench.check() is None and {key: bench("get", key) for key in acknowledged} == found
     bench.stop()
+
+
+@mounts
+@pytest.mark.parametrize(
+    ("faults", "told", "trouble"),
+    [
+        ({"writes": 1.0, "error": errno.ENOSPC}, Failed, None),
+        ({"writes": 1.0}, Failed, "values can be read and not changed: the disk refuses"),
+        ({"syncs": 1.0}, OutcomeUnknown, "values can be read and not changed: the disk refuses"),
+        ({"chance": 1.0}, Failed, "values can be read and not changed: the disk refuses"),
+    ],
+    ids=["full", "writes", "syncs", "all"],
+)
+def test_a_disk_that_refuses_changes_takes_no_reads_away_and_is_used_again_when_it_is_well(
+    tmp_path: Path, faults: dict[str, Any], told: type[CallError], trouble: str | None
+) -> None:
+    folder, behind = tmp_path / "disk", tmp_path / "behind"
+    folder.mkdir()
+    behind.mkdir()
+    with bad_disk(folder, behind) as disk:
+        bench = StoreBench(folder)
+        for number in range(40):
+            bench("put", f"k{number}", number)
+        bench.stop()
+        bench = StoreBench(folder)  # it remembers nothing, so all is read from the disk
+        disk.fail(**faults)
+        with pytest.raises(told):
+            bench("put", "new", 1)
+        for number in range(20):
+            assert bench("get", f"k{number}") == number
+            with pytest.raises(Failed, match="nothing was changed"):
+                bench("put", "k0", 7)
+            assert trouble is None or trouble in str(bench.check())
+        assert set(bench("keys", "k")) == {f"k{number}" for number in range(40)}
+        if told is OutcomeUnknown:
+            with pytest.raises(Failed, match="whether 'new' was changed is not known until the disk answers again"):
+                bench("get", "new")
+        disk.fail()
+        assert bench.check() is None, "it is said without anything to write"
+        revision = bench("put", "new", 2)["revision"]
+        assert bench.check() is None and revision in (41, 42)
+        bench.stop()
+    bench = StoreBench(behind)
+    assert bench.check() is None and bench("get", "new") == 2 and bench("get", "k0") == 0
+    bench.stop()
+
+
+@mounts
+def test_a_store_that_starts_on_a_disk_that_refuses_changes_serves_reads(tmp_path: Path) -> None:
+    folder, behind = tmp_path / "disk", tmp_path / "behind"
+    folder.mkdir()
+    behind.mkdir()
+    with bad_disk(folder, behind) as disk:
+        bench = StoreBench(folder)
+        bench("put", "known", 1)
+        bench.stop()
+        disk.fail(1.0)
+        bench = StoreBench(folder)
+        assert bench("get", "known") == 1
+        assert "values can be read and not changed: the disk refuses" in str(bench.check())
+        disk.fail()
+        assert bench("put", "known", 2) == {"revision": 2} and bench.check() is None
+        bench.stop()
 
 
 @mounts

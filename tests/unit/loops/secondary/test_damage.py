@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import random
@@ -315,6 +316,55 @@ def test_marks_are_read_back_or_are_damaged() -> None:
             assert parse_mark_untrusted(line[:place] + b"~" + line[place + 1 :]) != record
         assert parse_mark_untrusted(line[:-1]) is None
     assert parse_mark_untrusted(b"") is None and parse_mark_untrusted(bytes(128)) is None
+
+
+@pytest.mark.parametrize("refused", ["pwrite", "fdatasync"])
+def test_a_mark_that_could_not_be_written_is_told_of_until_it_is_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    store = MarkedStore()
+    bench = StoreBench(tmp_path, store)
+    bench("put", "a", 1)
+    written: list[str] = []
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, refused, refuse)
+        store.mark_clock.now += 10
+        assert bench("put", "a", 2) == {"revision": 2}, "the change itself is on the disk"
+        for _ in range(2):
+            assert bench("get", "a") == 2
+            assert bench.check() == "store.mark cannot be written (Input/output error)"
+    write = os.pwrite
+
+    def note(*arguments: Any) -> int:
+        written.append("written")
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    assert bench.check() is None, "it is said without anything to write"
+    assert written, "a sync alone would say that a page is on the disk which the kernel has given up"
+    assert StoreMark(tmp_path / "store.mark").record == MarkRecord(2)
+    bench.stop()
+
+
+class MarkClock:
+    """The monotonic clock that says when the mark is due."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MarkedStore(ClockedStore):
+    """A store whose mark is due when the test says so."""
+
+    def make_table(self) -> SqliteTable:
+        self.mark_clock = MarkClock()
+        return SqliteTable(clock=self.mark_clock)
 
 
 class SlowConnection(sqlite3.Connection):
