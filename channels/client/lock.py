@@ -38,7 +38,7 @@ from tlsrt.errors import (
 RETRY_S = 0.1  # between two attempts to see that the host is locked
 NO_REASON = "no reason was given"
 NOT_LOCKED, LOCKED, LOST = "not_locked", "locked", "lost"  # words of ours, beside the server's
-REPLACED_S = 3.0  # a Primary that is replaced ends its connections, and the next one is there by then
+REPLACED_S = 3.0  # at least: a Primary that is replaced ends its connections, and the next one is there by then
 _ENDED = ("unlocked", "draining", LOST)  # the Primary that was asked has ended, or is about to
 
 Source = Bundle | Path | str | None
@@ -174,7 +174,7 @@ async def _try(bundle: Bundle, address: str | None, reason: str | None, timeout_
     Primary which is being replaced, is made again for a moment: nothing was asked yet.
     """
     loop = asyncio.get_running_loop()
-    again_until = loop.time() + REPLACED_S
+    again_until = loop.time() + max(REPLACED_S, timeout_s)
     while True:
         try:
             return await _try_once(bundle, address, reason, min(timeout_s, CONNECT_TIMEOUT_S))
