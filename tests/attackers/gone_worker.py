@@ -1,6 +1,6 @@
 """A client with calls of every kind under way, to be killed.
 
-python gone_worker.py BUNDLE NAME JOBS OTHER
+python gone_worker.py BUNDLE NAME JOBS OTHER [ADDRESS]
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ async def endless() -> AsyncIterator[bytes]:
         await asyncio.sleep(0.05)
 
 
-async def main(bundle: str, name: str, jobs: str, other: str) -> None:
-    async with AsyncClient(bundle) as client:
+async def main(bundle: str, name: str, jobs: str, other: str, address: str | None = None) -> None:
+    async with AsyncClient(bundle, address) as client:
 
         async def work() -> None:
             async for job in client.stream(jobs, "work", f"{name} stream", timeout_s=CALL_S):

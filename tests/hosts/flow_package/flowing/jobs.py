@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -15,19 +16,32 @@ class Jobs(Component):
     async def start(self) -> None:
         self._queue: asyncio.Queue[int] = asyncio.Queue()
         self._running: list[str] = []
+        self._nothing_runs = asyncio.Event()
+        self._nothing_runs.set()
+        self._ended_at = 0.0
 
     @contextmanager
     def _inside(self, name: str) -> Iterator[None]:
         self._running.append(name)
+        self._nothing_runs.clear()
         try:
             yield
         finally:
             self._running.remove(name)
+            self._ended_at = time.monotonic()
+            if not self._running:
+                self._nothing_runs.set()
 
     @handler
     async def running(self) -> list[str]:
         """The names of what runs, in order."""
         return sorted(self._running)
+
+    @handler
+    async def ended_at(self) -> float:
+        """When the last of what ran has ended, in s of CLOCK_MONOTONIC; waits until nothing runs."""
+        await self._nothing_runs.wait()
+        return self._ended_at
 
     @handler
     async def put(self, jobs: list[int]) -> int:
