@@ -10,8 +10,9 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +34,8 @@ from tlsrt.channels.tls.message_stream import StreamReader, encode_control, wrap
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError, Rejected, TlsrtError
 from tlsrt.loops.door.admission import ENROLMENTS_OF_ADDRESS
-from tlsrt.loops.door.enrolment import BURST
+from tlsrt.loops.door.enrolment import BURST, TIMEOUT_S
+from tlsrt.loops.door.fair_pool import LATE_S
 
 PATIENCE_S = 10.0
 REFUSED = ("refused", ["rejected"])
@@ -107,13 +109,20 @@ def test_who_offers_anything_else_needs_a_certificate(host: RunningHost, protoco
 def test_few_strangers_are_here_at_a_time_and_clients_do_not_notice(host: RunningHost) -> None:
     """They are here for a moment only, and take no place of others: see test_places.py."""
     with ExitStack() as stack:
-        strangers = [stack.enter_context(Stranger(host, source="127.0.2.1")) for _ in range(2 * ENROLMENTS_OF_ADDRESS)]
+        strangers = [stack.enter_context(Stranger(host, source="127.0.2.1")) for _ in range(ENROLMENTS_OF_ADDRESS)]
+        time.sleep(LATE_S + 0.1)  # from then on the oldest makes room for one more
+        came = time.monotonic()
+        strangers += [stack.enter_context(Stranger(host, source="127.0.2.1")) for _ in range(ENROLMENTS_OF_ADDRESS)]
+        with suppress(ConnectionError, ssl.SSLError):
+            assert REFUSED not in strangers[0].hear(), "it was told something and not cut"
+        assert time.monotonic() - came < TIMEOUT_S / 2, "it has ended for its time and not for others"
         with Stranger(host, source="127.0.2.2") as other:
             other.tls.sendall(wrap(GOOD))
             assert other.hear()[-1] == REFUSED, "another address has a turn of its own"
         assert host.client().call("primary/kernel", "uname")
-        strangers[0].tls.sendall(wrap(GOOD))
-        assert strangers[0].hear()[-1] == REFUSED
+        strangers[-1].tls.sendall(wrap(GOOD))
+        assert strangers[-1].hear()[-1] == REFUSED
+    host.until(lambda _: "crowded_out from 127.0.2.1" in host.log("primary"), "who was cut")
 
 
 def test_guesses_are_slow_and_a_code_ends_by_wrong_ones(host: RunningHost) -> None:

@@ -64,7 +64,7 @@ def ask(host: RunningHost, verb: str, **fields: Any) -> dict[str, Any]:
 
 def lock(host: RunningHost) -> dict[str, Any]:
     answer = ask(host, "lock", reason=REASON)
-    host.until(lambda document: bool(primary_of(document)["pid"]) and is_calm(document), "a locked door")
+    host.until(lambda document: bool(primary_of(document)["pid"]) and is_calm(document), "a locked door", timeout_s=30)
     return answer
 
 

@@ -42,7 +42,9 @@ def locked(host: RunningHost) -> RunningHost:
     if host.status()["lock"] is None:
         with ControlClient(host.config.run_dir) as client:
             client.ask("lock", reason=REASON)
-    host.until(lambda document: all(loop["state"] == "active" for loop in document["loops"]), "a locked door")
+    host.until(
+        lambda document: all(loop["state"] == "active" for loop in document["loops"]), "a locked door", timeout_s=30
+    )
     return host
 
 

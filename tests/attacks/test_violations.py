@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -55,17 +57,22 @@ def test_a_call_that_nobody_may_make_ends_the_loop_and_says_which(host: RunningH
 
 
 def test_whoever_keeps_trying_is_shut_out_until_an_operator_or_its_time_ends_that(host: RunningHost) -> None:
-    before = host.loop("third")
-    outcomes: list[str] = []
-    while len(outcomes) < 64 and CONSOLE not in host.status()["quarantined"]:
-        outcomes.append(try_call(host, "socket", AF_INET, SOCK_STREAM, 0))
-    assert 10 < len(outcomes) < 64 and set(outcomes[:10]) == {"EPERM"}
-    assert host.loop("third")["anomaly"] >= 70 and host.loop("third")["restarts"] == before["restarts"]
-    assert host.status()["quarantined"] == ["third/captured", "third/io", "third/thief"]
-    with ControlClient(host.config.run_dir) as client:
-        assert len(client.ask("release", name="third")["subjects"]) == 4
+    before, end = host.loop("third"), time.monotonic() + 60
+    outcomes: list[str] = []  # on a busy machine one or the other may get no answer in time; none is allowed
+    try:
+        while CONSOLE not in (document := host.status())["quarantined"]:
+            assert time.monotonic() < end, f"not in quarantine after {Counter(outcomes)}"
+            outcomes.append(try_call(host, "socket", AF_INET, SOCK_STREAM, 0))
+        assert len(outcomes) > 10 and outcomes.count("EPERM") > 5 and "allowed" not in outcomes, Counter(outcomes)
+        third = next(loop for loop in document["loops"] if loop["name"] == "third")
+        assert third["anomaly"] >= 70 and third["restarts"] == before["restarts"]
+        assert document["quarantined"] == ["third/captured", "third/io", "third/thief"]
+    finally:
+        with ControlClient(host.config.run_dir) as client:
+            released = client.ask("release", name="third")
+    assert len(released["subjects"]) == 4
     host.until(lambda document: document["quarantined"] == [], "nobody in quarantine")
-    assert try_call(host, "socket", AF_INET, SOCK_STREAM, 0) == "EPERM"
+    host.until(lambda _: try_call(host, "socket", AF_INET, SOCK_STREAM, 0) == "EPERM", "an answer of third")
 
 
 def a_round_later(host: RunningHost) -> None:

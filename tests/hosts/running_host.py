@@ -17,6 +17,7 @@ environment, nor one that holds its start lock.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -49,13 +50,15 @@ from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, LimitsConfig
 from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
 READY_S = 30.0
 # A test opens more sessions than a client does: those about the budget of sessions say what it is.
 MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
+# What an ordinary host has, for `limits`.
+DEFAULT_SESSIONS = {name: value for name, value in dataclasses.asdict(LimitsConfig()).items() if name in MANY_SESSIONS}
 LAUNCH = """
 import signal, sys
 from tlsrt.sandbox import syscalls

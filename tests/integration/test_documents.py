@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts.running_host import RunningHost, running
+from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
 from tools.documents import ROOT, Block, blocks
 from tools.reference import pages
 
@@ -47,7 +47,7 @@ def test_a_generated_page_is_what_the_code_says(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request)
+    yield from running(request, limits=DEFAULT_SESSIONS)  # as a reader's host has them
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: page.stem)

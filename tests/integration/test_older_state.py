@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,9 +91,9 @@ def test_what_was_revoked_and_locked_does_not_come_back_with_an_older_state(
 def test_a_state_put_back_after_a_kill_is_noticed_and_the_one_that_was_killed_is_not(host: RunningHost) -> None:
     older = state_of(host).read_bytes()
     ask(host, "revoke", kind="client", what="low", for_ms=0)
-    shown = ""
-    while not re.search(r'"kind": "state_kept"', shown):
-        shown = host.cli("audit", "tail", "--json").stdout
+    host.until(
+        lambda _: '"kind": "state_kept"' in host.cli("audit", "tail", "--json").stdout, "the record of the state"
+    )
     for number in range(3):  # an authority that comes again takes its own
         host.kill("authority")
         host.until(lambda status: status["authority"]["restarts"] > number, "another authority")  # noqa: B023

@@ -196,7 +196,7 @@ async def test_fifty_clients_of_one_address_get_in_at_once(site: Site) -> None:
 
 @run
 async def test_the_first_flight_is_due_before_the_rest_of_the_handshake(site: Site) -> None:
-    host = DoorHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=30.0, hello_s=0.1)))
+    host = DoorHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=30.0, hello_s=1.0)))
     silent, slow, half = await raw(site), Attacker(site, await raw(site)), Attacker(site, await raw(site))
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(slow.sock, slow.engine.take_outgoing()[:-1])

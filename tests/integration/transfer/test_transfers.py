@@ -10,13 +10,14 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.cutting_proxy import cutting
-from hosts.running_host import RunningHost, running
+from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
 
 from tlsrt import AsyncClient, Failed
 from tlsrt.channels.client.files.remote_path import RemotePath
@@ -32,6 +33,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
         components={"third/io": {"options": {"file_bytes": 24 * MIB}}},
+        limits=DEFAULT_SESSIONS,  # commands of one client come as a script has them
         extra={"loops": {"third": {"file_size_mb": 8}}},
     )
 
@@ -103,18 +105,23 @@ def test_a_connection_that_is_cut_again_and_again(
     assert (tmp_path / "back").read_bytes() == data
 
 
-def killed_in_the_middle(host: RunningHost, arguments: Sequence[str]) -> None:
+def killed_in_the_middle(host: RunningHost, arguments: Sequence[str], parts: Path) -> None:
+    """Kill a transfer that is held, once more than half a MiB of it is on the disk, in a hidden file of this folder."""
     with (
         cutting(host.port, [CUT], holds=True) as cutter,
         subprocess.Popen(command(host, *arguments, "--address", cutter.address)) as process,
     ):
         assert cutter.reached.wait(30)
+        end = time.monotonic() + 30
+        while max((path.stat().st_size for path in parts.glob(".*")), default=0) <= MIB // 2:
+            assert time.monotonic() < end, "what has arrived is not written"
+            time.sleep(0.01)  # a disk tells no changes
         process.kill()
 
 
 def test_a_killed_put_goes_on_in_the_next_run(host: RunningHost, file: Path, data: bytes, tmp_path: Path) -> None:
     place = f"third/io/{tmp_path.name}-killed"
-    killed_in_the_middle(host, ["put", str(file), place])
+    killed_in_the_middle(host, ["put", str(file), place], files_of(host))
     assert place.rpartition("/")[2] not in os.listdir(files_of(host)), "never half a file under the name"
     put = report(tlsrt(host, "put", str(file), place, "--json"))
     assert MIB // 2 < put["resumed_bytes"] < SIZE
@@ -127,7 +134,7 @@ def test_a_killed_get_goes_on_in_the_next_run(host: RunningHost, file: Path, dat
     report(tlsrt(host, "put", str(file), place, "--json"))
     back.write_bytes(b"the old one")
     back.chmod(0o640)
-    killed_in_the_middle(host, ["get", place, str(back)])
+    killed_in_the_middle(host, ["get", place, str(back)], tmp_path)
     assert back.read_bytes() == b"the old one"
     got = report(tlsrt(host, "get", place, str(back), "--json"))
     assert MIB // 2 < got["resumed_bytes"] < SIZE
@@ -163,7 +170,7 @@ def test_a_process_of_the_host_that_dies(
 def test_a_file_that_changes_while_it_is_sent(host: RunningHost, file: Path, tmp_path: Path) -> None:
     place = f"third/io/{tmp_path.name}-changed"
     with (
-        cutting(host.port, [CUT], holds=True) as cutter,
+        cutting(host.port, [MIB // 2], holds=True) as cutter,
         subprocess.Popen(
             command(host, "put", str(file), place, "--address", cutter.address), stderr=subprocess.PIPE, text=True
         ) as process,
@@ -192,7 +199,7 @@ def test_a_file_that_grows_bad_at_the_host_is_not_taken(host: RunningHost, file:
     place, back = f"third/io/{tmp_path.name}-bad", tmp_path / "back"
     back.write_bytes(b"old")
     report(tlsrt(host, "put", str(file), place, "--json"))
-    killed_in_the_middle(host, ["get", place, str(back)])
+    killed_in_the_middle(host, ["get", place, str(back)], tmp_path)
     (part,) = tmp_path.glob(".back.*.part")
     with part.open("r+b") as damaged:
         damaged.write(b"\0wrong")

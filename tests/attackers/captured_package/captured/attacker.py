@@ -11,6 +11,7 @@ import ctypes
 import errno
 import gc
 import os
+import resource
 import socket
 from contextlib import suppress
 from typing import Any
@@ -102,13 +103,15 @@ class Captured(Component):
 
     @handler
     async def take_descriptors(self, left: int) -> int:
-        """Open files until there are no more, and close so many again; returns how many stay open."""
+        """Open files until so many descriptors are left, and never more; returns how many were opened in all.
+
+        The kernel gives the lowest free number, so what it gave last says how many are open.
+        """
         self.taken: list[int] = getattr(self, "taken", [])
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         with suppress(OSError):
-            while True:
+            while not self.taken or self.taken[-1] < most - left - 1:
                 self.taken.append(os.open("/dev/null", os.O_RDONLY))
-        for _ in range(left):
-            os.close(self.taken.pop())
         return len(self.taken)
 
     @handler
