@@ -43,8 +43,17 @@ class EpollLoop:
         self._transports: dict[int, EpollTransport] = {}
         self._reads = 0
         self._is_crowded = False  # the last callback left some out
-        self.has_waiting_strangers = False  # and some that have not authenticated were among them
+        self._unheard: set[EpollTransport] = set()  # that have not authenticated and wait for their first read
         self.loop.add_reader(self._epoll.fileno(), self._ready)
+
+    @property
+    def has_waiting_strangers(self) -> bool:
+        """Whether some that have not authenticated have sent something, and nothing of it was read yet.
+
+        One that was read once counts no more, whatever it goes on to send: so nothing that a peer does holds this up
+        for longer than it takes to read each of them once.
+        """
+        return bool(self._unheard)
 
     def add(
         self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
@@ -55,7 +64,7 @@ class EpollLoop:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._epoll.register(accepted.fileno(), _IN)
         transport = self._transports[accepted.fileno()] = EpollTransport(self, accepted, protocol, group, least)
-        transport.served = self._reads
+        transport.added = transport.served = self._reads
         protocol.connection_made(transport)
         return transport
 
@@ -67,6 +76,7 @@ class EpollLoop:
         """Serve it no more."""
         self._epoll.unregister(transport.descriptor)
         del self._transports[transport.descriptor]
+        self._unheard.discard(transport)
 
     def close(self) -> None:
         """End; to be called when all transports are closed."""
@@ -78,7 +88,6 @@ class EpollLoop:
         self._batch.begin()
         spent: dict[str, int] = {}
         strangers = STRANGERS_MAX
-        self.has_waiting_strangers = False
         ready = self._epoll.poll(0, EVENTS_MAX)
         if self._is_crowded:  # the kernel would tell the same ones first again: the longest not served come first
             ready.sort(key=self._served)
@@ -92,9 +101,12 @@ class EpollLoop:
                 least = transport.least
                 if least == STRANGER_COST:
                     if before >= GROUP_BYTES or not strangers:
-                        self._is_crowded = self.has_waiting_strangers = True
+                        self._is_crowded = True
+                        if transport.served == transport.added:
+                            self._unheard.add(transport)
                         continue
                     strangers -= 1
+                    self._unheard.discard(transport)
                 if before < GROUP_BYTES:
                     self._reads += 1
                     transport.served = self._reads
@@ -119,7 +131,8 @@ class EpollTransport(asyncio.Transport):
         self.group = group  # who is charged for it ...
         self.least = least  # ... and with how many bytes a read at least
         self.descriptor = accepted.fileno()
-        self.served = 0  # when, counted in reads of all
+        self.added = 0  # when, counted in reads of all
+        self.served = 0  # and when it was read last
         self._epoll_loop = epoll_loop
         self._socket = accepted
         self._protocol = protocol

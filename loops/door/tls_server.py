@@ -202,7 +202,7 @@ class TlsServer:
 
     def _accept(self, listener: socket.socket) -> None:
         if self._sockets.has_waiting_strangers and self._admission.strangers.is_busy:
-            return  # those that are here come first: more would only wait here instead of in the kernel
+            return  # those that were never read come first: more would only wait here instead of in the kernel
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, name = listener.accept()

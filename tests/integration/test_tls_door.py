@@ -195,6 +195,36 @@ async def test_fifty_clients_of_one_address_get_in_at_once(site: Site) -> None:
 
 
 @run
+async def test_connections_that_send_byte_by_byte_hold_up_no_other(site: Site) -> None:
+    """There are always some that have sent a byte which was not read yet, and more than half of the places are theirs."""
+    host = DoorHost(
+        site, DoorLimits(AdmissionLimits(unauthenticated=24, per_address=24), ConnectionLimits(60.0, hello_s=60.0))
+    )
+    slow = [socket.create_connection(site.listener.getsockname()) for _ in range(16)]
+    sent = 0
+
+    async def dribble() -> None:
+        nonlocal sent
+        for sock in slow:
+            sock.sendall(b"\x16\x03\x01\x04\x00\x01\x00\x03\xfc\x03\x03")  # a hello of 1020 bytes
+        while sent < 1000:
+            for sock in slow:
+                sock.send(b"\0")
+            sent += 1
+            await asyncio.sleep(0)
+
+    dribbling = asyncio.create_task(dribble())
+    await until(lambda: host.door.unauthenticated == 16 and sent > 100)
+    newcomer = await attacker(site)
+    await newcomer.granted()
+    assert sent < 1000 and host.door.connections == 17
+    dribbling.cancel()
+    for sock in [*slow, newcomer.sock]:
+        sock.close()
+    await host.door.drain(5)
+
+
+@run
 async def test_the_first_flight_is_due_before_the_rest_of_the_handshake(site: Site) -> None:
     host = DoorHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=30.0, hello_s=1.0)))
     silent, slow, half = await raw(site), Attacker(site, await raw(site)), Attacker(site, await raw(site))

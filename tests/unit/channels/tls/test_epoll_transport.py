@@ -307,6 +307,42 @@ async def test_few_handshakes_are_made_in_a_turn_wherever_they_come_from() -> No
 
 
 @run
+async def test_only_strangers_that_were_never_read_are_waited_for() -> None:
+    """More than a callback reads have sent a byte: they count until each was read once or is closed, and no longer."""
+    wires = EpollLoop(WriteBatch())
+    pairs = [socket.socketpair() for _ in range(4 * STRANGERS_MAX)]
+    protocols: list[Recorder] = []
+
+    def again(wire: EpollTransport) -> None:
+        pairs[numbers[wire]][1].send(b"x")
+
+    for number, (accepted, peer) in enumerate(pairs):
+        protocols.append(Recorder(lambda wire, data: again(wire)))
+        wires.add(accepted, protocols[-1], f"10.0.0.{number}", STRANGER_COST)
+        peer.send(b"x")
+    numbers = {protocol.wire: number for number, protocol in enumerate(protocols)}
+    while not any(protocol.got for protocol in protocols):
+        await asyncio.sleep(0)
+    assert wires.has_waiting_strangers
+    while sum(bool(protocol.got) for protocol in protocols) <= 2 * STRANGERS_MAX:  # they go on, and are read in turn
+        await asyncio.sleep(0)
+    assert wires.has_waiting_strangers
+    for protocol in protocols:
+        if not protocol.got:
+            protocol.wire.abort()
+    assert not wires.has_waiting_strangers, "those that waited are gone"
+    for _ in range(10):  # the others go on, more than a callback reads
+        await asyncio.sleep(0)
+        assert not wires.has_waiting_strangers
+    for protocol in protocols:
+        protocol.wire.abort()
+        await protocol.gone.wait()
+    for _, peer in pairs:
+        peer.close()
+    wires.close()
+
+
+@run
 async def test_sockets_of_one_group_that_ask_again_at_once_do_not_keep_its_others_waiting() -> None:
     """100 clients behind one address, each asks again when it is answered: all of them come equally often."""
     wires = EpollLoop(WriteBatch())
