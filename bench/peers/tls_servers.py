@@ -15,8 +15,9 @@ import sys
 from typing import NoReturn, cast
 
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.admission import AdmissionLimits
-from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer
+from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -70,17 +71,35 @@ class EngineHandler(Answering):
         pass
 
 
-def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None:
-    """Serve on the door's own server, without its bounds for those who are unknown: here everybody is."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-    everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9, 1 << 20)
-    limits = ServerLimits(everybody, ConnectionLimits(handshake_s=60.0, hello_s=60.0), idle_s=1e9)
+class EngineService:
+    """The plain handler for every client, each on an account of its own, since no peer has accounts."""
 
-    def welcome(client: AcceptedConnection) -> EngineHandler:
-        server.authenticate(client, f"client {client.number}")  # each on its own account, since no peer has accounts
+    protocols = (PROTOCOL,)
+
+    def on_connected(self, client: AcceptedConnection, protocol: str) -> EngineHandler:
+        client.authenticate(f"client {client.number}")
         return EngineHandler(client.connection)
 
-    server = TlsServer(context, {PROTOCOL: welcome}, limits, anonymous=not mutual)
+    def on_lost(self, client: AcceptedConnection) -> None:
+        pass
+
+    def may_be_silent(self, client: AcceptedConnection) -> bool:
+        return True
+
+    def dismiss(self, client: AcceptedConnection, word: str) -> None:
+        client.connection.close(word)
+
+
+def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None:
+    """Serve on the door's own server, without its bounds for those that are unknown: here all are."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    most = 1 << 20
+    limits = ServerLimits(
+        AdmissionLimits(most, most, most, rate=1e9, burst=1e9, per_client=most),
+        ConnectionLimits(handshake_s=60.0, hello_s=60.0),
+        idle_s=1e9,
+    )
+    server = TlsServer(context, EngineService(), limits, anonymous=not mutual)
     server.listen(listener.detach())
 
 

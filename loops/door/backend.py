@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from tlsrt.loops.door.tls_server import ServerObserver
+from tlsrt.loops.door.service import ServerObserver
 
 
 class DoorBackend(ServerObserver, Protocol):

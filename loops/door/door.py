@@ -1,4 +1,4 @@
-"""The TLS door: the protocols of tlsrt on a TLS server, and each client by a number. asyncio.
+"""The door: what a host serves to its clients on a TLS server (service.py), each client by a number. asyncio.
 
 It decides nothing about sessions: what a client asks for goes to the backend behind it, whose answers come back. A
 client that is refused gets an alert, a close_notify or one generic word.
@@ -6,24 +6,23 @@ client that is refused gets an alert, a close_notify or one generic word.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
-from tlsrt.channels.tls.connection import ConnectionLimits, Handler
-from tlsrt.channels.tls.epoll_transport import EpollTransport
+from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.schema import DoorConfig
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.addresses import plain_address
 from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.client_connection import ClientConnection, ConnectionStage
-from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer, UnauthenticatedHandlers
+from tlsrt.loops.door.tls_server import ServerLimits
 from tlsrt.rate_limit import Buckets
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
@@ -68,70 +67,78 @@ def door_limits(config: DoorConfig) -> DoorLimits:
     )
 
 
-class DoorClient(AcceptedConnection):
-    """A connection and what speaks on it."""
+@dataclass(slots=True)
+class DoorClient:
+    """A connection and what speaks on it: one of the two."""
 
+    accepted: AcceptedConnection
     link: ClientConnection | None = None
     http: HttpConnection | None = None
 
+    @property
+    def connection(self) -> TlsConnection:
+        """Its TLS."""
+        return self.accepted.connection
 
-class Door(TlsServer):
+
+class Door:
     """The door. All methods belong to the event loop's thread; the number of a closed connection is ignored."""
 
     def __init__(
-        self, backend: DoorBackend, context: ssl.SSLContext, limits: DoorLimits | None = None,
-        batch: WriteBatch | None = None, *, http: HttpServer | None = None,
-        strangers: UnauthenticatedHandlers | None = None, succession: bytes = b"",
+        self, backend: DoorBackend, limits: DoorLimits, batch: WriteBatch, *, http: HttpServer | None = None,
+        succession: bytes = b"",
     ) -> None:  # fmt: skip
         self._backend = backend
-        self._limits = limits or DoorLimits()
+        self._limits = limits
+        self._batch = batch
         self._http = http
         self._succession = succession  # which issuer keys follow which, for clients that have missed it
         self._offences = offence_buckets()
-        self._clients: dict[int, DoorClient] = {}
-        handlers: dict[str, Callable[[AcceptedConnection], Handler]] = {PROTOCOL: self._welcome}
-        if http is not None:
-            handlers[HTTP] = self._welcome_http
-        super().__init__(context, handlers, self._limits, backend, batch, strangers=strangers)
+        self._clients: dict[int, DoorClient] = {}  # whose handshake is over
+        self._loop = asyncio.get_running_loop()
 
-    # -- connections -------------------------------------------------------------------------------------------
+    # -- the service of a TLS server ---------------------------------------------------------------------------
 
-    def new_client(self, number: int, address: str, share: int) -> AcceptedConnection:
-        client = self._clients[number] = DoorClient(self, number, address, self._loop.time(), share)
-        return client
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The ALPN names of its protocols."""
+        return (PROTOCOL,) if self._http is None else (PROTOCOL, HTTP)
 
-    def on_socket_closed(self, client: AcceptedConnection) -> None:
-        del self._clients[client.number]
-        super().on_socket_closed(client)
-
-    def _welcome(self, accepted: AcceptedConnection) -> Handler:
-        client = self._clients[accepted.number]
+    def on_connected(self, accepted: AcceptedConnection, protocol: str) -> Handler:
+        """Give a client its number, and return what speaks with it."""
+        client = self._clients[accepted.number] = DoorClient(accepted)
+        if protocol == HTTP and self._http is not None:
+            client.http = self._http.serve(accepted)
+            return client.http
         client.link = ClientConnection(
-            client.connection, client.number, self._backend, self, self._limits.opening_s, self._batch.want
+            accepted.connection, accepted.number, self._backend, self, self._limits.opening_s, self._batch.want
         )
-        self._backend.ask("challenge", client.number)
+        self._backend.ask("challenge", accepted.number)
         return client.link
 
-    def _welcome_http(self, accepted: AcceptedConnection) -> Handler:
-        client = self._clients[accepted.number]
-        assert self._http is not None
-        client.http = self._http.serve(client)
-        return client.http
+    def on_lost(self, accepted: AcceptedConnection) -> None:
+        """Forget a client."""
+        self._clients.pop(accepted.number, None)
+
+    def may_be_silent(self, accepted: AcceptedConnection) -> bool:
+        """Let HTTP clients be silent: their protocol has a timeout of its own."""
+        client = self._clients.get(accepted.number)
+        return client is not None and client.http is not None
+
+    def dismiss(self, accepted: AcceptedConnection, word: str) -> None:
+        """Tell a client one word if its protocol has it, and end."""
+        client = self._clients.get(accepted.number)
+        if client is not None and client.link is not None:
+            client.link.dismiss(word, word)
+        else:
+            accepted.connection.close(word)
+
+    # -- connections -------------------------------------------------------------------------------------------
 
     def is_offence_too_many(self, connection: int) -> bool:
         """Count an offence of a client, over all of its connections."""
         client = self._clients[connection]
-        return self._offences.owe(client.subject or client.key, self._loop.time()) > 0
-
-    def _may_be_silent(self, client: AcceptedConnection) -> bool:
-        return self._clients[client.number].http is not None
-
-    def _dismiss(self, client: AcceptedConnection, word: str) -> None:
-        link = self._clients[client.number].link
-        if link is not None:
-            link.dismiss(word, word)
-        else:
-            super()._dismiss(client, word)
+        return self._offences.owe(client.accepted.subject or client.accepted.key, self._loop.time()) > 0
 
     def _link(self, number: int) -> ClientConnection | None:
         client = self._clients.get(number)
@@ -153,13 +160,13 @@ class Door(TlsServer):
     def address(self, connection: int) -> str:
         """Return the address that a connection came from; empty if it is closed."""
         client = self._clients.get(connection)
-        return client.address if client else ""
+        return client.accepted.address if client else ""
 
     def bytes_moved(self, connection: int) -> tuple[int, int] | None:
         """Return how many bytes came from a client and went to it, as its kernel counts them; None if it does not."""
         client = self._clients.get(connection)
-        socket = None if client is None else client.connection.transport
-        return socket.bytes_moved() if isinstance(socket, EpollTransport) else None
+        socket = None if client is None else client.accepted.socket
+        return None if socket is None else socket.bytes_moved()
 
     def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
@@ -173,8 +180,8 @@ class Door(TlsServer):
     def announce_succession(self, chain: bytes) -> None:
         """Tell every client, and those to come, which issuer keys follow which."""
         self._succession = chain
-        for client in list(self._clients.values()):
-            link = self._link(client.number)
+        for number in list(self._clients):
+            link = self._link(number)
             if link is not None and link.stage is not ConnectionStage.ARRIVED:
                 link.say("succession", chain)
 
@@ -186,7 +193,7 @@ class Door(TlsServer):
         if client is None or link is None or link.stage not in (ConnectionStage.OPENING, ConnectionStage.GRANTED):
             return
         link.step("granted")
-        self.authenticate(client, subject)
+        client.accepted.authenticate(subject)
         link.say("granted", number, ciphertext, signature)
 
     def refused(self, connection: int, word: str) -> None:
@@ -210,14 +217,14 @@ class Door(TlsServer):
         client = self._clients.get(connection)
         if client is None or client.http is None:
             return
-        self.authenticate(client, content.subject)
+        client.accepted.authenticate(content.subject)
         client.http.session.lend(content)
 
     def send_frame(self, connection: int, frame: bytes) -> None:
         """Send a frame; all frames of one turn leave in one TLS write."""
         client = self._clients.get(connection)
         link = None if client is None else client.http or self._link(connection)
-        if client is None or link is None or not client.authenticated:
+        if client is None or link is None or not client.accepted.authenticated:
             return
         link.send(frame)
         if client.connection.waiting > self._limits.connection.waiting_max // 16:
@@ -232,8 +239,8 @@ class Door(TlsServer):
     def rest(self, connection: int, for_s: float) -> None:
         """Read nothing from a connection for so long; nothing is lost."""
         client = self._clients.get(connection)
-        socket = None if client is None else client.connection.transport
-        if isinstance(socket, EpollTransport):
+        socket = None if client is None else client.accepted.socket
+        if socket is not None:
             socket.rest(for_s)
 
     def close(self, connection: int, word: str) -> None:

@@ -23,8 +23,9 @@ from tlsrt.channels.session.enrolment import (
 from tlsrt.channels.tls.connection import Handler, TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.errors import PeerError
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
-from tlsrt.loops.door.tls_server import AcceptedConnection, UnauthenticatedHandlers
+from tlsrt.loops.door.service import UnauthenticatedHandlers
 from tlsrt.rate_limit import Buckets
 
 TIMEOUT_S = 10.0  # from the handshake to the answer: a client has its request ready

@@ -6,7 +6,6 @@ that wants to unlock the host asks for a challenge and signs it; both go through
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -16,9 +15,9 @@ from tlsrt.channels.tls.connection import Handler, TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import OPENING_MAX, PROTOCOL, parse_control_untrusted
 from tlsrt.errors import PeerError
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
-from tlsrt.loops.door.door import HTTP, DoorLimits
-from tlsrt.loops.door.tls_server import AcceptedConnection, TlsServer
+from tlsrt.loops.door.door import HTTP
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http.connection import HttpServer
@@ -103,32 +102,51 @@ class LockedConnection(MessageLink):
         self._timer.cancel()
 
 
-class LockedDoor(TlsServer):
-    """The server. All methods belong to the event loop's thread."""
+class LockedDoor:
+    """The door. All methods belong to the event loop's thread; the number of a closed connection is ignored."""
 
-    def __init__(
-        self, backend: DoorBackend, context: ssl.SSLContext, lock: LockIds, limits: DoorLimits, batch: WriteBatch,
-        http: HttpServer | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, backend: DoorBackend, lock: LockIds, batch: WriteBatch, http: HttpServer | None) -> None:
         self._backend = backend
         self._lock = lock
-        self._links: dict[int, LockedConnection] = {}
-        handlers: dict[str, Callable[[AcceptedConnection], Handler]] = {PROTOCOL: self._welcome}
-        if http is not None:
-            handlers[HTTP] = self._welcome_http
+        self._batch = batch
         self._http = http
-        super().__init__(context, handlers, limits, backend, batch)
+        self._links: dict[int, LockedConnection] = {}
 
-    def _welcome(self, client: AcceptedConnection) -> Handler:
-        link = LockedConnection(client.connection, client.number, self._backend, self._lock, self._batch.want)
-        self._links[client.number] = link
+    # -- the service of a TLS server ---------------------------------------------------------------------------
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The ALPN names of its protocols."""
+        return (PROTOCOL,) if self._http is None else (PROTOCOL, HTTP)
+
+    def on_connected(self, client: AcceptedConnection, protocol: str) -> Handler:
+        """Tell a client that the host is locked."""
+        if protocol == HTTP and self._http is not None:
+            http = self._http.serve(client)
+            http.refuse("locked")
+            return http
+        link = self._links[client.number] = LockedConnection(
+            client.connection, client.number, self._backend, self._lock, self._batch.want
+        )
         return link
 
-    def _welcome_http(self, client: AcceptedConnection) -> Handler:
-        assert self._http is not None
-        http = self._http.serve(client)
-        http.refuse("locked")
-        return http
+    def on_lost(self, client: AcceptedConnection) -> None:
+        """Forget a client."""
+        self._links.pop(client.number, None)
+
+    def may_be_silent(self, client: AcceptedConnection) -> bool:
+        """Let no client be silent for ever."""
+        return False
+
+    def dismiss(self, client: AcceptedConnection, word: str) -> None:
+        """Tell a client one word if its protocol has it, and end."""
+        link = self._links.get(client.number)
+        if link is not None:
+            link.dismiss(word)
+        else:
+            client.connection.close(word)
+
+    # -- what the backend does ---------------------------------------------------------------------------------
 
     def challenged(self, connection: int, challenge: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
@@ -146,14 +164,3 @@ class LockedDoor(TlsServer):
             link.dismiss(word)
         else:
             link.refuse(word, "unlock_" + word)
-
-    def on_socket_closed(self, client: AcceptedConnection) -> None:
-        self._links.pop(client.number, None)
-        super().on_socket_closed(client)
-
-    def _dismiss(self, client: AcceptedConnection, word: str) -> None:
-        link = self._links.get(client.number)
-        if link is not None:
-            link.dismiss(word)
-        else:
-            super()._dismiss(client, word)

@@ -23,8 +23,8 @@ from tlsrt.channels.calls.retry import FirstUse
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
-from tlsrt.loops.door.tls_server import AcceptedConnection
 from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.framing import HEAD_MAX, RequestFraming
 from tlsrt.loops.http.keys import IdempotencyKeys

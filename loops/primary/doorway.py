@@ -7,6 +7,7 @@ router.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from tlsrt.loops.door.door import HTTP, Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections
 from tlsrt.loops.door.locked_door import LockedDoor, LockIds
 from tlsrt.loops.door.tls_contexts import PROTOCOLS, DoorContexts
+from tlsrt.loops.door.tls_server import TlsServer
 from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
 from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.router import Router
@@ -63,6 +65,7 @@ class Doorway:
         self._listener = listener
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
+        self._server: TlsServer | None = None  # with one of them on it
         self._lock: LockIds | None = None
         self._is_open = False
         self._operators: tuple[str, ...] = ()
@@ -110,9 +113,8 @@ class Doorway:
     def open(self) -> None:
         """Accept from now on, as soon as there is a certificate."""
         self._is_open = True
-        serving = self.locked_door or self.door
-        if serving is not None:
-            serving.listen(self._listener)
+        if self._server is not None:
+            self._server.listen(self._listener)
 
     def lock(self, lock: LockIds) -> None:
         """Tell every client that the host is locked, from the certificate on that comes next."""
@@ -120,14 +122,13 @@ class Doorway:
 
     def stop_listening(self) -> None:
         """Accept no more; connections stay."""
-        if self.door is not None:
-            self.door.stop_listening()
+        if self._server is not None:
+            self._server.stop_listening()
 
     async def drain(self, timeout_s: float) -> None:
         """Dismiss all clients, and wait until they are disconnected."""
-        serving = self.locked_door or self.door
-        if serving is not None:
-            await serving.drain(timeout_s)
+        if self._server is not None:
+            await self._server.drain(timeout_s)
 
     def report(self) -> None:
         """Tell the authority of connections that ended in disorder. Raises PeerError as the channel does."""
@@ -136,8 +137,8 @@ class Doorway:
 
     def block(self, step: str, address: str, for_s: float) -> None:
         """Limit or block an address for a time, or lift that."""
-        if self.door is not None:
-            self.door.block(step, address, for_s)
+        if self._server is not None:
+            self._server.block(step, address, for_s)
 
     def bytes_moved(self, connection: int) -> tuple[int, int] | None:
         """Return how many bytes came from a client and went to it, if that is known."""
@@ -161,30 +162,31 @@ class Doorway:
         if self._http is not None:
             self._http.set_names(self._contexts.names)
         self._enrolment.set_authorities(context.get_ca_certs(binary_form=True))
-        serving = self.locked_door or self.door
-        if serving is not None:
-            serving.swap_context(context, strangers)
+        if self._server is not None:
+            self._server.swap_context(context, strangers)
             return
-        limits = door_limits(self._process.config.door)
-        if self._lock is not None:
-            self.locked_door = LockedDoor(self, context, self._lock, limits, self._process.batch, self._http)
-        else:
-            self.door = Door(
-                self, context, limits, self._process.batch, http=self._http, succession=self._succession,
-                strangers=self._enrolment.strangers(strangers) if strangers is not None else None,
-            )  # fmt: skip
+        self._server = self._new_server(context, strangers)
         self._tell_operators()
         if self._is_open:
             self.open()
+
+    def _new_server(self, context: ssl.SSLContext, strangers: ssl.SSLContext | None) -> TlsServer:
+        """Make the door, open or locked, and the server that it sits on. No client enrols at a locked one."""
+        limits, batch = door_limits(self._process.config.door), self._process.batch
+        if self._lock is not None:
+            self.locked_door = LockedDoor(self, self._lock, batch, self._http)
+            return TlsServer(context, self.locked_door, limits, self, batch)
+        self.door = Door(self, limits, batch, http=self._http, succession=self._succession)
+        enrolments = self._enrolment.strangers(strangers) if strangers is not None else None
+        return TlsServer(context, self.door, limits, self, batch, strangers=enrolments)
 
     def _keep_places(self, message: OperatorsMessage) -> None:
         self._operators = tuple(str(each) for each in message.subjects)
         self._tell_operators()
 
     def _tell_operators(self) -> None:
-        serving = self.locked_door or self.door
-        if serving is not None:
-            serving.set_operators(self._operators)
+        if self._server is not None:
+            self._server.set_operators(self._operators)
 
     # -- from the authority to a client -----------------------------------------------------------------------
 

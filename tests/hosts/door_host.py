@@ -25,12 +25,14 @@ from tlsrt.channels.calls.flow_control import WINDOW
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames import frame as framing
 from tlsrt.channels.frames.frame import FrameKind, Header
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session import grant
 from tlsrt.channels.session.grant import GrantContent, Right
 from tlsrt.config import key_schedule, pki
 from tlsrt.config.bundle import Bundle
 from tlsrt.loops.door.door import Door, DoorLimits
 from tlsrt.loops.door.tls_contexts import server_context
+from tlsrt.loops.door.tls_server import TlsServer
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 STORE = "secondary/store"
@@ -101,7 +103,9 @@ class DoorHost:
 
     def __init__(self, site: Site, limits: DoorLimits | None = None) -> None:
         self.site = site
-        self.door = Door(self, site.context(), limits)
+        batch, limits = WriteBatch(), limits or DoorLimits()
+        self.door = Door(self, limits, batch)
+        self.server = TlsServer(site.context(), self.door, limits, self, batch)
         self.mailbox_root = os.urandom(32)
         self.session_id = os.urandom(16)  # of the component
         self.sequence = 0
@@ -117,7 +121,7 @@ class DoorHost:
         self.received = asyncio.Event()
         self.on_request = threading.Event()
         self.change: Callable[[GrantContent], GrantContent] = lambda content: content
-        self.door.listen(site.listener.fileno())
+        self.server.listen(site.listener.fileno())
 
     # the backend
 
@@ -268,7 +272,7 @@ def in_a_thread(site: Site) -> Iterator[DoorHost]:
     try:
         yield host
     finally:
-        asyncio.run_coroutine_threadsafe(host.door.drain(5), loop).result(10)
+        asyncio.run_coroutine_threadsafe(host.server.drain(5), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

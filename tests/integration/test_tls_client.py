@@ -55,9 +55,9 @@ async def test_call_error_and_denied(site: Site) -> None:
             await client.call("third/io", "read")
         with pytest.raises(InvalidArgument):
             await client.call(STORE, "echo", timeout_s=301)
-        assert (host.door.connections, host.door.unauthenticated) == (1, 0)
-    await host.door.drain(5)
-    assert host.door.connections == 0
+        assert (host.server.connections, host.server.unauthenticated) == (1, 0)
+    await host.server.drain(5)
+    assert host.server.connections == 0
 
 
 @run
@@ -70,7 +70,7 @@ async def test_many_calls_at_once_and_streams(site: Site) -> None:
         description = (await client.describe())[STORE]
         assert description["doc"] == DESCRIPTION["doc"]
         assert tuple(description["methods"]) == GRANTED  # and not "secret", which this client may not call
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -88,7 +88,7 @@ async def test_pushed_grants_are_applied(site: Site) -> None:
         with pytest.raises(Denied, match="third/io"):
             await client.call("third/io", "read")
         assert client.connections == 1
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_a_push_that_does_not_fit_ends_the_connection(site: Site, change: 
         await host.until(lambda: host.closed_connections == [1])
         assert await client.call(STORE, "echo", 1) == [1]
         assert client.connections == 2
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -115,7 +115,7 @@ async def test_a_replayed_push_ends_the_connection(site: Site) -> None:
         host.push(1)
         await host.until(lambda: host.closed_connections == [1])
         assert await client.call(STORE, "echo", 1) == [1]
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -135,21 +135,21 @@ async def test_reconnect_after_the_server_closes(site: Site) -> None:
         assert not repeated.done()
         repeated.cancel()
         assert client.connections == 2
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
 async def test_calls_wait_while_the_server_is_down(site: Site) -> None:
     first = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
-        await first.door.drain(5)
+        await first.server.drain(5)
         with pytest.raises(Unavailable, match="not sent"):
             await client.call(STORE, "echo", timeout_s=0.05)
         waiting = asyncio.ensure_future(client.call(STORE, "echo", 7))
         second = DoorHost(site)
         assert await waiting == [7]
         assert second.seen == [("echo", [7], None)]
-    await second.door.drain(5)
+    await second.server.drain(5)
 
 
 @run
@@ -160,7 +160,7 @@ async def test_an_idle_client_comes_back_when_it_is_needed(site: Site) -> None:
         await until_down(client)
         assert await client.call(STORE, "echo", 7) == [7]
         assert client.connections == 2
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_refused_sessions(site: Site, word: str, kind: type[CallError]) ->
     with pytest.raises(kind):
         async with AsyncClient(site.bundle):
             pytest.fail("there is no session")
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -187,7 +187,7 @@ async def test_waiting_calls_learn_of_a_lock(site: Site) -> None:
             await client.call(STORE, "echo")
         host.refusal = ""
         assert await wait_for_echo(client) == ["now"]
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 async def until_down(client: AsyncClient) -> None:
@@ -214,7 +214,7 @@ async def test_server_of_another_ca_is_refused(site: Site) -> None:
     bundle = dataclasses.replace(site.bundle, server_name="elsewhere.example")
     with pytest.raises(ConfigError, match="cannot prove that it is the one in the bundle"):
         await AsyncClient(bundle).__aenter__()
-    await host.door.drain(5)
+    await host.server.drain(5)
     assert not host.opens
 
 
@@ -225,7 +225,7 @@ async def test_client_of_another_ca_is_refused(site: Site) -> None:
     bundle = dataclasses.replace(site.bundle, certificate_pem=stranger.certificate_pem, key_pem=stranger.key_pem)
     with pytest.raises(Rejected, match="does not accept this bundle's certificate"):
         await AsyncClient(bundle).__aenter__()
-    await host.door.drain(5)
+    await host.server.drain(5)
     assert not host.opens
 
 
@@ -237,7 +237,7 @@ async def test_bundle_of_another_install_or_issuer_is_refused(site: Site) -> Non
     assert not host.opens
     with pytest.raises(ConfigError, match="not signed by the issuer"):
         await AsyncClient(dataclasses.replace(site.bundle, issuer_public=b"x" * 32)).__aenter__()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -270,7 +270,7 @@ async def test_forged_and_replayed_answers_mean_nothing(site: Site) -> None:
         assert await client.call(STORE, "echo", 2) == [2]
         assert client.refused["body_forged"] >= 1 and client.refused["replay"] >= 1
         assert client.connections == 1
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -292,7 +292,7 @@ async def test_upload_parts_reach_the_host(site: Site) -> None:
         upload.cancel()
         with pytest.raises(InvalidArgument, match="bytes"):
             await client.upload(STORE, "hang", "text")  # type: ignore[arg-type]
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @pytest.fixture

@@ -133,21 +133,21 @@ async def test_the_17th_silent_connection_of_an_address_cuts_the_first(
     monkeypatch.setattr(fair_pool, "LATE_S", 0.0)
     host = DoorHost(site)
     silent = [await raw(site) for _ in range(16)]
-    await until(lambda: host.door.unauthenticated == 16)
+    await until(lambda: host.server.unauthenticated == 16)
     silent.append(await raw(site))
     with closing(silent.pop(0)) as first:
         assert await read_to_end(first) == b""
-    assert host.door.counters["crowded_out"] == 1 and host.door.unauthenticated == 16
+    assert host.server.counters["crowded_out"] == 1 and host.server.unauthenticated == 16
     async with AsyncClient(site.bundle) as client:  # that cuts another; then it does not count against its address
-        await until(lambda: host.door.unauthenticated == 15)
+        await until(lambda: host.server.unauthenticated == 15)
         silent.append(await raw(site))
-        await until(lambda: host.door.unauthenticated == 16)
+        await until(lambda: host.server.unauthenticated == 16)
         assert await client.call(STORE, "echo", 1) == [1]
-        assert host.door.connections == 17
+        assert host.server.connections == 17
     for sock in silent:
         sock.close()
-    await host.door.drain(5)
-    assert (host.door.connections, host.door.unauthenticated) == (0, 0)
+    await host.server.drain(5)
+    assert (host.server.connections, host.server.unauthenticated) == (0, 0)
 
 
 @run
@@ -155,10 +155,10 @@ async def test_a_full_door_cuts_the_oldest_silent_connection(site: Site) -> None
     host = DoorHost(site, DoorLimits(admission=AdmissionLimits(unauthenticated=2, per_address=9)))
     socks = [await raw(site) for _ in range(3)]
     assert await read_to_end(socks[0]) == b""
-    assert host.door.counters["crowded_out"] == 1 and host.door.unauthenticated == 2
+    assert host.server.counters["crowded_out"] == 1 and host.server.unauthenticated == 2
     for sock in socks:
         sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -170,10 +170,10 @@ async def test_a_client_over_its_share_is_told_so_at_its_idlest_connection(site:
     others.append(await attacker(site))
     assert (await others[-1].next()).name == "challenge"
     assert await idle.end() == "busy"
-    assert host.over_places == ["client/admin"] and host.door.connections == 2
+    assert host.over_places == ["client/admin"] and host.server.connections == 2
     for peer in (idle, *others):
         peer.sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -188,15 +188,15 @@ async def test_fifty_clients_of_one_address_get_in_at_once(site: Site) -> None:
         sock.setblocking(False)
     for peer in peers:
         await peer.granted()
-    assert host.door.counters["handshakes"] == 50 and not host.door.counters["crowded_out"]
+    assert host.server.counters["handshakes"] == 50 and not host.server.counters["crowded_out"]
     for peer in peers:
         peer.sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
 async def test_connections_that_send_byte_by_byte_hold_up_no_other(site: Site) -> None:
-    """There are always some that have sent a byte which was not read yet, and more than half of the places are theirs."""
+    """There are always some with a byte that was not read yet, and more than half of the places are theirs."""
     host = DoorHost(
         site, DoorLimits(AdmissionLimits(unauthenticated=24, per_address=24), ConnectionLimits(60.0, hello_s=60.0))
     )
@@ -214,14 +214,14 @@ async def test_connections_that_send_byte_by_byte_hold_up_no_other(site: Site) -
             await asyncio.sleep(0)
 
     dribbling = asyncio.create_task(dribble())
-    await until(lambda: host.door.unauthenticated == 16 and sent > 100)
+    await until(lambda: host.server.unauthenticated == 16 and sent > 100)
     newcomer = await attacker(site)
     await newcomer.granted()
-    assert sent < 1000 and host.door.connections == 17
+    assert sent < 1000 and host.server.connections == 17
     dribbling.cancel()
     for sock in [*slow, newcomer.sock]:
         sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -234,10 +234,10 @@ async def test_the_first_flight_is_due_before_the_rest_of_the_handshake(site: Si
     with closing(silent), closing(slow.sock), closing(half.sock):
         assert await read_to_end(silent) == b"" and (await read_to_end(slow.sock))[-2:] == b"\x01\x00"
         slow.sock.shutdown(socket.SHUT_WR)
-        await until(lambda: host.door.unauthenticated == 1)
-        assert host.door.counters["hello_timeout"] == 2
-        assert (await half.next()).name == "challenge" and host.door.unauthenticated == 0
-    await host.door.drain(5)
+        await until(lambda: host.server.unauthenticated == 1)
+        assert host.server.counters["hello_timeout"] == 2
+        assert (await half.next()).name == "challenge" and host.server.unauthenticated == 0
+    await host.server.drain(5)
 
 
 @run
@@ -254,8 +254,8 @@ async def test_a_handshake_has_one_deadline_in_all(site: Site) -> None:
         assert await read_to_end(silent) == b""
         assert (await read_to_end(half.sock))[-2:] == b"\x01\x00"  # a close_notify in the clear
         assert loop.time() - start < 2
-    assert host.door.counters["handshake_timeout"] == 2
-    await host.door.drain(5)
+    assert host.server.counters["handshake_timeout"] == 2
+    await host.server.drain(5)
 
 
 @run
@@ -267,7 +267,7 @@ async def test_a_client_that_never_opens_is_refused(site: Site) -> None:
         assert challenge.name == "challenge" and challenge.fields[:2] == (INSTALL, BOOT)
         assert await mallory.end() == "timeout"
     await host.until(lambda: host.closed_connections == [1])
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100_000, b"SSH-2.0-x\r\n"])
@@ -279,8 +279,8 @@ async def test_garbage_gets_an_alert_and_an_orderly_end(site: Site, data: bytes)
         answer = await read_to_end(sock)
         assert len(answer) == 7 and answer[:1] == b"\x15" and answer[5] == 2
         sock.shutdown(socket.SHUT_WR)
-    await host.door.drain(5)
-    assert host.door.connections == 0 and not host.opens
+    await host.server.drain(5)
+    assert host.server.connections == 0 and not host.opens
 
 
 def frame() -> bytes:
@@ -306,7 +306,7 @@ async def test_what_may_not_come_before_the_grant(site: Site, payloads: list[byt
         await mallory.next()
         await mallory.send(*payloads)
         assert await mallory.end() == "rejected"
-    await host.door.drain(5)
+    await host.server.drain(5)
     assert (not host.opens and not host.received.is_set()) or host.closed_connections == [1]
 
 
@@ -319,8 +319,8 @@ async def test_lengths_are_bounded_before_the_grant(site: Site, length: int) -> 
         await mallory.next()
         await mallory.send_bytes(length.to_bytes(4, "big"))
         assert await mallory.end() == "rejected"
-    await host.door.drain(5)
-    assert host.door.counters["bad_length"] == 1
+    await host.server.drain(5)
+    assert host.server.counters["bad_length"] == 1
 
 
 @run
@@ -331,9 +331,9 @@ async def test_one_open_per_connection(site: Site) -> None:
         payload = await mallory.granted()
         await mallory.send(payload)
         assert await mallory.end() == "rejected"
-    assert host.door.counters["open_while_granted"] == 1
+    assert host.server.counters["open_while_granted"] == 1
     assert host.numbers == 1
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -345,8 +345,8 @@ async def test_an_open_while_the_first_is_under_way_is_refused(site: Site) -> No
         payload = await mallory.opened()
         await mallory.send(payload)
         assert await mallory.end() == "rejected"
-    assert host.door.counters["open_while_opening"] == 1
-    await host.door.drain(5)
+    assert host.server.counters["open_while_opening"] == 1
+    await host.server.drain(5)
 
 
 @run
@@ -356,11 +356,11 @@ async def test_a_reader_that_does_not_read_is_cut_off(site: Site) -> None:
     with closing(mallory.sock):
         await mallory.granted()
         large = pack_frame(b"", b"", bytes(200_000), b"")
-        while host.door.connections and not host.closed_connections:
+        while host.server.connections and not host.closed_connections:
             host.door.send_frame(1, large)
             await asyncio.sleep(0)
-    assert host.door.counters["slow_reader"] == 1
-    await host.door.drain(5)
+    assert host.server.counters["slow_reader"] == 1
+    await host.server.drain(5)
 
 
 @run
@@ -375,7 +375,7 @@ async def test_the_worst_reader_pays_when_too_much_waits_for_all(site: Site) -> 
             host.door.send_frame(2, large)
             await asyncio.sleep(0)
         assert host.closed_connections == [2]
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -385,7 +385,7 @@ async def test_idle_connections_end(site: Site) -> None:
     with closing(mallory.sock):
         await mallory.granted()
         assert await mallory.end() == "idle"
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -409,7 +409,7 @@ async def test_frames_of_one_turn_leave_in_one_write(site: Site) -> None:
             await mallory.step()
         assert mallory.payloads == [frame()] * 10
         assert writes == [10 * (4 + len(frame()))]
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -419,7 +419,7 @@ async def test_a_new_certificate_serves_the_next_and_disturbs_nobody(site: Site)
         old = site.server
         try:
             site.server = pki.issue_server(site.ca, INSTALL, "localhost", datetime.now(UTC))
-            host.door.swap_context(site.context())
+            host.server.swap_context(site.context())
             mallory = await attacker(site)
             with closing(mallory.sock):
                 await mallory.next()
@@ -429,7 +429,7 @@ async def test_a_new_certificate_serves_the_next_and_disturbs_nobody(site: Site)
             assert before.connections == 1
         finally:
             site.server = old
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 def host_certificate(issued: pki.Issued) -> bytes:
@@ -442,14 +442,14 @@ async def test_drain_says_goodbye_and_ends_everyone(site: Site) -> None:
     granted, silent = await attacker(site), await raw(site)
     with closing(granted.sock), closing(silent):
         await granted.granted()
-        await until(lambda: host.door.connections == 2)
-        draining = asyncio.ensure_future(host.door.drain(5))
+        await until(lambda: host.server.connections == 2)
+        draining = asyncio.ensure_future(host.server.drain(5))
         assert await granted.end() == "draining"
         assert await read_to_end(silent) == b""
         granted.sock.close()
         silent.close()
         await draining
-    assert host.door.connections == 0
+    assert host.server.connections == 0
 
 
 @run
@@ -458,23 +458,23 @@ async def test_drain_cuts_off_who_does_not_leave(site: Site) -> None:
     stubborn = await attacker(site)
     with closing(stubborn.sock):
         await stubborn.granted()
-        await host.door.drain(0.05)
-        await until(lambda: host.door.connections == 0)
+        await host.server.drain(0.05)
+        await until(lambda: host.server.connections == 0)
 
 
 @run
 async def test_unknown_connections_are_ignored(site: Site) -> None:
     host = DoorHost(site)
-    door = host.door
+    door, server = host.door, host.server
     door.challenged(7, b"c" * 32, INSTALL, BOOT, 1)
     door.granted(7, 1, b"x", b"s" * 64)
     door.refused(7, "rejected")
     door.send_frame(7, frame())
     door.close(7, "x")
     assert door.certificate_hash(7) == b""
-    door.listen(site.listener.fileno())
-    assert len(door._listeners) == 1
-    await door.drain(1)
+    server.listen(site.listener.fileno())
+    assert server.listeners == 1
+    await server.drain(1)
 
 
 def resident_bytes() -> int:
@@ -486,14 +486,14 @@ def resident_bytes() -> int:
 async def test_a_silent_connection_costs_less_than_20_kib(site: Site) -> None:
     host = DoorHost(site, DoorLimits(AdmissionLimits(2000, 2000, 2000), ConnectionLimits(hello_s=5.0)))
     warm = [await raw(site) for _ in range(20)]
-    await until(lambda: host.door.connections == 20)
+    await until(lambda: host.server.connections == 20)
     before = resident_bytes()
     silent = [await raw(site) for _ in range(200)]
-    await until(lambda: host.door.connections == 220)
+    await until(lambda: host.server.connections == 220)
     assert (resident_bytes() - before) / 200 < 20 * 1024
     for sock in warm + silent:
         sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 def behind(address: str) -> bytes:
@@ -510,9 +510,9 @@ async def test_a_listed_proxy_says_who_is_behind_it(site: Site) -> None:
     host = DoorHost(site, PROXIED)
     peer = Attacker(site, await raw(site), before=behind("192.0.2.7"))
     await peer.granted()
-    assert [client.address for client in host.door._clients.values()] == ["192.0.2.7"]
+    assert [client.accepted.address for client in host.door._clients.values()] == ["192.0.2.7"]
     peer.sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @run
@@ -521,16 +521,16 @@ async def test_limits_are_of_who_is_behind_the_proxy(site: Site, monkeypatch: py
     host = DoorHost(site, DoorLimits(AdmissionLimits(per_address=1), proxies=frozenset({"127.0.0.1"})))
     first, second, other = [await raw(site) for _ in range(3)]
     loop = asyncio.get_running_loop()
-    counters = host.door.counters
+    counters = host.server.counters
     for number, (sock, address) in enumerate(((first, "192.0.2.7"), (second, "192.0.2.7"), (other, "192.0.2.8")), 1):
         await loop.sock_sendall(sock, behind(address))
-        await until(lambda: host.door.unauthenticated + counters["crowded_out"] == number)  # noqa: B023
+        await until(lambda: host.server.unauthenticated + counters["crowded_out"] == number)  # noqa: B023
     with closing(first):
         assert await read_to_end(first) == b""
-    assert (counters["crowded_out"], host.door.unauthenticated) == (1, 2)
+    assert (counters["crowded_out"], host.server.unauthenticated) == (1, 2)
     second.close()
     other.close()
-    await host.door.drain(5)
+    await host.server.drain(5)
 
 
 @pytest.mark.parametrize(
@@ -549,9 +549,9 @@ async def test_a_proxy_without_a_header_gets_nothing(site: Site, data: bytes | N
             assert await read_to_end(sock) == b""
         except ConnectionResetError:
             pass  # what it had sent was not read
-    await until(lambda: host.door.counters[word] == 1)
-    assert (host.door.connections, len(host.door._proxied)) == (0, 0)
-    await host.door.drain(5)
+    await until(lambda: host.server.counters[word] == 1)
+    assert (host.server.connections, host.server.proxied) == (0, 0)
+    await host.server.drain(5)
 
 
 @run
@@ -560,8 +560,8 @@ async def test_a_header_of_somebody_who_is_not_listed_is_no_tls(site: Site) -> N
     with closing(await raw(site)) as sock:
         await asyncio.get_running_loop().sock_sendall(sock, behind("192.0.2.7"))
         alert = await read_to_end(sock)
-    assert alert[:1] == b"\x15" and host.door.counters["no_tls"] == 1
-    await host.door.drain(5)
+    assert alert[:1] == b"\x15" and host.server.counters["no_tls"] == 1
+    await host.server.drain(5)
 
 
 @pytest.mark.parametrize("curve", [None, "prime256v1"])
@@ -579,6 +579,6 @@ async def test_post_quantum_can_be_required(site: Site, curve: str | None) -> No
         while engine.state is State.HANDSHAKE:
             await peer.step()
         assert engine.failure == "tls_sslv3_alert_handshake_failure"
-        assert host.door.counters["no_group"] == 1
+        assert host.server.counters["no_group"] == 1
     peer.sock.close()
-    await host.door.drain(5)
+    await host.server.drain(5)

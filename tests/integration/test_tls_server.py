@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from fakes.tls_service import PlainService
 from hosts.door_host import Site, run
 
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.errors import PeerError
 from tlsrt.loops.door import fair_pool
+from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.admission import AdmissionLimits
-from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer
+from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
 
 LENGTH = 300_000
 
@@ -61,7 +63,9 @@ class Serving:
         self.noted: list[str] = []
         self.server = TlsServer(
             context,
-            {"": self.make(Echo)} if anonymous else {"echo/1": self.make(Echo), "greet/1": self.make(Greeting)},
+            PlainService(
+                {"": self.make(Echo)} if anonymous else {"echo/1": self.make(Echo), "greet/1": self.make(Greeting)}
+            ),
             limits, self, anonymous=anonymous,
         )  # fmt: skip
         self.listeners = [
@@ -88,7 +92,7 @@ class Serving:
     def make(self, kind: type[Echo]) -> Callable[[AcceptedConnection], Handler]:
         def handler(client: AcceptedConnection) -> Handler:
             self.made.append(kind(client.connection))
-            self.server.authenticate(client, "client/admin")
+            client.authenticate("client/admin")
             return self.made[-1]
 
         return handler

@@ -24,6 +24,7 @@ from attackers.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
+from fakes.tls_service import PlainService
 from hosts.door_host import memory_file
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -615,7 +616,8 @@ def test_a_server_behind_a_proxy_ends_every_stranger_and_goes_on(
     async def work() -> None:
         limits = ServerLimits(proxies=frozenset({"127.0.0.1"}))
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = TlsServer(CONTEXTS.server, {"tlsrt/1": lambda client: pytest.fail("nobody may come in")}, limits)
+            service = PlainService({"tlsrt/1": lambda client: pytest.fail("nobody may come in")})
+            server = TlsServer(CONTEXTS.server, service, limits)
             server.listen(listener.fileno())
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             for piece in pieces_of(data, cuts):

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fakes.tls_service import PlainService
 from hosts.running_host import RunningHost
 
 from tlsrt.loops.door.tls_contexts import server_context
@@ -154,7 +155,7 @@ def engine(folder: Path) -> Iterator[int]:
             names = ("server.crt", "server.key", "ca.crt")
             descriptors = [os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in names]
             certificate, key, ca = descriptors
-            server = TlsServer(server_context(certificate, key, ca), {"": lambda client: Quiet()})
+            server = TlsServer(server_context(certificate, key, ca), PlainService({"": lambda client: Quiet()}))
             for descriptor in descriptors:
                 os.close(descriptor)
             server.listen(listener.fileno())
