@@ -25,7 +25,7 @@ from tlsrt.supervisor.audit.writer import LogWriter, Work
 
 INSTALL = bytes(16)
 VERIFIED = 10_000  # records in the log that is verified
-_DETAIL = {"session": "8359c564588b936f1e6a389822e6cf28", "certificate": "40" * 32, "http": 0}
+_DETAIL: dict[str, str | int] = {"session": "8359c564588b936f1e6a389822e6cf28", "certificate": "40" * 32, "http": 0}
 
 
 def _root() -> bytes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from bench import calls
 
-WITHOUT = {"detection": {"mode": "ignore"}, "deception": {"components": [], "methods": {}}}
+WITHOUT: dict[str, dict[str, Any]] = {"detection": {"mode": "ignore"}, "deception": {"components": [], "methods": {}}}
 
 
 def open_without(folder: Path) -> AbstractContextManager[calls.TlsrtCalls]:

@@ -71,9 +71,11 @@ def _host(**options: Any) -> Any:
         sys.path.append(str(TESTS))
     from hosts.running_host import RunningHost
 
-    host = RunningHost(**options)
-    host.print_logs = lambda: print(host._transcript(), file=sys.stderr)  # the bench reads what goes to stdout
-    return host
+    class QuietHost(RunningHost):
+        def print_logs(self) -> None:
+            print(self._transcript(), file=sys.stderr)  # the bench reads what goes to stdout
+
+    return QuietHost(**options)
 
 
 class LoopStarts:

@@ -144,11 +144,11 @@ def import_ms(module: str) -> float:
 
 def installed_mb(module: str) -> float:
     """Return what a library and what it needs take on the disk; ours is a folder of the package."""
-    import tlsrt.supervisor.learning as ours
+    import tlsrt.supervisor.authority.detection as ours
 
     if not module:
         return _size(Path(ours.__file__).parent) / 1e6
-    packages = Path(__import__("river").__file__).parent.parent
+    packages = Path(str(__import__("river").__file__)).parent.parent
     names = ("river", "numpy", "numpy.libs", "scipy", "scipy.libs", "narwhals")
     return sum(_size(packages / name) for name in names) / 1e6
 
