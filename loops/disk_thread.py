@@ -1,8 +1,10 @@
-"""Disk thread: what a component does on its disk, one thing after another, in a thread of its own.
+"""Disk thread: what a component does on its disk, one operation after another, in a thread of its own.
 
 A disk may take seconds for an fsync, and an event loop that waits for it answers no call and seems to hang. So a
-component hands its work to this thread and awaits it; meanwhile its event loop beats and serves what needs no disk. The
-thread takes all work that waits at once, so that a worker can put many changes on the disk with one fsync.
+component hands its work to this thread and awaits it; meanwhile its event loop beats and serves what needs no disk.
+Each subject has a line of its own (disk_lines.py), and the lines are served in turn: one that has much to do on a slow
+disk holds up another for one operation. Changes that wait are one operation together, so that a worker can put many of
+them on the disk with one fsync.
 
 In a sandbox the thread is started between the two parts of the seal: it inherits the Landlock rules, which are of one
 thread (landlock_restrict_self(2)), and gets the last filter with all others, after which no thread can be made.
@@ -22,6 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import Busy
+from tlsrt.loops.disk_lines import DiskLines
 from tlsrt.sandbox.syscalls import name_thread
 
 Result = TypeVar("Result")
@@ -31,12 +34,11 @@ WAITING_MOST = 1024  # of all subjects
 WAITING_SHARE = 256  # of one
 BYTES_MOST = 32 << 20  # that what waits may hold
 BYTES_SHARE = 8 << 20
-TOGETHER = 128  # handed to the worker at once
 CHECK_S = 1.0  # that a health check waits
 
 
 class DiskWork(Generic[Result]):
-    """One thing to do on the disk; `size` are the bytes that it holds meanwhile."""
+    """One thing to do on the disk; `size` are the bytes that it holds meanwhile. Changes may be done together."""
 
     __slots__ = ("is_change", "run", "size")
 
@@ -77,12 +79,13 @@ def outcome_of(work: DiskWork[Any]) -> object:
 
 
 class _Job:
-    """Work with its place in the queue and who awaits it."""
+    """Work with its line and who awaits it."""
 
-    __slots__ = ("future", "key", "loop", "settled", "work")
+    __slots__ = ("future", "key", "loop", "settled", "subject", "work")
 
-    def __init__(self, key: int, work: DiskWork[Any], settled: Settled | None) -> None:
+    def __init__(self, key: int, subject: str | None, work: DiskWork[Any], settled: Settled | None) -> None:
         self.key = key
+        self.subject = subject  # None: behind all lines
         self.work = work
         self.settled = settled
         self.loop = asyncio.get_running_loop()
@@ -145,10 +148,17 @@ class DiskThread:
         self._queue.put(job)
         return cast("Result", await job.future)
 
-    def post(self, work: DiskWork[Any]) -> None:
-        """Have work done behind all that waits, without an answer: for what gives back what was had."""
+    def post(self, subject: str, work: DiskWork[Any]) -> None:
+        """Have work done behind all that waits of a subject, without an answer: for what gives back what was had."""
         self.start()
-        self._queue.put(_Job(-1, work, None))
+        self._queue.put(_Job(-1, subject, work, None))
+
+    async def run_last(self, work: DiskWork[Result]) -> Result:
+        """Have work done behind all that waits, and return its result: for what ends the work."""
+        self.start()
+        job = _Job(next(self._keys), None, work, None)
+        self._queue.put(job)
+        return cast("Result", await job.future)
 
     def close(self) -> None:
         """End the thread when it has done what waits."""
@@ -168,7 +178,7 @@ class DiskThread:
         except BaseException:
             self._remove(key)
             raise
-        return _Job(key, work, settled)
+        return _Job(key, subject, work, settled)
 
     def _remove(self, key: int) -> None:
         self._waiting.remove(key)
@@ -178,18 +188,19 @@ class DiskThread:
 
     def _serve(self, queue: SimpleQueue[_Job | None]) -> None:
         name_thread(self._name.encode("ascii", "replace"))
+        lines: DiskLines[_Job] = DiskLines()
         is_open = True
-        while is_open:
-            jobs: list[_Job] = []
-            job = queue.get()
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) == TOGETHER or queue.empty():
-                    break
+        while is_open or lines:
+            while is_open and not (lines and queue.empty()):
                 job = queue.get()
-            is_open = job is not None
-            if jobs:
-                self._carry_out(jobs)
+                if job is None:
+                    is_open = False
+                elif job.subject is None:
+                    lines.add_last(job)
+                else:
+                    lines.add(job.subject, job, is_change=job.work.is_change, size=job.work.size)
+            if lines:
+                self._carry_out(lines.take())
 
     def _carry_out(self, jobs: list[_Job]) -> None:
         self._began = time.monotonic()

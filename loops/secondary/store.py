@@ -76,7 +76,7 @@ class Store(Component):
 
     async def stop(self) -> None:
         self._changes.close()
-        await self._disk.run("", DiskWork(self._table.close))
+        await self._disk.run_last(DiskWork(self._table.close))
         self._disk.close()
 
     async def check(self) -> str | None:

@@ -1,6 +1,6 @@
 """SHA-256 of files in a folder, remembered as long as the file is the same one.
 
-A large file is read piece by piece, so that other work on the disk comes between, and one file at a time.
+A large file is read piece by piece, so that other work on the disk comes between, and one file of a subject at a time.
 """
 
 from __future__ import annotations
@@ -35,25 +35,34 @@ class Digests:
         self._folder = folder
         self._disk = disk
         self._known: dict[str, tuple[tuple[int, ...], str]] = {}
-        self._lock: asyncio.Lock | None = None
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}  # by subject, with how many want it
 
     async def of(self, name: str, subject: str) -> Digest:
         """Return what a file is; raises a CallError. A file that is replaced meanwhile is the one that was opened."""
-        self._lock = self._lock or asyncio.Lock()
-        async with self._lock:
-            file = OpenFile(partial(self._folder.open_read, name))
-            try:
-                status = await self._disk.run(subject, DiskWork(file.status))
-                identity = _identity(status)
-                known = self._known.get(name)
-                if known is None or known[0] != identity:
-                    running = await hash_file(self._disk, subject, file, status.st_size)
-                    known = identity, running.hexdigest()
-                    if len(self._known) >= self._folder.quota.files:
-                        self._known.clear()
-                    self._known[name] = known
-            finally:
-                self._disk.post(DiskWork(file.close))
+        lock, count = self._turns.get(subject) or (asyncio.Lock(), 0)
+        self._turns[subject] = lock, count + 1
+        try:
+            async with lock:
+                return await self._look(name, subject)
+        finally:
+            lock, count = self._turns.pop(subject)
+            if count > 1:
+                self._turns[subject] = lock, count - 1
+
+    async def _look(self, name: str, subject: str) -> Digest:
+        file = OpenFile(partial(self._folder.open_read, name))
+        try:
+            status = await self._disk.run(subject, DiskWork(file.status))
+            identity = _identity(status)
+            known = self._known.get(name)
+            if known is None or known[0] != identity:
+                running = await hash_file(self._disk, subject, file, status.st_size)
+                known = identity, running.hexdigest()
+                if len(self._known) >= self._folder.quota.files:
+                    self._known.clear()
+                self._known[name] = known
+        finally:
+            self._disk.post(subject, DiskWork(file.close))
         return Digest(status.st_size, known[1], status.st_mtime_ns // 1_000_000)
 
 

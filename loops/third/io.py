@@ -70,7 +70,7 @@ class InputOutput(Component):
         self._readers: BoundedTable[OpenFile, None] = BoundedTable(READERS, READERS_SHARE, WhenFull.REFUSE)
 
     async def stop(self) -> None:
-        await self._on_disk(self._folder.close)
+        await self._disk.run_last(DiskWork(self._folder.close))
         self._disk.close()
 
     async def check(self) -> str | None:
@@ -127,7 +127,8 @@ class InputOutput(Component):
     async def read_stream(self, name: Name, offset: Offset = 0) -> AsyncIterator[bytes]:
         """The bytes of a file as it is now, from `offset` on, in chunks; one replaced meanwhile is read to its end."""
         file = OpenFile(partial(self._folder.open_read, name))
-        if not self._readers.add(file, None, self.caller).is_added:
+        caller = self.caller
+        if not self._readers.add(file, None, caller).is_added:
             raise Busy(f"{READERS_SHARE} files are being read for one caller, or {READERS} for all: try again later")
         try:
             while data := await self._on_disk(partial(file.read, AT_ONCE_BYTES, offset)):
@@ -136,19 +137,20 @@ class InputOutput(Component):
                     yield data[at : at + CHUNK_BYTES]
         finally:
             self._readers.remove(file)
-            self._disk.post(DiskWork(file.close))
+            self._disk.post(caller, DiskWork(file.close))
 
     @handler
     async def write_stream(self, name: Name, data: AsyncIterator[bytes]) -> int:
         """Replace the content of a file by an upload; returns its size. A broken upload leaves the old content."""
         check_name(name)
-        content = NewContent(self._folder, name, self.caller)  # it takes its place with the first chunk
+        caller = self.caller
+        content = NewContent(self._folder, name, caller)  # it takes its place with the first chunk
         try:
             async for chunk in data:
                 await self._on_disk(partial(content.write, chunk), len(chunk))
             return await self._on_disk(content.commit)
         finally:
-            self._disk.post(DiskWork(content.abort))
+            self._disk.post(caller, DiskWork(content.abort))
 
     @handler(idempotent=True)
     async def stat(self, name: Name) -> dict[str, Any]:
@@ -167,14 +169,15 @@ class InputOutput(Component):
         self, name: Name, size_bytes: Size, sha256: Sha256, offset: Offset, data: AsyncIterator[bytes]
     ) -> dict[str, Any]:
         """Send the next bytes; they stay, also if this breaks. With the last one the SHA-256 must fit: `done`."""
-        writing = await self._uploads.writer(self.caller, name, size_bytes, sha256, offset)
+        caller = self.caller
+        writing = await self._uploads.writer(caller, name, size_bytes, sha256, offset)
         try:
             async for chunk in data:
                 await self._on_disk(partial(writing.write, chunk), len(chunk))
             there, done = await self._on_disk(writing.finish)
             return {"offset": there, "done": done}
         finally:
-            self._disk.post(DiskWork(writing.close))
+            self._disk.post(caller, DiskWork(writing.close))
 
     @handler
     async def notify(self, level: Level, text: Annotated[str, Length(2000, 1)]) -> int:

@@ -93,7 +93,7 @@ class Uploads:
                 running = await hash_file(self._disk, subject, file, offset)
                 await self._disk.run(subject, DiskWork(partial(writing.go_on_from, running)))
         except BaseException:
-            self._disk.post(DiskWork(writing.close))
+            self._disk.post(subject, DiskWork(writing.close))
             raise
         return writing
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tlsrt.errors import Busy, Failed
-from tlsrt.loops.disk_thread import BYTES_SHARE, TOGETHER, WAITING_SHARE, DiskThread, DiskWork, EachAlone, outcome_of
+from tlsrt.loops.disk_lines import TOGETHER, TOGETHER_BYTES, DiskLines
+from tlsrt.loops.disk_thread import BYTES_SHARE, WAITING_SHARE, DiskThread, DiskWork, EachAlone, outcome_of
 
 
 class StuckDisk:
@@ -114,7 +115,7 @@ def test_an_error_belongs_to_its_own_work_and_a_broken_worker_to_all_that_it_had
             disk.run("a", DiskWork(refuse)), disk.run("a", DiskWork(int)), return_exceptions=True
         )
         assert isinstance(found[0], Failed) and found[1] == 0
-        disk.post(DiskWork(refuse))  # no caller waits for it
+        disk.post("a", DiskWork(refuse))  # no caller waits for it
         assert await disk.run("a", DiskWork(int)) == 0
         disk.close()
         broken = DiskThread("test-disk", Broken())
@@ -124,3 +125,73 @@ def test_an_error_belongs_to_its_own_work_and_a_broken_worker_to_all_that_it_had
         broken.close()
 
     asyncio.run(scene())
+
+
+def test_one_subject_with_much_to_do_holds_up_another_for_one_operation() -> None:
+    """Sixty things of each kind wait; what another one wants is done behind the one that runs."""
+
+    class Steps(EachAlone):
+        def __init__(self) -> None:
+            self.done: list[list[str]] = []
+            self.begun = threading.Event()
+            self.may_go_on = threading.Semaphore(0)
+
+        def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+            self.begun.set()
+            assert self.may_go_on.acquire(timeout=30)
+            self.done.append([str(outcome_of(work)) for work in works])
+            return list(self.done[-1])
+
+    async def scene(is_change: bool, size: int, names: list[str]) -> list[list[str]]:
+        worker = Steps()
+        disk = DiskThread("test-disk", worker)
+        greedy = [
+            asyncio.create_task(
+                disk.run("client/a", DiskWork(lambda: "a", is_change=is_change or bool(number % 2), size=size))
+            )
+            for number in range(20)
+        ]
+        await asyncio.to_thread(worker.begun.wait, 10)
+        others = [
+            asyncio.create_task(disk.run(f"client/{name}", DiskWork(lambda name=name: name)))  # type: ignore[misc]
+            for name in names
+        ]
+        await asyncio.sleep(0)
+        for _ in range(len(names) + 2):
+            worker.may_go_on.release()
+        assert await asyncio.gather(*others) == names
+        done = list(worker.done)
+        for _ in range(60):
+            worker.may_go_on.release()
+        await asyncio.gather(*greedy)
+        disk.post("client/a", DiskWork(lambda: "posted"))
+        assert await disk.run_last(DiskWork(lambda: "last")) == "last"
+        assert worker.done[-2:] == [["posted"], ["last"]]
+        disk.close()
+        return done
+
+    for is_change, size in ((False, 0), (True, 0), (True, TOGETHER_BYTES // 4)):
+        done = asyncio.run(scene(is_change, size, ["b", "c"]))
+        before = done.index(["b"])
+        assert before <= 2 and done.index(["c"]) <= before + 2, done
+
+
+def test_lines_are_served_in_turn_and_changes_together() -> None:
+    lines: DiskLines[str] = DiskLines()
+    for number in range(3):
+        lines.add("a", f"a{number}", is_change=True)
+    lines.add("a", "a-read")
+    lines.add("b", "b-read")
+    lines.add("b", "b0", is_change=True)
+    lines.add("c", "c0", is_change=True)
+    lines.add_last("end")
+    lines.add("c", "c-large", is_change=True, size=TOGETHER_BYTES + 1)
+    assert lines.take() == ["a0", "c0", "a1"], "in one operation, as far as what they hold is little"
+    assert lines.take() == ["b-read"], "it was passed over"
+    assert lines.take() == ["c-large"], "an operation of its own"
+    assert lines.take() == ["a2", "b0"]
+    assert lines.take() == ["a-read"]
+    assert lines.take() == ["end"] and not lines
+    for number in range(TOGETHER + 1):
+        lines.add("a", str(number), is_change=True)
+    assert len(lines.take()) == TOGETHER and len(lines.take()) == 1

@@ -439,3 +439,24 @@ def test_a_slow_disk_holds_up_neither_the_event_loop_nor_what_needs_no_disk(
         patched.setattr(os, "fsync", slow)
         asyncio.run(scene())
     bench.stop()
+
+
+def test_hashes_of_one_caller_are_not_in_the_way_of_another(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for number in range(12):
+        (bench.files / f"large{number}").write_bytes(bytes(2 << 20))
+    bench("write", "small", "x")
+
+    async def call(name: str, subject: str) -> Any:
+        return await cast("Awaitable[object]", invoke(bench.io, "stat", [name], {}, subject=subject))
+
+    async def scene() -> None:
+        greedy = [asyncio.create_task(call(f"large{number}", "client/a")) for number in range(12)]
+        await asyncio.sleep(0)
+        assert (await call("small", "client/b"))["size_bytes"] == 1
+        assert sum(task.done() for task in greedy) <= 4, "each took its turn"
+        await asyncio.gather(*greedy)
+        await bench.settle()
+
+    asyncio.run(scene())
+    bench.stop()
