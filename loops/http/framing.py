@@ -15,6 +15,8 @@ from tlsrt.loops.http.response import Problem
 
 HEAD_MAX = 16 * 1024  # of a request line and its fields; likewise of the trailers and extensions of chunks
 BODY_MAX = 256 * 1024
+LINES_MAX = 1024  # of a request, outside of its body: each costs as much as kilobytes of a body
+CHUNKS_MAX = LINES_MAX // 2  # or some fewer: each has two
 CHUNK_LINE = 24  # bytes of a chunk's line that are not counted as an extension
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9]\.[0-9])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")  # the value is stripped where it is taken
@@ -50,6 +52,7 @@ class RequestFraming:
         self._left = 0  # of a body or chunk
         self._body = 0
         self._lines = 0  # bytes of the lines that are bounded together
+        self._count = 0  # of all lines
 
     @property
     def is_idle(self) -> bool:
@@ -77,7 +80,7 @@ class RequestFraming:
 
     def next_untrusted(self) -> bytes:
         """Begin the next request; return what of it can be parsed already. Raises Problem."""
-        self._state, self._lines, self._body = _State.START, 0, 0
+        self._state, self._lines, self._count, self._body = _State.START, 0, 0, 0
         self._fields, self._head = [], bytearray()
         return self.take_untrusted(b"")
 
@@ -93,12 +96,20 @@ class RequestFraming:
             raise Problem(431, "invalid_argument", f"the head of a request has at most {HEAD_MAX} bytes")
         if end < 0:
             return None
+        self._count += 1
+        if self._count > LINES_MAX:
+            raise self._too_many()
         line = bytes(self._waiting[:size])
         del self._waiting[:size]
         self._lines += max(0, size - CHUNK_LINE) if self._state in (_State.CHUNK, _State.DATA_END) else size
         if not line.endswith(b"\r\n") or line.count(b"\r") > 1:
             raise _bad("a line ends with CR and LF, and neither stands alone")
         return line[:-2]
+
+    def _too_many(self) -> Problem:
+        if self._state in (_State.CHUNK, _State.DATA_END):
+            return _bad(f"a body comes in fewer than {CHUNKS_MAX} chunks: send larger ones, or a Content-Length")
+        return Problem(431, "invalid_argument", f"the head of a request has at most {LINES_MAX} lines")
 
     def _take_line(self, line: bytes) -> bytes:
         if self._state is _State.START:
@@ -158,7 +169,7 @@ class RequestFraming:
             self._state = _State.CHUNK
             return
         self._left = int(lengths[0]) if lengths else 0
-        self._count(self._left)
+        self._announce(self._left)
         self._state = _State.LENGTH if self._left else _State.DONE
 
     def _take_chunk(self, line: bytes) -> None:
@@ -166,10 +177,10 @@ class RequestFraming:
         if match is None:
             raise _bad("the size of a chunk is malformed")
         self._left = int(match[1], 16)
-        self._count(self._left)
+        self._announce(self._left)
         self._state = _State.DATA if self._left else _State.TRAILERS
 
-    def _count(self, size: int) -> None:
+    def _announce(self, size: int) -> None:
         """Count bytes of the body that were announced; so a body that is too large is refused before it is sent."""
         self._body += size
         if self._body > BODY_MAX:
