@@ -19,6 +19,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -74,8 +75,23 @@ def outcome_of(work: DiskWork[Any]) -> object:
     """Return the result of one thing, or the exception that it ended with."""
     try:
         return work.run()
-    except Exception as error:  # it belongs to who awaits it
+    except BaseException as error:  # it belongs to who awaits it
         return error
+
+
+def _as_error(outcome: object) -> Exception | None:
+    """Return what is to be raised instead of a result, None for a result."""
+    if not isinstance(outcome, BaseException):
+        return None
+    if isinstance(outcome, Exception) and not isinstance(outcome, StopIteration):
+        return outcome
+    error = RuntimeError(f"work for the disk ended with {type(outcome).__name__}")  # which no future may hold
+    error.__cause__ = outcome
+    return error
+
+
+def _report(loop: asyncio.AbstractEventLoop, message: str, error: BaseException) -> None:
+    loop.call_exception_handler({"message": message, "exception": error})
 
 
 class _Job:
@@ -206,7 +222,9 @@ class DiskThread:
         self._began = time.monotonic()
         try:
             outcomes = self._worker.carry_out([job.work for job in jobs])
-        except Exception as error:  # a bug of the worker must not end the thread: then all would wait for ever
+            if len(outcomes) != len(jobs):
+                raise RuntimeError(f"the disk thread's worker had {len(jobs)} things to do and did {len(outcomes)}")
+        except BaseException as error:  # a bug of the worker must not end the thread: then all would wait for ever
             outcomes = [error for _ in jobs]
         self._began = 0.0
         for loop, settled in itertools.groupby(zip(jobs, outcomes, strict=True), key=lambda each: each[0].loop):
@@ -215,21 +233,30 @@ class DiskThread:
             except RuntimeError:
                 continue  # that event loop has ended, and all who waited in it
         self._began = time.monotonic()
-        self._worker.rest()
+        try:
+            self._worker.rest()
+        except BaseException as error:  # as above
+            with suppress(RuntimeError):
+                jobs[0].loop.call_soon_threadsafe(_report, jobs[0].loop, "the rest for the disk failed", error)
         self._began = 0.0
 
     # -- in the event loop ------------------------------------------------------------------------------------
 
     def _settle(self, settled: list[tuple[_Job, object]]) -> None:
-        for job, outcome in settled:
+        for job, _ in settled:  # first of all: no room is lost whatever comes now
             self._remove(job.key)
+        for job, outcome in settled:
+            error = _as_error(outcome)
             if job.settled is not None:
-                job.settled(outcome)
+                try:
+                    job.settled(outcome if error is None else error)
+                except BaseException as failure:
+                    _report(job.loop, "what follows work for the disk failed", failure)
             if job.future.done():  # cancelled
                 continue
-            if isinstance(outcome, Exception):
-                job.future.set_exception(outcome)
-            else:
+            if error is None:
                 job.future.set_result(outcome)
-            if job.key < 0 and isinstance(outcome, Exception):
+                continue
+            job.future.set_exception(error)
+            if job.key < 0:
                 job.future.exception()  # no one awaits it: take it, or asyncio reports it as lost

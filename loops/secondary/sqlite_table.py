@@ -343,10 +343,12 @@ class SqliteTable:
             if self._revision != before:
                 counter = self._revision, add_identity(total, self._sum_change)
                 connection.execute("UPDATE counter SET revision = ?, identities = ?", counter)
-        except sqlite3.Error as error:  # SQLite may have undone all of it
+        except BaseException as error:  # SQLite may have undone all of it
             self._undo(connection)
             if len(works) > 1:  # so each alone: it is the fault of one, as on a full disk
                 return [outcome for work in works for outcome in self._change([work])]
+            if not isinstance(error, sqlite3.Error):  # a bug in this one
+                return [error]
             self._note_unwritten(error)
             return [_refused(error)]
         if self._revision == before:

@@ -98,6 +98,64 @@ def test_what_is_cancelled_is_settled_all_the_same() -> None:
     asyncio.run(scene())
 
 
+class _Leaves(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [StopIteration(5), SystemExit(3), asyncio.CancelledError(), _Leaves()])
+@pytest.mark.parametrize("where", ["work", "worker", "settled", "rest"])
+def test_whatever_is_raised_keeps_no_caller_waiting_and_leaves_the_thread_and_its_room(
+    error: BaseException, where: str
+) -> None:
+    def fail(outcome: object = None) -> Any:
+        raise error
+
+    class Worker(EachAlone):
+        def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+            return super().carry_out(works) if where != "worker" else [fail()]
+
+        def rest(self) -> None:
+            if where == "rest":
+                fail()
+
+    async def scene() -> None:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["message"]))
+        disk = DiskThread("test-disk", Worker())
+        for _ in range(2):
+            asked = [
+                disk.run("a", DiskWork(fail if where == "work" else int, size=1), fail if where == "settled" else None),
+                disk.run("a", DiskWork(lambda: 7, size=1)),
+            ]
+            async with asyncio.timeout(10):
+                found = await asyncio.gather(*asked, return_exceptions=True)
+            bad = {"work": 1, "worker": 2}.get(where, 0)
+            assert [isinstance(one, RuntimeError) for one in found] == [True] * bad + [False] * (2 - bad)
+            assert found[1] == 7 or where == "worker"
+            assert not len(disk._waiting) and not len(disk._bytes)
+        if where in ("settled", "rest"):
+            assert told, "it is told of"
+        disk.close()
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_forgets_some_leaves_no_one_waiting() -> None:
+    class Forgets(EachAlone):
+        def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+            return []
+
+    async def scene() -> None:
+        disk = DiskThread("test-disk", Forgets())
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="did 0"):
+                async with asyncio.timeout(10):
+                    await disk.run("a", DiskWork(int))
+        disk.close()
+
+    asyncio.run(scene())
+
+
 def test_an_error_belongs_to_its_own_work_and_a_broken_worker_to_all_that_it_had() -> None:
     def refuse() -> int:
         raise Failed("no")

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from fakes.store_bench import StoreBench as Bench
 
 from tlsrt.errors import CallError, ConfigError, Failed, InvalidArgument, NotFound
 from tlsrt.loops.component.component import invoke
+from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import VALUE_BYTES
 
 
@@ -183,6 +185,22 @@ def test_wrong_options_are_told_at_start(tmp_path: Path, options: dict[str, Any]
         Bench(tmp_path, **options)
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError(), StopIteration(), SystemExit()])
+def test_a_change_that_fails_half_way_is_undone_and_no_other(bench: Bench, error: BaseException) -> None:
+    table = bench.store._table
+
+    def half() -> None:
+        table.put("", "half", b"\xc0", None, None, 0)
+        raise error
+
+    def put(key: str) -> DiskWork[Any]:
+        return DiskWork(partial(table.put, "", key, b"\xc0", None, None, 0), is_change=True)
+
+    outcomes = table.carry_out([put("a"), DiskWork(half, is_change=True), put("b")])
+    assert outcomes[1] is error and not any(isinstance(outcomes[at], BaseException) for at in (0, 2))
+    assert bench("keys") == ["a", "b"]
+
+
 def test_every_commit_is_synced(bench: Bench) -> None:
     connection = bench.store._table._open()
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -235,6 +253,7 @@ import asyncio, logging
 from pathlib import Path
 from tlsrt.errors import Failed
 from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import Store
 
 async def main():
@@ -282,6 +301,7 @@ import sys
 import asyncio, logging, os
 from pathlib import Path
 from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import Store
 
 async def main():
