@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
+from tlsrt.channels.cli.standard_input import standard_input
 from tlsrt.channels.client.connection import ServerConnection
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.client.session import ClientSession
@@ -103,6 +107,67 @@ def test_uploads_are_cut_into_parts() -> None:
     for wrong in ("text", 7, ["text"], [7]):
         with pytest.raises(InvalidArgument):
             asyncio.run(collect(wrong))
+
+
+@pytest.mark.parametrize("kind", ["iterable", "file", "standard input"])
+def test_a_source_that_waits_for_ever_keeps_no_event_loop(kind: str) -> None:
+    """An executor's thread would: asyncio.run waits for it, and so does the interpreter at its exit."""
+    reading, writing = os.pipe()
+    os.write(writing, b"one")
+    got: list[bytes] = []
+
+    async def take_one(parts: AsyncIterator[bytes]) -> None:
+        got.append(await anext(parts))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(anext(parts), 0.05)
+
+    def client() -> None:
+        if kind == "standard input":
+            parts = standard_input(reading)
+        elif kind == "file":
+            parts = parts_of(open(reading, "rb", closefd=False))  # noqa: SIM115
+        else:
+            parts = parts_of(iter(lambda: os.read(reading, 100), b""))
+        asyncio.run(take_one(parts))
+
+    thread = threading.Thread(target=client, daemon=True)
+    thread.start()
+    try:
+        thread.join(10)
+        assert not thread.is_alive() and got == [b"one"]
+        readers = [thread for thread in threading.enumerate() if thread.name in ("upload", "standard input")]
+        assert all(reader.daemon for reader in readers)
+    finally:
+        os.close(writing)  # which ends the reader
+        thread.join(10)
+    for reader in readers:
+        reader.join(10)
+        assert not reader.is_alive()
+    os.close(reading)
+
+
+def test_a_thread_reads_no_more_than_one_ahead_and_gives_errors_to_who_asks() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[bytes]:
+        for number in range(5):
+            taken.append(number)
+            yield b"%d" % number
+        raise OSError("the source is broken")
+
+    async def scene() -> None:
+        parts = parts_of(numbers())
+        assert await anext(parts) == b"0"
+        await asyncio.sleep(0.05)
+        assert len(taken) <= 3
+        assert [await anext(parts) for _ in range(4)] == [b"1", b"2", b"3", b"4"]
+        with pytest.raises(OSError, match="broken"):
+            await anext(parts)
+        parts = parts_of(numbers())
+        await anext(parts)
+        await parts.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(scene())
 
 
 class Door(ClientSession):
