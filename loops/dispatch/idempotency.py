@@ -30,8 +30,8 @@ Answer = tuple[FrameKind, bytes]
 
 
 def digest_of(args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
-    """Return the digest of a call's arguments."""
-    return blake2b(encode_request(args, kwargs, None), digest_size=DIGEST_BYTES).digest()
+    """Return the digest of a call's arguments; those that have a name have no order."""
+    return blake2b(encode_request(args, dict(sorted(kwargs.items())), None), digest_size=DIGEST_BYTES).digest()
 
 
 class _Promise:

@@ -9,6 +9,7 @@ from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import Conflict, OutcomeUnknown, Unavailable
+from tlsrt.loops.dispatch.idempotency import digest_of
 
 
 @pytest.mark.parametrize("method", ["get", "wait"])
@@ -50,6 +51,11 @@ def test_a_key_with_other_arguments_is_a_conflict_and_no_answer_to_another_quest
         assert wired.store.calls["same"] == 1
 
     run(test)
+
+
+def test_arguments_with_names_are_the_same_in_any_order() -> None:
+    assert digest_of([1], {"a": 1, "b": [2]}) == digest_of([1], {"b": [2], "a": 1})
+    assert digest_of([1], {"a": 1, "b": [2]}) != digest_of([1], {"a": [2], "b": 1})
 
 
 def test_one_that_is_cancelled_before_its_first_step_may_be_repeated() -> None:
