@@ -17,6 +17,7 @@ from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError, check_pac
 from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
 
 CREDIT_MAX = 1 << 16
+_NUMBER_BYTES = 9  # the longest number of msgpack
 _SCALARS = frozenset((bytes, str, int, float, bool, type(None)))
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
@@ -136,7 +137,7 @@ def decode_error_untrusted(body: bytes) -> CallError:
 
 def decode_count_untrusted(body: bytes) -> int:
     """Return a credit; raise PeerError."""
-    value = decode_value_untrusted(body)
+    value = decode_value_untrusted(body) if len(body) <= _NUMBER_BYTES else None
     if type(value) is not int or not 0 <= value <= CREDIT_MAX:
         raise PeerError("bad_body")
     return value

@@ -85,7 +85,7 @@ class EpollLoop:
             self._epoll.close()
 
     def _ready(self) -> None:
-        self._batch.begin()
+        self._batch.begin_turn()
         spent: dict[str, int] = {}
         strangers = STRANGERS_MAX
         ready = self._epoll.poll(0, EVENTS_MAX)

@@ -10,7 +10,7 @@ from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.channels.calls.ending import Ending, Fate
 from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import encode_error
-from tlsrt.channels.frames.frame import SESSION_BYTES, FrameKind, Header
+from tlsrt.channels.frames.frame import SESSION_BYTES, FrameKind, Header, correlation
 from tlsrt.errors import OutcomeUnknown
 from tlsrt.loops.dispatch.idempotency import IdempotentAnswers, Key
 from tlsrt.loops.dispatch.quota import Quotas
@@ -55,6 +55,14 @@ class InFlight:
         request.credit = Credit(WINDOW)
         return True
 
+    def hold_upload(self, header: Header, size: int) -> RunningCall:
+        """Take the parts of a request that has not been read; it has been charged with one call of this size."""
+        request = RunningCall(correlation(header.session, header.seq), header)
+        request.upload = Inbox()
+        request.size = size
+        self.by_name[request.name] = request
+        return request
+
     def spawn(self, request: RunningCall, run: Coroutine[Any, Any, None], work: Any) -> None:
         """Run a request until its deadline; `work` is what `run` awaits."""
         request.task = asyncio.get_running_loop().create_task(run)
@@ -76,7 +84,6 @@ class InFlight:
             request.task.cancel()
 
     def _end(self, request: RunningCall, work: Any) -> None:
-        self.by_name.pop(request.name, None)
         if request.timer is not None:
             request.timer.cancel()
         if isinstance(work, Coroutine):
@@ -84,7 +91,8 @@ class InFlight:
         self.release(request)
 
     def release(self, request: RunningCall) -> None:
-        """End its charge; a repetition of a request that was cancelled on the way is run again."""
+        """End its charge and take no more of it; a repetition of one that was cancelled on the way is run again."""
+        self.by_name.pop(request.name, None)
         if request.key is not None:
             self.answers.break_promise(request.key)
         if request.credit is not None:

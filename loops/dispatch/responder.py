@@ -61,6 +61,7 @@ from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 
+_BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 UNREADABLE = (
     f"cannot read the arguments: a request is one msgpack value, nested at most {DEPTH_MAX} deep, with at most "
     f"{CONTAINERS_MAX} lists and maps, whose keys are texts"
@@ -105,11 +106,9 @@ class Responder:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
-            if self._shares.must_wait(header.src) and not header.flags & FLAG_UPLOAD:  # whose parts come next
-                self._wait(header, body)
-                return
+            begin = self._wait if self._shares.must_wait(header.src) else self._begin
             try:
-                self._begin(header, body)
+                begin(header, body)
             finally:
                 self._shares.used(header.src)
             return
@@ -121,6 +120,7 @@ class Responder:
             raise PeerError("foreign_request")
         if header.kind == FrameKind.CANCEL:
             self._in_flight.stop(request)
+            self._held.cancel(header)
         elif header.kind == FrameKind.CREDIT and request.credit is not None:
             request.credit.add(decode_count_untrusted(body))
             self._in_flight.set_deadline(request, header.deadline)
@@ -128,7 +128,7 @@ class Responder:
             if header.flags & FLAG_FINAL:
                 request.upload.finish(header.part)
                 return
-            part = decode_value_untrusted(body)
+            part = decode_value_untrusted(body) if body[:1] in _BINS else None
             if type(part) is not bytes:
                 raise PeerError("bad_part")
             if not self._in_flight.quotas.take(header.src, 0, len(part)):
@@ -139,10 +139,10 @@ class Responder:
         else:
             raise PeerError("wrong_kind")
 
-    def _begin(self, header: Header, body: bytes) -> None:
+    def _begin(self, header: Header, body: bytes, upload: RunningCall | None = None) -> None:
         """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""
         if header.kind == FrameKind.REQUEST:
-            refused = self._start(RunningCall(correlation(header.session, header.seq), header), body)
+            refused = self._start(upload or RunningCall(correlation(header.session, header.seq), header), body)
         else:
             refused = self._start_all(header, body)
         if refused is not None:
@@ -155,13 +155,17 @@ class Responder:
             self._turn_away(header, Busy(f"{self._endpoint.subject} has too many requests of {header.src} waiting"))
             return
         held = self._held.add(header)
+        upload = self._in_flight.hold_upload(header, len(body)) if header.flags & FLAG_UPLOAD else None
 
         def begin() -> None:
-            self._in_flight.quotas.give_back(header.src, count, len(body))
+            if upload is None:
+                self._in_flight.quotas.give_back(header.src, count, len(body))
             if not self._held.take(held) or header.deadline <= self._clock():
+                if upload is not None:
+                    self._in_flight.release(upload)
                 return
             try:
-                self._begin(header, body)
+                self._begin(header, body, upload)
             except PeerError as error:
                 self._shares.refused(header.session, error.reason)
 
@@ -233,16 +237,17 @@ class Responder:
                     f"{header.method} is a stream of items: iterate it" if spec.stream
                     else f"{header.method} is not a stream: call it"
                 )  # fmt: skip
-            if header.flags & FLAG_UPLOAD:
+            if header.flags & FLAG_UPLOAD and request.upload is None:
                 request.upload = Inbox()
             upload = self._parts(request) if request.upload is not None else None
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return None
-            size = len(body) if header.kind == FrameKind.REQUEST else BATCH_FRAME_MAX
-            if not self._in_flight.quotas.take(header.src, 1, size):
-                raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
-            request.size = size
+            if request.size < 0:
+                size = len(body) if header.kind == FrameKind.REQUEST else BATCH_FRAME_MAX
+                if not self._in_flight.quotas.take(header.src, 1, size):
+                    raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
+                request.size = size
             if spec.stream and not self._in_flight.open_stream(request):
                 self._shares.over(header.session, Budget.STREAMS)
                 raise Busy(f"{self._endpoint.subject} has too many open streams of {header.src}: end one of them")
@@ -325,11 +330,8 @@ class Responder:
         src, session = request.header.src, request.header.session
         try:
             if self._shares.must_wait(src):
-                await self._shares.turn(src, session)
-            weight = self._shares.weight(src)
-            if weight:
-                work = self._shares.metered(src, session, work, weight)
-            return FrameKind.REPLY, pack_value(await work)
+                await self._shares.turn(src, session, is_first=True)
+            return FrameKind.REPLY, pack_value(await self._shares.metered(src, session, work))
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 raise
@@ -342,7 +344,7 @@ class Responder:
         try:
             while True:
                 if self._shares.must_wait(src):
-                    await self._shares.turn(src, session)
+                    await self._shares.turn(src, session, is_first=not part)
                 try:
                     item = await self._shares.metered(src, session, items.__anext__())
                 except StopAsyncIteration:

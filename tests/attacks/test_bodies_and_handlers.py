@@ -117,10 +117,11 @@ def test_nested_bodies_cost_a_loop_nothing(host: RunningHost, monkeypatch: pytes
     assert waits and statistics.median(waits) < 1.0
 
 
-def test_who_computes_much_waits_behind_who_does_not(host: RunningHost) -> None:
+@pytest.mark.parametrize("method", ["compute", "compute_in_steps"])
+def test_who_computes_much_waits_behind_who_does_not(host: RunningHost, method: str) -> None:
     """60 calls of 5 ms at once, always: 300 ms of work lie before every other call to the same loop.
 
-    Of a handler that awaits nothing. One that computes after its first await is not held back: see the threat model.
+    Of a handler that awaits nothing, and of one that awaits before each 5 ms.
     """
     innocent = host.client("innocent")
     command = [
@@ -129,7 +130,7 @@ def test_who_computes_much_waits_behind_who_does_not(host: RunningHost) -> None:
         "attackers.greedy_client",
         str(host.folder / "hostile.tlsrt"),
         ODD,
-        "compute",
+        method,
         "60",
     ]
     greedy = subprocess.Popen(command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

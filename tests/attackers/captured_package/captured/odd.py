@@ -182,6 +182,14 @@ class OddComponent(Component):
         return 5
 
     @handler
+    async def compute_in_steps(self) -> int:
+        """Use the processor for 5 ms, ten times, after an await each."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+            await self.compute()
+        return 10
+
+    @handler
     async def waits(self, name: str) -> str:
         await asyncio.sleep(3600)
         return name

@@ -102,6 +102,20 @@ async def test_bytes_go_both_ways_and_the_end_is_told_once() -> None:
 
 
 @run
+async def test_each_callback_that_reads_is_a_turn_of_its_own() -> None:
+    turns: list[int] = []
+    ends = Ends(Recorder(lambda wire, data: turns.append(ends.wires._batch.turn)))
+    for _ in range(3):
+        await ends.loop.sock_sendall(ends.peer, b"hello")
+        while len(turns) < len(ends.protocol.got) // 5 or not ends.protocol.got:
+            await asyncio.sleep(0)
+        ends.protocol.got = b""
+    assert len(set(turns)) == 3
+    ends.wire.abort()
+    await ends.gone()
+
+
+@run
 async def test_what_the_socket_does_not_take_waits_and_arrives_in_order() -> None:
     ends = Ends(Recorder())
     ends.wire.write(LARGE)

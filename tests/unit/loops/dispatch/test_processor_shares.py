@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,9 +13,13 @@ from fakes.linked_components import CONSOLE, STORE, LinkedComponents, ProcessorN
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.ending import Ending
-from tlsrt.channels.frames.frame import FrameKind
+from tlsrt.channels.calls.flow_control import Credit, Inbox
+from tlsrt.channels.frames.body import encode_value
+from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.errors import Busy
+from tlsrt.channels.session.endpoint import OpenedFrame
+from tlsrt.errors import Busy, PeerError
+from tlsrt.loops.dispatch.in_flight import RunningCall
 from tlsrt.loops.dispatch.processor_shares import BURST_S, SLICE_S, ProcessorShares
 from tlsrt.loops.dispatch.quota import Quotas
 
@@ -164,6 +169,7 @@ class Burner(Component):
 
     @handler
     async def swallow(self, data: AsyncIterator[bytes]) -> int:
+        self.ran.append((self.caller, -1))
         return sum([len(part) async for part in data])
 
 
@@ -271,16 +277,302 @@ def test_too_many_that_wait_are_busy_before_they_are_read() -> None:
     run(test, Burner)
 
 
-def test_an_upload_waits_for_no_turn_as_its_parts_come_next() -> None:
+async def _five_parts() -> AsyncIterator[bytes]:
+    for _ in range(5):
+        yield b"x" * 1000
+
+
+def _let_go(wired: LinkedComponents) -> None:
+    wired.shares._is_scheduled = False
+    wired.shares._schedule()
+
+
+def test_an_upload_waits_unread_as_all_others_and_its_parts_find_it() -> None:
     async def test(wired: LinkedComponents) -> None:
-        wired.shares.must_wait(CONSOLE)
-        wired.shares.wait(CONSOLE, b"", lambda: time.sleep(3 * SLICE_S))
+        responder = _held(wired)
+        upload = asyncio.ensure_future(wired.hosts[CONSOLE].caller.upload(STORE, "swallow", _five_parts(), timeout_s=5))
+        await _reached(responder, 1)
+        while wired.kinds.count(FrameKind.PART) < 6:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert responder.running == 1 and not wired.store.ran
+        assert responder._in_flight.quotas._taken[CONSOLE][1] > 5000, "its parts are charged"
+        _let_go(wired)
+        assert await upload == 5000
+        assert not responder._in_flight.quotas._taken and not wired.refused
 
-        async def parts() -> AsyncIterator[bytes]:
-            for _ in range(5):
-                yield b"x" * 1000
+    run(test, Burner)
 
-        assert await wired.hosts[CONSOLE].caller.upload(STORE, "swallow", parts(), timeout_s=5) == 5000
+
+@pytest.mark.parametrize("how", ["cancelled", "late", "gone", "stopping", "wrong"])
+def test_a_held_upload_that_ends_leaves_nothing(how: str) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        responder = _held(wired)
+        method = "swallow" if how != "wrong" else "at_once"
+        upload = asyncio.ensure_future(wired.hosts[CONSOLE].caller.upload(STORE, method, _five_parts(), timeout_s=1))
+        while wired.kinds.count(FrameKind.PART) < 6:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if how == "cancelled":
+            upload.cancel()
+        elif how == "late":
+            wired.world.now += 1500
+        elif how == "gone":
+            responder.end_calls(Ending(subjects=(CONSOLE,)))
+        elif how == "stopping":
+            await responder.close(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        _let_go(wired)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not wired.store.ran and not responder.running and not responder._held._headers
+        assert not responder._in_flight.quotas._taken
+        upload.cancel()
+        await asyncio.gather(upload, return_exceptions=True)
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await test(LinkedComponents(Burner))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [FrameKind.PART, FrameKind.CREDIT])
+def test_what_belongs_to_a_call_is_refused_before_it_is_decoded(
+    kind: FrameKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        running = RunningCall(b"n" * 20, Header(*[None] * len(Header._fields)))  # type: ignore[arg-type]
+        running.credit, running.upload, running.task = Credit(), Inbox(), asyncio.current_task()
+        responder: Any = wired.hosts[STORE].responder
+        responder._in_flight.by_name[running.name] = running
+
+        def decode(body: bytes) -> object:
+            raise AssertionError("it is decoded")
+
+        monkeypatch.setattr("tlsrt.loops.dispatch.responder.decode_value_untrusted", decode)
+        monkeypatch.setattr("tlsrt.channels.frames.body.decode_value_untrusted", decode)
+        body = encode_value([[0] * 100] * 100)
+        header = Header(1, kind, b"n" * 16, 1, 0, CONSOLE, STORE, 1, 1, "m", 1, 1, running.name, 0)
+        with pytest.raises(PeerError, match="bad_part" if kind is FrameKind.PART else "bad_body"):
+            responder.on_opened_untrusted(OpenedFrame(header, body, None))
+        del responder._in_flight.by_name[running.name]
+
+    run(test, Burner)
+
+
+def test_pipelined_calls_that_await_run_in_order_when_the_second_is_held() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        shares: Any = wired.shares
+        now = 0.0
+        shares._clock = lambda: now
+        wired.turn.begin_turn()
+        shares.must_wait(CONSOLE)
+        responder: Any = wired.hosts[STORE].responder
+        begin = responder._begin
+
+        def expensive(*asked: Any) -> None:  # the first one is more than a slice to read
+            nonlocal now
+            begin(*asked)
+            now += 2 * SLICE_S if not now else 0.0
+
+        responder._begin = expensive
+        take = wired.take
+
+        def take_in_one_turn(subject: str, frame: Any, header: Any) -> None:
+            if subject == STORE:
+                wired.turn.begin_turn = lambda: None  # type: ignore[method-assign]
+            try:
+                take(subject, frame, header)
+            finally:
+                wired.turn.__dict__.pop("begin_turn", None)
+
+        wired.take = take_in_one_turn  # type: ignore[method-assign]
+        caller = wired.hosts[CONSOLE].caller
+        caller._batcher = None  # a frame for each
+        await asyncio.gather(*(caller.call(STORE, "in_steps", [number, 0.0], timeout_s=5) for number in range(2)))
+        assert list(dict.fromkeys(number for _, number in wired.store.ran)) == [0, 1]
+
+    run(test, Burner)
+
+
+PIECE_S = 0.005
+
+
+def test_an_innocent_waits_for_two_pieces_of_handlers_that_compute_after_an_await() -> None:
+    """40 handlers of one caller, each of which computes for 5 ms, awaits and goes on: 200 ms in each turn."""
+
+    async def test(stage: Stage) -> None:
+        async def compute(pieces: int, cost: float) -> None:
+            for _ in range(pieces):
+                await asyncio.sleep(0)
+                stage.now += cost
+
+        async def begun(subject: str, pieces: int, cost: float) -> None:
+            if stage.shares.must_wait(subject):
+                await stage.shares.turn(subject, subject.encode(), is_first=True)
+            await stage.shares.metered(subject, subject.encode(), compute(pieces, cost))
+
+        hogs = [asyncio.ensure_future(begun("hog", 50, PIECE_S)) for _ in range(40)]
+        await asyncio.sleep(0)
+        waits: list[float] = []
+        for number in range(200):
+            asked = stage.now
+            if number % 2:
+                await asyncio.ensure_future(begun("innocent", 1, 0.0))
+            else:
+                stage.read(("innocent", 0.0))
+                await asyncio.sleep(0)
+            waits.append(stage.now - asked)
+        assert stage.now > 50 * PIECE_S, "the handlers go on"
+        assert statistics.median(waits) <= 2 * PIECE_S and max(waits) <= 3 * PIECE_S
+        await asyncio.gather(*hogs)
+        assert stage.now == pytest.approx(40 * 50 * PIECE_S), "and nothing of theirs is lost"
+        assert not stage.shares._waiting
+
+    staged(test)
+
+
+def test_small_steps_promise_no_room_for_large_ones() -> None:
+    async def test(stage: Stage) -> None:
+        async def compute(number: int) -> None:
+            for at in range(20):
+                await asyncio.sleep(0)
+                stage.now += 0.02 if (at + number) % 8 == 0 else 0.000001
+
+        tasks = [asyncio.ensure_future(stage.shares.metered("hog", b"hog", compute(number))) for number in range(64)]
+        await asyncio.sleep(0)
+        most = 0.0
+        while not all(task.done() for task in tasks):
+            before = stage.now
+            await asyncio.sleep(0)
+            most = max(most, stage.now - before)
+        assert most < 2 * 0.02 + SLICE_S, "one in each turn"
+        assert not stage.shares._waiting
+
+    staged(test)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late", "gone", "stopping", "go on"])
+def test_a_step_that_waits_is_cancelled_at_once_and_leaves_nothing(how: str) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        shares: Any = wired.shares
+        shares._clock = lambda: 0.0  # so that nothing waits before it is told to
+        calls = [asyncio.ensure_future(wired.call("in_steps", number, 0.0)) for number in range(4)]
+        while len(wired.store.ran) < 4:
+            await asyncio.sleep(0)
+        responder = _held(wired)  # and so do their next steps
+        for _ in range(3):
+            await asyncio.sleep(0)
+        begun = len(wired.store.ran)
+        assert len(shares._waiting[CONSOLE].later_steps) == 4 and begun < 12
+        if how == "cancelled":
+            for call in calls:
+                call.cancel()
+        elif how == "late":
+            for request in list(responder._in_flight.by_name.values()):
+                responder._in_flight.stop(request)
+        elif how == "gone":
+            responder.end_calls(Ending(subjects=(CONSOLE,)))
+        elif how == "stopping":
+            await responder.close(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if how == "go on":
+            assert len(wired.store.ran) == begun and responder.running == 4
+            _let_go(wired)
+            assert await asyncio.gather(*calls) == [0, 1, 2, 3] and len(wired.store.ran) == 12
+        else:
+            assert not responder.running and len(wired.store.ran) == begun, "what is cancelled waits for no turn"
+            _let_go(wired)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not shares._waiting and not responder._in_flight.quotas._taken
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await test(LinkedComponents(Burner))
+
+    asyncio.run(main())
+
+
+def test_a_step_that_waits_raises_then_what_it_was_to_raise() -> None:
+    async def test(stage: Stage) -> None:
+        async def work(future: asyncio.Future[int]) -> str:
+            stage.now += 2 * SLICE_S
+            try:
+                return str(await future)
+            except ValueError as error:
+                return f"{error} at {len(stage.done)}"
+
+        futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        tasks = [asyncio.ensure_future(stage.shares.metered("a", b"a", work(future))) for future in futures]
+        await asyncio.sleep(0)
+        stage.shares._is_scheduled = True  # by no one
+        stage.read(("a", 0.005), ("a", 0.005))
+        futures[0].set_exception(ValueError("no"))
+        futures[1].set_result(7)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks), "they wait"
+        stage.shares._is_scheduled = False
+        stage.shares._schedule()
+        assert await asyncio.gather(*tasks) == ["no at 2", "7"]
+
+    staged(test)
+
+
+def test_a_first_turn_goes_before_what_is_unread_and_behind_other_first_turns() -> None:
+    async def test(stage: Stage) -> None:
+        stage.shares._is_scheduled = True  # by no one
+        stage.read(*[("one", 0.005)] * 3)
+        order: list[str] = []
+
+        async def first(name: str) -> None:
+            await stage.shares.turn("one", b"one", is_first=True)
+            order.append(f"{name} after {len(stage.done)}")
+
+        async def later() -> None:
+            await stage.shares.turn("one", b"one", is_first=False)
+            order.append(f"later after {len(stage.done)}")
+
+        tasks = [asyncio.ensure_future(work) for work in (later(), first("a"), first("b"))]
+        await asyncio.sleep(0)
+        stage.shares._is_scheduled = False
+        stage.shares._schedule()
+        await asyncio.gather(*tasks)
+        assert order == ["a after 1", "b after 1", "later after 2"], "an unread one and a later step in turn"
+
+    staged(test)
+
+
+def test_what_it_takes_to_hold_a_request_is_not_charged_to_the_next_caller() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        shares: Any = wired.shares
+        now = 0.0
+        shares._clock = lambda: now
+        responder = _held(wired)
+        wait = responder._wait
+
+        def slow(*asked: Any) -> None:
+            nonlocal now
+            now += 1.0
+            wait(*asked)
+
+        responder._wait = slow
+        call = asyncio.ensure_future(wired.call("at_once", 1, 0.0))
+        await _reached(responder, 1)
+        assert not shares.must_wait("third/other")
+        shares.used("third/other")
+        assert shares._used["third/other"] == 0.0
+        _let_go(wired)
+        await call
 
     run(test, Burner)
 
