@@ -8,7 +8,8 @@ next callback. Nothing waits for company longer than that. One per event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class WriteBatch:
@@ -17,6 +18,7 @@ class WriteBatch:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
         self._flushes: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], None]] = []
         self._inside = False
         self._scheduled = False
         self.turn = 0  # how many times a link was read
@@ -27,6 +29,15 @@ class WriteBatch:
         if not self._inside and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.end)
+
+    @contextmanager
+    def watched(self, look: Callable[[], None]) -> Iterator[None]:
+        """Call this whenever everything was written; costs nothing while no one watches."""
+        self._watchers.append(look)
+        try:
+            yield
+        finally:
+            self._watchers.remove(look)
 
     def begin(self) -> None:
         """Begin a callback that may queue much; it has to call `end`."""
@@ -43,3 +54,6 @@ class WriteBatch:
         flushes = self._flushes
         while flushes:
             flushes.pop()()
+        if self._watchers:
+            for look in list(self._watchers):
+                look()

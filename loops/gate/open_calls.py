@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from tlsrt.channels.frames.frame import names_in
 from tlsrt.loops.gate.state import Call, Flow, GateVerdict
@@ -80,7 +80,12 @@ class OpenCalls:
         for name in [name for name, call in self.by_name.items() if applies(call)]:
             self.end(name)
 
-    def unanswered(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
-        """Return the names of open calls, all or those among some. Streams, which need no end, are left out."""
-        names = self.by_name if among is None else among
-        return frozenset(name for name in names if (call := self.by_name.get(name)) and not call[0].streams)
+    def unanswered(self) -> list[bytes]:
+        """Return the names of open calls. Streams, which need no end, are left out."""
+        return [name for name, call in self.by_name.items() if not call[0].streams]
+
+    def is_one_open(self, names: list[bytes]) -> bool:
+        """Tell whether one of these calls is open. Drops those that are not from the end: each is looked at once."""
+        while names and names[-1] not in self.by_name:
+            names.pop()
+        return bool(names)

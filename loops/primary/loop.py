@@ -23,6 +23,7 @@ from tlsrt.loops.gate.refusals import ADDRESS, RefusalReporter
 from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.doorway import Doorway
 from tlsrt.loops.primary.events import Events
+from tlsrt.loops.primary.last_answers import LastAnswers
 from tlsrt.loops.primary.router import Router
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.runtime.process import LoopProcess
@@ -31,7 +32,6 @@ from tlsrt.loops.runtime.role import LoopRole
 DOOR = "door"
 DECOY = "decoy"
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for dismissing clients
-DRAIN_CHECK_S = 0.005
 
 
 class PrimaryLoop(LoopRole):
@@ -60,6 +60,7 @@ class PrimaryLoop(LoopRole):
         endpoint = config.deception.endpoint
         limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
         self._tarpit = Tarpit(self._decoys.check_stranger, limits) if limits else None
+        self._last_answers = LastAnswers(self.gate.calls, process.batch)
         self._is_locked = False
         self.handlers: dict[str, Callable[..., None]] = {
             **self.doorway.handlers,
@@ -185,18 +186,12 @@ class PrimaryLoop(LoopRole):
         end = asyncio.get_running_loop().time() + timeout_s
         if not self._is_locked:
             self.doorway.stop_listening()
-            await self._wait_for_answers(end - timeout_s * GOODBYE_SHARE)
+            await self._last_answers.wait(end - timeout_s * GOODBYE_SHARE)
         await self.doorway.drain(max(0.0, end - asyncio.get_running_loop().time()) / 2)
-
-    async def _wait_for_answers(self, end: float) -> None:
-        """Wait until the calls that are open now are answered. Asked now and then: an event would cost every frame."""
-        loop = asyncio.get_running_loop()
-        names = self.gate.calls.unanswered()
-        while (names := self.gate.calls.unanswered(names)) and loop.time() < end:
-            await asyncio.sleep(DRAIN_CHECK_S)
 
     def each_beat(self, now: int) -> None:
         self.gate.sweep(now)
+        self._last_answers.look()
         self._decoy_reports.report()
         try:
             self.doorway.report()

@@ -169,4 +169,4 @@ def test_a_probe_is_a_request_that_opens_nothing() -> None:
     frame = endpoint.seal_probe(DECOY, "describe", b"", world.now + 1000)
     verdict = world.gate.check_untrusted(frame, world.origin(CONSOLE), world.now)
     assert verdict.reason == "not_allowed"
-    assert world.header(frame).kind == FrameKind.REQUEST and world.gate.calls.unanswered() == frozenset()
+    assert world.header(frame).kind == FrameKind.REQUEST and world.gate.calls.unanswered() == []
