@@ -214,14 +214,14 @@ class TurnedAwayMessage(NamedTuple):
     times: int
 
 
-class LendMessage(NamedTuple):
+class DelegateMessage(NamedTuple):
     """An HTTP client has come with this certificate (DER)."""
 
     connection: int
     certificate: bytes
 
 
-class LentMessage(NamedTuple):
+class DelegatedMessage(NamedTuple):
     """The session of an HTTP client, for Primary to hold: a grant in plaintext."""
 
     connection: int
@@ -321,7 +321,7 @@ class OffencesMessage(NamedTuple):
     reports: list[Any]
 
 
-class ShutOutMessage(NamedTuple):
+class RestrictMessage(NamedTuple):
     """Limit or block a subject; `for_ms` of 0 ends that."""
 
     step: str
@@ -420,8 +420,8 @@ TRUST = MessageTable(
         Message(36, "events", _AUTHORITY, _ANY, EventsMessage, to=PRIMARY),
         Message(37, "turned_away", _PRIMARY, _ALWAYS, TurnedAwayMessage),
         Message(38, "took_events", _PRIMARY, _ANY),  # the next page may come
-        Message(40, "lend", _PRIMARY, _JOINED, LendMessage),
-        Message(41, "lent", _AUTHORITY, _ANY, LentMessage, to=PRIMARY),
+        Message(40, "delegate", _PRIMARY, _JOINED, DelegateMessage),
+        Message(41, "delegated", _AUTHORITY, _ANY, DelegatedMessage, to=PRIMARY),
         Message(42, "tried", _PRIMARY, _WITH_DOOR, TriedMessage),
         Message(43, "serve", _AUTHORITY, _ANY, ServeMessage, to=PRIMARY),
         Message(44, "locked", _AUTHORITY, _ANY, LockedMessage, to=PRIMARY),
@@ -434,9 +434,9 @@ TRUST = MessageTable(
         Message(51, "renew", _PRIMARY, _JOINED, RenewMessage),
         Message(52, "renewed", _AUTHORITY, _ANY, RenewedMessage, to=PRIMARY),
         Message(53, "offences", _PRIMARY, _ALWAYS, OffencesMessage),
-        Message(54, "shut_out", _AUTHORITY, _ANY, ShutOutMessage, to=PRIMARY),
-        Message(55, "witnessed", _OTHERS, _ALWAYS, RecipientReportsMessage),
-        Message(59, "touched", _PRIMARY, _ANY, DecoyAccessedMessage),
+        Message(54, "restrict", _AUTHORITY, _ANY, RestrictMessage, to=PRIMARY),
+        Message(55, "recipient_reports", _OTHERS, _ALWAYS, RecipientReportsMessage),
+        Message(59, "decoy_accessed", _PRIMARY, _ANY, DecoyAccessedMessage),
         Message(60, "try_decoy", _AUTHORITY, _ANY, TryDecoyMessage, to=PRIMARY),
         Message(61, "canary", _PRIMARY, _ANY, CanaryMessage),
         Message(62, "canaries", _AUTHORITY, _ANY, CanariesMessage, to=PRIMARY),

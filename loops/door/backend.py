@@ -13,8 +13,8 @@ class DoorBackend(ServerObserver, Protocol):
     def ask(self, name: str, connection: int, *fields: Any) -> None:
         """Pass on what a client asks of the authority, under its name in the trust table. The door gets the answer.
 
-        challenge -> challenged; open -> granted; lend -> lent; renew -> renewed; lock, unlock -> answered; enrol ->
-        enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection.
+        challenge -> challenged; open -> granted; delegate -> delegated; renew -> renewed; lock, unlock -> answered;
+        enrol -> enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection.
         """
 
     def frame(self, connection: int, frame: bytes) -> str:

@@ -212,13 +212,13 @@ class Door:
         if link is not None and link.stage is ConnectionStage.GRANTED:
             link.say("renewed", certificate, signature) if certificate else link.say("not_renewed", "rejected")
 
-    def lent(self, connection: int, content: GrantContent) -> None:
+    def delegated(self, connection: int, content: GrantContent) -> None:
         """Give an HTTP client's connection its session, or a new grant of it."""
         client = self._clients.get(connection)
         if client is None or client.http is None:
             return
         client.accepted.authenticate(content.subject)
-        client.http.session.lend(content)
+        client.http.session.delegate(content)
 
     def send_frame(self, connection: int, frame: bytes) -> None:
         """Send a frame; all frames of one turn leave in one TLS write."""

@@ -41,10 +41,10 @@ class _Stuck:
 
 
 class Tarpit:
-    """The endpoint on one listening socket. `touched` gets the address of a client that has sent something."""
+    """The endpoint on one listening socket. `on_spoken` gets the address of a client that has sent something."""
 
-    def __init__(self, touched: Callable[[str], None], limits: TarpitLimits | None = None) -> None:
-        self._touched = touched
+    def __init__(self, on_spoken: Callable[[str], None], limits: TarpitLimits | None = None) -> None:
+        self._on_spoken = on_spoken
         self._limits = limits or TarpitLimits()
         self._loop = asyncio.get_running_loop()
         self._stuck: BoundedTable[int, _Stuck] = BoundedTable(  # by descriptor
@@ -104,7 +104,7 @@ class Tarpit:
             return
         self._loop.remove_reader(stuck.socket.fileno())
         stuck.has_spoken = True
-        self._touched(stuck.address)
+        self._on_spoken(stuck.address)
         self._send(stuck, HEAD)
 
     def _tick(self) -> None:

@@ -225,4 +225,4 @@ class RecipientReports:
     def _report(self) -> None:
         rows: list[RecipientRow] = [[*row.key, row.value] for row in self._counts]
         self._counts = _counts(RECIPIENT_ROWS)
-        self._trust.send("witnessed", rows)
+        self._trust.send("recipient_reports", rows)

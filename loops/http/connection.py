@@ -43,7 +43,7 @@ READ_S = 10.0  # for the client to read what waits, before more of a stream is s
 WAITING_MAX = 256 * 1024  # bytes of a stream that wait for the client
 _STREAMING = (h11.SEND_RESPONSE, h11.SEND_BODY)
 VERSION = version("tlsrt")  # read before the seal
-SESSION_S = 10.0  # for the authority to lend the session, as at the door
+SESSION_S = 10.0  # for the authority to delegate the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
 CONFIRMATIONS = 2  # calls that are answered after a stream has begun: it has been read, and its first turn is over
 
@@ -88,7 +88,7 @@ class HttpConnection:
         self.session = DelegatedSession(self)
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
         self._log = logging.getLogger("primary.http")
-        backend.ask("lend", number, connection.engine.certificate)
+        backend.ask("delegate", number, connection.engine.certificate)
 
     def send_frame(self, frame: bytes) -> None:
         """Send a frame of the session to the gate."""

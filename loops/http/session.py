@@ -1,8 +1,8 @@
 """The session of an HTTP client, which Primary holds for it: such a client cannot seal. asyncio.
 
-The authority lends it to a connection: what another client gets sealed to a key of its own, Primary gets in the clear.
-From then on calls are made as every client makes them, and pass the gate as theirs. A captured Primary can act as such
-a client at any time; that is why clients have to be enrolled for it one by one.
+The authority delegates it to a connection: what another client gets sealed to a key of its own, Primary gets in the
+clear. From then on calls are made as every client makes them, and pass the gate as theirs. A captured Primary can act
+as such a client at any time; that is why clients have to be enrolled for it one by one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DelegatedSession:
         """What may be called: target -> methods, `*` for all."""
         return self._endpoint.rights
 
-    def lend(self, content: GrantContent) -> None:
+    def delegate(self, content: GrantContent) -> None:
         """Take the first grant, or a later one."""
         now = boottime_ms()
         self._endpoint.apply_grant(content, now)

@@ -38,7 +38,7 @@ class DecoyReports:
         accesses = self.decoys.take()
         for at, access in enumerate(accesses):
             try:
-                self._trust.send("touched" if isinstance(access, DecoyAccess) else "canary", *access)
+                self._trust.send("decoy_accessed" if isinstance(access, DecoyAccess) else "canary", *access)
             except PeerError:
                 self.decoys.put_back(accesses[at:])
                 return

@@ -16,11 +16,11 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.trust import (
     AnsweredMessage,
     ChallengedMessage,
+    DelegatedMessage,
     DoorMessage,
     EndedMessage,
     EnrolledMessage,
     GrantedMessage,
-    LentMessage,
     NotEnrolledMessage,
     OperatorsMessage,
     RefusedMessage,
@@ -81,7 +81,7 @@ class Doorway:
             "serve": self._serve,
             "challenged": self._challenged,
             "granted": self._granted,
-            "lent": self._lent,
+            "delegated": self._delegated,
             "renewed": self._renewed,
             "refused": self._refused,
             "answered": self._refused,
@@ -200,13 +200,13 @@ class Doorway:
         if self.door is not None and self._carry(message.connection, message.session, message.subject):
             self.door.granted(*message[:6])
 
-    def _lent(self, message: LentMessage) -> None:
+    def _delegated(self, message: DelegatedMessage) -> None:
         """Hold the session of a client that cannot seal. Its frames pass the gate like all others."""
         if self.door is None:
             return
         content = parse_grant_untrusted(message.grant)
         if self._carry(message.connection, content.session, content.subject):
-            self.door.lent(message.connection, content)
+            self.door.delegated(message.connection, content)
 
     def _carry(self, connection: int, session: bytes, subject: str) -> bool:
         """Let frames of this session come by this connection; False if it is closed meanwhile."""
@@ -261,9 +261,9 @@ class Doorway:
         if self.door is not None:
             if name == "challenge":
                 self._decoys.check_client(self.door.certificate(connection), self.door.address(connection))
-            elif name == "lend":
+            elif name == "delegate":
                 self._decoys.check_client(fields[0], self.door.address(connection))
-        if name == "lend" and self._lock is not None:
+        if name == "delegate" and self._lock is not None:
             return  # the locked door has its answer ready
         self._process.trust.send(name, connection, *fields)
 

@@ -14,7 +14,7 @@ from typing import Any
 from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.telemetry import pack_rows
-from tlsrt.channels.control.trust import EventsMessage, LockedMessage, MemberMessage, ShutOutMessage
+from tlsrt.channels.control.trust import EventsMessage, LockedMessage, MemberMessage, RestrictMessage
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.gate.decoys import Decoys
@@ -67,7 +67,7 @@ class PrimaryLoop(LoopRole):
             "locked": self._lock,
             "member": self._set_loop,
             "events": self._publish,
-            "shut_out": self._restrict,
+            "restrict": self._restrict,
             "try_decoy": self._decoy_reports.on_try,
             "canaries": self._decoy_reports.on_canaries,
         }
@@ -113,7 +113,7 @@ class PrimaryLoop(LoopRole):
             if error.reason != "hung":  # then there are no more events; the supervisor watches the authority
                 raise
 
-    def _restrict(self, message: ShutOutMessage) -> None:
+    def _restrict(self, message: RestrictMessage) -> None:
         """Limit or block a subject for a time, or lift that."""
         step, kind, value, for_ms = message
         if kind == ADDRESS:

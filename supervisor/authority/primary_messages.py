@@ -9,7 +9,7 @@ from tlsrt.channels.control.trust import (
     AddressMessage,
     ChallengeMessage,
     CloseMessage,
-    LendMessage,
+    DelegateMessage,
     OpenMessage,
     TriedMessage,
     TurnedAwayMessage,
@@ -42,7 +42,7 @@ class PrimaryMessages(Service):
         return {
             "challenge": self._challenge,
             "open": self._open,
-            "lend": self._lend,
+            "delegate": self._delegate,
             "tried": self._tried,
             "close": self._close,
             "came_from": self._came_from,
@@ -56,8 +56,8 @@ class PrimaryMessages(Service):
         self._clients.open(message.connection, message.open, message.signature, moment)
         self._tell_over_budget(moment)
 
-    def _lend(self, primary: LoopEntry, message: LendMessage, moment: Moment) -> None:
-        self._clients.lend(message.connection, message.certificate, moment)
+    def _delegate(self, primary: LoopEntry, message: DelegateMessage, moment: Moment) -> None:
+        self._clients.delegate(message.connection, message.certificate, moment)
         self._tell_over_budget(moment)
 
     def _tell_over_budget(self, moment: Moment) -> None:

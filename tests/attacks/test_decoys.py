@@ -117,7 +117,7 @@ def test_ordinary_use_touches_nothing_and_shows_no_decoy(host: RunningHost) -> N
 
 def test_a_captured_primary_charges_nobody_for_sessions_that_there_are_not(host: RunningHost, arena: Arena) -> None:
     with watching(host) as watch:
-        arena.client.call("primary/captured", "say_to_authority", "touched", [bytes(16), *RARE])
+        arena.client.call("primary/captured", "say_to_authority", "decoy_accessed", [bytes(16), *RARE])
         assert watch.next("decoy_touched")["subject"] == "unknown"
 
 

@@ -193,7 +193,7 @@ def _newest(arena: Arena) -> bytes:
 
 def say(attacker: Attacker, *rows: list[Any]) -> None:
     """Let a captured loop tell the authority what it refused, whether it did or not."""
-    attacker.do("say_to_authority", "witnessed", [list(rows)])
+    attacker.do("say_to_authority", "recipient_reports", [list(rows)])
 
 
 def spoilt(attacker: Attacker, target: str, method: str, *, with_proof: bool) -> bytes:

@@ -326,7 +326,7 @@ class Witness:
         self.locks: list[tuple[bytes, str, bytes]] = []  # or unlocks, without a reason
         self.challenges = 0
         self.frames: list[bytes] = []
-        self.lent: list[bytes] = []
+        self.delegated: list[bytes] = []
         self.closings = 0
 
     def ask(self, name: str, connection: int, *fields: Any) -> None:
@@ -340,8 +340,8 @@ class Witness:
             self.frames.append(fields[0])
         elif name == "open":
             self.opens.append(fields)
-        elif name == "lend":
-            self.lent.append(fields[0])
+        elif name == "delegate":
+            self.delegated.append(fields[0])
 
     def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
         pass
@@ -561,7 +561,7 @@ def test_http_without_a_session_is_a_problem_and_reaches_nobody(
             links[0].refuse("rejected")
         for _ in range(6):
             await asyncio.sleep(0)
-        assert hub.frames == [] and hub.lent == [CLIENT_DER]
+        assert hub.frames == [] and hub.delegated == [CLIENT_DER]
         plain = peer.take()
         assert b"Traceback" not in plain and b".py" not in plain
         assert all(status == 100 or 400 <= status < 500 or status in (501, 505) for status in statuses(plain)), plain

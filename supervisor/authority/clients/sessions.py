@@ -51,7 +51,7 @@ class _Client:
     connection: int
     digest: bytes = b""
     ephemeral: bytes = field(default=b"", repr=False)
-    is_lent: bool = False  # to Primary: its client cannot seal
+    is_delegated: bool = False  # to Primary: its client cannot seal
     certificate: Certificate | None = None
     is_admitted: bool = False  # its opening is recorded: it may have grants
 
@@ -108,7 +108,7 @@ class ClientSessions(Service):
             return
         self._record(client, moment)
 
-    def lend(self, connection: int, certificate: bytes, moment: Moment) -> None:
+    def delegate(self, connection: int, certificate: bytes, moment: Moment) -> None:
         """Give Primary the session of a client that was enrolled for HTTP, once it is recorded.
 
         That the client's TLS has shown this certificate is Primary's word alone: a captured one can act as any such
@@ -120,7 +120,7 @@ class ClientSessions(Service):
             if not self._certificates.may_use_http(subject):
                 raise PeerError("not_enrolled_for_http")
             client = self._new_client(connection, subject, fingerprint, moment.now)
-            client.is_lent, client.certificate = True, shown
+            client.is_delegated, client.certificate = True, shown
         except PeerError as error:
             self._refuse(connection, error.reason, moment)
             return
@@ -130,7 +130,7 @@ class ClientSessions(Service):
         """Have the opening written down. A session whose record is not on the disk has no grant and no effect."""
         session = client.session
         detail: dict[str, str | int] = {
-            "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)
+            "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_delegated)
         }  # fmt: skip
         self._context.recorder.before(
             "session_opened", session.subject, detail, moment, lambda: self._admit(client),
@@ -159,7 +159,7 @@ class ClientSessions(Service):
     def on_connection(self, connection: int) -> tuple[Session, bytes]:
         """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
         client = self._of(self._by_connection.get(connection, b""))
-        if client is None or client.is_lent or client.certificate is None:
+        if client is None or client.is_delegated or client.certificate is None:
             raise PeerError("no_session_there")
         return client.session, client.certificate.public_bytes(Encoding.DER)
 
@@ -269,8 +269,8 @@ class ClientSessions(Service):
         try:
             epoch = self._epochs.serving
             content = self._messages.grant(session, epoch, now, grace_ms=self._epochs.grace_ms)
-            if client.is_lent:
-                self._outgoing.send(GATE, "lent", client.connection, encode_grant(content))
+            if client.is_delegated:
+                self._outgoing.send(GATE, "delegated", client.connection, encode_grant(content))
                 return
             self._number += 1
             sign = self._keys.of(epoch).issuer.sign

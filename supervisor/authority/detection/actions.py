@@ -110,7 +110,7 @@ class ActionRunner:
         for_ms = max(0, applied.until - now)
         if self._loops.gate:
             self._outgoing.send(
-                GATE, "shut_out", str(applied.action), str(applied.source.kind), applied.source.value, for_ms
+                GATE, "restrict", str(applied.action), str(applied.source.kind), applied.source.value, for_ms
             )  # fmt: skip
 
     def _revoke(self, applied: AppliedAction, subject: str, moment: Moment) -> None:

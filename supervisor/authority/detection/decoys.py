@@ -79,7 +79,7 @@ class DecoyService(Service):
         self._is_blind = False
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
-        return {"touched": self._on_accessed, "canary": self._on_canary}
+        return {"decoy_accessed": self._on_accessed, "canary": self._on_canary}
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
         return {"try_decoys": self._on_try, "file_touched": self._on_file}

@@ -77,7 +77,7 @@ class DetectionService(Service):
         self._write_at = 0  # the next time that what is remembered may be written
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
-        return {"offences": self._on_gate_reports, "witnessed": self._on_recipient_reports}
+        return {"offences": self._on_gate_reports, "recipient_reports": self._on_recipient_reports}
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
         return {"charge": self._on_charge}

@@ -311,8 +311,8 @@ class Captured(Component):
     @handler
     async def borrow(self, connection: int, certificate: bytes) -> None:
         """Ask for the session of a client for HTTP that is not there, and keep it."""
-        self.process.role.handlers["lent"] = lambda message: None
-        self.process.trust.send("lend", connection, certificate)
+        self.process.role.handlers["delegated"] = lambda message: None
+        self.process.trust.send("delegate", connection, certificate)
 
     @handler
     async def challenge_for(self, connection: int) -> list[bytes]:

@@ -130,9 +130,9 @@ def test_a_message_of_one_peer_is_refused_from_every_other_on_its_side() -> None
 
 
 def test_a_loop_that_is_not_primary_may_send_three_messages_and_primary_all_but_one() -> None:
-    assert TRUST.sent_by("loop") == {"join", "prepared", "witnessed"}
+    assert TRUST.sent_by("loop") == {"join", "prepared", "recipient_reports"}
     assert TRUST.sent_by("primary") >= {"join", "prepared", "open", "lock", "unlock", "offences", "telemetry"}
-    assert "witnessed" not in TRUST.sent_by("primary")
+    assert "recipient_reports" not in TRUST.sent_by("primary")
     for message in TRUST.messages:
         sender = next(iter(message.who - {"loop"}), "loop")
         packet = TRUST.encode(message.name, *(SAMPLES[kind] for kind in message.types))

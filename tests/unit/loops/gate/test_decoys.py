@@ -107,7 +107,7 @@ def test_primary_tells_after_the_answer_has_left_and_again_if_nobody_listened() 
         ask(world, DECOY, "get", 1)
         assert said == []
         await asyncio.sleep(5 * REPORT_AFTER_S)
-        assert said == [("touched", world.session(CONSOLE), DECOY, "get")]
+        assert said == [("decoy_accessed", world.session(CONSOLE), DECOY, "get")]
         reports.report()
         assert len(said) == 1
 

@@ -131,10 +131,10 @@ def test_who_may_use_http_is_said_once_and_kept(tmp_path: Path, folder: int) -> 
     door = DoorConfig("127.0.0.1", 0, Path("c"), Path("k"), Path("a"), http=True)
     stage = ready(FakeAuthorityService(tmp_path, folder, door=door))
     browser, phone = add(stage, "browser", http=True), add(stage, "phone")
-    for connection, client, word in ((1, browser, "lent"), (2, phone, "refused")):
+    for connection, client, word in ((1, browser, "delegated"), (2, phone, "refused")):
         der = ssl.PEM_cert_to_DER_cert(client.issued.certificate_pem.decode())
         before = len(stage.said)
-        stage.hear("primary", "lend", connection, der)
+        stage.hear("primary", "delegate", connection, der)
         assert word in [name for _, name, _ in stage.said[before:]]
 
 

@@ -128,9 +128,9 @@ def test_refused_clients_fill_no_log(stage: FakeAuthorityService) -> None:
     stage.recorder.target = Recorder()
     notes = stage.new_notes()
     for _ in range(500):
-        stage.hear("primary", "lend", 7, b"no certificate")
+        stage.hear("primary", "delegate", 7, b"no certificate")
     stage.pass_time(1_000)
-    stage.hear("primary", "lend", 7, b"no certificate")
+    stage.hear("primary", "delegate", 7, b"no certificate")
     refused = [note for note in notes._waiting if note[0] == "client_refused"]
     assert len(refused) == 65 and len(stage.of("primary", "refused")) == 501
     told = [detail for kind, detail in records if kind == "client_refused"]

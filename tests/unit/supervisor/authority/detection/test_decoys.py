@@ -55,7 +55,7 @@ def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
 
 
 def touch(stage: FakeAuthorityService, session: bytes, *words: str, loop: str = "primary") -> list[SignalSource]:
-    stage.hear(loop, "touched", session, *(words or DECOY))
+    stage.hear(loop, "decoy_accessed", session, *(words or DECOY))
     response: Any = stage.the(DecoyService)._detection
     sources: list[SignalSource] = response.sources
     return sources

@@ -180,15 +180,15 @@ def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_i
 ) -> None:
     report(stage, ["address", STRANGER, "tls_wrong_version_number", 10, ""])
     report(stage, ["address", STRANGER, "handshake_timeout", 40, ""])
-    told = stage.of("primary", "shut_out")
+    told = stage.of("primary", "restrict")
     assert [fields[:3] for fields in told] == [("limit", "address", STRANGER), ("block", "address", STRANGER)]
     assert 48_000 <= told[1][3] <= 72_000
     stage.ask("spawned", "primary", 9)
     stage.said.clear()
     stage.join(("primary", 9))
-    assert [fields[:3] for fields in stage.of("primary", "shut_out")] == [fields[:3] for fields in told]
+    assert [fields[:3] for fields in stage.of("primary", "restrict")] == [fields[:3] for fields in told]
     report(stage, ["address", "127.0.0.1", "tls_wrong_version_number", 999, ""])
-    assert len(stage.of("primary", "shut_out")) == 2, "who works on this host is on the usual list"
+    assert len(stage.of("primary", "restrict")) == 2, "who works on this host is on the usual list"
 
 
 def test_a_session_that_ended_and_a_name_that_is_none_are_charged_to_nobody(stage: FakeAuthorityService) -> None:
@@ -242,7 +242,7 @@ def test_a_budget_that_is_used_up_is_told_with_its_subject_and_has_no_consequenc
     session, notes = session_of(stage, "client/admin"), stage.new_notes()
     report(stage, ["session", session, Budget.PLACES, 9, ""])
     for _ in range(100):
-        stage.hear("secondary", "witnessed", [[bytes.fromhex(session), Budget.PROCESSOR, 1000]])
+        stage.hear("secondary", "recipient_reports", [[bytes.fromhex(session), Budget.PROCESSOR, 1000]])
     stage.detection.over_budget("client/admin", Budget.OPENINGS, stage.moment)
     assert session_of(stage, "client/admin") == session and not list(response(stage).scoring.active)
     told = [note[1:3] for note in notes.page(stage.now) if note[0] == "over_budget"]

@@ -191,7 +191,7 @@ def test_a_block_goes_on_growing_and_primary_is_told_of_it_when_it_comes_again(
     stranger = SignalSource(SourceKind.ADDRESS, STRANGER)
     signal(stage, "tls_garbage", stranger, 60)
     after = settled(killed(stage, store, tmp_path))
-    assert [fields[0] for fields in after.of("primary", "shut_out")] == ["block"]
+    assert [fields[0] for fields in after.of("primary", "restrict")] == ["block"]
     (block,) = [applied for applied in response(after).scoring.active if applied.action is Action.BLOCK]
     after.pass_time(block.until - after.now)
     signal(after, "tls_garbage", stranger, 60)

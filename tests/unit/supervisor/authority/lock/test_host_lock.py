@@ -17,7 +17,7 @@ from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
 from tlsrt.supervisor.messages.lock_record import REASON_MAX, LockRecord, new_record, record_of
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
-KEYS = {"welcome", "epoch", "session", "rights", "granted", "lent"}
+KEYS = {"welcome", "epoch", "session", "rights", "granted", "delegated"}
 LOCK = b"L" * 16
 
 
@@ -276,7 +276,7 @@ def test_what_is_no_lock_is_refused(fields: list[Any]) -> None:
 
 def test_only_some_words_are_allowed_to_a_locked_primary() -> None:
     allowed = {message.name for message in TRUST.messages if "primary" in message.who and "locked" in message.states}
-    assert {"open", "lend", "prepared", "close", "came_from", "took_events"}.isdisjoint(allowed)
+    assert {"open", "delegate", "prepared", "close", "came_from", "took_events"}.isdisjoint(allowed)
     assert {"join", "tried"} <= allowed
 
 
