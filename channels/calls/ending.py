@@ -21,7 +21,7 @@ class Ending(NamedTuple):
     """The sessions and subjects whose calls end."""
 
     sessions: Collection[bytes] = ()
-    subjects: Collection[str] = ()  # that were shut out
+    subjects: Collection[str] = ()  # that were blocked
     of_clients: bool = False  # the sessions of all clients have ended
     of_gate: bool = False  # Primary has ended, and no answer to what runs can pass any more
     of_all: bool = False  # the host is locked

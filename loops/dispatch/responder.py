@@ -459,7 +459,7 @@ class Responder:
     def answer_unremembered(self, header: Header) -> None:
         """Answer the requests of an authentic frame whose number could not be remembered.
 
-        Nothing ran, but that may not be told as certain: whoever carries the frame could deliver it again when there
+        Nothing ran, but that may not be told as certain: what carries the frame could deliver it again when there
         is room, and it would run then.
         """
         sentence = (

@@ -2,7 +2,7 @@
 
 A client that is at its share loses one of its own connections to its newcomer. When all places are taken, the client
 that holds most loses one, if it has two more than the newcomer's. Lost is the one that is idle for longest, and one
-without a session before all that have one. So a client alone can shut out only itself, and clients that may lock
+without a session before all that have one. So a client alone can use up its own places only, and clients that may lock
 or unlock the host find a place although every other client held one.
 """
 

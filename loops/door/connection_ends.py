@@ -11,7 +11,7 @@ from tlsrt.loops.door.service import ServerObserver
 _ORDERLY = frozenset(
     {"closed", "enrolled", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"}
 )  # no one's fault
-# Offences of all behind an address together: known clients there would be shut out for those of others.
+# Offences of all behind an address together: known clients there would be blocked for those of others.
 _CROWDING = frozenset({"hello_timeout", "handshake_timeout", "too_fast_from_address", "too_many_from_address"})
 
 

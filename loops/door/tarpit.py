@@ -3,7 +3,7 @@
 It looks like TLS and does none: a client that sends anything gets the head of a handshake record that announces 16 KiB,
 and then a byte of it now and then, until its time is over. No key, no certificate, no cryptography, and nothing that
 was said is kept or understood; what it costs is a socket and a small object each. Hard caps hold for connections (in
-all, and of one address), for bytes either way and for time. Whoever is one too many is closed at once, so a flood of
+all, and of one address), for bytes either way and for time. One too many is closed at once, so a flood of
 the decoy is no way to use up what the door needs. As Endlessh does for SSH.
 """
 

@@ -180,9 +180,9 @@ def _count_in(group: Path) -> int:
 def company_differences(children: Sequence[str], in_group: int) -> list[str]:
     """Return a sentence if a process is not alone: no policy lets any make another one.
 
-    `in_group` are the processes in its control group. The first process of a pid namespace inherits whoever loses his
-    parent in it, so there it has a child if it has any descendant; where that namespace is waived, only the group
-    finds one whose parent has gone.
+    `in_group` are the processes in its control group. The first process of a pid namespace inherits those that lose
+    their parent in it, so there it has a child if it has any descendant; where that namespace is waived, only the
+    group finds one whose parent has gone.
     """
     if children:
         return [f"it has made a process: {', '.join(children[:_NAMED])}"]

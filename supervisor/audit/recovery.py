@@ -51,7 +51,7 @@ def ending_of(data: bytes, file_key: FileKey = lambda header: None) -> Ending | 
             break
         if mac_key is not None:
             if not hmac.compare_digest(hmac.digest(mac_key, following, "sha256"), data[end - HASH : end]):
-                problem = "an entry was written by somebody else"
+                problem = "an entry was not written by this host"
                 break
             mac_key = key_schedule.audit_next_mac_key(mac_key)
         chain, sequence, last, at = following, sequence + 1, at, end

@@ -29,7 +29,7 @@ class RemovedFiles:
     sequence: int = 0  # of its last entry
     chain: bytes = bytes(HASH)
     records: int = 0  # in all files that retention has removed
-    lost: int = 0  # the first file that somebody else has removed, as retention noticed; 0: none
+    lost: int = 0  # the first file that was removed, but not by retention, as that noticed; 0: none
 
     def detail(self, first_file: int) -> Detail:
         """Return what the record says, when the files from `first_file` on go."""

@@ -1,7 +1,7 @@
 """Retention: removes the oldest files of the log, and only after a signed record of that.
 
 What may go is closed: a header behind it names its end, and its chain leads to just that end. A file of which this is
-not true was changed by somebody: it is evidence, and it and everything behind it stays. The present file and the one
+not true was changed by others: it is evidence, and it and everything behind it stays. The present file and the one
 before it stay too. The order, so that no crash leaves a hole: a plan is made; its record is written and signed; the
 headers that are still needed are kept in `audit.heads`; the files go. What a crash left of a plan goes with the next.
 

@@ -1,7 +1,7 @@
 """Verifies an audit log, and names the first entry that is wrong. Pure; needs nothing of the host.
 
-What each check holds up, with the public key alone: the sequence and the stored chain name what was changed by
-somebody who did not know the format; a checkpoint names, by its list of leaves, what was changed by one who did;
+What each check holds up, with the public key alone: the sequence and the stored chain name what was changed
+without knowledge of the format; a checkpoint names, by its list of leaves, what was changed with it;
 signatures lead from the public key through every header and every checkpoint; a header says where the file before it
 ended. With master_key the MACs say the same of entries that no checkpoint has signed yet. What no check can see: that
 the log was cut off behind its last entry. For that there are anchors, checkpoints that were kept elsewhere.
@@ -170,7 +170,9 @@ class _Walk:
             if self.ends.get(gone.file, (gone.sequence, gone.chain)) != (gone.sequence, gone.chain):
                 raise self.wrong(sequence, f"it says that file {gone.file} was removed, and is not true", file=name)
             if gone.lost and not self.may_begin_late:
-                raise self.wrong(0, f"somebody removed it: sequence {sequence} says so", file=name_of(gone.lost))
+                raise self.wrong(
+                    0, f"removed, but not by retention: sequence {sequence} says so", file=name_of(gone.lost)
+                )
             here = sum(count for file, count in self.held.items() if file <= gone.file)
             last, self.report.gone_records = max(last, gone.file), gone.records - here
         if self.report.missing_files > last and not self.may_begin_late:
@@ -269,7 +271,7 @@ class _Walk:
         self.unpinned = self.unpinned or Fault(
             self.name,
             entry.sequence,
-            "its header is signed by a key that nobody has vouched for: is this the right key?",
+            "its header is signed by a key that no earlier key vouches for: is this the right key?",
         )
 
     def checked(self, entry: LogEntry, point: Checkpoint) -> None:
@@ -335,7 +337,7 @@ class _Body:
             raise walk.wrong(expected, "this was changed: it does not continue the chain")
         if self._mac_key is not None:
             if not hmac.compare_digest(hmac.digest(self._mac_key, self._chain, "sha256"), entry.mac):
-                raise walk.wrong(expected, "its MAC is not the one of this place: it was written by somebody else")
+                raise walk.wrong(expected, "its MAC is not the one of this place: it was not written by this host")
             self._mac_key = key_schedule.audit_next_mac_key(self._mac_key)
         if isinstance(entry.value, Checkpoint):
             self._checkpoint(entry, entry.value, before)

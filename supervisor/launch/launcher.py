@@ -168,7 +168,7 @@ def _require_pidfds() -> None:
         finally:
             os.close(pidfd)
     except OSError as error:
-        reason = "tlsrt needs pidfd_open, pidfd_send_signal and waitid (Linux 5.4), which nobody can waive"
+        reason = "tlsrt needs pidfd_open, pidfd_send_signal and waitid (Linux 5.4), which cannot be waived"
         raise SandboxError("pidfd", f"{error.strerror}: {reason}") from error
 
 

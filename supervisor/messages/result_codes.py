@@ -6,7 +6,7 @@ from enum import IntEnum
 
 KINDS = ("session", "token", "component", "client", "loop", "all")  # that can be revoked
 RESTORED_KINDS = ("component", "client", "loop")
-LONGEST_MS = 10 * 366 * 24 * 3_600_000  # that a subject can be shut out for
+LONGEST_MS = 10 * 366 * 24 * 3_600_000  # that a subject can be blocked for
 ROWS_MAX = 128  # in one answer: with the longest names in a third of a packet
 
 

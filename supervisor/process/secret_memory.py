@@ -58,7 +58,7 @@ class SecretMemory:
 
 
 def wipe(secret: bytes) -> None:
-    """Overwrite the bytes of an object that nobody uses any more, so that they do not lie in freed memory.
+    """Overwrite the bytes of an object that is no longer used, so that they do not lie in freed memory.
 
     CPython keeps them behind the object's head; copies that libraries made of them are not found.
     """

@@ -43,6 +43,7 @@ PRIVATE = (
     "shut out",
     "roster",
 )
+ROOMS = ("config", "channels", "sandbox", "loops", "supervisor", "tlsrt", "examples")
 
 
 def name_of(path: Path) -> str:
@@ -60,6 +61,19 @@ def test_every_invariant_names_tests_that_exist() -> None:
             assert re.search(rf"^ *(async )?def {name}\(", text, re.M), (
                 f"{test} does not exist: name the test that holds {one.promise!r} in tests/invariants.yaml"
             )
+
+
+def test_no_module_and_no_profile_says_a_private_word() -> None:
+    """But for `nobody`, the user."""
+    found = []
+    for room in ROOMS:
+        for path in sorted(path for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".yaml"}):
+            if path.is_symlink() or "supervisor/process/uids.py" in str(path):
+                continue
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if re.search(rf"\b({'|'.join(PRIVATE)})\b", line, re.I):
+                    found.append(f"{name_of(path)}:{number} {line.strip()}")
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)

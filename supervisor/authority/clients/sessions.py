@@ -130,7 +130,8 @@ class ClientSessions(Service):
         """Have the opening written down. A session whose record is not on the disk has no grant and no effect."""
         session = client.session
         detail: dict[str, str | int] = {
-            "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_delegated)
+            "session": session.session_id.hex(), "certificate": session.confirmation.hex(),
+            "http": int(client.is_delegated),
         }  # fmt: skip
         self._context.recorder.before(
             "session_opened", session.subject, detail, moment, lambda: self._admit(client),

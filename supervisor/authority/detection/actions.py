@@ -88,7 +88,7 @@ class ActionRunner:
             self._recorder.before(str(applied.action), who, detail, moment, do, unwritten, PROMPT)
 
     def _unwritten(self, who: str, do: Callable[[], None], why: str) -> None:
-        self._notes.note("reported", who, f"shut out although there is no record of it: {why}"[:WHAT_MAX])
+        self._notes.note("reported", who, f"quarantined, but it could not be recorded: {why}"[:WHAT_MAX])
         do()
 
     def _do(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
@@ -133,7 +133,7 @@ class ActionRunner:
         return [source.value] if self._loops.has(source.value) or source.value.startswith("client/") else []
 
     def _quarantine(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
-        """Shut out the subjects that are not yet: what an operator has revoked stays as it is."""
+        """Block the subjects that are not yet: what an operator has revoked stays as it is."""
         if incarnation and not applied.is_final:
             self.to_lift[applied.source.value] = incarnation
         revoked = self._revocations.subjects()

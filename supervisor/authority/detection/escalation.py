@@ -22,7 +22,7 @@ class Action(StrEnum):
     LIMIT = "limit"  # an address: a quarter of the connections; sessions: a quarter of the open calls
     REVOKE = "revoke"  # its sessions end; its holder may open others
     BLOCK = "block"  # an address: its connections are closed as they come
-    QUARANTINE = "quarantine"  # shut out: no session, no keys, and no keys to it for others
+    QUARANTINE = "quarantine"  # blocked: no session, no keys, and no keys to it for others
     RESPAWN = "respawn"  # the process is killed, and its loop respawned with other keys
     LOCK = "lock"  # the whole host; ended by an operator only
 

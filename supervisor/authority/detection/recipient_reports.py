@@ -32,7 +32,7 @@ WORD_MAX = 32
 class Suspect(StrEnum):
     """What a report speaks against; the names are those of detectors."""
 
-    NOBODY = "recipient"
+    UNKNOWN = "recipient"
     SENDER = "recipients"
     GATE = "gate"
 
@@ -61,7 +61,7 @@ class RecipientReportTable:
         self._of_session[session] = recipients
         if len(self._of_session) > SESSIONS_MAX:
             self._of_session.popitem(last=False)
-        found = {Suspect.NOBODY}
+        found = {Suspect.UNKNOWN}
         if len(recipients) > 1:
             found.add(Suspect.SENDER)
         if sender:

@@ -201,7 +201,7 @@ class Scoring:
     # What outlives the authority
 
     def remember(self, now: int) -> DetectionSnapshot:
-        """Return what another authority is to know. Whose session a session is, and who is shut out, others add."""
+        """Return what another authority is to know. Whose session a session is, and who is blocked, others add."""
         return DetectionSnapshot(
             now,
             tuple((source, score, "") for source, score in self._scores.all(now)),

@@ -178,7 +178,7 @@ class DetectionService(Service):
             what = f"{word} at {entry.loop}"
             against = self._recipients.heard(entry.loop, session_id, sender, moment.now)
             of_session = SignalSource(SourceKind.SESSION, session_id.hex())
-            self._signal(str(Suspect.NOBODY), of_session, times, what, moment)
+            self._signal(str(Suspect.UNKNOWN), of_session, times, what, moment)
             if Suspect.GATE in against:
                 self._signal(str(Suspect.GATE), SignalSource(SourceKind.PROCESS, GATE), 1, what, moment)
             if Suspect.SENDER in against:

@@ -74,7 +74,7 @@ def parse_revocation_lists(data: bytes, authorities: Sequence[Certificate]) -> R
                     "a list in door.crl is not signed by the client CA whose name it has: get a right one"
                 )
             if one.next_update_utc is None:
-                raise ConfigError("a list in door.crl says no nextUpdate, so nobody knows how long it is good")
+                raise ConfigError("a list in door.crl has no nextUpdate, and would be good for ever: make it with one")
     return RevocationLists(lists)
 
 

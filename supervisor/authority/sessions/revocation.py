@@ -1,7 +1,7 @@
 """Revocation: tell every verifier first, write second, answer last. Pure.
 
 Two kinds of things can be revoked. A session, by its id or by that of its token, ends: its holder may open another one,
-with another id and other keys; a component gets it at once. A subject (a component or a client) is shut out: its
+with another id and other keys; a component gets it at once. A subject (a component or a client) is blocked: its
 sessions end, it gets none, and no loop calls it, until it is restored by the operator or by time.
 
 1. Every verifier is told: that is what protects, and a slow disk must not hold it up (`_tell`, `_end`).
@@ -141,7 +141,7 @@ class Revocations(Service):
         shut = tuple(subjects)
         for subject in shut:
             self._serials[subject] = self._serials.get(subject, 0) + 1
-            self._notes.note("revocation", subject, "shut out", for_ms=for_ms)
+            self._notes.note("revocation", subject, "blocked", for_ms=for_ms)
             ended += self._manager.revoke_subject(subject)
             self._state.forget("subject", subject.encode())
             entries.append(("subject", subject.encode(), moment.wall + for_ms if for_ms else 0))
@@ -214,7 +214,7 @@ class Revocations(Service):
             del returns[subject]
 
         def done(names: list[str]) -> None:
-            for subject in names:  # how long it was shut out stands in the record of that
+            for subject in names:  # how long it was blocked stands in the record of that
                 self._recorder.note("returned", subject, {}, self._context.moment())
 
         serials = {subject: self.serial_of(subject) for subject in due}

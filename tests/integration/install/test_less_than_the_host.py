@@ -278,10 +278,10 @@ def test_without_pidfds_nothing_runs_and_it_is_one_sentence() -> None:
         host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), deny={"pidfd_open": errno.ENOSYS}))
         code, output, errors = host.run("sandbox", "check")
         assert (code, output) == (69, "")
-        assert "pidfd_open" in errors and "which nobody can waive" in errors
+        assert "pidfd_open" in errors and "which cannot be waived" in errors
         code, output, errors = host.run("init", host.folder, "--port", str(host.port))
         assert code == 0 and "this host cannot run tlsrt: " in errors
-        assert "which nobody can waive" in host.refused(69)
+        assert "which cannot be waived" in host.refused(69)
     finally:
         shutil.rmtree(folder)
 

@@ -224,7 +224,7 @@ def test_files_that_are_said_to_be_moved_away_are_counted_and_no_fault(good: Fil
     report = verify(good[2:], TRUSTED, may_begin_late=True)
     assert report.fault is None and (report.missing_files, report.first) == (2, 311)
     fault = faulty(good[1:2], may_begin_late=True)  # its header was vouched for in the file before
-    assert "nobody has vouched" in fault.sentence
+    assert "no earlier key vouches" in fault.sentence
 
 
 def test_another_master_key_is_followed_both_ways() -> None:
@@ -236,8 +236,8 @@ def test_another_master_key_is_followed_both_ways() -> None:
         assert verify(made.named(), [key]).fault is None
     alien = AuditLog().life().add(3).life(root=OTHER).add(2).named()
     fault = faulty(alien)
-    assert fault.file == "audit-00000002.log" and "nobody has vouched" in fault.sentence
+    assert fault.file == "audit-00000002.log" and "no earlier key vouches" in fault.sentence
 
 
 def test_a_log_of_another_host_that_is_whole_is_refused() -> None:
-    assert "nobody has vouched" in faulty(AuditLog().life(root=OTHER).add(3).stop().named()).sentence
+    assert "no earlier key vouches" in faulty(AuditLog().life(root=OTHER).add(3).stop().named()).sentence

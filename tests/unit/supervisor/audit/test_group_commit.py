@@ -340,7 +340,7 @@ def test_a_log_that_somebody_changed_goes_on_and_says_so(tmp_path: Path, state: 
     data[-1] ^= 1  # the MAC of the last entry, which no checkpoint has signed
     path.write_bytes(data)
     again = opened(state, 2)
-    assert len(again.warnings) == 1 and "written by somebody else" in again.warnings[0]
+    assert len(again.warnings) == 1 and "not written by this host" in again.warnings[0]
     report = verified(tmp_path)
     assert report.fault is not None and report.fault.file == path.name
     (tmp_path / "audit" / "audit-00000002.log").write_bytes(b"")

@@ -111,7 +111,7 @@ def test_what_retention_found_missing_is_named_for_ever() -> None:
     log = AuditLog().life().add(2).rotate().add(1).rotate().add(1)
     log.announce(2, replace(log.gone(2), lost=1)).checkpoint()
     fault = faulty(log.named()[2:], heads=log.heads(2))
-    assert fault.file == name_of(1) and "somebody removed it: sequence 10 says so" in fault.sentence
+    assert fault.file == name_of(1) and "removed, but not by retention: sequence 10 says so" in fault.sentence
     assert verify(log.named()[2:], TRUSTED, heads=log.heads(2), may_begin_late=True).fault is None
 
 
@@ -122,7 +122,7 @@ def test_headers_lead_to_what_is_left_only_if_each_is_signed_and_all_are_there(l
     stranger = AuditLog().life().add(3).rotate().heads(2)
     for heads in (b"", first, second, second + first, first + bytes(flipped), first + first, stranger[:-1]):
         fault = faulty(log.named()[2:], heads=heads)
-        assert fault.file == name_of(3) and "nobody has vouched" in fault.sentence
+        assert fault.file == name_of(3) and "no earlier key vouches" in fault.sentence
 
 
 def test_a_record_that_is_left_is_proved_by_the_headers_of_what_went(log: AuditLog) -> None:
@@ -313,6 +313,6 @@ def test_files_that_somebody_removed_are_not_taken_for_ours(tmp_path: Path, stat
     write(writer, 2)
     assert len(names(tmp_path)) < 6
     report = checked(tmp_path)
-    assert report.fault is not None and report.fault.file == name_of(1) and "somebody removed" in report.fault.sentence
+    assert report.fault is not None and report.fault.file == name_of(1) and "not by retention" in report.fault.sentence
     writer.close()
     folder.close()

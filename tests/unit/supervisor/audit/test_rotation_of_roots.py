@@ -25,20 +25,22 @@ def fault(files: Files, key: int, stated: bytes = b"".join(STATED)) -> str:
 def test_a_running_host_and_a_stopped_one_verify_with_either_key() -> None:
     log = AuditLog().life(root=KEYS[0]).add(3).checkpoint()
     assert fault(log.named(), 0) == fault(log.named(), 1) == fault(log.named(), 2) == ""
-    assert "nobody has vouched for" in fault(log.named(), 1, b""), "without the statement it looks like a forgery"
+    assert "no earlier key vouches for" in fault(log.named(), 1, b""), "without the statement it looks like a forgery"
     log.rotate().add(2)
     assert fault(log.named(), 0) == fault(log.named(), 1) == ""
     log.stop().life(root=KEYS[1]).add(2).stop()  # the authority was killed before a head named the new key
     assert fault(log.named(), 0) == fault(log.named(), 1) == fault(log.named(), 2) == ""
     log.life(root=KEYS[2]).add(1)
     assert [fault(log.named(), key) for key in range(3)] == ["", "", ""]
-    assert "nobody has vouched for" in fault(log.named(), 3)
+    assert "no earlier key vouches for" in fault(log.named(), 3)
 
 
 def test_an_older_key_signs_nothing_after_the_newer_one_has_begun() -> None:
     """Who steals a key that was replaced cannot go on with the log for a verifier who has the newer one."""
     log = AuditLog().life(root=KEYS[0]).add(1).stop().life(root=KEYS[1]).add(1).stop().life(root=KEYS[0]).add(1)
-    assert "nobody has vouched for" in fault(log.named(), 1) and "nobody has vouched for" in fault(log.named(), 2)
+    assert "no earlier key vouches for" in fault(log.named(), 1) and "no earlier key vouches for" in fault(
+        log.named(), 2
+    )
 
 
 @pytest.mark.parametrize("at", [0, 40, 70, 140])
@@ -46,9 +48,9 @@ def test_a_statement_that_was_changed_or_is_of_another_host_counts_for_nothing(a
     log = AuditLog().life(root=KEYS[0]).add(3).checkpoint()
     changed = bytearray(STATED[0])
     changed[at] ^= 1
-    assert "nobody has vouched for" in fault(log.named(), 1, bytes(changed))
-    assert "nobody has vouched for" in fault(log.named(), 1, state_roots(bytes(16), PRKS[0], PRKS[1]))
-    assert "nobody has vouched for" in fault(log.named(), 1, STATED[0][:-1])
+    assert "no earlier key vouches for" in fault(log.named(), 1, bytes(changed))
+    assert "no earlier key vouches for" in fault(log.named(), 1, state_roots(bytes(16), PRKS[0], PRKS[1]))
+    assert "no earlier key vouches for" in fault(log.named(), 1, STATED[0][:-1])
 
 
 def test_the_file_is_bounded_and_kept_beside_the_log(tmp_path: Path) -> None:

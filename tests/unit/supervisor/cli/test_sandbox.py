@@ -135,7 +135,7 @@ def test_what_the_configuration_asks_is_shown_as_its_own(shown: Any) -> None:
         ("third inotify_init1", 0, "components.third/io: sees new pictures"),
         ("secondary inotify_init1", 1, "EPERM no line allows it"),
         ("third landlock_add_rule", 1, "before the seal: landlock_add_rule: allowed"),
-        ("authority memfd_secret", 0, "nobody can read from outside"),
+        ("authority memfd_secret", 0, "cannot be read from outside"),
         ("third /etc/shadow", 1, "no line shows it"),
         ("third /state/files", 0, "write: allowed base: the one folder"),
         ("primary /proc/self/fd", 0, "primary: OpenSSL takes"),
