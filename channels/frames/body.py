@@ -7,14 +7,16 @@ cancel and the last item of a stream: empty; a bundle: an array of requests or o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgpack
 
 from tlsrt.channels.frames.frame import BODY_MAX
 from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError, check_packed, unpack_untrusted
 from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
+
+T = TypeVar("T")
 
 CREDIT_MAX = 1 << 16
 _NUMBER_BYTES = 9  # the longest number of msgpack
@@ -30,9 +32,18 @@ def pack_value(value: object) -> bytes:
     return packed
 
 
+class PackedList(list[T]):
+    """A list whose items are packed already: packing them again would be most of the work of a call that gives them."""
+
+    def __init__(self, items: Iterable[tuple[T, bytes]]) -> None:
+        pairs = list(items)
+        super().__init__(item for item, _ in pairs)
+        self.packed = join_bodies([packed for _, packed in pairs])[1]
+
+
 def _packed(value: object) -> bytes:
     try:
-        packed: bytes = _pack(value)
+        packed: bytes = value.packed if type(value) is PackedList else _pack(value)
     except Exception as error:  # a value may be of a class that runs code of its own
         raise StructureError(f"it holds what is no data ({_short(error)})") from error
     if len(packed) > BODY_MAX:

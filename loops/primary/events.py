@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, ClassVar
 
+from tlsrt.channels.frames.body import PackedList, pack_value
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.pubsub import LossyMailbox, PubSub
 from tlsrt.loops.component.validate import Range
@@ -34,7 +35,7 @@ class Events(Component):
 
     def __init__(self) -> None:
         self._pubsub = PubSub(mailbox=LossyMailbox)
-        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[dict[str, Any], bytes]] = deque(maxlen=KEPT)  # packed once: Primary has no time for it
         self._boot = ""
         self._last = 0
 
@@ -52,13 +53,13 @@ class Events(Component):
             for topic in self.topics:
                 self.publish(topic, {"dropped": seq - self._last - 1})
         self._boot, self._last = boot, seq
-        self._kept.append(event)
+        self._kept.append((event, pack_value(event)))
         self.publish(f"host.{event['kind']}", event)
 
     @handler(idempotent=True)
     async def recent(self, since: Annotated[int, Range(0, SEQ_MAX)] = 0) -> list[dict[str, Any]]:
         """The last events, of all kinds, with a number above `since`."""
-        return [event for event in self._kept if event["seq"] > since]
+        return PackedList(kept for kept in self._kept if kept[0]["seq"] > since)
 
     @handler
     async def lifecycle(self) -> AsyncIterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ from tlsrt.config.init import seal  # noqa: E402
 from tlsrt.config.load import load_config  # noqa: E402
 from tlsrt.errors import CallError, TlsrtError  # noqa: E402
 
-STORE, KERNEL, HARDWARE = "secondary/store", "primary/kernel", "primary/hardware"
+STORE, KERNEL, HARDWARE, EVENTS = "secondary/store", "primary/kernel", "primary/hardware", "primary/events"
 BEFORE_S, ATTACK_S = 4.0, 12.0
 PERIOD_S, NEWCOMER_S, PATIENCE_S = 0.02, 1.0, 10.0
 
@@ -59,6 +59,12 @@ async def concurrent_calls(bundle: Path, port: int) -> None:
     """60 expensive calls under way all the time."""
     async with AsyncClient(bundle) as client:
         await asyncio.gather(*(_keep_calling(client, HARDWARE, "summary") for _ in range(60)))
+
+
+async def recent_events(bundle: Path, port: int) -> None:
+    """60 calls for the last 256 events of the host under way all the time."""
+    async with AsyncClient(bundle) as client:
+        await asyncio.gather(*(_keep_calling(client, EVENTS, "recent") for _ in range(60)))
 
 
 async def _keep_watching(client: AsyncClient) -> None:
@@ -173,8 +179,8 @@ async def parallel_clients(bundle: Path, port: int) -> None:
 ATTACKS: Mapping[str, Attack] = {
     attack.__name__.replace("_", "-"): attack
     for attack in (
-        concurrent_calls, many_streams, nested_bodies, short_sessions, many_connections, silent_256, silent_65536,
-        parallel_clients,
+        concurrent_calls, recent_events, many_streams, nested_bodies, short_sessions, many_connections, silent_256,
+        silent_65536, parallel_clients,
     )
 }  # fmt: skip
 
@@ -240,7 +246,8 @@ def host_with_default_limits() -> RunningHost:
         clients=["mallory", "friend"],
         policy={
             f"client/mallory -> {STORE}": ["get", "keys"], f"client/mallory -> {KERNEL}": "*",
-            f"client/mallory -> {HARDWARE}": "*", f"client/friend -> {STORE}": ["get", "keys"],
+            f"client/mallory -> {HARDWARE}": "*", f"client/mallory -> {EVENTS}": "*",
+            f"client/friend -> {STORE}": ["get", "keys"],
         },
         detection={"allow": ["127.0.0.1"]},
     )  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from tlsrt.channels.frames import body
+from tlsrt.channels.frames.body import decode_value_untrusted, pack_value
 from tlsrt.loops.component.component import invoke
 from tlsrt.loops.component.pubsub import QUEUE_ITEMS
 from tlsrt.loops.primary.events import KEPT, KINDS, Events
@@ -96,3 +98,20 @@ def test_a_slow_subscriber_is_told_how_many_it_lost_and_goes_on(flood: int) -> N
         return len(component._pubsub)
 
     assert asyncio.run(scene()) == 0
+
+
+def test_the_last_events_are_packed_when_they_come_and_not_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Primary checks every message of the host: with all events kept, a call took 170 us more than its frame."""
+    component = Events()
+    for boot in ("ab", "cd"):
+        component.take([line(seq, boot=boot) for seq in range(1, KEPT + 1)])
+    assert not recent(component, KEPT)
+    found = {
+        since: asyncio.run(cast("Any", invoke(component, "recent", [since], {}, subject="third/notes")))
+        for since in (0, KEPT - 15, KEPT)
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(body, "_pack", None)
+        packed = {since: pack_value(events) for since, events in found.items()}
+    assert {since: decode_value_untrusted(data) for since, data in packed.items()} == found
+    assert all(packed[since] == pack_value(list(events)) for since, events in found.items())
