@@ -9,9 +9,10 @@ import ast
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.files import as_config_error
 from tlsrt.config.packages import source_of
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import did_you_mean
 

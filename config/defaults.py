@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.processes import part_for
-from tlsrt.config.schema import DEFAULT_LOOPS, ComponentConfig, HealthConfig, PolicyRule
+from tlsrt.config.schema import DEFAULT_LOOPS
 
 RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and processes of the runtime itself
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tlsrt.config.schema import Config, NeedsConfig
+from tlsrt.config.components import NeedsConfig
+from tlsrt.config.schema import Config
 from tlsrt.config.setting import keys_of
 
 NAMED_MAX = 10  # keys in one sentence

@@ -30,6 +30,7 @@ from tlsrt.config.boot_token import (
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.differences import BYTECODE, listed
+from tlsrt.config.door import DoorConfig
 from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder, write_new
 from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
@@ -38,7 +39,7 @@ from tlsrt.config.key_providers import check_master_key, newest_version, open_ma
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
-from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
 from tlsrt.config.template import NOTHING_LACKING, MissingLayer, config_text

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.config import defaults
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
 from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
 from tlsrt.config.processes import is_part, loop_of, part_for, process_name
-from tlsrt.config.schema import DEFAULT_LOOPS, FILE, ComponentConfig, Config, HealthConfig, PolicyRule
+from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
 from tlsrt.config.validation import BAD, Checker

@@ -20,6 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from itertools import count
 from pathlib import Path
 
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
 from tlsrt.config.files import as_config_error
 from tlsrt.config.import_path import (
@@ -32,7 +33,7 @@ from tlsrt.config.import_path import (
     package_folder,
     package_folders,
 )
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")

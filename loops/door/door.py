@@ -16,7 +16,7 @@ from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls.message_stream import PROTOCOL
-from tlsrt.config.schema import DoorConfig
+from tlsrt.config.door import DoorConfig
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.addresses import plain_address
 from tlsrt.loops.door.admission import AdmissionLimits

@@ -14,7 +14,7 @@ from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.loops.component.component import Component, attach, detach
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder

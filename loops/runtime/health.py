@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
-from tlsrt.config.schema import HealthConfig
+from tlsrt.config.components import HealthConfig
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.runtime.component_host import ComponentHost
 

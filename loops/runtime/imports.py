@@ -7,9 +7,9 @@ import logging
 from collections.abc import Sequence
 
 from tlsrt.channels.control.life import FailCode
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.processes import is_part, runs_in_loop
-from tlsrt.config.schema import ComponentConfig
 from tlsrt.loops.component.component import Component
 from tlsrt.sandbox.apply.imports import remember_sources
 

@@ -29,7 +29,8 @@ from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlsrt.config import door_places
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.egress import EgressRule
-from tlsrt.config.schema import Config, LoopConfig
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment

@@ -10,7 +10,8 @@ from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles

@@ -13,9 +13,11 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS, PROCESSES
+from tlsrt.config.door import DoorConfig
 from tlsrt.config.packages import code_roots
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, group_limits, profile_for_loop, with_group
 from tlsrt.sandbox.profile.profile_files import ProfileFiles

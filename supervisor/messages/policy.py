@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgpack
 
-from tlsrt.config.schema import PolicyRule
+from tlsrt.config.access import PolicyRule
 from tlsrt.errors import ConfigError
 
 POLICY_MAX = 16 << 20  # 4096 lines of 256 methods of 64 characters would be four times as much; no file holds that

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tlsrt.config.deception import EndpointConfig
-from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.config.door import DoorConfig
+from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.unix_path import bind_unix

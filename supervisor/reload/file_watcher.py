@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tlsrt.config.schema import DoorConfig
+from tlsrt.config.door import DoorConfig
 from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 from tlsrt.supervisor.supervision.feature import Feature
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.supervision.context import Context

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
-from tlsrt.config.schema import LoopConfig
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.event_loop import Timer

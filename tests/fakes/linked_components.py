@@ -16,7 +16,7 @@ from tlsrt.budget import Budget
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.config import key_schedule as keys
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.component_host import ComponentHost

@@ -25,17 +25,11 @@ from tlsrt.channels.control.seqpacket import ControlChannel, MessageTable, contr
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.session.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
 from tlsrt.config import key_schedule, pki
+from tlsrt.config.access import ClientConfig, PolicyRule
 from tlsrt.config.boot_token import make_boot_token
-from tlsrt.config.schema import (
-    ClientConfig,
-    ComponentConfig,
-    Config,
-    DoorConfig,
-    KeySource,
-    LimitsConfig,
-    LoopConfig,
-    PolicyRule,
-)
+from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.door import DoorConfig
+from tlsrt.config.schema import Config, KeySource, LimitsConfig
 from tlsrt.supervisor.authority.main import authority_main
 from tlsrt.supervisor.process.memfd import sealed_memory
 

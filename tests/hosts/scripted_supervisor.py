@@ -22,7 +22,9 @@ from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.command_line.run import folded
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
+from tlsrt.config.components import LoopConfig
+from tlsrt.config.door import DoorConfig
+from tlsrt.config.schema import Config, KeySource, LimitsConfig
 from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.supervisor.process.children import AuthorityStart, Child, LoopStart, Sandbox

@@ -17,7 +17,7 @@ from tlsrt.channels.frames.frame import FrameKind, correlation, names_of, parse_
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.config import key_schedule
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath, Recipient
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares

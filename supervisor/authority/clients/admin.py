@@ -23,7 +23,7 @@ from tlsrt.channels.control.authority_channel import (
     ClientSetMessage,
 )
 from tlsrt.channels.session.enrolment import JoinCode, pin_of
-from tlsrt.config.schema import MAY
+from tlsrt.config.access import MAY
 from tlsrt.errors import ConfigError, NotFound, PeerError
 from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import (

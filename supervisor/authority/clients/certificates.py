@@ -26,8 +26,8 @@ from cryptography.x509 import (
     UnsupportedGeneralNameType,
 )
 
+from tlsrt.config.access import ClientConfig
 from tlsrt.config.pki import subject_of_client_certificate
-from tlsrt.config.schema import ClientConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.model.client_registry import Registry
 from tlsrt.supervisor.authority.model.crl import RevocationLists

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlsrt.config.schema import MAY, PolicyRule
+from tlsrt.config.access import MAY, PolicyRule
 from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from tlsrt.config.schema import PolicyRule
+from tlsrt.config.access import PolicyRule
 
 ANY = "*"
 DESCRIBE = "describe"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tlsrt.channels.session.grant import encode_grant, parse_grant_untrusted
-from tlsrt.config.schema import Config, PolicyRule
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, MisuseError, NotFound, PeerError
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing

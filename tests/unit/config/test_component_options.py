@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.component_options import check_options, declared
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 CAMERA = '''

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config import packages
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import closure, imported_names, installed, normalized, owners
 from tlsrt.config.import_path import package_folders
 from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 
 
 def distribution(site: Path, name: str, files: list[str], *requires: str, version: str = "1.0") -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from tlsrt.config.door import DoorConfig
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.load import parse_config
-from tlsrt.config.schema import DoorConfig, LimitsConfig
+from tlsrt.config.schema import LimitsConfig
 
 
 def nodes(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

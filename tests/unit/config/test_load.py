@@ -9,23 +9,12 @@ import pytest
 import yaml
 
 from tlsrt.config import yaml_nodes
+from tlsrt.config.access import ClientConfig, PolicyRule
+from tlsrt.config.components import CallsConfig, ComponentConfig, EgressConfig, HealthConfig, NeedsConfig, WriteConfig
 from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
-from tlsrt.config.schema import (
-    CallsConfig,
-    ClientConfig,
-    ComponentConfig,
-    EgressConfig,
-    HealthConfig,
-    KeySource,
-    LimitsConfig,
-    NeedsConfig,
-    PolicyRule,
-    SandboxConfig,
-    SchedulingConfig,
-    WriteConfig,
-)
+from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
 from tlsrt.errors import ConfigError
 
 FILE = Path("/etc/tlsrt/tlsrt.yaml")

@@ -14,10 +14,11 @@ import pytest
 
 from tlsrt.config import packages, pki
 from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measure, measured_paths
 from tlsrt.config.packages import Root
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)

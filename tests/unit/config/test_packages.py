@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config import import_path, packages
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder
 from tlsrt.config.packages import code_roots, component_roots, roots
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 

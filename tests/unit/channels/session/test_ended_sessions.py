@@ -19,7 +19,7 @@ from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.ended_sessions import EndedSessions
 from tlsrt.channels.session.heard_sessions import HeardSessions
 from tlsrt.channels.session.token import LIFETIME_MAX_MS
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares

@@ -18,7 +18,7 @@ from tlsrt import Component, handler
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.config.schema import ComponentConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import (
     Busy,
     CallError,

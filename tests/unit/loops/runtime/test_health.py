@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.channels.control.health import HealthOutcome
-from tlsrt.config.schema import HealthConfig
+from tlsrt.config.components import HealthConfig
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.runtime.health import HealthChecks, Schedule
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import tlsrt.sandbox
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
-from tlsrt.config.schema import ChannelsConfig, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import ChannelsConfig, Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
 from tlsrt.sandbox.apply.layers import LAYERS, LayerStep

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.load import parse_config
-from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.forbidden import refusal_of
 from tlsrt.sandbox.profile.fragment import CALLS, PolicyEntry, parse_entry

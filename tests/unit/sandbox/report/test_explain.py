@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.config.components import EgressConfig, LoopConfig
 from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
-from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import DEFAULT_LOOPS, Config, KeySource, SandboxConfig
 from tlsrt.sandbox.profile.fragment import PolicyEntry
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop

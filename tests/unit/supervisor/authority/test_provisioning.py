@@ -12,7 +12,8 @@ from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config import door_places, key_schedule
-from tlsrt.config.schema import DoorConfig, PolicyRule
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.door import DoorConfig
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.clients.sessions import PUSHES_PER_ROUND
 from tlsrt.supervisor.authority.door.operators import DoorOperators

@@ -15,7 +15,9 @@ from fakes.children import FakeChildren
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
-from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
+from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
+from tlsrt.config.door import DoorConfig
+from tlsrt.config.schema import Config, KeySource
 from tlsrt.supervisor.cli.status import status_lines
 from tlsrt.supervisor.control.status import Document, StatusInput, document
 from tlsrt.supervisor.process.children import Sandbox

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tlsrt.channels.client.event_line import event_line
 from tlsrt.channels.control.life import LoopState
-from tlsrt.config.schema import LoopConfig
+from tlsrt.config.components import LoopConfig
 from tlsrt.supervisor.cli.events import kinds_lines
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus, EventCursor
 from tlsrt.supervisor.events.catalog import EVENTS, EventKind

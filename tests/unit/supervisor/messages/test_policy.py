@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.schema import PolicyRule
+from tlsrt.config.access import PolicyRule
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.messages.policy import pack_policy, unpack_policy
 

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.door import DoorConfig
+from tlsrt.config.schema import Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.folders import make_folders, states_left_behind
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.schema import DoorConfig
+from tlsrt.config.door import DoorConfig
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.reload.file_watcher import AGAIN_CAP_S, FileChange, FileWatcher, SettlingFiles, sign_of
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hosts.authority_host import make_config
 
+from tlsrt.config.components import LoopConfig, NeedsConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
-from tlsrt.config.schema import LoopConfig, NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.reload.plan import Way, files_sentence, fixed_files, needs_move, step_for
 from tlsrt.supervisor.reload.report import LoopReport, document, lines

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.channels.control.health import HealthOutcome
-from tlsrt.config.schema import ComponentConfig, HealthConfig, LoopConfig
+from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted

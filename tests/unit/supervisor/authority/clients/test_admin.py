@@ -13,7 +13,7 @@ from hosts.authority_host import INSTALL, Client
 from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready, renew
 
 from tlsrt.config import pki
-from tlsrt.config.schema import DoorConfig
+from tlsrt.config.door import DoorConfig
 from tlsrt.supervisor.authority.clients.admin import NO_HTTP
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.messages.result_codes import ResultCode

@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from hosts.authority_host import ADMIN, CA, INSTALL, NOW, SERVER
 
 from tlsrt.config import pki
-from tlsrt.config.schema import ClientConfig
+from tlsrt.config.access import ClientConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 

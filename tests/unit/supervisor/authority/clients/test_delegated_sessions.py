@@ -11,7 +11,7 @@ from hosts.authority_host import ADMIN
 
 from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.config import pki
-from tlsrt.config.schema import ClientConfig
+from tlsrt.config.access import ClientConfig
 from tlsrt.errors import PeerError
 
 

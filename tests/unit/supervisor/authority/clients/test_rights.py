@@ -15,7 +15,7 @@ from hosts.enrolment import STORE, add, ask, is_let_in, ready, renew
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
-from tlsrt.config.schema import DoorConfig
+from tlsrt.config.door import DoorConfig
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
 from tlsrt.supervisor.authority.clients.admin import HTTP_MAY_NOT, NO_MAY

@@ -14,7 +14,8 @@ from hosts.authority_host import ADMIN, CA, INSTALL, NOW, Client
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import Window, pack_rows
 from tlsrt.config import pki
-from tlsrt.config.schema import ClientConfig, LimitsConfig
+from tlsrt.config.access import ClientConfig
+from tlsrt.config.schema import LimitsConfig
 from tlsrt.supervisor.authority.clients.session_budget import SILENT_MS
 
 LIMITS = LimitsConfig(epoch_s=80_000.0, openings_per_s=1, openings_burst=32)

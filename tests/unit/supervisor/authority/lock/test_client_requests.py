@@ -13,7 +13,7 @@ from hosts.authority_host import ADMIN, INSTALL, NONCE
 
 from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
 from tlsrt.config import key_schedule, pki
-from tlsrt.config.schema import ClientConfig
+from tlsrt.config.access import ClientConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.clients.challenges import CHALLENGE_MS
 from tlsrt.supervisor.authority.lock.client_requests import TRIES, TRIES_S
