@@ -244,7 +244,7 @@ class LockStateMessage(NamedTuple):
 
 
 class ClientAddMessage(NamedTuple):
-    """Enrol a client, by a signing request (DER) or, where that is empty, with a join code."""
+    """Enrol a client, by a signing request (DER) or with a join code, sealed to `code_key` (raw X25519)."""
 
     number: int
     name: str
@@ -252,6 +252,7 @@ class ClientAddMessage(NamedTuple):
     ttl_ms: int
     http: int
     request: bytes
+    code_key: bytes
 
 
 class ClientListMessage(NamedTuple):
@@ -262,12 +263,13 @@ class ClientListMessage(NamedTuple):
 
 
 class ClientRenewMessage(NamedTuple):
-    """Issue another certificate, or a join code for one; `ttl_ms` of 0: as before."""
+    """Issue another certificate, or a join code for one (see `client_add`); `ttl_ms` of 0: as before."""
 
     number: int
     name: str
     ttl_ms: int
     request: bytes
+    code_key: bytes
 
 
 class ClientRevokeMessage(NamedTuple):

@@ -146,8 +146,19 @@ def _certified(arguments: argparse.Namespace, verb: str, fields: Document) -> Do
     first, *others = addresses_of(config, arguments.address)
     if arguments.bundle is not None:
         return _bundled(arguments, config, verb, fields, first)
-    _, code, ends = ask(config, verb, **fields, request="")["rows"][0]
+    code, ends = _join_code(config, verb, fields)
     return {"client": arguments.name, "door": first, "others": others, "code": code, "ends_ms": ends}
+
+
+def _join_code(config: Config, verb: str, fields: Document) -> tuple[str, int]:
+    """Return a join code, which only we and the authority read, and until when it is good (wall, ms)."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    from tlsrt.supervisor.messages.sealed_code import open_code
+
+    private = X25519PrivateKey.generate()
+    _, sealed, ends = ask(config, verb, **fields, code_key=private.public_key().public_bytes_raw().hex())["rows"][0]
+    return open_code(bytes.fromhex(sealed), fields["name"], private), ends
 
 
 def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: Document, door: str) -> Document:

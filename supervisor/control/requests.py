@@ -83,7 +83,7 @@ def _flag(value: Any) -> tuple[object, ...]:
 
 
 def _bytes(value: Any) -> tuple[object, ...]:
-    """Read hex of a signing request, or nothing."""
+    """Read hex of a signing request or a key, or nothing."""
     _require(isinstance(value, str) and len(value) <= 2 * MAX_REQUEST_BYTES)
     return (bytes.fromhex(value),)
 
@@ -126,12 +126,13 @@ REQUESTS: Mapping[str, OperatorRequest] = {
     ),
     "client_add": OperatorRequest(
         (_client, Field("rules", _rules), Field("ttl_ms", _ttl), Field("http", _flag, False),
-         Field("request", _bytes, "")),
+         Field("request", _bytes, ""), Field("code_key", _bytes, "")),
         client_document,
     ),
     "client_list": OperatorRequest((Field("after", partial(_text, 0, CLIENT_MAX), ""),), client_document),
     "client_renew": OperatorRequest(
-        (_client, Field("ttl_ms", _ttl, 0), Field("request", _bytes, "")), client_document
+        (_client, Field("ttl_ms", _ttl, 0), Field("request", _bytes, ""), Field("code_key", _bytes, "")),
+        client_document,
     ),
     "client_revoke": OperatorRequest((_client,), change_document),
     "client_set": OperatorRequest((_client, Field("rules", _rules, []), Field("may", _rights)), change_document),

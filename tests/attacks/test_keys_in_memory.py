@@ -7,8 +7,10 @@ hold it is told by the table of keys. An AES key that was set up lies in memory 
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,17 @@ from attackers.arena import (
 )
 from attackers.tls_peer import open_session, request
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hosts.primary_core import component_in, hosted_in_primary
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
+from tlsrt.channels.session.enrolment import JoinCode, parse_code
 from tlsrt.config import key_schedule
 from tlsrt.config.defaults import PROCESSES
+from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.messages.sealed_code import open_code
 from tlsrt.supervisor.process.boot_nonce import NAME, NONCE_BYTES
 
 LOOPS = PROCESSES
@@ -98,6 +104,23 @@ def everything(host: RunningHost) -> dict[str, bytes]:
     return masters(host) | texts
 
 
+def join_codes(clients: list[ControlClient]) -> list[JoinCode]:
+    """Ask as `client add` does, all at once."""
+    key = X25519PrivateKey.generate()
+    fields: dict[str, Any] = {"rules": [["secondary/store", ["get"]]], "ttl_ms": 3_600_000, "http": False}
+    for number, client in enumerate(clients):
+        code_key = key.public_key().public_bytes_raw().hex()
+        client._request("client_add", 60.0, {**fields, "name": f"joins{number}", "code_key": code_key})
+    sealed = [json.loads(client._line() or b"")["rows"][0][1] for client in clients]
+    return [parse_code(open_code(bytes.fromhex(text), f"joins{number}", key)) for number, text in enumerate(sealed)]
+
+
+def others_with(pids: dict[str, int], secrets: dict[str, bytes]) -> dict[str, set[str]]:
+    """Return which of these are in the memory of a process other than the authority."""
+    others = {name: pid for name, pid in pids.items() if name != "authority"}
+    return {name: found for name, pid in others.items() if (found := found_in(pid, secrets))}
+
+
 def newest(loot: dict[str, Any], subject: str) -> dict[str, Any]:
     session: dict[str, Any] = loot["sessions"][subject][-1]
     return session
@@ -132,6 +155,20 @@ if os.geteuid() == 0:
         for name in LOOPS:
             opened = [os.readlink(link) for link in Path(f"/proc/{spied.pids()[name]}/fd").iterdir()]
             assert not any(NAME in link for link in opened), f"{name} keeps the descriptor"
+
+    def test_no_process_but_the_authority_holds_a_join_code(spied: RunningHost) -> None:
+        """Many at once, and while their connections are open: one alone is soon written over where it was freed."""
+        pids = spied.pids()
+        with ExitStack() as stack:
+            with spied._as_operator():
+                clients = [stack.enter_context(ControlClient(spied.config.run_dir)) for _ in range(16)]
+            codes = join_codes(clients)
+            texts = {f"{code}, text": code.text().split("-")[1].encode() for code in codes}
+            secrets = texts | {f"{code}, raw": code.secret for code in codes}
+            secrets |= {f"{name}, hex": text.hex().encode() for name, text in texts.items()}
+            assert others_with(pids, secrets) == {}
+        spied.respawn("external")
+        assert others_with(spied.pids(), secrets) == {}
 
     def test_the_authority_enrols_with_the_key_alone(spied: RunningHost) -> None:
         """The check of the test before, and that the text of the file was wiped."""

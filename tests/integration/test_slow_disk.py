@@ -99,7 +99,9 @@ def test_every_client_gets_in_late_and_nothing_is_held_against_it(host: SlowHost
 def test_operators_commands_and_an_unlock_succeed_late(host: SlowHost) -> None:
     rules = [["secondary/store", ["get"]]]
     with host.slow(SYNC_MS):
-        added = host.ask("client_add", name="phone", rules=rules, ttl_ms=3_600_000, http=False, request="")
+        added = host.ask(
+            "client_add", name="phone", rules=rules, ttl_ms=3_600_000, http=False, code_key="09" + "00" * 31
+        )
         assert added["rows"][0][0] == "code"
         revoked = host.ask("revoke", kind="client", what="two", for_ms=0)
         assert revoked["stored"], "a revocation is answered when it is on the disk"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -43,6 +44,7 @@ from tlsrt.supervisor.authority.model.ports import Detail, Service, SupervisorHa
 from tlsrt.supervisor.authority.sessions.revocation import Revocations, outcome_rows, stored_code
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.messages.sealed_code import seal_code
 
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
 NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configuration, seal, and start again"
@@ -50,6 +52,14 @@ HTTP_MAY_NOT = "a client that may use HTTP can lock and unlock nothing, as Prima
 NO_MAY = "a client may lock, unlock and operate the host, or nothing: --may lock,unlock"
 
 Row = list[object]
+
+
+class _Issued(NamedTuple):
+    """What the operator is given, as a row, and what is kept of it: a certificate or a join code."""
+
+    row: Row
+    certified: Certified | None = None
+    code: PendingCode | None = None
 
 
 class ClientAdmin(Service):
@@ -78,33 +88,33 @@ class ClientAdmin(Service):
         }
 
     def _add(self, message: ClientAddMessage, moment: Moment) -> None:
-        number, name, rules, ttl_ms, http, request = message
+        number, name, rules, ttl_ms, http, request, code_key = message
         try:
             self._check_free(name)
             if http and not self._config.serves_http:
                 raise NotFound(NO_HTTP)
             client = Enrolled(name, checked_rules(rules, self._targets), bool(http), _ttl(ttl_ms), moment.wall)
             self._sizes.check_client(client)
-            bundle, certified = self._issue(client, request, moment.wall)
+            issued = self._issue(client, request, code_key, moment.wall)
         except (NotFound, ConfigError) as error:
             self._refuse(number, ResultCode.REFUSED, str(error))
             return
-        if certified is not None:
-            client = with_certificate(client, certified)
+        if issued.certified is not None:
+            client = with_certificate(client, issued.certified)
 
         def now_free() -> Enrolled:
             self._check_free(name)  # another request may have been faster
             return client
 
-        self._keep("client_added", number, client, now_free, bundle, certified, moment)
+        self._keep("client_added", number, client, now_free, issued, moment)
 
     def _renew(self, message: ClientRenewMessage, moment: Moment) -> None:
-        number, name, ttl_ms, request = message
+        number, name, ttl_ms, request, code_key = message
         try:
             client = self._living(name)
             if ttl_ms:
                 client = replace(client, ttl_ms=_ttl(ttl_ms))
-            bundle, certified = self._issue(client, request, moment.wall)
+            issued = self._issue(client, request, code_key, moment.wall)
         except (NotFound, ConfigError) as error:
             self._refuse(number, ResultCode.REFUSED, str(error))
             return
@@ -113,18 +123,17 @@ class ClientAdmin(Service):
             if self._context.state.lock is not None:
                 raise NotFound(LOCKED)
             present = replace(self._living(name), ttl_ms=client.ttl_ms)
-            return with_certificate(present, certified) if certified is not None else present
+            return with_certificate(present, issued.certified) if issued.certified is not None else present
 
-        self._keep("client_renewed", number, client, renewed, bundle, certified, moment)
+        self._keep("client_renewed", number, client, renewed, issued, moment)
 
     def _keep(
-        self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], bundle: Row | None,
-        certified: Certified | None, moment: Moment,
-    ) -> None:  # fmt: skip
+        self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], issued: _Issued, moment: Moment
+    ) -> None:
         """Keep a client, with a certificate or a join code, in one write. Then answer with its bundle or code."""
+        certified, code = issued.certified, issued.code
         detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
         detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
-        code = None if bundle is not None else self._new_code(client.name, moment.wall)
 
         def change() -> Undo:
             kept = present()
@@ -148,8 +157,7 @@ class ClientAdmin(Service):
 
         def done() -> None:
             self._context.notes.note(kind, client.subject, "", ttl_ms=client.ttl_ms)
-            row = bundle if code is None else self._code_row(code)
-            self._context.answer(number, ResultCode.DONE, [row])
+            self._context.answer(number, ResultCode.DONE, [issued.row])
 
         self._transact(kind, client, detail, number, moment, change, done)
 
@@ -276,25 +284,26 @@ class ClientAdmin(Service):
         known = self._registry.get(name)
         raise NotFound(f"there is no client {name}" if known is None else f"the client {name} is revoked already")
 
-    def _issue(self, client: Enrolled, request: bytes, wall: int) -> tuple[Row | None, Certified | None]:
-        """Return what a bundle needs, as a row, and what the registry keeps of the certificate. Nothing for a code."""
+    def _issue(self, client: Enrolled, request: bytes, code_key: bytes, wall: int) -> _Issued:
+        """Make a certificate for a signing request, or else a join code. Raises NotFound, ConfigError."""
         if not request:
-            self._issuer.pinned()
-            return None, None
+            return self._new_code(client.name, code_key, wall)
         try:
             answer, certified = self._issuer.certify(client, request, wall)
         except PeerError as error:
             raise NotFound(f"the certificate signing request is refused: {error.reason}") from error
-        return ["bundle", answer.certificate, answer.ca, answer.issuer, answer.issuer_version], certified
+        row: Row = ["bundle", answer.certificate, answer.ca, answer.issuer, answer.issuer_version]
+        return _Issued(row, certified=certified)
 
-    def _new_code(self, name: str, wall: int) -> PendingCode:
-        return self._codes.make(name, self._context.keys.newest.issuer.key_version, wall)
-
-    def _code_row(self, code: PendingCode) -> Row:
-        """Return a join code as a row: the text, and until when it is good."""
-        secret = self._context.keys.newest.issuer.join_secret(code.code_id)
+    def _new_code(self, name: str, code_key: bytes, wall: int) -> _Issued:
+        """Make a join code, with its text for the command alone, and until when it is good."""
+        if not code_key:
+            raise NotFound("the command sent no key to seal a join code to: it is another version of tlsrt")
         pin = pin_of(self._issuer.pinned().public_bytes(Encoding.DER))
-        return ["code", JoinCode(code.code_id, secret, pin).text(), code.ends]
+        issuer = self._context.keys.newest.issuer
+        code = self._codes.make(name, issuer.key_version, wall)
+        text = JoinCode(code.code_id, issuer.join_secret(code.code_id), pin).text()
+        return _Issued(["code", seal_code(text, name, code_key), code.ends], code=code)
 
     def _answer_when_stored(self, number: int, rows: list[object], moment: Moment) -> None:
         self._context.writer.keep(

@@ -11,12 +11,12 @@ import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoDetection, NoRecorder
 from hosts.authority_host import Client
-from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready
+from hosts.enrolment import DAY, STORE, add, ask, code_from, is_let_in, ready
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
+from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, request_mac
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
@@ -26,14 +26,16 @@ from tlsrt.supervisor.authority.model.ports import SignalSource
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.messages.result_codes import ResultCode as Outcome
 
+KEY = bytes([9]) + bytes(31)  # of a command that asks for a code
+
 Said = tuple[bytes, bytes, bytes]  # id, request, MAC
 
 
 def code_for(stage: FakeAuthorityService, name: str) -> JoinCode:
     """Return the code that the operator is shown."""
-    code, rows = ask(stage, "client_add", name, STORE, DAY, 0, b"")
-    assert code == Outcome.DONE and rows[0][0] == "code" and rows[0][2] == stage.wall + LIFE_MS
-    return parse_code(rows[0][1])
+    code, ends = code_from(stage, "client_add", name, STORE, DAY, 0)
+    assert ends == stage.wall + LIFE_MS
+    return code
 
 
 def asking(code: JoinCode) -> tuple[Said, bytes]:
@@ -92,8 +94,8 @@ def test_wrong_guesses_end_a_code(stage: FakeAuthorityService) -> None:
     assert say(stage, asking(wrong)[0]) is None
     assert say(stage, asking(code)[0]) is None, "the right one comes too late"
     assert stage.lines[-1].endswith("join_code_used_up"), "and the log is not filled"
-    code, rows = ask(stage, "client_renew", "phone", 0, b"")  # type: ignore[assignment]
-    assert is_let_in(stage, 1, join(stage, parse_code(rows[0][1]))), "a new code is a new chance"
+    code, _ = code_from(stage, "client_renew", "phone", 0)
+    assert is_let_in(stage, 1, join(stage, code)), "a new code is a new chance"
 
 
 def test_a_captured_mac_is_good_for_its_own_request_only(stage: FakeAuthorityService) -> None:
@@ -140,7 +142,7 @@ def test_what_the_disk_refuses_uses_no_code_up(stage: FakeAuthorityService, fold
     code = code_for(stage, "phone")
     os.mkdir("authority.state.new", dir_fd=folder)
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"")[0] == Outcome.UNCHANGED
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY)[0] == Outcome.UNCHANGED
     os.rmdir("authority.state.new", dir_fd=folder)
     assert "other" not in stage.state.enrolled
     assert is_let_in(stage, 1, join(stage, code))
@@ -157,7 +159,7 @@ def test_a_record_that_cannot_be_written_lets_nobody_in(stage: FakeAuthorityServ
     code = code_for(stage, "phone")
     stage.recorder.target = Deaf()
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"") == (
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY) == (
         Outcome.UNCHANGED,
         ["the record cannot be written"],
     )
@@ -168,22 +170,22 @@ def test_a_locked_host_lets_nobody_in(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     stage.lock.engage("a test", "a detector", stage.moment)
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"")[0] == Outcome.REFUSED
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY)[0] == Outcome.REFUSED
     assert ask(stage, "client_revoke", "phone")[0] == Outcome.DONE, "who is shut out is shut out"
 
 
 def test_a_new_code_or_bundle_ends_the_code_before(stage: FakeAuthorityService) -> None:
     first = code_for(stage, "phone")
-    second = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
+    second, _ = code_from(stage, "client_renew", "phone", 0)
     assert say(stage, asking(first)[0]) is None
     request, _ = pki.make_request()
-    assert ask(stage, "client_renew", "phone", 0, request)[0] == Outcome.DONE
+    assert ask(stage, "client_renew", "phone", 0, request, b"")[0] == Outcome.DONE
     assert say(stage, asking(second)[0]) is None
 
 
 def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: FakeAuthorityService) -> None:
     old = add(stage, "phone")
-    code = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
+    code, _ = code_from(stage, "client_renew", "phone", 0)
     assert is_let_in(stage, 1, old)
     new = join(stage, code)
     assert is_let_in(stage, 2, Client(old.issued)) and is_let_in(stage, 3, new)
@@ -250,3 +252,17 @@ def test_a_late_answer_goes_to_the_primary_that_asked_and_to_no_other(stage: Fak
         stage.dispatcher.tick(stage.moment)
     assert stage.state.enrolled["phone"].certificates, "it is enrolled, and its client can ask for another code"
     assert not [name for _, name, _ in stage.said[before:] if name in ("enrolled", "not_enrolled")]
+
+
+@pytest.mark.parametrize("key", [b"", b"short", bytes(32), bytes(33)])
+def test_a_code_is_made_for_the_holder_of_a_key_alone(stage: FakeAuthorityService, key: bytes) -> None:
+    code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, b"", key)
+    assert code == Outcome.REFUSED and "key" in rows[0], rows
+    assert not stage.state.enrolled and not stage.state.join_codes
+
+
+def test_what_the_supervisor_carries_tells_no_code(stage: FakeAuthorityService) -> None:
+    code = code_for(stage, "phone")
+    answers = [repr(told) for told in stage.told if told[0] == "answer"]
+    forms = (code.text(), code.text().split("-")[1], code.secret.hex(), repr(code.secret)[2:-1])
+    assert answers and not any(form in answer for form in forms for answer in answers)
