@@ -14,7 +14,8 @@ class DoorBackend(ServerObserver, Protocol):
         """Pass on what a client asks of the authority, under its name in the trust table. The door gets the answer.
 
         challenge -> challenged; open -> granted; delegate -> delegated; renew -> renewed; lock, unlock -> answered;
-        enrol -> enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection.
+        enrol -> enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection: "busy"
+        if it is not the client's fault.
         """
 
     def frame(self, connection: int, frame: bytes) -> str:

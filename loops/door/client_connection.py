@@ -95,7 +95,7 @@ class ClientConnection(MessageLink):
                 else:
                     self._backend.ask(message.name, self._number, *message.fields)
         except PeerError as error:
-            self.dismiss("rejected", error.reason)
+            self.dismiss("busy" if error.reason == "busy" else "rejected", error.reason)
 
     def _renew(self, request: bytes, signature: bytes) -> None:
         if self._has_renewed:
@@ -108,7 +108,7 @@ class ClientConnection(MessageLink):
         try:
             super().received_untrusted(data)
         except PeerError as error:
-            self.dismiss("rejected", error.reason)
+            self.dismiss("busy" if error.reason == "busy" else "rejected", error.reason)
 
     def refuse(self, word: str, reason: str) -> None:
         """Tell the client that it gets no session, and end."""

@@ -29,13 +29,13 @@ from tlsrt.channels.control.trust import (
     SuccessionMessage,
 )
 from tlsrt.channels.session.grant import parse_grant_untrusted
-from tlsrt.errors import PeerError
 from tlsrt.loops.door.door import HTTP, Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections
 from tlsrt.loops.door.locked_door import LockedDoor, LockIds
 from tlsrt.loops.door.tls_contexts import PROTOCOLS, DoorContexts
 from tlsrt.loops.door.tls_server import TlsServer
 from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
+from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.router import Router
 from tlsrt.loops.runtime.process import LoopProcess
@@ -58,6 +58,7 @@ class Doorway:
         self, process: LoopProcess, router: Router, decoys: DecoyReports, reporter: RefusalReporter, listener: int
     ) -> None:
         self._process = process
+        self._requests = ClientRequests(process.trust)
         self._router = router
         self._decoy_reports = decoys
         self._decoys = decoys.decoys
@@ -213,13 +214,10 @@ class Doorway:
         assert self.door is not None
         certificate = self.door.certificate_hash(connection)
         if not certificate:
-            self._process.trust.send("close", session)
+            self._requests.tell("close", session)
             return False
         if self._router.add_client(connection, session, certificate, subject):
-            try:
-                self._process.trust.send("came_from", session, self.door.address(connection))
-            except PeerError:
-                pass  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere
+            self._requests.tell("came_from", session, self.door.address(connection))
         return True
 
     def _renewed(self, message: RenewedMessage) -> None:
@@ -265,7 +263,7 @@ class Doorway:
                 self._decoys.check_client(fields[0], self.door.address(connection))
         if name == "delegate" and self._lock is not None:
             return  # the locked door has its answer ready
-        self._process.trust.send(name, connection, *fields)
+        self._requests.ask(name, connection, *fields)
 
     def frame(self, connection: int, frame: bytes) -> str:
         return self._router.forward_client(connection, frame)
@@ -279,7 +277,7 @@ class Doorway:
         session = self._router.remove_client(connection)
         if session:
             self._decoy_reports.report()  # while the authority knows the session: leaving at once is no escape
-            self._process.trust.send("close", session)
+            self._requests.tell("close", session)
 
     def on_refused(self, address: str, word: str) -> None:
         self._closed_connections.note(address, word)

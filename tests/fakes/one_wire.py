@@ -7,15 +7,20 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 
 class OneWire:
-    """Listens on `address` and carries the first connection to a port, until `fin` or `rst`. There is no second one."""
+    """Listens on `address` and carries the first connection to a port, until `fin` or `rst`. There is no second one.
 
-    def __init__(self, to_port: int) -> None:
+    The host sees it come from `source`: all of loopback is ours.
+    """
+
+    def __init__(self, to_port: int, source: str = "127.0.0.1") -> None:
         self._to_port = to_port
+        self._source = source
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._stop_read, self._stop_write = socket.socketpair()
@@ -53,17 +58,21 @@ class OneWire:
             return
         near = self._listener.accept()[0]
         self._listener.close()
-        with near, socket.create_connection(("127.0.0.1", self._to_port)) as far:
+        with near, socket.create_connection(("127.0.0.1", self._to_port), source_address=(self._source, 0)) as far:
             while True:
                 ready = select.select([near, far, self._stop_read], [], [])[0]
                 if self._stop_read in ready:
                     return self._finish(far)
                 for one, other in ((near, far), (far, near)):
-                    if one in ready:
-                        data = one.recv(65536)
-                        if not data:
-                            return
-                        other.sendall(data)
+                    if one in ready and not self._carry_some(one, other):
+                        return
+
+    def _carry_some(self, one: socket.socket, other: socket.socket) -> bool:
+        with suppress(OSError):
+            if data := one.recv(65536):
+                other.sendall(data)
+                return True
+        return False
 
     def _finish(self, far: socket.socket) -> None:
         how = self._stop_read.recv(1)
