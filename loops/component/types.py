@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,6 +88,31 @@ class Length:
 
         text = f"{shape.text} of length {low}..{high}"
         return ParameterType(check, text, {**shape.schema, least: low, most: high}, shape.structured)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """In Annotated: all of the text matches; `expected` says in words what that is."""
+
+    expression: re.Pattern[str]
+    expected: str
+
+    def apply(self, shape: ParameterType) -> ParameterType:
+        inner, matches = shape.check, self.expression.fullmatch
+
+        def check(value: object) -> Any:
+            text = inner(value)
+            if matches(text) is None:
+                raise Mismatch(f"expected {self.expected}", near=True)
+            return text
+
+        schema = {**shape.schema, "pattern": anchored(self.expression)}
+        return ParameterType(check, shape.text, schema, shape.structured)
+
+
+def anchored(expression: re.Pattern[str]) -> str:
+    """Return an expression that has to match all of a text as JSON Schema writes it, where it may match any part."""
+    return f"^(?:{expression.pattern})$"
 
 
 def type_name(value: object) -> str:

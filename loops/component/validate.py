@@ -31,9 +31,9 @@ from typing import (
 )
 
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.types import Check, Length, Mismatch, ParameterType, Range, shown, type_name
+from tlsrt.loops.component.types import Check, Length, Mismatch, ParameterType, Pattern, Range, shown, type_name
 
-__all__ = ["Length", "Range", "compile_shape"]
+__all__ = ["Length", "Pattern", "Range", "compile_shape"]
 
 
 def _mismatch(expected: str, value: object) -> Mismatch:
@@ -270,6 +270,10 @@ def _annotated_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> P
         elif isinstance(extra, Length):
             if shape.schema.get("type") not in ("string", "array", "object"):
                 raise MisuseError("Length belongs on str, bytes, list or dict")
+            shape = extra.apply(shape)
+        elif isinstance(extra, Pattern):
+            if shape.schema.get("type") != "string" or "contentEncoding" in shape.schema:
+                raise MisuseError("Pattern belongs on str")
             shape = extra.apply(shape)
     return shape
 

@@ -9,14 +9,14 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
-from tlsrt.errors import Denied, InvalidArgument, NotFound
+from tlsrt.errors import Denied, NotFound
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.validate import Length
+from tlsrt.loops.component.validate import Length, Pattern
 from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_numbers, read_text
 from tlsrt.loops.samples import Samples
 
 _STAT_BYTES = 1 << 20  # one long line of interrupts: 4096 of them fit
-_SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SETTING = re.compile(r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9][a-z0-9_-]*)+")
 # net.* is left out: Primary has a network namespace of its own, and its values would not be the host's.
 SYSCTL_ROOTS = ("fs", "kernel", "vm")
 _TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -129,11 +129,11 @@ class Kernel(Component):
         }
 
     @handler(idempotent=True)
-    async def sysctl(self, name: Annotated[str, Length(128, 3)]) -> str:
+    async def sysctl(
+        self, name: Annotated[str, Pattern(_SETTING, "a dotted name such as vm.swappiness"), Length(128, 3)]
+    ) -> str:
         """One kernel setting by its dotted name, such as "vm.swappiness"; only fs.*, kernel.* and vm.* are served."""
         segments = name.split(".")
-        if len(segments) < 2 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-            raise InvalidArgument("name: expected a dotted name such as vm.swappiness")
         if segments[0] not in SYSCTL_ROOTS:
             raise Denied(f"only these are served: {', '.join(f'{root}.*' for root in SYSCTL_ROOTS)}")
         value = read_text((self.proc / "sys").joinpath(*segments), 4096)

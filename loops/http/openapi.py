@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tlsrt.loops.http.request import EVENTS, JSON, KEY_MAX, PREFIX, TIMEOUT_MAX_S, TIMEOUT_MIN_S, TIMEOUT_S
+from tlsrt.loops.component.types import anchored
+from tlsrt.loops.http.request import EVENTS, JSON, KEY, KEY_MAX, PREFIX, TIMEOUT_MAX_S, TIMEOUT_MIN_S, TIMEOUT_S
 from tlsrt.loops.http.response import MEDIA_TYPE
 
 Document = dict[str, Any]
@@ -115,7 +116,7 @@ _TIMEOUT: Document = {
 }  # fmt: skip
 _KEY: Document = {
     "name": "Idempotency-Key", "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": anchored(KEY)},
     "description": "repetitions with one key run once; with other arguments a key is a conflict",
 }  # fmt: skip
 _PROBLEM: Document = {

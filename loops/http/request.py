@@ -26,6 +26,7 @@ PAGE = "text/html"
 _ONCE = frozenset({
     "host", "content-type", "idempotency-key", "origin", "sec-fetch-site", "authorization", "content-encoding",
 })  # fmt: skip
+KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # a field's value has no blanks at its ends
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")  # as JSON writes it
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
@@ -164,6 +165,6 @@ def _timeout(query: str) -> float:
 
 
 def _key(value: str | None) -> str | None:
-    if value is not None and not (0 < len(value) <= KEY_MAX and value.isprintable()):
-        raise Problem(400, "invalid_argument", f"an Idempotency-Key has 1 to {KEY_MAX} printable characters")
+    if value is not None and not (len(value) <= KEY_MAX and KEY.fullmatch(value)):
+        raise Problem(400, "invalid_argument", f"an Idempotency-Key has 1 to {KEY_MAX} printable characters of ASCII")
     return value

@@ -10,6 +10,7 @@ every caller sees only the values it wrote itself.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -22,7 +23,7 @@ from tlsrt.errors import InvalidArgument, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import choice_option, whole_option
 from tlsrt.loops.component.pubsub import PubSub
-from tlsrt.loops.component.validate import Length, Range
+from tlsrt.loops.component.validate import Length, Pattern, Range
 from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
@@ -33,8 +34,10 @@ _DECADE_S = 10 * 365 * 86400.0
 CACHE_BYTES = 8 << 20  # of the values that were used last
 _ROW_BYTES = 300  # what a value takes beside itself
 
-Key = Annotated[str, Length(256, 1)]
-Prefix = Annotated[str, Length(256)]
+# JSON Schema knows no classes of characters: of what is not printable, these are what a program can send by mistake.
+_PRINTABLE = Pattern(re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"), "printable characters only")
+Key = Annotated[str, _PRINTABLE, Length(256, 1)]
+Prefix = Annotated[str, _PRINTABLE, Length(256)]
 Ttl = Annotated[float, Range(0.001, _DECADE_S)]
 Revision = Annotated[int, Range(0)]
 

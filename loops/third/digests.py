@@ -17,7 +17,7 @@ from tlsrt.loops.disk_thread import DiskThread, DiskWork
 from tlsrt.loops.third.folder import Folder, OpenFile
 
 PIECE_BYTES = 512 * 1024  # hashed in a millisecond or two
-_HEX = re.compile(r"[0-9a-f]{64}")
+HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Digest(NamedTuple):
@@ -87,6 +87,6 @@ async def hash_file(disk: DiskThread, subject: str, file: OpenFile, size: int) -
 
 def check_digest(sha256: str) -> str:
     """Return a SHA-256 in hex; InvalidArgument says what one looks like."""
-    if not _HEX.fullmatch(sha256):
+    if not HEX.fullmatch(sha256):
         raise InvalidArgument("sha256: expected 64 hexadecimal digits in small letters")
     return sha256

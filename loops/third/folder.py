@@ -25,8 +25,9 @@ from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.config.files import open_folder, write_all
 from tlsrt.errors import Busy, CallError, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
-_PART = ".part-"  # hidden: _NAME does not begin with a dot
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
+NAME_RULE = "letters, digits, dot, dash and underscore, not starting with a dot or dash, at most 127"
+_PART = ".part-"  # hidden: NAME does not begin with a dot
 KEPT = ".up-"  # hidden, and kept when the loop ends: see uploads.py
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: RLIMIT_FSIZE of the sandbox
@@ -45,10 +46,8 @@ class Quota:
 
 def check_name(name: str) -> str:
     """Return the name if it may be used; InvalidArgument says what a name looks like."""
-    if not _NAME.fullmatch(name):
-        raise InvalidArgument(
-            "name: expected letters, digits, dot, dash and underscore, not starting with a dot or dash, at most 127"
-        )
+    if not NAME.fullmatch(name):
+        raise InvalidArgument(f"name: expected {NAME_RULE}")
     return name
 
 
@@ -126,7 +125,7 @@ class Folder:
                     os.unlink(entry.name, dir_fd=self._descriptor)
                 elif entry.name.startswith(KEPT) and entry.is_file(follow_symlinks=False):
                     self.kept[entry.name] = entry.stat(follow_symlinks=False).st_size
-                elif _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                elif NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     self._sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
 
     def close(self) -> None:

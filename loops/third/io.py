@@ -17,11 +17,11 @@ from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import whole_option
-from tlsrt.loops.component.validate import Length, Range
+from tlsrt.loops.component.validate import Length, Pattern, Range
 from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
-from tlsrt.loops.third.digests import Digests
-from tlsrt.loops.third.folder import Folder, NewContent, OpenFile, Quota, check_name
+from tlsrt.loops.third.digests import HEX, Digests
+from tlsrt.loops.third.folder import NAME, NAME_RULE, Folder, NewContent, OpenFile, Quota, check_name
 from tlsrt.loops.third.uploads import Uploads
 
 Result = TypeVar("Result")
@@ -34,10 +34,10 @@ READERS_SHARE = READERS // 4  # of one caller
 NOTICES = 200
 _MIB = 1 << 20
 
-Name = Annotated[str, Length(127, 1)]
+Name = Annotated[str, Pattern(NAME, NAME_RULE), Length(127, 1)]
 Offset = Annotated[int, Range(0, (1 << 62))]
 Size = Annotated[int, Range(0, (1 << 40))]
-Sha256 = Annotated[str, Length(64, 64)]
+Sha256 = Annotated[str, Pattern(HEX, "64 hexadecimal digits in small letters")]
 Level = Literal["info", "warning", "error"]
 Records = list[dict[str, Any]]  # named here, because in the class `list` is a handler
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
 
@@ -10,7 +11,7 @@ import pytest
 
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.types import Mismatch, to_json, to_plain
-from tlsrt.loops.component.validate import Length, Range, compile_shape
+from tlsrt.loops.component.validate import Length, Pattern, Range, compile_shape
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class NotOurs:
         (int | list[str], ["x"], ["x"]),
         (Annotated[int, Range(1, 3)], 3, 3),
         (Annotated[str, Length(3)], "abc", "abc"),
+        (Annotated[str, Pattern(re.compile("a|b"), "a or b")], "b", "b"),
         (Annotated[list[int], Length(2, 1)], [1], [1]),
         (Annotated[int, "a note for people"], 7, 7),
         (Point, {"x": 1}, Point(1)),
@@ -116,6 +118,7 @@ def test_accepts(annotation: Any, value: object, expected: object) -> None:
         (Annotated[int, Range(1, 3)], 0, ": expected a number in 1..3"),
         (Annotated[float, Range(0)], float("nan"), ": expected a number in 0.."),
         (Annotated[str, Length(3)], "abcd", ": expected a length of 0 to 3, got 4"),
+        (Annotated[str, Pattern(re.compile("a|b"), "a or b")], "ab", ": expected a or b"),
         (Point, {"y": 1}, ".x: missing"),
         (Point, {"x": 1, "z": 1}, ".z: unknown field"),
         (Point, {"x": 1, "a\nb": 1}, ".'a\\nb': unknown field"),
@@ -144,6 +147,7 @@ def test_refuses_and_says_where(annotation: Any, value: object, message: str) ->
         (Literal[b"x"], "Literal may hold"),
         (Annotated[str, Range(1)], "Range belongs on"),
         (Annotated[int, Length(1)], "Length belongs on"),
+        (Annotated[bytes, Pattern(re.compile("a"), "an a")], "Pattern belongs on str"),
         (5, "unsupported type 5"),
         ([], "is not a type"),
     ],

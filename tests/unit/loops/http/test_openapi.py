@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -11,8 +12,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tlsrt import Component, handler
 from tlsrt.loops.component.describe import describe
+from tlsrt.loops.component.types import Mismatch
 from tlsrt.loops.component.validate import Range
+from tlsrt.loops.facts.kernel import Kernel
 from tlsrt.loops.http.openapi import is_sound, openapi
+from tlsrt.loops.http.request import wish_untrusted
+from tlsrt.loops.http.response import Problem
+from tlsrt.loops.http.site import HostNames
 from tlsrt.loops.secondary.store import Store
 from tlsrt.loops.third.io import InputOutput
 
@@ -72,6 +78,38 @@ def test_a_body_is_required_and_a_key_and_a_time_have_their_bounds() -> None:
         assert (time["minimum"], time["maximum"]) == (0.001, 300)
         assert re.search(key["pattern"], "a key") and not re.search(key["pattern"], "\u00e4")
     assert openapi({}, "1", "")["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "good", "bad"),
+    [
+        ("third/io/write", "name", ["a", "a.b-c_1", "a" * 127], ["", ".a", "-a", "a/b", "a\nb", "\u00e4"]),
+        ("third/io/begin_put", "sha256", ["0a" * 32], ["0A" * 32, "0a" * 31, "x" * 64]),
+        ("secondary/store/put", "key", ["a key", "\u00e4"], ["a\nb", "\x7f", "\u2028"]),
+        ("primary/kernel/sysctl", "name", ["vm.swappiness"], ["vm", "vm..x", "../vm.x", "VM.x"]),
+    ],
+)
+def test_a_text_has_the_pattern_that_the_method_checks(path: str, name: str, good: list[str], bad: list[str]) -> None:
+    address, method = path.rsplit("/", 1)
+    kind = {"third/io": InputOutput, "secondary/store": Store, "primary/kernel": Kernel}[address]
+    operation = openapi({address: described(kind, address)}, "1", "")["paths"][f"/v1/call/{path}"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]["properties"][name]
+    check = next(one for one in kind.__tlsrt_methods__[method].parameters if one.name == name).shape.check
+    for text in good:
+        assert re.search(schema["pattern"], text) and check(text) == text
+    for text in bad:
+        assert not re.search(schema["pattern"], text)
+        with pytest.raises(Mismatch, match="expected "):
+            check(text)
+
+
+@pytest.mark.parametrize("key", ["k", "a key", "~" * 128, "", " k", "k ", "\u00e4", "a\tb", "k" * 129])
+def test_a_key_has_the_pattern_that_the_door_checks(key: str) -> None:
+    schema = document()["paths"]["/v1/call/secondary/store/get"]["post"]["parameters"][1]["schema"]
+    fits = re.search(schema["pattern"], key) is not None and len(key) <= schema["maxLength"]
+    headers = [("host", "h"), ("content-type", "application/json"), ("idempotency-key", key)]
+    with nullcontext() if fits else pytest.raises(Problem, match="printable characters of ASCII"):
+        assert wish_untrusted("POST", "/v1/call/a/b/c", headers, HostNames()).idempotency_key == key
 
 
 def test_it_lists_topics_and_leaves_uploads_out() -> None:
