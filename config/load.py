@@ -14,7 +14,6 @@ from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
 from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
-from tlsrt.config.packages import has_http
 from tlsrt.config.processes import is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
@@ -212,14 +211,7 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
 
 
 def _check_http(tree: Tree, checker: Checker) -> None:
-    door = tree.get("door")
-    if isinstance(door, dict) and door.get("http") is True and not has_http():
-        sentence = "the door is to serve HTTP, which needs the package h11: pip install 'tlsrt[http]'"
-        checker.refuse(("door", "http"), sentence)
     for name, client in tree.get("clients", {}).items():
-        if isinstance(client, dict) and client.get("http") is True and not has_http():
-            sentence = f"client {name} is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'"
-            checker.refuse(("clients", name, "http"), sentence)
         if isinstance(client, dict) and client.get("http") is True and client.get("may"):
             sentence = (
                 f"client {name} may use HTTP, so Primary holds its keys, and it can never be one that may lock or "

@@ -14,13 +14,14 @@ import hashlib
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import bytecode_folder, is_checkout
-from tlsrt.config.packages import Root, code_of, code_roots, component_roots, roots, walk
+from tlsrt.config.packages import Code, Root, code_of, code_roots, component_roots, walk
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import ascii_only
@@ -35,9 +36,12 @@ _PIECE = 1 << 18
 _LARGE = 4 << 20
 
 
-def measure(config: Config) -> dict[str, bytes]:
-    """Return the SHA-256 of everything measured, by name. Raises ConfigError when something cannot be read."""
-    code = code_of(config)
+def measure(config: Config, code: Code | None = None) -> dict[str, bytes]:
+    """Return the SHA-256 of everything measured, by name. Raises ConfigError when something cannot be read.
+
+    `code` is what `code_of` has found already.
+    """
+    code = code if code is not None else code_of(config)
     found: dict[str, bytes] = {}
     with _Hashing(found) as hashing:
         for root in code.roots:
@@ -66,9 +70,9 @@ def measure_bytecode(config: Config) -> bytes | None:
     return hashlib.sha256("".join(lines).encode()).digest() if lines else None
 
 
-def measured_paths(config: Config) -> list[Path]:
+def measured_paths(code: Code) -> list[Path]:
     """Return the folders and files of measured code, with those that a checkout links to."""
-    paths = [root.path for root in roots(config)]
+    paths = [root.path for root in code.roots]
     package = paths[0]
     return paths + [entry.resolve() for entry in sorted(package.iterdir()) if entry.is_symlink() and entry.is_dir()]
 
@@ -102,15 +106,23 @@ class _Hashing:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is None and self._large:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for (name, _), digest in zip(self._large, pool.map(_whole, self._large), strict=True):
-                    self._found[name] = digest
+            names, paths = zip(*self._large, strict=True)
+            self._found.update(zip(names, _whole_files(paths), strict=True))
 
 
-def _whole(large: tuple[str, str]) -> bytes:
-    digest = _digest(large[1], bytearray(_PIECE))
+def _whole_files(paths: Sequence[str]) -> list[bytes]:
+    """Return the digests of large files, by threads where this host gives some. Raises ConfigError."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(_whole, paths))
+    except RuntimeError:  # can't start new thread: a limit of tasks is reached
+        return [_whole(path) for path in paths]
+
+
+def _whole(path: str) -> bytes:
+    digest = _digest(path, bytearray(_PIECE))
     assert digest is not None
     return digest
 
@@ -128,6 +140,8 @@ def _digest(path: str, buffer: bytearray, most: int = sys.maxsize) -> bytes | No
         if not stat.S_ISREG(status.st_mode):
             return hashlib.sha256(b"tlsrt: not a regular file").digest()
         return None if status.st_size > most else _digest_descriptor(descriptor, buffer)
+    except OSError as error:
+        raise ConfigError(f"cannot measure {path}: {error.strerror}") from None
     finally:
         os.close(descriptor)
 

@@ -42,6 +42,7 @@ def seal(arguments: argparse.Namespace) -> int:
     from tlsrt.config.component_options import check_options
     from tlsrt.config.differences import NAMED_MAX
     from tlsrt.config.host_paths import check_host_paths
+    from tlsrt.config.http_package import check_http
     from tlsrt.config.init import changes
     from tlsrt.config.init import seal as renew_token
     from tlsrt.supervisor.cli.sandbox import effective_of
@@ -51,6 +52,7 @@ def seal(arguments: argparse.Namespace) -> int:
     config = config_of(arguments, writes=not arguments.diff)
     check_host_paths(config)
     check_options(config)
+    check_http(config)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
     if arguments.diff:

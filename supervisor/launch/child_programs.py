@@ -16,7 +16,7 @@ from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measured_paths
-from tlsrt.config.packages import code_roots, component_roots
+from tlsrt.config.packages import Code, code_roots, component_roots
 from tlsrt.config.schema import Config, Engine
 from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import syscalls
@@ -188,7 +188,7 @@ def _planned(profile: Profile) -> PlannedRoot | None:
         return None  # the child will find the same, and go on without
 
 
-def check_code(config: Config, identity: Uids) -> list[str]:
+def check_code(config: Config, code: Code, identity: Uids) -> list[str]:
     """Return the sentences about code that a loop could change or could not read; none in rootless mode.
 
     A loop has read-only mounts, but a uid that owns code, or may write it, is one mistake away from changing it.
@@ -196,7 +196,7 @@ def check_code(config: Config, identity: Uids) -> list[str]:
     if identity.rootless:
         return []
     unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config))])
-    writable = writable_by(measured_paths(config), identity.all_uids())
+    writable = writable_by(measured_paths(code), identity.all_uids())
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
 
 

@@ -10,6 +10,7 @@ from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.component_options import check_options
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
+from tlsrt.config.http_package import check_http
 from tlsrt.config.import_path import also_measured
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
@@ -30,8 +31,10 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     config = load_config(path)
     check_host_paths(config)
     check_options(config)
-    also_measured(code_of(config).names)
-    measurer = Measurement(lambda: measure(config))
+    check_http(config)
+    code = code_of(config)
+    also_measured(code.names)
+    measurer = Measurement(lambda: measure(config, code))
     # Imported only now: the measurement runs meanwhile.
     from tlsrt.supervisor.launch.child_programs import ChildPrograms, check_code
     from tlsrt.supervisor.launch.host_check import needless_waivers
@@ -50,7 +53,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
             f"this host gives no pid namespace ({no_pid_namespace}); to go without, waive it in sandbox.waive",
         )
     check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
-    warnings = _warnings(config, identity, check_code(config, identity))
+    warnings = _warnings(config, identity, check_code(config, code, identity))
     children = ChildPrograms(config, identity)
     supervisor = Supervisor(
         config,
@@ -102,6 +105,8 @@ def renewed(path: Path, current: Reloadable, identity: Uids) -> Renewal:
     config = parse_config(data, path)
     if keys := fixed_keys(current.config, config):
         raise ConfigError(fixed_keys_sentence(keys))
+    check_http(config)
+    code = code_of(config)
     new = current.children.renewed(config)
-    warnings = (*_warnings(config, identity, check_code(config, identity)), *_gaps(new))
-    return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
+    warnings = (*_warnings(config, identity, check_code(config, code, identity)), *_gaps(new))
+    return Renewal(config, new, lambda: measure(config, code), warnings, hashlib.sha256(data).digest())

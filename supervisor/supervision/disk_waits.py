@@ -63,8 +63,11 @@ class DiskWaits:
             self._end(name)
 
     def _note(self, name: str, wait: DiskWait) -> None:
+        """Keep a wait: the newest word of its kind, or the longer one of a disk thread and of the event loop."""
         before = self._waits.get(name)
-        self._waits[name] = wait if before is None else DiskWait(min(before.since, wait.since), wait.heard, wait.where)
+        is_other = before is not None and bool(before.where) != bool(wait.where)
+        since = min(before.since, wait.since) if before is not None and is_other else wait.since
+        self._waits[name] = DiskWait(since, wait.heard, wait.where)
         if before is None:
             what = f"its event loop waits too ({wait.where})" if wait.where else "it serves what needs no disk"
             self._say(name, f"waits for its disk since {wait.heard - wait.since:.1f} s; {what}", is_over=False)

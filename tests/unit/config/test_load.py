@@ -13,6 +13,7 @@ from tlsrt.config.access import ClientConfig, PolicyRule
 from tlsrt.config.components import CallsConfig, ComponentConfig, EgressConfig, HealthConfig, NeedsConfig, WriteConfig
 from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.http_package import check_http
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
 from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
 from tlsrt.errors import ConfigError
@@ -347,10 +348,14 @@ def test_scheduling(minimal: str) -> None:
 
 
 def test_http_needs_its_package(minimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host does; a command that asks it may be in an environment without it."""
     text = minimal + ADMIN.replace("}}\n", ", http: true}}\n")
-    monkeypatch.setattr("tlsrt.config.load.has_http", lambda: False)
-    [problem] = problems(text)
-    assert problem.endswith("client admin is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'")
+    monkeypatch.setattr("tlsrt.config.packages.has_http", lambda: False)
+    monkeypatch.setattr("tlsrt.config.http_package.has_http", lambda: False)
+    config = parse_config(text.encode(), FILE)
+    with pytest.raises(ConfigError, match="client admin is to use HTTP, which needs the package h11: pip install"):
+        check_http(config)
+    check_http(parse_config((minimal + ADMIN).encode(), FILE))
 
 
 def test_who_may_lock_and_unlock_the_host(minimal: str) -> None:

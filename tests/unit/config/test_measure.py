@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tlsrt.config import measure as measure_module
 from tlsrt.config import packages, pki
 from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measure, measured_paths
-from tlsrt.config.packages import Root
+from tlsrt.config.packages import Root, code_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -186,7 +188,7 @@ def test_strange_names_stay_apart_and_fit_the_token(with_notes: Config, notes: P
 
 
 def test_measured_paths_hold_the_rooms(config: Config) -> None:
-    paths = measured_paths(config)
+    paths = measured_paths(code_of(config))
     assert package_folder() in paths
     assert {entry.resolve() for entry in package_folder().iterdir() if entry.is_symlink()} <= set(paths)
 
@@ -199,6 +201,34 @@ def test_it_is_fast(config: Config) -> None:
         measure(config)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.2  # measured: 20 ms; the bound leaves room for a busy machine
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_large_file_is_hashed_or_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: bool
+) -> None:
+    """Also where the host gives no more threads, and where the disk refuses while a thread reads."""
+    if not threads:
+        monkeypatch.setattr("threading.Thread.start", lambda thread: _raise(RuntimeError("can't start new thread")))
+    monkeypatch.setattr(measure_module, "_LARGE", 10)
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(name.encode() * 10)
+    assert hashed(tmp_path) == {"a.bin": sha256(b"a.bin" * 10), "b.bin": sha256(b"b.bin" * 10)}
+    monkeypatch.setattr("os.readv", lambda *arguments: _raise(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(ConfigError, match=r"cannot measure .*a\.bin: Input/output error"):
+        hashed(tmp_path)
+
+
+def hashed(folder: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with measure_module._Hashing(found) as hashing:
+        for path in sorted(folder.iterdir()):
+            hashing.add(path.name, str(path))
+    return found
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_walk_ends_on_a_loop_of_links(tmp_path: Path) -> None:
