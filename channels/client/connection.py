@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from tlsrt.channels.client.validity import client_refused, server_refused
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import ClientIdentity, Opening
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
@@ -23,7 +25,6 @@ from tlsrt.errors import (
     ConfigError,
     PeerError,
     Quarantined,
-    Rejected,
     TlsrtError,
     Unavailable,
     call_error,
@@ -150,7 +151,8 @@ class ServerConnection(MessageLink):
 
     def on_end(self, reason: str) -> None:
         if not self.first.done():
-            self.first.set_exception(error_of(self.word, reason, self.connection.engine.detail, self._where))
+            detail, own = self.connection.engine.detail, self._opening.certificate
+            self.first.set_exception(error_of(self.word, reason, detail, self._where, own, datetime.now(UTC)))
         elif not self.first.cancelled() and self.first.exception() is None:
             self._owner.on_end(self.word or reason)
 
@@ -197,22 +199,23 @@ async def connect(
         raise
 
 
-def error_of(word: str, reason: str, detail: str, where: str) -> TlsrtError:
-    """Return the error for an ending before the first grant."""
+def error_of(word: str, reason: str, detail: str, where: str, own: bytes, now: datetime) -> TlsrtError:
+    """Return the error for an ending before the first grant; `own` is our certificate, DER."""
     quarantined = quarantined_untrusted(word)
     if quarantined is not None:
         return Quarantined(f"{where}: {quarantined.message}", retry_after_s=quarantined.retry_after_s)
     if word:
         return call_error(word if word != "timeout" else "unavailable", f"{where}: {_WORDS.get(word, word)}")
     if "alert" in reason and ("certificate" in reason or "unknown_ca" in reason):
-        return Rejected(f"the server at {where} does not accept this bundle's certificate ({detail})")
+        return client_refused(own, detail, where, now)
     if "no_application_protocol" in reason or reason == "no_protocol":
         return Unavailable(f"the server at {where} does not speak tlsrt/1")
     if "certificate" in reason:
-        return ConfigError(
+        return server_refused(
+            detail, where, now,
             f"the server at {where} cannot prove that it is the one in the bundle ({detail}): "
-            "check the address, or get a new bundle from the host"
-        )
+            "check the address, or get a new bundle from the host",
+        )  # fmt: skip
     if reason.startswith(("tls_", "cut", "reset", "closed_by_peer", "handshake_timeout")):
         return Unavailable(f"the server at {where} ended the connection ({detail or reason})")
     return ConfigError(f"cannot trust the server at {where}: {_NOT_TRUSTED.get(reason, reason)}")

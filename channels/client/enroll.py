@@ -12,9 +12,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlsrt.channels.client.validity import server_refused
 from tlsrt.channels.session.enrolment import (
     ANSWERING_MAX,
     PROTOCOL,
@@ -130,10 +132,11 @@ def _exchange(
                 return _hear(tls, 1 + len(asking), left)
     except ssl.SSLCertVerificationError as error:
         detail = error.verify_message
-        raise ConfigError(
+        raise server_refused(
+            detail, where, datetime.now(UTC),
             f"the server at {where} cannot prove that it is the host of this join code ({detail}): give the address "
-            "that its certificate names, or --server-name"
-        ) from error
+            "that its certificate names, or --server-name",
+        ) from error  # fmt: skip
     except ssl.SSLError as error:
         if "NO_APPLICATION_PROTOCOL" in str(error).upper().replace(" ", "_"):
             raise Unavailable(_NO_ENROLMENT.format(where=where)) from error

@@ -10,6 +10,7 @@ session again, which comes from the issuer, and that it is locked when its door 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tlsrt.channels.client.address import parse_address
@@ -161,7 +162,8 @@ class LockConnection(MessageLink):
         if self._has_signed:
             self.outcome.set_result(LOST)
         else:
-            self.outcome.set_exception(error_of("", reason, self.connection.engine.detail, self._where))
+            detail, own = self.connection.engine.detail, self._identity.certificate
+            self.outcome.set_exception(error_of("", reason, detail, self._where, own, datetime.now(UTC)))
 
     def on_socket_closed(self) -> None:
         """The outcome has come before."""

@@ -56,6 +56,11 @@ class Opening:
         self._last_number = 0
         self._first: GrantContent | None = None
 
+    @property
+    def certificate(self) -> bytes:
+        """Our certificate, DER."""
+        return self._identity.certificate
+
     def answer_untrusted(self, install: bytes, boot: bytes, challenge: bytes) -> tuple[bytes, bytes]:
         """Return (open, signature) for a challenge. Raise PeerError if it is not for us, or not the first."""
         if self._digest:
