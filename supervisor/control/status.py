@@ -30,7 +30,7 @@ from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.disk_waits import DiskWait
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
-from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
+from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatStatus
 from tlsrt.supervisor.supervision.loop import Checked, Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
@@ -109,7 +109,7 @@ class Status(Feature):
             loops,
             {name: (managers.get(name) or current.children).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
-            {name: self._monitor.pulse(name, now) for name in children},
+            {name: self._monitor.status(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
         )
 
@@ -143,7 +143,7 @@ def document(
     loops: Sequence[Loop],
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
-    pulses: Mapping[str, Pulse | None],
+    heartbeats: Mapping[str, HeartbeatStatus | None],
     violations: Mapping[str, ViolationRecord],
 ) -> Document:
     """Return the whole status as plain values for json.dumps."""
@@ -155,10 +155,17 @@ def document(
             "boot": view.boot_id,
             "stopping": view.stopping,
         },
-        "authority": _authority(view, authority, sandboxes, memory, pulses.get("authority")),
+        "authority": _authority(view, authority, sandboxes, memory, heartbeats.get("authority")),
         "loops": [
             _loop(
-                view, config, authority, loop, sandboxes, memory, pulses, violations.get(loop.name, ViolationRecord())
+                view,
+                config,
+                authority,
+                loop,
+                sandboxes,
+                memory,
+                heartbeats,
+                violations.get(loop.name, ViolationRecord()),
             )
             for loop in loops
         ],
@@ -190,7 +197,7 @@ def _authority(
     authority: AuthorityProcess,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
-    pulse: Pulse | None,
+    heartbeat: HeartbeatStatus | None,
 ) -> Document:
     child = authority.process.child
     return {
@@ -199,7 +206,7 @@ def _authority(
         "uptime_s": _rounded(view.now - authority.spawned_at) if child is not None else None,
         "restarts": authority.restarts,
         "lateness_ms": round(authority.lateness_us / 1000, 1),
-        **_pulse(pulse),
+        **_heartbeat(heartbeat),
         "memory_kib": memory.get("authority"),
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
         "epoch": authority.epoch,
@@ -217,7 +224,7 @@ def _loop(
     loop: Loop,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
-    pulses: Mapping[str, Pulse | None],
+    heartbeats: Mapping[str, HeartbeatStatus | None],
     violations: ViolationRecord,
 ) -> Document:
     beat = loop.process.beat
@@ -237,7 +244,7 @@ def _loop(
         },
         "lateness_ms": round(beat.lateness_us / 1000, 1) if beat else None,
         "queue": beat.queue_depth if beat else 0,
-        **_pulse(pulses.get(loop.name)),
+        **_heartbeat(heartbeats.get(loop.name)),
         "components": [
             _component(view, loop.process.checked.get(index), component)
             for index, component in enumerate(config.components_of(loop.name))
@@ -254,11 +261,11 @@ def _loop(
     }
 
 
-def _pulse(pulse: Pulse | None) -> Document:
+def _heartbeat(heartbeat: HeartbeatStatus | None) -> Document:
     """The suspicion has an end here: JSON knows no infinite number."""
-    if pulse is None:
+    if heartbeat is None:
         return {"health": None, "phi": None}
-    return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
+    return {"health": str(heartbeat.health), "phi": round(min(heartbeat.phi, _PHI_MAX), 2)}
 
 
 def _disk_wait(view: StatusInput, name: str) -> Document | None:

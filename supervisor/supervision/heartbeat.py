@@ -31,7 +31,7 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class HeartbeatStatus:
     """What status says about one process: what the monitor thinks, and its suspicion now."""
 
     health: Health
@@ -164,9 +164,9 @@ class HeartbeatMonitor:
             return Health.SUSPECT
         return Health.GOOD if self._processes[name].settled else Health.STARTING
 
-    def pulse(self, name: str, now: float) -> Pulse | None:
+    def status(self, name: str, now: float) -> HeartbeatStatus | None:
         """Return what status says about a process; None for one that is not watched."""
-        return Pulse(self.health(name, now), self.phi(name, now)) if name in self._processes else None
+        return HeartbeatStatus(self.health(name, now), self.phi(name, now)) if name in self._processes else None
 
     def check(self, now: float) -> list[str]:
         """Check all once: return the names that are dead.

@@ -67,7 +67,7 @@ class RestartStep(NamedTuple):
     of: str = ""  # the loop that it is done for
 
 
-class Seen(NamedTuple):
+class LoopSnapshot(NamedTuple):
     """One loop now; one that is leaving has been asked to end."""
 
     state: LoopState
@@ -243,7 +243,7 @@ class RestartPolicy:
 
     # What to do
 
-    def steps(self, now: float, loops: Mapping[str, Seen]) -> list[RestartStep]:
+    def steps(self, now: float, loops: Mapping[str, LoopSnapshot]) -> list[RestartStep]:
         """Return what is to be done now, in this order; ask again after every change, and at `wake_at`."""
         failed = self._failed()
         blocked = self._dependents(failed) - failed
@@ -265,7 +265,9 @@ class RestartPolicy:
         starts += [step for one in tuple(self.rounds) for step in self._starts(now, one, loops, blocked)]
         return [*found, *sorted(starts, key=lambda step: self.order.index(step.loop))]
 
-    def _ends(self, loops: Mapping[str, Seen], failed: frozenset[str], blocked: frozenset[str]) -> list[RestartStep]:
+    def _ends(
+        self, loops: Mapping[str, LoopSnapshot], failed: frozenset[str], blocked: frozenset[str]
+    ) -> list[RestartStep]:
         found: list[RestartStep] = []
         together = [(one.loops, one.leader, one.why) for one in self.rounds]
         for failure in self.failures:
@@ -280,7 +282,9 @@ class RestartPolicy:
             found.append(RestartStep(Do.END, name, Why.DEPENDENCY if is_dependent else why, leader))
         return found
 
-    def _starts(self, now: float, one: Round, loops: Mapping[str, Seen], blocked: frozenset[str]) -> list[RestartStep]:
+    def _starts(
+        self, now: float, one: Round, loops: Mapping[str, LoopSnapshot], blocked: frozenset[str]
+    ) -> list[RestartStep]:
         if any(loops[name].is_living for name in one.loops):
             return []
         if now < one.not_before:
@@ -289,7 +293,7 @@ class RestartPolicy:
         self.rounds.remove(one)
         return [RestartStep(Do.START, name) for name in self.order if name in one.loops and name not in blocked]
 
-    def _returns(self, loops: Mapping[str, Seen], down: frozenset[str]) -> list[RestartStep]:
+    def _returns(self, loops: Mapping[str, LoopSnapshot], down: frozenset[str]) -> list[RestartStep]:
         """Start those that wait no longer and are not in `down`: all that they depend on is active."""
         states = {name: seen.state for name, seen in loops.items()}
         return [

@@ -13,7 +13,7 @@ from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop, PermanentFailure
 from tlsrt.supervisor.supervision.loops import Loops
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, RestartStep, RestartVerdict, Seen, Why
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, LoopSnapshot, RestartStep, RestartVerdict, Why
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 LOCKED_S = 1.0  # for the Primary of a locked host to say goodbye: it is not trusted with more
@@ -86,7 +86,7 @@ class Restarter(Feature):
         try:
             while self._has_changed and not self._loops.is_stopping:
                 self._has_changed = False
-                for step in self._restart_policy.steps(self._context.event_loop.now, self._seen()):
+                for step in self._restart_policy.steps(self._context.event_loop.now, self._loops_now()):
                     self._do(step)
         finally:
             self._is_looking = False
@@ -95,9 +95,9 @@ class Restarter(Feature):
             if not loop.is_living and not self._restart_policy.is_pending(loop.name):
                 self._features.loop_changed(loop)  # its restart is over without a start: it waits, or was given up
 
-    def _seen(self) -> dict[str, Seen]:
+    def _loops_now(self) -> dict[str, LoopSnapshot]:
         loops = self._loops.all
-        return {one.name: Seen(one.state, one.is_ending, one.incarnation > 0) for one in loops}
+        return {one.name: LoopSnapshot(one.state, one.is_ending, one.incarnation > 0) for one in loops}
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -1,4 +1,4 @@
-"""The recipient's fast lane against `Endpoint.open_untrusted`: the same frames, contents and state."""
+"""The recipient's fast path against `Endpoint.open_untrusted`: the same frames, contents and state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def heard_by(endpoint: Endpoint) -> dict[bytes, tuple[int, int]]:
 
 
 class Twins:
-    """Two worlds with the same keys: recipients with their fast lane, and recipients that always ask everything."""
+    """Two worlds with the same keys: recipients with their fast path, and recipients that always ask everything."""
 
     def __init__(self, ending: bytes = b"", before: int = 300) -> None:
         self.one, self.two = MemoryHost(ending=ending), MemoryHost(ending=ending)
@@ -183,7 +183,7 @@ class Twins:
     st.sampled_from(LAST_NUMBERS),
 )  # fmt: skip
 @settings(max_examples=120, deadline=None)
-def test_the_fast_lane_opens_what_is_opened_when_everything_is_asked(
+def test_the_fast_path_opens_what_is_opened_when_everything_is_asked(
     steps: list[tuple[str, int]], ending: bytes, before: int
 ) -> None:
     twins = Twins(ending, before)

@@ -318,7 +318,7 @@ def test_no_open_but_the_signed_one_is_believed(of_open: Any, of_signature: Any)
         assert data == OPEN
 
 
-class Witness:
+class RecordingBackend:
     """A backend that takes everything and answers when it is told to."""
 
     def __init__(self) -> None:
@@ -366,7 +366,7 @@ class Witness:
         pass
 
 
-class EnrolmentWitness:
+class RecordingEnrolments:
     """Takes what an enrolment asks for."""
 
     def __init__(self) -> None:
@@ -404,7 +404,7 @@ def test_what_is_said_before_a_grant_reaches_nobody(payloads: list[bytes], chall
     """But one open, after the challenge, of bounded size. No frame goes to the gate, and what else comes is the end."""
 
     async def work() -> None:
-        hub = Witness()
+        hub = RecordingBackend()
         links: list[ClientConnection] = []
 
         def choose(connection: tls_connection.TlsConnection) -> ClientConnection:
@@ -442,7 +442,7 @@ def test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most(
     """After a challenge that was asked for; whatever else comes gets one word and the end."""
 
     async def work() -> None:
-        hub = Witness()
+        hub = RecordingBackend()
         links: list[LockedConnection] = []
 
         def choose(connection: tls_connection.TlsConnection) -> LockedConnection:
@@ -484,7 +484,7 @@ def test_who_has_no_certificate_says_one_thing_at_the_most(payloads: list[bytes]
     """One request of bounded size goes on to the authority; what else comes gets one word and the end."""
 
     async def work() -> None:
-        owner = EnrolmentWitness()
+        owner = RecordingEnrolments()
 
         def choose(connection: tls_connection.TlsConnection) -> EnrolmentConnection:
             return EnrolmentConnection(connection, 1, [CLIENT_DER], owner)
@@ -545,7 +545,7 @@ def test_http_without_a_session_is_a_problem_and_reaches_nobody(
     """What is answered is HTTP, and tells of nothing inside; the gate gets no frame."""
 
     async def work() -> None:
-        hub = Witness()
+        hub = RecordingBackend()
         links: list[HttpConnection] = []
 
         def choose(connection: tls_connection.TlsConnection) -> HttpConnection:

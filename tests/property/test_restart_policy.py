@@ -19,7 +19,7 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, RestartPolicy, RestartStep, Seen
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, LoopSnapshot, RestartPolicy, RestartStep
 from tlsrt.supervisor.supervision.states import LIVING
 
 LOOPS = ("primary", "a", "b", "c", "d", "e")
@@ -45,7 +45,7 @@ class World:
 
     def look(self) -> None:
         while steps := self.restart_policy.steps(
-            self.now, {n: Seen(s, n in self.leaving) for n, s in self.states.items()}
+            self.now, {n: LoopSnapshot(s, n in self.leaving) for n, s in self.states.items()}
         ):
             self.breaths.append([step.loop for step in steps if step.do is Do.START])
             for step in steps:

@@ -31,7 +31,7 @@ from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context, Reloadable
 from tlsrt.supervisor.supervision.feature import Features
-from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
+from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, HeartbeatStatus
 from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
 from tlsrt.supervisor.supervision.violations import ViolationRecord
 from tlsrt.text import duration, sentence
@@ -76,7 +76,7 @@ def make_document(**changes: Any) -> Document:
     third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
     for name, value in changes.pop("primary", {}).items():
         setattr(primary if hasattr(primary, name) else primary.process, name, value)
-    components, pulses = changes.pop("components", ()), changes.pop("pulses", None)
+    components, heartbeats = changes.pop("components", ()), changes.pop("heartbeats", None)
     config = replace(CONFIG, components=components)
     view = StatusInput(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
     sandbox = Sandbox(
@@ -90,7 +90,7 @@ def make_document(**changes: Any) -> Document:
         [primary, third],
         dict.fromkeys(("authority", "primary", "third"), sandbox),
         {"primary": 20480, "authority": None},
-        pulses or {"primary": Pulse(Health.SUSPECT, 5.432), "third": None},
+        heartbeats or {"primary": HeartbeatStatus(Health.SUSPECT, 5.432), "third": None},
         {"third": ViolationRecord(2, "execve(1): nobody may call that")},
     )
 
@@ -188,7 +188,7 @@ def test_who_is_stuck_in_the_kernel_is_said() -> None:
 
 
 def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:
-    found = make_document(pulses={"primary": Pulse(Health.DEAD, math.inf)})
+    found = make_document(heartbeats={"primary": HeartbeatStatus(Health.DEAD, math.inf)})
     assert (found["loops"][0]["health"], found["loops"][0]["phi"]) == ("dead", 99.0)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 

@@ -25,7 +25,7 @@ from tlsrt.supervisor.supervision.running_changes import RunningChanges
 Answer = dict[str, Any]
 
 
-class Office:
+class FakeAuthority:
     """An authority that is asked, and answers by the test."""
 
     def __init__(self) -> None:
@@ -50,13 +50,13 @@ class Office:
         return {"key_version": 2, "previous_verifies_s": 60.0}
 
 
-class Desk:
+class RotationHost:
     """A rotation with everything around it."""
 
     def __init__(self, folder: Path) -> None:
         self.config = load_config(folder / "tlsrt.yaml")
         self.event_loop = EventLoop()
-        self.authority = Office()
+        self.authority = FakeAuthority()
         self.loops = [
             SimpleNamespace(name=name, is_trusted=True, process=SimpleNamespace(beat=SimpleNamespace(epoch=5)))
             for name in ("primary", "third")
@@ -102,203 +102,203 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def host(tmp_path: Path) -> Iterator[RotationHost]:
     folder = tmp_path / "var"
     initialise(folder, host="127.0.0.1", port=7443, now=datetime.now(UTC))
-    made = Desk(folder)
+    made = RotationHost(folder)
     yield made
     made.rotation.stopping()
     made.event_loop.close()
 
 
-def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
-    desk.ask()
-    assert desk.authority.asked == [("rotate", 1, False)]
-    desk.rotated(1, 6, 12, ["forth"], [])
-    desk.beat(6, 5)
-    assert desk.answers == []
-    desk.beat(6, 6)
-    [answer] = desk.answers
+def test_it_is_over_when_every_loop_says_that_it_has_it(host: RotationHost) -> None:
+    host.ask()
+    assert host.authority.asked == [("rotate", 1, False)]
+    host.rotated(1, 6, 12, ["forth"], [])
+    host.beat(6, 5)
+    assert host.answers == []
+    host.beat(6, 6)
+    [answer] = host.answers
     assert (answer["epoch"], answer["committed_ms"], answer["late"]) == (6, 12, ["forth"])
     assert answer["took_ms"] >= 0
-    desk.beat(7, 7)
-    assert len(desk.answers) == 1
-    assert desk.events == []
+    host.beat(7, 7)
+    assert len(host.answers) == 1
+    assert host.events == []
 
 
-def test_a_loop_that_died_meanwhile_holds_up_nobody(desk: Desk) -> None:
-    desk.ask()
-    desk.rotated(1, 6, 12, ["third"], [])
-    desk.loops[1].is_trusted = False
-    desk.beat(6, 5)
-    assert desk.answers[0]["late"] == ["third"]
+def test_a_loop_that_died_meanwhile_holds_up_nobody(host: RotationHost) -> None:
+    host.ask()
+    host.rotated(1, 6, 12, ["third"], [])
+    host.loops[1].is_trusted = False
+    host.beat(6, 5)
+    assert host.answers[0]["late"] == ["third"]
 
 
-def test_one_after_the_other(desk: Desk) -> None:
-    desk.ask()
-    desk.ask()
-    desk.rotated(1, 6, 1, [], [])
-    assert len(desk.authority.asked) == 1
-    desk.beat(6, 6)
-    desk.turn()
-    assert desk.authority.asked[1:] == [("rotate", 2, False)]
-    desk.rotated(1, 6, 1, [], [])  # said again, and of the one before
-    assert len(desk.answers) == 1
-    desk.rotated(2, 7, 1, [], [])
-    desk.beat(7, 7)
-    assert [answer["epoch"] for answer in desk.answers] == [6, 7]
+def test_one_after_the_other(host: RotationHost) -> None:
+    host.ask()
+    host.ask()
+    host.rotated(1, 6, 1, [], [])
+    assert len(host.authority.asked) == 1
+    host.beat(6, 6)
+    host.turn()
+    assert host.authority.asked[1:] == [("rotate", 2, False)]
+    host.rotated(1, 6, 1, [], [])  # said again, and of the one before
+    assert len(host.answers) == 1
+    host.rotated(2, 7, 1, [], [])
+    host.beat(7, 7)
+    assert [answer["epoch"] for answer in host.answers] == [6, 7]
 
 
-def test_the_end_of_the_host_is_said_to_all_who_wait(desk: Desk) -> None:
-    desk.ask()
-    desk.ask()
-    desk.rotation.stopping()
-    desk.ask()
-    assert desk.answers == [{"error": "stopping"}] * 3
-    assert len(desk.authority.asked) == 1
+def test_the_end_of_the_host_is_said_to_all_who_wait(host: RotationHost) -> None:
+    host.ask()
+    host.ask()
+    host.rotation.stopping()
+    host.ask()
+    assert host.answers == [{"error": "stopping"}] * 3
+    assert len(host.authority.asked) == 1
 
 
-def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
-    desk.ask()
-    desk.rotation.authority_lost()
-    assert desk.answers == []
-    desk.rotation.authority_booted()
-    assert desk.authority.asked == [("rotate", 1, False)] * 2
-    desk.rotated(1, 8, 1, [], [])
-    desk.rotation.authority_booted()  # it was committed: the loops' word is awaited only
-    assert len(desk.authority.asked) == 2
-    desk.beat(8, 8)
-    assert desk.answers[0]["epoch"] == 8
+def test_an_authority_that_comes_again_is_asked_again(host: RotationHost) -> None:
+    host.ask()
+    host.rotation.authority_lost()
+    assert host.answers == []
+    host.rotation.authority_booted()
+    assert host.authority.asked == [("rotate", 1, False)] * 2
+    host.rotated(1, 8, 1, [], [])
+    host.rotation.authority_booted()  # it was committed: the loops' word is awaited only
+    assert len(host.authority.asked) == 2
+    host.beat(8, 8)
+    assert host.answers[0]["epoch"] == 8
 
 
 @pytest.mark.parametrize("master", [False, True])
-def test_a_host_that_has_not_started(desk: Desk, master: bool) -> None:
-    desk.authority.is_booted = False
-    desk.ask(master=master)
-    assert "the authority is not serving now" in desk.answers[0]["refused"][0] and desk.answers[0]["passes"]
+def test_a_host_that_has_not_started(host: RotationHost, master: bool) -> None:
+    host.authority.is_booted = False
+    host.ask(master=master)
+    assert "the authority is not serving now" in host.answers[0]["refused"][0] and host.answers[0]["passes"]
 
 
-def test_a_disk_that_refuses(desk: Desk) -> None:
-    desk.ask()
-    desk.rotated(1, 0, 0, [], ["make room"])
-    assert desk.answers == [{"refused": ["make room"]}]
+def test_a_disk_that_refuses(host: RotationHost) -> None:
+    host.ask()
+    host.rotated(1, 0, 0, [], ["make room"])
+    assert host.answers == [{"refused": ["make room"]}]
 
 
-def test_one_that_takes_too_long_says_who_is_behind(desk: Desk) -> None:
-    desk.ask()
-    desk.rotated(1, 6, 1, [], [])
-    desk.beat(6, 5)
-    desk.rotation._too_slow()
-    assert desk.answers[0]["failed"] == ["not every loop works in a new epoch after 90 s, `status` shows it: third"]
-    desk.turn()
-    desk.ask()
-    desk.rotation._too_slow()
-    assert desk.answers[1]["failed"][0].endswith("the authority")
+def test_one_that_takes_too_long_says_who_is_behind(host: RotationHost) -> None:
+    host.ask()
+    host.rotated(1, 6, 1, [], [])
+    host.beat(6, 5)
+    host.rotation._too_slow()
+    assert host.answers[0]["failed"] == ["not every loop works in a new epoch after 90 s, `status` shows it: third"]
+    host.turn()
+    host.ask()
+    host.rotation._too_slow()
+    assert host.answers[1]["failed"][0].endswith("the authority")
 
 
-def test_another_master_key_is_put_in_force_when_it_was_checked(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    assert desk.authority.asked == [("rekey", 1)]
-    assert desk.changes.is_rekeying
-    assert desk.version == 1
-    desk.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
-    desk.checked(1, True, ["a warning"])
-    assert desk.version == 2
-    assert not desk.changes.is_rekeying
-    assert desk.authority.files.token >= 0
-    assert desk.authority.asked == [("rekey", 1), ("rotate", 1, True)]
-    desk.rotated(1, 6, 1, [], [])
-    desk.beat(6, 6)
-    assert desk.answers[0]["key_version"] == 2
-    assert desk.events == ["rotated"]
+def test_another_master_key_is_put_in_force_when_it_was_checked(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    assert host.authority.asked == [("rekey", 1)]
+    assert host.changes.is_rekeying
+    assert host.version == 1
+    host.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
+    host.checked(1, True, ["a warning"])
+    assert host.version == 2
+    assert not host.changes.is_rekeying
+    assert host.authority.files.token >= 0
+    assert host.authority.asked == [("rekey", 1), ("rotate", 1, True)]
+    host.rotated(1, 6, 1, [], [])
+    host.beat(6, 6)
+    assert host.answers[0]["key_version"] == 2
+    assert host.events == ["rotated"]
 
 
-def refused(desk: Desk) -> str:
+def refused(host: RotationHost) -> str:
     """Return why a rotation was refused, which has changed nothing."""
-    [answer] = desk.answers
-    assert desk.version == 1
-    assert desk.authority.files.token == -1
-    assert ("rotate", 1, True) not in desk.authority.asked
-    assert not desk.changes.is_rekeying
-    assert set(desk.events) == {"rotate_refused"}
+    [answer] = host.answers
+    assert host.version == 1
+    assert host.authority.files.token == -1
+    assert ("rotate", 1, True) not in host.authority.asked
+    assert not host.changes.is_rekeying
+    assert set(host.events) == {"rotate_refused"}
     sentences: list[str] = answer["refused"]
     return "; ".join(sentences)
 
 
-def test_what_the_authority_refuses(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    desk.checked(1, False, ["another", "and one more"])
-    assert refused(desk) == "another; and one more"
-    desk.checked(1, True, [])  # and says yes later
-    assert desk.version == 1
+def test_what_the_authority_refuses(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    host.checked(1, False, ["another", "and one more"])
+    assert refused(host) == "another; and one more"
+    host.checked(1, True, [])  # and says yes later
+    assert host.version == 1
 
 
-def test_an_authority_that_dies_while_it_checks(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    desk.rotation.authority_lost()
-    assert "ended while it checked the new key, so nothing was changed" in refused(desk)
+def test_an_authority_that_dies_while_it_checks(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    host.rotation.authority_lost()
+    assert "ended while it checked the new key, so nothing was changed" in refused(host)
 
 
-def test_an_authority_that_cannot_be_asked(desk: Desk) -> None:
-    desk.stage()
-    desk.authority.is_there = False
-    desk.ask(master=True)
-    assert "ended while it checked" in refused(desk)
+def test_an_authority_that_cannot_be_asked(host: RotationHost) -> None:
+    host.stage()
+    host.authority.is_there = False
+    host.ask(master=True)
+    assert "ended while it checked" in refused(host)
 
 
-def test_an_authority_that_does_not_answer(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    desk.rotation._too_slow()
-    assert "has not checked the new key in 90 s, so nothing was changed" in refused(desk)
+def test_an_authority_that_does_not_answer(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    host.rotation._too_slow()
+    assert "has not checked the new key in 90 s, so nothing was changed" in refused(host)
 
 
-def test_nothing_staged(desk: Desk) -> None:
-    desk.ask(master=True)
-    assert "boot.token.next: No such file" in refused(desk)
+def test_nothing_staged(host: RotationHost) -> None:
+    host.ask(master=True)
+    assert "boot.token.next: No such file" in refused(host)
 
 
-def test_a_reload_under_way(desk: Desk) -> None:
-    desk.stage()
-    desk.changes.is_reloading = True
-    desk.ask(master=True)
-    assert refused(desk).startswith("a reload is running")
+def test_a_reload_under_way(host: RotationHost) -> None:
+    host.stage()
+    host.changes.is_reloading = True
+    host.ask(master=True)
+    assert refused(host).startswith("a reload is running")
 
 
-def test_files_that_were_changed_after_the_check(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    token = rotate.next_token(desk.config)
+def test_files_that_were_changed_after_the_check(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    token = rotate.next_token(host.config)
     data = token.read_bytes()
     token.unlink()
     token.write_bytes(data)
-    desk.checked(1, True, [])
-    assert "was changed while it was checked" in refused(desk)
+    host.checked(1, True, [])
+    assert "was changed while it was checked" in refused(host)
 
 
-def test_files_that_were_withdrawn_after_the_check(desk: Desk) -> None:
-    desk.stage()
-    desk.ask(master=True)
-    rotate.next_token(desk.config).unlink()
-    desk.checked(1, True, [])
-    assert "No such file" in refused(desk)
+def test_files_that_were_withdrawn_after_the_check(host: RotationHost) -> None:
+    host.stage()
+    host.ask(master=True)
+    rotate.next_token(host.config).unlink()
+    host.checked(1, True, [])
+    assert "No such file" in refused(host)
 
 
-def test_a_folder_that_the_supervisor_may_not_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_the_supervisor_may_not_write(host: RotationHost, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*files: object) -> None:
         raise ConfigError("cannot replace boot.token: Read-only file system")
 
     monkeypatch.setattr(rotation, "switch", fails)
-    desk.stage()
-    desk.ask(master=True)
-    desk.checked(1, True, [])
-    assert "Read-only file system; so nothing was changed; stop tlsrt, rotate, and start it again" in refused(desk)
+    host.stage()
+    host.ask(master=True)
+    host.checked(1, True, [])
+    assert "Read-only file system; so nothing was changed; stop tlsrt, rotate, and start it again" in refused(host)
 
 
-def test_a_switch_whose_lasting_is_in_doubt_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_whose_lasting_is_in_doubt_goes_on(host: RotationHost, monkeypatch: pytest.MonkeyPatch) -> None:
     real = rotate.switch
 
     def doubtful(*files: Any) -> None:
@@ -306,8 +306,8 @@ def test_a_switch_whose_lasting_is_in_doubt_goes_on(desk: Desk, monkeypatch: pyt
         raise ConfigError("cannot write the folder: Input/output error")
 
     monkeypatch.setattr(rotation, "switch", doubtful)
-    desk.stage()
-    desk.ask(master=True)
-    desk.checked(1, True, [])
-    assert desk.version == 2
-    assert desk.authority.asked[-1] == ("rotate", 1, True)
+    host.stage()
+    host.ask(master=True)
+    host.checked(1, True, [])
+    assert host.version == 2
+    assert host.authority.asked[-1] == ("rotate", 1, True)

@@ -1,4 +1,4 @@
-"""The gate's fast lane against its full check: the same verdicts and the same state over random conversations."""
+"""The gate's fast path against its full check: the same verdicts and the same state over random conversations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAST_NUMBERS = (0, 100, 120, 250, 300, 65_500)  # from which the next ones need 
 
 
 class Twins:
-    """Two worlds with the same keys: one gate with its fast lane, one that always asks everything."""
+    """Two worlds with the same keys: one gate with its fast path, one that always asks everything."""
 
     def __init__(self, ending: bytes = b"", before: int = 300) -> None:
         self.one, self.two = MemoryHost(ending=ending), MemoryHost(ending=ending)
@@ -34,7 +34,7 @@ class Twins:
             endpoint._seq = before
         self.asked: list[Any] = []
         self.sent: list[tuple[bytes, str]] = []
-        self.lane = 0
+        self.fast_path = 0
 
     def say(self, data: bytes, subject: str) -> None:
         self.sent.append((data, subject))
@@ -136,7 +136,7 @@ class Twins:
     st.sampled_from(LAST_NUMBERS),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_the_fast_lane_lets_pass_what_the_full_check_lets_pass(
+def test_the_fast_path_lets_pass_what_the_full_check_lets_pass(
     steps: list[tuple[str, int]], ending: bytes, before: int
 ) -> None:
     twins = Twins(ending, before)
@@ -145,7 +145,7 @@ def test_the_fast_lane_lets_pass_what_the_full_check_lets_pass(
 
 
 @pytest.mark.parametrize("before", LAST_NUMBERS)
-def test_most_frames_of_a_conversation_take_the_lane(before: int) -> None:
+def test_most_frames_of_a_conversation_take_the_fast_path(before: int) -> None:
     """So that the comparison above compares something."""
     twins, full = Twins(before=before), []
     check = twins.one.gate.check_in_order_untrusted
@@ -167,7 +167,7 @@ def test_most_frames_of_a_conversation_take_the_lane(before: int) -> None:
 
 
 @pytest.mark.parametrize("before", [3, 130, 300])
-def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_as_by_the_full_check(before: int) -> None:
+def test_every_flipped_bit_of_a_frame_that_the_fast_path_knows_is_refused_as_by_the_full_check(before: int) -> None:
     twins = Twins(before=before)
     for _ in range(2):
         twins.step("ask", 60)
