@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.budget import Budget, OverBudget
 from tlsrt.errors import Busy
 from tlsrt.loops.disk_lines import DiskLines
 from tlsrt.sandbox.syscalls import name_thread
@@ -88,6 +89,13 @@ def _as_error(outcome: object) -> Exception | None:
     error = RuntimeError(f"work for the disk ended with {type(outcome).__name__}")  # which no future may hold
     error.__cause__ = outcome
     return error
+
+
+def _refusal(table: BoundedTable[int, None], subject: str, size: int, sentence: str) -> Busy:
+    """Return the error for a subject that gets no room: it is over its budget, or all others take what there is."""
+    if table.size_of(subject) + size > table.share:
+        return OverBudget(sentence, Budget.DISK)
+    return Busy(sentence)
 
 
 def _report(loop: asyncio.AbstractEventLoop, message: str, error: BaseException) -> None:
@@ -185,10 +193,11 @@ class DiskThread:
     def _admit(self, subject: str, work: DiskWork[Any], settled: Settled | None) -> _Job:
         key = next(self._keys)
         if not self._waiting.add(key, None, subject).is_added:
-            raise Busy("too much waits for the disk already, try again later")
+            raise _refusal(self._waiting, subject, 1, "too much waits for the disk already, try again later")
         if work.size and not self._bytes.add(key, None, subject, size=work.size).is_added:
             self._waiting.remove(key)
-            raise Busy("too many bytes wait for the disk already, try again later")
+            sentence = "too many bytes wait for the disk already, try again later"
+            raise _refusal(self._bytes, subject, work.size, sentence)
         try:
             self.start()
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from tlsrt.errors import Busy
 from tlsrt.rate_limit import Buckets
 
 SUBJECTS_MAX: Final = 4096
@@ -40,6 +41,14 @@ BUDGETS: Final = {
     Budget.CALLS: "open calls",
     Budget.DISK: "requests that wait for a disk",
 }
+
+
+class OverBudget(Busy):
+    """A caller holds its share already. What answers it with this error also reports that it is over that budget."""
+
+    def __init__(self, message: str, budget: Budget) -> None:
+        super().__init__(message)
+        self.budget = budget
 
 
 def budget_of(word: str) -> Budget | None:

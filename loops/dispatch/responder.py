@@ -16,7 +16,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from tlsrt.budget import Budget
+from tlsrt.budget import Budget, OverBudget
 from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import Inbox
@@ -288,6 +288,8 @@ class Responder:
 
     def _error(self, header: Header, error: BaseException) -> bytes:
         """Return the error for the caller; a handler's bug must not reach it, nor end the loop."""
+        if isinstance(error, OverBudget):
+            self._shares.over(header.session, error.budget)
         return encode_error(error if isinstance(error, CallError) else self._faults.fold(header.method, error))
 
     # -- running ----------------------------------------------------------------------------------------------

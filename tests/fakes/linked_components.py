@@ -91,11 +91,14 @@ class ProcessorNotes:
 
     def __init__(self) -> None:
         self.over: list[bytes] = []
+        self.others: list[tuple[bytes, Budget]] = []  # over another budget
         self.refused: list[str] = []
 
     def on_over_budget(self, session: bytes, budget: Budget) -> None:
-        assert budget is Budget.PROCESSOR
-        self.over.append(session)
+        if budget is Budget.PROCESSOR:
+            self.over.append(session)
+        else:
+            self.others.append((session, budget))
 
     def on_refused_session(self, session: bytes, reason: str) -> None:
         self.refused.append(reason)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tlsrt.errors import Busy, Failed
+from tlsrt.budget import Budget, OverBudget
+from tlsrt.errors import Failed
 from tlsrt.loops.disk_lines import TOGETHER, TOGETHER_BYTES, DiskLines
 from tlsrt.loops.disk_thread import BYTES_SHARE, WAITING_SHARE, DiskThread, DiskWork, EachAlone, outcome_of
 
@@ -66,12 +67,13 @@ def test_the_event_loop_goes_on_and_all_is_answered_in_order() -> None:
 def test_one_subject_that_fills_its_share_is_busy_and_no_other() -> None:
     async def scene() -> None:
         async with stuck(WAITING_SHARE) as (disk, worker, tasks):
-            with pytest.raises(Busy, match="waits for the disk already"):
+            with pytest.raises(OverBudget, match="waits for the disk already") as caught:
                 await disk.run("client/a", DiskWork(int))
+            assert caught.value.budget is Budget.DISK
             other = asyncio.create_task(disk.run("client/b", DiskWork(int)))
             large = asyncio.create_task(disk.run("client/c", DiskWork(int, size=BYTES_SHARE)))
             await asyncio.sleep(0)
-            with pytest.raises(Busy, match="too many bytes"):
+            with pytest.raises(OverBudget, match="too many bytes"):
                 await disk.run("client/c", DiskWork(int, size=1))
             worker.may_go_on.set()
             assert await other == 0 and await large == 0

@@ -15,6 +15,7 @@ from fakes.linked_components import ProcessorNotes
 from fakes.memory_host import MemoryHost
 
 from tlsrt import Component, handler
+from tlsrt.budget import Budget, OverBudget
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
@@ -61,6 +62,8 @@ class Store(Component):
             await self.never.wait()
         if how == "bug":
             raise RuntimeError("a secret of the handler")
+        if how == "full":
+            raise OverBudget("too much waits for the disk already", Budget.DISK)
         if how == "error":
             raise NotFound("no such thing")
         return self.calls
@@ -87,6 +90,7 @@ class Wired:
 
     def __init__(self) -> None:
         self.world = MemoryHost(policy=POLICY)
+        self.notes = ProcessorNotes()
         self.sent: list[bytes] = []
         self.lost: set[FrameKind] = set()
         self.full = False
@@ -100,7 +104,7 @@ class Wired:
             FakeChannel(self.to_console),
             self.clock,
             Path("/nowhere"),
-            ProcessorShares(WriteBatch(), ProcessorNotes()),
+            ProcessorShares(WriteBatch(), self.notes),
             waiting_max=2,
         )
         self.host.endpoint = self.world.endpoints[STORE]
@@ -153,6 +157,14 @@ def test_a_call_and_who_made_it() -> None:
     async def test(wired: Wired) -> None:
         assert await wired.call("get", "greeting") == "greeting for third/console"
         assert await wired.caller.call(STORE, "get", (), {"key": "named"}) == "named for third/console"
+
+    run(test)
+
+
+def test_who_fills_a_share_at_a_component_is_told_busy_and_reported() -> None:
+    async def test(wired: Wired) -> None:
+        assert "waits for the disk already" in (await fails(Busy, wired.call("put", "full"))).message
+        assert [budget for _, budget in wired.notes.others] == [Budget.DISK]
 
     run(test)
 
