@@ -11,7 +11,7 @@ recovery decides. All that it found is then written to the database and synced (
 acknowledged. A commit that found no room, or could not be written, never got its last bytes: it is undone.
 
 A disk that refuses to write takes no reads away. Until it has settled what is in the log, changes are refused, and so
-are reads of the keys whose outcome is unknown; each change, and each health check, has it try again.
+are reads of the keys whose outcome is unknown; each change, each such read and each health check has it try again.
 
 What the disk lost or changed is looked for when the table is opened (SQLite's own check, each value's checksum, the sum
 of all entries, the mark), and again whenever a value is read. A damaged value is refused by its name; a damaged table
@@ -420,6 +420,8 @@ class SqliteTable:
         """Return the live entry of a key, or None; Failed if it is damaged, or not known."""
         query = f"SELECT value, revision, expires_ms, checksum FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         with self._reading() as connection:
+            if (namespace, key) in self._unknown:
+                self._try_to_settle()
             if (namespace, key) in self._unknown:
                 raise Failed(f"whether {key!r} was changed is not known until the disk answers again; try again later")
             row = connection.execute(query, (namespace, key, now_ms)).fetchone()
