@@ -243,6 +243,12 @@ class LockStateMessage(NamedTuple):
     since: int  # wall time, ms
 
 
+class LockStoredMessage(NamedTuple):
+    """The lock of this id is on the disk."""
+
+    lock: bytes
+
+
 class ClientAddMessage(NamedTuple):
     """Enrol a client, by a signing request (DER) or with a join code, sealed to `code_key` (raw X25519)."""
 
@@ -397,6 +403,7 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(35, "lock", _SUPERVISOR, _BOOTED, LockMessage),
         Message(36, "unlock", _SUPERVISOR, _BOOTED, UnlockMessage),
         Message(37, "lock_state", _AUTHORITY, _ATTESTED, LockStateMessage),
+        Message(38, "lock_stored", _AUTHORITY, _ATTESTED, LockStoredMessage),
         Message(40, "client_add", _SUPERVISOR, _BOOTED, ClientAddMessage),
         Message(41, "client_list", _SUPERVISOR, _BOOTED, ClientListMessage),
         Message(42, "client_renew", _SUPERVISOR, _BOOTED, ClientRenewMessage),

@@ -154,6 +154,7 @@ class Authority:
         """Tell the supervisor that the authority has booted, and begin."""
         if booted.state.lock is not None:
             self._connections.tell("lock_state", *booted.state.lock)
+            self._connections.tell("lock_stored", booted.state.lock.lock)
         self._connections.tell("booted", *self._answer)
         self._audit.begin()
         self._wired.reload.keep_door()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control.authority_channel import LockStateMessage
+from tlsrt.channels.control.authority_channel import LockStateMessage, LockStoredMessage
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.control.reports import Document
 from tlsrt.supervisor.control.requests import OperatorRequests
@@ -54,12 +54,13 @@ class LockControl(Feature):
         self._requests = requests
         self._unlocks = PendingAnswers[int](context.event_loop)  # incarnation of Primary before
         self._asked = b""  # the id of a lock of ours that the authority has not confirmed
+        self._stored = b""  # the id of the lock that the authority has on the disk
         self._told: LockRecord | None = None  # by the authority that boots
         self._has_booted = False  # an authority of this life
         self.record: LockRecord | None = None
 
     def messages(self) -> Mapping[str, MessageHandler]:
-        return {"lock_state": self._heard}
+        return {"lock_state": self._heard, "lock_stored": self._heard_stored}
 
     def verbs(self) -> Mapping[str, ControlVerb]:
         return {"lock": ControlVerb(self._lock), "unlock": ControlVerb(self._unlock)}
@@ -67,7 +68,7 @@ class LockControl(Feature):
     def authority_booted(self) -> None:
         """Tell an authority of a lock that it does not know, before it hears of any loop."""
         if self.record is not None and self._told is None:
-            self._asked = self.record.lock
+            self._asked, self._stored = self.record.lock, b""
             self._authority.channel.lock(*self.record)
         self._has_booted, self._told = True, None
 
@@ -90,7 +91,7 @@ class LockControl(Feature):
         """Return the lock for status."""
         if self.record is None:
             return None
-        return lock_document(self.record, is_stored=not (self._authority.unwritten or self._asked))
+        return lock_document(self.record, is_stored=self._stored == self.record.lock)
 
     # The verbs
 
@@ -147,6 +148,9 @@ class LockControl(Feature):
             return  # or it was said before the authority heard of our lock
         if self.record is None or self.record.lock != record.lock:
             self._begin(record)
+
+    def _heard_stored(self, message: LockStoredMessage) -> None:
+        self._stored = message.lock
 
     def _know(self, record: LockRecord | None) -> None:
         self.record = record

@@ -59,6 +59,8 @@ class HostLock(Service):
         self._door = door
         self._owner = owner
         self._told_epoch = 0
+        self._stored = self._state.lock  # the one that the supervisor knows to be on the disk
+        self._storing: LockRecord | None = None  # the one whose writing is waited for
         self.is_gate_over = False
         self._unlocking: list[LockRecord] = []  # the lock that is to end, once for each unlock that waits
 
@@ -104,8 +106,22 @@ class HostLock(Service):
         self._replace_gate(is_over=self.is_gate_over or self._loops[GATE].has_door)  # else it was told nothing
         self._outgoing.log(f"locked by {record.by}: {record.reason}")
         self._owner.lock_down(moment)
+        self._store(record, moment)
         detail: dict[str, str | int] = {"lock": record.lock.hex(), "reason": record.reason}
         self._context.recorder.before("locked", record.by, detail, moment, lambda: None, self._not_recorded, PROMPT)
+
+    def _store(self, record: LockRecord, moment: Moment) -> None:
+        """Tell the supervisor when the lock is on the disk; `tick` asks again if that takes long."""
+
+        def kept(is_stored: bool) -> None:
+            if self._storing is record:
+                self._storing = None
+            if is_stored and self._state.lock is record:
+                self._stored = record
+                self._outgoing.tell("lock_stored", record.lock)
+
+        self._storing = record
+        self._writer.keep(moment.now, kept)
 
     def unlock(self, lock: bytes, by: str, moment: Moment, done: Done) -> None:
         """End the lock of this id, or any if none is named; `done` is told when, or why not."""
@@ -153,6 +169,9 @@ class HostLock(Service):
         """Tell the locked Primary of a new epoch: the supervisor asks every loop for its epoch."""
         if self.is_locked and self._loops[GATE].is_shut and self._told_epoch != self._context.epochs.current:
             self._send_locked()
+        record = self._state.lock
+        if record is not None and self._stored is not record and self._storing is not record:
+            self._store(record, moment)
 
     def _replace_gate(self, *, is_over: bool) -> None:
         self.is_gate_over = is_over

@@ -98,6 +98,29 @@ def test_it_is_told_before_the_disk_is_asked(stage: FakeAuthorityService, monkey
     assert "lock_state" in told
 
 
+@pytest.mark.parametrize("by", ["client/guard", "a detector"])
+def test_a_lock_is_said_to_be_stored_when_it_is_on_the_disk(
+    stage: FakeAuthorityService, store: int, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    stage.join(PRIMARY, THIRD)
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        stage.lock.engage("a test", by, stage.moment)
+        for _ in range(10):
+            stage.pass_time(1_000)
+        told = [said[0] for said in stage.told]
+        assert "lock_state" in told and "lock_stored" not in told
+    for _ in range(10):
+        stage.pass_time(1_000)
+    record = StateFile(store).load().lock
+    assert record is not None and record.by == by
+    assert [said for said in stage.told if said[0] == "lock_stored"] == [("lock_stored", record.lock)]
+
+
 def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     lock(stage)
