@@ -81,7 +81,7 @@ class LockedConnection(MessageLink):
         try:
             super().received_untrusted(data)
         except PeerError as error:
-            self.refuse("rejected", error.reason)
+            self.refuse("busy" if error.reason == "busy" else "rejected", error.reason)
 
     def refuse(self, word: str, reason: str) -> None:
         """Tell the client one word, and end."""
