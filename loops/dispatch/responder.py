@@ -1,4 +1,4 @@
-"""Responder: runs the handlers of one component and seals their results. asyncio.
+"""Responder: runs the handlers of one component; what they give is sent by `replies.py`. asyncio.
 
 Every request is answered once: with a result, the items of a stream, or an error; except when the caller has
 cancelled it or its deadline has passed, for then no one waits. What a handler raises is sent to the caller only if
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 from tlsrt.budget import Budget, OverBudget
-from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
+from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import Inbox
 from tlsrt.channels.frames.body import (
@@ -51,7 +51,6 @@ from tlsrt.errors import (
     InvalidArgument,
     OutcomeUnknown,
     PeerError,
-    Unavailable,
 )
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
@@ -60,6 +59,7 @@ from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.replies import Replies
 
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 UNREADABLE = (
@@ -83,13 +83,12 @@ class Responder:
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
-        self._channel = channel
-        self._send = channel.send
         self._clock = clock
         self._batcher = batcher
         self._shares = shares
         self._held = HeldRequests()
         self._in_flight = InFlight(clock)
+        self._replies = Replies(endpoint, channel, clock, self._in_flight, batcher)
         self._faults = Faults(endpoint.subject, log, clock)
         self._closing = False
         self._is_starting = False
@@ -152,7 +151,8 @@ class Responder:
         """Begin it when its caller has a share of the processor again; it is not read before."""
         count = len(names_of(header))
         if not self._in_flight.quotas.take(header.src, count, len(body)):
-            self._turn_away(header, Busy(f"{self._endpoint.subject} has too many requests of {header.src} waiting"))
+            sentence = f"{self._endpoint.subject} has too many requests of {header.src} waiting"
+            self._replies.refuse(header, Busy(sentence))
             return
         held = self._held.add(header)
         upload = self._in_flight.hold_upload(header, len(body)) if header.flags & FLAG_UPLOAD else None
@@ -206,12 +206,12 @@ class Responder:
         try:
             body = pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
-            self._answer_now(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
+            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
             return None
         if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
-            self._batcher.reply(self, header, name, body)
+            self._batcher.reply(self._replies, header, name, body)
         else:
-            self._send_reply(RunningCall(name, header), FrameKind.REPLY, body)
+            self._replies.send(RunningCall(name, header), FrameKind.REPLY, body)
         return None
 
     def _start(self, request: RunningCall, body: Any) -> PeerError | None:
@@ -258,7 +258,7 @@ class Responder:
             )  # fmt: skip
         except BaseException as error:  # the check of a dataclass is code of the component, too
             self._in_flight.release(request)
-            self._answer_now(request, FrameKind.ERROR, self._error(header, error))
+            self._replies.send_or_drop(request, FrameKind.ERROR, self._error(header, error))
             return refused
         if spec.stream:
             run = self._run_stream(request, work)
@@ -283,8 +283,8 @@ class Responder:
             kind, body = FrameKind.ERROR, self._error(request.header, error)
         finally:
             end_as(token)
-        if not self._bundled(request, kind, body):
-            self._send_reply(request, kind, body)
+        if not self._replies.add_to_bundle(request, kind, body):
+            self._replies.send(request, kind, body)
 
     def _error(self, header: Header, error: BaseException) -> bytes:
         """Return the error for the caller; a handler's bug must not reach it, nor end the loop."""
@@ -298,7 +298,7 @@ class Responder:
         kind, body = await self._result(request, work)
         if request.key is not None:
             self._in_flight.answers.keep(request.key, (kind, body))
-        await self._answer(request, kind, body)
+        await self._replies.send_in_time(request, kind, body)
 
     async def _run_known(self, request: RunningCall, answer: Awaitable[Answer]) -> None:
         try:
@@ -307,7 +307,7 @@ class Responder:
             if request.is_stopped:
                 raise
             kind, body = FrameKind.ERROR, encode_error(OutcomeUnknown("the first call with this key was cancelled"))
-        await self._answer(request, kind, body)
+        await self._replies.send_in_time(request, kind, body)
 
     def _remembered(
         self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None, digest: bytes
@@ -352,17 +352,17 @@ class Responder:
                 except StopAsyncIteration:
                     break
                 await request.credit.take()
-                await self._answer(request, FrameKind.ITEM, pack_value(item), part=part)
+                await self._replies.send_in_time(request, FrameKind.ITEM, pack_value(item), part=part)
                 part += 1
-            await self._answer(request, FrameKind.ITEM, b"", part=part, flags=FLAG_FINAL)
+            await self._replies.send_in_time(request, FrameKind.ITEM, b"", part=part, flags=FLAG_FINAL)
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 if self._closing:
-                    self._answer_now(
+                    self._replies.send_or_drop(
                         request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
                     )
                 raise
-            await self._answer(request, FrameKind.ERROR, self._error(request.header, error))
+            await self._replies.send_in_time(request, FrameKind.ERROR, self._error(request.header, error))
         finally:
             await self._close(request, items)
 
@@ -388,63 +388,8 @@ class Responder:
                 request.size -= len(part)
             due = request.upload.credit_due()
             if due:
-                await self._answer(request, FrameKind.ALLOW, encode_value(due))
+                await self._replies.send_in_time(request, FrameKind.ALLOW, encode_value(due))
             yield part
-
-    # -- answering --------------------------------------------------------------------------------------------
-
-    def _send_reply(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
-        """Seal and send now. Wait for a full queue in a task, as far as the quota of its caller goes."""
-        try:
-            self._send(self._sealed(request, kind, body, 0, 0))
-        except Busy:
-            if self._in_flight.quotas.take(request.header.src, 1, len(body)):  # else: the caller meets its deadline
-                request.size = len(body)
-                self._in_flight.spawn(request, self._answer(request, kind, body), None)
-        except Unavailable:
-            return
-
-    async def _answer(
-        self, request: RunningCall, kind: FrameKind, body: bytes, *, part: int = 0, flags: int = 0
-    ) -> None:
-        """Seal and send. Wait while the queue is full; a channel that is down drops it: its caller has been told."""
-        if self._bundled(request, kind, body):
-            return
-        while True:
-            try:
-                self._send(self._sealed(request, kind, body, part, flags))
-                return
-            except Busy:
-                await self._channel.wait_for_room()
-            except Unavailable:
-                return
-
-    def _bundled(self, request: RunningCall, kind: FrameKind, body: bytes) -> bool:
-        """Leave a reply to a request of a bundle to the batcher. It may share a frame with others of this turn."""
-        if self._batcher is None or kind != FrameKind.REPLY or request.header.kind != FrameKind.REQUESTS:
-            return False
-        if len(body) > BATCH_FRAME_MAX:
-            return False
-        self._batcher.reply(self, request.header, request.name, body)
-        return True
-
-    def on_unsent_replies(self, request: Header, names: list[bytes], bodies: list[bytes], error: CallError) -> None:
-        """Send each for itself, once there is room in the queue, as in `_answer`."""
-        if isinstance(error, Busy):
-            for name, body in zip(names, bodies, strict=True):
-                self._send_reply(RunningCall(name, request._replace(kind=FrameKind.REQUEST)), FrameKind.REPLY, body)
-
-    def _answer_now(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
-        try:
-            self._send(self._sealed(request, kind, body, 0, 0))
-        except CallError:
-            return  # full or down: the caller meets its deadline
-
-    def _sealed(self, request: RunningCall, kind: FrameKind, body: bytes, part: int, flags: int) -> bytes:
-        return self._endpoint.seal_reply(
-            kind, request.header, body, self._clock() + ANSWER_DEADLINE_MS, correlation=request.name, part=part,
-            flags=flags,
-        )  # fmt: skip
 
     # -- ending -----------------------------------------------------------------------------------------------
 
@@ -468,18 +413,11 @@ class Responder:
             f"cannot take a call: {self._endpoint.subject} remembers too many sessions of {header.src}, so that this "
             "one may still run later; use fewer sessions, and ask again in a minute if it may run twice"
         )
-        self._turn_away(header, OutcomeUnknown(sentence))
-
-    def _turn_away(self, header: Header, error: CallError) -> None:
-        """Answer the requests of an authentic frame by an error, unread."""
-        if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
-            for name in names_of(header):
-                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(error))
+        self._replies.refuse(header, OutcomeUnknown(sentence))
 
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
         self._closing = True
         for header in self._held.clear():
-            for name in names_of(header):
-                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(self._away()))
+            self._replies.refuse(header, self._away())
         await self._in_flight.finish(timeout_s)

@@ -40,6 +40,7 @@ from tlsrt.supervisor.supervision.violations import ViolationRecord
 from tlsrt.supervisor.supervision.watchdog import Watchdog
 
 Document = dict[str, Any]
+_NO_VIOLATIONS = ViolationRecord()  # of a loop that none was reported of
 _PHI_MAX = 99.0
 _OUTCOMES = {HealthOutcome.GOOD: "good", HealthOutcome.FAILED: "failing", HealthOutcome.TIMED_OUT: "silent"}
 
@@ -158,14 +159,7 @@ def document(
         "authority": _authority(view, authority, sandboxes, memory, heartbeats.get("authority")),
         "loops": [
             _loop(
-                view,
-                config,
-                authority,
-                loop,
-                sandboxes,
-                memory,
-                heartbeats,
-                violations.get(loop.name, ViolationRecord()),
+                view, config, authority, loop, sandboxes, memory, heartbeats, violations.get(loop.name, _NO_VIOLATIONS)
             )
             for loop in loops
         ],

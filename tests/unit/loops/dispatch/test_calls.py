@@ -108,7 +108,7 @@ class Wired:
             waiting_max=2,
         )
         self.host.endpoint = self.world.endpoints[STORE]
-        self.host.responder._endpoint = self.host.endpoint
+        self.host.responder._endpoint = self.host.responder._replies._endpoint = self.host.endpoint
         self.caller = Caller(self.world.endpoints[CONSOLE], self.to_store, self.clock, waiting_max=2)
 
     def clock(self) -> int:
@@ -360,7 +360,7 @@ def test_a_gap_in_a_stream_is_an_error_and_never_a_short_success() -> None:
             if count != 3:
                 original(frame)
 
-        wired.host.responder._send = drop_the_third
+        wired.host.responder._replies._send = drop_the_third
         with pytest.raises(StreamBroken):
             [item async for item in wired.caller.stream(STORE, "many", (5,))]
 
