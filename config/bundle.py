@@ -56,7 +56,9 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 def read_bundle(path: Path) -> Bundle:
     """Return the bundle in `path`. Raises ConfigError, also when group or others may read or write it."""
     if not os.path.lexists(path):
-        raise ConfigError(f"there is no client bundle at {path}: `tlsrt-supervisor init` writes one, copy it there")
+        raise ConfigError(
+            f"there is no client bundle at {path}: copy the bundle there, or make one with `tlsrt enroll`"
+        )
     descriptor = open_regular(path, "the client bundle")
     try:
         status = os.fstat(descriptor)

@@ -66,7 +66,8 @@ def check_trusted(path: Path, what: str, uids: Collection[int]) -> None:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise ConfigError(f"cannot check {what} {path}: {there}: {error.strerror}") from None
+            where = "" if there == os.path.abspath(path) else f"{there}: "
+            raise ConfigError(f"cannot check {what} {path}: {where}{error.strerror}") from None
         _check(there, status, path, what, uids)
         if not stat.S_ISLNK(status.st_mode):
             here = there

@@ -58,6 +58,19 @@ class _TooDeep(Exception):
     pass
 
 
+def _advice(text: str, line: int, column: int, error: yaml.MarkedYAMLError) -> str:
+    """Return `; do Y` for the frequent mistakes, or an empty text: the parser says only what it expected."""
+    if error.context == "while scanning an alias":
+        return '; write a * in quotes: "*"'
+    if "mapping values are not allowed" in (error.problem or ""):
+        return "; write text with a colon in quotes, or give this line the indentation of its neighbours"
+    if "cannot start any token" in (error.problem or ""):
+        here = text.split("\n")[line - 1 : line]
+        is_tab = "".join(here)[column - 1 : column] == "\t"
+        return "; indent with spaces, not with a tab" if is_tab else "; write this value in quotes"
+    return ""
+
+
 def read_document(text: str, problems: Problems) -> YamlNode | None:
     """Return the one document of `text`, or None after adding a problem. Raises nothing for any text."""
     loader = None
@@ -67,7 +80,8 @@ def read_document(text: str, problems: Problems) -> YamlNode | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problems.add(line, column, f"this is not YAML: {error.problem or error.context}")
+        advice = _advice(text, line, column, error)
+        problems.add(line, column, f"this is not YAML: {error.problem or error.context}{advice}")
     except yaml.YAMLError as error:
         problems.add(1, 1, f"this is not YAML: {' '.join(str(error).split())}")
     except _TooDeep:

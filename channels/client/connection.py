@@ -12,6 +12,7 @@ import ssl
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from tlsrt.channels.client.address import why_unreachable
 from tlsrt.channels.client.validity import client_refused, server_refused
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import ClientIdentity, Opening
@@ -192,7 +193,7 @@ async def connect(
         connection.abort("timeout")
         raise Unavailable(f"no answer from {where} within {timeout_s:g} s") from error
     except OSError as error:
-        raise Unavailable(f"cannot reach {where}: {error.strerror or error}") from error
+        raise Unavailable(f"cannot reach {where}: {why_unreachable(error)}") from error
     except asyncio.CancelledError:
         outcome.cancel()
         connection.abort("cancelled")

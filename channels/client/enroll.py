@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlsrt.channels.client.address import why_unreachable
 from tlsrt.channels.client.validity import server_refused
 from tlsrt.channels.session.enrolment import (
     ANSWERING_MAX,
@@ -144,7 +145,7 @@ def _exchange(
     except TimeoutError as error:
         raise Unavailable(f"no answer from {where} in time") from error
     except OSError as error:
-        raise Unavailable(f"cannot reach {where}: {error.strerror or error}") from error
+        raise Unavailable(f"cannot reach {where}: {why_unreachable(error)}") from error
     except PeerError as error:
         raise ConfigError(f"the server at {where} does not speak {PROTOCOL} as we do ({error.reason})") from error
 

@@ -17,7 +17,7 @@ from tlsrt.channels.client.files.download_target import DownloadTarget
 from tlsrt.channels.client.files.remote_path import RemotePath
 from tlsrt.channels.client.files.resume import ResumeProgress, steadily
 from tlsrt.channels.client.files.upload_source import UploadSource
-from tlsrt.errors import Conflict, Failed
+from tlsrt.errors import Conflict, Failed, NotFound
 
 SEGMENT_BYTES = 8 * 1024 * 1024  # of one call; a call has to end within 300 s
 SEGMENT_S = 300.0
@@ -90,6 +90,11 @@ async def put_file(client: Calls, path: Path, place: RemotePath, patience_s: flo
         except Conflict:
             source.check()  # if it was changed meanwhile, that is the reason
             raise
+        except NotFound as error:
+            raise NotFound(
+                f"cannot send to {place.target}: {error}; "
+                "a component takes files if `tlsrt describe` shows its begin_put"
+            ) from error
         return Transferred(str(place), str(path), source.size, sha256, resumed[0], round(time.monotonic() - began, 3))
 
 

@@ -45,6 +45,7 @@ from tlsrt.supervisor.authority.sessions.revocation import Revocations, outcome_
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.messages.sealed_code import seal_code
+from tlsrt.text import did_you_mean
 
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
 NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configuration, seal, and start again"
@@ -282,7 +283,10 @@ class ClientAdmin(Service):
                 f"{name} is listed in the configuration, and lives and ends there: `revoke client {name}` shuts it out"
             )
         known = self._registry.get(name)
-        raise NotFound(f"there is no client {name}" if known is None else f"the client {name} is revoked already")
+        if known is None:
+            near = did_you_mean(name, (client.name for client in self._registry if not client.revoked))
+            raise NotFound(f"there is no client {name}{near}")
+        raise NotFound(f"the client {name} is revoked already")
 
     def _issue(self, client: Enrolled, request: bytes, code_key: bytes, wall: int) -> _Issued:
         """Make a certificate for a signing request, or else a join code. Raises NotFound, ConfigError."""

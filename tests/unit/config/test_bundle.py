@@ -53,7 +53,9 @@ def test_it_never_overwrites(tmp_path: Path) -> None:
 
 def test_missing(tmp_path: Path) -> None:
     path = tmp_path / "no.tlsrt"
-    assert refused(path) == f"there is no client bundle at {path}: `tlsrt-supervisor init` writes one, copy it there"
+    assert (
+        refused(path) == f"there is no client bundle at {path}: copy the bundle there, or make one with `tlsrt enroll`"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])

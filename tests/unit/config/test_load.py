@@ -274,6 +274,25 @@ def test_not_yaml(text: str, start: str) -> None:
     assert "\n" not in sentence
 
 
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("text", "start", "advice"),
+    [
+        ("policy:\n  client/a -> third/io: *\n", "2:26: ", '; write a * in quotes: "*"'),
+        ("policy: {client/a -> third/io: *}\n", "1:33: ", '; write a * in quotes: "*"'),
+        ("door:\n\tport: 1\n", "2:1: ", "; indent with spaces, not with a tab"),
+        ("install: @x\n", "1:10: ", "; write this value in quotes"),
+        ("install: a: b\n", "1:11: ", "; write text with a colon in quotes, or"),
+        ("install: a\n port: 1\n", "2:6: ", "give this line the indentation of its neighbours"),
+    ],
+)
+def test_frequent_mistakes_get_advice(text: str, start: str, advice: str) -> None:
+    [sentence] = problems(text)
+    assert sentence.startswith(f"{start}this is not YAML: ")
+    assert advice in sentence
+    assert "\t" not in sentence
+
+
 @pytest.mark.parametrize("text", ["5", "[]", "hello", "null"])
 def test_not_a_table(text: str) -> None:
     [sentence] = problems(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,23 @@ def test_what_is_ours_is_good_also_by_links_and_below_tmp(place: Path) -> None:
     place.parent.parent.chmod(0o1777)
     check_trusted(place, "the configuration", trusted_uids())
     check_trusted(place.parent / "missing/too", "the run folder", trusted_uids())
+
+
+def test_what_cannot_be_looked_at_is_named_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.lstat
+    closed: list[str] = []
+
+    def lstat(path: str) -> os.stat_result:
+        if path in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    for each, shown in ((str(place), ""), (str(place.parent), f"{place.parent}: ")):
+        closed[:] = [each]
+        with pytest.raises(ConfigError) as refused:
+            check_trusted(place, "the configuration", trusted_uids())
+        assert str(refused.value) == f"cannot check the configuration {place}: {shown}Permission denied"
 
 
 WRITABLE: dict[str, Callable[[Path], Path]] = {

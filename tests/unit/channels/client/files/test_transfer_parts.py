@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +17,9 @@ from tlsrt.channels.cli.progress import Rate, line
 from tlsrt.channels.client.files.download_target import DownloadTarget
 from tlsrt.channels.client.files.remote_path import RemotePath, parse_place
 from tlsrt.channels.client.files.resume import ResumeProgress, steadily
+from tlsrt.channels.client.files.transfer import put_file
 from tlsrt.channels.client.files.upload_source import UploadSource
-from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument, Unavailable
+from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument, NotFound, Unavailable
 
 DATA = os.urandom(3000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -184,3 +187,26 @@ def test_a_disk_without_room_is_told_at_once(tmp_path: Path) -> None:
         destination.check_room()
     with pytest.raises(Failed, match="is a folder"):
         DownloadTarget(tmp_path, 1, SHA256)
+
+
+class _KeepsNoFiles:
+    """A host whose component has no method for files."""
+
+    waits_for_unlock = False
+
+    async def call(self, *_: object, **__: object) -> object:
+        raise NotFound("no method 'begin_put'")
+
+    def stream(self, *_: object, **__: object) -> AsyncGenerator[Any, None]:
+        raise NotImplementedError
+
+    async def upload(self, *_: object, **__: object) -> object:
+        raise NotImplementedError
+
+
+def test_a_component_that_takes_no_files_is_named_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(DATA)
+    sentence = "cannot send to secondary/store: .*begin_put.*; a component takes files if `tlsrt describe` shows"
+    with pytest.raises(NotFound, match=sentence):
+        asyncio.run(put_file(_KeepsNoFiles(), file, RemotePath("secondary/store", "photo.jpg"), 1.0, None))

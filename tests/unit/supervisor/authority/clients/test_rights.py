@@ -134,6 +134,7 @@ def test_what_the_disk_refuses_has_not_happened(stage: FakeAuthorityService, fol
     [
         (("admin", IO, 0, []), "lives and ends there"),
         (("nobody", IO, 0, []), "there is no client nobody"),
+        (("phon", IO, 0, []), "there is no client phon, did you mean phone?"),
         (("gone", IO, 0, []), "is revoked already"),
         (("phone", [["secondary/shop", ["get"]]], 0, []), "there is no component secondary/shop"),
         (("phone", [["*/*", [f"m{n:060}" for n in range(200)]]], 0, []), "too much for one token"),
