@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsrt.errors import InvalidArgument
+from tlsrt.text import did_you_mean
 
 _OWN_OPTIONS = frozenset({"timeout_s", "idempotent"})  # of `AsyncClient.call`
 _SIMPLE: Mapping[str, tuple[type, ...]] = {
@@ -39,13 +40,15 @@ def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tupl
                 raise InvalidArgument(f"{name} is given twice")
             if name in _OWN_OPTIONS:
                 raise InvalidArgument(f"{name} can be given by position only")
-            kwargs[name] = _convert(value, parameters[name])
+            kwargs[name] = _convert(value, parameters[name], ())
         elif len(args) == len(order):
-            raise InvalidArgument(f"too many arguments: it takes {len(order)}: {signature(method)}")
+            raise InvalidArgument(
+                f"too many arguments: it takes {len(order)}: {signature(method)}{_nearest(word, order)}"
+            )
         elif order[len(args)] in kwargs:
             raise InvalidArgument(f"{order[len(args)]} is given twice")
         else:
-            args.append(_convert(word, parameters[order[len(args)]]))
+            args.append(_convert(word, parameters[order[len(args)]], order))
     for name in order[len(args) :]:
         if parameters[name].get("required") and name not in kwargs:
             raise InvalidArgument(f"{name} is missing: {signature(method)}")
@@ -66,11 +69,20 @@ def _shown(parameter: Mapping[str, Any]) -> str:
     return text if parameter.get("required") else f"{text} = {json.dumps(parameter.get('default'))}"
 
 
-def _convert(word: str, parameter: Mapping[str, Any]) -> Any:
-    value = _fit(word, parameter.get("schema", {}))
+def _convert(word: str, parameter: Mapping[str, Any], names: Sequence[str]) -> Any:
+    schema = parameter.get("schema", {})
+    value = _fit(word, schema)
     if value is _NO:
-        raise InvalidArgument(f"{parameter['name']}: {word!r} is not of type {parameter.get('type')}")
+        is_nested = schema.get("type") in ("array", "object")
+        advice = _nearest(word, names) or ("; write it as JSON" if is_nested else "")
+        raise InvalidArgument(f"{parameter['name']}: {word!r} is not of type {parameter.get('type')}{advice}")
     return value
+
+
+def _nearest(word: str, names: Sequence[str]) -> str:
+    """Return `, did you mean X?` for a NAME=VALUE whose name is almost one of `names`, or an empty text."""
+    name, equals, _ = word.partition("=")
+    return did_you_mean(name, names) if equals else ""
 
 
 def _fit(word: str, schema: Mapping[str, Any]) -> Any:

@@ -71,12 +71,21 @@ def test_arguments_by_name_and_position() -> None:
         (["a"], "value is missing"), (["a", "b", "3", "d"], "too many arguments: it takes 3"),
         (["a", "key=b", "c"], "key is given twice"), (["key=a", "b"], "key is given twice"),
         (["key=a", "key=b"], "key is given twice"),
+        (["a", "b", "ttl=60"], "ttl_s: 'ttl=60' is not of type integer, did you mean ttl_s\\?$"),
+        (["a", "b", "3", "tl_s=60"], "too many arguments: it takes 3: .*, did you mean ttl_s\\?$"),
+        (["a", "b", "ttl_s=x=y"], "ttl_s: 'x=y' is not of type integer$"),
     ):  # fmt: skip
         with pytest.raises(InvalidArgument, match=message):
             arguments_of(words, spec)
     with pytest.raises(InvalidArgument, match="by position only"):
         arguments_of(["timeout_s=1"], method(timeout_s=INT))
     assert arguments_of(["5", "x"], None) == ([5, "x"], {})
+
+
+@pytest.mark.parametrize("kind", ["array", "object"])
+def test_a_plain_word_for_a_list_or_table_is_told_to_be_json(kind: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^tags: 'home' is not of type \w+; write it as JSON$"):
+        arguments_of(["home"], method(tags={"type": kind}))
 
 
 def test_signature() -> None:
