@@ -135,6 +135,9 @@ class LockControl(Feature):
 
     def _heard(self, message: LockStateMessage) -> None:
         record = record_of(message)
+        # For a lock of ours that crosses this one, or for the one of an authority that came again and has told nothing
+        # yet: neither has turned away from the Primary that there is.
+        is_replaced = self.record is not None and (bool(self._asked) or not self._authority.is_booted)
         if record is not None:
             self._asked = b""
         if not self._authority.is_booted:
@@ -147,7 +150,7 @@ class LockControl(Feature):
                 self._end()
             return  # or it was said before the authority heard of our lock
         if self.record is None or self.record.lock != record.lock:
-            self._begin(record)
+            self._begin(record, is_replaced=is_replaced)
 
     def _heard_stored(self, message: LockStoredMessage) -> None:
         self._stored = message.lock
@@ -159,11 +162,11 @@ class LockControl(Feature):
             self._context.events.emit("locked", HOST, f"by {record.by}: {record.reason}", lock=record.lock.hex())
             self._context.console.bad(HOST, "locked", f"by {record.by}: {record.reason}")
 
-    def _begin(self, record: LockRecord) -> None:
-        is_other = self.record is not None
+    def _begin(self, record: LockRecord, *, is_replaced: bool = False) -> None:
+        """Put a lock in force. It has a Primary of its own, also if it takes the place of one that was to end."""
         self._know(record)
         primary = self._loops.all[0]
-        if is_other or not primary.is_primary or not primary.is_living or self._loops.is_stopping:
+        if is_replaced or not primary.is_primary or not primary.is_living or self._loops.is_stopping:
             return
         self._loops.restart_policy.replace(primary.name, self._context.event_loop.now)
         self._loops.kill(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
