@@ -160,25 +160,30 @@ class ActionRunner:
             whole = [name for name, shut in self.quarantined.items() if shut.applied.source.value == loop]
             subjects = [name for name in whole if not self.quarantined[name].applied.is_final]
             # When the disk refuses it they come back with the end of their quarantine.
-            self.release(subjects, now, lambda: None, lambda sentence: None)
+            self.release(subjects, now, lambda names: None, lambda sentence: None)
         return done
 
     def quarantined_by(self, applied: AppliedAction) -> int:
         """Return how many subjects are in quarantine by one action."""
         return sum(1 for shut in self.quarantined.values() if shut.applied is applied)
 
-    def release(self, subjects: list[str], now: int, done: Callable[[], None], refused: Callable[[str], None]) -> None:
-        """Let subjects in again, and call `done`; `refused` when that cannot be written, and nothing has changed."""
+    def release(
+        self, subjects: list[str], now: int, done: Callable[[list[str]], None], refused: Callable[[str], None]
+    ) -> None:
+        """Let subjects in again, and call `done` with those that are: others were revoked again meanwhile.
+
+        `refused` when that cannot be written, and nothing has changed.
+        """
 
         def restored(names: list[str]) -> None:
             for subject in names:
                 self.quarantined.pop(subject, None)
-            done()
+            done(names)
 
         if subjects:
             self._revocations.restore(subjects, now, restored, refused)
         else:
-            done()
+            done([])
 
     def forget_ended(self) -> None:
         """Forget subjects that are no longer revoked, by time or by an operator's `restore`."""

@@ -275,11 +275,18 @@ class DetectionService(Service):
         if not shut and not actions:
             done([])
             return
-        self.actions.release(shut, moment.now, lambda: done(self._released(name, client, shut, actions)), refused)
 
-    def _released(self, name: str, client: str, shut: list[str], actions: list[AppliedAction]) -> list[str]:
+        def released(names: list[str]) -> None:
+            left = {*shut}.difference(names)  # revoked again meanwhile, by what is in force
+            ended = [applied for applied in actions if applied.source.value not in left]
+            done(self._released({name, client, *names} - left, names, ended))
+
+        self.actions.release(shut, moment.now, released, refused)
+
+    def _released(self, values: set[str], names: list[str], actions: list[AppliedAction]) -> list[str]:
+        """End what is against these values; return the subjects that are in again, and the sources of the actions."""
         moment = self._context.moment()
-        for value in {name, client, *shut}:
+        for value in values:
             for applied in self.scoring.release(value):
                 if applied.action in (Action.LIMIT, Action.BLOCK):
                     self.actions.tell_gate(replace(applied, until=moment.now), moment.now)
@@ -287,7 +294,7 @@ class DetectionService(Service):
             if applied.action is Action.QUARANTINE and self.actions.quarantined_by(applied) == 0:
                 self.scoring.release(applied.source.value)
         self._is_changed = True
-        freed = sorted({*shut, *(applied.source.value for applied in actions)})
+        freed = sorted({*names, *(applied.source.value for applied in actions)})
         for each in freed:
             self._recorder.note("release", each, {}, moment)
             self._notes.note("response_ended", each, "released by an operator", step="release")

@@ -298,3 +298,21 @@ def test_a_quarantine_that_comes_while_the_end_of_the_one_before_waits_for_the_d
     assert "third/console" in stage.revocations.subjects()
     assert list(applied.quarantined) == ["third/console"], "and it is in the list of those that are"
     assert not stage.revocations.returning
+
+
+def test_a_release_says_what_is_in_again_and_leaves_what_was_shut_out_meanwhile(stage: FakeAuthorityService) -> None:
+    for subject in ("third/console", "client/third"):
+        stage.detection.trigger("decoy_file", SignalSource(SourceKind.CHANNEL, subject), {}, stage.moment)
+    book = Book()
+    stage.recorder.target = book
+    stage.store.is_held = True
+    stage.ask("release", 21, "third")
+    stage.revocations.revoke_subjects(["client/third"], 60_000, stage.moment)
+    stage.store.is_held = False
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    (rows,) = [said[4] for said in stage.told if said[:2] == ("answer", 21)]
+    assert [row[1] for row in rows] == ["third/console"]
+    assert list(stage.revocations.subjects()) == ["client/third"]
+    assert [subject for kind, subject in book.kinds if kind == "release"] == ["third/console"]
+    assert [each.source.value for each in response(stage).scoring.active] == ["client/third"]
