@@ -4,7 +4,8 @@ Theory of operation. Records are handed over together, whenever the thread is fr
 waiter, else after a moment. A waiter is answered once: `then` when the record is on the disk, `otherwise` when that has
 failed or has taken longer than its patience. A record that arrives on the disk after its `otherwise` cannot be taken
 back, so another one says that it was not done. Ordinary records wait in a bounded queue; those for which there
-is no room are counted, and the next record that is written says how many. Nothing here blocks.
+is no room are counted, and the next record that is written says how many. A security record takes the place of an
+ordinary one that waits. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -235,10 +236,19 @@ class GroupCommit:
             self._answer(answer[1], sentence)
 
     def _write_later(self, record: LogRecord, now: int) -> None:
-        if len(self._notes) < NOTES_MAX:
-            self._notes.append((now, record))
-        else:
+        if len(self._notes) >= NOTES_MAX:
             self._drop()
+            if record.kind not in VOUCHED or not self._make_room():
+                return
+        self._notes.append((now, record))
+
+    def _make_room(self) -> bool:
+        """Take the first record that may be dropped out of the queue; return whether there was one."""
+        for index, (_, record) in enumerate(self._notes):
+            if record.kind not in VOUCHED:
+                del self._notes[index]
+                return True
+        return False
 
     def _drop(self) -> None:
         self._dropped += 1

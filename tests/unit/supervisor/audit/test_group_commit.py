@@ -438,3 +438,32 @@ def test_what_the_state_rests_on_is_dropped_by_no_flood_of_others(kind: str) -> 
         recorder.tick(Moment(now, 0))
         hand.done = Done()
     assert kind in [word for work in hand.works for word in kinds(work)]
+
+
+@pytest.mark.parametrize("kind", ["state_kept", "client_revoked", "locked"])
+def test_a_security_record_takes_the_place_of_another_when_the_disk_stalls(kind: str) -> None:
+    hand = Hand()
+    recorder = recorder_of(hand)
+    recorder.note("session_closed", "client/busy", {}, Moment(0, 0))
+    recorder.tick(Moment(100, 0))  # with a disk that does not answer
+    for second in range(1, 3):
+        for _ in range(NOTES_MAX):
+            recorder.note("session_closed", "client/busy", {}, Moment(1_000 * second, 0))
+    dropped = recorder.dropped
+    recorder.note(kind, "authority", {}, Moment(3_000, 0))
+    assert recorder.dropped == dropped + 1, "the one that made room is counted"
+    for now in range(4_000, 6_000, 100):
+        hand.done = Done()
+        recorder.tick(Moment(now, 0))
+    written = [word for work in hand.works for word in kinds(work)]
+    assert written.count(kind) == 1 and written.count("session_closed") == NOTES_MAX
+
+
+def test_security_records_that_fill_the_queue_are_bounded_and_counted() -> None:
+    hand = Hand()
+    recorder = recorder_of(hand)
+    recorder.note("session_closed", "client/busy", {}, Moment(0, 0))
+    recorder.tick(Moment(100, 0))
+    for _ in range(NOTES_MAX + 7):
+        recorder.note("client_revoked", "client/a", {}, Moment(200, 0))
+    assert recorder.dropped == 7
