@@ -120,6 +120,7 @@ def test_a_disk_that_takes_seconds_lets_a_client_in_as_well(host: SlowHost) -> N
 
 def test_a_lock_beside_an_unlock_that_waits_for_the_disk_stays(host: SlowHost) -> None:
     host.ask("lock", reason="a test")
+    host.until(lambda document: host.loop("primary")["state"] == "active", "the door of a locked host")
     with ThreadPoolExecutor(1) as pool, host.slow(1_000):
         unlocking = pool.submit(host.ask, "unlock")
         while not unlocking.running():
