@@ -41,7 +41,7 @@ RecipientRow = list[bytes | str | int]  # session, word, how often
 
 
 class Reports(Protocol):
-    """The trust channel. `send` may raise PeerError; then that report is lost."""
+    """The trust channel. `send` may raise PeerError; then nothing was sent."""
 
     def send(self, name: str, *fields: object) -> None: ...
 
@@ -66,8 +66,9 @@ class Throttle:
         self._not_before = asyncio.get_running_loop().time() + self._every_s
         try:
             self._report()
-        except PeerError:
-            return  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere
+        except PeerError as error:
+            if error.reason == "hung":  # it is busy or restarting; that it has ended is found out elsewhere
+                self.soon()
 
 
 def _counts(most: int) -> BoundedTable[Any, int]:
@@ -113,11 +114,13 @@ class RefusalCounts:
         if not _count(self._counts, key, value[:TEXT_MAX]):
             self.lost += 1
 
-    def take(self) -> list[Row]:
-        """Return what was noted since the last call."""
-        rows: list[Row] = [[*row.key[:3], row.value, row.key[3]] for row in self._counts]
+    def rows(self) -> list[Row]:
+        """Return what is noted."""
+        return [[*row.key[:3], row.value, row.key[3]] for row in self._counts]
+
+    def clear(self) -> None:
+        """Forget all of it: it has been reported."""
         self._counts = _counts(ROWS)
-        return rows
 
 
 class RefusalReporter:
@@ -168,7 +171,8 @@ class RefusalReporter:
         self._throttle.soon()
 
     def _report(self) -> None:
-        self._trust.send("offences", self._counts.take())
+        self._trust.send("offences", self._counts.rows())
+        self._counts.clear()
 
 
 class ClosedConnections:
@@ -184,11 +188,13 @@ class ClosedConnections:
         if count or len(self._counts) < CLOSED_REASONS:
             self._counts[word] = (address[:WORD_MAX], count + 1)
 
-    def take(self) -> list[tuple[str, str, int]]:
-        """Return (the last address, why, how often) for each reason since the last call."""
-        found = [(address, word, count) for word, (address, count) in self._counts.items()]
-        self._counts.clear()
-        return found
+    def waiting(self) -> list[tuple[str, str, int]]:
+        """Return (the last address, why, how often) for each reason that is not reported."""
+        return [(address, word, count) for word, (address, count) in self._counts.items()]
+
+    def forget(self, entry: tuple[str, str, int]) -> None:
+        """Forget a reason that has been reported."""
+        del self._counts[entry[1]]
 
 
 class RecipientReports:
@@ -224,5 +230,5 @@ class RecipientReports:
 
     def _report(self) -> None:
         rows: list[RecipientRow] = [[*row.key, row.value] for row in self._counts]
-        self._counts = _counts(RECIPIENT_ROWS)
         self._trust.send("recipient_reports", rows)
+        self._counts = _counts(RECIPIENT_ROWS)

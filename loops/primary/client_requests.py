@@ -1,7 +1,8 @@
-"""What clients ask of the authority, and the end of their sessions, in order on the trust channel. asyncio.
+"""What clients ask of the authority, and what must reach it, in order on the trust channel. asyncio.
 
 The channel takes about 278 small packets unread. More than that come at once when Primary was replaced and all clients
-come again: what has no room waits here, as it is no client's fault.
+come again: what has no room waits here, as it is no client's fault. What waits is sent in small parts, so that half of
+the channel is free for what Primary itself has to say.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, Protocol
 from tlsrt.errors import PeerError
 
 WAITING_MAX: Final = 4096  # questions: 1024 connections, each of which asks for a challenge and for a session
+PART: Final = 64  # messages sent when the channel is writable: a UNIX socket is with a quarter of its room used
 
 
 class TrustChannel(Protocol):
@@ -36,7 +38,7 @@ class ClientRequests:
             raise PeerError("busy")
 
     def tell(self, name: str, *fields: Any) -> None:
-        """Say something of a session, now or later, however much waits: there are no more sessions than places."""
+        """Say what must not be lost, now or later, however much waits: of a session, or an answer to the authority."""
         self._send(name, *fields)
 
     def _send(self, name: str, *fields: Any) -> bool:
@@ -55,7 +57,7 @@ class ClientRequests:
 
     def _flush(self) -> None:
         try:
-            while self._waiting:
+            for _ in range(min(len(self._waiting), PART)):
                 name, fields = self._waiting[0]
                 self._trust.send(name, *fields)
                 self._waiting.popleft()
@@ -63,4 +65,5 @@ class ClientRequests:
             if error.reason == "hung":
                 return
             self._waiting.clear()
-        asyncio.get_running_loop().remove_writer(self._trust.fileno())
+        if not self._waiting:
+            asyncio.get_running_loop().remove_writer(self._trust.fileno())

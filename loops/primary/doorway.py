@@ -55,10 +55,11 @@ class Doorway:
     """The door and its backend. `listener` is the door's listening descriptor."""
 
     def __init__(
-        self, process: LoopProcess, router: Router, decoys: DecoyReports, reporter: RefusalReporter, listener: int
-    ) -> None:
+        self, process: LoopProcess, router: Router, requests: ClientRequests, decoys: DecoyReports,
+        reporter: RefusalReporter, listener: int,
+    ) -> None:  # fmt: skip
         self._process = process
-        self._requests = ClientRequests(process.trust)
+        self._requests = requests
         self._router = router
         self._decoy_reports = decoys
         self._decoys = decoys.decoys
@@ -133,8 +134,9 @@ class Doorway:
 
     def report(self) -> None:
         """Tell the authority of connections that ended in disorder. Raises PeerError as the channel does."""
-        for entry in self._closed_connections.take():
+        for entry in self._closed_connections.waiting():
             self._process.trust.send("turned_away", *entry)
+            self._closed_connections.forget(entry)
 
     def block(self, step: str, address: str, for_s: float) -> None:
         """Limit or block an address for a time, or lift that."""
@@ -152,7 +154,7 @@ class Doorway:
         problem = self._contexts.make(message.generation, descriptors)
         if problem:
             self._process.log.error("%s", problem)
-        self._process.trust.send("tried", message.generation, int(not problem), problem[:WORDS_MAX])
+        self._requests.tell("tried", message.generation, int(not problem), problem[:WORDS_MAX])
 
     def _serve(self, message: ServeMessage) -> None:
         """Accept with a context that was tried; existing connections keep theirs."""

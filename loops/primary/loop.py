@@ -20,6 +20,7 @@ from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.gate import Gate
 from tlsrt.loops.gate.refusals import ADDRESS, RefusalReporter
+from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.doorway import Doorway
 from tlsrt.loops.primary.events import Events
@@ -55,7 +56,10 @@ class PrimaryLoop(LoopRole):
         )
         self.channel = self.router.channel
         self._decoy_reports = DecoyReports(self._decoys, self.router, process.hosts, process.trust)
-        self.doorway = Doorway(process, self.router, self._decoy_reports, reporter, process.listeners.get(DOOR, -1))
+        self._requests = ClientRequests(process.trust)
+        self.doorway = Doorway(
+            process, self.router, self._requests, self._decoy_reports, reporter, process.listeners.get(DOOR, -1)
+        )
         self._telemetry = Telemetry(self.doorway.bytes_moved)
         endpoint = config.deception.endpoint
         limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
@@ -107,11 +111,7 @@ class PrimaryLoop(LoopRole):
         for host in self._process.hosts.values():
             if isinstance(host.component, Events):
                 host.component.take(message.lines)
-        try:
-            self._process.trust.send("took_events")
-        except PeerError as error:
-            if error.reason != "hung":  # then there are no more events; the supervisor watches the authority
-                raise
+        self._requests.tell("took_events")  # or there are no more events
 
     def _restrict(self, message: RestrictMessage) -> None:
         """Limit or block a subject for a time, or lift that."""

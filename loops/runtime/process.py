@@ -188,7 +188,7 @@ class LoopProcess:
     def _join(self) -> None:
         """Ask for keys until they come. The authority answers once we are attested, and may itself be restarting."""
         if self._state in (LoopState.SEALED, LoopState.ATTESTED):
-            self._send_join()
+            self._try_to_send("join")
             asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
 
     def _on_trust(self) -> None:
@@ -198,9 +198,11 @@ class LoopProcess:
                 now = boottime_ms()
                 self.authority.on_message(*message, now)
                 self._after_message(now)
+            if self.authority.prepared and self._try_to_send("prepared", self.authority.prepared):
+                self.authority.prepared = 0
             if self.verifier.wants_snapshot:  # the authority sends everything anew; each beat asks again
                 self.verifier.wants_snapshot = False
-                self._send_join()
+                self._try_to_send("join")
             if self.authority.committed and self._state == LoopState.SEALED:
                 self._state = LoopState.READY
                 self._life.send("ready")
@@ -217,9 +219,6 @@ class LoopProcess:
     def _after_message(self, now: int) -> None:
         """Do what a message of the authority asks of this process."""
         authority = self.authority
-        if authority.prepared:
-            self.trust.send("prepared", authority.prepared)
-            authority.prepared = 0
         if authority.stale_before:
             for host in self.hosts.values():
                 host.caller.pending.end_before(authority.stale_before)
@@ -254,12 +253,15 @@ class LoopProcess:
         self.hosts.clear()
         self.health = HealthChecks(())
 
-    def _send_join(self) -> None:
+    def _try_to_send(self, name: str, *fields: Any) -> bool:
+        """Send to the authority; False if it does not read now, as it may be busy or restarting. Try again later."""
         try:
-            self.trust.send("join")
+            self.trust.send(name, *fields)
         except PeerError as error:
-            if error.reason != "hung":  # the authority may be restarting
+            if error.reason != "hung":
                 raise
+            return False
+        return True
 
     def _on_life(self) -> None:
         try:
@@ -322,6 +324,8 @@ class LoopProcess:
         for host in self.hosts.values():
             host.endpoint.retire(now_ms)
         self.role.each_beat(now_ms)
+        if self.authority.prepared:  # and the authority has not been told, as it did not read
+            self._on_trust()
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
             if not self._is_locked and not self.verifier.is_synchronised(now_ms):
                 self.verifier.wants_snapshot = True

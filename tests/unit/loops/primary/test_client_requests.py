@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
+from fakes.trust_ends import Heard, channels, hear
 
-from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.control.trust import EventsMessage
 from tlsrt.errors import PeerError
 from tlsrt.loops.primary.client_requests import WAITING_MAX, ClientRequests
-
-Heard = list[tuple[str, int | bytes]]
-
-
-def channels() -> tuple[ControlChannel, ControlChannel]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return ControlChannel(ours.detach(), TRUST), ControlChannel(theirs.detach(), TRUST)
-
-
-def hear(channel: ControlChannel) -> Heard:
-    heard: Heard = []
-    while (message := channel.receive("primary", "joined")) is not None:
-        heard.append((message[0], message[1][0]))
-    return heard
+from tlsrt.loops.primary.loop import PrimaryLoop
 
 
 def test_what_an_authority_does_not_read_yet_waits_in_order() -> None:
@@ -48,6 +35,45 @@ def test_what_an_authority_does_not_read_yet_waits_in_order() -> None:
         assert heard == said
         requests.ask("challenge", 7)
         assert hear(theirs) == [("challenge", 7)], "at once again"
+        ours.close()
+        theirs.close()
+
+    asyncio.run(scene())
+
+
+def test_what_waits_leaves_half_of_the_channel_to_what_primary_itself_says() -> None:
+    async def scene() -> None:
+        ours, theirs = channels()
+        requests, asked = ClientRequests(ours), 1000
+        for number in range(asked):
+            requests.ask("challenge", number)
+        heard = len(hear(theirs))
+        while heard < asked:
+            for _ in range(4):
+                await asyncio.sleep(0)  # as often as it can be writable before the other end reads
+            ours.send("prepared", 1)
+            found = hear(theirs)
+            assert ("prepared", 1) in found
+            heard += len(found) - 1
+        assert heard == asked
+        ours.close()
+        theirs.close()
+
+    asyncio.run(scene())
+
+
+def test_events_go_on_when_the_authority_reads_again() -> None:
+    async def scene() -> None:
+        ours, theirs = channels()
+        primary = Mock(_requests=ClientRequests(ours), _process=Mock(hosts={}, trust=ours))
+        with suppress(PeerError):
+            for _ in range(100_000):
+                ours.send("join")
+        PrimaryLoop._publish(primary, EventsMessage([]))
+        heard = hear(theirs)
+        await asyncio.sleep(0.01)
+        heard += hear(theirs)
+        assert heard[-1] == ("took_events", b""), "until then the authority sends no more of them"
         ours.close()
         theirs.close()
 
