@@ -7,6 +7,7 @@ first: what it recognises has passed here before.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
@@ -109,9 +110,7 @@ class Decoys:
     def _note(self, access: DecoyAccess | CanaryUse) -> None:
         """Note an access. Those that other sites cause are one subject, so that they hide none that counts."""
         # A bounded table would do the same, and take so long that a decoy could be told from anything else.
-        subject = access.session or (access.loop if type(access) is CanaryUse else "")
-        if type(access) is CanaryUse and access.what.startswith(FOREIGN):
-            subject = FOREIGN
+        subject = _subject_of(access)
         count = self._waiting_of.get(subject, 0)
         if access in self._seen or count >= WAITING_OF or len(self._waiting) >= WAITING_MAX:
             return
@@ -134,6 +133,14 @@ class Decoys:
     def put_back(self, accesses: list[DecoyAccess | CanaryUse]) -> None:
         """Keep accesses that could not be reported now."""
         self._waiting = (accesses + self._waiting)[:WAITING_MAX]
+        self._waiting_of = Counter(map(_subject_of, self._waiting))
+
+
+def _subject_of(access: DecoyAccess | CanaryUse) -> bytes | str:
+    """Return whose share of the accesses that wait this one takes."""
+    if type(access) is CanaryUse and access.what.startswith(FOREIGN):
+        return FOREIGN
+    return access.session or (access.loop if type(access) is CanaryUse else "")
 
 
 def plain_path(target: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.trust import CanariesMessage, TryDecoyMessage
@@ -33,12 +33,16 @@ class DecoyReports:
         """Report soon."""
         asyncio.get_running_loop().call_later(REPORT_AFTER_S, self.report)
 
-    def report(self) -> None:
-        """Report the accesses that wait. An authority that is busy or restarting gets them with a later heartbeat."""
+    def report(self, send: Callable[..., None] | None = None) -> None:
+        """Report the accesses that wait. An authority that is busy or restarting gets them with a later heartbeat.
+
+        `send` replaces the channel where a report has its place among other messages.
+        """
+        send = send or self._trust.send
         accesses = self.decoys.take()
         for at, access in enumerate(accesses):
             try:
-                self._trust.send("decoy_accessed" if isinstance(access, DecoyAccess) else "canary", *access)
+                send("decoy_accessed" if isinstance(access, DecoyAccess) else "canary", *access)
             except PeerError:
                 self.decoys.put_back(accesses[at:])
                 return

@@ -278,7 +278,8 @@ class Doorway:
     def on_closed(self, connection: int) -> None:
         session = self._router.remove_client(connection)
         if session:
-            self._decoy_reports.report()  # while the authority knows the session: leaving at once is no escape
+            # First, while the authority knows the session: leaving at once is no escape, and nor is a full channel.
+            self._decoy_reports.report(self._requests.tell)
             self._requests.tell("close", session)
 
     def on_refused(self, address: str, word: str) -> None:

@@ -174,3 +174,13 @@ def test_strangers_cannot_hide_that_a_session_has_touched_a_decoy() -> None:
     assert len(found) == WAITING_OF + 1 and found[-1].session == b"s" * 16
     decoys.check_stranger("192.0.2.1")
     assert len(decoys.take()) == 1
+
+
+def test_strangers_cannot_hide_that_while_the_authority_does_not_read() -> None:
+    decoys = Decoys(DeceptionConfig(components=("secondary/vault",)))
+    for number in range(1000):
+        decoys.check_stranger(f"2001:db8::{number:x}")
+        decoys.put_back(decoys.take())
+    decoys.check(b"s" * 16, "secondary/vault", "get")
+    found = decoys.take()
+    assert len(found) == WAITING_OF + 1 and found[-1].session == b"s" * 16

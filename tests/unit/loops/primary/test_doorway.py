@@ -60,6 +60,18 @@ def test_how_the_files_of_a_door_were_tried_is_told_later() -> None:
     asyncio.run(scene())
 
 
+def test_who_accessed_a_decoy_and_leaves_is_reported_before_its_session_has_ended() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.decoys.check(SESSION, DECOY, "get")
+        stage.doorway.on_closed(1)
+        stage.reports.report()
+        assert await stage.heard() == [("decoy_accessed", SESSION), ("close", SESSION)]
+        stage.close()
+
+    asyncio.run(scene())
+
+
 def test_connections_that_ended_are_counted_until_they_are_reported() -> None:
     async def scene() -> None:
         stage = Stage()
