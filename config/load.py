@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,16 @@ def read_config(path: Path) -> bytes:
     if not os.path.lexists(path):
         raise ConfigError(f"there is no configuration at {path}: run `tlsrt-supervisor init DIR` to make one")
     return read_bounded(path, MAX_FILE_BYTES, "the configuration")
+
+
+_RUN_DIR = re.compile(r"""^run_dir:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^#\s]+))""", re.MULTILINE)
+
+
+def run_dir_of(path: Path) -> Path:
+    """Return the run folder that a configuration names, also one that does not load. Raises ConfigError."""
+    found = _RUN_DIR.search(read_config(path).decode("utf-8", "replace"))
+    named = next((text for text in found.groups() if text), "run") if found is not None else "run"
+    return Path(os.path.abspath(path)).parent / named
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -12,7 +12,7 @@ from tlsrt.channels.client.event_line import event_line, is_coloured
 from tlsrt.command_line.table import Document
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.cli.events import LAST
-from tlsrt.supervisor.cli.exchange import ask, config_of, connect, say
+from tlsrt.supervisor.cli.exchange import ask, connect, host_of, say
 from tlsrt.text import duration, printable, table
 
 NAMES = frozenset(
@@ -24,13 +24,13 @@ _COLUMNS = ("DETECTOR", "FOUND", "COUNTED", "POINTS", "WHAT")
 
 def anomalies(arguments: argparse.Namespace) -> Document | int:
     """Ask for the scores, or follow the events of the detectors."""
-    return _follow(arguments) if arguments.follow else ask(config_of(arguments), "anomalies")
+    return _follow(arguments) if arguments.follow else ask(host_of(arguments), "anomalies")
 
 
 def _follow(arguments: argparse.Namespace) -> int:
     colour = is_coloured(sys.stdout.isatty(), os.environ)
     name = ""
-    with connect(config_of(arguments)) as client:
+    with connect(host_of(arguments)) as client:
         for event in client.follow("events", follow=True, since=0, kinds=["security", "lifecycle"]):
             name = event.get("name", name)
             if name in NAMES or "dropped" in event:
@@ -82,7 +82,7 @@ def _detector_row(one: Document) -> tuple[str, ...]:
 
 def quarantine(arguments: argparse.Namespace) -> int:
     """Print the responses in force."""
-    steps = ask(config_of(arguments), "anomalies")["steps"]
+    steps = ask(host_of(arguments), "anomalies")["steps"]
     print(json.dumps(steps, indent=2) if arguments.json else "\n".join(_step_lines(steps) or ["no response in force"]))
     return 0
 

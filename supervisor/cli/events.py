@@ -9,7 +9,7 @@ import sys
 
 from tlsrt.channels.client.event_line import event_line, is_coloured
 from tlsrt.errors import EX_UNAVAILABLE
-from tlsrt.supervisor.cli.exchange import config_of, connect, say
+from tlsrt.supervisor.cli.exchange import connect, host_of, say
 from tlsrt.supervisor.events.catalog import EVENTS
 
 LAST = "stopped"
@@ -23,7 +23,7 @@ def events(arguments: argparse.Namespace) -> int:
         return 0
     colour = is_coloured(sys.stdout.isatty(), os.environ)
     seq, name = arguments.since, ""
-    with connect(config_of(arguments)) as client:
+    with connect(host_of(arguments)) as client:
         kinds = arguments.kind or []
         for event in client.follow("events", follow=arguments.follow, since=arguments.since, kinds=kinds):
             print(json.dumps(event) if arguments.json else event_line(event, colour=colour), flush=arguments.follow)

@@ -8,11 +8,11 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tlsrt.command_line import run
 from tlsrt.command_line.table import ANSWER_S, Command, Document, Verb
-from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, TlsrtError
+from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, TlsrtError
 
 if TYPE_CHECKING:
     from tlsrt.config.schema import Config
@@ -25,6 +25,25 @@ LATE = frozenset({
 })  # fmt: skip
 LATE_S = 75.0
 say = partial(run.say, PROGRAM)
+
+
+class Host(Protocol):
+    """A host, as far as its supervisor is to be found: its configuration, for example."""
+
+    @property
+    def path(self) -> Path:
+        """The file of the configuration."""
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the control socket."""
+
+
+class HostPlace(NamedTuple):
+    """A `Host` of a configuration that does not load."""
+
+    path: Path
+    run_dir: Path
 
 
 class RequestRefused(TlsrtError):
@@ -48,14 +67,39 @@ def config_of(arguments: argparse.Namespace, *, writes: bool = False) -> Config:
     Root may ask a host of another user, who is trusted with that host; what `writes` is for that user alone.
     """
     from tlsrt.config.load import load_config
+
+    return load_config(_trusted_path(arguments, writes=writes))
+
+
+def _trusted_path(arguments: argparse.Namespace, *, writes: bool) -> Path:
     from tlsrt.config.trusted_path import check_trusted, host_uids, trusted_uids
 
     path = config_path(arguments)
     check_trusted(path, "the configuration", trusted_uids() if writes else host_uids(path))
-    return load_config(path)
+    return path
 
 
-def connect(config: Config) -> ControlClient:
+def host_of(arguments: argparse.Namespace, *, warns: bool = True) -> Host:
+    """Return where a host answers. If one runs, a mistake in its configuration does not keep it from being asked.
+
+    Raises ConfigError.
+    """
+    from tlsrt.config.load import load_config, run_dir_of
+    from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
+
+    path = _trusted_path(arguments, writes=False)
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        place = HostPlace(path, run_dir_of(path))
+        if not os.path.lexists(place.run_dir / CONTROL_SOCKET):
+            raise
+        if warns:
+            say(f"warning: {error.problems[0]} (so the host is asked that runs in {place.run_dir})")
+        return place
+
+
+def connect(config: Host) -> ControlClient:
     """Connect to the supervisor of a host. Raises NotRunning, ControlRefused."""
     from tlsrt.config.trusted_path import host_uids
     from tlsrt.supervisor.control.client import ControlClient
@@ -63,9 +107,7 @@ def connect(config: Config) -> ControlClient:
     return ControlClient(config.run_dir, host_uids(config.path))
 
 
-def ask(
-    config: Config, verb: str, *, timeout_s: float = ANSWER_S, refused: int = EX_USAGE, **fields: object
-) -> Document:
+def ask(config: Host, verb: str, *, timeout_s: float = ANSWER_S, refused: int = EX_USAGE, **fields: object) -> Document:
     """Return the answer of the supervisor; raise RequestRefused.
 
     Its exit code is `refused`, or EX_UNAVAILABLE for an answer that says so.
@@ -98,7 +140,8 @@ def _carry_out(command: Command, verb: Verb, arguments: argparse.Namespace) -> D
         fields = run.function(command, request.fields)(arguments)
     else:
         fields = {name: getattr(arguments, name) for name in request.fields}
-    return ask(config_of(arguments), request.verb, timeout_s=request.timeout_s, refused=request.refused, **fields)
+    host = host_of(arguments, warns=request.verb != "reload")  # which says it itself
+    return ask(host, request.verb, timeout_s=request.timeout_s, refused=request.refused, **fields)
 
 
 def _unmet(command: Command, verb: Verb, answer: Document) -> int:

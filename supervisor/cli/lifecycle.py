@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlsrt.command_line.table import Document
+from tlsrt.config.schema import Config
 from tlsrt.errors import EX_SOFTWARE
-from tlsrt.supervisor.cli.exchange import config_of, connect, say
+from tlsrt.supervisor.cli.exchange import connect, host_of, say
 from tlsrt.supervisor.reload.report import lines as reload_lines
 
 __all__ = ["failed", "reload_lines", "restart_lines", "stop"]
+
+_LONGEST_S = 120.0  # for a host whose configuration does not load any more
 
 
 def failed(answer: Document) -> list[str] | None:
@@ -31,9 +34,11 @@ def _line(loop: Mapping[str, Any]) -> str:
 
 def stop(arguments: argparse.Namespace) -> int:
     """Stop, and return when the supervisor has ended, or should have long ago."""
-    config = config_of(arguments)
-    longest_s = (len(config.loops) + 1) * config.limits.stop_timeout_s + 5
-    with connect(config) as client:
+    host = host_of(arguments)
+    longest_s = _LONGEST_S
+    if isinstance(host, Config):
+        longest_s = (len(host.loops) + 1) * host.limits.stop_timeout_s + 5
+    with connect(host) as client:
         pid = client.ask("stop")["pid"]
         has_ended = client.wait_for_end(longest_s)
     if not has_ended:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tlsrt.command_line.table import Document
-from tlsrt.supervisor.cli.exchange import ask, config_of, connect
+from tlsrt.supervisor.cli.exchange import ask, connect, host_of
 from tlsrt.supervisor.cli.lock import state_lines
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.text import duration, printable, size, table
@@ -37,13 +37,13 @@ _TOP_RIGHT = frozenset(_TOP_COLUMNS) - {"PROCESS", "STATE", "HEALTH"}
 
 def status(arguments: argparse.Namespace) -> Document | int:
     """Ask for the status, or follow it."""
-    return follow(arguments) if arguments.follow else ask(config_of(arguments), "status")
+    return follow(arguments) if arguments.follow else ask(host_of(arguments), "status")
 
 
 def follow(arguments: argparse.Namespace) -> int:
     """Follow until Ctrl-C, `q` at a terminal, or the end of the supervisor."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    with connect(config_of(arguments)) as client:
+    with connect(host_of(arguments)) as client:
         documents = client.follow("follow_status", interval_s=arguments.interval)
         if arguments.json:
             for document in documents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -230,6 +231,9 @@ def test_a_wrong_file_keeps_the_old_state_and_says_every_problem(host: RunningHo
         said = reload_by_command(host, code=EX_CONFIG)["said"]
         assert said == reload(host, code=EX_CONFIG)["said"]
         assert len(said) == 2 and all(str(host.config_path) in sentence for sentence in said)
+        asked = host.cli("status", "--json")
+        assert asked.returncode == 0 and json.loads(asked.stdout)["loops"], asked.stderr
+        assert "warning" in asked.stderr and "nonsense" in asked.stderr
         host.config_path.write_text("loops: [")
         assert len(reload(host, code=EX_CONFIG)["said"]) == 1
     finally:
