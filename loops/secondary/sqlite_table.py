@@ -11,7 +11,9 @@ recovery decides. All that it found is then written to the database and synced (
 acknowledged. A commit that found no room, or could not be written, never got its last bytes: it is undone.
 
 A disk that refuses to write takes no reads away. Until it has settled what is in the log, changes are refused, and so
-are reads of the keys whose outcome is unknown; each change, each such read and each health check has it try again.
+are reads and lists of the keys whose outcome is unknown; each change, each such read and each health check has it try
+again. A process that is new does not know these keys: it refuses all reads if the log has more than the mark, which
+says what was acknowledged.
 
 What the disk lost or changed is looked for when the table is opened (SQLite's own check, each value's checksum, the sum
 of all entries, the mark), and again whenever a value is read. A damaged value is refused by its name; a damaged table
@@ -83,6 +85,7 @@ class SqliteTable:
         self._is_settled = False  # the database has all that is in the log, and the disk has it
         self._changed: set[tuple[str, str]] = set()  # within a transaction
         self._unknown: set[tuple[str, str]] = set()  # changed by a commit of unknown outcome that is not settled
+        self._is_all_unknown = False  # a process before us has left such a commit
         self._revision = 0  # within a transaction, written to the counter at its end
         self._sum_change = 0
         self._expiry_ms = 0.0  # wall ms before which no entry expires; 0: not known
@@ -126,6 +129,8 @@ class SqliteTable:
                 self._is_settled = False
                 self._connection = self._connect(self._path)
                 self._prepare(self._connection, self._mark)
+            if not self._damage and self._connection is not None:
+                self._look_for_unknown(self._connection, self._mark)
                 self._try_to_settle()
         except sqlite3.Error as error:
             self._disconnect()
@@ -164,6 +169,20 @@ class SqliteTable:
         self._is_settled = True
         self._problem = self._mark_problem = ""
         self._unknown.clear()
+        self._is_all_unknown = False
+
+    def _look_for_unknown(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        """Find out whether the log has changes that were not acknowledged: a loss of power may still undo them."""
+        (revision,) = connection.execute("SELECT revision FROM counter").fetchone()
+        acknowledged = mark.record.revision if mark.record else 0
+        self._is_all_unknown = revision > acknowledged and not self._unknown  # we know which those of our own are
+
+    def _settle_if(self, is_unknown: bool, what: str) -> None:
+        """Settle what is not known and is to be read now. Raises Failed."""
+        if is_unknown:
+            self._try_to_settle()
+            if not self._is_settled:
+                raise Failed(f"whether {what} is not known until the disk answers again; try again later")
 
     def _look_for_files(self, mark: StoreMark) -> None:
         """Refuse a database that has gone: SQLite would make an empty one, and throw its log away."""
@@ -287,7 +306,8 @@ class SqliteTable:
             found.insert(0, f"the store cannot be written ({error})")
             self._undo(connection)
         if not found and self._problem and not self._is_settled:
-            found.append(f"values can be read and not changed: {self._problem}")
+            reads = "neither read nor changed" if self._is_all_unknown else "read and not changed"
+            found.append(f"values can be {reads}: {self._problem}")
         found += [problem for problem in (self._problem, self._mark_problem) if problem and not found]
         if self._mark is not None and self._mark.record is not None and self._mark.record.lost[1]:
             first, last = self._mark.record.lost
@@ -420,10 +440,7 @@ class SqliteTable:
         """Return the live entry of a key, or None; Failed if it is damaged, or not known."""
         query = f"SELECT value, revision, expires_ms, checksum FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         with self._reading() as connection:
-            if (namespace, key) in self._unknown:
-                self._try_to_settle()
-            if (namespace, key) in self._unknown:
-                raise Failed(f"whether {key!r} was changed is not known until the disk answers again; try again later")
+            self._settle_if(self._is_all_unknown or (namespace, key) in self._unknown, f"{key!r} was changed")
             row = connection.execute(query, (namespace, key, now_ms)).fetchone()
         if row is None:
             return None
@@ -433,13 +450,22 @@ class SqliteTable:
         return TableRow(*row[:3])
 
     def keys(self, namespace: str, prefix: str, after: str, limit: int, now_ms: int) -> list[str]:
-        """Return up to `limit` live keys that start with `prefix`, sorted, those behind `after` only."""
+        """Return up to `limit` live keys that start with `prefix`, sorted, those behind `after` only.
+
+        Raises Failed if one of them is not known.
+        """
         query = (
             f"SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key > ? "  # noqa: S608
             f"AND substr(key, 1, ?) = ? AND {_LIVE} ORDER BY key LIMIT ?"
         )
         values = (namespace, prefix, after, len(prefix), prefix, now_ms, limit)
         with self._reading() as connection:
+            is_unknown = self._is_all_unknown or any(
+                space == namespace and key.startswith(prefix) and key > after for space, key in self._unknown
+            )
+            self._settle_if(
+                is_unknown, f"keys that start with {prefix!r} were changed" if prefix else "keys were changed"
+            )
             return [row[0] for row in connection.execute(query, values)]
 
     # Changes, each within a transaction

@@ -239,11 +239,17 @@ def test_a_store_of_the_format_before_comes_along_whole(tmp_path: Path, is_inter
 
 
 class FailingConnection(sqlite3.Connection):
-    """Commits fail as `fate` says, once for each letter: l(ate: it is on the disk), e(arly: it is not), or not."""
+    """Commits fail as `fate` says, once for each letter: l(ate: it is on the disk), e(arly: it is not), or not.
+
+    A disk that `refuses` settles nothing.
+    """
 
     fate: list[str] = []  # noqa: RUF012
+    refuses = False
 
     def execute(self, statement: str, *rest: Any) -> sqlite3.Cursor:
+        if self.refuses and "wal_checkpoint" in statement:
+            raise sqlite3.OperationalError("disk I/O error")
         word = self.fate.pop(0) if statement == "COMMIT" and self.fate else "."
         if word == "e":
             super().execute("ROLLBACK")
@@ -281,6 +287,38 @@ def test_a_commit_that_failed_may_have_happened_and_is_told_so(tmp_path: Path, w
     assert bench("keys") == (["b", "c"] if word == "l" else ["a", "c"])
     assert bench("entry", "c") == {"value": 3, "revision": before, "expires_in_s": None}
     assert bench.check() is None
+    bench.stop()
+
+
+def test_what_is_not_known_is_not_served_by_a_process_that_comes_after_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = StoreBench(tmp_path, FailingStore())
+    bench("put", "a", 1)
+    bench("put", "b", 1)
+    monkeypatch.setattr(FailingConnection, "refuses", True)
+    FailingConnection.fate = ["l"]
+    with pytest.raises(OutcomeUnknown):
+        bench("put", "b", 2)
+    unknown = "changed is not known until the disk answers again"
+    for call in (("get", "b"), ("keys",), ("keys", "b"), ("keys", "", "a")):
+        with pytest.raises(Failed, match=unknown):
+            bench(*call)
+    assert bench("get", "a") == 1 and bench("keys", "a") == ["a"] and bench("keys", "", "b") == [], "these are known"
+    for _ in range(2):
+        bench.stop()
+        bench = StoreBench(tmp_path, FailingStore())
+        for call in (("get", "a"), ("get", "b"), ("keys",), ("keys", "c")):
+            with pytest.raises(Failed, match=unknown):
+                bench(*call)
+        assert "values can be neither read nor changed: the disk refuses" in str(bench.check())
+    monkeypatch.setattr(FailingConnection, "refuses", False)
+    assert bench("keys") == ["a", "b"] and bench("get", "b") == 2 and bench("get", "a") == 1
+    assert bench.check() is None
+    monkeypatch.setattr(FailingConnection, "refuses", True)
+    bench.stop()
+    bench = StoreBench(tmp_path, FailingStore())
+    assert bench("get", "b") == 2 and bench("keys") == ["a", "b"], "it was settled"
     bench.stop()
 
 
