@@ -38,6 +38,7 @@ OPERATOR = "operator"
 SERVES_S = 30.0  # for the fresh Primary to serve
 TEXT_MAX = 4096  # characters of a reason
 _AWAY = "the authority is not running now; it is told when it comes again, and persists the lock then"
+_UNLOCKED = "cannot keep the host locked: it was unlocked at the same time; lock it again"
 
 
 class LockControl(Feature):
@@ -107,6 +108,9 @@ class LockControl(Feature):
             self._begin(record)
 
         def answered(answer: Document) -> None:
+            if self.record is None:
+                reply({"unavailable": [_UNLOCKED]})
+                return
             notes = {} if is_locked else {"notes": answer.get("unavailable", [])}
             reply({"lock": self.document(), "already": is_locked, **notes})
 

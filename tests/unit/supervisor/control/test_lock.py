@@ -102,3 +102,21 @@ def test_an_authority_that_comes_again_with_another_lock_takes_the_primary_that_
     host.authority.is_booted = False
     host.hear_locked(OTHER)
     assert host.killed == ["primary"]
+
+
+def test_a_lock_that_an_unlock_has_ended_before_its_answer_is_not_answered_as_one(host: Host) -> None:
+    host.hear_locked(LOCK)
+    said = host.lock()
+    assert said == []
+    host.hear_unlocked()
+    (answered,) = host.answers
+    answered({})
+    assert [list(each) for each in said] == [["unavailable"]] and "lock it again" in said[0]["unavailable"][0]
+
+
+def test_a_lock_beside_another_is_answered_with_the_one_that_there_is(host: Host) -> None:
+    host.hear_locked(LOCK)
+    said = host.lock()
+    (answered,) = host.answers
+    answered({})
+    assert [(each["lock"]["id"], each["already"]) for each in said] == [(LOCK.hex(), True)]
