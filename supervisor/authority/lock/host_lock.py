@@ -26,6 +26,7 @@ from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import PROMPT, Service, SupervisorHandler
+from tlsrt.supervisor.authority.model.state_writer import RETRY_MS
 from tlsrt.supervisor.authority.sessions.revocation import stored_code
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, UNLOCKED, LockRecord, new_record
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -61,6 +62,7 @@ class HostLock(Service):
         self._told_epoch = 0
         self._stored = self._state.lock  # the one that the supervisor knows to be on the disk
         self._storing: LockRecord | None = None  # the one whose writing is waited for
+        self._store_at = 0  # when `tick` may ask again
         self.is_gate_over = False
         self._unlocking: list[LockRecord] = []  # the lock that is to end, once for each unlock that waits
 
@@ -116,7 +118,9 @@ class HostLock(Service):
         def kept(is_stored: bool) -> None:
             if self._storing is record:
                 self._storing = None
-            if is_stored and self._state.lock is record:
+            if not is_stored:
+                self._store_at = self._context.now + RETRY_MS
+            elif self._state.lock is record:
                 self._stored = record
                 self._outgoing.tell("lock_stored", record.lock)
 
@@ -169,9 +173,17 @@ class HostLock(Service):
         """Tell the locked Primary of a new epoch: the supervisor asks every loop for its epoch."""
         if self.is_locked and self._loops[GATE].is_shut and self._told_epoch != self._context.epochs.current:
             self._send_locked()
-        record = self._state.lock
-        if record is not None and self._stored is not record and self._storing is not record:
+        record = self._unstored()
+        if record is not None and moment.now >= self._store_at:
             self._store(record, moment)
+
+    def next_due(self) -> int | None:
+        return None if self._unstored() is None else self._store_at
+
+    def _unstored(self) -> LockRecord | None:
+        """Return the lock if it is not on the disk and its writing is not waited for."""
+        record = self._state.lock
+        return None if record is self._stored or record is self._storing else record
 
     def _replace_gate(self, *, is_over: bool) -> None:
         self.is_gate_over = is_over

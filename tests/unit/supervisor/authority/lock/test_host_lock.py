@@ -355,3 +355,28 @@ def test_a_lock_stays_however_many_unlocks_wait(
     for _ in range(3):
         stage.dispatcher.tick(stage.moment)
     assert stage.lock.is_locked and stage.store.load().lock is not None
+
+
+def test_a_lock_that_the_disk_refuses_is_written_again_once_a_second(
+    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.join(PRIMARY, THIRD)
+    writes: list[int] = []
+    give = stage.store.give
+
+    def count(data: bytes) -> None:
+        writes.append(stage.now)
+        give(data)
+
+    monkeypatch.setattr(stage.store, "give", count)
+    stage.store.is_full = True
+    stage.lock.engage("a test", "authority", stage.moment)
+    first = len(writes)
+    for _ in range(50):  # whatever else wakes the authority
+        stage.dispatcher.tick(stage.moment)
+    assert len(writes) == first
+    stage.pass_time(10_000)
+    assert 10 <= len(writes) - first <= 20
+    stage.store.is_full = False
+    stage.pass_time(2_000)
+    assert "lock_stored" in [said[0] for said in stage.told]
