@@ -133,18 +133,27 @@ class ActionRunner:
         return [source.value] if self._loops.has(source.value) or source.value.startswith("client/") else []
 
     def _quarantine(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
-        """Block the subjects that are not yet: what an operator has revoked stays as it is."""
+        """Block the subjects that are not yet: what an operator has revoked stays as it is.
+
+        A restore that waits for the disk ends nothing then, and what it was to end does not get shorter.
+        """
         if incarnation and not applied.is_final:
             self.to_lift[applied.source.value] = incarnation
-        revoked = self._revocations.subjects()
-        returning = self._revocations.returning  # the end of an earlier quarantine waits for the disk: it ends nothing
-        subjects = [
-            one for one in self.subjects_of(applied.source, subject) if one not in revoked or one in returning
-        ]  # fmt: skip
-        self.quarantined |= {one: QuarantineEntry(applied, one) for one in subjects}
+        left, lasts = self._revocations.left(moment), max(1, applied.until - moment.now)
+        subjects = self.subjects_of(applied.source, subject)
+        fresh = [one for one in subjects if one not in left]
+        again = {
+            one: max(left[one], lasts) if left[one] else 0
+            for one in subjects
+            if one in left and one in self._revocations.returning
+        }
+        timed = [*fresh, *(one for one, for_ms in again.items() if for_ms)]  # the others are an operator's, for ever
+        self.quarantined |= {one: QuarantineEntry(applied, one) for one in timed}
         self._owner.quarantined(moment.now)
-        if subjects:
-            self._revocations.revoke_subjects(subjects, max(1, applied.until - moment.now), moment)
+        if fresh:
+            self._revocations.revoke_subjects(fresh, lasts, moment)
+        for one, for_ms in again.items():
+            self._revocations.revoke_subjects([one], for_ms, moment)
 
     def _respawn(self, applied: AppliedAction, incarnation: int) -> None:
         loop = applied.source.value

@@ -316,3 +316,22 @@ def test_a_release_says_what_is_in_again_and_leaves_what_was_shut_out_meanwhile(
     assert list(stage.revocations.subjects()) == ["client/third"]
     assert [subject for kind, subject in book.kinds if kind == "release"] == ["third/console"]
     assert [each.source.value for each in response(stage).scoring.active] == ["client/third"]
+
+
+@pytest.mark.parametrize("for_ms", [0, 3_600_000])
+@pytest.mark.parametrize("is_full", [True, False])
+def test_a_quarantine_beside_a_restore_that_waits_makes_no_revocation_shorter(
+    stage: FakeAuthorityService, for_ms: int, is_full: bool
+) -> None:
+    stage.revocations.revoke_subjects(["third/console"], for_ms, stage.moment)
+    until = stage.revocations.subjects()["third/console"]
+    stage.store.is_held = True
+    refused: list[str] = []
+    stage.revocations.restore(["third/console"], stage.now, lambda names: None, refused.append)
+    stage.detection.trigger("decoy_file", SignalSource(SourceKind.CHANNEL, "third/console"), {}, stage.moment)
+    stage.store.is_held, stage.store.is_full = False, is_full
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    stage.store.is_full = False
+    stage.pass_time(1_800_000)
+    assert len(refused) == 1 and stage.revocations.subjects() == {"third/console": until}
