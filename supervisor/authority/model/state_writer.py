@@ -166,8 +166,7 @@ class StateWriter(Service):
                 else:
                     self._guarded(change.refused, str(error))
             except Exception as error:  # a bug of ours in one change must not take the others along
-                self._outgoing.log(f"a change of the state could not be made: {one_line(error)}")
-                self._guarded(change.refused, NOT_WRITTEN)
+                self._refuse_broken(change, error)
             else:
                 self._given.append(change)
         self._state.number += 1
@@ -209,6 +208,9 @@ class StateWriter(Service):
                 except (NotFound, ConfigError, PeerError) as error:
                     self._is_dirty = True
                     self._guarded(change.refused, str(error))
+                except Exception as error:  # a bug of ours in one change must not take the answers of others along
+                    self._is_dirty = True
+                    self._refuse_broken(change, error)
                 else:
                     self._guarded(change.done)
         for each in kept:
@@ -232,6 +234,10 @@ class StateWriter(Service):
             self._guarded(change.refused, NOT_WRITTEN)
         for each in late:
             self._guarded(each.then, False)
+
+    def _refuse_broken(self, change: _Change, error: Exception) -> None:
+        self._outgoing.log(f"a change of the state could not be made: {one_line(error)}")
+        self._guarded(change.refused, NOT_WRITTEN)
 
     def _tell(self, problem: str) -> None:
         if problem != self._problem:

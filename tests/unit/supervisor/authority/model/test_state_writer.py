@@ -342,3 +342,30 @@ def test_a_bug_in_a_change_takes_no_other_along_and_leaves_nothing() -> None:
     assert host.said == [NOT_WRITTEN] and host.known == []
     host.tick(20, Written())
     assert host.said[1:] == ["a", "b"] and host.known == ["a", "b"]
+
+
+def test_a_bug_in_a_change_that_is_on_the_disk_takes_no_answer_along() -> None:
+    host = Host()
+    times: list[int] = []
+
+    def broken_the_second_time() -> Undo:
+        times.append(1)
+        if len(times) > 1:
+            raise KeyError("a bug")
+        host.state.epoch = 8
+
+        def undo() -> None:
+            host.state.epoch = 1
+
+        return undo
+
+    host.writer.keep(0)
+    host.writer.change(broken_the_second_time, lambda: host.said.append("never"), host.said.append, 0)
+    host.add("a")
+    host.tick(10, Written())  # the first write, of what is kept; the changes go into the next one
+    host.tick(20, Written())
+    assert host.said == [NOT_WRITTEN, "a"] and host.known == ["a"]
+    assert "KeyError" in host.lines[-1]
+    assert [each.epoch for each in host.hand.given] == [1, 8, 1], "what was not made is off the disk again"
+    host.tick(30, Written())
+    assert host.writer.next_due() is None
