@@ -123,6 +123,8 @@ class Responder:
         elif header.kind == FrameKind.CREDIT and request.credit is not None:
             request.credit.add(decode_count_untrusted(body))
             self._in_flight.set_deadline(request, header.deadline)
+        elif header.kind == FrameKind.CREDIT and request.task is None and request.header.flags & FLAG_STREAM:
+            decode_count_untrusted(body)  # a renewal of one that waits for its turn: no item of it has been sent
         elif header.kind == FrameKind.PART and request.upload is not None:
             if header.flags & FLAG_FINAL:
                 request.upload.finish(header.part)

@@ -305,6 +305,25 @@ def test_an_upload_waits_unread_as_all_others_and_its_parts_find_it() -> None:
     run(test, Burner)
 
 
+def test_a_renewal_of_an_exchange_that_waits_is_no_offence() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        responder, caller = _held(wired), wired.hosts[CONSOLE].caller
+
+        async def heard() -> list[bytes]:
+            return [item async for item in wired.hosts[CONSOLE].component.exchange(STORE, "echo", _five_parts(), 1)]
+
+        items = asyncio.ensure_future(heard())
+        await _reached(responder, 1)
+        (seq,) = caller._calls
+        caller._send_credit(STORE, "echo", seq, 0)
+        while FrameKind.CREDIT not in wired.kinds:
+            await asyncio.sleep(0)
+        _let_go(wired)
+        assert len(await items) == 5 and not wired.refused
+
+    run(test)
+
+
 @pytest.mark.parametrize("how", ["cancelled", "late", "gone", "stopping", "wrong"])
 def test_a_held_upload_that_ends_leaves_nothing(how: str) -> None:
     async def test(wired: LinkedComponents) -> None:
