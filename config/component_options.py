@@ -42,18 +42,20 @@ def _unknown(component: ComponentConfig) -> list[str]:
 
 def declared(source: Path, kind: str) -> Sequence[str] | None:
     """Return the option names in the body of a class, None if it declares none there."""
+    node = class_in(source, kind)
+    values = (_assigned(statement) for statement in node.body) if node is not None else ()
+    return next((value for value in values if value is not None), None)
+
+
+def class_in(source: Path, kind: str) -> ast.ClassDef | None:
+    """Return a class of a source file, None if there is none that can be read. Raises ConfigError."""
     with as_config_error("read", source):
         text = source.read_bytes()
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return None  # the import says more
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == kind:
-            for statement in node.body:
-                if (value := _assigned(statement)) is not None:
-                    return value
-    return None
+    return next((node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind), None)
 
 
 def _assigned(statement: ast.stmt) -> Sequence[str] | None:

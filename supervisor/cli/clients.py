@@ -12,6 +12,8 @@ from typing import Any
 
 from tlsrt.channels.client.address import parse_address
 from tlsrt.command_line.table import Document
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name, reachable_names, read_server_certificate
 from tlsrt.errors import ConfigError, InvalidArgument, TlsrtError
@@ -56,6 +58,7 @@ def add(arguments: argparse.Namespace) -> Document:
         "name": arguments.name, "rules": _rules(arguments), "ttl_ms": duration_ms(arguments.ttl or "90d"),
         "http": arguments.http,
     }  # fmt: skip
+    _warn_of_methods(arguments, config_of(arguments))
     return _certified(arguments, "client_add", fields)
 
 
@@ -75,7 +78,9 @@ def set_rights(arguments: argparse.Namespace) -> Document:
     if arguments.may is not None:
         words = [word.strip() for word in arguments.may.split(",") if word.strip()]
         fields["may"] = [] if words == [NOTHING] else words
-    return {"client": arguments.name, **ask(config_of(arguments), "client_set", **fields)}
+    config = config_of(arguments)
+    _warn_of_methods(arguments, config)
+    return {"client": arguments.name, **ask(config, "client_set", **fields)}
 
 
 def set_lines(answer: Document) -> list[str]:
@@ -139,6 +144,11 @@ def _is_here(door: str) -> bool:
 
 def _rules(arguments: argparse.Namespace) -> list[list[Any]]:
     return [[target, list(methods)] for target, methods in map(parse_allow, arguments.allow or [])]
+
+
+def _warn_of_methods(arguments: argparse.Namespace, config: Config) -> None:
+    rules = [PolicyRule(f"client/{arguments.name}", target, tuple(methods)) for target, methods in _rules(arguments)]
+    say(*(f"warning: {sentence}" for sentence in unknown_methods(config, rules)))
 
 
 def _certified(arguments: argparse.Namespace, verb: str, fields: Document) -> Document:

@@ -45,6 +45,7 @@ def seal(arguments: argparse.Namespace) -> int:
     from tlsrt.config.http_package import check_http
     from tlsrt.config.init import changes
     from tlsrt.config.init import seal as renew_token
+    from tlsrt.config.policy_methods import unknown_methods
     from tlsrt.supervisor.cli.sandbox import effective_of
     from tlsrt.supervisor.cli.seal_record import known_state_of, seal_record_of
     from tlsrt.supervisor.process.uids import AUTHORITY
@@ -60,6 +61,7 @@ def seal(arguments: argparse.Namespace) -> int:
     before = changes(config) or []
     older = known_state_of(config) if arguments.accept_older_state else 0
     number = renew_token(config, seal_record_of(config), older_state=older)
+    say(*(f"warning: {sentence}" for sentence in unknown_methods(config, config.policy)))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
     if older:
         print(f"and a state of the authority that is older than number {older}, which the audit log knows")

@@ -15,6 +15,7 @@ from tlsrt.config.import_path import also_measured
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of
+from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.supervisor.process.folders import states_left_behind
@@ -76,6 +77,7 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
         raise ConfigError(closed)
     warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
     warnings += states_left_behind(config, identity.uid)
+    warnings += unknown_methods(config, config.policy)
     if identity.rootless and "uid" not in config.sandbox.waive:
         warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
     if config.measure == "warn":
