@@ -26,6 +26,32 @@ def check_options(config: Config) -> None:
         raise ConfigError(problems)
 
 
+def check_classes(config: Config) -> None:
+    """Refuse a class that its module neither defines nor imports. Raises ConfigError with a sentence for each."""
+    problems = [sentence for component in config.components if not component.builtin for sentence in _absent(component)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _absent(component: ComponentConfig) -> list[str]:
+    module, _, kind = component.class_path.partition(":")
+    source = source_of(module)
+    tree = tree_of(source) if source is not None else None
+    if tree is None:
+        return []
+    bound = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    others = [node for node in tree.body if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
+    is_named = any(
+        getattr(part, "id", "") == kind or (isinstance(part, ast.alias) and (part.asname or part.name) in (kind, "*"))
+        for node in others
+        for part in ast.walk(node)
+    )  # it is imported or made, perhaps
+    if kind in bound or is_named:
+        return []
+    hint = did_you_mean(kind, bound) or (f": it has {', '.join(bound)}" if bound else ": it has none")
+    return [f"components.{component.address}: {module} has no class {kind}{hint}"]
+
+
 def _unknown(component: ComponentConfig) -> list[str]:
     module, _, kind = component.class_path.partition(":")
     source = source_of(module)
@@ -49,13 +75,19 @@ def declared(source: Path, kind: str) -> Sequence[str] | None:
 
 def class_in(source: Path, kind: str) -> ast.ClassDef | None:
     """Return a class of a source file, None if there is none that can be read. Raises ConfigError."""
+    tree = tree_of(source)
+    nodes = ast.walk(tree) if tree is not None else ()
+    return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == kind), None)
+
+
+def tree_of(source: Path) -> ast.Module | None:
+    """Return what a source file says, None if it cannot be parsed: the import says more. Raises ConfigError."""
     with as_config_error("read", source):
         text = source.read_bytes()
     try:
-        tree = ast.parse(text)
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
-        return None  # the import says more
-    return next((node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind), None)
+        return None
 
 
 def _assigned(statement: ast.stmt) -> Sequence[str] | None:

@@ -39,7 +39,7 @@ def init(arguments: argparse.Namespace) -> int:
 
 def seal(arguments: argparse.Namespace) -> int:
     """Renew the boot token; refuse what would not start."""
-    from tlsrt.config.component_options import check_options
+    from tlsrt.config.component_options import check_classes, check_options
     from tlsrt.config.differences import NAMED_MAX
     from tlsrt.config.host_paths import check_host_paths
     from tlsrt.config.http_package import check_http
@@ -53,6 +53,7 @@ def seal(arguments: argparse.Namespace) -> int:
     config = config_of(arguments, writes=not arguments.diff)
     check_host_paths(config)
     check_options(config)
+    check_classes(config)
     check_http(config)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)

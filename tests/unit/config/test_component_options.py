@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.component_options import check_options, declared
+from tlsrt.config.component_options import check_classes, check_options, declared
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -72,3 +72,34 @@ def test_components_of_the_runtime_declare_theirs(config: Config) -> None:
 def test_a_source_that_does_not_parse_declares_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("class Camera(:\n")
     assert declared(tmp_path / "a.py", "Camera") is None
+
+
+CLASSES = """
+from elsewhere import Imported, Other as Renamed
+if True:
+    from elsewhere import Deep
+Made = type("Made", (), {})
+class Notes: ...
+class Nodes: ...
+"""
+
+
+@pytest.mark.parametrize("kind", ["Notes", "Imported", "Renamed", "Deep", "Made"])
+def test_a_class_that_its_module_has_is_accepted(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "noted.py").write_text(CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    check_classes(with_options(config, f"noted:{kind}"))
+
+
+def test_a_mistyped_class_is_one_sentence_with_the_nearest_name(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noted.py").write_text(CLASSES)
+    (tmp_path / "starred.py").write_text("from elsewhere import *\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"^components\.third/camera: noted has no class Nots, did you mean Notes\?$"):
+        check_classes(with_options(config, "noted:Nots"))
+    check_classes(with_options(config, "starred:Nots"))  # it may come from there
+    check_classes(with_options(config, "absent:Nots"))  # which is said elsewhere
