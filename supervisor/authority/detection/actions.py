@@ -164,6 +164,8 @@ class ActionRunner:
     def lift_replaced(self, now: int) -> list[str]:
         """End the quarantine of loops whose process has been replaced; return their names."""
         done = [loop for loop, old in self.to_lift.items() if self._loops[loop].incarnation not in (0, old)]
+        if done:
+            self.forget_ended()  # an operator may have revoked one for ever since
         for loop in done:
             del self.to_lift[loop]
             whole = [name for name, shut in self.quarantined.items() if shut.applied.source.value == loop]
@@ -195,7 +197,7 @@ class ActionRunner:
             done([])
 
     def forget_ended(self) -> None:
-        """Forget subjects that are no longer revoked, by time or by an operator's `restore`."""
+        """Forget subjects that are no longer revoked, and those that an operator has revoked for ever since."""
         if self.quarantined:
-            revoked = self._revocations.subjects()
-            self.quarantined = {name: shut for name, shut in self.quarantined.items() if name in revoked}
+            revoked = self._revocations.subjects()  # 0 is for ever, which no quarantine is
+            self.quarantined = {name: shut for name, shut in self.quarantined.items() if revoked.get(name)}

@@ -335,3 +335,16 @@ def test_a_quarantine_beside_a_restore_that_waits_makes_no_revocation_shorter(
     stage.store.is_full = False
     stage.pass_time(1_800_000)
     assert len(refused) == 1 and stage.revocations.subjects() == {"third/console": until}
+
+
+def test_a_loop_that_is_replaced_ends_no_revocation_of_an_operator(stage: FakeAuthorityService) -> None:
+    stage.ask("charge", "third", 3, "seccomp_refused", 30, "socket")
+    stage.ask("charge", "third", 3, "seccomp_refused", 10, "socket")
+    assert list(response(stage).actions.quarantined) == ["third/console"]
+    stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
+    stage.ask("spawned", "third", 4)
+    stage.hear("third", "join")
+    stage.ask("attested", "third", 4, 5)
+    stage.pass_time(5_000)
+    assert stage.revocations.subjects() == {"third/console": 0}
+    assert response(stage).actions.quarantined == {}
