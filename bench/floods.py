@@ -19,10 +19,10 @@ SIZE = 64
 BEFORE_S = 0.3  # so long the flood rises before the pair is measured
 MORE: dict[str, dict[str, Any]] = {
     "components": {
-        INNOCENT: {"class": "tlsrt_bench:Driver"},
-        HIS_FRIEND: {"class": "tlsrt_bench:Echo"},
-        "third/driver": {"class": "tlsrt_bench:Driver"},
-        VICTIM: {"class": "tlsrt_bench:Echo"},
+        INNOCENT: {"class": "tlsrt_bench:Driver", "process": "shared"},
+        HIS_FRIEND: {"class": "tlsrt_bench:Echo", "process": "shared"},
+        "third/driver": {"class": "tlsrt_bench:Driver", "process": "shared"},
+        VICTIM: {"class": "tlsrt_bench:Echo", "process": "shared"},
     },
     "policy": {
         "client/admin -> third/driver": "*",

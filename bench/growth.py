@@ -66,7 +66,7 @@ def _more_loops(count: int) -> dict[str, dict[str, Any]]:
     names = [f"more{number}" for number in range(count - len(LOOPS))]
     return {
         "loops": {name: {} for name in names},
-        "components": {f"{name}/echo": {"class": "tlsrt_bench:Echo"} for name in names},
+        "components": {f"{name}/echo": {"class": "tlsrt_bench:Echo", "process": "shared"} for name in names},
         "policy": {f"third/driver -> {name}/echo": ["echo"] for name in names},
     }
 

@@ -26,8 +26,8 @@ LOOPS = ("primary", "secondary", "third", "forth", "external")
 ADDED: dict[str, dict[str, Any]] = {
     "limits": {"sessions_per_client": 4096, "openings_per_s": 1000, "openings_burst": 10000},  # one client has them all
     "components": {
-        "third/driver": {"class": "tlsrt_bench:Driver"},
-        "secondary/echo": {"class": "tlsrt_bench:Echo"},
+        "third/driver": {"class": "tlsrt_bench:Driver", "process": "shared"},
+        "secondary/echo": {"class": "tlsrt_bench:Echo", "process": "shared"},
     },
     "policy": {
         "client/admin -> third/driver": "*",

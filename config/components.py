@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
-from tlsrt.config.processes import is_part, process_name
+from tlsrt.config.processes import Placement, is_part, process_name
 from tlsrt.config.setting import (
     IDENTIFIER,
     anything,
@@ -160,6 +160,7 @@ class ComponentConfig:
             'Its class, "package.module:Class". A built-in component may leave it out.',
             key="class",
             required=False,
+            on_reload=True,
             pattern=rf"{IDENTIFIER}(?:\.{IDENTIFIER})*:{IDENTIFIER}",
             says='a class path, "package.module:Class"',
             most=256,
@@ -174,13 +175,30 @@ class ComponentConfig:
             256,
             IDENTIFIER,
             "an option name",
+            on_reload=True,
             example="{title: My notes}",
+        ),
+    )
+    placement: Placement = field(
+        default="own",
+        metadata=text(
+            "Where it runs. own: in a process loop.component, with its own uid, keys, limits, log and restarts; "
+            "shared: in its loop's, for what is small and needs nothing.",
+            key="process",
+            on_reload=True,
+            choices=("own", "shared"),
+            default_says="own, for a built-in component shared",
         ),
     )
     builtin: bool = False
     needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
-    health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig))
+    health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig, on_reload=True))
     part: str = ""  # of its loop, that it runs in: see processes.py
+
+    @property
+    def package(self) -> str:
+        """Return the top-level package of its class."""
+        return self.class_path.partition(":")[0].partition(".")[0]
 
     @property
     def process(self) -> str:

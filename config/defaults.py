@@ -17,6 +17,7 @@ COMPONENTS: tuple[ComponentConfig, ...] = tuple(
         loop=loop,
         name=name,
         class_path=f"tlsrt.loops.{folder}.{name}:{kind}",
+        placement="shared",
         builtin=True,
         health=_HEALTH,
         part=part_for(f"{loop}/{name}", is_builtin=True),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tlsrt.config.components import NeedsConfig
 from tlsrt.config.schema import Config
 from tlsrt.config.setting import keys_of
 
 NAMED_MAX = 10  # keys in one sentence
-_BY_NAME = {"components", "clients"}  # each of them is compared on its own
+_BY_NAME = {"clients"}  # each of them is compared on its own
 
 
 def fixed_keys(old: Config, new: Config) -> list[str]:
@@ -25,7 +23,7 @@ def fixed_keys_sentence(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
     return (
         f"{', '.join(keys[:NAMED_MAX])}{more} cannot change while tlsrt runs, so nothing was changed: stop tlsrt and "
-        "start it again (a reload takes loops.*, needs of components, policy, sandbox.waive and the door's files)"
+        "start it again (a reload takes loops, components, policy, sandbox.waive and the door's files)"
     )
 
 
@@ -34,9 +32,6 @@ def _fixed(config: Config) -> dict[str, Any]:
     found = dict(_fixed_keys(config))
     # The launcher has made the pid namespace by then, and the groups are those of the whole life.
     found |= {f"sandbox.waive.{layer}": layer in config.sandbox.waive for layer in ("pid_namespace", "cgroup")}
-    found["loops"] = tuple(loop.name for loop in config.loops)
-    for component in config.components:
-        found[f"components.{component.address}"] = dataclasses.replace(component, needs=NeedsConfig())
     found |= {f"clients.{client.name}": client for client in config.clients}
     return found
 

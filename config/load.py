@@ -15,7 +15,7 @@ from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
 from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
-from tlsrt.config.processes import is_part, loop_of, part_for, process_name
+from tlsrt.config.processes import SHARED_PARTS, is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
@@ -124,10 +124,15 @@ def _parts(tree: Tree) -> dict[str, None]:
         one = changed.get(address, {})
         if one is None:
             continue
-        part = part_for(address, is_builtin=address in builtin and "class" not in _good(one, {}))
+        part = _part_of(address, _good(one, {}), is_builtin=address in builtin)
         if part:
             found[process_name(address.partition("/")[0], part)] = None
     return found
+
+
+def _part_of(address: str, tree: Tree, *, is_builtin: bool) -> str:
+    """Return the part of its loop that a component runs in. A class in a built-in's place is not built in."""
+    return part_for(address, is_builtin=is_builtin and "class" not in tree, placement=tree.get("process"))
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -168,6 +173,12 @@ def _check_component(
 ) -> None:
     where = ("components", address)
     loop = address.partition("/")[0]
+    own = address.partition("/")[2] == SHARED_PARTS.get(loop) and _good(value, {}).get("process") != "shared"
+    if own:
+        sentence = (
+            f"{address}: {loop}.{SHARED_PARTS[loop]} is the process of components that share one: choose another name"
+        )
+        checker.refuse(where, sentence)
     if "/" in address and loop not in loops:
         checker.refuse(where, f"{address}: there is no loop {loop}{did_you_mean(loop, loops)}")
     if address in builtin:
@@ -296,6 +307,7 @@ def _component(address: str, tree: Tree, builtin: ComponentConfig | None, builde
     values = builder.values(ComponentConfig, tree, ("components", address))
     if builtin is None or "class" in tree:
         loop, name = address.split("/")
-        return ComponentConfig(loop, name, **values, part=part_for(address, is_builtin=False))
+        return ComponentConfig(loop, name, **values, part=_part_of(address, tree, is_builtin=False))
     health = replace(builtin.health, **builder.values(HealthConfig, tree.get("health", {})))
-    return replace(builtin, **values | {"health": health})
+    part = _part_of(address, tree, is_builtin=True)
+    return replace(builtin, **values | {"health": health, "part": part})

@@ -80,12 +80,10 @@ def roots(config: Config) -> list[Root]:
 
 def code_of(config: Config) -> Code:
     """Return what this host runs. Raises ConfigError for a package that is not installed."""
-    own = component_roots(config)
-    packages = tuple(dict.fromkeys(_package_of(component) for component in config.components if not component.builtin))
+    own = component_roots(config.components)
+    packages = tuple(dict.fromkeys(component.package for component in config.components if not component.builtin))
     with as_config_error("measure", package_folder()):
-        # A checkout is found from environments of several folders, by code in .pth files.
-        known = installed(map(Path, sys.path) if is_checkout() else package_folders())
-        needed, names, found = _needed_by(packages, own, known)
+        needed, names, found = _needed_by(packages, own, known := _installed())
     tlsrt = Root(package_folder(), "tlsrt", is_checkout())
     versions = (
         Version("python", sys.version.split()[0], "python"), Version("tlsrt", _own_version(), "tlsrt"),
@@ -94,25 +92,43 @@ def code_of(config: Config) -> Code:
     return Code((tlsrt, *_dependencies(), *own, *needed, *_hooks(), *_library()), names, versions)
 
 
+def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
+    """Return the names of what the components of each process import, without what tlsrt itself needs.
+
+    Raises ConfigError for a package that is not installed.
+    """
+    found: dict[str, frozenset[str]] = {}
+    with as_config_error("measure", package_folder()):
+        known = _installed()
+        for loop in config.loops:
+            components = config.components_of(loop.name)
+            own = component_roots(components)
+            packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
+            if own:
+                found[loop.name] = frozenset(root.name for root in (*own, *_needed_by(packages, own, known)[0]))
+    return found
+
+
+def _installed() -> dict[str, Distribution]:
+    # A checkout is found from environments of several folders, by code in .pth files.
+    return installed(map(Path, sys.path) if is_checkout() else package_folders())
+
+
 def _own_version() -> str:
     """Return the version that the source says, which byte code beside it may not."""
     found = re.search(rb'^__version__ = "([^"/]+)"', (package_folder() / "__init__.py").read_bytes(), re.MULTILINE)
     return found[1].decode("ascii", "replace") if found else "0"
 
 
-def component_roots(config: Config) -> list[Root]:
-    """Return the packages that the operator's components come from. Raises ConfigError when one is not there."""
+def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
+    """Return the packages that these components come from. Raises ConfigError when one is not there."""
     known = {"tlsrt", *NEEDED, *USED, *EXTRA}
     found: dict[str, list[Root]] = {}
-    for component in config.components:
-        package = _package_of(component)
+    for component in components:
+        package = component.package
         if not component.builtin and package not in known:
             found.setdefault(package, _component(component, package))
     return [root for package in sorted(found) for root in found[package]]
-
-
-def _package_of(component: ComponentConfig) -> str:
-    return component.class_path.partition(":")[0].partition(".")[0]
 
 
 def source_of(module: str) -> Path | None:
@@ -131,15 +147,15 @@ def has_http() -> bool:
     return bool(_find("h11", "dep/h11"))
 
 
-def code_roots(config: Config) -> list[Path]:
-    """Return the folders (and modules of one file) that must be readable where a loop imports.
+def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Path]:
+    """Return the folders (and modules of one file) that must be readable in a process that imports these components.
 
     The standard library, site-packages, tlsrt with the folders its rooms link to (never the checkout itself, where
     keys may lie), the packages of components, and the folders of shared libraries.
     """
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
     folders += [root.path.parent for root in _dependencies()]
-    folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(config))]
+    folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(components))]
     folders += [bytecode_folder(config.path)] if _shows_bytecode(config) else []
     folders += [Path(folder) for folder in _SHARED]
     return _outermost(folder for folder in folders if folder.exists())

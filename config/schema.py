@@ -236,6 +236,7 @@ class Config:
             ADDRESS,
             ADDRESS_SAYS,
             default={},
+            on_reload=True,
             example='{third/notes: {class: "notes:Notes"}, external/network: null}',
         )
     )

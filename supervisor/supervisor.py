@@ -121,12 +121,13 @@ class Supervisor:
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
         children.claim()
+        children.reserve()
         make_folders(config, children.uid)
         sockets = channel_listeners(config, children.uid)
         sockets[DOOR] = door_listener(config.door)
         if config.deception.endpoint is not None:
             sockets[DECOY] = decoy_listener(config.deception.endpoint)
-        listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: sockets}
+        listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._build(listeners)
         self._take_signals(event_loop)
@@ -139,7 +140,7 @@ class Supervisor:
         for descriptor in (*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()):
             os.close(descriptor)
 
-    def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
+    def _build(self, listeners: Mapping[str, dict[str, int]]) -> None:
         """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
         nonce, boot_id = new_boot_nonce()

@@ -107,6 +107,18 @@ class PrimaryUpMessage(NamedTuple):
     incarnation: int
 
 
+class LinkMessage(NamedTuple):
+    """To Primary: carry the frames of a further process; the descriptor is where it connects."""
+
+    process: str
+
+
+class UnlinkMessage(NamedTuple):
+    """To Primary: carry the frames of this process no more."""
+
+    process: str
+
+
 _LOOP = frozenset({"loop"})
 _SUPERVISOR = frozenset({"supervisor"})
 
@@ -129,5 +141,7 @@ LIFE = MessageTable(
         Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),
         Message(19, "primary_up", _SUPERVISOR, _in(*_LIVING), PrimaryUpMessage),
         Message(20, "primary_down", _SUPERVISOR, _in(*_LIVING)),
+        Message(21, "link", _SUPERVISOR, _in(*_LIVING), LinkMessage, descriptors=1, to="primary"),
+        Message(22, "unlink", _SUPERVISOR, _in(*_LIVING), UnlinkMessage, to="primary"),
     ),
 )

@@ -124,11 +124,12 @@ class FeedMessage(NamedTuple):
 
 
 class MemberMessage(NamedTuple):
-    """A loop as the gate knows it; `incarnation` is 0 when its process has ended."""
+    """A process of a loop as the gate knows it; `incarnation` is 0 when it has ended."""
 
     loop: str
     incarnation: int
     attested: int  # for this epoch
+    components: list[Any]  # the addresses of those that run in it
 
 
 class ChallengedMessage(NamedTuple):

@@ -23,6 +23,7 @@ from tlsrt.channels.frames.frame import FRAME_MAX, MESSAGE_MAX, first_message, s
 from tlsrt.channels.links.frame_queue import EARLY_FRAMES, FrameQueue
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import GREETING, READY, ZmtpReader, message_head
+from tlsrt.config.processes import LINK_CONNECTIONS_MAX
 from tlsrt.errors import PeerError
 
 SOCKET_NAME = "primary.sock"
@@ -30,7 +31,6 @@ TURN_BUDGET = 32  # frames a turn of one link: about half a millisecond, for whi
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
 MESSAGES_MAX = 32  # of one writev(2), with a head each; IOV_MAX is 1024
-CONNECTIONS_MAX = 8  # of one loop; the oldest goes when one more comes
 ACCEPTS_PER_TURN = 32
 RECONNECT_S = 0.001
 RECONNECT_MAX_S = 0.05
@@ -104,7 +104,7 @@ class Link(FrameQueue):
                 peer = listener.accept()[0]
             except OSError:
                 return
-            if len(self._connections) >= CONNECTIONS_MAX:
+            if len(self._connections) >= LINK_CONNECTIONS_MAX:
                 self._drop(self._connections[0])
             self._add(peer)
 

@@ -11,7 +11,7 @@ anything without a policy line, not even unasked replies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -42,6 +42,7 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
+from tlsrt.config.processes import loop_of_address
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.block_list import SHARE, BlockList
 from tlsrt.loops.gate.decoys import Decoys
@@ -62,11 +63,9 @@ class Gate:
 
     def __init__(
         self, verifier: Verifier, *, calls_per_session: int = 1024, decoys: Decoys | None = None,
-        placed_apart: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Make a gate. `placed_apart` names the process of each component that is not in the one of its loop's name."""
         self._verifier = verifier
-        self._placed_apart = dict(placed_apart or {})
+        self._placed_apart: dict[str, str] = {}  # component -> its process, if that is not the one of its loop's name
         self._calls_per_session = calls_per_session
         self.calls = OpenCalls(calls_per_session)
         self._fast = FastPath(verifier, self.calls)
@@ -93,9 +92,12 @@ class Gate:
         for row in self._sessions:
             row.value.proofs.pop(epoch, None)
 
-    def set_loop(self, loop: str, incarnation: int, attested: int) -> None:
-        """Note a loop's incarnation; 0: its process has ended. A new one starts without sessions and calls."""
+    def set_loop(self, loop: str, incarnation: int, attested: int, components: Sequence[str] = ()) -> None:
+        """Note a process's incarnation and components; 0: it has ended. A new one starts without sessions and calls."""
         self._fast.end_flows()
+        others = {address: name for address, name in self._placed_apart.items() if name != loop}
+        self._placed_apart = {address: name for address, name in others.items() if address not in components}
+        self._placed_apart |= {address: loop for address in components if loop_of_address(address) != loop}
         before = self._loops.get(loop)
         if before is None or before.incarnation != incarnation:
             self._forget(lambda origin: origin.loop == loop)

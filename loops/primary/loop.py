@@ -8,6 +8,7 @@ process never gets keys; the unlocked host has another one.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,7 +48,6 @@ class PrimaryLoop(LoopRole):
             process.verifier,
             calls_per_session=config.limits.calls_per_session,
             decoys=self._decoys,
-            placed_apart=config.placed_apart,
         )
         self._reporter = reporter = RefusalReporter(process.trust)
         self.router = Router(self, process.name, self.gate, reporter, config.limits)
@@ -120,6 +120,17 @@ class PrimaryLoop(LoopRole):
             self.doorway.block(step, value, for_ms / 1000)
         else:
             self.gate.limit(kind, value, boottime_ms() + for_ms if for_ms else 0)
+
+    def link(self, process: str, listener: int) -> None:
+        """Carry the frames of a further process, which a reload has added; `listener` is ours from here on."""
+        if self._is_locked:
+            os.close(listener)
+        else:
+            self.router.listen(self._process.batch, {process: listener})
+
+    def unlink(self, process: str) -> None:
+        """Carry the frames of a process no more, which a reload has removed."""
+        self.router.unlink(process)
 
     # -- what the router needs --------------------------------------------------------------------------------
 

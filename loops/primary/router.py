@@ -74,6 +74,11 @@ class Router:
             )  # fmt: skip
             link.listen(descriptor)
 
+    def unlink(self, loop: str) -> None:
+        """Carry the frames of this loop no more."""
+        if (link := self._links.pop(loop, None)) is not None:
+            link.close()
+
     def close(self) -> None:
         """Carry no frame any more."""
         self._is_closed = True
@@ -177,8 +182,11 @@ class Router:
         elif verdict.loop == self._name:
             self._owner.take(data)
         else:
+            link = self._links.get(verdict.loop)
+            if link is None:  # the authority names a process of which the supervisor has not told us yet
+                return False
             try:
-                self._links[verdict.loop].send_from(source, data)
+                link.send_from(source, data)
             except Busy:
                 return False
         return True

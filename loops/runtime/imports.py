@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tlsrt.channels.control.life import FailCode
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
-from tlsrt.config.processes import is_part, runs_in_loop
+from tlsrt.config.processes import may_run_in
 from tlsrt.loops.component.component import Component
 from tlsrt.sandbox.apply.imports import remember_sources
 
@@ -26,7 +26,7 @@ class LoopFailure(Exception):
 def check_placement(process: str, configs: Sequence[ComponentConfig]) -> None:
     """Raise LoopFailure for a component that this process may not host: Primary hosts the events and nothing else."""
     for index, config in enumerate(configs):
-        if not is_part(process) and not runs_in_loop(config.address, is_builtin=config.builtin):
+        if not may_run_in(process, config.address, is_builtin=config.builtin):
             sentence = f"component {config.address} cannot run in the process {process}: it has its own"
             raise LoopFailure(FailCode.IMPORT, index, sentence)
 

@@ -265,8 +265,9 @@ class LoopProcess:
 
     def _on_life(self) -> None:
         try:
-            while (message := self._life.receive("supervisor", self._state)) is not None:
-                name, fields, _ = message
+            is_primary = self.role.monitor is not None
+            while (message := self._life.receive("supervisor", self._state, descriptors=is_primary)) is not None:
+                name, fields, descriptors = message
                 if name == "activate":
                     self._spawn(self._activate())
                 elif name == "drain":
@@ -277,6 +278,10 @@ class LoopProcess:
                     self.set_primary(fields[0])
                 elif name == "primary_down":
                     self.set_primary(0)
+                elif name == "link":
+                    self.role.link(fields.process, descriptors[0])
+                elif name == "unlink":
+                    self.role.unlink(fields.process)
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 
 from tlsrt.budget import Budget
 from tlsrt.channels.links.channel import Channel
+from tlsrt.errors import PeerError
 from tlsrt.loops.runtime.authority_client import Monitor
 
 
@@ -33,6 +35,15 @@ class LoopRole(ABC):
     @abstractmethod
     def set_up(self, up: bool) -> None:
         """Have the channel carry frames from now on, or no longer."""
+
+    def link(self, process: str, listener: int) -> None:
+        """Primary only: carry the frames of a further process that connects to this socket. Raises PeerError."""
+        os.close(listener)
+        raise PeerError("not_primary")
+
+    def unlink(self, process: str) -> None:
+        """Primary only: carry the frames of this process no more. Raises PeerError."""
+        raise PeerError("not_primary")
 
     @abstractmethod
     def on_refused_frame(self, data: bytes, reason: str) -> None:

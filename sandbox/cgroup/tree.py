@@ -52,6 +52,23 @@ class GroupTree:
     def group(self, name: str) -> Group:
         return self.groups[name]
 
+    def add(self, limits: Mapping[str, Limits]) -> None:
+        """Make groups for those that have none yet. Raises SandboxError."""
+        for name, wanted in limits.items():
+            if name not in self.groups:
+                place = self.base.child(name)
+                try:
+                    self.groups[name] = Group(place, wanted)
+                except OSError as error:
+                    raise SandboxError(LAYER, f"cannot make the group {place.name}: {error.strerror}") from error
+
+    def discard(self, name: str) -> None:
+        """Remove one group, and kill what is left in it."""
+        if (group := self.groups.pop(name, None)) is not None:
+            group.close()
+            with suppress(OSError):  # the end of the life removes it
+                remove(group.place, pause=_pause)
+
     def close(self) -> None:
         """Give the descriptors back; the groups stay."""
         for group in self.groups.values():

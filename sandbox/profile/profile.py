@@ -16,6 +16,7 @@ from pathlib import Path
 from tlsrt.config import door_places
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.egress import EgressRule
+from tlsrt.config.processes import links_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
@@ -164,15 +165,14 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
 
 
 def _connections(config: Config) -> int:
-    """Return how many descriptors Primary may need. For all clients, and all connections of other loops.
+    """Return how many descriptors Primary may need: for all clients, and all connections of other processes.
 
-    What cannot be accepted stays readable and is asked for again and again, so no loop may use up Primary's.
+    What cannot be accepted stays readable and is asked for again and again, so no process may use up Primary's.
     """
     door = config.door
-    others = sum(settings_of(config, other)["open_files"] for other in config.loops)
     endpoint = config.deception.endpoint
     decoy = endpoint.max_connections if endpoint is not None else 0
-    return door.max_connections + door.max_unauthenticated + door_places.ALL + decoy + 128 + others
+    return door.max_connections + door.max_unauthenticated + door_places.ALL + decoy + 128 + links_of(len(config.loops))
 
 
 def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
@@ -215,7 +215,8 @@ def profile_for_authority(
     config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
 ) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
-    settings = {"above_loops": _connections(config) + _IN_FLIGHT}
+    others = (settings_of(config, loop)["open_files"] for loop in config.loops)
+    settings = {"above_loops": max([_connections(config), *others]) + _IN_FLIGHT}
     fragments = fragments_of(config, AUTHORITY, files)
     policy = files.policy(AUTHORITY, fragments)
     return _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)

@@ -96,7 +96,9 @@ class Provisioner(Service):
 
     def state_of(self, loop: str) -> str:
         """Return the state of the conversation with a loop, for the table."""
-        entry = self._loops[loop]
+        entry = self._loops.find(loop)
+        if entry is None:
+            return "new"  # and it has lost its channel already: a reload has removed it
         return "locked" if entry.is_shut else "joined" if entry.is_joined else "new"
 
     def take_joined(self) -> list[str]:
@@ -113,7 +115,7 @@ class Provisioner(Service):
         """Note a new incarnation at the other end of a new channel."""
         entry = self._loops[message.loop]
         self._end(entry, moment)
-        entry.reset(message.incarnation)
+        self._loops.begin(entry, message.incarnation)
         if message.loop == GATE:
             self.lock.gate_spawned()
 
@@ -132,8 +134,8 @@ class Provisioner(Service):
 
     def _on_gone(self, message: GoneMessage, moment: Moment) -> None:
         """Note the end of a process; nothing if it was replaced already."""
-        entry = self._loops[message.loop]
-        if entry.incarnation in (0, message.incarnation):
+        entry = self._loops.find(message.loop)
+        if entry is not None and entry.incarnation in (0, message.incarnation):
             self._end(entry, moment)
 
     # Messages of loops
@@ -155,9 +157,11 @@ class Provisioner(Service):
 
     def lost(self, loop: str, moment: Moment) -> None:
         """Forget a loop whose channel was closed, by it or for an offence. It stays without keys until respawned."""
-        entry = self._loops[loop]
+        entry = self._loops.find(loop)
+        if entry is None:
+            return
         incarnation = entry.incarnation
-        self._end(entry, moment)
+        self._end(entry, moment, is_gone=False)
         entry.incarnation = incarnation  # so that only a new incarnation counts as attested
 
     # Time
@@ -177,8 +181,8 @@ class Provisioner(Service):
                 self.changes.begin_move(now)
             elif key == "rotate":
                 self.changes.begin_rotation(now)
-            elif key.startswith(_PROVISION):
-                self._provision_if_due(self._loops[key.removeprefix(_PROVISION)], now)
+            elif (entry := self._loops.find(key.removeprefix(_PROVISION))) is not None:
+                self._provision_if_due(entry, now)
         self.changes.commit_if_ready(now)
         while self.changes.late:
             self.lost(self.changes.late.pop(), moment)
@@ -253,7 +257,8 @@ class Provisioner(Service):
             self._provision_if_due(entry, now)
 
     def joined(self, loop: str, moment: Moment) -> None:
-        detail = {"incarnation": self._loops[loop].incarnation, "epoch": self._epochs.target}
+        entry = self._loops.find(loop)
+        detail = {"incarnation": entry.incarnation if entry is not None else 0, "epoch": self._epochs.target}
         self._context.recorder.note("keys_given", loop, detail, moment)
 
     # Sessions
@@ -325,16 +330,16 @@ class Provisioner(Service):
         del self._sessions[session.subject]
         self.reopen(session.subject, now)
 
-    def _end(self, entry: LoopEntry, moment: Moment) -> None:
+    def _end(self, entry: LoopEntry, moment: Moment, *, is_gone: bool = True) -> None:
         """Revoke all that an incarnation held."""
         if entry.loop == GATE:
             self.clients.close_all()
             self._events.clear()
         ended = self._manager.revoke_owner(entry.loop)
         self._held.discard(entry.loop)
-        for component in entry.components:
-            self._sessions.pop(component, None)
-        entry.reset(0)
+        for session in [each for each in self._sessions.values() if each.owner == entry.loop]:
+            del self._sessions[session.subject]
+        self._loops.end(entry, is_gone=is_gone)
         if ended:
             self.revocations.publish([entry_of(moment, session) for session in ended], moment)
         self.distribution.tell_gate_of(entry)

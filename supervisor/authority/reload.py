@@ -19,11 +19,12 @@ from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
 from tlsrt.supervisor.authority.provisioning import Provisioner
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
-from tlsrt.supervisor.messages.policy import POLICY_MAX, unpack_policy
+from tlsrt.supervisor.messages.changed_rules import RULES_MAX, ChangedRules, unpack_rules
 from tlsrt.supervisor.process.secret_memory import wipe
 
 SENTENCE_MAX = 1000
 SENTENCES_MAX = 32
+NAMES_MAX = 800  # characters of a record
 
 
 def told(sentences: Sequence[str]) -> list[str]:
@@ -45,6 +46,7 @@ class HostReload(Service):
         self._changes = provisioner.changes
         self._door = door
         self._sizes = sizes
+        self._proposed: tuple[int, ChangedRules | None] = (0, None)  # the last request to reload, and its rules
         self._tell = context.outgoing.tell
         self._log = context.outgoing.log
 
@@ -73,7 +75,8 @@ class HostReload(Service):
             seal, warnings = check_reload(
                 self._context.config, self._mac_key, (token, measurement), self._context.state
             )
-            rights = self._sizes.rights_of(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
+            rules = unpack_rules(read_file(policy, "the policy", RULES_MAX))
+            rights = self._sizes.rights_of(rules)
             files = read_door_files(*door_files)
             files.check_time(moment.wall)
         except ConfigError as error:
@@ -84,6 +87,7 @@ class HostReload(Service):
         finally:
             for descriptor in (policy, *door_files):
                 os.close(descriptor)
+        self._proposed = (number, rules)
         change = "" if files.digest == self._door.files.digest else f"certificate good until {files.ends:%Y-%m-%d}"
         sentences = [*warnings, *files.warnings(moment.wall)]
 
@@ -92,7 +96,7 @@ class HostReload(Service):
                 self._refuse_reload(number, problems)
                 return
             self._context.recorder.before(
-                "reload", "host", {"seal": seal, "moves": int(moves), "door": change}, moment, recorded,
+                "reload", "host", self._detail(rules, seal, moves=moves, door=change), moment, recorded,
                 lambda sentence: self._refuse_reload(number, [f"{sentence}; nothing was changed, so reload again"]),
             )  # fmt: skip
 
@@ -111,12 +115,26 @@ class HostReload(Service):
 
         self._door.propose(number, files, moment.now, tried)
 
+    def _detail(self, rules: ChangedRules, seal: int, *, moves: bool, door: str) -> dict[str, str | int]:
+        """Return what the record of a reload says: which components come and go, too."""
+        before, after = set(self._context.loops.components), set(rules.components)
+        detail: dict[str, str | int] = {"seal": seal, "moves": int(moves), "door": door}
+        for name, which in (("added", after - before), ("removed", before - after)):
+            if which:
+                detail[name] = " ".join(sorted(which))[:NAMES_MAX]
+        return detail
+
     def _refuse_reload(self, number: int, problems: Sequence[str]) -> None:
         self._tell("checked", number, 0, told(problems), "")
         for sentence in problems:
             self._log(f"refused to reload: {sentence}")
 
     def _taken(self, message: NumberMessage, moment: Moment) -> None:
+        number, rules = self._proposed
+        if number == message.number and rules is not None:
+            self._proposed = (0, None)
+            self._context.loops.change(dict(rules.processes))
+            self._sizes.take(rules)
         before = self._door.files
         if self._door.take(message.number):
             self._provisioner.clients_changed(moment)

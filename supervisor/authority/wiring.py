@@ -44,6 +44,7 @@ from tlsrt.supervisor.authority.sessions.event_notes import EventNotes, SessionL
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
+from tlsrt.supervisor.messages.changed_rules import rules_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,7 @@ class Wired:
 def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Service | None = None) -> Wired:
     """Return the services of one authority's life. Raise ConfigError when the policy does not fit its tokens."""
     state, now = booted.state, ports.moment().now
-    components = ((loop.name, config.components_of(loop.name)) for loop in config.loops)
-    loops = LoopTable((loop, tuple(each.address for each in mine)) for loop, mine in components)
+    loops = LoopTable(rules_of(config).processes)
     keys = KeyRing(
         EpochKeySet(
             booted.run, Issuer(booted.issuer_seed, booted.key_version, config.install_id, booted.boot, ports.randomness)

@@ -119,7 +119,7 @@ def _check_process(config: Config, process: str) -> None:
 def effective_of(config: Config, process: str) -> Effective:
     """Return how a loop or the authority would be confined. Raises ConfigError, SandboxError."""
     identity = own_identity(config)
-    code = code_roots(config)
+    code = code_roots(config, config.components_of(process))
     files = ProfileFiles()
     uid = identity.uid(process)
     if process == AUTHORITY:

@@ -91,7 +91,7 @@ class RestartRequest(Feature):
     def loop_changed(self, loop: Loop) -> None:
         """Answer the requests whose loops have settled."""
         for number, asked in self._pending.items():
-            loops = [self._loops.by_name(name) for name in asked.loops]
+            loops = [one for one in self._loops.all if one.name in asked.loops]  # a reload may have removed some
             if all(self._is_settled(loop, asked) for loop in loops):
                 self._pending.answer(number, self._answer(loops, asked))
 

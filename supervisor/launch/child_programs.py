@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tlsrt.channels.control.life import LIFE, FailCode
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
-from tlsrt.config.import_path import package_folder
+from tlsrt.config.import_path import also_measured, package_folder
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import Code, code_roots, component_roots
 from tlsrt.config.schema import Config, Engine
@@ -38,7 +38,7 @@ from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
 from tlsrt.supervisor.process.scheduling import schedule
 from tlsrt.supervisor.process.spawn import freeze, reap, spawn
-from tlsrt.supervisor.process.uids import Uids
+from tlsrt.supervisor.process.uids import Uids, remember
 
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
@@ -51,27 +51,30 @@ class ChildPrograms:
     """The `Children` of a host: forked by name, confined by the profiles of one configuration."""
 
     def __init__(
-        self, config: Config, identity: Uids, groups: ControlGroups | None = None,
+        self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
+        `code` says what may be imported besides tlsrt and what it needs, as it is measured.
         `groups` and `roots` are those of this life, where these children are made for a reload; `profile_files` are the
         same as before if they have not changed.
         """
         self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
-        self._identity = identity
+        self.identity = identity
         self.files = ConfiguredFiles(config)
-        code = code_roots(config)
+        self._importable = code.names
         self.profiles: dict[str, Profile] = {
             AUTHORITY: profile_for_authority(
-                config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=code
+                config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=code_roots(config, ())
             )
         }
         for loop in config.loops:
-            uid = identity.uid(loop.name)
-            self.profiles[loop.name] = profile_for_loop(config, loop, uid, files, rootless=identity.rootless, code=code)
+            uid, shown = identity.uid(loop.name), code_roots(config, config.components_of(loop.name))
+            self.profiles[loop.name] = profile_for_loop(
+                config, loop, uid, files, rootless=identity.rootless, code=shown
+            )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
         self._limits = {
             name: group_limits(profile, tasks.get(name, _AUTHORITY_TASKS)) for name, profile in self.profiles.items()
@@ -84,6 +87,7 @@ class ChildPrograms:
         self._roots: dict[str, PlannedRoot | None] = roots if roots is not None else {}
         self._groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
         if groups is not None:
+            groups.add(self._limits)
             self._put_in_groups()
 
     # One life
@@ -91,6 +95,12 @@ class ChildPrograms:
     def claim(self) -> None:
         self._groups.claim(self._limits)
         self._put_in_groups()
+
+    def reserve(self) -> None:
+        remember(self._config, self.identity)
+
+    def remove(self, name: str) -> None:
+        self._groups.remove(name)
 
     def release(self) -> None:
         self._groups.release()
@@ -105,7 +115,7 @@ class ChildPrograms:
         return self._groups.sentence()
 
     def uid(self, name: str) -> int:
-        return self._identity.uid(name)
+        return self.identity.uid(name)
 
     def _put_in_groups(self) -> None:
         for name, profile in self.profiles.items():
@@ -117,7 +127,7 @@ class ChildPrograms:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         profile, root = self._prepared(start.loop)
-        return self._spawn(start.loop, lambda: run_loop(start, profile, root))
+        return self._spawn(start.loop, lambda: run_loop(start, profile, root, self._importable))
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         profile, root = self._prepared(AUTHORITY)
@@ -175,8 +185,9 @@ class ChildPrograms:
 
     # A reload
 
-    def renewed(self, config: Config) -> ChildPrograms:
-        return ChildPrograms(config, self._identity, self._groups, self._roots, self._profile_files.renewed())
+    def renewed(self, config: Config, code: Code) -> ChildPrograms:
+        identity = self.identity.extended(config)
+        return ChildPrograms(config, code, identity, self._groups, self._roots, self._profile_files.renewed())
 
 
 def _planned(profile: Profile) -> PlannedRoot | None:
@@ -195,14 +206,18 @@ def check_code(config: Config, code: Code, identity: Uids) -> list[str]:
     """
     if identity.rootless:
         return []
-    unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config))])
+    unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config.components))])
     writable = writable_by(measured_paths(code), identity.all_uids())
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
 
 
-def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:
-    """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
+def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, importable: Iterable[str]) -> int:
+    """In the child: enter the sandbox's world, then the runtime, which takes the other steps.
+
+    `importable` are the packages that it may import besides those of tlsrt: they are measured.
+    """
     _use_log(start.log)
+    also_measured(importable)
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
     keep = {start.life, start.trust, *start.listeners.values(), *start.keep}

@@ -128,7 +128,12 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
 def _tried(config: Config, identity: Uids, groups: ControlGroups, folder: Path, failed: dict[str, str]) -> Trial:
     uid = identity.uid(LOOP)
     profile = profile_for_loop(
-        config, config.loop(LOOP), uid, ProfileFiles(), rootless=identity.rootless, code=code_roots(config)
+        config,
+        config.loop(LOOP),
+        uid,
+        ProfileFiles(),
+        rootless=identity.rootless,
+        code=code_roots(config, config.components_of(LOOP)),
     )
     profile = replace(profile, sys=True)  # which Primary does not see, but others do
     for host, _ in profile.write:

@@ -11,10 +11,9 @@ from tlsrt.config.component_options import check_options
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.http_package import check_http
-from tlsrt.config.import_path import also_measured
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
-from tlsrt.config.packages import code_of
+from tlsrt.config.packages import code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
@@ -34,7 +33,6 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     check_options(config)
     check_http(config)
     code = code_of(config)
-    also_measured(code.names)
     measurer = Measurement(lambda: measure(config, code))
     # Imported only now: the measurement runs meanwhile.
     from tlsrt.supervisor.launch.child_programs import ChildPrograms, check_code
@@ -55,7 +53,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         )
     check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
     warnings = _warnings(config, identity, check_code(config, code, identity))
-    children = ChildPrograms(config, identity)
+    children = ChildPrograms(config, code, identity)
     supervisor = Supervisor(
         config,
         children,
@@ -65,7 +63,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(children)],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
-        renew=lambda current: renewed(path, current, identity),
+        renew=lambda current: renewed(path, current),
     )
     return supervisor.run()
 
@@ -95,20 +93,28 @@ def _gaps(children: Children) -> list[str]:
     return gaps(children.profiles[AUTHORITY])
 
 
-def renewed(path: Path, current: Reloadable, identity: Uids) -> Renewal:
+def renewed(path: Path, current: Reloadable) -> Renewal:
     """Read the configuration anew, and make profiles and filters beside those in force.
 
     Raises ConfigError, also for what a reload does not take, and SandboxError.
     """
     from tlsrt.supervisor.launch.child_programs import check_code
+    from tlsrt.supervisor.process.children import remove_new
     from tlsrt.supervisor.supervision.context import Renewal
 
     data = read_config(path)
     config = parse_config(data, path)
     if keys := fixed_keys(current.config, config):
         raise ConfigError(fixed_keys_sentence(keys))
+    check_host_paths(config)
+    check_options(config)
     check_http(config)
     code = code_of(config)
-    new = current.children.renewed(config)
-    warnings = (*_warnings(config, identity, check_code(config, code, identity)), *_gaps(new))
-    return Renewal(config, new, lambda: measure(config, code), warnings, hashlib.sha256(data).digest())
+    new = current.children.renewed(config, code)
+    try:
+        warnings = (*_warnings(config, new.identity, check_code(config, code, new.identity)), *_gaps(new))
+    except BaseException:
+        remove_new(new, current.children)
+        raise
+    digest = hashlib.sha256(data).digest()
+    return Renewal(config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings, digest)

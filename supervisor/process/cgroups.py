@@ -38,6 +38,16 @@ class ControlGroups:
         except SandboxError as error:
             self._reason = error.reason
 
+    def add(self, limits: Mapping[str, Limits]) -> None:
+        """Make a group for each of these that has none yet. Raises SandboxError."""
+        if self._tree is not None:
+            self._tree.add(limits)
+
+    def remove(self, name: str) -> None:
+        """Remove the group of a process that has ended for good; what is left in it is killed."""
+        if self._tree is not None:
+            self._tree.discard(name)
+
     def limit(self, name: str, limits: Limits) -> str:
         """Set other limits for a process; return a sentence if that is not possible."""
         if self._tree is None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
+from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.process.exit_reason import ExitReason
+from tlsrt.supervisor.process.uids import Uids
 
 
 class Child(Protocol):
@@ -79,6 +81,12 @@ class Sandbox:
     limits: Mapping[str, str] = field(default_factory=dict[str, str])  # kind of limit -> what holds it
 
 
+def remove_new(new: Children, old: Children) -> None:
+    """Let go of what only the processes of a reload have that is refused."""
+    for name in new.profiles.keys() - old.profiles.keys():
+        new.remove(name)
+
+
 class HostFiles(Protocol):
     """The files that the authority boots with: opened here, and read by the authority only. All raise ConfigError."""
 
@@ -99,11 +107,19 @@ class Children(Protocol):
     def profiles(self) -> Mapping[str, Profile]: ...
     @property
     def files(self) -> HostFiles: ...
+    @property
+    def identity(self) -> Uids: ...
 
     # One life
 
     def claim(self) -> None:
         """Make what one life alone may have: control groups. The start lock must be held."""
+
+    def reserve(self) -> None:
+        """Make the uids of these processes last. The start lock must be held. Raises ConfigError."""
+
+    def remove(self, name: str) -> None:
+        """Let go of what a process had that a reload has removed: its control group."""
 
     def release(self) -> None:
         """Undo `claim`: no process is left."""
@@ -165,5 +181,5 @@ class Children(Protocol):
 
     # A reload
 
-    def renewed(self, config: Config) -> Children:
+    def renewed(self, config: Config, code: Code) -> Children:
         """Return the children of a changed configuration, not in force yet. Raises ConfigError and SandboxError."""

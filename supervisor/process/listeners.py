@@ -6,9 +6,10 @@ They belong to the supervisor; each new Primary gets duplicates by fork, so its 
 from __future__ import annotations
 
 import errno
+import os
 import socket
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
@@ -17,6 +18,7 @@ from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.unix_path import bind_unix
 
+SOCKET_NAME = "primary.sock"  # of each channel, in its folder
 CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
 DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
 DOOR = "door"
@@ -27,17 +29,17 @@ DECOY_BUFFER = 4096  # bytes that the kernel keeps of what a peer sends there; i
 
 def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, int]:
     """Return loop name -> listening descriptor, for every loop but Primary. Raises ConfigError."""
-    found: dict[str, int] = {}
-    for loop in config.loops:
-        if loop.name == PRIMARY:
-            continue
-        folder = config.run_dir / "channel" / loop.name
-        try:
-            listener = bind_unix(folder, "primary.sock", backlog=CHANNEL_BACKLOG, uid=uid(loop.name))
-        except OSError as error:
-            raise ConfigError(f"cannot listen in {folder}: {error.strerror}") from None
-        found[loop.name] = listener.detach()
-    return found
+    names = (loop.name for loop in config.loops if loop.name != PRIMARY)
+    return {name: channel_listener(config, name, uid(name)) for name in names}
+
+
+def channel_listener(config: Config, name: str, uid: int) -> int:
+    """Return the listening descriptor of one process's channel. Raises ConfigError."""
+    folder = config.run_dir / "channel" / name
+    try:
+        return bind_unix(folder, SOCKET_NAME, backlog=CHANNEL_BACKLOG, uid=uid).detach()
+    except OSError as error:
+        raise ConfigError(f"cannot listen in {folder}: {error.strerror}") from None
 
 
 def door_listener(door: DoorConfig) -> int:
@@ -84,12 +86,12 @@ def _sentence(place: str, name: str, error: OSError) -> str:
 
 def remove_sockets(config: Config) -> None:
     """Remove the names of the channel sockets at the end of a life."""
-    for path in _socket_paths(config):
-        try:
-            path.unlink()
-        except OSError:
-            continue
+    for loop in config.loops:
+        if loop.name != PRIMARY:
+            remove_socket(config, loop.name)
 
 
-def _socket_paths(config: Config) -> Iterable[Path]:
-    return (config.run_dir / "channel" / loop.name / "primary.sock" for loop in config.loops if loop.name != PRIMARY)
+def remove_socket(config: Config, name: str) -> None:
+    """Remove the name of one process's channel socket."""
+    with suppress(OSError):
+        os.unlink(config.run_dir / "channel" / name / SOCKET_NAME)

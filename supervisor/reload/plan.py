@@ -1,23 +1,27 @@
 """The plan of a reload: two configurations and sets of profiles in, one step per process out. Pure.
 
-Only the policy and what makes up profiles may change while a host runs. A running process can be given tighter limits
-from outside, prlimit(2), and whom a loop may reach over the network is decided by the supervisor whenever it asks;
-everything else (paths, filters, namespaces, looser limits) is fixed for the life of a process, so it needs a new one.
+Loops, components, the policy and what makes up profiles may change while a host runs. A running process can be given
+tighter limits from outside, prlimit(2), and whom a loop may reach over the network is decided by the supervisor
+whenever it asks; everything else (components, paths, filters, namespaces, looser limits) is fixed for the life of a
+process, so it needs a new one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tlsrt.config.components import ComponentConfig, NeedsConfig
 from tlsrt.config.differences import summary
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 _LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
+_PACKAGES = ("component/", "dep/")  # the operator's packages, and what those and tlsrt need
 _VERSION = "version/"  # how what says the version of files begins
+_FREE = (PROFILE_FILES, _VERSION)
 
 
 class Way(StrEnum):
@@ -27,6 +31,8 @@ class Way(StrEnum):
     LIVE = "tightened live"
     WIDER = "changed live"  # it may reach more over the network than before; less needs a new process
     RESTART = "restarted"
+    ADDED = "added"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,15 @@ class ReloadStep:
         return self.way in (Way.LIVE, Way.WIDER)
 
 
-def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest: bool) -> ReloadStep:
-    """Return the step of one process; without profiles (in tests) only the digests count."""
+def step_for(
+    name: str, old: Profile | None, new: Profile | None, *, same_digest: bool, changed: Sequence[str] = ()
+) -> ReloadStep:
+    """Return the step of one process; without profiles (in tests) only the digests count.
+
+    `changed` says what of its components has changed: what a process hosts it hosts for its life.
+    """
+    if changed:
+        return ReloadStep(name, Way.RESTART, tuple(changed))
     if same_digest:
         return ReloadStep(name, Way.UNCHANGED)
     if old is None or new is None:
@@ -56,6 +69,17 @@ def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
     way = Way.LIVE if new.egress == old.egress else Way.WIDER
     return ReloadStep(name, way, _changed(old, new), limits)
+
+
+def changed_components(old: Sequence[ComponentConfig], new: Sequence[ComponentConfig]) -> list[str]:
+    """Return what differs between the components of one process but for their needs, which are in its profile."""
+    before, after = (
+        {one.address: dataclasses.replace(one, needs=NeedsConfig()) for one in components} for components in (old, new)
+    )
+    found = [f"{address} removed" for address in before if address not in after]
+    found += [f"{address} added" for address in after if address not in before]
+    found += [address for address, one in after.items() if before.get(address, one) != one]
+    return found or (["order of components"] if [*before] != [*after] else [])
 
 
 def _can_reach_more(old: Profile, new: Profile) -> bool:
@@ -80,10 +104,67 @@ def _only_tighter(old: Mapping[str, int], new: Mapping[str, int]) -> bool:
     return old.keys() <= new.keys() and all(value <= old.get(kind, value) for kind, value in new.items())
 
 
-def fixed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:
-    """Return the measured names that differ and are in force after a restart only."""
-    names = (name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return sorted(name for name in names if name not in _LIVE and not name.startswith((PROFILE_FILES, _VERSION)))
+def changed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:
+    """Return the measured names of code that differ, as `component/PACKAGE/...` or `dep/PACKAGE/...` says it.
+
+    What a component has in one measurement and another one needs in the other is the same code under both names.
+    """
+    before, after = _by_package(old), _by_package(new)
+    found = (name for name in before.keys() | after.keys() if before.get(name, _NONE)[1] != after.get(name, _NONE)[1])
+    return sorted(after[name][0] if name in after else before[name][0] for name in found)
+
+
+_NONE: tuple[str, bytes] = ("", b"")
+
+
+def _by_package(entries: Mapping[str, bytes]) -> dict[str, tuple[str, bytes]]:
+    """Return the code by its place, without what names it: whose it is, and the number of a second folder."""
+    code = {name: digest for name, digest in entries.items() if name not in _LIVE and not name.startswith(_FREE)}
+    return {_place(name): (name, digest) for name, digest in code.items()}
+
+
+def _place(name: str) -> str:
+    """Return the place of measured code: `notes/a.py` for `component/notes/a.py`."""
+    for prefix in _PACKAGES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def users_of(files: Iterable[str], code: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """Return which processes import what has changed, by file; `code` has for each the names of what it imports."""
+    return {
+        name: [process for process, roots in code.items() if any(_is_below(name, root) for root in roots)]
+        for name in files
+    }
+
+
+def _is_below(name: str, root: str) -> bool:
+    place, own = _unnumbered(_place(name)), _unnumbered(_place(root))
+    return place == own or place.startswith(f"{own}/")
+
+
+def _unnumbered(place: str) -> str:
+    """Return a place without the number of its folder, which depends on what else is measured: `notes@2/a.py`."""
+    first, slash, rest = place.partition("/")
+    return f"{first.partition('@')[0]}{slash}{rest}"
+
+
+def fixed_files(
+    files: Iterable[str], old: Mapping[str, bytes], new: Mapping[str, bytes], users: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return which of these names of changed code are in force after a restart of the host only.
+
+    What components import is taken by their processes, which get new ones. Where none does, it must be code that goes
+    with a component: whole, as what is left of it would be another's.
+    """
+    return [name for name in files if not users.get(name) and not _goes_along(name, old, new)]
+
+
+def _goes_along(name: str, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> bool:
+    if not name.startswith(_PACKAGES) or name in new:
+        return False
+    folder = "/".join(name.split("/")[:2])
+    return not any(other == folder or other.startswith(f"{folder}/") for other in new)
 
 
 def files_sentence(old: Mapping[str, bytes], new: Mapping[str, bytes], names: Sequence[str]) -> str:

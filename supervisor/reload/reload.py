@@ -11,7 +11,7 @@ One reload at a time; a request meanwhile gets the next one, which reads the fil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -19,18 +19,23 @@ import msgpack
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
-from tlsrt.supervisor.messages.policy import pack_policy
+from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
+from tlsrt.supervisor.process.children import remove_new
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
+from tlsrt.supervisor.reload.additions import Additions
 from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.reload.plan import (
     ReloadStep,
     Way,
+    changed_components,
+    changed_files,
     files_sentence,
     fixed_files,
     needs_move,
     step_for,
+    users_of,
 )
 from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
@@ -80,6 +85,7 @@ class Reload(Feature):
         self._measurer: BackgroundMeasurement | None = None
         self._timer: Timer | None = None
         self._held: list[int] = []  # boot token and measurement, until they are taken
+        self._additions: Additions | None = None
         self._rollout: Rollout | None = None
 
     def messages(self) -> Mapping[str, MessageHandler]:
@@ -157,23 +163,39 @@ class Reload(Feature):
         renewal = self._renewal = self._renew(self._context.current)
         self._warnings = list(renewal.warnings)
         self._new_policy = renewal.config.policy != self._context.current.config.policy
-        self._steps = (self._step(AUTHORITY), *(self._step_of(loop) for loop in self._loops.all))
-        self._moves = self._new_policy or needs_move(self._steps)
+        self._plan()
         self._measurer = BackgroundMeasurement(self._context.event_loop, renewal.measure, self._measured)
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
 
-    def _step_of(self, loop: Loop) -> ReloadStep:
+    def _plan(self, changed: Collection[str] = ()) -> None:
+        """Decide what happens to each process; the code of some of them has `changed`."""
+        assert self._renewal is not None
+        wanted = [loop.name for loop in self._renewal.config.loops]
+        steps = [self._step(AUTHORITY)]
+        for loop in self._loops.all:
+            removed = ReloadStep(loop.name, Way.REMOVED)
+            steps.append(self._step_of(loop, changed) if loop.name in wanted else removed)
+        known = {step.name for step in steps}
+        self._steps = (*steps, *(ReloadStep(name, Way.ADDED) for name in wanted if name not in known))
+        self._moves = self._new_policy or needs_move(self._steps)
+
+    def _step_of(self, loop: Loop, has_changed: Collection[str]) -> ReloadStep:
         """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
-        step = self._step(loop.name)
+        assert self._renewal is not None
+        old, new = self._context.current.config, self._renewal.config
+        changed = changed_components(old.components_of(loop.name), new.components_of(loop.name))
+        changed += ["code"] if loop.name in has_changed else []
+        step = self._step(loop.name, changed)
         if step.way is not Way.RESTART and loop.state is LoopState.FAILED:
             return ReloadStep(loop.name, Way.RESTART, ("it was given up before",))
         return step
 
-    def _step(self, name: str) -> ReloadStep:
+    def _step(self, name: str, changed: Sequence[str] = ()) -> ReloadStep:
         assert self._renewal is not None
         old, new = self._context.current.children, self._renewal.children
         same = old.sandbox(name).digest == new.sandbox(name).digest
-        return step_for(name, old.profiles.get(name), new.profiles.get(name), same_digest=same)
+        profiles = old.profiles.get(name), new.profiles.get(name)
+        return step_for(name, *profiles, same_digest=same, changed=changed)
 
     def _too_slow(self) -> None:
         if self._measurer is not None:
@@ -194,28 +216,29 @@ class Reload(Feature):
             raise ConfigError("the configuration was changed while it was read: reload again")
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
-        if names := fixed_files(before, entries):
+        files = changed_files(before, entries)
+        users = users_of(files, self._renewal.code()) if files else {}
+        self._plan({name for names in users.values() for name in names})
+        if names := fixed_files(files, before, entries, users):
             sentence = files_sentence(before, entries, names)
             if self._context.current.config.measure == "strict":
                 raise ConfigError(f"{sentence}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(sentence)
         if self._door_only and (self._moves or before.get("config") != entries.get("config")):
             raise ConfigError(_MORE)
-        door = self._renewal.children.files.open_door_files()
+        self._additions = Additions(self._renewal, [step.name for step in self._steps if step.way is Way.ADDED])
+        lent = self._renewal.children.files.open_door_files()  # closed here
         try:
             master, boot_token = self._renewal.children.files.open_boot_files(-1)
-        except ConfigError:
-            for descriptor in door:
-                os.close(descriptor)
-            raise
-        os.close(master)
-        self._held = [boot_token, sealed_memory(measurement)]
-        token, measured = self._held
-        policy = sealed_memory(pack_policy(self._renewal.config.policy))
-        try:
+            self._held = [boot_token]
+            os.close(master)
+            self._held.append(sealed_memory(measurement))
+            lent.insert(0, sealed_memory(pack_rules(rules_of(self._renewal.config))))
+            policy, *door = lent
+            token, measured = self._held
             sent = self._authority.channel.check_reload(self._number, token, measured, policy, door, moves=self._moves)
         finally:
-            for descriptor in (policy, *door):
+            for descriptor in lent:
                 os.close(descriptor)
         if not sent:
             self.authority_lost()
@@ -254,6 +277,9 @@ class Reload(Feature):
         self._authority.files.take(*self._held)
         self._authority.channel.taken(self._number)
         self._held = []
+        if self._additions is not None:
+            self._additions.take(self._loops)
+            self._additions = None
         self._clear()
         if self._moves:
             self._changes.is_rolling_out = True
@@ -309,10 +335,15 @@ class Reload(Feature):
     def _clear(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._renewal is not None:
+            remove_new(self._renewal.children, self._context.current.children)  # nothing is new in one that was taken
         self._timer, self._measurer, self._renewal = None, None, None
         for descriptor in self._held:
             os.close(descriptor)
         self._held = []
+        if self._additions is not None:
+            self._additions.close()
+        self._additions = None
 
 
 def _entries(measurement: bytes) -> Mapping[str, bytes]:

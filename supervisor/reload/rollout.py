@@ -5,7 +5,8 @@ back under it or not at all. In this order:
 
 1. Loops that need no new process get their tighter limits; one that cannot be given them is restarted.
 2. The others are drained and end, Primary as the last one, so that answers still find their way. Each is forked again
-   under its new profile at once; it gets no keys yet.
+   under its new profile at once; it gets no keys yet. One that the configuration has no more stays away. Then those
+   that it has anew are forked.
 3. If the authority's own profile has changed, it ends and comes again.
 4. The authority moves the epoch without grace. Every loop that stayed acknowledges, and is attested with its new
    profile; who is late is refused by all and killed. Then the new processes get keys, of the new epoch only.
@@ -55,6 +56,7 @@ class Rollout(Feature):
         self._incarnations = {loop.name: loop.incarnation for loop in loops.all}
         self._has_begun = False
         self._later: list[Loop] = []
+        self._removed: list[LoopReport] = []
         self._wants_epoch = False
         self._epoch = 0
         limits = context.current.config.limits
@@ -68,6 +70,8 @@ class Rollout(Feature):
         for loop in leaving:
             if not loop.is_primary:
                 self._let_go(loop)
+        for loop in [loop for loop in self._loops.all if self._is_removed(loop) and loop not in leaving]:
+            self._drop(loop)  # it was down
         self._has_begun = True
         self._go_on()
 
@@ -78,7 +82,12 @@ class Rollout(Feature):
     # What happens
 
     def left(self, loop: Loop) -> None:
-        """A loop has made room: fork the one under the new profile."""
+        """A loop has made room: fork the one under the new profile, unless it is removed."""
+        if self._is_removed(loop):
+            self._drop(loop)
+            self._restarter.look()
+            self._go_on()
+            return
         loop.is_proven = False
         if not self._loops.restart_policy.is_pending(loop.name):  # or it starts with others of its group
             loop.restarts += 1
@@ -117,6 +126,10 @@ class Rollout(Feature):
         if step.way is Way.UNCHANGED:
             adopt(loop, self._context.current.children)
             return True
+        if step.way is Way.ADDED:
+            return True  # it is down until all others have made room
+        if step.way is Way.REMOVED:
+            return not loop.is_living
         if loop.is_ending or loop.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
             loop.is_proven = False  # it will be forked under the new profile
             return True
@@ -127,8 +140,35 @@ class Rollout(Feature):
             self._context.console.warning(loop.name, f"restarted, since {'; '.join(problems)}")
         return False
 
+    def _is_removed(self, loop: Loop) -> bool:
+        return self._way_of(loop) is Way.REMOVED
+
+    def _is_to_be_born(self, loop: Loop) -> bool:
+        """Tell whether an added process is ours to fork: not one that waits for its loop, or starts with it."""
+        is_down = loop.state is LoopState.DOWN and not self._loops.restart_policy.is_pending(loop.name)
+        return self._way_of(loop) is Way.ADDED and is_down
+
+    def _way_of(self, loop: Loop) -> Way | None:
+        """Return what happens to a process; None for one that a later reload has added."""
+        step = self._steps.get(loop.name)
+        return step.way if step is not None else None
+
+    def _drop(self, loop: Loop) -> None:
+        since = self._left.get(loop.name, self._began)
+        took_ms = round((self._context.event_loop.now - since) * 1000)
+        self._removed.append(LoopReport(loop.name, str(Way.REMOVED), "", took_ms=took_ms))
+        self._loops.remove(loop)
+
     def _let_go(self, loop: Loop) -> None:
         self._left[loop.name] = self._context.event_loop.now
+        if self._is_removed(loop):
+            loop.process.set_kill_reason(Cause.RELOAD, "ended, since the configuration has it no more")
+            if loop.process.graceful_stop is not None:
+                loop.process.graceful_stop.then = self.left
+            else:
+                stop = GracefulStop(self._context, self._loops, loop, self.left, FAREWELL_S)
+                stop.begin("the configuration has it no more")
+            return
         if not loop.is_living:  # it was given up under its old profile
             loop.move(LoopEvent.STOP)
             self._renew(loop)
@@ -148,6 +188,9 @@ class Rollout(Feature):
             self._let_go(self._later.pop())
             if self._is_anybody_leaving():
                 return
+        for loop in self._loops.all:
+            if self._is_to_be_born(loop):
+                self._loops.respawn(loop)
         self._wants_epoch = True
         if not self._authority_stays():
             self._authority.replace()  # `authority_booted` goes on
@@ -179,15 +222,20 @@ class Rollout(Feature):
 
     def _finish(self) -> None:
         self._deadline.cancel()
-        self._on_done(self._epoch, [self._report(loop) for loop in self._loops.all])
+        self._on_done(self._epoch, [*(self._report(loop) for loop in self._loops.all), *self._removed])
 
     def _report(self, loop: Loop) -> LoopReport:
         step = self._steps[loop.name]
+        if step.way is Way.REMOVED:
+            return LoopReport(loop.name, "failed", "", reason="it does not end")
         digest = self._context.current.children.sandbox(loop.name).digest.hex()
         if not self._epoch or not self._is_settled(loop) or loop.state in DOWN_FOR_GOOD:
             return LoopReport(loop.name, "failed", digest, step.changed, reason=self._why(loop))
         if loop.incarnation == self._incarnations[loop.name]:
             return LoopReport(loop.name, str(step.way), digest, step.changed)
+        if step.way is Way.ADDED:
+            took_ms = round(((loop.process.active_at or loop.spawned_at) - loop.spawned_at) * 1000)
+            return LoopReport(loop.name, str(Way.ADDED), digest, took_ms=took_ms)
         since = self._left.get(loop.name, self._began)
         elapsed_s = (loop.process.active_at or since) - since
         reason = "" if loop.name in self._left else str(loop.last_death or "")

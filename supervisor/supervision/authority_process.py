@@ -204,7 +204,9 @@ class AuthorityProcess(Feature):
         )
 
     def _trust_ends(self) -> dict[str, int]:
-        return {loop.name: loop.process.authority_end for loop in self._loops if loop.process.authority_end >= 0}
+        known = {loop.name for loop in self._context.current.config.loops}  # a removed one may still be ending
+        ends = {loop.name: loop.process.authority_end for loop in self._loops if loop.name in known}
+        return {name: end for name, end in ends.items() if end >= 0}
 
     def boot(self) -> None:
         """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import SystemRandom
 
@@ -20,6 +20,7 @@ class Renewal:
     config: Config
     children: Children
     measure: Callable[[], dict[str, bytes]]  # name -> SHA-256 of all that is measured; takes its time
+    code: Callable[[], Mapping[str, frozenset[str]]]  # process -> names of what its components import; takes its time
     warnings: tuple[str, ...]
     config_digest: bytes  # SHA-256 of the bytes that were read, as a measurement has it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tlsrt.channels.control.life import LIFE, LoopState
@@ -27,9 +28,9 @@ class LifeChannel:
         """End the channel."""
         self._channel.close()
 
-    def send(self, name: str, *fields: int) -> None:
+    def send(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
         """Send one record. Raises PeerError, "hung" when the loop does not read."""
-        self._channel.send(name, *fields)
+        self._channel.send(name, *fields, descriptors=descriptors)
 
     def receive(self, state: LoopState, now: float) -> tuple[str, list[Any]] | None:
         """Return (name, fields), or None when nothing waits. Raises PeerError, also "flood" and "closed".

@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.life import FailCode, LoopState
+from tlsrt.config.components import LoopConfig
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Children
@@ -26,6 +28,7 @@ from tlsrt.supervisor.process.exit_reason import (
     verdict_of_failure,
 )
 from tlsrt.supervisor.process.limits import MEMORY
+from tlsrt.supervisor.process.listeners import remove_socket
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
@@ -53,8 +56,8 @@ class Loops(Feature):
         self,
         context: Context,
         authority: AuthorityProcess,
-        loops: Sequence[Loop],
-        listeners: Mapping[str, Mapping[str, int]],
+        loops: list[Loop],
+        listeners: Mapping[str, dict[str, int]],
         monitor: HeartbeatMonitor,
         restart_policy: RestartPolicy,
         features: Features,
@@ -62,8 +65,9 @@ class Loops(Feature):
         self._context = context
         self._features = features
         self._authority = authority
+        self._listeners = listeners
         self.starter = Starter(context, listeners, self._violated)
-        self.all = tuple(loops)
+        self._all = loops  # which the authority's process has too
         self.monitor = monitor
         self.restart_policy = restart_policy
         self.is_stopping = False
@@ -82,6 +86,37 @@ class Loops(Feature):
             "drained": self._drained,
             "failed": self._failed,
         }
+
+    @property
+    def all(self) -> tuple[Loop, ...]:
+        """Return all loops now, Primary first."""
+        return tuple(self._all)
+
+    def add(self, config: LoopConfig, listener: int, log: int) -> None:
+        """Supervise one more process, which is down; `listener` is where it will connect to Primary."""
+        path = self._context.current.config.log_dir / f"{config.name}.log"
+        loop = Loop(config, len(self._all), log, str(path), on_moved=self._features.loop_moved)
+        self._all.append(loop)
+        self._arrange()
+        self._listeners[PRIMARY][config.name] = listener
+        self.tell(self.all[0], "link", config.name, descriptors=(listener,))
+
+    def remove(self, loop: Loop) -> None:
+        """Supervise a process no more, which has ended for good."""
+        self._all.remove(loop)
+        self._arrange()
+        self.tell(self.all[0], "unlink", loop.name)
+        os.close(self._listeners[PRIMARY].pop(loop.name))
+        remove_socket(self._context.current.config, loop.name)
+        loop.process.close(self._context.event_loop.forget)
+        os.close(loop.log)
+        self._context.current.children.remove(loop.name)
+
+    def _arrange(self) -> None:
+        """Keep the order of the start."""
+        self.restart_policy.change([loop.name for loop in self._all])
+        order = {name: index for index, name in enumerate(self.restart_policy.order)}
+        self._all.sort(key=lambda loop: order[loop.name])
 
     def by_name(self, name: str) -> Loop:
         """Return the loop of that name."""
@@ -135,7 +170,7 @@ class Loops(Feature):
 
         It says so itself once it beats; before that, while it reads its code, only the kernel does.
         """
-        if where := self._manager_of(loop).disk_wait(loop.name, loop.host_pid):
+        if where := self.manager_of(loop).disk_wait(loop.name, loop.host_pid):
             self.disk_waits.seen(loop.name, 0.0, where)
         if self.disk_waits.of(loop.name) is None:
             self.kill(loop, LoopEvent.DEADLINE, reason)
@@ -147,12 +182,12 @@ class Loops(Feature):
 
     # Life channel
 
-    def tell(self, loop: Loop, name: str, *fields: int) -> None:
+    def tell(self, loop: Loop, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
         """Send one record; a loop that does not read its records hangs, and is killed."""
         if loop.process.life is None:
             return
         try:
-            loop.process.life.send(name, *fields)
+            loop.process.life.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             if error.reason == "hung":
                 self.kill(loop, LoopEvent.VIOLATED, "does not read its life channel")
@@ -184,7 +219,7 @@ class Loops(Feature):
             self.kill(loop, LoopEvent.VIOLATED, reason)
 
     def _confined(self, loop: Loop, fields: Fields) -> None:
-        expected = self._manager_of(loop).sandbox(loop.name).digest
+        expected = self.manager_of(loop).sandbox(loop.name).digest
         if expected and fields[0] != expected:
             self.kill(
                 loop, LoopEvent.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
@@ -223,7 +258,7 @@ class Loops(Feature):
         last, epoch = (
             (loop.process.beat.sequence, loop.process.beat.epoch) if loop.process.beat is not None else (0, None)
         )
-        if not self._manager_of(loop).made_beat(loop.name, loop.host_pid, beat.sequence, last):
+        if not self.manager_of(loop).made_beat(loop.name, loop.host_pid, beat.sequence, last):
             loop.process.false_beats += 1  # and so it is silent
             return
         loop.process.beat, loop.process.false_beats = beat, 0
@@ -233,6 +268,8 @@ class Loops(Feature):
             self._features.loop_changed(loop)
 
     def _checked(self, loop: Loop, fields: Fields) -> None:
+        if loop.managed_by is not self._context.current.children:
+            return  # it counts the components of the configuration before, and is about to end
         try:
             self.health.heard_untrusted(loop, fields)
         except PeerError as error:
@@ -275,15 +312,13 @@ class Loops(Feature):
         """Attest a loop; kill it if it differs from its profile. Tell whether it passed."""
         if loop.process.child is None:
             return False
-        differences = differences_of(
-            loop.name, loop.process.child, self._manager_of(loop), loop.process.syscall_monitor
-        )
+        differences = differences_of(loop.name, loop.process.child, self.manager_of(loop), loop.process.syscall_monitor)
         if differences:
             self.violations.differs(loop.name, loop.incarnation, differences[0])
             self.kill(loop, LoopEvent.REFUSED, f"attestation: {'; '.join(differences)}")
         return differences == []
 
-    def _manager_of(self, loop: Loop) -> Children:
+    def manager_of(self, loop: Loop) -> Children:
         """Return what a living loop is to be inspected with."""
         return loop.managed_by or self._context.current.children
 

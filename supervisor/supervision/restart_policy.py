@@ -126,13 +126,27 @@ class RestartPolicy:
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
-        self.order = start_order(self.loops, self.supervision)
-        edges = [*edges_of(self.supervision.groups, self.supervision.depends), *part_edges(self.loops)]
+        self.change(self.loops)
+
+    def change(self, loops: Sequence[str]) -> None:
+        """Go on with other loops; those that stay keep their past."""
+        gone = set(self.loops) - set(loops)
+        self.loops = loops
+        self.order = start_order(loops, self.supervision)
+        edges = [*edges_of(self.supervision.groups, self.supervision.depends), *part_edges(loops)]
         for loop in self.order:
-            group = self._groups[loop] = self.supervision.group_of(loop)
-            self._backoffs[loop] = RestartBackoff(group.restart, self.chance)
+            group = self._groups.setdefault(loop, self.supervision.group_of(loop))
+            self._backoffs.setdefault(loop, RestartBackoff(group.restart, self.chance))
             self._intensities.setdefault(group.name, RestartIntensity(group.restart))
             self._before[loop] = tuple(dict.fromkeys(edge.before for edge in edges if edge.after == loop))
+        for loop in gone:
+            self._groups.pop(loop, None)
+            self._backoffs.pop(loop, None)
+            self._before.pop(loop, None)
+        self.rounds = [one for one in self.rounds if self._without(one, gone)]
+        for failure in self.failures:
+            failure.loops -= gone
+        self.failures = [failure for failure in self.failures if failure.loops]
 
     # What is
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tlsrt.supervisor.process.children import Child
+from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.process.limits import LimitMonitor
 from tlsrt.supervisor.process.unkillable import KilledProcess, UnkillableProcesses
@@ -37,7 +37,6 @@ class Watchdog(Feature):
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
         self._limits = LimitMonitor(loops.violations.limit_reached)
-        self._looks = math.ceil((len(loops.all) + 1) / TURNS)
 
     def begin(self) -> None:
         """Start it."""
@@ -52,7 +51,7 @@ class Watchdog(Feature):
     def _turn(self) -> None:
         if not self._loops.is_stopping:
             self._judge()
-            for _ in range(self._looks):
+            for _ in range(math.ceil((len(self._loops.all) + 1) / TURNS)):
                 self._attest_next()
         self.stuck.look(self._killed(), self._event_loop.now)
         self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
@@ -98,15 +97,16 @@ class Watchdog(Feature):
         self._loops.disk_waits.look()
         return held
 
-    def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
-        usage = self._context.current.children.limit_usage(name, child.host_pid)
+    def _look_at_limits(self, name: str, children: Children, child: Child, incarnation: int = 0) -> None:
+        usage = children.limit_usage(name, child.host_pid)
         self._limits.look(name, incarnation or child.pid, usage, self._event_loop.now)
 
     def _attest_next(self) -> None:
         loops = self._loops.all
+        self._next %= len(loops) + 1  # a reload may have removed some
         if self._next == len(loops):
             if self._authority.is_attested and self._authority.attest() and self._authority.process.child is not None:
-                self._look_at_limits(AUTHORITY, self._authority.process.child)
+                self._look_at_limits(AUTHORITY, self._authority.managed_by, self._authority.process.child)
         elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.process.child is not None:
-            self._look_at_limits(loop.name, loop.process.child, loop.incarnation)
+            self._look_at_limits(loop.name, self._loops.manager_of(loop), loop.process.child, loop.incarnation)
         self._next = (self._next + 1) % (len(loops) + 1)

@@ -42,9 +42,9 @@ VICTIM, CONSOLE, THIEF, FOREIGN_CONSOLE, FOREIGN = (
     "secondary/counter", "third/captured", "third/thief", "external/captured", "external/thief",
 )  # fmt: skip
 IN_PRIMARY = "primary/captured"
-ATTACKER = {"class": "captured.attacker:Captured"}
+ATTACKER = {"class": "captured.attacker:Captured", "process": "shared"}
 COMPONENTS = {
-    VICTIM: {"class": "captured.counter:Counter"},
+    VICTIM: {"class": "captured.counter:Counter", "process": "shared"},
     **dict.fromkeys((CONSOLE, THIEF, FOREIGN_CONSOLE, FOREIGN, IN_PRIMARY), ATTACKER),
 }
 POLICY: dict[str, Any] = {

@@ -18,8 +18,8 @@ from tlsrt.config.defaults import PROCESSES
 
 SCRIPTS = {process: component_in(process, "script") for process in PROCESSES}
 COMPONENTS = {
-    VICTIM: {"class": "captured.counter:Counter"},
-    **{address: {"class": "captured.script:Script"} for address in SCRIPTS.values()},
+    VICTIM: {"class": "captured.counter:Counter", "process": "shared"},
+    **{address: {"class": "captured.script:Script", "process": "shared"} for address in SCRIPTS.values()},
 }
 POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 

@@ -33,7 +33,10 @@ AT_ONCE, WAIT_S = 60, 30
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request, packages=[PACKAGE], clients=["hostile", "innocent"],
-        components={VICTIM: {"class": "captured.counter:Counter"}, ODD: {"class": "captured.odd:OddComponent"}},
+        components={
+            VICTIM: {"class": "captured.counter:Counter", "process": "shared"},
+            ODD: {"class": "captured.odd:OddComponent", "process": "shared"},
+        },
         policy={
             f"client/admin -> {ODD}": "*", f"client/hostile -> {ODD}": "*", f"client/hostile -> {VICTIM}": ["value"],
             f"client/innocent -> {VICTIM}": ["value"],

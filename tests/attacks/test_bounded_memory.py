@@ -26,7 +26,10 @@ GROWTH_MIB = 24  # of all processes together afterwards
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={LEDGER: {"class": "flowing.ledger:Ledger"}, FLOODER: {"class": "flowing.asker:Flooder"}},
+        components={
+            LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
+            FLOODER: {"class": "flowing.asker:Flooder"},
+        },
         policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {FLOODER}": "*", f"{FLOODER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
     )

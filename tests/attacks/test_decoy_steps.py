@@ -36,11 +36,11 @@ TOOK: list[int] = []
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    scripts = {address: {"class": "captured.script:Script"} for address in SCRIPTS.values()}
+    scripts = {address: {"class": "captured.script:Script", "process": "shared"} for address in SCRIPTS.values()}
     yield from running(
         request, packages=[PACKAGE], clients=["guest", "ops"], may={"ops": ["operate"]},
         detection={"mode": "act", "allow": ["127.0.0.1"]},
-        components={VICTIM: {"class": "captured.counter:Counter"}, **scripts},
+        components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}, **scripts},
         policy={
             f"client/guest -> {VICTIM}": ["value"], f"client/ops -> {VICTIM}": ["value"],
             f"client/admin -> {VICTIM}": "*", **{f"client/admin -> {address}": "*" for address in scripts},

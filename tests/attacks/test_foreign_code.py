@@ -16,9 +16,9 @@ from probes.sandbox_runner import MODES
 
 LOOPS = ("threaded", "filtered", "ringed")
 COMPONENTS = {
-    "threaded/guest": {"class": "captured.with_a_thread:Guest"},
-    "filtered/guest": {"class": "captured.with_a_filter:Guest"},
-    "ringed/guest": {"class": "captured.with_a_ring:Guest"},
+    "threaded/guest": {"class": "captured.with_a_thread:Guest", "process": "shared"},
+    "filtered/guest": {"class": "captured.with_a_filter:Guest", "process": "shared"},
+    "ringed/guest": {"class": "captured.with_a_ring:Guest", "process": "shared"},
 }
 # Who dies twice is given up, so that the test need not wait for ten times.
 IMPATIENT = {"restart": {"deaths": 2}}

@@ -36,7 +36,7 @@ TIMES = 5
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={JOBS: {"class": "flowing.jobs:Jobs"}, OTHER: {"class": "flowing.jobs:Jobs"}},
+        components={JOBS: {"class": "flowing.jobs:Jobs", "process": "shared"}, OTHER: {"class": "flowing.jobs:Jobs"}},
         policy={
             f"client/* -> {JOBS}": "*", f"client/* -> {OTHER}": "*", f"{JOBS} -> {OTHER}": ["hold"],
         },

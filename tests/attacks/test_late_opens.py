@@ -118,7 +118,9 @@ if os.geteuid() == 0:  # nobody else may look into processes that are not dumpab
         """A host seen from its first call to its last; without root, from the seal until shortly before the end."""
         need("strace")
         whole = request.param == "root"
-        components = {address: {"class": "captured.everyday:Everyday"} for address in EVERYDAY.values()}
+        components = {
+            address: {"class": "captured.everyday:Everyday", "process": "shared"} for address in EVERYDAY.values()
+        }
         policy = {f"client/admin -> {address}": "*" for address in components}
         witness = Strace(tmp_path_factory.mktemp("witness") / "calls")
         with RunningHost(

@@ -129,16 +129,26 @@ class ChaosHost(RunningHost):
                 os.chown(folder, UIDS[loop], UIDS[loop])
             needs = {"write": [{"path": str(folder), "why": "the ledger"}], "file_size_mb": FILE_MB}
             options = {"folder": str(folder), "process": loop}
-            made[component_in(loop, "faulty")] = {"class": "chaotic.faulty:Faulty", "options": options, "needs": needs}
+            made[component_in(loop, "faulty")] = {
+                "class": "chaotic.faulty:Faulty",
+                "process": "shared",
+                "options": options,
+                "needs": needs,
+            }
             if component_in(loop, "journal") in JOURNALS:
-                made[component_in(loop, "journal")] = {"class": "chaotic.journal:Journal", "options": options}
+                made[component_in(loop, "journal")] = {
+                    "class": "chaotic.journal:Journal",
+                    "process": "shared",
+                    "options": options,
+                }
         return made
 
     def _talking(self, callers: Sequence[str], together: int) -> dict[str, Any]:
         options = {"journals": JOURNALS, "store": STORE, "together": together}
         return {
             f"{loop}/caller": {
-                "class": "chaotic.caller:Caller", "options": {**options, "folder": str(self.ledger / loop)}
+                "class": "chaotic.caller:Caller", "process": "shared",
+                "options": {**options, "folder": str(self.ledger / loop)},
             }
             for loop in callers
         }  # fmt: skip

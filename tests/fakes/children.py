@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap
+from tlsrt.supervisor.process.uids import Uids
 
 
 def empty_file() -> int:
@@ -49,11 +51,18 @@ class FakeChildren:
     channels: dict[str, ControlChannel] = field(default_factory=dict[str, ControlChannel])
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
     disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
 
     # One life
 
     def claim(self) -> None:
+        return
+
+    def reserve(self) -> None:
+        return
+
+    def remove(self, name: str) -> None:
         return
 
     def release(self) -> None:
@@ -127,7 +136,7 @@ class FakeChildren:
 
     # A reload
 
-    def renewed(self, config: Config) -> FakeChildren:
+    def renewed(self, config: Config, code: Code) -> FakeChildren:
         raise NotImplementedError
 
     # The test

@@ -15,7 +15,10 @@ from tlsrt import AsyncClient
 ASKER, LEDGER = "third/asker", asking.LEDGER
 KINDS = ("plain", "keyed", "twice", "stream", "upload", "exchange")
 CALLED: dict[str, Any] = {
-    "components": {LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+    "components": {
+        LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
+        ASKER: {"class": "flowing.asker:Asker"},
+    },
     "policy": {f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
     "packages": [Path(asking.__file__).parent],
 }

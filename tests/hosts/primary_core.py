@@ -8,10 +8,10 @@ from __future__ import annotations
 _PRELUDE = """\
 from tlsrt.config import processes
 
-def runs_in_loop(address, *, is_builtin, usual=processes.runs_in_loop):
-    return address in {addresses!r} or usual(address, is_builtin=is_builtin)
+def may_run_in(process, address, *, is_builtin, usual=processes.may_run_in):
+    return address in {addresses!r} or usual(process, address, is_builtin=is_builtin)
 
-processes.runs_in_loop = runs_in_loop
+processes.may_run_in = may_run_in
 """
 
 

@@ -16,7 +16,7 @@ from tlsrt.supervisor.control.client import ControlClient
 PACKAGE = Path(__file__).parent / "probed_package" / "probed"
 PROBES = ("primary/probed", "secondary/probed", "third/probed", "external/probed")
 PROBED: dict[str, Any] = {
-    "components": {address: {"class": "probed:Probed"} for address in PROBES},
+    "components": {address: {"class": "probed:Probed", "process": "shared"} for address in PROBES},
     "policy": {f"client/admin -> {address}": "*" for address in PROBES},
     "packages": [PACKAGE],
 }

@@ -46,7 +46,10 @@ authority_client.AuthorityClient._commit = _commit
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+        components={
+            LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
+            ASKER: {"class": "flowing.asker:Asker"},
+        },
         policy={f"client/* -> {LEDGER}": "*", f"client/* -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
         clients=["caller"],

@@ -22,7 +22,7 @@ PATIENT = "secondary/patient"
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
-        request, components={PATIENT: {"class": "captured.patient:Patient"}},
+        request, components={PATIENT: {"class": "captured.patient:Patient", "process": "shared"}},
         policy={f"client/admin -> {PATIENT}": "*"}, packages=[PACKAGE],
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ class FrozenDisks:
     def __init__(self, stack: ExitStack) -> None:
         self.host = RunningHost(
             mode="root", packages=[PACKAGE],
-            components={WRITER: {"class": "captured.writer:Writer"}},
+            components={WRITER: {"class": "captured.writer:Writer", "process": "shared"}},
             policy={f"client/admin -> {address}": "*" for address in (STORE, FILES, WRITER)},
         )  # fmt: skip
         stack.callback(self.host.close)

@@ -10,7 +10,7 @@ from fakes.echo_server import echo_servers
 from hosts.running_host import RunningHost, running
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "fetching_package" / "fetching"
-CLASS = {"class": "fetching:Fetcher"}
+CLASS = {"class": "fetching:Fetcher", "process": "shared"}
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     engine, mode = request.param
     for host in running(
         request, mode=mode, packages=[PACKAGE], extra={"channels": {"engine": engine}},
-        components={address: {"class": "captured.everyday:Everyday"} for address in EVERYDAY.values()},
+        components={each: {"class": "captured.everyday:Everyday", "process": "shared"} for each in EVERYDAY.values()},
         policy={f"client/admin -> {address}": "*" for address in EVERYDAY.values()},
     ):  # fmt: skip
         yield World(host, engine)

@@ -26,7 +26,7 @@ SILENCE_S, HEARD_S = 2.0, 6.0
 WAITING = ("sleep", "lock", "read")
 SPINNING = ("spin_in_python", "spin_in_c")
 LOOPS = {how: f"h_{how}" for how in (*WAITING, *SPINNING, "hiccup", "stop")} | {"lie": "external"}
-COMPONENTS = {f"{loop}/hang": {"class": "captured.hangs:Hanging"} for loop in LOOPS.values()}
+COMPONENTS = {f"{loop}/hang": {"class": "captured.hangs:Hanging", "process": "shared"} for loop in LOOPS.values()}
 POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 

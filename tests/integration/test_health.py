@@ -36,14 +36,14 @@ def link() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, link: Path) -> Iterator[RunningHost]:
-    ailing = {"class": "captured.ailing:Ailing"}
+    ailing = {"class": "captured.ailing:Ailing", "process": "shared"}
     yield from running(
         request, packages=[PACKAGE],
         components={
             SHOWN: {**ailing, "health": {**OFTEN, "then": "none"}},
             RESTARTED: {**ailing, "health": OFTEN},
-            BLUNT: {"class": "captured.ailing:Blunt", "health": OFTEN},
-            READER: {"class": "captured.reader:Reader", "needs": {"read": [str(link)]}},
+            BLUNT: {"class": "captured.ailing:Blunt", "process": "shared", "health": OFTEN},
+            READER: {"class": "captured.reader:Reader", "process": "shared", "needs": {"read": [str(link)]}},
             "secondary/store": {"health": {"every_s": 0.5}},
         },
         policy={f"client/admin -> {address}": "*" for address in (SHOWN, RESTARTED, BLUNT, READER)},

@@ -27,7 +27,9 @@ EVENTS = "primary/events"
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={address: {"class": "captured.script:Script"} for address in (LISTENER, STRANGER)},
+        components={
+            address: {"class": "captured.script:Script", "process": "shared"} for address in (LISTENER, STRANGER)
+        },
         policy={
             f"client/admin -> {LISTENER}": "*",
             f"client/admin -> {STRANGER}": "*",

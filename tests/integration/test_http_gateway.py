@@ -43,7 +43,7 @@ POLICY = {
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request, clients=["web", "plain"], http=["web"], policy=POLICY, packages=[PACKAGE],
-        components={VICTIM: {"class": "captured.counter:Counter"}},
+        components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
     )  # fmt: skip
 
 

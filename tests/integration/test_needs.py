@@ -59,7 +59,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             "egress": [{"to": [f"127.0.0.1:{port}"], "why": "fetches from there"}],
             "calls": [{"calls": ["inotify_init1"], "why": "sees new pictures"}],
         }  # fmt: skip
-        components = {name: {"class": "captured.wisher:Wisher"} for name in NAMES}
+        components = {name: {"class": "captured.wisher:Wisher", "process": "shared"} for name in NAMES}
         hosts = running(
             request, packages=[PACKAGE], mode=request.param, components=components | {NAMES[0]: {**components[NAMES[0]],
             "needs": needs}}, policy={f"client/admin -> {name}": "*" for name in NAMES},

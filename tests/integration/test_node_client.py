@@ -43,7 +43,7 @@ def node() -> str:
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
-        request, packages=[PACKAGE], components={VICTIM: {"class": "captured.counter:Counter"}},
+        request, packages=[PACKAGE], components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
         policy={f"client/admin -> {VICTIM}": "*", "client/guest -> secondary/store": ["get"]}, clients=["guest"],
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """A host that acts, whose local addresses are on no list."""
     yield from running(
         request,
-        components={VICTIM: {"class": "captured.counter:Counter"}},
+        components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
         policy={f"client/{name} -> {target}": "*" for name in ("admin", "guest") for target in (VICTIM, EVENTS)},
         packages=[PACKAGE],
         clients=["guest"],

@@ -33,7 +33,10 @@ ENDS = {
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+        components={
+            LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
+            ASKER: {"class": "flowing.asker:Asker"},
+        },
         policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
         prelude=SHORT,

@@ -25,7 +25,7 @@ def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Ca
     host = RunningHost(
         mode="rootless",
         packages=[PACKAGE],
-        components={address: {"class": "captured.writer:Writer"} for address in (VICTIM, WITNESS)},
+        components={address: {"class": "captured.writer:Writer", "process": "shared"} for address in (VICTIM, WITNESS)},
         policy={f"client/admin -> {address}": "*" for address in (VICTIM, WITNESS)},
     )
     failed = request.session.testsfailed

@@ -77,7 +77,7 @@ class ClientAdmin(Service):
         self._issuer = issuer
         self._revocations = revocations
         self._sizes = sizes
-        self._targets = [component.address for component in context.config.components]
+        self._loops = context.loops
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
         return {
@@ -94,7 +94,7 @@ class ClientAdmin(Service):
             self._check_free(name)
             if http and not self._config.serves_http:
                 raise NotFound(NO_HTTP)
-            client = Enrolled(name, checked_rules(rules, self._targets), bool(http), _ttl(ttl_ms), moment.wall)
+            client = Enrolled(name, checked_rules(rules, self._loops.components), bool(http), _ttl(ttl_ms), moment.wall)
             self._sizes.check_client(client)
             issued = self._issue(client, request, code_key, moment.wall)
         except (NotFound, ConfigError) as error:
@@ -183,7 +183,7 @@ class ClientAdmin(Service):
                 raise NotFound(LOCKED)
             client = self._living(message.name)
             if message.rules:
-                client = replace(client, rules=checked_rules(message.rules, self._targets))
+                client = replace(client, rules=checked_rules(message.rules, self._loops.components))
             if message.has_may:
                 client = replace(client, may=checked_may(message.may))
             if client.may and client.http:

@@ -163,7 +163,7 @@ class ActionRunner:
 
     def lift_replaced(self, now: int) -> list[str]:
         """End the quarantine of loops whose process has been replaced; return their names."""
-        done = [loop for loop, old in self.to_lift.items() if self._loops[loop].incarnation not in (0, old)]
+        done = [loop for loop, old in self.to_lift.items() if self._is_replaced(loop, old)]
         if done:
             self.forget_ended()  # an operator may have revoked one for ever since
         for loop in done:
@@ -173,6 +173,10 @@ class ActionRunner:
             # When the disk refuses it they come back with the end of their quarantine.
             self.release(subjects, now, lambda names: None, lambda sentence: None)
         return done
+
+    def _is_replaced(self, loop: str, old: int) -> bool:
+        entry = self._loops.find(loop)
+        return entry is None or entry.incarnation not in (0, old)
 
     def quarantined_by(self, applied: AppliedAction) -> int:
         """Return how many subjects are in quarantine by one action."""

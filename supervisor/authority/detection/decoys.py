@@ -131,7 +131,8 @@ class DecoyService(Service):
         if session is not None:
             subject, source = session.subject, source_of(session)
         elif loop:
-            subject, source = loop, SignalSource(SourceKind.CHANNEL, self._loops[loop].loop)
+            self._loops.check(loop)  # one that a reload has removed since is charged as well
+            subject, source = loop, SignalSource(SourceKind.CHANNEL, loop)
         elif address:
             subject, source = "door", SignalSource(SourceKind.ADDRESS, address)
         else:
@@ -146,7 +147,7 @@ class DecoyService(Service):
     def _on_file(self, message: CanaryFileMessage, moment: Moment) -> None:
         """A process has opened a canary file in its root. The supervisor has said so to the operator."""
         loop, path = message
-        source = SignalSource(SourceKind.PROCESS, self._loops[loop].loop)
+        source = SignalSource(SourceKind.PROCESS, loop)
         self._recorder.note("decoy_touched", loop, {"decoy": f"file {path}"}, moment)
         self._detection.trigger("decoy_file", source, {"decoy": f"file {path}"}, moment)
 

@@ -6,7 +6,7 @@ signal came over, has none; every action but the lock has an end; what is on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Detector, Mode, detector_of
@@ -55,11 +55,11 @@ class DetectorCount:
 
 
 class Scoring:
-    """Scores signals. `loops` are the names of the loops; `chance` gives 0 to 1."""
+    """Scores signals. `loops` are the names of the loops, which may change; `chance` gives 0 to 1."""
 
-    def __init__(self, config: DetectionConfig, loops: Iterable[str], chance: Callable[[], float]) -> None:
+    def __init__(self, config: DetectionConfig, loops: Collection[str], chance: Callable[[], float]) -> None:
         self._config = config
-        self._loops = frozenset(loops)
+        self._loops = loops
         self._allowed = AllowList(config.allow)
         self._scores: Scores[SignalSource] = Scores()
         self._distinct: DistinctCounter[tuple[str, SignalSource]] = DistinctCounter()
@@ -69,7 +69,7 @@ class Scoring:
         self._durations: GrowingDuration[tuple[Action, str]] = GrowingDuration(
             SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance
         )
-        self._respawns = {loop: EventWindow(RESPAWNS_MS, RESPAWNS + 1) for loop in self._loops}
+        self._respawns: dict[str, EventWindow] = {}
         self._top: dict[str, int] = {}  # loop: when it was at the top
         self._active = ActiveActions(ACTIONS_MAX)
         self._done: dict[tuple[Action, SignalSource], int] = {}  # actions without a duration: not again until
@@ -169,7 +169,10 @@ class Scoring:
 
     def _may_respawn(self, loop: str, now: int) -> bool:
         is_under_way = now < self._done.get((Action.RESPAWN, SignalSource(SourceKind.PROCESS, loop)), now)
-        return is_under_way or self._respawns[loop].count(now) < RESPAWNS
+        return is_under_way or self._respawns_of(loop).count(now) < RESPAWNS
+
+    def _respawns_of(self, loop: str) -> EventWindow:
+        return self._respawns.setdefault(loop, EventWindow(RESPAWNS_MS, RESPAWNS + 1))
 
     def _apply(
         self, action: Action, detector: Detector, source: SignalSource, score: float, what: str, now: int
@@ -187,7 +190,7 @@ class Scoring:
             self._done = {each: until for each, until in self._done.items() if until > now}
             self._done[key] = now + AGAIN_MS
         if action is Action.RESPAWN:
-            self._respawns[source.value].note(now)
+            self._respawns_of(source.value).note(now)
             self._scores.set(source, SCORE_AFTER_RESPAWN, now)
         elif action is Action.REVOKE and source.kind is SourceKind.SESSION:
             self._scores.set(source, 0, now)  # it is no more
@@ -222,8 +225,8 @@ class Scoring:
         for action, whom, times, until in snapshot.lasting:
             self._durations.put((action, whom), times, until)
         for loop, at in snapshot.respawns:
-            if loop in self._respawns:
-                self._respawns[loop].note(at)
+            if loop in self._loops:
+                self._respawns_of(loop).note(at)
         self._top |= {loop: at for loop, at in snapshot.tops if loop in self._loops}
 
     def inherit(self, source: SignalSource, score: float, at: int) -> None:

@@ -52,7 +52,6 @@ class DetectionService(Service):
     """Scores signals, and has actions taken: the port Detection of the others."""
 
     def __init__(self, context: AuthorityContext, revocations: Revocations, lock: Lock) -> None:
-        loops = [loop.name for loop in context.config.loops]
         self._context = context
         self._table = context.loops
         self._manager = context.sessions
@@ -61,12 +60,12 @@ class DetectionService(Service):
         self._outgoing = context.outgoing
         self._state = context.state
         self.config = context.config.detection
-        self.scoring = Scoring(self.config, loops, lambda: context.randomness(1)[0] / 255)
+        self.scoring = Scoring(self.config, context.loops.names, lambda: context.randomness(1)[0] / 255)
         self.actions = ActionRunner(context, revocations, lock, self)
-        self._loops = frozenset(loops)
+        self._loops = context.loops.names
         self._reports = Bucket(REPORTS_PER_S, REPORTS_PER_S)
         self._recipients = RecipientReportTable(GATE)
-        self._recipient_reports = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S) for loop in loops}
+        self._recipient_reports: dict[str, Bucket] = {}
         self._told: dict[tuple[str, SignalSource], int] = {}
         self._generation: tuple[int, ...] = ()
         self._names_told: list[str] = []
@@ -163,7 +162,8 @@ class DetectionService(Service):
     def _on_recipient_reports(self, entry: LoopEntry, message: RecipientReportsMessage, moment: Moment) -> None:
         """Score what a recipient refused although it had passed the gate."""
         reports = recipient_reports_untrusted(message.reports)
-        if not self._recipient_reports[entry.loop].take(moment.now / 1000):
+        bucket = self._recipient_reports.setdefault(entry.loop, Bucket(REPORTS_PER_S, REPORTS_PER_S))
+        if not bucket.take(moment.now / 1000):
             return
         for session_id, word, times in reports:
             session = self._manager.find(session_id)
@@ -206,7 +206,8 @@ class DetectionService(Service):
             if subject in self._inherited:
                 self.scoring.inherit(source, *self._inherited.pop(subject))
         before = self.scoring.counted(name)
-        is_over = incarnation is not None and incarnation != self._table[source.value].incarnation
+        entry = self._table.find(source.value)
+        is_over = incarnation is not None and (entry is None or entry.incarnation != incarnation)
         applied = self.scoring.signal(
             name, source, moment.now, points=points, count=count, what=what, subject=subject,
             is_trigger=is_trigger, is_over=is_over,
@@ -216,9 +217,9 @@ class DetectionService(Service):
         # Addresses cause no write before they are blocked.
         is_counted = self.scoring.counted(name) > before and source.kind is not SourceKind.ADDRESS
         self._is_changed |= is_counted or any(each.action is not Action.LIMIT for each in applied)
-        if source.value in self._loops:
+        if entry is not None:
             self._outgoing.tell("score", source.value, round(self.scoring.score_of_loop(source.value, moment.now)))
-            incarnation = self._table[source.value].incarnation
+            incarnation = entry.incarnation
         for each in applied:
             self.actions.take(each, subject, incarnation or 0, moment)
         self._tell_quarantine()

@@ -6,7 +6,7 @@ A loop gets keys when it wants them and the supervisor has attested the very inc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tlsrt.errors import PeerError
@@ -16,10 +16,12 @@ GATE = "primary"
 
 @dataclass(slots=True)
 class LoopEntry:
-    """One loop. `incarnation` is 0 until the supervisor named it; `attested` is an epoch, or None."""
+    """One process of a loop. `incarnation` is 0 until the supervisor named it; `attested` is an epoch, or None."""
 
     loop: str
     components: tuple[str, ...]
+    following: tuple[str, ...] | None = None  # the components of the next incarnation, if they are others
+    is_removed: bool = False  # by a reload: there is no next incarnation
     incarnation: int = 0
     attested: int | None = None
     wants_keys: bool = False
@@ -50,7 +52,9 @@ class LoopTable:
 
     def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         self._entries = {loop: LoopEntry(loop, components) for loop, components in loops}
-        self._loop_of = {component: entry for entry in self for component in entry.components}
+        self._loop_of: dict[str, LoopEntry] = {}
+        self._past: set[str] = set()
+        self._index()
         self.barred: set[str] = set()  # revoked subjects: no loop gets keys to them, and they get none
 
     def __getitem__(self, loop: str) -> LoopEntry:
@@ -61,7 +65,63 @@ class LoopTable:
         return entry
 
     def __iter__(self) -> Iterator[LoopEntry]:
-        return iter(self._entries.values())
+        return iter(tuple(self._entries.values()))
+
+    def find(self, loop: str) -> LoopEntry | None:
+        """Return a loop, None if there is none of that name."""
+        return self._entries.get(loop)
+
+    def check(self, loop: str) -> None:
+        """Raise PeerError for a name that no loop has, nor one had that a reload has removed."""
+        if loop not in self._past and loop not in self._entries:
+            raise PeerError("unknown_loop")
+
+    @property
+    def names(self) -> Collection[str]:
+        """Return the names of all loops, also of those that a reload adds later."""
+        return self._entries.keys()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Return the addresses of all components."""
+        return tuple(self._loop_of)
+
+    # Changes of a reload
+
+    def change(self, processes: Mapping[str, tuple[str, ...]]) -> None:
+        """Take other processes and components. A process that lives keeps what it has until it has ended."""
+        for name, components in processes.items():
+            entry = self._entries.setdefault(name, LoopEntry(name, ()))
+            entry.following, entry.is_removed = components, False
+        for entry in self:
+            if entry.loop not in processes:
+                entry.following, entry.is_removed = (), True
+            if not entry.incarnation or entry.following == entry.components:
+                self._follow(entry)
+        self._index()
+
+    def begin(self, entry: LoopEntry, incarnation: int) -> None:
+        """Note that a process was spawned."""
+        entry.reset(incarnation)
+        self._follow(entry)
+        self._index()
+
+    def end(self, entry: LoopEntry, *, is_gone: bool) -> None:
+        """Note that a process has ended, or only has no channel any more: then it is known as long as it lives."""
+        if is_gone:
+            self.begin(entry, 0)
+        else:
+            entry.reset(0)
+
+    def _follow(self, entry: LoopEntry) -> None:
+        if entry.is_removed and not entry.incarnation:
+            self._entries.pop(entry.loop, None)
+            self._past.add(entry.loop)
+        elif entry.following is not None and not entry.is_removed:
+            entry.components, entry.following = entry.following, None
+
+    def _index(self) -> None:
+        self._loop_of = {component: entry for entry in self for component in entry.components}
 
     def of(self, component: str) -> LoopEntry:
         """Return the loop of a component."""
@@ -83,5 +143,7 @@ class LoopTable:
 
     def mailbox(self, component: str) -> int:
         """Return the incarnation of a component that has its mailbox root and may be called, or 0."""
-        entry = self._loop_of[component]
+        entry = self._loop_of.get(component)
+        if entry is None:  # of a reload that is checked, or was removed by one
+            return 0
         return entry.incarnation if entry.is_joined and component not in self.barred else 0

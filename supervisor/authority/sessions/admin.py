@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import RestoreMessage, RevokeMessage, SessionsMessage
+from tlsrt.config.processes import loop_of_address
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
 from tlsrt.supervisor.authority.model.client_registry import Registry
@@ -40,10 +41,8 @@ class SessionAdmin(Service):
         self._manager = context.sessions
         self._revocations = revocations
         self._changes = changes
-        self._placed = context.config.components
-        self._components = [component.address for component in self._placed]
         self._listed = [f"{CLIENT}/{client.name}" for client in context.config.clients]
-        self._loops = [loop.name for loop in context.config.loops]
+        self._loops = context.loops
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
         return {"sessions": self._sessions, "revoke": self._revoke, "restore": self._restore}
@@ -146,12 +145,17 @@ class SessionAdmin(Service):
 
     def _subjects(self, kind: str, what: str) -> Sequence[str]:
         if kind == "component":
-            return [_known(what, self._components, kind)]
+            return [_known(what, self._loops.components, kind)]
         if kind == "client":
             return [_known(f"{CLIENT}/{what}", [*self._listed, *self._enrolled()], kind)]
         if kind == "loop":
-            loop = _known(what, self._loops, kind)
-            return [each.address for each in self._placed if loop in (each.process, each.loop)]
+            loop = _known(what, self._loops.names, kind)
+            return [
+                component
+                for entry in self._loops
+                for component in entry.components
+                if loop in (entry.loop, loop_of_address(component))
+            ]
         raise NotFound(f"the authority knows no {kind} that can be revoked")
 
     def _enrolled(self) -> list[str]:

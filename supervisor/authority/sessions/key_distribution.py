@@ -143,7 +143,8 @@ class KeyDistribution:
     def tell_gate_of(self, entry: LoopEntry) -> None:
         """Tell the gate, if there is one, what is known of a loop."""
         if self._loops.gate:
-            self._outgoing.send(GATE, "member", entry.loop, entry.incarnation, entry.attested or 0)
+            placed = [] if entry.is_removed else [*entry.components]
+            self._outgoing.send(GATE, "member", entry.loop, entry.incarnation, entry.attested or 0, placed)
 
     def _introduce(self, entry: LoopEntry, joining: LoopEntry, epoch: int) -> None:
         if joining.loop == GATE:

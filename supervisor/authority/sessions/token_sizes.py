@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tlsrt.channels.session.grant import encode_grant, parse_grant_untrusted
-from tlsrt.config.access import PolicyRule
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, MisuseError, NotFound, PeerError
 from tlsrt.supervisor.authority.keys.epochs import Epochs
@@ -16,6 +14,7 @@ from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
 from tlsrt.supervisor.authority.sessions.policy import RightsTable
+from tlsrt.supervisor.messages.changed_rules import ChangedRules, changed_by
 
 
 class TokenSizes:
@@ -38,12 +37,16 @@ class TokenSizes:
         """Raise ConfigError if the policy in force gives a subject too much."""
         self._check(self._config, self._messages)
 
-    def rights_of(self, policy: tuple[PolicyRule, ...]) -> RightsTable:
-        """Return the rights by another policy; raise ConfigError if it gives a subject too much."""
-        changed = replace(self._config, policy=policy)
+    def rights_of(self, rules: ChangedRules) -> RightsTable:
+        """Return the rights by other rules; raise ConfigError if they give a subject too much."""
+        changed = changed_by(self._config, rules)
         trial = KeyMessages(changed, self._keys, self._loops, self._registry.policy_of)
         self._check(changed, trial)
         return trial.table
+
+    def take(self, rules: ChangedRules) -> None:
+        """Go by other rules from now on: those of a reload, which were tried."""
+        self._config = changed_by(self._config, rules)
 
     def check_client(self, client: Enrolled) -> None:
         """Raise NotFound with a sentence if a client's rights do not fit into a token."""

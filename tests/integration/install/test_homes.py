@@ -113,7 +113,7 @@ def test_a_user_without_root_inits_starts_calls_and_stops(rootless: InstalledHos
         status = rootless.status()
         assert status["supervisor"]["rootless"] is True
         pids = [status["supervisor"]["pid"], status["authority"]["pid"], *(loop["pid"] for loop in status["loops"])]
-        assert len(set(pids)) == 8
+        assert len(set(pids)) == 9
         for pid in pids:
             assert Path(f"/proc/{pid}/status").read_text().split("Uid:\t")[1].split()[0] == str(uid)
         assert any(line.startswith("third ") and "rootless" in line for line in rootless.console)

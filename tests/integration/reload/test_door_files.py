@@ -27,7 +27,8 @@ from tlsrt.config.pki import Issued
 from tlsrt.errors import CallError
 
 STAGE: dict[str, Any] = {
-    "components": {VICTIM: {"class": "captured.counter:Counter"}}, "policy": {"client/* -> " + VICTIM: "*"},
+    "components": {VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
+    "policy": {"client/* -> " + VICTIM: "*"},
     "packages": [PACKAGE], "clients": ["guest"],
 }  # fmt: skip
 

@@ -222,7 +222,7 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
         "external/spare",
     ]
     assert [str(rule) for one in config.loop("reports").egress for rule in one.to] == ["192.0.2.7:443"]
-    assert config.components_of("third")[1].needs.memory_mb == 64
+    assert config.components_of("third.notes")[0].needs.memory_mb == 64
     assert config.loop("third").memory_mb == 256
     assert "net_namespace" in config.sandbox.waive
     assert len(config.policy) == 10

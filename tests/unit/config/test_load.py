@@ -91,16 +91,19 @@ def test_everything_that_can_be_said(minimal: str) -> None:
     assert config.channels.engine == "native"
     assert config.state_dir == Path("/var/lib/tlsrt")
     assert config.run_dir == Path("/etc/tlsrt/../run")
-    assert tuple(loop.name for loop in config.loops) == (*PROCESSES, "zebra", "ape")
+    names = [loop.name for loop in config.loops if not loop.name.startswith("forth.")]
+    assert names == [*PROCESSES, "zebra", "zebra.notes", "ape"]
     assert config.loop("zebra").read == (Path("/srv"), Path("/etc/tlsrt/data"))
     assert config.loop("zebra").network and not config.loop("ape").network
     assert config.loop("third").open_files == 99
     options = {"title": "Hello", "n": [1, 2.5, True, None, {"a": "b"}]}
-    assert config.components_of("zebra") == (ComponentConfig("zebra", "notes", "notes.main:Notes", options),)
+    notes = ComponentConfig("zebra", "notes", "notes.main:Notes", options, part="notes")
+    assert config.components_of("zebra.notes") == (notes,)
     assert config.components_of("third") == ()
     assert config.components_of("primary.facts")[0].options == {"deep": True}
     assert config.components_of("primary.facts")[0].builtin
-    assert config.components_of("forth") == (ComponentConfig("forth", "power", "mine:Power", {}),)
+    assert config.components_of("forth") == ()
+    assert config.components_of("forth.power") == (ComponentConfig("forth", "power", "mine:Power", {}, part="power"),)
     assert config.policy == (
         PolicyRule("client/admin", "zebra/notes", ("*",)),
         PolicyRule("zebra/*", "secondary/store", ("put", "get")),

@@ -93,7 +93,7 @@ def test_a_component_package_a_module_and_a_namespace(
     monkeypatch.syspath_prepend(tmp_path)
     for package in ("noted.sub", "single", "spread.one", "zmq", "tlsrt.loops.third.io"):
         config = with_component(config, f"{package}:Notes")
-    assert [(root.name, root.path) for root in component_roots(config)] == [
+    assert [(root.name, root.path) for root in component_roots(config.components)] == [
         ("component/noted", tmp_path / "noted"),
         ("component/single.py", tmp_path / "single.py"),
         ("component/spread", tmp_path / "two/spread"),
@@ -104,7 +104,7 @@ def test_a_component_package_a_module_and_a_namespace(
 @pytest.mark.parametrize("package", ["no_such_package_anywhere", "sys"])
 def test_a_component_that_is_not_installed(config: Config, package: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        component_roots(with_component(config, f"{package}:Notes"))
+        component_roots(with_component(config, f"{package}:Notes").components)
     assert caught.value.problems == (
         f"component third/notes: this Python has no package {package}: install it beside tlsrt with pip, "
         f"or correct its class {package}:Notes",
@@ -123,7 +123,7 @@ def test_code_roots_hold_what_a_loop_imports_and_no_keys(
 ) -> None:
     (tmp_path / "parts/noted").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path / "parts")
-    found = code_roots(with_component(config, "noted:Notes"))
+    found = code_roots(config, with_component(config, "noted:Notes").components)
     assert tmp_path / "parts/noted" in found
 
     def inside(path: Path) -> bool:

@@ -35,7 +35,29 @@ def test_primary_runs_the_events_and_its_other_components_are_apart_at_the_same_
 )
 def test_what_an_operator_puts_into_primary_does_not_run_in_its_process(minimal: str, more: str) -> None:
     (mine,) = (one for one in load(minimal, more).components if not one.builtin)
+    assert (mine.loop, mine.process) == ("primary", f"primary.{mine.name}")
+    (mine,) = (one for one in load(minimal, more.replace("}}", ", process: shared}}")).components if not one.builtin)
     assert (mine.loop, mine.process) == ("primary", FACTS)
+
+
+def test_a_component_has_a_process_of_its_own_unless_it_shares_its_loops(minimal: str) -> None:
+    text = "components: {third/mine: {class: 'mine:Mine'}, third/ours: {class: 'mine:Ours', process: shared}}\n"
+    config = load(minimal, text + "loops: {third.mine: {memory_mb: 99}}\n")
+    assert [one.address for one in config.components_of("third")] == ["third/io", "third/ours"]
+    assert [one.address for one in config.components_of("third.mine")] == ["third/mine"]
+    assert config.loop("third.mine").memory_mb == 99 and config.placed_apart["third/mine"] == "third.mine"
+
+
+def test_a_built_in_component_shares_its_loops_process_unless_it_is_to_have_its_own(minimal: str) -> None:
+    config = load(minimal, "components: {secondary/store: {process: own}, third/io: {process: shared}}\n")
+    found = {one.address: one.process for one in config.components}
+    assert (found["secondary/store"], found["third/io"]) == ("secondary.store", "third")
+    assert found["primary/events"] == "primary", "but the events, which are Primary's own"
+
+
+def test_no_component_takes_the_name_of_a_shared_process(minimal: str) -> None:
+    with pytest.raises(ConfigError, match=r"primary/facts: primary\.facts is the process of components that share one"):
+        load(minimal, "components: {primary/facts: {class: 'mine:Facts'}}\n")
 
 
 def test_a_process_without_a_component_is_none(minimal: str) -> None:
@@ -61,6 +83,18 @@ def test_the_uids_of_loops_are_what_they_were_and_no_loop_moves_that_of_a_furthe
     assert [second.uid(name) for name in ("external", "reports", "more")] == [771005, 771006, 771007]
     assert first.uid(FACTS) == second.uid(FACTS) == 771256
     assert {771000, 771005, 771256} <= set(first.all_uids()) and 771257 not in first.all_uids()
+
+
+def test_a_process_keeps_its_uid_whatever_comes_before_it_later(minimal: str) -> None:
+    mine = "third/mine: {class: 'mine:Mine'}"
+    before = identify(load(minimal, f"loops: {{reports: {{}}}}\ncomponents: {{{mine}}}\n"), 0, ALL_IDS)
+    more = f"loops: {{archive: {{}}, reports: {{}}}}\ncomponents: {{third/first: {{class: 'a:A'}}, {mine}}}\n"
+    after = identify(load(minimal, more), 0, ALL_IDS, before.numbers)
+    for name in ("reports", "third.mine", FACTS, "external"):
+        assert after.uid(name) == before.uid(name)
+    gone = identify(load(minimal), 0, ALL_IDS, after.numbers)
+    again = identify(load(minimal, "components: {forth/new: {class: 'n:N'}}\n"), 0, ALL_IDS, gone.numbers)
+    assert again.uid("forth.new") not in {after.uid(name) for name in after.numbers}, "no number is given twice"
 
 
 def test_it_starts_behind_its_loop(minimal: str) -> None:

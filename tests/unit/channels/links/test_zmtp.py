@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.channels.frames.frame import MESSAGE_MAX, join_messages, split_message_untrusted
-from tlsrt.channels.links.link import CONNECTIONS_MAX, SOCKET_NAME, Link
+from tlsrt.channels.links.link import SOCKET_NAME, Link
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import COMMAND_MAX, GREETING, READY, ZmtpReader, message_head
+from tlsrt.config.processes import LINK_CONNECTIONS_MAX
 from tlsrt.errors import PeerError
 
 LIMIT = 1000
@@ -162,13 +163,13 @@ def test_a_lost_connection_is_made_anew_and_one_too_many_costs_the_oldest(
             for _ in range(3):
                 loop.send(frame)
                 assert await came.get() == frame
-                for _ in range(CONNECTIONS_MAX):
+                for _ in range(LINK_CONNECTIONS_MAX):
                     stranger = socket.socket(socket.AF_UNIX)
                     stranger.connect(str(tmp_path / SOCKET_NAME))
                     strangers.append(stranger)
                 while loop._ready is not None:
                     await asyncio.sleep(0)
-        assert len(primary._connections) <= CONNECTIONS_MAX
+        assert len(primary._connections) <= LINK_CONNECTIONS_MAX
         strangers[-1].send(b"GET / HTTP/1.1\r\n\r\n")
         async with asyncio.timeout(20):
             while "zmtp_greeting" not in refused:

@@ -421,17 +421,18 @@ def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkey
 
 def test_a_component_apart_is_reached_in_its_process_and_speaks_from_no_other() -> None:
     world = MemoryHost()
-    world.gate = Gate(world.verifier, placed_apart={"primary/kernel": "primary.facts"})
+    world.gate = Gate(world.verifier)
     world.gate.set_root(world.epoch, world.incarnations["primary"], world.gate_root(world.epoch))
     facts = Origin("primary.facts")
     for loop, incarnation in {**world.incarnations, facts.loop: world.incarnations["primary"]}.items():
-        world.gate.set_loop(loop, incarnation, world.epoch)
+        placed = ["primary/kernel"] if loop == facts.loop else []
+        world.gate.set_loop(loop, incarnation, world.epoch, placed)
     asked = world.request(CONSOLE, "primary/kernel", "uname")
     assert world.gate.check_untrusted(asked, world.origin(CONSOLE), world.now).loop == facts.loop
     own = world.request("primary/kernel", STORE, "get")
     assert refuse(world, own, Origin("primary")) == "foreign_session"
     assert world.gate.check_untrusted(own, facts, world.now).loop == "secondary"
     assert refuse(world, world.request(CONSOLE), facts) == "session_elsewhere"
-    world.gate.set_loop(facts.loop, 0, 0)
+    world.gate.set_loop(facts.loop, 0, 0, ["primary/kernel"])
     assert not world.gate.calls.by_name.keys() & {correlation(world.header(asked).session, world.header(asked).seq)}
     assert refuse(world, world.request(CONSOLE, "primary/kernel", "uname")) == "unavailable"

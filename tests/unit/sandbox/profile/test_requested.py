@@ -54,7 +54,7 @@ def refused(tmp_path: Path, more: str, name: str = "third") -> str:
 
 
 def needs(wish: str, address: str = "third/mine") -> str:
-    return f"components:\n  {address}:\n    class: 'mine:Mine'\n    needs: {{{wish}}}\n"
+    return f"components:\n  {address}:\n    class: 'mine:Mine'\n    needs: {{{wish}}}\n    process: shared\n"
 
 
 def calls(names: str, when: str = "") -> str:
@@ -112,9 +112,9 @@ def test_a_component_that_is_switched_off_takes_its_needs_with_it(tmp_path: Path
 
 def test_a_class_of_ones_own_does_not_inherit_the_needs_of_the_built_in_one(tmp_path: Path) -> None:
     own = config_of(tmp_path, "components: {forth/power: {class: 'mine:Power'}}\n")
-    assert not profile_of(own, "forth").sys
+    assert not profile_of(own, "forth.power").sys and not profile_of(own, "forth").sys
     with_needs = config_of(tmp_path, "components: {forth/power: {class: 'mine:Power', needs: {sys: true}}}\n")
-    assert profile_of(with_needs, "forth").sys
+    assert profile_of(with_needs, "forth.power").sys and not profile_of(with_needs, "forth").sys
 
 
 def test_egress_makes_a_network_and_no_network_means_none(tmp_path: Path) -> None:

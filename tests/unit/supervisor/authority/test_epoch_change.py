@@ -83,7 +83,9 @@ def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: F
     assert stage.of("third", "commit") == [(5, 5000)]
     for verifier in ("primary", "secondary"):
         assert session in {fields[2] for fields in stage.of(verifier, "revoked")}
-    assert stage.of("primary", "member")[-1] == ("third", 0, 0), "the gate takes nothing from it any more"
+    assert stage.of("primary", "member")[-1] == ("third", 0, 0, ["third/console"]), (
+        "the gate takes nothing from it any more"
+    )
     assert [item[1] for item in stage.told if item[0] == "event"] == ["unprepared", "unattested"]
 
 

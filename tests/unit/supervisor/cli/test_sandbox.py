@@ -14,12 +14,10 @@ import pytest
 from tlsrt.config import defaults
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import EX_USAGE
 from tlsrt.supervisor.cli import main, sandbox
 from tlsrt.supervisor.cli.sandbox import effective_of
 from tlsrt.supervisor.process import uids
-from tlsrt.supervisor.process.uids import Uids
 
 GUIDE = Path(__file__).parents[4] / "docs" / "guide" / "sandbox.md"
 PROCESSES = (*defaults.PROCESSES, "authority", "reports")
@@ -216,7 +214,7 @@ def test_the_examples_of_the_guide_are_what_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root; what depends on the host is left out there."""
-    monkeypatch.setattr(uids, "own_identity", lambda config: Uids(False, 0, 771000, DEFAULT_LOOPS, ("primary.facts",)))
+    monkeypatch.setattr(uids, "own_identity", lambda config: uids.identify(config, 0, [range(1 << 32)]))
     monkeypatch.setattr(sandbox, "own_identity", uids.own_identity)
     initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
     examples = re.findall(r"^\$ tlsrt-supervisor (sandbox .*)\n((?:(?![$`]).*\n)+)", GUIDE.read_text(), re.M)
@@ -235,4 +233,4 @@ def test_the_needs_of_the_guide_are_a_configuration(file: str, tmp_path: Path) -
     path.write_text(Path(file).read_text().partition("\nscheduling:")[0] + "\n" + example)
     config = load_config(path)
     assert [str(rule) for one in config.loop("external").egress for rule in one.to] == ["192.0.2.7:443"]
-    assert config.components_of("third")[1].needs.calls[0].calls == ("inotify_init1", "inotify_add_watch")
+    assert config.components_of("third.pictures")[0].needs.calls[0].calls == ("inotify_init1", "inotify_add_watch")

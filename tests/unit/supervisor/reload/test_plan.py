@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 from hosts.authority_host import make_config
 
-from tlsrt.config.components import LoopConfig, NeedsConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig, NeedsConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.supervisor.reload.plan import Way, files_sentence, fixed_files, needs_move, step_for
+from tlsrt.supervisor.reload.plan import (
+    Way,
+    changed_components,
+    changed_files,
+    files_sentence,
+    fixed_files,
+    needs_move,
+    step_for,
+    users_of,
+)
 from tlsrt.supervisor.reload.report import LoopReport, document, lines
 
 OLD = Profile("third", 3, 3, read=(Path("/usr/lib"),), limits={"nofile": 256, "data": 1 << 29}, network=True)
@@ -81,6 +90,7 @@ def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
     components = tuple(replace(one, needs=NeedsConfig(proc=True)) for one in config.components)
     sandbox = replace(config.sandbox, waive={"landlock": "no such kernel"})
     assert fixed_keys(config, replace(config, loops=loops, components=components, sandbox=sandbox, policy=())) == []
+    assert fixed_keys(config, replace(config, components=(), loops=(*loops, LoopConfig("reports")))) == []
 
 
 @pytest.mark.parametrize(
@@ -90,15 +100,13 @@ def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
         ({"measure": "warn"}, ["measure"]),
         ({"state_dir": Path("/elsewhere")}, ["state_dir"]),
         ({"clients": ()}, ["clients.admin"]),
-        ({"components": ()}, None),
-        ({"loops": (LoopConfig("primary"),)}, ["loops"]),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_everything_else_is_named(tmp_path: Path, changes: dict[str, Any], keys: list[str] | None) -> None:
+def test_everything_else_is_named(tmp_path: Path, changes: dict[str, Any], keys: list[str]) -> None:
     config = make_config(tmp_path)
     found = fixed_keys(config, replace(config, **changes))
-    assert found and (keys is None or found == keys)
+    assert found == keys
     sentence = fixed_keys_sentence(found)
     assert found[0] in sentence and "stop tlsrt and start it again" in sentence
 
@@ -117,11 +125,66 @@ def test_code_is_not_taken_and_profiles_and_certificates_are() -> None:
         "tlsrt/sandbox/profiles/base.yaml": b"1",
     }
     new = {**old, "config": b"2", "tlsrt/sandbox/profiles/base.yaml": b"2", "tlsrt/sandbox/profiles/more.yaml": b"1"}
-    assert fixed_files(old, new) == []
-    assert fixed_files(old, {**new, "tlsrt/loops/gate/gate.py": b"2", "component/x.py": b"1"}) == [
-        "component/x.py", "tlsrt/loops/gate/gate.py",
-    ]  # fmt: skip
-    assert fixed_files(old, {}) == ["tlsrt/loops/gate/gate.py"]
+    assert fixed(old, new) == []
+    assert fixed(old, {**new, "tlsrt/loops/gate/gate.py": b"2"}) == ["tlsrt/loops/gate/gate.py"]
+    assert fixed(old, {}) == ["tlsrt/loops/gate/gate.py"]
+    assert fixed(old, {**old, "tlsrt/more.py": b"1"}) == ["tlsrt/more.py"]
+
+
+def fixed(old: dict[str, bytes], new: dict[str, bytes], code: dict[str, set[str]] | None = None) -> list[str]:
+    files = changed_files(old, new)
+    return fixed_files(files, old, new, users_of(files, code or {}))
+
+
+CODE = {"component/x.py": b"1", "component/y/a.py": b"1", "dep/six.py": b"1", "dep/zmq/a.py": b"1"}
+
+
+def test_code_that_comes_or_goes_with_a_component_is_taken() -> None:
+    more = {**CODE, "component/z/a.py": b"1", "dep/yarl/a.py": b"1"}
+    assert fixed(CODE, more, {"third.z": {"component/z", "dep/yarl"}}) == []
+    assert fixed(CODE, {"dep/zmq/a.py": b"1"}) == []
+    assert fixed(more, {name: digest for name, digest in more.items() if name != "dep/six.py"}) == []
+
+
+def test_code_that_no_component_imports_is_not_taken() -> None:
+    assert fixed(CODE, {**CODE, "dep/zmq/a.py": b"2", "python/os.py": b"1"}) == ["dep/zmq/a.py", "python/os.py"]
+    assert fixed(CODE, {**CODE, "dep/zmq/b.py": b"1"}) == ["dep/zmq/b.py"], "nor a file beside others"
+    assert fixed({**CODE, "dep/zmq/b.py": b"1"}, CODE) == ["dep/zmq/b.py"], "nor one that is gone, with others there"
+
+
+def test_code_that_has_changed_is_taken_by_all_processes_that_import_it() -> None:
+    code = {"third.x": {"component/x.py", "dep/six.py"}, "third.y": {"component/y", "dep/six.py"}}
+    changed = {**CODE, "component/y/a.py": b"2", "dep/six.py": b"2"}
+    files = changed_files(CODE, changed)
+    assert users_of(files, code) == {"component/y/a.py": ["third.y"], "dep/six.py": ["third.x", "third.y"]}
+    assert fixed(CODE, changed, code) == []
+
+
+def test_what_one_component_is_and_another_imports_is_the_same_code() -> None:
+    old, new = {"dep/pb/a.py": b"1"}, {"component/pb/a.py": b"1"}
+    assert changed_files(old, new) == []
+    files = changed_files(old, {"component/pb/a.py": b"2"})
+    assert users_of(files, {"third.a": {"component/pa", "dep/pb"}, "third.b": {"component/pb"}}) == {
+        "component/pb/a.py": ["third.a", "third.b"]
+    }
+
+
+def test_the_second_folder_of_a_package_belongs_to_it() -> None:
+    old, new = {"component/notes@2/a.py": b"1"}, {"component/notes@2/a.py": b"2"}
+    assert users_of(changed_files(old, new), {"third.notes": {"component/notes"}}) == {
+        "component/notes@2/a.py": ["third.notes"]
+    }
+
+
+def test_a_process_gets_its_components_anew() -> None:
+    one, other = ComponentConfig("third", "one", "one:One"), ComponentConfig("third", "other", "other:Other")
+    assert changed_components((one,), (replace(one, needs=NeedsConfig(proc=True)),)) == [], "those are in its profile"
+    assert changed_components((one,), (one, other)) == ["third/other added"]
+    assert changed_components((one, other), (other,)) == ["third/one removed"]
+    assert changed_components((one, other), (other, one)) == ["order of components"]
+    assert changed_components((one,), (replace(one, options={"size": 1}),)) == ["third/one"]
+    step = step_for("third", OLD, OLD, same_digest=True, changed=["third/one"])
+    assert (step.way, step.changed) == (Way.RESTART, ("third/one",))
 
 
 def test_the_report() -> None:

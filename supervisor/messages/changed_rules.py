@@ -1,0 +1,76 @@
+"""What a reload changes for a running authority: the policy, and which process hosts which components. Pure.
+
+The authority is forked with the configuration and reads no file, so it gets this as msgpack in a memfd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgpack
+
+from tlsrt.config.access import PolicyRule
+from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
+
+RULES_MAX = 16 << 20  # 4096 lines of 256 methods of 64 characters would be four times as much; no file holds that
+
+
+class ChangedRules(NamedTuple):
+    """A policy, and the addresses of the components of each process, in the order of the configuration."""
+
+    policy: tuple[PolicyRule, ...]
+    processes: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Return the addresses of all components."""
+        return tuple(address for _, addresses in self.processes for address in addresses)
+
+
+def rules_of(config: Config) -> ChangedRules:
+    """Return the rules of a configuration."""
+    placed = ((loop.name, config.components_of(loop.name)) for loop in config.loops)
+    return ChangedRules(config.policy, tuple((name, tuple(each.address for each in mine)) for name, mine in placed))
+
+
+def changed_by(config: Config, rules: ChangedRules) -> Config:
+    """Return a configuration with these rules. Of a component it has only where it runs."""
+    known = {component.address: component for component in config.components}
+    placed = [(name, address) for name, addresses in rules.processes for address in addresses]
+    components = tuple(_component(address, name, known.get(address)) for name, address in placed)
+    loops = tuple(LoopConfig(name) for name, _ in rules.processes)
+    return replace(config, policy=rules.policy, components=components, loops=loops)
+
+
+def _component(address: str, process: str, known: ComponentConfig | None) -> ComponentConfig:
+    loop, _, name = address.partition("/")
+    part = process.partition(".")[2]
+    return ComponentConfig(loop, name, known.class_path if known is not None else "", part=part)
+
+
+def pack_rules(rules: ChangedRules) -> bytes:
+    """Return the msgpack of [[source, target, [methods]] ...] and [[process, [addresses]] ...]."""
+    policy = [[rule.source, rule.target, list(rule.methods)] for rule in rules.policy]
+    packed: bytes = msgpack.packb([policy, [[name, list(addresses)] for name, addresses in rules.processes]])
+    return packed
+
+
+def unpack_rules(data: bytes) -> ChangedRules:
+    """Return the rules in `data`. Raise ConfigError for anything that `pack_rules` does not write."""
+    try:
+        policy, processes = msgpack.unpackb(data, raw=False)
+        rules = ChangedRules(
+            tuple(PolicyRule(source, target, tuple(methods)) for source, target, methods in policy),
+            tuple((name, tuple(addresses)) for name, addresses in processes),
+        )
+        texts = [text for rule in rules.policy for text in (rule.source, rule.target, *rule.methods)]
+        texts += [text for name, addresses in rules.processes for text in (name, *addresses)]
+        lists = [methods for _, _, methods in policy] + [addresses for _, addresses in processes]
+    except Exception as error:  # msgpack raises half a dozen classes, and unpacking two more
+        raise ConfigError("the new policy does not read: reload again") from error
+    if not all(type(text) is str for text in texts) or not all(type(each) is list for each in lists):
+        raise ConfigError("the new policy does not read: reload again")
+    return rules
