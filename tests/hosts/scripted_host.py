@@ -92,7 +92,7 @@ class ScriptedHost:
             "import sys; from pathlib import Path; from types import SimpleNamespace\n"
             "from tlsrt.supervisor.cli import main\nfrom tlsrt.supervisor.cli import verbs\n"
             "from tlsrt.config import load\n"
-            "load.load_config = lambda path: SimpleNamespace(run_dir=Path(sys.argv[1]) / 'run', loops=())\n"
+            "load.load_config = lambda path: SimpleNamespace(path=path, run_dir=Path(sys.argv[1]) / 'run', loops=())\n"
             "sys.exit(main.main(sys.argv[2:]))"
         )
         named = ["--config", str(self.folder / "tlsrt.yaml")]

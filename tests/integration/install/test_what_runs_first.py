@@ -76,7 +76,8 @@ def test_what_would_be_imported_instead_of_a_requirement_is_refused(host: Instal
     """A component requires a module of one file, and a folder of its name, which no metadata names, comes first."""
     site, config = host.environment.site, host.config.read_text()
     before = set(site.iterdir())
-    for name, source, metadata in (("noted", "import single\n", "Requires-Dist: single\n"), ("single", "", "")):
+    noted = "import single\n\n\nclass N: ...\n"
+    for name, source, metadata in (("noted", noted, "Requires-Dist: single\n"), ("single", "", "")):
         (info := site / f"{name}-1.0.dist-info").mkdir()
         (site / f"{name}.py").write_text(source)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}")

@@ -223,7 +223,7 @@ def test_the_authority_may_die_while_a_process_that_is_removed_ends(host: Runnin
     put_component(host, "third/kettle")
     before = others(host, "third.kettle", "authority")
     with host.client() as client:
-        call = threading.Thread(target=lambda: _unless_it_ends(lambda: client.call("third/kettle", "hold", 2.0)))
+        call = threading.Thread(target=lambda: _unless_it_ends(lambda: client.call("third/kettle", "hold", 30.0)))
         call.start()
         time.sleep(0.2)
         removal = threading.Thread(target=lambda: drop_component(host, "third/kettle"))
