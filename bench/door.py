@@ -135,7 +135,8 @@ def bundle_files(bundle: Bundle, folder: Path) -> Files:
 @contextmanager
 def open_tlsrt(folder: Path) -> Iterator[TlsrtDoor]:
     c_program("tls_load")
-    host = Host(folder, {"door": {"max_unauthenticated_per_address": 64, "max_connections_per_client": 1024}})
+    settings = {"max_unauthenticated_per_address": 64, "max_connections_per_client": 1024}
+    host = Host(folder, {"door": {**settings, "connections_per_address_s": 1000.0}})  # one client opens all of them
     host.start()
     try:
         files = bundle_files(read_bundle(host.bundle), folder)
