@@ -124,10 +124,8 @@ def _by_package(entries: Mapping[str, bytes]) -> dict[str, tuple[str, bytes]]:
 
 
 def _place(name: str) -> str:
-    """Return the place of measured code: `notes/a.py` for `component/notes/a.py`."""
-    for prefix in _PACKAGES:
-        name = name.removeprefix(prefix)
-    return name
+    """Return the place of measured code: `*/notes/a.py` for `component/notes/a.py`, which no other name begins with."""
+    return next((f"*/{name.removeprefix(prefix)}" for prefix in _PACKAGES if name.startswith(prefix)), name)
 
 
 def users_of(files: Iterable[str], code: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
@@ -144,9 +142,10 @@ def _is_below(name: str, root: str) -> bool:
 
 
 def _unnumbered(place: str) -> str:
-    """Return a place without the number of its folder, which depends on what else is measured: `notes@2/a.py`."""
-    first, slash, rest = place.partition("/")
-    return f"{first.partition('@')[0]}{slash}{rest}"
+    """Return a place without the number of its folder, which depends on what else is measured: `*/notes@2/a.py`."""
+    kind, _, rest = place.partition("/")
+    first, slash, others = rest.partition("/")
+    return f"{kind}/{first.partition('@')[0]}{slash}{others}"
 
 
 def fixed_files(

@@ -202,7 +202,7 @@ def test_another_master_key_is_put_in_force_when_it_was_checked(host: RotationHo
     assert host.authority.asked == [("rekey", 1)]
     assert host.changes.is_rekeying
     assert host.version == 1
-    host.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
+    host.rotated(1, 6, 1, [], [])  # it was not asked for yet
     host.checked(1, True, ["a warning"])
     assert host.version == 2
     assert not host.changes.is_rekeying

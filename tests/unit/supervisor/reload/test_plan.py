@@ -169,6 +169,13 @@ def test_what_one_component_is_and_another_imports_is_the_same_code() -> None:
     }
 
 
+def test_a_package_that_is_called_as_the_library_is_stands_for_nothing_of_it() -> None:
+    old = {"python/os.py": b"1", "component/python/os.py": b"1"}
+    code = {"third.odd": {"component/python"}}
+    assert fixed(old, {**old, "python/os.py": b"2"}, code) == ["python/os.py"]
+    assert fixed(old, {**old, "component/python/os.py": b"2"}, code) == []
+
+
 def test_the_second_folder_of_a_package_belongs_to_it() -> None:
     old, new = {"component/notes@2/a.py": b"1"}, {"component/notes@2/a.py": b"2"}
     assert users_of(changed_files(old, new), {"third.notes": {"component/notes"}}) == {
