@@ -125,7 +125,7 @@ class MeasuredPackages(PathFinder):
     """
 
     names: frozenset[str] = frozenset()
-    library: Sequence[str] = ()
+    standard: Sequence[str] = ()
     folders: Sequence[str] = ()
 
     @classmethod
@@ -135,7 +135,7 @@ class MeasuredPackages(PathFinder):
         """Return the spec of a module, or None. importlib.abc.MetaPathFinder."""
         if path is not None:
             return super().find_spec(fullname, path, target)
-        found = super().find_spec(fullname, cls.library, target)
+        found = super().find_spec(fullname, cls.standard, target)
         if found is None and fullname in cls.names:
             found = super().find_spec(fullname, cls.folders, target)
         return found
@@ -148,7 +148,7 @@ USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; so
 
 def only_measured() -> None:
     """Let this process import no package but tlsrt and what it needs, until `also_measured` says which others."""
-    MeasuredPackages.library = library_folders()
+    MeasuredPackages.standard = library_folders()
     MeasuredPackages.folders = [str(folder) for folder in package_folders()]
     MeasuredPackages.names = frozenset(("tlsrt", *NEEDED, *EXTRA, *USED))
     sys.meta_path[:] = [MeasuredPackages if finder is PathFinder else finder for finder in sys.meta_path]

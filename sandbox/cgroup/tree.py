@@ -66,8 +66,8 @@ class GroupTree:
         """Remove one group, and kill what is left in it."""
         if (group := self.groups.pop(name, None)) is not None:
             group.close()
-            with suppress(OSError):  # the end of the life removes it
-                remove(group.place, pause=_pause)
+            with suppress(OSError):  # what does not go at once goes with the life: nothing here may wait
+                remove(group.place, pause=_pause, patience=1)
 
     def close(self) -> None:
         """Give the descriptors back; the groups stay."""

@@ -119,7 +119,7 @@ def host_of() -> Iterator[Callable[[int], RunningHost]]:
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=[pytest.mark.stress, pytest.mark.timeout(600)])])
 def test_all_are_served_again_after_a_kill_of_primary(host_of: Callable[[int], RunningHost], count: int) -> None:
-    """Nobody is told an error; who comes anew from elsewhere gets in the first time, from the crowd's address soon."""
+    """No client is told an error; who comes anew gets in, from elsewhere at once."""
     host = host_of(count)
     with host.client() as admin:
         admin.call(crowd.TARGET, "put", crowd.KEY, 1)

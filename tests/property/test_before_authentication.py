@@ -616,7 +616,7 @@ def test_a_server_behind_a_proxy_ends_every_stranger_and_goes_on(
     async def work() -> None:
         limits = ServerLimits(proxies=frozenset({"127.0.0.1"}))
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            service = PlainService({"tlsrt/1": lambda client: pytest.fail("nobody may come in")})
+            service = PlainService({"tlsrt/1": lambda client: pytest.fail("no client may come in")})
             server = TlsServer(CONTEXTS.server, service, limits)
             server.listen(listener.fileno())
             reader, writer = await asyncio.open_connection(*listener.getsockname())

@@ -36,6 +36,7 @@ class Kettle(Component):
 
     @handler
     async def hold(self, for_s: float) -> str:
+        (self.state / "began").touch()
         await asyncio.sleep(for_s)
         return "held"
 
@@ -93,7 +94,7 @@ def others(host: RunningHost, *but: str) -> dict[str, int]:
     return {name: pid for name, pid in host.pids().items() if name not in but}
 
 
-def test_a_component_is_added_and_answers_while_nobody_else_is_restarted(host: RunningHost) -> None:
+def test_a_component_is_added_and_answers_while_no_other_process_is_restarted(host: RunningHost) -> None:
     client, before = host.client(), others(host)
     assert client.call("third/probed", "add", 1) == 1
     with pytest.raises(Denied):
@@ -209,7 +210,7 @@ def test_calls_under_way_end_before_their_process_is_removed_whatever_else_is_as
     with host.client() as client:
         call = threading.Thread(target=lambda: answers.append(client.call("third/kettle", "hold", 1.5)))
         call.start()
-        time.sleep(0.2)  # it has begun
+        _until_it_began(host)
         asked = subprocess.Popen(host.command("restart", "third.kettle"), stdout=-1, stderr=-1)
         drop_component(host, "third/kettle")  # each look of the watchdog finds it draining
         asked.communicate()
@@ -225,7 +226,7 @@ def test_the_authority_may_die_while_a_process_that_is_removed_ends(host: Runnin
     with host.client() as client:
         call = threading.Thread(target=lambda: _unless_it_ends(lambda: client.call("third/kettle", "hold", 30.0)))
         call.start()
-        time.sleep(0.2)
+        _until_it_began(host)
         removal = threading.Thread(target=lambda: drop_component(host, "third/kettle"))
         removal.start()
         host.until(lambda status: any(loop["state"] == "draining" for loop in status["loops"]), "it drains")
@@ -233,6 +234,11 @@ def test_the_authority_may_die_while_a_process_that_is_removed_ends(host: Runnin
         removal.join()
         call.join()
     assert others(host, "authority") == before and host.status()["authority"]["restarts"] == 1
+
+
+def _until_it_began(host: RunningHost) -> None:
+    began = host.config.state_dir / "third.kettle" / "kettle" / "began"
+    host.until(lambda status: began.exists(), "the call has begun")
 
 
 def _unless_it_ends(call: Callable[[], object]) -> None:

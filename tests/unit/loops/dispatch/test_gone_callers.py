@@ -224,7 +224,7 @@ def test_a_caller_for_whose_session_there_is_no_room_is_told_at_once_and_not_tha
         assert not wired.store.calls
         store.endpoint.heard = HeardSessions()
         for frame, header in refused:
-            take(STORE, frame, header)  # by whoever carried them
+            take(STORE, frame, header)  # whatever carried them
         await turns()
         assert wired.store.calls["a"] == 1, "so `busy`, which says that nothing was executed, would not be true"
         wired.store.release.set()
