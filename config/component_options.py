@@ -42,7 +42,9 @@ def _absent(component: ComponentConfig) -> list[str]:
     bound = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     others = [node for node in tree.body if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
     is_named = any(
-        getattr(part, "id", "") == kind or (isinstance(part, ast.alias) and (part.asname or part.name) in (kind, "*"))
+        getattr(part, "id", "") == kind
+        or (isinstance(part, ast.ClassDef) and part.name == kind)
+        or (isinstance(part, ast.alias) and (part.asname or part.name) in (kind, "*"))
         for node in others
         for part in ast.walk(node)
     )  # it is imported or made, perhaps

@@ -140,15 +140,21 @@ def test_an_event_loop_that_the_kernel_holds_for_its_disk_is_no_death_either(fro
     assert frozen.loop("third")["incarnation"] == before["incarnation"]
 
 
+def _folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Return where a bad disk is mounted, and what is behind it."""
+    folder, behind = tmp_path / "disk", tmp_path / "behind"
+    folder.mkdir()
+    behind.mkdir()
+    return folder, behind
+
+
 @mounts
 @pytest.mark.parametrize("seed", [3])
 def test_no_acknowledged_put_is_lost_on_a_file_system_that_loses_what_it_could_not_write(
     tmp_path: Path, seed: int
 ) -> None:
     """A tenth of all writes and syncs fails. Now and then the pages in memory are written, and read again."""
-    folder, behind = tmp_path / "disk", tmp_path / "behind"
-    folder.mkdir()
-    behind.mkdir()
+    folder, behind = _folders(tmp_path)
     acknowledged: dict[str, int] = {}
     unknown: dict[str, set[int]] = {}
     revisions: list[int] = []
@@ -195,9 +201,7 @@ def test_no_acknowledged_put_is_lost_on_a_file_system_that_loses_what_it_could_n
 def test_a_disk_that_refuses_changes_takes_no_reads_away_and_is_used_again_when_it_is_well(
     tmp_path: Path, faults: dict[str, Any], told: type[CallError], trouble: str | None
 ) -> None:
-    folder, behind = tmp_path / "disk", tmp_path / "behind"
-    folder.mkdir()
-    behind.mkdir()
+    folder, behind = _folders(tmp_path)
     with bad_disk(folder, behind) as disk:
         bench = StoreBench(folder)
         for number in range(40):
@@ -231,9 +235,7 @@ def test_a_disk_that_refuses_changes_takes_no_reads_away_and_is_used_again_when_
 
 @mounts
 def test_a_store_that_starts_on_a_disk_that_refuses_changes_serves_reads(tmp_path: Path) -> None:
-    folder, behind = tmp_path / "disk", tmp_path / "behind"
-    folder.mkdir()
-    behind.mkdir()
+    folder, behind = _folders(tmp_path)
     with bad_disk(folder, behind) as disk:
         bench = StoreBench(folder)
         bench("put", "known", 1)
@@ -249,9 +251,7 @@ def test_a_store_that_starts_on_a_disk_that_refuses_changes_serves_reads(tmp_pat
 
 @mounts
 def test_a_process_that_syncs_over_fuse_waits_for_its_disk_though_it_only_sleeps(tmp_path: Path) -> None:
-    folder, behind = tmp_path / "disk", tmp_path / "behind"
-    folder.mkdir()
-    behind.mkdir()
+    folder, behind = _folders(tmp_path)
     program = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY))"
     with bad_disk(folder, behind) as disk:
         disk.fail(sync_s=0.5)

@@ -78,13 +78,14 @@ CLASSES = """
 from elsewhere import Imported, Other as Renamed
 if True:
     from elsewhere import Deep
+    class Guarded: ...
 Made = type("Made", (), {})
 class Notes: ...
 class Nodes: ...
 """
 
 
-@pytest.mark.parametrize("kind", ["Notes", "Imported", "Renamed", "Deep", "Made"])
+@pytest.mark.parametrize("kind", ["Notes", "Imported", "Renamed", "Deep", "Guarded", "Made"])
 def test_a_class_that_its_module_has_is_accepted(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

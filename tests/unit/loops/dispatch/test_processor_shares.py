@@ -61,6 +61,14 @@ def staged(test: Callable[[Stage], Any]) -> None:
     asyncio.run(main())
 
 
+def burning(test: Callable[[LinkedComponents], Any]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await test(LinkedComponents(Burner))
+
+    asyncio.run(main())
+
+
 def test_an_innocent_waits_for_a_slice_and_one_request() -> None:
     async def test(stage: Stage) -> None:
         stage.read(*[("hog", 0.005)] * 200)
@@ -254,11 +262,7 @@ def test_a_cancelled_a_late_and_a_gone_callers_request_never_run() -> None:
         await asyncio.gather(gone, return_exceptions=True)
         assert wired.store.ran == []
 
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await test(LinkedComponents(Burner))
-
-    asyncio.run(main())
+    burning(test)
 
 
 def test_too_many_that_wait_are_busy_before_they_are_read() -> None:
@@ -352,11 +356,7 @@ def test_a_held_upload_that_ends_leaves_nothing(how: str) -> None:
         upload.cancel()
         await asyncio.gather(upload, return_exceptions=True)
 
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await test(LinkedComponents(Burner))
-
-    asyncio.run(main())
+    burning(test)
 
 
 @pytest.mark.parametrize("kind", [FrameKind.PART, FrameKind.CREDIT])
@@ -514,11 +514,7 @@ def test_a_step_that_waits_is_cancelled_at_once_and_leaves_nothing(how: str) -> 
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await test(LinkedComponents(Burner))
-
-    asyncio.run(main())
+    burning(test)
 
 
 def test_a_step_that_waits_raises_then_what_it_was_to_raise() -> None:
