@@ -63,11 +63,12 @@ class GroupTree:
                     raise SandboxError(LAYER, f"cannot make the group {place.name}: {error.strerror}") from error
 
     def discard(self, name: str) -> None:
-        """Remove one group, and kill what is left in it."""
-        if (group := self.groups.pop(name, None)) is not None:
-            group.close()
-            with suppress(OSError):  # what does not go at once goes with the life: nothing here may wait
-                remove(group.place, pause=_pause, patience=1)
+        """Remove one group that holds no process; another one is kept until the end of the life."""
+        with suppress(OSError):
+            if (group := self.groups.get(name)) is not None and group.is_empty:
+                del self.groups[name]
+                group.close()
+                os.rmdir(group.place.folder)
 
     def close(self) -> None:
         """Give the descriptors back; the groups stay."""

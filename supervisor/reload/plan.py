@@ -109,18 +109,24 @@ def changed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[st
 
     What a component has in one measurement and another one needs in the other is the same code under both names.
     """
-    before, after = _by_package(old), _by_package(new)
-    found = (name for name in before.keys() | after.keys() if before.get(name, _NONE)[1] != after.get(name, _NONE)[1])
-    return sorted(after[name][0] if name in after else before[name][0] for name in found)
+    before, after = _by_place(old), _by_place(new)
+    places = before.keys() | after.keys()
+    return sorted(name for place in places for name in _differing(before.get(place, {}), after.get(place, {})))
 
 
-_NONE: tuple[str, bytes] = ("", b"")
+def _by_place(entries: Mapping[str, bytes]) -> dict[str, dict[bytes, str]]:
+    """Return place -> digest -> name of all code: two files may have one place, as a folder may hide another one."""
+    found: dict[str, dict[bytes, str]] = {}
+    for name, digest in entries.items():
+        if name not in _LIVE and not name.startswith(_FREE):
+            found.setdefault(_place(name), {})[digest] = name
+    return found
 
 
-def _by_package(entries: Mapping[str, bytes]) -> dict[str, tuple[str, bytes]]:
-    """Return the code by its place, without what names it: whose it is, and the number of a second folder."""
-    code = {name: digest for name, digest in entries.items() if name not in _LIVE and not name.startswith(_FREE)}
-    return {_place(name): (name, digest) for name, digest in code.items()}
+def _differing(before: Mapping[bytes, str], after: Mapping[bytes, str]) -> set[str]:
+    """Return the names of what is new at one place, or of what is gone if nothing is."""
+    new = {after[digest] for digest in after.keys() - before.keys()}
+    return new or {before[digest] for digest in before.keys() - after.keys()}
 
 
 def _place(name: str) -> str:
@@ -149,17 +155,17 @@ def _unnumbered(place: str) -> str:
 
 
 def fixed_files(
-    files: Iterable[str], old: Mapping[str, bytes], new: Mapping[str, bytes], users: Mapping[str, Sequence[str]]
+    files: Iterable[str], new: Mapping[str, bytes], users: Mapping[str, Sequence[str]], *, has_leaving: bool
 ) -> list[str]:
     """Return which of these names of changed code are in force after a restart of the host only.
 
     What components import is taken by their processes, which get new ones. Where none does, it must be code that goes
-    with a component: whole, as what is left of it would be another's.
+    with a component (`has_leaving`: some do): whole, as what is left of it would be another's.
     """
-    return [name for name in files if not users.get(name) and not _goes_along(name, old, new)]
+    return [name for name in files if not users.get(name) and not (has_leaving and _goes_along(name, new))]
 
 
-def _goes_along(name: str, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> bool:
+def _goes_along(name: str, new: Mapping[str, bytes]) -> bool:
     if not name.startswith(_PACKAGES) or name in new:
         return False
     folder = "/".join(name.split("/")[:2])

@@ -171,12 +171,15 @@ class Reload(Feature):
         """Decide what happens to each process; the code of some of them has `changed`."""
         assert self._renewal is not None
         wanted = [loop.name for loop in self._renewal.config.loops]
+        known = {loop.name for loop in self._context.current.config.loops}
+        if left := [loop.name for loop in self._loops.all if loop.name in wanted and loop.name not in known]:
+            raise ConfigError(f"{', '.join(left)} was removed and has not ended yet: reload again when it has")
         steps = [self._step(AUTHORITY)]
         for loop in self._loops.all:
             removed = ReloadStep(loop.name, Way.REMOVED)
             steps.append(self._step_of(loop, changed) if loop.name in wanted else removed)
-        known = {step.name for step in steps}
-        self._steps = (*steps, *(ReloadStep(name, Way.ADDED) for name in wanted if name not in known))
+        planned = {step.name for step in steps}
+        self._steps = (*steps, *(ReloadStep(name, Way.ADDED) for name in wanted if name not in planned))
         self._moves = self._new_policy or needs_move(self._steps)
 
     def _step_of(self, loop: Loop, has_changed: Collection[str]) -> ReloadStep:
@@ -219,7 +222,11 @@ class Reload(Feature):
         files = changed_files(before, entries)
         users = users_of(files, self._renewal.code()) if files else {}
         self._plan({name for names in users.values() for name in names})
-        if names := fixed_files(files, before, entries, users):
+        old, new = (
+            {(one.address, one.class_path) for one in config.components}
+            for config in (self._context.current.config, self._renewal.config)
+        )
+        if names := fixed_files(files, entries, users, has_leaving=not old <= new):
             sentence = files_sentence(before, entries, names)
             if self._context.current.config.measure == "strict":
                 raise ConfigError(f"{sentence}; so nothing was changed: stop tlsrt and start it again")

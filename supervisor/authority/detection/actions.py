@@ -28,6 +28,7 @@ class QuarantineEntry:
 
     applied: AppliedAction
     subject: str
+    serial: int = 0  # of the revocation that it made: another one since is not its to end
 
 
 class ActionsOwner(Protocol):
@@ -148,7 +149,8 @@ class ActionRunner:
             if one in left and one in self._revocations.returning
         }
         timed = [*fresh, *(one for one, for_ms in again.items() if for_ms)]  # the others are an operator's, for ever
-        self.quarantined |= {one: QuarantineEntry(applied, one) for one in timed}
+        serial_of = self._revocations.serial_of  # the revocations below are the next ones
+        self.quarantined |= {one: QuarantineEntry(applied, one, serial_of(one) + 1) for one in timed}
         self._owner.quarantined(moment.now)
         if fresh:
             self._revocations.revoke_subjects(fresh, lasts, moment)
@@ -165,7 +167,7 @@ class ActionRunner:
         """End the quarantine of loops whose process has been replaced; return their names."""
         done = [loop for loop, old in self.to_lift.items() if self._is_replaced(loop, old)]
         if done:
-            self.forget_ended()  # an operator may have revoked one for ever since
+            self.forget_ended()  # an operator may have revoked one since
         for loop in done:
             del self.to_lift[loop]
             whole = [name for name, shut in self.quarantined.items() if shut.applied.source.value == loop]
@@ -201,7 +203,11 @@ class ActionRunner:
             done([])
 
     def forget_ended(self) -> None:
-        """Forget subjects that are no longer revoked, and those that an operator has revoked for ever since."""
+        """Forget subjects that are no longer revoked, and those that an operator has revoked since."""
         if self.quarantined:
             revoked = self._revocations.subjects()  # 0 is for ever, which no quarantine is
-            self.quarantined = {name: shut for name, shut in self.quarantined.items() if revoked.get(name)}
+            self.quarantined = {
+                name: shut
+                for name, shut in self.quarantined.items()
+                if revoked.get(name) and self._revocations.serial_of(name) == shut.serial
+            }

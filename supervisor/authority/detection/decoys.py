@@ -130,8 +130,7 @@ class DecoyService(Service):
         session = self._manager.find(session_id)
         if session is not None:
             subject, source = session.subject, source_of(session)
-        elif loop:
-            self._loops.check(loop)  # one that a reload has removed since is charged as well
+        elif self._loops.find(loop) is not None:  # else a reload has removed it since: there is nothing to charge
             subject, source = loop, SignalSource(SourceKind.CHANNEL, loop)
         elif address:
             subject, source = "door", SignalSource(SourceKind.ADDRESS, address)

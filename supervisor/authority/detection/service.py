@@ -271,6 +271,7 @@ class DetectionService(Service):
         `name` is a component, a client, a loop or an address. When the disk refuses, `refused` gets a sentence.
         """
         client = f"client/{name}"
+        self.actions.forget_ended()
         shut = [each for each in self.actions.quarantined if each in (name, client) or each.startswith(f"{name}/")]
         actions = [applied for applied in self.scoring.active if applied.source.value in (name, client)]
         if not shut and not actions:

@@ -53,7 +53,6 @@ class LoopTable:
     def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         self._entries = {loop: LoopEntry(loop, components) for loop, components in loops}
         self._loop_of: dict[str, LoopEntry] = {}
-        self._past: set[str] = set()
         self._index()
         self.barred: set[str] = set()  # revoked subjects: no loop gets keys to them, and they get none
 
@@ -70,11 +69,6 @@ class LoopTable:
     def find(self, loop: str) -> LoopEntry | None:
         """Return a loop, None if there is none of that name."""
         return self._entries.get(loop)
-
-    def check(self, loop: str) -> None:
-        """Raise PeerError for a name that no loop has, nor one had that a reload has removed."""
-        if loop not in self._past and loop not in self._entries:
-            raise PeerError("unknown_loop")
 
     @property
     def names(self) -> Collection[str]:
@@ -116,7 +110,6 @@ class LoopTable:
     def _follow(self, entry: LoopEntry) -> None:
         if entry.is_removed and not entry.incarnation:
             self._entries.pop(entry.loop, None)
-            self._past.add(entry.loop)
         elif entry.following is not None and not entry.is_removed:
             entry.components, entry.following = entry.following, None
 

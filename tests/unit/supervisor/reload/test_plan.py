@@ -131,9 +131,11 @@ def test_code_is_not_taken_and_profiles_and_certificates_are() -> None:
     assert fixed(old, {**old, "tlsrt/more.py": b"1"}) == ["tlsrt/more.py"]
 
 
-def fixed(old: dict[str, bytes], new: dict[str, bytes], code: dict[str, set[str]] | None = None) -> list[str]:
+def fixed(
+    old: dict[str, bytes], new: dict[str, bytes], code: dict[str, set[str]] | None = None, *, has_leaving: bool = True
+) -> list[str]:
     files = changed_files(old, new)
-    return fixed_files(files, old, new, users_of(files, code or {}))
+    return fixed_files(files, new, users_of(files, code or {}), has_leaving=has_leaving)
 
 
 CODE = {"component/x.py": b"1", "component/y/a.py": b"1", "dep/six.py": b"1", "dep/zmq/a.py": b"1"}
@@ -143,6 +145,8 @@ def test_code_that_comes_or_goes_with_a_component_is_taken() -> None:
     more = {**CODE, "component/z/a.py": b"1", "dep/yarl/a.py": b"1"}
     assert fixed(CODE, more, {"third.z": {"component/z", "dep/yarl"}}) == []
     assert fixed(CODE, {"dep/zmq/a.py": b"1"}) == []
+    gone = ["component/x.py", "component/y/a.py", "dep/six.py"]
+    assert fixed(CODE, {"dep/zmq/a.py": b"1"}, has_leaving=False) == gone, "a process that stays has it"
     assert fixed(more, {name: digest for name, digest in more.items() if name != "dep/six.py"}) == []
 
 
@@ -174,6 +178,13 @@ def test_a_package_that_is_called_as_the_library_is_stands_for_nothing_of_it() -
     code = {"third.odd": {"component/python"}}
     assert fixed(old, {**old, "python/os.py": b"2"}, code) == ["python/os.py"]
     assert fixed(old, {**old, "component/python/os.py": b"2"}, code) == []
+
+
+def test_of_two_files_at_one_place_each_change_shows() -> None:
+    old = {"component/notes/a.py": b"1", "dep/notes/a.py": b"2"}
+    assert changed_files(old, {**old, "component/notes/a.py": b"3"}) == ["component/notes/a.py"]
+    assert changed_files(old, {**old, "dep/notes/a.py": b"3"}) == ["dep/notes/a.py"]
+    assert changed_files(old, {"component/notes/a.py": b"1"}) == ["dep/notes/a.py"]
 
 
 def test_the_second_folder_of_a_package_belongs_to_it() -> None:

@@ -307,7 +307,8 @@ def test_a_release_says_what_is_in_again_and_leaves_what_was_shut_out_meanwhile(
     stage.recorder.target = book
     stage.store.is_held = True
     stage.ask("release", 21, "third")
-    stage.revocations.revoke_subjects(["client/third"], 60_000, stage.moment)
+    (again,) = [each for each in response(stage).scoring.active if each.source.value == "client/third"]
+    response(stage).actions.take(again, "client/third", 0, stage.moment)
     stage.store.is_held = False
     for _ in range(3):
         stage.dispatcher.tick(stage.moment)
@@ -337,14 +338,16 @@ def test_a_quarantine_beside_a_restore_that_waits_makes_no_revocation_shorter(
     assert len(refused) == 1 and stage.revocations.subjects() == {"third/console": until}
 
 
-def test_a_loop_that_is_replaced_ends_no_revocation_of_an_operator(stage: FakeAuthorityService) -> None:
+@pytest.mark.parametrize("for_ms", [0, 7 * 86_400_000])
+def test_a_loop_that_is_replaced_ends_no_revocation_of_an_operator(stage: FakeAuthorityService, for_ms: int) -> None:
     stage.ask("charge", "third", 3, "seccomp_refused", 30, "socket")
     stage.ask("charge", "third", 3, "seccomp_refused", 10, "socket")
     assert list(response(stage).actions.quarantined) == ["third/console"]
-    stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
+    stage.revocations.revoke_subjects(["third/console"], for_ms, stage.moment)
+    revoked = dict(stage.revocations.subjects())
     stage.ask("spawned", "third", 4)
     stage.hear("third", "join")
     stage.ask("attested", "third", 4, 5)
     stage.pass_time(5_000)
-    assert stage.revocations.subjects() == {"third/console": 0}
+    assert stage.revocations.subjects() == revoked and bool(revoked["third/console"]) is bool(for_ms)
     assert response(stage).actions.quarantined == {}

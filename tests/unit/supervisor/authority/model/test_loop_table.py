@@ -26,9 +26,6 @@ def test_one_that_is_removed_is_known_until_its_process_is_gone(table: LoopTable
     assert table.find("third.notes") is notes
     table.end(notes, is_gone=True)
     assert table.find("third.notes") is None and not table.has(NOTES) and NOTES not in table.components
-    table.check("third.notes")  # late words about it are no offence of who says them
-    with pytest.raises(PeerError):
-        table.check("nowhere")
     with pytest.raises(PeerError):
         table["third.notes"]
 
