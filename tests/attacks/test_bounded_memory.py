@@ -28,7 +28,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         request,
         components={
             LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
-            FLOODER: {"class": "flowing.asker:Flooder"},
+            FLOODER: {"class": "flowing.asker:Flooder", "process": "shared"},
         },
         policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {FLOODER}": "*", f"{FLOODER} -> {LEDGER}": "*"},
         packages=[PACKAGE],

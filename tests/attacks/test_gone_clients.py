@@ -36,7 +36,7 @@ TIMES = 5
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request,
-        components={JOBS: {"class": "flowing.jobs:Jobs", "process": "shared"}, OTHER: {"class": "flowing.jobs:Jobs"}},
+        components={each: {"class": "flowing.jobs:Jobs", "process": "shared"} for each in (JOBS, OTHER)},
         policy={
             f"client/* -> {JOBS}": "*", f"client/* -> {OTHER}": "*", f"{JOBS} -> {OTHER}": ["hold"],
         },

@@ -124,10 +124,17 @@ def test_a_lock_replaces_primary_alone_and_an_unlock_gives_back_all(host: Runnin
     assert done.returncode == 64 and "not locked" in done.stderr
 
 
+def _loop_of(status: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(loop for loop in status["loops"] if loop["name"] == name)
+    return found
+
+
 def test_the_door_of_a_locked_host_says_so_and_carries_nothing(host: RunningHost) -> None:
     with open_session(host, "ops") as peer:
         frame = request(peer, "secondary/store", "keys", 1, b"\x93\x90\x80\xc0")
+        epoch = host.status()["authority"]["epoch"]
         lock(host)
+        host.until(lambda status: _loop_of(status, "secondary")["epoch"] > epoch, "a beat from after the lock")
         before = host.loop("secondary")["frames"]
         with TlsPeer(host, "ops") as late:
             said = late.control()

@@ -10,18 +10,30 @@ from typing import Any
 
 from hosts.flow_package.flowing import asker as asking
 from hosts.running_host import RunningHost
-from tlsrt import AsyncClient
+from tlsrt import AsyncClient, Client
 
 ASKER, LEDGER = "third/asker", asking.LEDGER
 KINDS = ("plain", "keyed", "twice", "stream", "upload", "exchange")
 CALLED: dict[str, Any] = {
     "components": {
         LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
-        ASKER: {"class": "flowing.asker:Asker"},
+        ASKER: {"class": "flowing.asker:Asker", "process": "shared"},
     },
     "policy": {f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
     "packages": [Path(asking.__file__).parent],
 }
+
+
+def names_run(host: RunningHost) -> list[str]:
+    """Return the names of all runs so far, from the ledger's file: they may be more than fit into one answer."""
+    [ledger] = host.config.state_dir.rglob("ran")
+    return ledger.read_text().split()
+
+
+def end_asker(control: Client) -> list[asking.Record]:
+    """Let the last calls of the component end; return what came of all."""
+    parts = control.stream(ASKER, "end_in_parts", timeout_s=60)
+    return [(name, word, spent) for part in parts for name, word, spent in part]
 
 
 class Askers:

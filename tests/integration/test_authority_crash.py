@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from attackers.tls_peer import TlsPeer, open_session
+from hosts.call_load import end_asker, names_run
 from hosts.flow_package.flowing import asker as asking
 from hosts.running_host import RunningHost, running
 
@@ -48,7 +49,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         request,
         components={
             LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
-            ASKER: {"class": "flowing.asker:Asker"},
+            ASKER: {"class": "flowing.asker:Asker", "process": "shared"},
         },
         policy={f"client/* -> {LEDGER}": "*", f"client/* -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
@@ -119,8 +120,8 @@ def test_it_comes_back_with_the_next_epoch_and_no_call_is_lost_or_doubled(host: 
         first = host.status()
         figures = [kill(host) for _ in range(KILLS)]
     last = host.status()
-    records += [(name, word) for name, word, _ in control.call(ASKER, "end", timeout_s=60)]
-    judge(records, Counter(control.call(LEDGER, "ran", timeout_s=20)))
+    records += [(name, word) for name, word, _ in end_asker(control)]
+    judge(records, Counter(names_run(host)))
     assert last["authority"]["restarts"] == first["authority"]["restarts"] + KILLS
     assert last["authority"]["epoch"] == first["authority"]["epoch"] + KILLS
     assert [loop["pid"] for loop in last["loops"]] == [loop["pid"] for loop in first["loops"]], "no loop noticed"
@@ -164,7 +165,7 @@ def test_killed_again_and_again_it_comes_back_and_nothing_is_weaker(host: Runnin
             host.kill("authority")
             host.wait_for("^authority +active", after=seen)
     host.until(lambda document: document["boundary"]["equal"], "one epoch everywhere")
-    judge(records, Counter(host.client().call(LEDGER, "ran", timeout_s=20)))
+    judge(records, Counter(names_run(host)))
     assert host.status()["authority"]["epoch"] == before["epoch"] + 3
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts.call_load import end_asker, names_run
 from hosts.flow_package.flowing import asker as asking
 from hosts.running_host import RunningHost, running
 
@@ -35,7 +36,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         request,
         components={
             LEDGER: {"class": "flowing.ledger:Ledger", "process": "shared"},
-            ASKER: {"class": "flowing.asker:Asker"},
+            ASKER: {"class": "flowing.asker:Asker", "process": "shared"},
         },
         policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
@@ -52,8 +53,8 @@ def test_a_session_that_follows_another_under_load_loses_no_call(host: RunningHo
     control.call(ASKER, "begin", "short", [*ENDS], 1, timeout_s=20)
     seen: set[str] = set()
     host.until(lambda document: seen.update(sessions(host)) or len(seen) > SUCCESSIONS, "successors", timeout_s=60)  # type: ignore[func-returns-value]
-    records = host.client().call(ASKER, "end", timeout_s=60, idempotent=True)
-    runs = Counter(host.client().call(LEDGER, "ran", timeout_s=20, idempotent=True))
+    records = end_asker(host.client())
+    runs = Counter(names_run(host))
     words: dict[str, Counter[str]] = {kind: Counter() for kind in ENDS}
     for name, word, spent in records:
         kind = name.split(".")[1]

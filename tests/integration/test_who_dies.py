@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hosts.call_load import ASKER, CALLED, KINDS, LEDGER, Askers
+from hosts.call_load import ASKER, CALLED, KINDS, LEDGER, Askers, end_asker, names_run
 from hosts.flow_package.flowing import asker as asking
 from hosts.running_host import RunningHost, running
 
@@ -35,7 +35,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.mark.parametrize("victim", ["primary", "secondary", "third"])
 def test_every_call_ends_once_and_as_it_may(host: RunningHost, victim: str) -> None:
     control = host.client()
-    before = len(control.call(LEDGER, "ran", timeout_s=20))
+    before = len(names_run(host))
     control.call(ASKER, "begin", f"{victim}-component", list(KINDS), 2)
     askers = Askers(host, f"{victim}-client")
     try:
@@ -45,8 +45,8 @@ def test_every_call_ends_once_and_as_it_may(host: RunningHost, victim: str) -> N
     finally:
         records = askers.end()
     if victim != "third":
-        records += [(name, word, spent) for name, word, spent in control.call(ASKER, "end", timeout_s=60)]
-    runs = Counter(control.call(LEDGER, "ran", timeout_s=20)[before:])
+        records += end_asker(control)
+    runs = Counter(names_run(host)[before:])
     judge(victim, records, runs)
     assert control.call(ASKER, "done", timeout_s=20) >= 0
 

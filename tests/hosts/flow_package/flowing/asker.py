@@ -104,16 +104,11 @@ class Asker(Component):
         return len(self.records)
 
     @handler
-    async def end(self) -> list[list[Any]]:
-        """Let the last calls end and tell of all."""
+    async def end_in_parts(self) -> AsyncIterator[list[list[Any]]]:
+        """Let the last calls end and tell of all: they may be more than fit into one answer."""
         self.over = True
         await asyncio.gather(*self.tasks)
-        return [list(record) for record in self.records]
-
-    @handler
-    async def end_in_parts(self) -> AsyncIterator[list[list[Any]]]:
-        """The same, when there are more than fit into one answer."""
-        records = await self.end()
+        records = [list(record) for record in self.records]
         for start in range(0, len(records), 1000):
             yield records[start : start + 1000]
 

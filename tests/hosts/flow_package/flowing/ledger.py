@@ -72,9 +72,3 @@ class Ledger(Component):
     async def tell(self, number: int) -> None:
         """Publish a number."""
         self.publish("numbers", number)
-
-    @handler(idempotent=True)
-    async def ran(self) -> list[str]:
-        """Every run so far."""
-        await asyncio.sleep(0)
-        return os.pread(self._lines, os.fstat(self._lines).st_size, 0).decode().split()
