@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
+from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig, NeedsConfig
 from tlsrt.config.processes import Placement, is_part, process_name
 from tlsrt.config.setting import (
     IDENTIFIER,
     anything,
     boolean,
     count,
-    file_path,
-    listing,
     mapping,
     seconds,
     table,
@@ -23,113 +21,6 @@ from tlsrt.config.setting import (
 )
 
 Then = Literal["none", "restart"]
-_WHY = text("The reason, for the next reader.", least=3, most=1000, example="it sends the reports there")
-_FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
-
-
-@dataclass(frozen=True, slots=True)
-class EgressConfig:
-    """Some hosts and ports of the network, and the reason."""
-
-    to: tuple[EgressRule, ...] = field(
-        metadata=listing(
-            "Rules, ADDRESS[/PREFIX]:PORT[-PORT][/udp]; addresses and not names, * for any.",
-            text("A rule.", pattern=FORM.pattern, says=SAYS, parse=parse_egress, most=64),
-            64,
-            least=1,
-            example='["192.0.2.7:443"]',
-        )
-    )
-    why: str = field(metadata=_WHY)
-
-
-_EGRESS = listing(
-    "Hosts and ports that may be reached; nothing else can be. An empty list is the default.",
-    table(EgressConfig),
-    64,
-    example='[{to: ["192.0.2.7:443"], why: the archive}]',
-)
-
-
-@dataclass(frozen=True, slots=True)
-class WriteConfig:
-    """A folder of the host, at the same path inside, and the reason."""
-
-    path: Path = field(
-        metadata=file_path(
-            "The folder, absolute.",
-            pattern=r"/[^/].*",
-            says="an absolute path, such as /srv/pictures",
-            least=None,
-            example="/srv/pictures",
-        )
-    )
-    why: str = field(metadata=_WHY)
-    where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the sandbox can check
-
-
-@dataclass(frozen=True, slots=True)
-class CallsConfig:
-    """Some system calls, perhaps only with some arguments, and the reason.
-
-    `sandbox/profile/policy.py` reads the conditions.
-    """
-
-    calls: tuple[str, ...] = field(
-        metadata=listing(
-            "The names of the calls.",
-            text("A name.", pattern="[a-z0-9_]{1,40}", says="a system call"),
-            64,
-            least=1,
-            example="[fcntl]",
-        )
-    )
-    why: str = field(metadata=_WHY)
-    when: tuple[str, ...] = field(
-        default=(),
-        metadata=listing(
-            "Conditions on arguments that must all hold, such as `arg1 in F_GETLK F_SETLK`.",
-            text("A condition.", least=8, most=400),
-            6,
-            example="[arg1 in F_GETLK F_SETLK]",
-        ),
-    )
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsConfig:
-    """What the component needs beyond what every loop has; its limits are added to its loop's."""
-
-    read: tuple[Path, ...] = field(default=(), metadata=_FOLDERS)
-    proc: bool = field(default=False, metadata=boolean("A /proc of its loop's own processes, read-only."))
-    sys: bool = field(default=False, metadata=boolean("The host's /sys, read-only."))
-    write: tuple[WriteConfig, ...] = field(
-        default=(),
-        metadata=listing(
-            "Folders of the host that it may write, by its loop's uid; no other loop may have them.",
-            table(WriteConfig, placed_by="where"),
-            16,
-            example="[{path: /srv/pictures, why: it puts them there}]",
-        ),
-    )
-    egress: tuple[EgressConfig, ...] = field(default=(), metadata=_EGRESS)
-    calls: tuple[CallsConfig, ...] = field(
-        default=(),
-        metadata=listing(
-            "More system calls. What would undo the sandbox cannot be asked for.",
-            table(CallsConfig, placed_by="where"),
-            64,
-            example="[{calls: [fcntl], when: [arg1 in F_GETLK F_SETLK], why: it locks its files}]",
-        ),
-    )
-    memory_mb: int = field(default=0, metadata=count("Memory on top of its loop's.", 0, 1048576, unit="MiB"))
-    open_files: int = field(default=0, metadata=count("Open descriptors on top of its loop's.", 0, 65536))
-    file_size_mb: int = field(
-        default=0,
-        metadata=count("Size of one file that it writes; the largest of its loop counts.", 0, 1048576, unit="MiB"),
-    )
-    processes: int = field(default=0, metadata=count("Threads on top of its loop's.", 0, 65536))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +112,8 @@ class LoopConfig:
             "Keep the host's network namespace.", default_says="only if an egress rule or a component needs it"
         ),
     )
-    egress: tuple[EgressConfig, ...] = field(default=(), metadata=_EGRESS)
-    read: tuple[Path, ...] = field(default=(), metadata=_FOLDERS)
+    egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)
+    read: tuple[Path, ...] = field(default=(), metadata=FOLDERS)
     memory_mb: int = field(default=512, metadata=count("Memory.", 64, 1048576, unit="MiB"))
     open_files: int = field(default=256, metadata=count("Open descriptors.", 32, 65536))
     file_size_mb: int = field(default=256, metadata=count("Size of one file that it writes.", 0, 1048576, unit="MiB"))

@@ -12,8 +12,9 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlsrt.config.components import CallsConfig, ComponentConfig, LoopConfig, WriteConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.key_providers import key_paths
+from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.forbidden import refusal_of

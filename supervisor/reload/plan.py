@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tlsrt.config.components import ComponentConfig, NeedsConfig
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.differences import summary
+from tlsrt.config.needs import NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them

@@ -16,9 +16,10 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tlsrt.config.components import EgressConfig, LoopConfig
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS, PROCESSES
 from tlsrt.config.door import DoorConfig
+from tlsrt.config.needs import EgressConfig
 from tlsrt.config.schema import Config, KeySource
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import Confinement, enter_world

@@ -18,8 +18,8 @@ from fakes.echo_server import echo_servers
 from probes.confined_child import Facts, make_config, make_profile
 from probes.sealed_probes import call
 from probes.watched_child import Watched
-from tlsrt.config.components import EgressConfig
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.needs import EgressConfig
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.profile.profile import Profile, code_paths
 from tlsrt.sandbox.profile.profile_files import ProfileFiles

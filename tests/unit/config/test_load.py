@@ -10,11 +10,12 @@ import yaml
 
 from tlsrt.config import yaml_nodes
 from tlsrt.config.access import ClientConfig, PolicyRule
-from tlsrt.config.components import CallsConfig, ComponentConfig, EgressConfig, HealthConfig, NeedsConfig, WriteConfig
+from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.http_package import check_http
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
+from tlsrt.config.needs import CallsConfig, EgressConfig, NeedsConfig, WriteConfig
 from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
 from tlsrt.errors import ConfigError
 

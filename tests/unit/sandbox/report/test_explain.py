@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsrt.config.components import EgressConfig, LoopConfig
+from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.needs import EgressConfig
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, KeySource, SandboxConfig
 from tlsrt.sandbox.profile.fragment import PolicyEntry
 from tlsrt.sandbox.profile.policy import FilterStage

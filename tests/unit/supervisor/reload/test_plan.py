@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hosts.authority_host import make_config
 
-from tlsrt.config.components import ComponentConfig, LoopConfig, NeedsConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
+from tlsrt.config.needs import NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.reload.plan import (
     Way,
