@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.reference.markdown import code, table
 
 ROOT = Path(__file__).resolve().parents[3]
-ROOMS = ("config", "channels", "sandbox", "loops", "supervisor")
+ROOMS = ("config", "channels", "sandbox", "loops", "supervisor", "tlsrt/testing")
 
 
 def body() -> str:

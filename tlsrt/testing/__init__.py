@@ -1,0 +1,9 @@
+"""Tests of components without a host: `running`, and `pytest --sealed` for the same tests under the real filters."""
+
+from __future__ import annotations
+
+from tlsrt.testing.answering import Sent
+from tlsrt.testing.running import ComponentUnderTest, running
+from tlsrt.testing.synchronous import SynchronousComponent, running_sync
+
+__all__ = ["ComponentUnderTest", "Sent", "SynchronousComponent", "running", "running_sync"]

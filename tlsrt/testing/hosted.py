@@ -1,0 +1,83 @@
+"""A component between its attachment and its end, at its end of a conversation. asyncio."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.testing.answering import ComponentAnswers
+from tlsrt.testing.conversation import Carrier, Conversation
+
+
+class PeersPort:
+    """The way out of a component in a test: its calls go to the peers at the other end."""
+
+    def __init__(self, conversation: Conversation, address: str) -> None:
+        self._conversation = conversation
+        self._address = address
+
+    def call(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
+        idempotency_key: str | None,
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        return self._conversation.call(
+            target, method, args, kwargs, caller=self._address, timeout_s=timeout_s, idempotency_key=idempotency_key
+        )
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
+    ) -> AsyncIterator[Any]:
+        return self._items(target, method, args, kwargs, None)
+
+    def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        return self._conversation.call(
+            target, method, args, kwargs, caller=self._address, timeout_s=timeout_s, parts=parts
+        )
+
+    def exchange(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        return self._items(target, method, args, kwargs, parts)
+
+    async def _items(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object],
+        parts: AsyncIterator[bytes] | None,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        """Begin when the first item is asked for, as a real port does."""
+        stream = self._conversation.stream(target, method, args, kwargs, caller=self._address, parts=parts)
+        try:
+            async for item in stream:
+                yield item
+        finally:
+            await stream.aclose()
+
+
+class HostedComponent:
+    """Attaches a component, starts and stops it. `conversation` carries its calls, both ways."""
+
+    def __init__(
+        self, component: Component, carrier: Carrier, *, address: str, options: Mapping[str, object], state: Path
+    ) -> None:
+        self.component = component
+        log = logging.getLogger(address)
+        self.conversation = Conversation(carrier, ComponentAnswers(component, address, log))
+        port = PeersPort(self.conversation, address)
+        attach(component, address=address, options=options, state=state, log=log, port=port)
+
+    async def start(self) -> None:
+        for disk in self.component.disk_threads:
+            disk.start()
+        await self.component.start()
+
+    async def stop(self) -> None:
+        """End what runs, then the component, as a process that is drained does."""
+        await self.conversation.close()
+        detach(self.component)
+        await self.component.stop()

@@ -1,0 +1,151 @@
+"""`running`: a component in a test, started and stopped, with peers that the test gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.errors import MisuseError
+from tlsrt.loops.component.component import Component
+from tlsrt.testing.answering import PeerAnswers, Sent
+from tlsrt.testing.conversation import Conversation, ItemStream, Message
+from tlsrt.testing.hosted import HostedComponent
+
+CALLER = "client/test"
+Chunks = bytes | AsyncIterable[bytes]
+
+
+class ComponentUnderTest:
+    """A component that runs. `caller` of each call is who makes it, as the component sees it.
+
+    What is raised is what a caller outside would get, with the exception of the component as its cause (`__cause__`).
+    """
+
+    def __init__(self, conversation: Conversation, peers: PeerAnswers, component: Component | None) -> None:
+        self._conversation = conversation
+        self._peers = peers
+        self._component = component
+
+    @property
+    def component(self) -> Any:
+        """The object itself. Not there in a sealed test, where it is in another process."""
+        if self._component is None:
+            raise MisuseError(
+                "a sealed component is in another process: test it by its calls, or skip this when sealed"
+            )
+        return self._component
+
+    @property
+    def sent(self) -> list[Sent]:
+        """The calls that the component has made to its peers, in their order."""
+        return self._peers.sent
+
+    async def call(
+        self, method: str, *args: object, caller: str = CALLER, timeout_s: float = 30.0,
+        idempotency_key: str | None = None, **kwargs: object,
+    ) -> Any:  # fmt: skip
+        """Call a method and return its result; raises CallErrors."""
+        return await self._conversation.call(
+            "", method, args, kwargs, caller=caller, timeout_s=timeout_s, idempotency_key=idempotency_key
+        )
+
+    def stream(self, method: str, *args: object, caller: str = CALLER, **kwargs: object) -> ItemStream:
+        """Begin a stream now, and return its items; end it early with `aclose`."""
+        return self._conversation.stream("", method, args, kwargs, caller=caller)
+
+    async def upload(
+        self, method: str, data: Chunks, *args: object, caller: str = CALLER, timeout_s: float = 30.0, **kwargs: object
+    ) -> Any:
+        """Send a stream of bytes to a method and return its result."""
+        return await self._conversation.call(
+            "", method, args, kwargs, caller=caller, timeout_s=timeout_s, parts=parts_of(data)
+        )
+
+    def exchange(self, method: str, data: Chunks, *args: object, caller: str = CALLER, **kwargs: object) -> ItemStream:
+        """Send a stream of bytes to a method that answers with a stream; return its items."""
+        return self._conversation.stream("", method, args, kwargs, caller=caller, parts=parts_of(data))
+
+    def subscribe(self, topic: str, *, caller: str = CALLER) -> ItemStream:
+        """Subscribe now, and return what is published from now on."""
+        return self.stream("subscribe", topic, caller=caller)
+
+
+class _Queue:
+    """Carries messages to another end in this process, each in a turn of its own."""
+
+    def __init__(self) -> None:
+        self.take: Callable[[Message, BaseException | None], None] = lambda message, cause: None
+
+    def send(self, message: Message, cause: BaseException | None = None) -> None:
+        asyncio.get_running_loop().call_soon(self.take, message, cause)
+
+
+class Way(Protocol):
+    """A way to run a component: in this process, or sealed in another one."""
+
+    def __call__(
+        self, kind: type[Component], *, address: str, options: Mapping[str, object], needs: Mapping[str, object],
+        state: Path, peers: PeerAnswers,
+    ) -> AbstractAsyncContextManager[ComponentUnderTest]: ...  # fmt: skip
+
+
+@asynccontextmanager
+async def in_this_process(
+    kind: type[Component], *, address: str, options: Mapping[str, object], needs: Mapping[str, object], state: Path,
+    peers: PeerAnswers,
+) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
+    """Run a component in the event loop of the test."""
+    there, here = _Queue(), _Queue()
+    hosted = HostedComponent(kind(), here, address=address, options=options, state=state)
+    conversation = Conversation(there, peers)
+    there.take, here.take = hosted.conversation.on_message, conversation.on_message
+    await hosted.start()
+    try:
+        yield ComponentUnderTest(conversation, peers, hosted.component)
+    finally:
+        await hosted.stop()
+        await conversation.close()
+
+
+_ways: list[Way] = [in_this_process]
+
+
+def use_way(way: Way | None) -> None:
+    """Run components another way from now on, as `pytest --sealed` does; None: in this process again."""
+    _ways[:] = [way or in_this_process]
+
+
+@asynccontextmanager
+async def running(
+    kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
+    peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
+) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
+    """Run a component without a host, and stop it at the end. A few milliseconds.
+
+    `options` are as in the YAML. `state` is its folder, else one that is removed afterwards. `peers` are components
+    that it may call, by address: objects of Component, or of any class with methods of these names. Every argument,
+    result, item and error makes its way through msgpack with the checks and bounds of a host. Raises what a peer of
+    the test raised, unless it is a CallError.
+
+        async def test_it_boils() -> None:
+            async with running(Kettle, options={"litres": 2}, peers={"primary/kernel": FakeKernel()}) as kettle:
+                assert await kettle.call("boil", 3) == "boiled"
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Component)):
+        raise MisuseError(f"running takes a class of Component, not {kind!r}")
+    address = address or f"third/{kind.__name__.lower()}"
+    answers = PeerAnswers(peers or {})
+    with ExitStack() as stack:
+        folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tlsrt-state-")))
+        way = _ways[0]
+        async with way(
+            kind, address=address, options=options or {}, needs=needs or {}, state=folder, peers=answers
+        ) as it:
+            yield it
+        if answers.faults:
+            raise answers.faults[0]
