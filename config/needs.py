@@ -118,3 +118,11 @@ class NeedsConfig:
         metadata=count("Size of one file that it writes; the largest of its loop counts.", 0, 1048576, unit="MiB"),
     )
     processes: int = field(default=0, metadata=count("Threads on top of its loop's.", 0, 65536))
+    threads: int = field(
+        default=0,
+        metadata=count(
+            "Threads that it may run at once, for `work`, executors and its libraries; without this it has none.",
+            0,
+            256,
+        ),
+    )

@@ -95,6 +95,14 @@ class DiskWaitMessage(NamedTuple):
     for_ms: int
 
 
+class WorkMessage(NamedTuple):
+    """What the threads of components have to do, see loops/component/work.py."""
+
+    running: int
+    waiting: int
+    given_up: int
+
+
 class DrainMessage(NamedTuple):
     """Finish what is in flight."""
 
@@ -143,5 +151,6 @@ LIFE = MessageTable(
         Message(20, "primary_down", _SUPERVISOR, _in(*_LIVING)),
         Message(21, "link", _SUPERVISOR, _in(*_LIVING), LinkMessage, descriptors=1, to="primary"),
         Message(22, "unlink", _SUPERVISOR, _in(*_LIVING), UnlinkMessage, to="primary"),
+        Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
     ),
 )

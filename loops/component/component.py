@@ -34,10 +34,12 @@ from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, neare
 from tlsrt.loops.component.options import known_options
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.types import shown, to_plain, type_name
+from tlsrt.loops.component.work import NoWork, Work
 from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
 
@@ -132,6 +134,7 @@ class Component:
     port: Surrounding[Port] = Surrounding()
     disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
     _pubsub: PubSub
+    _work: Work
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -211,6 +214,20 @@ class Component:
             raise MisuseError(f"{type(self).__name__} publishes {topic!r}, which its `topics` do not declare")
         self._pubsub.publish(topic, to_plain(value))
 
+    async def work(
+        self, function: Callable[..., Result], *args: object, timeout_s: float | None = None, **kwargs: object
+    ) -> Result:
+        """Run a function in a thread, so that the event loop goes on meanwhile, and return its result.
+
+            text = await self.work(model.transcribe, sound, timeout_s=20)
+
+        It takes `threads: N` under `needs`. Raises Busy if too much waits for a thread, DeadlineExceeded after
+        `timeout_s`, and what the function raises. A thread cannot be stopped: a function whose call was cancelled, or
+        took too long, goes on until it returns, and occupies its thread.
+        """
+        result: Result = await self._work.run(self.caller, function, args, kwargs, timeout_s)
+        return result
+
     async def _describe(self) -> dict[str, Any]:
         """What this component offers: methods, parameters, types, topics."""
         return describe_component(self)
@@ -228,14 +245,15 @@ class Component:
             subscription.close()
 
 
-_RESERVED = frozenset(name for name in (*vars(Component), *Component.__annotations__)) | {"describe"}
+OPEN = frozenset({"work"})  # helpers that a class may do without: a handler of this name takes its place
+_RESERVED = frozenset(name for name in (*vars(Component), *Component.__annotations__)) - OPEN | {"describe"}
 BUILTIN: Mapping[str, MethodSpec] = {
     "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
     "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
 }
 
 
-_OWN = ("address", "options", "state", "log", "port", "caller", "_pubsub", "_describe", "_subscribe")
+_OWN = ("address", "options", "state", "log", "port", "caller", "_pubsub", "_work", "_describe", "_subscribe")
 
 
 def _refuse_shadows(cls: type[Component]) -> None:
@@ -269,12 +287,15 @@ def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
 
 
 def attach(
-    component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port
-) -> None:
+    component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
+    work: Work | None = None,
+) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`."""
     if type(component).option_names is not None:
         known_options(address, options, type(component).option_names or ())
-    vars(component).update(address=address, options=options, state=state, log=log, port=port)
+    vars(component).update(
+        address=address, options=options, state=state, log=log, port=port, _work=work or NoWork(address)
+    )
 
 
 def detach(component: Component) -> None:

@@ -16,6 +16,7 @@ from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
 from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
 
@@ -26,7 +27,7 @@ class ComponentHost:
     def __init__(
         self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
-        batch: WriteBatch | None = None,
+        batch: WriteBatch | None = None, work: Work | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.component = component
@@ -36,7 +37,7 @@ class ComponentHost:
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
-        attach(component, address=config.address, options=config.options, state=state, log=log, port=self)
+        attach(component, address=config.address, options=config.options, state=state, log=log, port=self, work=work)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
         """Take a frame whose header names this component; raise PeerError if it is not authentic."""

@@ -11,6 +11,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.processes import may_run_in
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.sandbox.apply.imports import remember_sources
 
 
@@ -32,17 +33,18 @@ def check_placement(process: str, configs: Sequence[ComponentConfig]) -> None:
 
 
 def import_components(
-    configs: Sequence[ComponentConfig], log: logging.Logger
+    configs: Sequence[ComponentConfig], log: logging.Logger, watch: ThreadWatch
 ) -> list[tuple[ComponentConfig, Component]]:
     """Return the components, made and not started. Raises LoopFailure for the first that cannot be imported."""
     made: list[tuple[ComponentConfig, Component]] = []
     for index, config in enumerate(configs):
         module, _, attribute = config.class_path.partition(":")
         try:
-            kind = getattr(importlib.import_module(module), attribute)
-            if not (isinstance(kind, type) and issubclass(kind, Component)):
-                raise TypeError(f"{config.class_path} is not a Component class")
-            made.append((config, kind()))
+            with watch.component(index, config.address):
+                kind = getattr(importlib.import_module(module), attribute)
+                if not (isinstance(kind, type) and issubclass(kind, Component)):
+                    raise TypeError(f"{config.class_path} is not a Component class")
+                made.append((config, kind()))
         except Exception as error:
             log.exception("cannot import %s", config.class_path)
             raise LoopFailure(

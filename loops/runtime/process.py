@@ -44,6 +44,8 @@ from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, check_placeme
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
+from tlsrt.loops.runtime.thread_watch import ThreadWatch
+from tlsrt.loops.runtime.work_threads import AskedThreads
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
 from tlsrt.sandbox.apply.imports import end_imports
 
@@ -88,6 +90,7 @@ class LoopProcess:
         self._heartbeat = Heartbeat(name, self._life, self._beat)
         self._logged = 0
         self._was_busy = False  # when it was drained
+        self._threads = AskedThreads(confinement.profile.threads, self.log)
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
 
@@ -100,9 +103,10 @@ class LoopProcess:
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
             placed = self.config.components_of(self.name)
             check_placement(self.name, placed)
-            components = import_components(placed, self.log)
+            watch = ThreadWatch(self.confinement.is_single_task)
+            components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)
-            self._assert_one_task()
+            self._assert_one_task(watch)
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
             self.shares = ProcessorShares(self.batch, self)
@@ -111,6 +115,8 @@ class LoopProcess:
                 self._add_host(config, component)
             self.confinement.seal(self._start_threads)
             end_imports()
+            is_known = self.confinement.profile.tasks_at_once is not None
+            self._threads.prepare(loop, ", ".join(self.hosts) or self.name, is_known=is_known)
             self._life.send("sealed")
             run_to_end(loop, self._main(), self.log)
             return self._exit_code
@@ -138,11 +144,11 @@ class LoopProcess:
             for disk in host.component.disk_threads:
                 disk.start()
 
-    def _assert_one_task(self) -> None:
+    def _assert_one_task(self, watch: ThreadWatch) -> None:
         try:
             self.confinement.assert_one_task()
         except SandboxError as error:
-            raise LoopFailure(FailCode.THREADS, 0, f"a component's import started a thread: {error}") from error
+            raise LoopFailure(FailCode.THREADS, watch.index, watch.sentence()) from error
 
     def _fail(self, code: FailCode, index: int) -> None:
         try:
@@ -156,6 +162,7 @@ class LoopProcess:
         host = self.hosts[config.address] = ComponentHost(
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch,
+            work=self._threads.work if config.needs.threads else None,
         )  # fmt: skip
         host.responder.hold()
         self.arrivals.add(host)
@@ -342,6 +349,8 @@ class LoopProcess:
                 )  # fmt: skip
                 if (for_ms := self._disk_waits.next_report()) is not None:
                     self._life.send("disk_wait", for_ms)
+                if (counted := self._threads.next_report()) is not None:
+                    self._life.send("work", *counted)
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")

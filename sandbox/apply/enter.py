@@ -105,7 +105,7 @@ class Confinement:
         """
         self._begin("assert_one_task", "seal")
         end = time.monotonic() + _ENDING_TASK_S
-        while not self._is_single_task():
+        while not self.is_single_task():
             if time.monotonic() > end:
                 raise SandboxError("one_task", "code started a thread before the sandbox was sealed")
             time.sleep(0.001)
@@ -114,7 +114,7 @@ class Confinement:
             self._status = -1
         self._end()
 
-    def _is_single_task(self) -> bool:
+    def is_single_task(self) -> bool:
         try:
             return syscalls.is_single_task(self._status)
         except OSError as error:

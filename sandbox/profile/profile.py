@@ -22,7 +22,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
-from tlsrt.sandbox.profile.profile_files import LIBZMQ, NETWORK, ProfileFiles, fragment_of_component, names_for
+from tlsrt.sandbox.profile.profile_files import LIBZMQ, NETWORK, THREADS, ProfileFiles, fragment_of_component, names_for
 from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,
@@ -30,6 +30,7 @@ from tlsrt.sandbox.profile.requested import (
     requested_fragments,
     secrets,
     settings_of,
+    threads_of,
 )
 
 AUTHORITY = "authority"
@@ -78,6 +79,7 @@ class Profile:
     layers: tuple[str, ...] = ALL_LAYERS
     waived: frozenset[str] = frozenset()
     policy: Policy = EMPTY_POLICY  # its system calls
+    threads: int = 0  # that its components asked for
     group: GroupPath | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
@@ -94,7 +96,7 @@ class Profile:
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived),
+            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads,
             *self.policy.digests(watched=self.is_watched),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
@@ -108,12 +110,19 @@ class Profile:
     def max_tasks(self) -> int | None:
         """Return how many tasks it can have after the seal. None if a part of its policy lets it make any number.
 
-        Each part that lets threads be made makes a known number of them, or there is no bound.
+        Each part that lets threads be made makes a known number of them, or there is no bound. Threads that components
+        asked for come and go, and one that has ended is still seen for a moment: there may be as many of these.
         """
+        known = self.tasks_at_once
+        return None if known is None or not self.expects("seccomp_sealed") else known + self.threads
+
+    @property
+    def tasks_at_once(self) -> int | None:
+        """Return how many tasks run at the same time at most, which is what the kernel is told; None as above."""
         parts = {entry.part for entry in self.policy.allowed(FilterStage.IMPORTING) if "clone" in entry.calls}
-        if not self.expects("seccomp_sealed") or parts - _THREADS.keys():
+        if parts - _THREADS.keys() - {THREADS}:
             return None
-        return 1 + sum(_THREADS[part] for part in parts)
+        return 1 + sum(_THREADS.get(part, 0) for part in parts) + self.threads
 
     def expects(self, layer: str) -> bool:
         """Say whether attestation must find this layer: wanted, and not waived by the operator."""
@@ -128,9 +137,11 @@ def with_group(profile: Profile, place: GroupPath) -> Profile:
 def group_limits(profile: Profile, tasks: int) -> Limits:
     """Return the limits of a process's control group: memory as its rlimit of data, and its tasks.
 
-    Those cannot be taken from the rlimit, which without root counts all processes of the user.
+    Those cannot be taken from the rlimit, which without root counts all processes of the user. Where components asked
+    for threads, there are these and no more.
     """
-    return Limits(profile.limits["data"], tasks)
+    known = profile.tasks_at_once if profile.threads else None
+    return Limits(profile.limits["data"], tasks if known is None else known)
 
 
 def _layers(*, rootless: bool, network: bool) -> tuple[str, ...]:
@@ -191,8 +202,9 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
     own = files.fragments(fragment_of_component(address) for address in built_in)
     wishes = loop.network is not False and any(one.lines["network"] or one.egress for one in (*own, *requested))
     names = names_for(
-        loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine
-    )
+        loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine,
+        threads=threads_of(config, loop.name) > 0,
+    )  # fmt: skip
     return (*files.fragments(names), *requested)
 
 
@@ -208,7 +220,8 @@ def profile_for_loop(
     settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)
-    return _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
+    made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
+    return replace(made, threads=threads_of(config, loop.name))
 
 
 def profile_for_authority(

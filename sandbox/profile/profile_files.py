@@ -24,7 +24,7 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK, OFFLINE, LIBZMQ = "network", "offline", "libzmq"
+NETWORK, OFFLINE, LIBZMQ, THREADS = "network", "offline", "libzmq", "threads"
 Made = TypeVar("Made")
 
 
@@ -98,13 +98,14 @@ def fingerprint(folder: Path) -> bytes:
 
 
 def names_for(
-    process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq"
-) -> tuple[str, ...]:
+    process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq",
+    threads: bool = False,
+) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
     (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the loops speak to
-    Primary through; Primary itself never speaks through libzmq.
+    Primary through; Primary itself never speaks through libzmq. `threads` says that a component asked for some.
     """
     first = fragment_of_process(process)
     if process == "authority":
@@ -112,8 +113,8 @@ def names_for(
     if components is None:
         components = [component.address for component in COMPONENTS if component.process == process]
     own = [fragment_of_component(address) for address in components]
-    threads = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
-    return (first, *threads, NETWORK if network else OFFLINE, *own)
+    link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
+    return (first, *link, NETWORK if network else OFFLINE, *((THREADS,) if threads else ()), *own)
 
 
 def fragment_of_process(process: str) -> str:

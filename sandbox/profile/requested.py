@@ -43,8 +43,13 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
         "memory_mb": loop.memory_mb + sum(one.memory_mb for one in needs),
         "open_files": loop.open_files + sum(one.open_files for one in needs),
         "file_size_mb": max(loop.file_size_mb, *(one.file_size_mb for one in needs), 0),
-        "processes": loop.processes + sum(one.processes for one in needs),
+        "processes": loop.processes + sum(one.processes + one.threads for one in needs),
     }
+
+
+def threads_of(config: Config, process: str) -> int:
+    """Return how many threads the components of a process ask for."""
+    return sum(component.needs.threads for component in config.components_of(process))
 
 
 def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:

@@ -129,6 +129,7 @@ def remarks(status: Document) -> list[str]:
         deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
     lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
+    lines += _work_lines(status["loops"])
     lines += _unwell(status["loops"])
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
@@ -158,6 +159,20 @@ def _disk_lines(entries: Sequence[Document]) -> list[str]:
         for entry in entries
         if entry["disk_wait"]
     ]
+    return ["", *lines] if lines else []
+
+
+def _work_lines(loops: Sequence[Document]) -> list[str]:
+    """Return a line for each process whose threads work."""
+    lines = []
+    for entry in loops:
+        threads = entry["threads"]
+        if threads and (threads["running"] or threads["waiting"]):
+            given_up = f", {threads['given_up']} of them for no one any more" if threads["given_up"] else ""
+            lines.append(
+                f"{entry['name']} works in {threads['running']} of {threads['most']} threads{given_up}; "
+                f"{threads['waiting']} wait"
+            )
     return ["", *lines] if lines else []
 
 

@@ -243,6 +243,7 @@ def _loop(
             _component(view, loop.process.checked.get(index), component)
             for index, component in enumerate(config.components_of(loop.name))
         ],
+        "threads": _threads(config, loop),
         "memory_kib": memory.get(loop.name),
         "sandbox": _sandbox(sandboxes.get(loop.name, Sandbox())),
         "epoch": _epoch(loop),
@@ -253,6 +254,13 @@ def _loop(
         "last_violation": violations.last,
         "anomaly": authority.score(loop.name),
     }
+
+
+def _threads(config: Config, loop: Loop) -> Document | None:
+    """Return what the threads of its components do, as it says; None if none has asked for threads."""
+    most = sum(component.needs.threads for component in config.components_of(loop.name))
+    work = loop.process.work
+    return {"most": most, **(work._asdict() if work else {"running": 0, "waiting": 0, "given_up": 0})} if most else None
 
 
 def _heartbeat(heartbeat: HeartbeatStatus | None) -> Document:

@@ -26,6 +26,7 @@ from tlsrt.sandbox.seccomp.notify import (
     still_waits,
     take_listener,
 )
+from tlsrt.sandbox.syscalls import CLONE_THREAD
 from tlsrt.supervisor.process.children import CallRules, Child
 from tlsrt.supervisor.process.event_loop import EventLoop
 
@@ -34,6 +35,7 @@ REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it i
 BROKERED_BURST, BROKERED_PER_S = 128, 64.0  # more than this, and it waits
 CONNECTING_MOST = 64
 WAIT_S = 0.05
+_THREAD_HINT = ": it cannot start a thread; put `threads: N` under the needs of its component"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class SyscallMonitor:
         elif call.call in self._rules.killed:
             self._on_violation(Violation(call.call, f"{call}: no policy allows this call", ends=True))
         else:
-            self._refuse(call, str(call), errno.EPERM)
+            hint = _THREAD_HINT if call.call == "clone" and call.arguments[0] & CLONE_THREAD else ""
+            self._refuse(call, f"{call}{hint}", errno.EPERM)
 
     def _refuse(self, call: Notification, what: str, error: int) -> None:
         answer_notification(self._listener, call, error=error)

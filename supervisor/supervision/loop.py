@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from tlsrt.channels.control.health import HealthOutcome
-from tlsrt.channels.control.life import LoopState
+from tlsrt.channels.control.life import LoopState, WorkMessage
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.process.children import Child, Children
@@ -75,6 +75,7 @@ class Incarnation:
     beat: Beat | None = None
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
+    work: WorkMessage | None = None  # of its threads, as it says
     graceful_stop: Stop | None = None  # it is being ended in order
     kill_reason: KillReason | None = None  # why it has to end
     is_killed: bool = False  # by a SIGKILL of ours

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control.life import FailCode, LoopState
+from tlsrt.channels.control.life import FailCode, LoopState, WorkMessage
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
@@ -83,6 +83,7 @@ class Loops(Feature):
             "beat": self._beat,
             "health": self._checked,
             "disk_wait": self._waits_for_disk,
+            "work": self._works,
             "drained": self._drained,
             "failed": self._failed,
         }
@@ -277,6 +278,9 @@ class Loops(Feature):
 
     def _waits_for_disk(self, loop: Loop, fields: Fields) -> None:
         self.disk_waits.heard_untrusted(loop.name, fields[0])
+
+    def _works(self, loop: Loop, fields: Fields) -> None:
+        loop.process.work = WorkMessage(*fields)
 
     def _unwell(self, loop: Loop, reason: str) -> None:
         self._authority.channel.charge(loop.name, loop.incarnation, "health", 1, reason)

@@ -47,7 +47,7 @@ def test_a_thread_that_is_older_than_the_filter_is_refused(host: RunningHost) ->
     loop = host.loop("threaded")
     assert loop["state"] == "failed"
     assert "code started a thread before the sandbox was sealed" in loop["last_death"]["sentence"]
-    assert "a component's import started a thread" in host.log("threaded")
+    assert "component threaded/guest: the import of captured.with_a_thread started a thread" in host.log("threaded")
 
 
 def test_a_filter_of_ones_own_ends_the_loop(host: RunningHost) -> None:

@@ -14,10 +14,10 @@ from hosts.running_host import RunningHost, running
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
 PRELUDE = """
 from tlsrt.loops.runtime import process
-def _assert(self, real=process.LoopProcess._assert_one_task):
+def _assert(self, watch, real=process.LoopProcess._assert_one_task):
     if self.name == "forth" and self.incarnation > 5 and self.incarnation % 2 == 0:
         raise MemoryError
-    real(self)
+    real(self, watch)
 process.LoopProcess._assert_one_task = _assert
 """
 SUPERVISION = {"restart": {"first_s": 0.01, "cap_s": 0.1, "deaths": 100}}

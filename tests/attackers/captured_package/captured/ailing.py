@@ -41,7 +41,7 @@ class Ailing(Component):
         self.how = how
 
     @handler
-    async def work(self, seconds: float) -> int:
+    async def work(self, seconds: float) -> int:  # type: ignore[override]  # a handler of that name
         """Take some time."""
         await asyncio.sleep(seconds)
         return self.asked

@@ -51,7 +51,7 @@ class Jobs(Component):
         return self._queue.qsize()
 
     @handler
-    async def work(self, name: str) -> AsyncIterator[int]:
+    async def work(self, name: str) -> AsyncIterator[int]:  # type: ignore[override]  # a handler of that name
         """Each job, once it is there: what is given to one worker no other gets."""
         with self._inside(name):
             while True:

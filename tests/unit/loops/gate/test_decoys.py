@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from statistics import median
 from time import perf_counter_ns
 from unittest.mock import Mock
@@ -19,6 +20,7 @@ from tlsrt.loops.gate.decoys import WAITING_MAX, CanaryUse, DecoyAccess, Decoys,
 from tlsrt.loops.gate.state import GateVerdict
 from tlsrt.loops.primary.decoy_reports import REPORT_AFTER_S, DecoyReports
 from tlsrt.loops.runtime.imports import import_components
+from tlsrt.loops.runtime.thread_watch import ThreadWatch
 
 CONSOLE = "third/console"
 DECOY, NOTHING = "secondary/vault", "secondary/fault"
@@ -157,7 +159,7 @@ def test_no_decoy_of_ours_is_real() -> None:
     real = {
         (config.address, name)
         for config in BUILTIN
-        for _, component in import_components([config], __import__("logging").getLogger("test"))
+        for _, component in import_components([config], logging.getLogger("test"), ThreadWatch(lambda: True))
         for name in component.__tlsrt_methods__
     }
     assert real and not set(METHODS) & real

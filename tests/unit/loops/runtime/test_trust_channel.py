@@ -18,7 +18,9 @@ def test_an_epoch_is_acknowledged_when_the_authority_reads_again() -> None:
     async def scene() -> None:
         ours, theirs = channels()
         life, supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = LoopProcess(Mock(), "primary", 1, life.detach(), ours.detach(), {}, Mock(), Mock())
+        process = LoopProcess(
+            Mock(), "primary", 1, life.detach(), ours.detach(), {}, Mock(**{"profile.threads": 0}), Mock()
+        )
         process.role = Mock(monitor=None)
         process.authority = AuthorityClient(process.verifier, {}, None)
         with suppress(PeerError):

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import tlsrt.sandbox
-from tlsrt.config.components import LoopConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.needs import NeedsConfig
 from tlsrt.config.schema import ChannelsConfig, Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
@@ -29,6 +30,7 @@ from tlsrt.sandbox.profile.profile import (
     WORLD_LAYERS,
     Profile,
     code_paths,
+    group_limits,
     profile_for_authority,
     profile_for_loop,
     with_group,
@@ -92,6 +94,17 @@ def test_only_who_may_make_threads_may_have_them() -> None:
     assert authority.max_tasks == 3  # its state and audit log
     assert replace(make("third"), waived=frozenset({"seccomp_sealed"})).max_tasks is None
     assert make("reports", network=True).max_tasks is None, "asyncio resolves names in a thread"
+
+
+def test_threads_that_are_asked_for_are_counted_by_the_kernel_and_by_attestation() -> None:
+    asks = ComponentConfig("third", "mine", "mine:Mine", needs=NeedsConfig(threads=4))
+    config = replace(CONFIG, components=(*CONFIG.components, asks))
+    made = profile_for_loop(config, LoopConfig("third"), 771001, FILES, rootless=False, code=CODE)
+    assert (made.threads, made.tasks_at_once) == (4, 1 + 2 + 1 + 4)
+    assert made.max_tasks == 1 + 2 + 1 + 4 + 4, "as many have just ended"
+    assert group_limits(made, 64).tasks == made.tasks_at_once and group_limits(make("third"), 64).tasks == 64
+    assert made.limits["nproc"] == make("third").limits["nproc"] + 4
+    assert made.digest() != make("third").digest()
 
 
 def test_primary_has_no_channel_folder() -> None:
@@ -168,6 +181,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "read": (*base.read, Path("/x")), "write": ((BASE, "/state"),), "limits": {**base.limits, "core": 1},
         "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
         "egress": (parse_egress("192.0.2.7:443"),), "policy": make("secondary").policy,
+        "threads": 1,
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

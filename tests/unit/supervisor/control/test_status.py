@@ -113,7 +113,7 @@ def test_the_document_has_what_is_promised() -> None:
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
         },
-        "epoch": 5, "stuck": None, "disk_wait": None, "last_death": None, "violations": 0,
+        "epoch": 5, "stuck": None, "disk_wait": None, "last_death": None, "violations": 0, "threads": None,
         "last_violation": None, "anomaly": 0,
     }  # fmt: skip
     assert third["pid"] is None
