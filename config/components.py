@@ -109,7 +109,8 @@ class LoopConfig:
     network: bool | None = field(
         default=None,
         metadata=boolean(
-            "Keep the host's network namespace.", default_says="only if an egress rule or a component needs it"
+            "Keep the host's network namespace; egress rules do without it.",
+            default_says="only if a built-in component needs it",
         ),
     )
     egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)

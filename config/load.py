@@ -108,7 +108,6 @@ def _check_names(tree: Tree, checker: Checker) -> None:
             checker.refuse(("policy", line), f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
     _check_http(tree, checker)
-    _check_networks(tree, checker)
     _check_scheduling(tree, processes, checker)
     check_supervision(_good(tree.get("supervision"), {}), loops, checker)
     check_detection(_good(tree.get("detection"), {}), [*processes, *addresses, *clients], checker)
@@ -151,21 +150,6 @@ def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> Non
 
 def _good(value: Any, otherwise: Any) -> Any:
     return value if isinstance(value, type(otherwise)) else otherwise
-
-
-def _check_networks(tree: Tree, checker: Checker) -> None:
-    """Add a problem for every egress rule of a loop that is to have no network."""
-    without = {
-        name for name, loop in tree.get("loops", {}).items() if isinstance(loop, dict) and not loop.get("network", True)
-    }
-    wishes: list[tuple[tuple[str, ...], str, Tree]] = [(("loops", name), name, tree["loops"][name]) for name in without]
-    for address, component in tree.get("components", {}).items():
-        if isinstance(component, dict) and address.partition("/")[0] in without:
-            wishes.append((("components", address, "needs"), address.partition("/")[0], component.get("needs", {})))
-    for where, loop, wish in wishes:
-        if wish.get("egress"):
-            sentence = f"egress needs a network: remove `network: false` of loop {loop}, or these rules"
-            checker.refuse((*where, "egress"), sentence)
 
 
 def _check_component(

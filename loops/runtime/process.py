@@ -97,7 +97,7 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
-            if self.confinement.profile.network:
+            if self.confinement.profile.network or self.confinement.profile.egress:
                 prepare_outbound(self.confinement.profile.egress)
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))

@@ -1,6 +1,6 @@
-"""Settings of libraries in a loop with a network, where the supervisor connects sockets.
+"""Settings of libraries in a loop that reaches hosts, where the supervisor connects sockets.
 
-Nothing there may name an address while sending (sandbox/profiles/network.yaml), so two habits have to go: asyncio sends
+Nothing there may name an address while sending (sandbox/profiles/internet.yaml), so two habits go: asyncio sends
 what waits with sendmsg(2) since Python 3.12, and the C library's resolver asks for both kinds of address in one
 sendmmsg(2). Both have a switch. See resolv.conf(5) for the resolver's.
 """
@@ -23,7 +23,7 @@ def resolver_options(rules: Iterable[EgressRule]) -> str:
 
 
 def prepare_outbound(rules: Iterable[EgressRule]) -> None:
-    """Set both switches, in a loop with a network and before anything resolves or connects."""
+    """Set both switches, in a loop that reaches hosts and before anything resolves or connects."""
     os.environ["RES_OPTIONS"] = resolver_options(rules)
     if hasattr(asyncio.selector_events, "_HAS_SENDMSG"):  # read for each new transport
         asyncio.selector_events._HAS_SENDMSG = False

@@ -53,6 +53,7 @@ DROP_LAYERS = (
 STAGE_1_LAYERS = ("landlock", "seccomp_reports", "seccomp")
 STAGE_2_LAYERS = ("landlock_sealed", "seccomp_sealed")
 ALL_LAYERS = WORLD_LAYERS + DROP_LAYERS + STAGE_1_LAYERS + STAGE_2_LAYERS
+_ASKS = frozenset({"seccomp_reports", "seccomp"})  # without these it makes its sockets itself
 ATTESTATION = "attestation"  # no layer of the process, but what only a look from outside can tell: may be waived too
 WAIVABLE = (*ALL_LAYERS, ATTESTATION)
 FILTER_LAYERS = frozenset(
@@ -69,7 +70,7 @@ class Profile:
     gid: int
     rootless: bool = False  # no uid of its own: it keeps the supervisor's, which is 0 in the user namespace
     network: bool = False  # keep the host's network namespace
-    egress: tuple[EgressRule, ...] = ()  # what it may reach over that network; nothing else
+    egress: tuple[EgressRule, ...] = ()  # what it may reach outside; nothing else
     proc: bool = False  # a fresh read-only /proc of its own pid namespace
     sys: bool = False  # the host's /sys, read-only
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
@@ -200,10 +201,17 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
     built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
     requested = requested_fragments(config, loop, files)
     own = files.fragments(fragment_of_component(address) for address in built_in)
-    wishes = loop.network is not False and any(one.lines["network"] or one.egress for one in (*own, *requested))
+    outbound = any(one.egress for one in requested)
+    wishes = loop.network is not False and any(one.lines["network"] for one in own)
+    is_asked = _ASKS.isdisjoint(config.sandbox.waive)  # or no supervisor hears of its calls, and it makes them itself
+    if outbound and not is_asked and loop.network is False:
+        raise ConfigError(
+            f"loops.{loop.name}: egress rules do without the host's network only where the supervisor hears of system "
+            f"calls ({' and '.join(sorted(_ASKS))} are not waived): remove `network: false`, or the rules"
+        )
     names = names_for(
-        loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine,
-        threads=threads_of(config, loop.name) > 0,
+        loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), components=built_in,
+        engine=config.channels.engine, threads=threads_of(config, loop.name) > 0, outbound=outbound,
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 

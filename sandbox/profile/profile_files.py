@@ -24,7 +24,7 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK, OFFLINE, LIBZMQ, THREADS = "network", "offline", "libzmq", "threads"
+NETWORK, OUTBOUND, OFFLINE, LIBZMQ, THREADS = "network", "outbound", "offline", "libzmq", "threads"
 Made = TypeVar("Made")
 
 
@@ -99,13 +99,14 @@ def fingerprint(folder: Path) -> bytes:
 
 def names_for(
     process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq",
-    threads: bool = False,
+    threads: bool = False, outbound: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
-    `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
-    (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the loops speak to
-    Primary through; Primary itself never speaks through libzmq. `threads` says that a component asked for some.
+    `network` says that the process keeps the host's network, `outbound` that it reaches hosts without. `components` are
+    the addresses of its built-in components (None: all that there are), each of which has a fragment for what only it
+    needs. `engine` is what the loops speak to Primary through; Primary itself never speaks through libzmq. `threads`
+    says that a component asked for some.
     """
     first = fragment_of_process(process)
     if process == "authority":
@@ -114,7 +115,8 @@ def names_for(
         components = [component.address for component in COMPONENTS if component.process == process]
     own = [fragment_of_component(address) for address in components]
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
-    return (first, *link, NETWORK if network else OFFLINE, *((THREADS,) if threads else ()), *own)
+    reach = NETWORK if network else OUTBOUND if outbound else OFFLINE
+    return (first, *link, reach, *((THREADS,) if threads else ()), *own)
 
 
 def fragment_of_process(process: str) -> str:

@@ -18,6 +18,8 @@ from tlsrt.sandbox.profile.profile import ALL_LAYERS
 from tlsrt.sandbox.report.effective import Effective
 from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, SyscallVerdict, verdict_of, verdicts_of
 from tlsrt.sandbox.report.visible_files import VisibleFiles
+from tlsrt.sandbox.seccomp.bpf import LOW_32
+from tlsrt.sandbox.seccomp.broker import is_of_the_network
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 from tlsrt.text import did_you_mean
@@ -74,7 +76,15 @@ def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanat
     for stage in FilterStage:
         known = [verdict_of(one.profile, stage, call, arguments)] if words else verdicts_of(one.profile, stage, call)
         found += [_of_verdict(one, stage, call, verdict) for verdict in known]
+        if words and call == "socket" and known[0].how == "asked" and not is_of_the_network(*_registers(arguments)):
+            found[-1] = replace(found[-1], is_allowed=False, how="EPERM", why="neither TCP nor UDP", part="")
     return _merged(found)
+
+
+def _registers(arguments: Sequence[int]) -> tuple[int, int, int]:
+    """Return the first three arguments as the kernel takes them, as 32 bits."""
+    first, second, third = ((*arguments, 0, 0, 0)[index] & LOW_32 for index in range(3))
+    return first, second, third
 
 
 def _argument(word: str) -> int:
@@ -145,7 +155,7 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
         verdict = verdict_of(profile, stage, call, arguments)
         if not verdict.is_allowed:
             return _of_verdict(one, stage, call, verdict, f"{action}: {call}")
-    if profile.expects("net_namespace"):
+    if verdict.how != "asked" and profile.expects("net_namespace"):
         return Explanation(when, action, False, "refused", "net_namespace", "its network namespace holds no host")
     address = wanted.network.network_address.packed
     found = egress_rule_for(profile.egress, wanted.protocol, address, wanted.first_port)

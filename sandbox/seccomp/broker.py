@@ -1,4 +1,4 @@
-"""Broker: calls that the supervisor carries out for a process: connect, bind, netlink.
+"""Broker: calls that the supervisor carries out for a process: socket, connect, bind, netlink.
 
 Theory of operation. A filter sees registers, not the address behind a pointer, and what is looked at in another
 process may change before the kernel looks again. So nothing is allowed after a look: the broker copies the address
@@ -8,6 +8,9 @@ blocking, and answered when the socket says how it went. The process shares the 
 then, so the socket has a time limit for sending too (SO_SNDTIMEO, which counts for connect(2)): it may not set that
 itself, nor SO_LINGER, which would make our closing wait. So a lost race costs the supervisor one tick of the clock.
 
+    socket    a TCP or UDP socket, made in our network namespace and added to the process, whose own one is empty. It
+              belongs to the uid of the process, as rules of the host's packet filter see it; unconnected and unbound
+              it is of no use but to connect
     connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
     bind      a netlink socket without groups; nothing of the network, since that would be a second door
     sendto    dump requests for links, addresses and routes, to the kernel, as getifaddrs(3) and getaddrinfo(3) make
@@ -42,6 +45,12 @@ _DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _NETLINK = struct.Struct("=HHII")  # struct sockaddr_nl: family, padding, pid, groups
 _NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
+_TYPE = 0xF  # SOCK_TYPE_MASK
+_KINDS = frozenset(
+    (int(kind), protocol)
+    for kind, own in ((socket.SOCK_STREAM, socket.IPPROTO_TCP), (socket.SOCK_DGRAM, socket.IPPROTO_UDP))
+    for protocol in (0, int(own))
+)
 _ONE_TICK, _NO_LIMIT = struct.pack("@ll", 0, 1), struct.pack("@ll", 0, 0)  # struct timeval
 
 
@@ -52,6 +61,13 @@ class BrokerReply:
     value: int = 0
     error: int = 0
     refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A socket (owned from here on) of which the process gets a duplicate, as the value of its call."""
+
+    socket: socket.socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +90,12 @@ class Broker:
     pidfd: int
     egress: tuple[EgressRule, ...]
     channel: Path | None
+    uid: int | None = None  # of the process, where it has another one than we
 
-    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> BrokerReply | Connecting:
+    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> BrokerReply | Connecting | Made:
         """Look, and make the call if the rules allow it. `is_valid` tells whether the task still waits for it."""
+        if call.call == "socket":
+            return self._socket(*(value & 0xFFFFFFFF for value in call.arguments[:3]))
         try:
             address = self._read(call, 4 if call.call == "sendto" else 1)
             message = self._read_message(call) if call.call == "sendto" else b""
@@ -94,6 +113,15 @@ class Broker:
                 return _ask_netlink(duplicate, address, message, call.arguments[3])
             except OSError as error:
                 return BrokerReply(error=error.errno or errno.EPERM)
+
+    def _socket(self, family: int, kind: int, protocol: int) -> BrokerReply | Made:
+        if not is_of_the_network(family, kind, protocol):
+            what = f"make a socket of family {family}, type {kind & _TYPE} and protocol {protocol}"
+            return BrokerReply(error=errno.EPERM, refused=what)
+        try:
+            return Made(_make_socket(family, kind, self.uid))
+        except OSError as error:
+            return BrokerReply(error=error.errno or errno.EPERM)
 
     def _duplicate(self, number: int) -> socket.socket:
         """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
@@ -149,6 +177,12 @@ class Broker:
             return _begin(duplicate, struct.pack("=H", socket.AF_UNIX) + host_path + b"\0")
         finally:
             os.close(folder)
+
+
+def is_of_the_network(family: int, kind: int, protocol: int) -> bool:
+    """Tell whether these arguments of socket(2) are those of a TCP or UDP socket. Pure."""
+    plain = kind & ~(socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    return family in (socket.AF_INET, socket.AF_INET6) and (plain, protocol) in _KINDS
 
 
 def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
@@ -213,6 +247,17 @@ def _refused(what: str) -> BrokerReply:
 
 
 # System calls
+
+
+def _make_socket(family: int, kind: int, uid: int | None) -> socket.socket:
+    """socket(2), owned by `uid`: setfsuid(2) decides that alone, and lets no process signal or trace us."""
+    if uid is None:
+        return socket.socket(family, kind)
+    own = call("setfsuid", uid)
+    try:
+        return socket.socket(family, kind)
+    finally:
+        call("setfsuid", own)
 
 
 def _read_memory(pid: int, address: int, length: int) -> bytes:

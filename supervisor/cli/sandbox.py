@@ -200,9 +200,13 @@ def _files(document: Mapping[str, Any]) -> list[str]:
 
 
 def _network(document: Mapping[str, Any]) -> list[str]:
-    if document["namespaces"]["net"] == "its own":
+    is_own = document["namespaces"]["net"] == "its own"
+    if is_own and not document["egress"]:
         return ["", "NETWORK: none; its network namespace is empty"]
-    lines = ["", "NETWORK: the host's network namespace"]
+    whose = "the host's network namespace"
+    if is_own:
+        whose = "its network namespace is empty; the supervisor makes its sockets outside"
+    lines = ["", f"NETWORK: {whose}"]
     for line in document["network"]:
         lines += _wrapped(f"{line['part']}: {line['why']}", "      ", 6)
     lines.append(" egress" if document["egress"] else " egress: no rule, so no host can be reached")

@@ -300,7 +300,8 @@ def _call_rules(profile: Profile) -> CallRules | None:
         return None
     policy = profile.policy
     channel = next((host for host, inside in profile.write if inside == "/channel"), None)
-    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel)
+    uid = None if profile.rootless or not profile.expects("uid") else profile.uid
+    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel, uid)
 
 
 def _sandbox(config: Config, profile: Profile, limits: Mapping[str, str]) -> Sandbox:

@@ -67,6 +67,7 @@ class CallRules:
     brokered: frozenset[str]
     egress: tuple[EgressRule, ...] = ()
     channel: Path | None = None  # the folder on the host of its /channel
+    uid: int | None = None  # its own, if it is another one than the supervisor's
 
 
 @dataclass(frozen=True, slots=True)

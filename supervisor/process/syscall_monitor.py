@@ -18,10 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tlsrt.rate_limit import Bucket
-from tlsrt.sandbox.seccomp.broker import Broker, Connecting
+from tlsrt.sandbox.seccomp.broker import Broker, Connecting, Made
 from tlsrt.sandbox.seccomp.notify import (
     Notification,
     answer_notification,
+    answer_with_descriptor,
     receive_notification,
     still_waits,
     take_listener,
@@ -32,7 +33,7 @@ from tlsrt.supervisor.process.event_loop import EventLoop
 
 PER_WAKEUP = 16  # so that a process that floods does not hold up the others
 REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it is killed
-BROKERED_BURST, BROKERED_PER_S = 128, 64.0  # more than this, and it waits
+BROKERED_BURST, BROKERED_PER_S = 256, 128.0  # more than this, and it waits; two for each connection
 CONNECTING_MOST = 64
 WAIT_S = 0.05
 _THREAD_HINT = ": it cannot start a thread; put `threads: N` under the needs of its component"
@@ -84,7 +85,7 @@ class SyscallMonitor:
         if child is None or self._pair is None:
             self.close()
             return
-        self._broker = Broker(child.pid, child.pidfd, self._rules.egress, self._rules.channel)
+        self._broker = Broker(child.pid, child.pidfd, self._rules.egress, self._rules.channel, self._rules.uid)
         self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
     def follow(self, rules: CallRules) -> None:
@@ -162,6 +163,9 @@ class SyscallMonitor:
         outcome = broker.carry_out(call, lambda: still_waits(self._listener, call))
         if isinstance(outcome, Connecting):
             self._wait_for(call, outcome)
+        elif isinstance(outcome, Made):
+            with outcome.socket:
+                answer_with_descriptor(self._listener, call, outcome.socket.fileno())
         elif outcome.refused:
             self._refuse(call, outcome.refused, outcome.error)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def host(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[Runn
     components = {
         "external/fetcher": {**CLASS, "needs": {"egress": egress}},
         "third/fetcher": CLASS,
+        "forth/fetcher": {"class": "fetching:Fetcher", "needs": {"egress": egress}},
     }
     policy = {f"client/admin -> {address}": "*" for address in components}
     yield from running(request, components=components, policy=policy, packages=[PACKAGE])
@@ -45,6 +47,23 @@ def test_what_is_listed_is_reached_and_the_rest_is_refused_and_told(host: Runnin
 def test_a_loop_that_did_not_ask_has_no_network(host: RunningHost, ports: dict[str, int]) -> None:
     with host.client() as client:
         assert client.call("third/fetcher", "fetch", "127.0.0.1", ports["tcp"]) == "EPERM"
+
+
+def test_a_component_reaches_what_is_listed_from_an_empty_network_namespace(
+    host: RunningHost, ports: dict[str, int]
+) -> None:
+    with host.client() as client:
+        assert client.call("forth/fetcher", "interfaces") == ["lo"]
+        assert client.call("forth/fetcher", "fetch", "127.0.0.1", ports["tcp"]) == "ping"
+        assert client.call("forth/fetcher", "fetch", "localhost", ports["tcp"]) == "ping"
+        assert client.call("forth/fetcher", "fetch", "127.0.0.1", ports["other"]) == "EACCES"
+    own, ours = (os.readlink(f"/proc/{pid}/ns/net") for pid in (host.loop("forth.fetcher")["pid"], "self"))
+    assert own != ours
+    host.wait_for(r"forth.fetcher +active .*net pid mnt ipc uts ns")
+    shown = host.cli("sandbox", "show", "forth.fetcher").stdout
+    assert "its network namespace is empty; the supervisor makes its sockets outside" in shown
+    asked = host.cli("sandbox", "explain", "forth.fetcher", "socket", "AF_INET", "SOCK_STREAM")
+    assert asked.returncode == 0 and "performed by the supervisor" in asked.stdout
 
 
 def test_explain_says_what_happens(host: RunningHost, ports: dict[str, int]) -> None:

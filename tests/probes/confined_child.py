@@ -19,6 +19,7 @@ from pathlib import Path
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS, PROCESSES
 from tlsrt.config.door import DoorConfig
+from tlsrt.config.egress import parse_egress
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.schema import Config, KeySource
 from tlsrt.sandbox import syscalls
@@ -37,8 +38,9 @@ from tlsrt.supervisor.process.spawn import reap, spawn
 FILES = ProfileFiles()
 
 UID = 771001
-LOOPS = (*PROCESSES, "reports", "proxy")  # two that an operator declared, the last with a network
+LOOPS = (*PROCESSES, "reports", "proxy", "fetcher")  # declared: without, with a network, with egress rules only
 NETWORK_LOOPS = ("external", "proxy")
+UNREACHABLE = (EgressConfig((parse_egress("192.0.2.7:443"),), "an address that no host has"),)
 SEALING_LAYERS = STAGE_1_LAYERS + STAGE_2_LAYERS
 ROOTLESS = os.getuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] == "1"
 Facts = dict[str, object]
@@ -55,11 +57,9 @@ def attempt(action: Callable[..., object], *arguments: object) -> str:
 
 
 def make_config(base: Path, egress: tuple[EgressConfig, ...] = ()) -> Config:
-    """A configuration in which the loops with a network have these egress rules."""
-    named = tuple(
-        LoopConfig(name, network=name in NETWORK_LOOPS, egress=egress if name in NETWORK_LOOPS else ())
-        for name in LOOPS
-    )
+    """A configuration in which the loops with a network have these egress rules, and fetcher one if there are none."""
+    rules = dict.fromkeys(NETWORK_LOOPS, egress) | {"fetcher": egress or UNREACHABLE}
+    named = tuple(LoopConfig(name, network=name in NETWORK_LOOPS, egress=rules.get(name, ())) for name in LOOPS)
     return Config(
         path=base / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", base / "keys" / "master.key"),
         boot_token=base / "keys" / "boot.token", measure="strict", state_dir=base / "state", run_dir=base / "run",

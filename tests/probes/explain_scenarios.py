@@ -28,7 +28,7 @@ from tlsrt.sandbox.report.explain import Explanation, explain
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 PROCESSES = (
-    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy",
+    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy", "fetcher",
 )  # fmt: skip
 _text = ctypes.create_string_buffer(b"x")
 _AT = ctypes.addressof(_text)

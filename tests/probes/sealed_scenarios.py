@@ -34,7 +34,7 @@ from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.process.spawn import reap, spawn
 
 PROCESSES = (
-    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy",
+    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy", "fetcher",
 )  # fmt: skip
 MACHINE = os.uname().machine
 PR_SET_NO_NEW_PRIVS = 38
@@ -405,8 +405,18 @@ def _brokered(profile: Profile, ports: dict[str, int], writer: int, reports: int
 
 
 def brokered(base: Path) -> Facts:
-    """A loop with egress rules: what it reaches, with the supervisor's own sentry carrying out its calls."""
-    profile = make_profile(base, "external", sealing=True, watched=True)
+    """A loop with egress rules in the host's network namespace: what it reaches."""
+    return _all_brokered(base, "external")
+
+
+def brokered_from_outside(base: Path) -> Facts:
+    """The same of one whose own network namespace is empty."""
+    return _all_brokered(base, "fetcher")
+
+
+def _all_brokered(base: Path, name: str) -> Facts:
+    """Try all of it, with the supervisor's own monitor carrying out the calls."""
+    profile = make_profile(base, name, sealing=True, watched=True)
     profile = replace(profile, read=(*profile.read, Path(probes.__file__).parent))
     with echo_servers() as ports:
         rules = (f"127.0.0.1:{ports['tcp']}", f"127.0.0.1:{ports['udp']}/udp", f"127.0.0.1:{ports['closed']}")
@@ -425,5 +435,15 @@ def brokered(base: Path) -> Facts:
 
 SCENARIOS: dict[str, Callable[[Path], Facts]] = {
     scenario.__name__: scenario
-    for scenario in (all_probes, brokered, hidden_layers, forged_seal, threads, landlocked, nested, costs)
+    for scenario in (
+        all_probes,
+        brokered,
+        brokered_from_outside,
+        hidden_layers,
+        forged_seal,
+        threads,
+        landlocked,
+        nested,
+        costs,
+    )
 }

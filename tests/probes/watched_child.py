@@ -18,7 +18,8 @@ def call_rules(profile: Profile) -> CallRules:
     """The rules that a start would make of a profile."""
     policy = profile.policy
     channel = next((host for host, inside in profile.write if inside == "/channel"), None)
-    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel)
+    uid = None if profile.rootless else profile.uid
+    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel, uid)
 
 
 class Watched:

@@ -1,4 +1,4 @@
-"""What a sealed loop with a network reaches: exactly what its egress rules list, through the supervisor's hands."""
+"""What a sealed loop reaches, in the host's network namespace or an empty one: what its egress rules list."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def facts(shared_stage: SandboxRunner) -> dict[str, Any]:
-    return shared_stage.run("brokered")
+@pytest.fixture(scope="module", params=["brokered", "brokered_from_outside"])
+def facts(shared_stage: SandboxRunner, request: pytest.FixtureRequest) -> dict[str, Any]:
+    return shared_stage.run(request.param)
 
 
 @pytest.mark.parametrize("probe", sorted(EXPECTED))

@@ -65,4 +65,4 @@ def test_hosts_are_as_they_are_explained(facts: dict[str, Any], process: str) ->
                     wrong.append(f"{stage}: {question}: {said} is said, {outcomes[0]} is met")
                 reached |= {question} if said == "allowed" else set()
     assert wrong == []
-    assert len(reached) == (2 if process in ("external", "proxy") else 0)
+    assert len(reached) == (2 if process in ("external", "proxy", "fetcher") else 0)

@@ -31,7 +31,7 @@ def outcomes(shared_stage: SandboxRunner) -> dict[str, dict[str, str]]:
 
 
 def test_the_table_speaks_of_every_process_and_every_probe() -> None:
-    assert set(PROCESSES) == {"authority", *LOOP_PROCESSES, "reports", "proxy"}
+    assert set(PROCESSES) == {"authority", *LOOP_PROCESSES, "reports", "proxy", "fetcher"}
     assert set(names()) <= set(TABLE["probes"]) and len(TABLE["probes"]) >= 63
     for row in TABLE["probes"].values():
         assert set(row) - {"all", "rootless"} <= set(PROCESSES)

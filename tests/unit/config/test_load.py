@@ -250,14 +250,6 @@ def test_how_a_component_is_asked_how_it_is(minimal: str) -> None:
     assert problems(minimal + "components: {third/io: {health: {every_s: 0.1, then: reboot}}}\n") != []
 
 
-def test_a_component_that_needs_the_network_of_a_loop_without_is_refused(minimal: str) -> None:
-    text = minimal + (
-        "loops: {third: {network: false}}\n"
-        "components: {third/io: {needs: {egress: [{to: ['192.0.2.7:443'], why: fetches}]}}}\n"
-    )
-    assert problems(text) == ["7:33: egress needs a network: remove `network: false` of loop third, or these rules"]
-
-
 def test_a_switched_off_component_cannot_be_called(minimal: str) -> None:
     text = minimal + "components: {third/io: null}\npolicy: {primary/kernel -> third/io: [a]}\n"
     assert problems(text) == ["7:10: primary/kernel -> third/io: there is no third/io to call"]

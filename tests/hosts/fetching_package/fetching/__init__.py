@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import time
 
 from tlsrt import Component, handler
 
 
 class Fetcher(Component):
     """Asks an echo server."""
+
+    @handler
+    async def interfaces(self) -> list[str]:
+        """Return the names of the interfaces of its network namespace."""
+        return [name for _, name in socket.if_nameindex()]
+
+    @handler
+    async def measure(self, host: str, port: int, count: int) -> list[float]:
+        """Connect so often, and return the seconds that each took, and those of a short answer over the last one."""
+        took: list[float] = []
+        for _ in range(count):
+            began = time.perf_counter()
+            with socket.create_connection((host, port), timeout=10):
+                took.append(time.perf_counter() - began)
+        return took
 
     @handler
     async def fetch(self, host: str, port: int) -> str:

@@ -282,6 +282,17 @@ def test_a_network_loop_sends_nowhere_that_the_supervisor_has_not_connected_it_t
     assert sealed("authority", "sendmsg") == ALLOW and sealed("authority", "sendto", 3, 4096, 1, 0, 4096, 16) != ALLOW
 
 
+def test_a_loop_with_egress_rules_makes_no_socket_of_the_network_itself() -> None:
+    names = names_for("mine", network=False, components=[], outbound=True)
+    policy = FILES.policy("mine", FILES.fragments(names))
+    for stage in FilterStage:
+        for family, kind, protocol in ((2, 1, 0), (10, 2, 17), (2, 3, 1), (17, 3, 0), (40, 1, 0)):
+            assert means(policy, stage, "socket", (family, kind, protocol, 0, 0, 0)) == BROKERED
+        assert means(policy, stage, "socket", (1, 1, 0, 0, 0, 0)) == ALLOW
+        for call in ("listen", "accept", "accept4", "sendmsg", "sendmmsg"):
+            assert means(policy, stage, call, (3, 0, 0, 0, 0, 0)) not in (ALLOW, BROKERED)
+
+
 def test_no_file_is_made_that_runs_as_its_owner() -> None:
     for process, network in PROCESSES:
         for stage in (FilterStage.IMPORTING, FilterStage.SEALED):
@@ -311,6 +322,7 @@ def all_parts() -> list[PolicyFragment]:
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
     names = [names_for(process, network=network, threads=True) for process, network in PROCESSES]
+    names.append(names_for("mine", network=False, components=[], outbound=True))
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():

@@ -71,7 +71,8 @@ def test_a_component_gets_what_it_needs_and_only_its_loop_gets_it(tmp_path: Path
         f"calls: [{{calls: [inotify_init1], why: sees new ones}}]"
     ))  # fmt: skip
     profile, other = profile_of(config), profile_of(config, "secondary")
-    assert tmp_path / "data" in profile.kept and profile.proc and profile.sys and profile.network
+    assert tmp_path / "data" in profile.kept and profile.proc and profile.sys
+    assert not profile.network and "net_namespace" in profile.layers, "egress does without the host's network"
     assert (tmp_path / "pictures", f"{tmp_path}/pictures") in profile.write
     assert [str(rule) for rule in profile.egress] == ["192.0.2.7:443"]
     for name, more in (("data", 10 << 20), ("nofile", 5), ("nproc", 2)):
@@ -80,6 +81,16 @@ def test_a_component_gets_what_it_needs_and_only_its_loop_gets_it(tmp_path: Path
     assert "inotify_init1" in {call for entry in profile.policy.lists["allow"] for call in entry.calls}
     assert not (other.proc or other.sys or other.network or other.egress) and len(other.write) == 2
     assert "inotify_init1" not in {call for entry in other.policy.lists["allow"] for call in entry.calls}
+
+
+def test_who_reports_no_calls_keeps_the_network_for_egress(tmp_path: Path) -> None:
+    """Then no supervisor makes its sockets, so only Landlock and what listens stand between it and other hosts."""
+    rule = "loops: {{third: {{{}egress: [{{to: ['192.0.2.7:443'], why: fetches them}}]}}}}\n"
+    waive = "sandbox: {waive: {seccomp_reports: an old kernel}}\n"
+    assert not profile_of(config_of(tmp_path, rule.format("network: false, "))).network
+    assert profile_of(config_of(tmp_path, rule.format("") + waive)).network
+    with pytest.raises(ConfigError, match="remove `network: false`"):
+        profile_of(config_of(tmp_path, rule.format("network: false, ") + waive))
 
 
 def test_the_same_wishes_make_the_same_policy(tmp_path: Path) -> None:
@@ -117,9 +128,10 @@ def test_a_class_of_ones_own_does_not_inherit_the_needs_of_the_built_in_one(tmp_
     assert profile_of(with_needs, "forth.power").sys and not profile_of(with_needs, "forth").sys
 
 
-def test_egress_makes_a_network_and_no_network_means_none(tmp_path: Path) -> None:
+def test_egress_does_without_the_hosts_network_and_a_component_that_lists_it_keeps_it(tmp_path: Path) -> None:
     rules = "loops: {third: {egress: [{to: ['192.0.2.7:443'], why: the printer}]}}\n"
-    assert profile_of(config_of(tmp_path, rules)).network
+    assert not profile_of(config_of(tmp_path, rules)).network
+    assert profile_of(config_of(tmp_path, rules.replace("egress", "network: true, egress"))).network
     assert not profile_of(config_of(tmp_path, "")).network
     assert profile_of(config_of(tmp_path, ""), "external").network  # for external/network
     off = config_of(tmp_path, "loops: {external: {network: false}}\n")

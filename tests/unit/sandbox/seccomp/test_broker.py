@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlsrt.sandbox.seccomp import broker
-from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting
+from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Made
 from tlsrt.sandbox.seccomp.notify import Notification
 
 LONGEST_S = 1.0  # a connect that waits would wait for ever
@@ -64,7 +66,7 @@ def test_a_lost_race_for_the_sockets_flags_costs_a_moment(full: Path, monkeypatc
     assert outcome == BrokerReply(error=errno.EAGAIN)
 
 
-def call_of(memory: bytes, tmp_path: Path) -> BrokerReply | Connecting:
+def call_of(memory: bytes, tmp_path: Path) -> BrokerReply | Connecting | Made:
     buffer = ctypes.create_string_buffer(memory, len(memory))
     with socket.socket(socket.AF_UNIX) as client:
         arguments = (client.fileno(), ctypes.addressof(buffer), len(memory), 0, 0, 0)
@@ -91,3 +93,51 @@ def test_a_loop_reaches_its_channel_and_no_other_socket_that_it_sees(tmp_path: P
         abstract = struct.pack("=H", socket.AF_UNIX) + b"\0" + b"tlsrt"
         refused = call_of(abstract, tmp_path)
         assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("protocol", ["none", "its own"])
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_of_the_network_is_made_as_it_was_asked_for(family: int, protocol: str, kind: int) -> None:
+    own = socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else socket.IPPROTO_UDP
+    for flags in (0, socket.SOCK_NONBLOCK, socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC):
+        made = asked_for(family, kind | flags, own if protocol == "its own" else 0)
+        assert isinstance(made, Made)
+        with made.socket as found:
+            assert (found.family, found.type & 0xF, protocol_of(found)) == (family, kind, own)
+            assert os.get_blocking(found.fileno()) is not bool(flags & socket.SOCK_NONBLOCK)
+
+
+@given(family=st.integers(0, 64), kind=st.integers(0, 1 << 32), protocol=st.integers(0, 300))
+def test_no_other_socket_is_made(family: int, kind: int, protocol: int) -> None:
+    made = asked_for(family, kind, protocol)
+    if isinstance(made, Made):
+        with made.socket as found:
+            kinds = {
+                (int(socket.SOCK_STREAM), int(socket.IPPROTO_TCP)),
+                (int(socket.SOCK_DGRAM), int(socket.IPPROTO_UDP)),
+            }
+            assert family in (socket.AF_INET, socket.AF_INET6) and (kind & 0xF, protocol_of(found)) in kinds
+            assert protocol in (0, protocol_of(found))
+    else:
+        assert isinstance(made, BrokerReply) and made.error == errno.EPERM and made.refused
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a socket of another uid")
+def test_a_socket_belongs_to_the_process_that_asked() -> None:
+    """As the owner that packet filters match and /proc/net/tcp shows, so nothing of it looks like root's."""
+    made = asked_for(socket.AF_INET, socket.SOCK_STREAM, 0, uid=771007)
+    assert isinstance(made, Made)
+    with made.socket as found:
+        assert os.fstat(found.fileno()).st_uid == 771007
+    with socket.socket() as ours:
+        assert os.fstat(ours.fileno()).st_uid == 0
+
+
+def protocol_of(found: socket.socket) -> int:
+    return found.getsockopt(socket.SOL_SOCKET, 38)  # SO_PROTOCOL
+
+
+def asked_for(family: int, kind: int, protocol: int, uid: int | None = None) -> BrokerReply | Connecting | Made:
+    call = Notification(1, os.getpid(), "socket", (int(family), int(kind), int(protocol), 0, 0, 0))
+    return Broker(os.getpid(), -1, (), None, uid).carry_out(call, lambda: True)
