@@ -85,6 +85,7 @@ class ComponentConfig:
     needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig, on_reload=True))
     part: str = ""  # of its loop, that it runs in: see processes.py
+    origin: str = field(default="", compare=False)  # the package that a drop-in adds it from
 
     @property
     def package(self) -> str:

@@ -10,10 +10,9 @@ from tlsrt.config.setting import Setting, keys_of
 _TYPES = {"text": "string", "path": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
 
-def json_schema() -> dict[str, object]:
-    """Return the schema of tlsrt.yaml as plain values for json.dumps."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "tlsrt.yaml"}
-    return {**head, **_schema(FILE)}
+def json_schema(setting: Setting = FILE, title: str = "tlsrt.yaml") -> dict[str, object]:
+    """Return the schema of a file, by default of a configuration, as plain values for json.dumps."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **_schema(setting)}
 
 
 def _schema(setting: Setting, default: object = None) -> dict[str, Any]:

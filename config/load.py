@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tlsrt.config import defaults
 from tlsrt.config.access import PolicyRule
+from tlsrt.config.added_components import Judged, judge
 from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
 from tlsrt.config.detection import check_detection
+from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, drop_in_files, installed_manifest
 from tlsrt.config.files import read_bounded
 from tlsrt.config.processes import SHARED_PARTS, is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
@@ -30,12 +33,20 @@ Marks = Mapping[Where, tuple[int, int]]
 
 
 def load_config(path: Path) -> Config:
-    """Return the configuration in `path`. Raises ConfigError with every problem as `FILE:LINE:COL: sentence`."""
-    return parse_config(read_config(path), path)
+    """Return the configuration in `path`. Raises ConfigError with every problem as `FILE:LINE:COL: sentence`.
+
+    What is wrong with a drop-in is in its `failed`, and raises nothing.
+    """
+    return parse_config(read_config(path), path, drop_in_files(Path(os.path.abspath(path))))
 
 
-def parse_config(data: bytes, path: Path) -> Config:
-    """Return the configuration that `data`, the bytes of the file `path`, says; touches no file. Raises ConfigError."""
+def parse_config(
+    data: bytes, path: Path, drop_ins: DropInFiles = MappingProxyType({}), manifest: FindManifest = installed_manifest
+) -> Config:
+    """Return the configuration that `data`, the bytes of the file `path`, says, with its drop-ins. Raises ConfigError.
+
+    Touches no file but the manifests of packages that drop-ins name, which `manifest` finds.
+    """
     problems = Problems(str(path))
     root = read_document(_text(data, path), problems)
     if root is None:
@@ -47,11 +58,15 @@ def parse_config(data: bytes, path: Path) -> Config:
     checker = Checker(problems)
     value = checker.check(root, FILE)
     tree: Tree = value if isinstance(value, dict) else {}
+    judged = Judged()
     if isinstance(value, dict):
-        _check_names(tree, checker)
+        if drop_ins:
+            found = added_components(Path(os.path.abspath(path)), drop_ins, manifest)
+            judged = judge(*found, tree, _loop_names(tree), {one.address for one in defaults.COMPONENTS})
+        _check_names(tree, judged, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
-    return _config(tree, Path(os.path.abspath(path)), checker.marks)
+    return _config(tree, Path(os.path.abspath(path)), checker.marks, judged)
 
 
 def read_config(path: Path) -> bytes:
@@ -84,10 +99,15 @@ def _text(data: bytes, path: Path) -> str:
 # Names that must exist
 
 
-def _check_names(tree: Tree, checker: Checker) -> None:
+def _loop_names(tree: Tree) -> list[str]:
+    return [*DEFAULT_LOOPS, *(name for name in tree.get("loops", ()) if not is_part(name))]
+
+
+def _check_names(tree: Tree, judged: Judged, checker: Checker) -> None:
     """Add a problem for every reserved or unknown loop, component and client."""
-    loops = [*DEFAULT_LOOPS, *(name for name in tree.get("loops", ()) if not is_part(name))]
-    processes = [*loops, *_parts(tree)]
+    loops = _loop_names(tree)
+    failed = [one.name for one in judged.failed]
+    processes = [*loops, *_parts(_with_added(tree, judged)), *(name.replace("/", ".") for name in failed)]
     for name in tree.get("loops", ()):
         if is_part(name) and name not in processes:
             checker.refuse(("loops", name), f"there is no process {name}{did_you_mean(name, processes)}")
@@ -98,6 +118,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
         _check_component(address, value, loops, addresses, checker)
     switched_off = {address for address, value in tree.get("components", {}).items() if value is None}
     addresses = (addresses | set(tree.get("components", ()))) - switched_off
+    addresses |= {*judged.trees, *failed}  # a line about one that has failed waits for it
     clients = [f"client/{name}" for name in tree.get("clients", ())]
     seen: dict[tuple[str, str], str] = {}
     for line, value in tree.get("policy", {}).items():
@@ -241,16 +262,25 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
 # The tree to values
 
 
-def _config(tree: Tree, path: Path, marks: Marks) -> Config:
-    builder = Builder(path.parent, lambda where: f"{path}:{':'.join(map(str, marks[where]))}")
+def _with_added(tree: Tree, judged: Judged) -> Tree:
+    return {**tree, "components": {**tree.get("components", {}), **judged.trees}}
+
+
+def _config(main: Tree, path: Path, marks: Marks, judged: Judged) -> Config:
+    def place(where: Where) -> str:
+        return judged.place(where) or f"{path}:{':'.join(map(str, marks[where]))}"
+
+    tree = _with_added(main, judged)
+    builder = Builder(path.parent, place)
     composed = {  # of more than what the key itself says
-        "components": _components(tree.get("components", {}), builder),
-        "policy": _policy(tree),
+        "components": _components(tree.get("components", {}), builder, judged.origins),
+        "policy": _policy(tree, judged),
         "supervision": read_supervision(tree.get("supervision", {})),
         "deception": _deception(tree, builder),
     }
     others = {name: value for name, value in tree.items() if name not in composed}
-    return Config(path=path, **(builder.values(Config, {**others, "loops": _loops(tree)}) | composed))
+    values = builder.values(Config, {**others, "loops": _loops(tree)}) | composed
+    return Config(path=path, **values, failed=judged.failed, remarks=judged.remarks)
 
 
 def _loops(tree: Tree) -> dict[str, Any]:
@@ -266,9 +296,12 @@ def _loops(tree: Tree) -> dict[str, Any]:
     return {process: named.get(process, {}) for process in order}
 
 
-def _policy(tree: Tree) -> tuple[PolicyRule, ...]:
+def _policy(tree: Tree, judged: Judged) -> tuple[PolicyRule, ...]:
     named = tree.get("policy", {})
-    return defaults.POLICY + tuple(PolicyRule(*_sides(line), tuple(methods)) for line, methods in named.items())
+    rules = tuple(PolicyRule(*_sides(line), tuple(methods)) for line, methods in named.items())
+    failed = {one.name for one in judged.failed}
+    found = (*defaults.POLICY, *rules, *judged.policy)
+    return tuple(rule for rule in found if rule.source not in failed and rule.target not in failed)
 
 
 def _deception(tree: Tree, builder: Builder) -> DeceptionConfig:
@@ -279,19 +312,23 @@ def _deception(tree: Tree, builder: Builder) -> DeceptionConfig:
     return read_deception(tree.get("deception", {}), real, ours, builder)
 
 
-def _components(tree: Tree, builder: Builder) -> tuple[ComponentConfig, ...]:
+def _components(tree: Tree, builder: Builder, origins: Mapping[str, str]) -> tuple[ComponentConfig, ...]:
     builtin = {component.address: component for component in defaults.COMPONENTS}
     trees = {address: {} for address in builtin} | {**tree}  # null switches one off
     return tuple(
-        _component(address, one, builtin.get(address), builder) for address, one in trees.items() if one is not None
+        _component(address, one, builtin.get(address), builder, origins.get(address, ""))
+        for address, one in trees.items()
+        if one is not None
     )
 
 
-def _component(address: str, tree: Tree, builtin: ComponentConfig | None, builder: Builder) -> ComponentConfig:
+def _component(
+    address: str, tree: Tree, builtin: ComponentConfig | None, builder: Builder, origin: str
+) -> ComponentConfig:
     values = builder.values(ComponentConfig, tree, ("components", address))
     if builtin is None or "class" in tree:
         loop, name = address.split("/")
-        return ComponentConfig(loop, name, **values, part=_part_of(address, tree, is_builtin=False))
+        return ComponentConfig(loop, name, **values, part=_part_of(address, tree, is_builtin=False), origin=origin)
     health = replace(builtin.health, **builder.values(HealthConfig, tree.get("health", {})))
     part = _part_of(address, tree, is_builtin=True)
     return replace(builtin, **values | {"health": health, "part": part})

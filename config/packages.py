@@ -142,6 +142,11 @@ def source_of(module: str) -> Path | None:
     return None
 
 
+def folder_of_package(package: str) -> Path | None:
+    """Return the folder of an installed package, None if there is none; the first of a namespace's."""
+    return next((root.path for root in _find(package, package) if root.path.is_dir()), None)
+
+
 def has_http() -> bool:
     """Tell whether the package that parses HTTP is installed."""
     return bool(_find("h11", "dep/h11"))
@@ -227,6 +232,7 @@ def _needed_by(
     names = {"tlsrt", *NEEDED, *USED, *EXTRA, *packages}
     if not own:
         return [], frozenset(names), []
+    known = {name: one for name, one in known.items() if name != "tlsrt"}  # measured as what it is
     owner = owners(known)
     dependencies = _dependencies()
     roots = {root.path: root for root in dependencies}

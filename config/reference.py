@@ -6,8 +6,10 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from tlsrt.config.drop_ins import SETTING as DROP_IN
+from tlsrt.config.manifest import SETTING as MANIFEST
 from tlsrt.config.schema import FILE
 from tlsrt.config.setting import NAME_SAYS, Setting, TableKey, bounds, keys_of
 
@@ -15,21 +17,48 @@ _PLAIN = {"path": "a path", "boolean": "true or false", "free": "any plain value
 
 
 def reference_markdown() -> str:
-    """Return a page of Markdown: one section a table, lines of at most 120 characters."""
-    places: dict[type[Any], str] = {}
-    _find_tables(FILE, "", places)
-    lines = ["# Configuration", "", FILE.about, ""]
-    lines += _wrapped(
+    """Return the page of the configuration: one section a table, lines of at most 120 characters."""
+    sentences = _wrapped(
         "An unknown key is refused. A change is taken by a reload where it says so, otherwise by the next start. "
         f"Where a name is wanted, it is {NAME_SAYS}."
     )
-    for kind, place in places.items():
+    return _page(["# Configuration", "", FILE.about, "", *sentences], _places({"": FILE}), {})
+
+
+def manifest_markdown() -> str:
+    """Return the page of manifests and drop-ins. What a configuration has, too, is described there."""
+    there = {kind: _Link(place, f"configuration.md{_anchor(place)}") for kind, place in _places({"": FILE}).items()}
+    sentences = _wrapped("An unknown key is refused. What links to the configuration means the same as there.")
+    return _page(["# Manifests", "", *sentences], _places({"manifest": MANIFEST, "drop-in": DROP_IN}), there)
+
+
+class _Link(NamedTuple):
+    name: str
+    target: str
+
+
+def _page(head: list[str], places: Mapping[type[Any], str], there: Mapping[type[Any], _Link]) -> str:
+    here = {kind: place for kind, place in places.items() if kind not in there}
+    links = {**there, **{kind: _Link(place, _anchor(place)) for kind, place in here.items()}}
+    lines = head
+    for kind, place in here.items():
         if place:
             lines += ["", f"## `{place}`", "", *_wrapped((kind.__doc__ or "").partition("\n")[0])]
         lines.append("")
         for name, key in keys_of(kind).items():
-            lines += _entry(name, key, places)
+            lines += _entry(name, key, links)
     return "\n".join(lines) + "\n"
+
+
+def _places(roots: Mapping[str, Setting]) -> dict[type[Any], str]:
+    found: dict[type[Any], str] = {}
+    for place, setting in roots.items():
+        _find_tables(setting, place, found)
+    return found
+
+
+def _anchor(place: str) -> str:
+    return f"#{re.sub(r'[^a-z0-9_-]', '', place.lower())}"
 
 
 def _find_tables(setting: Setting, place: str, found: dict[type[Any], str]) -> None:
@@ -42,9 +71,9 @@ def _find_tables(setting: Setting, place: str, found: dict[type[Any], str]) -> N
             _find_tables(key.setting, f"{place}.{name}".strip("."), found)
 
 
-def _entry(name: str, key: TableKey, places: Mapping[type[Any], str]) -> list[str]:
+def _entry(name: str, key: TableKey, links: Mapping[type[Any], _Link]) -> list[str]:
     setting = key.setting
-    facts = [_kind(setting, places)]
+    facts = [_kind(setting, links)]
     if key.required:
         facts.append("required")
     elif key.default is not None:
@@ -57,13 +86,13 @@ def _entry(name: str, key: TableKey, places: Mapping[type[Any], str]) -> list[st
     return [*lines, f"    - example: `{name}: {setting.example}`"] if setting.example else lines
 
 
-def _kind(setting: Setting, places: Mapping[type[Any], str]) -> str:
+def _kind(setting: Setting, links: Mapping[type[Any], _Link]) -> str:
     limits = bounds(setting)
     if setting.table is not None:
-        place = places[setting.table]
-        return f"a table, see [`{place}`](#{re.sub(r'[^a-z0-9_-]', '', place.lower())})"
+        link = links[setting.table]
+        return f"a table, see [`{link.name}`]({link.target})"
     if setting.item is not None:
-        item = _kind(setting.item, places)
+        item = _kind(setting.item, links)
         if setting.kind == "map":
             return f"a table, {limits} entries; its keys: {_says(setting)}; its values: {item}"
         return f"a list, {limits} entries{f', or `{setting.word}`' if setting.word else ''}; its entries: {item}"

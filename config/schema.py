@@ -15,6 +15,7 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.door import DoorConfig
+from tlsrt.config.failed import FailedComponent
 from tlsrt.config.setting import (
     ADDRESS,
     ADDRESS_SAYS,
@@ -269,6 +270,8 @@ class Config:
     detection: DetectionConfig = field(default=_WATCHED, metadata=table(DetectionConfig))
     deception: DeceptionConfig = field(default=_NO_DECOYS, metadata=table(DeceptionConfig))
     audit: AuditConfig = field(default=AuditConfig(), metadata=table(AuditConfig))
+    failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added
+    remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say
 
     @property
     def serves_http(self) -> bool:

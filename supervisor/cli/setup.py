@@ -37,32 +37,47 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def seal(arguments: argparse.Namespace) -> int:
-    """Renew the boot token; refuse what would not start."""
+def check_whole(config: Config) -> None:
+    """Refuse a host that would not start, and what would not be found out by its start. Raises ConfigError."""
     from tlsrt.config.component_options import check_classes, check_options
-    from tlsrt.config.differences import NAMED_MAX
     from tlsrt.config.host_paths import check_host_paths
     from tlsrt.config.http_package import check_http
-    from tlsrt.config.init import changes
-    from tlsrt.config.init import seal as renew_token
-    from tlsrt.config.policy_methods import unknown_methods
     from tlsrt.supervisor.cli.sandbox import effective_of
-    from tlsrt.supervisor.cli.seal_record import known_state_of, seal_record_of
     from tlsrt.supervisor.process.uids import AUTHORITY
 
-    config = config_of(arguments, writes=not arguments.diff)
     check_host_paths(config)
     check_options(config)
     check_classes(config)
     check_http(config)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
+
+
+def renew_boot_token(config: Config, *, older: int = 0) -> int:
+    """Accept the host as it is now, and return the number of the boot token. Raises ConfigError."""
+    from tlsrt.config.init import seal as renew_token
+    from tlsrt.supervisor.cli.seal_record import seal_record_of
+
+    return renew_token(config, seal_record_of(config), older_state=older)
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Renew the boot token; refuse what would not start."""
+    from tlsrt.config.differences import NAMED_MAX
+    from tlsrt.config.init import changes
+    from tlsrt.config.policy_methods import unknown_methods
+    from tlsrt.supervisor.cli.seal_record import known_state_of
+    from tlsrt.supervisor.launch.fitting import fitting
+
+    config = fitting(config_of(arguments, writes=not arguments.diff))
+    check_whole(config)
     if arguments.diff:
         return _print_changes(config)
     before = changes(config) or []
     older = known_state_of(config) if arguments.accept_older_state else 0
-    number = renew_token(config, seal_record_of(config), older_state=older)
-    say(*(f"warning: {sentence}" for sentence in unknown_methods(config, config.policy)))
+    number = renew_boot_token(config, older=older)
+    say(*(f"warning: {sentence}" for sentence in (*unknown_methods(config, config.policy), *config.remarks)))
+    say(*(f"warning: component {one.name} does not run: {one.sentence}" for one in config.failed))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
     if older:
         print(f"and a state of the authority that is older than number {older}, which the audit log knows")
@@ -85,8 +100,10 @@ def _print_changes(config: Config) -> int:
 
 def schema(arguments: argparse.Namespace) -> int:
     from tlsrt.config.json_schema import json_schema
+    from tlsrt.config.manifest import SETTING
 
-    print(json.dumps(json_schema(), indent=2))
+    found = json_schema(SETTING, "a manifest of tlsrt") if arguments.manifest else json_schema()
+    print(json.dumps(found, indent=2))
     return 0
 
 

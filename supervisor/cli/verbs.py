@@ -239,6 +239,83 @@ _AUDIT = (
     Verb("key", "print the public key that verifies the log elsewhere", (_FOLDER,), run="audit.key"),
 )  # fmt: skip
 
+_COMPONENT = Argument(("address",), "the component", "LOOP/NAME")
+_SOURCE = Argument(
+    ("source",), "a folder with a pyproject.toml, a wheel, or the name of a package", "PACKAGE"
+)  # fmt: skip
+_NEWER = Argument(
+    ("source",), "the other version: a folder, a wheel or a name (default: what is installed now)", "PACKAGE", nargs="?"
+)  # fmt: skip
+_APPROVE = flag("--yes", "-y", text="approve what it asks for without being asked")
+_COMPONENTS = (
+    Verb(
+        "new",
+        "write a package with a component, its manifest and a test that passes",
+        (Argument(("name",), "its name, also that of the folder", "NAME"),),
+        run="component.scaffold.new",
+    ),
+    Verb(
+        "add",
+        "show what the components of a package ask for, and after a yes run them, also in the running host",
+        (
+            _SOURCE,
+            Argument(("--only",), "only this one of the components that the package brings", "NAME"),
+            Argument(("--as",), "its address, if not the one that it wishes", "LOOP/NAME", name="place"),
+            Argument(("--option",), "an option of its class; may be repeated", "NAME=VALUE", is_repeated=True),
+            Argument(
+                ("--allow",),
+                "who may call it, 'client/kiosk: [boil]'; may be repeated (default: client/admin all; none: no other)",
+                "RULE", is_repeated=True,
+            ),
+            _APPROVE, _ANSWER,
+        ),
+        run="component.verbs.add",
+        lines="component.verbs.added_lines",
+        unmet="component.verbs.add_unmet",
+    ),
+    Verb(
+        "list",
+        "list every component: its state, process, uid, memory, health and package",
+        (_SAME,),
+        run="component.verbs.list_components",
+        lines="component.verbs.component_lines",
+    ),
+    Verb(
+        "show",
+        "print what an added component asks for, and what you decided of it",
+        (_COMPONENT, _SAME),
+        run="component.verbs.show",
+        lines="component.verbs.show_lines",
+    ),
+    Verb(
+        "diff",
+        "print what another version of its package asks for, compared with what was approved",
+        (_COMPONENT, _NEWER, _SAME),
+        run="component.verbs.diff",
+        lines="component.verbs.diff_lines",
+    ),
+    Verb(
+        "update",
+        "show that difference, and after a yes run the other version, also in the running host",
+        (_COMPONENT, _NEWER, _APPROVE, _ANSWER),
+        run="component.verbs.update",
+        lines="component.verbs.added_lines",
+        unmet="component.verbs.add_unmet",
+    ),
+    Verb(
+        "remove",
+        "run a component no more; its state is kept",
+        (
+            _COMPONENT,
+            flag("--purge", text="remove its state, too"),
+            flag("--uninstall", text="uninstall its package, too, unless another component needs it"),
+            _ANSWER,
+        ),
+        run="component.verbs.remove",
+        lines="component.verbs.remove_lines",
+    ),
+)  # fmt: skip
+
 VERBS = (
     Verb("start", "run in the foreground until SIGTERM, Ctrl-C or `stop`", run="start.start"),
     Verb(
@@ -317,6 +394,7 @@ VERBS = (
         request=Request("restore", ("kind", "what")),
         lines="sessions.restored_lines",
     ),
+    Verb("component", "add, list, compare, update and remove components of packages", verbs=_COMPONENTS),
     Verb("certificate", "show and renew the certificate of the server", verbs=_CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=_CLIENTS),
     Verb(
@@ -398,7 +476,12 @@ VERBS = (
     ),
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=_SANDBOX),
     Verb("audit", "read, verify and export the audit log of this host", verbs=_AUDIT),
-    Verb("schema", "print the JSON Schema of the configuration, for editors", run="setup.schema"),
+    Verb(
+        "schema",
+        "print the JSON Schema of the configuration, for editors",
+        (flag("--manifest", text="that of a manifest of a component"),),
+        run="setup.schema",
+    ),
     Verb("version", "print the version", run="setup.version"),
     completion_verb("tlsrt-supervisor"),
     HELP,

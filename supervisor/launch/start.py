@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.component_options import check_options
+from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.http_package import check_http
@@ -17,6 +18,7 @@ from tlsrt.config.packages import code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.supervisor.launch.fitting import fitting
 from tlsrt.supervisor.process.folders import states_left_behind
 from tlsrt.supervisor.process.measurement import Measurement
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
-    config = load_config(path)
+    config = fitting(load_config(path))
     check_host_paths(config)
     check_options(config)
     check_http(config)
@@ -76,6 +78,8 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
     warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
     warnings += states_left_behind(config, identity.uid)
     warnings += unknown_methods(config, config.policy)
+    warnings += [f"component {one.name} does not run: {one.sentence}" for one in config.failed]
+    warnings += config.remarks
     if identity.rootless and "uid" not in config.sandbox.waive:
         warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
     if config.measure == "warn":
@@ -102,8 +106,8 @@ def renewed(path: Path, current: Reloadable) -> Renewal:
     from tlsrt.supervisor.process.children import remove_new
     from tlsrt.supervisor.supervision.context import Renewal
 
-    data = read_config(path)
-    config = parse_config(data, path)
+    data, drop_ins = read_config(path), drop_in_files(path)
+    config = fitting(parse_config(data, path, drop_ins))
     if keys := fixed_keys(current.config, config):
         raise ConfigError(fixed_keys_sentence(keys))
     check_host_paths(config)
@@ -116,5 +120,5 @@ def renewed(path: Path, current: Reloadable) -> Renewal:
     except BaseException:
         remove_new(new, current.children)
         raise
-    digest = hashlib.sha256(data).digest()
-    return Renewal(config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings, digest)
+    digests = {"config": hashlib.sha256(data).digest(), **drop_in_digests(drop_ins)}
+    return Renewal(config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings, digests)

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.differences import summary
+from tlsrt.config.drop_ins import PREFIX as DROP_INS
 from tlsrt.config.needs import NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 
@@ -22,7 +23,7 @@ PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 _LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
 _PACKAGES = ("component/", "dep/")  # the operator's packages, and what those and tlsrt need
 _VERSION = "version/"  # how what says the version of files begins
-_FREE = (PROFILE_FILES, _VERSION)
+_FREE = (PROFILE_FILES, _VERSION, DROP_INS)
 
 
 class Way(StrEnum):
@@ -113,6 +114,11 @@ def changed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[st
     before, after = _by_place(old), _by_place(new)
     places = before.keys() | after.keys()
     return sorted(name for place in places for name in _differing(before.get(place, {}), after.get(place, {})))
+
+
+def configuration(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what a measurement says of the files of the configuration."""
+    return {name: digest for name, digest in entries.items() if name == "config" or name.startswith(DROP_INS)}
 
 
 def _by_place(entries: Mapping[str, bytes]) -> dict[str, dict[bytes, str]]:

@@ -31,6 +31,7 @@ from tlsrt.supervisor.reload.plan import (
     Way,
     changed_components,
     changed_files,
+    configuration,
     files_sentence,
     fixed_files,
     needs_move,
@@ -215,7 +216,8 @@ class Reload(Feature):
     def _ask_authority(self, measurement: bytes) -> None:
         assert self._renewal is not None
         entries = _entries(measurement)
-        if entries.get("config", self._renewal.config_digest) != self._renewal.config_digest:
+        read = self._renewal.digests
+        if {"config": read["config"], **configuration(entries)} != read:
             raise ConfigError("the configuration was changed while it was read: reload again")
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
@@ -231,7 +233,7 @@ class Reload(Feature):
             if self._context.current.config.measure == "strict":
                 raise ConfigError(f"{sentence}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(sentence)
-        if self._door_only and (self._moves or before.get("config") != entries.get("config")):
+        if self._door_only and (self._moves or configuration(before) != configuration(entries)):
             raise ConfigError(_MORE)
         self._additions = Additions(self._renewal, [step.name for step in self._steps if step.way is Way.ADDED])
         lent = self._renewal.children.files.open_door_files()  # closed here

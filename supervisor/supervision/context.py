@@ -22,7 +22,7 @@ class Renewal:
     measure: Callable[[], dict[str, bytes]]  # name -> SHA-256 of all that is measured; takes its time
     code: Callable[[], Mapping[str, frozenset[str]]]  # process -> names of what its components import; takes its time
     warnings: tuple[str, ...]
-    config_digest: bytes  # SHA-256 of the bytes that were read, as a measurement has it
+    digests: Mapping[str, bytes]  # of the files of the configuration that were read, as a measurement has them
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from tlsrt.channels.cli.verbs import COMMAND as CLIENT
 from tlsrt.command_line.parse import parse
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
+from tlsrt.config.manifest import parse_manifest
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
@@ -206,8 +207,11 @@ def merged(tree: Any, addition: Any) -> Any:
 
 @pytest.mark.parametrize("path", [path for path in written() if blocks(path, "yaml")], ids=name_of)
 def test_yaml_is_a_configuration(path: Path, installed: Path) -> None:
-    """With what `init` writes, and with a policy line's component where an example leaves it out."""
+    """With what `init` writes, and with a policy line's component where an example leaves it out; or a manifest."""
     for number, block in enumerate(blocks(path, "yaml")):
+        if block.text.startswith("manifest:"):
+            parse_manifest(block.text.encode(), path)
+            continue
         tree = merged(yaml.safe_load((installed / "tlsrt.yaml").read_text()), yaml.safe_load(block.text))
         for line in tree["policy"]:
             for side in line.split(" -> "):
@@ -220,5 +224,5 @@ def test_yaml_is_a_configuration(path: Path, installed: Path) -> None:
 
 def test_the_glossary_has_the_words() -> None:
     entries = [line.text for line in prose(ROOT / "docs" / "glossary.md") if line.text.startswith("- ")]
-    words = [found[1] for found in (re.match(r"- \*\*([\w ]+)\*\*: \S", entry) for entry in entries) if found]
+    words = [found[1] for found in (re.match(r"- \*\*([\w -]+)\*\*: \S", entry) for entry in entries) if found]
     assert len(words) == len(entries) >= 40 and len(set(words)) == len(words)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tlsrt.config.reference import reference_markdown
+from tlsrt.config.reference import manifest_markdown, reference_markdown
 from tools.reference import commands, invariants, messages, modules, state_machines, tables
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,6 +27,12 @@ PAGES: dict[str, Page] = {
         "Every setting of `tlsrt.yaml`. A file that says anything else is refused with line and column.\n"
         "`tlsrt-supervisor schema` prints the same as JSON Schema, for editors.",
         lambda: reference_markdown().partition("\n")[2],  # the title is ours
+    ),
+    "manifests": Page(
+        "Manifests and drop-ins",
+        "What a package says of its component (`tlsrt.yaml` in its folder), and what the operator decides of it\n"
+        "(`components.d/LOOP.NAME.yaml`). How both are used: [components](../guide/components.md).",
+        lambda: manifest_markdown().partition("\n")[2],
     ),
     "tlsrt-supervisor": Page(
         "The command tlsrt-supervisor", "For the operator, on the host. `--help` says the same.", commands.supervisor

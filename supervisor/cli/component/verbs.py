@@ -1,0 +1,465 @@
+"""`tlsrt-supervisor component`: add, list, show, compare, update and remove components of packages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tlsrt.command_line.table import Document
+from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
+from tlsrt.config.load import load_config
+from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
+from tlsrt.config.processes import is_part, loop_of, loop_of_address
+from tlsrt.config.schema import Config
+from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
+from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
+from tlsrt.supervisor.cli.clients import parse_allow
+from tlsrt.supervisor.cli.component.addition import Content, change_drop_ins, rehearse
+from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of, uninstall
+from tlsrt.supervisor.cli.exchange import ask, config_of, say
+from tlsrt.supervisor.control.client import NotRunning
+from tlsrt.supervisor.process.uids import own_identity
+from tlsrt.text import did_you_mean, printable, size, table
+
+_COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
+_RIGHT = frozenset({"PID", "UID", "MEMORY"})
+_YES = ("y", "yes")
+_ADMIN = "admin"
+_NOBODY = "none"  # of --allow
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A component that may be added: what brings it, where it shall be, and who may call it."""
+
+    offering: Offering
+    offer: Offer
+    manifest: ParsedManifest
+    address: str
+    policy: dict[str, list[str] | str]
+
+    @property
+    def asks(self) -> list[Ask]:
+        return asks_of(self.manifest.tree, self.manifest.calls, self.manifest.reasons)
+
+    def lines(self) -> list[str]:
+        """Return what an operator reads before a yes."""
+        kept = "its loop's process" if self.manifest.tree.get("process") == "shared" else "a process of its own"
+        offering, asks = self.offering, self.asks
+        found = [
+            f"{offering.distribution} {offering.version}: {self.manifest.title}",
+            f"{self.address}, class {self.manifest.tree['class']}, in {kept}",
+            "",
+            *(table(rows_of(asks)) if asks else [NOTHING]),
+            "",
+        ]
+        callers = [
+            f"{line.partition(' ->')[0]} ({'all methods' if methods == '*' else ', '.join(methods)})"
+            for line, methods in self.policy.items()
+        ]
+        return [
+            *found,
+            f"may be called by {', '.join(callers)}" if callers else "may be called by no other: see --allow",
+        ]
+
+    def document(self) -> Document:
+        return {
+            "component": self.address,
+            "title": self.manifest.title,
+            "distribution": self.offering.distribution,
+            "version": self.offering.version,
+            "class": self.manifest.tree.get("class"),
+            "asks": [one.document() for one in self.asks],
+            "policy": self.policy,
+        }
+
+
+# add
+
+
+def add(arguments: argparse.Namespace) -> Document | int:
+    """Show what the components of a package ask for, take a yes, and let the host run them."""
+    config = config_of(arguments, writes=True)
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder:
+        offering = offering_of(arguments.source, Path(folder))
+        candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
+        if arguments.place is not None and len(candidates) > 1:
+            raise InvalidArgument("--as names one component, and this package brings several: choose one with --only")
+        contents = [(one, _content(one, arguments)) for one in candidates]
+        for one, content in contents:
+            rehearse(config, content, one.address, one.offer.manifest)
+        if not _is_approved([one.lines() for one in candidates], arguments):
+            return EX_FAILED
+        install(offering)
+    added: list[Document] = []
+    for one, content in contents:
+        answer = change_drop_ins(config, content, one.address)
+        added.append({**one.document(), "host": _outcome(config, one.address, answer)})
+    return {"added": added}
+
+
+def _chosen(offering: Offering, arguments: argparse.Namespace) -> Sequence[Offer]:
+    if arguments.only is None:
+        return offering.offers
+    names = {_short(offer): offer for offer in offering.offers}
+    if arguments.only not in names:
+        hint = did_you_mean(arguments.only, names) or f": it brings {', '.join(names)}"
+        raise InvalidArgument(f"{offering.distribution} brings no component {arguments.only}{hint}")
+    return [names[arguments.only]]
+
+
+def _short(offer: Offer) -> str:
+    return offer.package if offer.name == FILE else offer.name.removesuffix(f".{FILE}")
+
+
+def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argparse.Namespace) -> _Candidate:
+    manifest = parse_manifest(offer.manifest, offer.path)
+    address = arguments.place or manifest.address
+    if not re.fullmatch(ADDRESS, address):
+        raise InvalidArgument(f'"{printable(address, 60)}" is not {ADDRESS_SAYS}')
+    loop, loops = loop_of_address(address), sorted({loop_of(loop.name) for loop in config.loops})
+    if loop not in loops:
+        raise InvalidArgument(f"there is no loop {loop}{did_you_mean(loop, loops)}; the loops are {', '.join(loops)}")
+    if drop_in_file(config.path, address).exists():
+        raise ConfigError(f"{address} is there already: `tlsrt-supervisor component update {address}`, or --as another")
+    known = {client.name for client in config.clients}
+    policy: dict[str, list[str] | str] = {}
+    for text in arguments.allow or ([f"client/{_ADMIN}: *"] if _ADMIN in known else []):
+        if text == _NOBODY:
+            continue
+        caller, methods = parse_allow(text)
+        policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
+    return _Candidate(offering, offer, manifest, address, policy)
+
+
+def _is_approved(blocks: Sequence[list[str]], arguments: argparse.Namespace) -> bool:
+    shown = sys.stderr if arguments.json else sys.stdout  # what is read by a program is the answer alone
+    for lines in blocks:
+        print("\n".join([*map(printable, lines), ""]), file=shown, flush=True)
+    if arguments.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InvalidArgument("there is no terminal to ask at: read what it asks for, then say --yes")
+    print("Run it? [y/N] ", end="", file=shown, flush=True)
+    if sys.stdin.readline().strip().lower() in _YES:
+        return True
+    say("nothing was changed")
+    return False
+
+
+def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
+    """Return the two files of a component, by name."""
+    said: dict[str, Any] = {"package": one.offer.package}
+    if one.offer.name != FILE:
+        said["manifest"] = one.offer.name
+    if options := dict(map(_option, arguments.option or ())):
+        said["options"] = options
+    if one.policy:
+        said["policy"] = one.policy
+    name = one.address.replace("/", ".")
+    head = (
+        f"# Added on {datetime.now(UTC):%Y-%m-%d} from {one.offering.distribution}. "
+        f"What it asks for is in {name}{APPROVED}.\n"
+    )
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
+    return {f"{name}{DROP_IN}": f"{head}{text}".encode(), f"{name}{APPROVED}": one.offer.manifest}
+
+
+def _option(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(IDENTIFIER, name):
+        raise InvalidArgument(f'"{printable(text, 60)}" is no option: write NAME=VALUE')
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return name, value
+
+
+def _outcome(config: Config, address: str, answer: Document | None) -> Document | None:
+    """Return what became of one component in the running host; None if none runs."""
+    if answer is None:
+        return None
+    process = next(
+        (one.process for one in load_config(config.path).components if one.address == address),
+        address.replace("/", "."),
+    )
+    loop = next((one for one in answer["loops"] if one["name"] == process), None)
+    return {"process": process, **(loop or {"outcome": "failed", "reason": "it is not there", "took_ms": None})}
+
+
+def added_lines(answer: Document) -> list[str]:
+    """Return what became of each component."""
+    found: list[str] = []
+    for one in answer["added"]:
+        address, host = one["component"], one["host"]
+        if host is None:
+            found.append(f"{address} is added and sealed; the host does not run, and its next start takes it")
+        elif host["outcome"] == "failed":
+            found.append(f"{address} is added, and does not run: {host['reason']}")
+        else:
+            took = f" after {host['took_ms']} ms" if host["took_ms"] is not None else ""
+            found += [f"{address} runs in {host['process']}{took}", f"try it: tlsrt describe {address}"]
+    return found
+
+
+def add_unmet(answer: Document) -> list[str] | None:
+    """The lines say already what does not run."""
+    failed = [one for one in answer["added"] if one["host"] is not None and one["host"]["outcome"] == "failed"]
+    return [] if failed else None
+
+
+# list and show
+
+
+def list_components(arguments: argparse.Namespace) -> Document:
+    """Return every component of the host: where it runs, how it is, and what brings it."""
+    config = config_of(arguments)
+    identity = own_identity(config)
+    try:
+        status = ask(config, "status")
+    except NotRunning:
+        status = {"loops": []}
+    loops = {loop["name"]: loop for loop in status["loops"]}
+    found = [_listed(one, loops.get(one.process), identity.uid(one.process)) for one in config.components]
+    found += [
+        {
+            "component": one.name, "state": "failed", "pid": None, "uid": None, "memory_kib": None, "health": None,
+            "package": "", "why": list(one.problems),
+        }
+        for one in config.failed
+    ]  # fmt: skip
+    return {"components": found}
+
+
+def _listed(one: ComponentConfig, loop: Document | None, uid: int) -> Document:
+    known = next((each for each in (loop or {}).get("components", ()) if each["name"] == one.name), None)
+    return {
+        "component": one.address,
+        "process": one.process,
+        "state": loop["state"] if loop is not None else "stopped",
+        "pid": loop["pid"] if loop is not None else None,
+        "uid": uid,
+        "memory_kib": loop["memory_kib"] if loop is not None else None,
+        "health": known["health"] if known is not None else None,
+        "package": "built in" if one.builtin else _package_of(one),
+        "why": [],
+    }
+
+
+def _package_of(one: ComponentConfig) -> str:
+    found = distribution_of(one.origin) if one.origin else None
+    return f"{found.name} {found.version}" if found is not None else one.class_path
+
+
+def component_lines(answer: Document) -> list[str]:
+    rows = [_COLUMNS, *map(_row, answer["components"])]
+    failed = [f"{one['component']}: {sentence}" for one in answer["components"] for sentence in one["why"]]
+    return [*table(rows, _RIGHT), *([""] if failed else []), *failed]
+
+
+def _row(one: Document) -> tuple[str, ...]:
+    memory = one["memory_kib"]
+    return (
+        one["component"], one["state"], *("-" if one[key] is None else str(one[key]) for key in ("pid", "uid")),
+        "-" if memory is None else size(memory * 1024), one["health"] or "-", one["package"],
+    )  # fmt: skip
+
+
+def show(arguments: argparse.Namespace) -> Document:
+    """Return what one added component is, asks for and may be called by, with the operator's part."""
+    config = config_of(arguments)
+    one = _added(config, arguments.address)
+    manifest = _approved(config, one.address)
+    return {
+        "component": one.address,
+        "title": manifest.title,
+        "package": _package_of(one),
+        "class": one.class_path,
+        "process": one.process,
+        "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
+        "options": dict(one.options),
+        "policy": [
+            {"from": rule.source, "to": rule.target, "methods": list(rule.methods)}
+            for rule in config.policy
+            if one.address in (rule.source, rule.target)
+        ],
+        "file": str(drop_in_file(config.path, one.address)),
+    }
+
+
+def show_lines(answer: Document) -> list[str]:
+    asks = [("!" if one["dangerous"] else "", one["kind"], one["what"], one["why"]) for one in answer["asks"]]
+    found = [
+        f"{answer['component']}: {answer['title']}",
+        f"from {answer['package']}, class {answer['class']}, in the process {answer['process']}",
+        "",
+        *(table([("", "ASKS FOR", "WHAT", "WHY"), *asks]) if asks else [NOTHING]),
+    ]
+    if answer["options"]:
+        found += ["", *(f"option {name}: {json.dumps(value)}" for name, value in answer["options"].items())]
+    lines = [f"{one['from']} -> {one['to']}: {', '.join(one['methods'])}" for one in answer["policy"]]
+    return [*found, *(["", *lines] if lines else []), "", f"yours to change: {answer['file']}"]
+
+
+# diff and update
+
+
+def diff(arguments: argparse.Namespace) -> Document:
+    """Return what another version of a package asks for that was not approved, and what it asks for no longer."""
+    config = config_of(arguments)
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder:
+        return _difference(config, arguments.address, arguments.source, Path(folder))[0]
+
+
+def _difference(
+    config: Config, address: str, source: str | None, folder: Path
+) -> tuple[Document, Offering | None, bytes]:
+    """Return the difference, what is to be installed, and the manifest that is to be approved."""
+    package, name = _named(config, address)
+    offering: Offering | None = None
+    if source is not None:
+        offering = offering_of(source, folder)
+        offer = next((one for one in offering.offers if (one.package, one.name) == (package, name)), None)
+        if offer is None:
+            raise ConfigError(f"{offering.distribution} {offering.version} does not bring {address}")
+        path, data = offer.path, offer.manifest
+        version = f"{offering.distribution} {offering.version}"
+    else:
+        path, data = installed_manifest(package, name, address)
+        found = distribution_of(package)
+        version = f"{found.name} {found.version}" if found is not None else package
+    new, old = parse_manifest(data, path), _approved(config, address)
+    rows = differences(
+        asks_of(old.tree, old.calls, old.reasons), asks_of(new.tree, new.calls, new.reasons)
+    )  # fmt: skip
+    others = sorted(
+        key for key in old.tree.keys() | new.tree.keys()
+        if key in ("class", "process", "health") and old.tree.get(key) != new.tree.get(key)
+    )  # fmt: skip
+    document = {"component": address, "version": version, "rows": rows, "others": others}
+    return document, offering, data
+
+
+def diff_lines(answer: Document) -> list[str]:
+    others = [f"{key} is another one" for key in answer["others"]]
+    if not answer["rows"] and not others:
+        return [f"{answer['component']}: {answer['version']} asks for what was approved"]
+    return [f"{answer['component']}: {answer['version']}", *table(answer["rows"]), *others]
+
+
+def update(arguments: argparse.Namespace) -> Document | int:
+    """Show the difference, take a yes, install, and let the host run the new version."""
+    config = config_of(arguments, writes=True)
+    address: str = arguments.address
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder:
+        difference, offering, data = _difference(config, address, arguments.source, Path(folder))
+        content: Content = {drop_in_file(config.path, address, APPROVED).name: data}
+        rehearse(config, content, address, data)
+        if not _is_approved([diff_lines(difference)], arguments):
+            return EX_FAILED
+        if offering is not None:
+            install(offering)
+    answer = change_drop_ins(config, content, address)
+    outcome = _outcome(config, address, answer)
+    return {"added": [{"component": address, "host": outcome}]}
+
+
+def _named(config: Config, address: str) -> tuple[str, str]:
+    """Return package and manifest of a drop-in, also of one that has failed. Raises ConfigError."""
+    path = drop_in_file(config.path, address)
+    _known(config, address)
+    try:
+        said = yaml.safe_load(path.read_text("utf-8"))
+        package, name = said["package"], said.get("manifest", FILE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        raise ConfigError(f"{path} does not say which package it is of: correct it, or remove the component") from None
+    return str(package), str(name)
+
+
+def _package_if_named(config: Config, address: str) -> str:
+    try:
+        return _named(config, address)[0]
+    except ConfigError:
+        return ""  # which must not keep it from being removed
+
+
+def _known(config: Config, address: str) -> None:
+    added = [*(one.address for one in config.components if one.origin), *(one.name for one in config.failed)]
+    if address not in added:
+        hint = did_you_mean(address, added) or (f": there are {', '.join(added)}" if added else ": there is none")
+        raise InvalidArgument(f"{printable(address, 60)} was not added by `component add`{hint}")
+
+
+def _added(config: Config, address: str) -> ComponentConfig:
+    _known(config, address)
+    found = next((one for one in config.components if one.address == address), None)
+    if found is None:
+        raise ConfigError(next(one.problems for one in config.failed if one.name == address))
+    return found
+
+
+def _approved(config: Config, address: str) -> ParsedManifest:
+    path = drop_in_file(config.path, address, APPROVED)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; remove the component, and add it again") from None
+    return parse_manifest(data, path)
+
+
+# remove
+
+
+def remove(arguments: argparse.Namespace) -> Document:
+    """Let the host run a component no more; its state stays, unless it is to be purged."""
+    config = config_of(arguments, writes=True)
+    address: str = arguments.address
+    _known(config, address)
+    package = _package_if_named(config, address)
+    name = address.replace("/", ".")
+    answer = change_drop_ins(config, {f"{name}{DROP_IN}": None, f"{name}{APPROVED}": None}, address)
+    state = _state_of(config, address)
+    if arguments.purge and state.is_dir():
+        try:
+            shutil.rmtree(state)
+        except OSError as error:
+            raise ConfigError(f"{address} is removed; cannot remove {state}: {error.strerror}") from None
+    is_used = any(one.origin == package and one.address != address for one in config.components)
+    distribution = distribution_of(package) if package and not is_used else None
+    if arguments.uninstall and distribution is not None:
+        uninstall(distribution.name)
+    return {
+        "removed": address,
+        "host": answer is not None,
+        "state": str(state) if state.is_dir() else None,
+        "installed": distribution.name if distribution is not None and not arguments.uninstall else None,
+    }
+
+
+def _state_of(config: Config, address: str) -> Path:
+    """Return the folder of a component's state: that of its process, if it has one of its own."""
+    process = next((one.process for one in config.components if one.address == address), address.replace("/", "."))
+    own = config.state_dir / process
+    return own if is_part(process) else own / address.partition("/")[2]
+
+
+def remove_lines(answer: Document) -> list[str]:
+    found = [f"{answer['removed']} is removed" + ("" if answer["host"] else "; the host does not run")]
+    if answer["state"]:
+        found.append(f"its state is kept in {answer['state']}; --purge would remove it")
+    if answer["installed"]:
+        found.append(f"the package {answer['installed']} is still installed; --uninstall would remove it")
+    return found

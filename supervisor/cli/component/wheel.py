@@ -1,0 +1,211 @@
+"""Packages of components before they are installed: a wheel, looked at without running anything of it.
+
+A wheel is a zip file (PEP 427); its metadata name what it brings. A folder of sources is made into one by pip, which
+runs what the folder says of its own build: that is why a wheel is the better gift of a stranger.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from pathlib import Path
+
+from tlsrt.config.distributions import Distribution, installed, normalized
+from tlsrt.config.import_path import is_checkout, package_folders
+from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry
+from tlsrt.errors import ConfigError
+from tlsrt.text import printable
+
+_METADATA_MAX = 1 << 20
+_PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+_LINES_SHOWN = 3
+_NO_SOURCES = (".git", ".hg", ".tox", ".venv", "venv", "__pycache__", "build", "dist", "*.egg-info")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A component that a distribution brings: its package, the name and the bytes of its manifest, where these lie."""
+
+    package: str
+    name: str
+    manifest: bytes
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """A distribution with components. `wheel` is what is still to be installed, None for what is."""
+
+    distribution: str
+    version: str
+    offers: tuple[Offer, ...]
+    wheel: Path | None
+
+
+def offering_of(source: str, folder: Path) -> Offering:
+    """Return what a folder, a wheel, an installed distribution or one of the package index brings.
+
+    `folder` is an empty one for files of pip. Raises ConfigError.
+    """
+    if os.sep in source or source.endswith(".whl") or source == ".":
+        path = Path(source)
+        if not path.exists():
+            raise ConfigError(f"there is no {source}: name a folder with a pyproject.toml, a wheel, or a package")
+        if path.is_dir() and not (path / "pyproject.toml").is_file():
+            raise ConfigError(
+                f"{source} has no pyproject.toml: name the folder of a Python package's sources, or a wheel"
+            )
+        return _wheel(path if path.suffix == ".whl" else _built(_copied(path, folder), folder, source))
+    found = _distributions().get(normalized(source))
+    if found is not None:
+        return _installed(found)
+    return _wheel(_built(source, folder, source))
+
+
+def install(offering: Offering) -> None:
+    """Install a wheel beside tlsrt, with what it requires; then its manifests are those that were shown.
+
+    Raises ConfigError.
+    """
+    if offering.wheel is None:
+        return
+    _pip("install", "--no-compile", "--upgrade", str(offering.wheel), what=f"install {offering.distribution}")
+    present = _installed(_distributions()[normalized(offering.distribution)])
+    before = {(one.package, one.name): one.manifest for one in offering.offers}
+    if {(one.package, one.name): one.manifest for one in present.offers} != before:
+        raise ConfigError(f"what was installed as {offering.distribution} is not what was shown: nothing was added")
+
+
+def uninstall(distribution: str) -> None:
+    """Remove a distribution. Raises ConfigError."""
+    _pip("uninstall", "--yes", distribution, what=f"uninstall {distribution}")
+
+
+def distribution_of(package: str) -> Distribution | None:
+    """Return the installed distribution that a package with components belongs to."""
+    for one in _distributions().values():
+        if any(name == package for name, _ in _entries(_read(one.metadata / "entry_points.txt"))):
+            return one
+    return None
+
+
+def _distributions() -> dict[str, Distribution]:
+    return installed(map(Path, sys.path) if is_checkout() else package_folders())
+
+
+def _installed(one: Distribution) -> Offering:
+    offers: list[Offer] = []
+    for package, name in _entries(_read(one.metadata / "entry_points.txt")):
+        path = one.metadata.parent / package / name
+        if not path.is_file():
+            raise ConfigError(f"{one.name} {one.version} names the manifest {package}/{name}, which is not there")
+        offers.append(Offer(package, name, _bounded(path.read_bytes(), name), path))
+    return _checked(Offering(one.name, one.version, tuple(offers), None))
+
+
+def _wheel(path: Path) -> Offering:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            info = next((name.partition("/")[0] for name in names if name.endswith(".dist-info/METADATA")), None)
+            if info is None:
+                raise ConfigError(f"{path} is no wheel: it has no metadata")
+            head = BytesHeaderParser().parsebytes(_member(archive, f"{info}/METADATA", _METADATA_MAX))
+            listed = f"{info}/entry_points.txt"
+            entries = _entries(_member(archive, listed, _METADATA_MAX)) if listed in names else []
+            offers: list[Offer] = []
+            for package, name in entries:
+                if f"{package}/{name}" not in names:
+                    raise ConfigError(
+                        f"{path.name} names the manifest {package}/{name}, and has none: list it as data of the package"
+                    )
+                data = _bounded(_member(archive, f"{package}/{name}", MANIFEST_MAX + 1), name)
+                offers.append(Offer(package, name, data, Path(package, name)))
+    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError) as error:
+        raise ConfigError(f"cannot read the wheel {path}: {error}") from None
+    return _checked(Offering(str(head["Name"]), str(head["Version"]), tuple(offers), path))
+
+
+def _checked(offering: Offering) -> Offering:
+    if not offering.offers:
+        raise ConfigError(
+            f"{offering.distribution} {offering.version} brings no component: it has no entry point of {GROUP}"
+        )
+    return offering
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    with archive.open(name) as file:
+        return file.read(most)
+
+
+def _bounded(data: bytes, name: str) -> bytes:
+    if len(data) > MANIFEST_MAX:
+        raise ConfigError(f"the manifest {name} is larger than {MANIFEST_MAX} bytes")
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_METADATA_MAX)
+    except OSError:
+        return b""
+
+
+def _entries(data: bytes) -> list[tuple[str, str]]:
+    """Return package and manifest of every entry point of ours."""
+    parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(data.decode("utf-8", "replace"))
+    except configparser.Error:
+        return []
+    return [manifest_of_entry(value) for _, value in parser.items(GROUP)] if parser.has_section(GROUP) else []
+
+
+# pip
+
+
+def _copied(sources: Path, folder: Path) -> str:
+    """Return a copy of a folder of sources: a build leaves files there, which the next one would take along."""
+    try:
+        shutil.copytree(sources, folder / "sources", symlinks=True, ignore=shutil.ignore_patterns(*_NO_SOURCES))
+    except (OSError, shutil.Error) as error:
+        raise ConfigError(f"cannot copy {sources}: {error}") from None
+    return str(folder / "sources")
+
+
+def _built(requirement: str, folder: Path, shown: str) -> Path:
+    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), requirement, what=f"make a wheel of {shown}")
+    found = sorted(folder.glob("*.whl"))
+    if len(found) != 1:
+        raise ConfigError(f"cannot make a wheel of {shown}: pip made {len(found)}")
+    return found[0]
+
+
+def _pip(*words: str, what: str) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, *_PIP, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, umask=0o022,
+            check=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise ConfigError(f"cannot {what}: {error.strerror}") from None
+    if done.returncode:
+        raise ConfigError(f"cannot {what}: {_reason(done.stderr)}")
+
+
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if any("No module named pip" in line for line in lines):
+        return f"{sys.executable} has no pip: install the package there yourself, then name it"
+    errors: Sequence[str] = [line for line in lines if line.startswith("ERROR:")] or lines[-_LINES_SHOWN:]
+    return "; ".join(printable(line.removeprefix("ERROR: "), 300) for line in errors[:_LINES_SHOWN]) or "pip failed"

@@ -1,0 +1,189 @@
+"""`component`: packages come into an installed, strictly measured host while it runs, and go again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts.installation import Environment, build_wheel, make_environment, scratch
+from hosts.installed_host import InstalledHost
+
+EX_FAILED, EX_USAGE, EX_CONFIG = 1, 64, 78
+ADDRESS = "third/kettle"
+WISHES = """\
+needs:
+  egress: [{to: ["192.0.2.7:443"], why: it asks the weather there}]
+calls:
+  primary/kernel: {methods: [uname], why: it shows the release}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment() -> Environment:
+    """An environment of its own, with pip: what the command installs with."""
+    made = make_environment(scratch() / "env-components")
+    import pip
+
+    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def sources(environment: Environment) -> Path:
+    """The package that `component new` writes."""
+    folder = scratch() / "new"
+    folder.mkdir()
+    subprocess.run(
+        [environment.program("tlsrt-supervisor"), "component", "new", "kettle"], cwd=folder, check=True, timeout=30
+    )
+    return folder / "kettle"
+
+
+@pytest.fixture
+def host(environment: Environment) -> Iterator[InstalledHost]:
+    host = InstalledHost(environment, scratch() / "components")
+    host.init()
+    with host.started():
+        yield host
+    shutil.rmtree(host.folder)
+    for name in ("kettle", "kettle-0.1.0.dist-info", "kettle-0.2.0.dist-info"):
+        shutil.rmtree(environment.site / name, ignore_errors=True)
+
+
+def wheel(sources: Path, version: str = "0.1.0", **replaced: str) -> Path:
+    """Build a version of the package; each argument takes the place of a line of its manifest that begins so."""
+    folder = scratch() / f"kettle-{version}-{abs(hash(tuple(replaced.items())))}"
+    if not folder.exists():
+        shutil.copytree(sources, folder / "kettle")
+        project = folder / "kettle" / "pyproject.toml"
+        project.write_text(project.read_text().replace("0.1.0", version))
+        manifest = folder / "kettle" / "kettle" / "tlsrt.yaml"
+        lines = [
+            next((text for key, text in replaced.items() if line.startswith(f"{key.rstrip('_')}:")), line)
+            for line in manifest.read_text().splitlines()
+        ]
+        manifest.write_text("\n".join(lines) + "\n")
+        build_wheel(folder / "kettle", folder / "wheel")
+    [made] = (folder / "wheel").glob("*.whl")
+    return made
+
+
+def component(host: InstalledHost, *words: str | Path) -> dict[str, Any]:
+    code, output, errors = host.run("component", *words, "--json")
+    assert code == 0, errors
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def refused(host: InstalledHost, *words: str | Path, code: int = EX_CONFIG) -> str:
+    ended, _, errors = host.run("component", *words)
+    assert ended == code, errors
+    return errors
+
+
+def pids(host: InstalledHost) -> dict[str, int]:
+    return {loop["name"]: loop["pid"] for loop in host.status()["loops"]}
+
+
+def test_what_new_writes_passes_its_own_test(sources: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"], cwd=sources, timeout=60,
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(sources)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_a_package_comes_into_a_running_host_changes_and_goes(host: InstalledHost, sources: Path) -> None:
+    before = pids(host)
+    assert "say --yes" in refused(host, "add", wheel(sources), code=EX_USAGE)
+    assert not (host.folder / "components.d").exists()
+
+    [added] = component(host, "add", wheel(sources), "--yes")["added"]
+    assert added["component"] == ADDRESS and added["asks"] == []
+    assert added["host"]["outcome"] == "added"
+    assert host.call(ADDRESS, "hello") == "hello world, for the 1. time"
+    assert {name: pid for name, pid in pids(host).items() if name in before} == before
+
+    newer = wheel(sources, "0.2.0", title=f"title: it asks\n{WISHES}")
+    [*_, egress, calls] = component(host, "diff", ADDRESS, newer)["rows"]
+    assert egress == ["!", "egress", "192.0.2.7:443", "it asks the weather there"]
+    assert calls == ["+", "calls", "primary/kernel: uname", "it shows the release"]
+    component(host, "update", ADDRESS, newer, "--yes")
+    assert component(host, "show", ADDRESS)["package"] == "kettle 0.2.0"
+    assert host.call(ADDRESS, "hello") == "hello world, for the 1. time"
+    assert {name: pid for name, pid in pids(host).items() if name in before} == before
+
+    [listed] = [one for one in component(host, "list")["components"] if one["component"] == ADDRESS]
+    assert (listed["process"], listed["state"], listed["package"]) == ("third.kettle", "active", "kettle 0.2.0")
+    state = host.folder / "state" / "third.kettle"
+    assert state.is_dir()
+    assert component(host, "remove", ADDRESS)["installed"] == "kettle"
+    assert pids(host) == before
+    assert state.is_dir()
+    component(host, "add", "kettle", "--yes")  # which is installed
+    component(host, "remove", ADDRESS, "--purge", "--uninstall")
+    assert not state.exists()
+    assert not (host.environment.site / "kettle").exists()
+    assert "accepts the host" in host.seal()  # nothing is left that would keep it from a start
+
+
+REFUSED: list[tuple[dict[str, str], str]] = [
+    ({"class_": 'class: "os:system"'}, "the class of a component of kettle is in kettle itself"),
+    ({"title": "title: x y z\nneeds: {calls: [{calls: [ptrace], why: for fun}]}"}, "cannot have ptrace"),
+    ({"title": "title: x y z\nneeds: {write: [{path: /etc, why: for fun}]}"}, "cannot write /etc"),
+    ({"title": "title: x y z\nneeds: {wishes: 3}"}, "unknown key 'wishes' in needs"),
+    ({"component": "component: secondary/store"}, "secondary/store is built in"),
+]
+
+
+def test_a_manifest_that_asks_for_what_cannot_be_had_changes_nothing(host: InstalledHost, sources: Path) -> None:
+    before = pids(host)
+    for replaced, sentence in REFUSED:
+        assert sentence in refused(host, "add", wheel(sources, **replaced), "--yes")
+    assert not (host.environment.site / "kettle").exists()
+    assert not list((host.folder / "components.d").glob("*"))
+    assert pids(host) == before
+    assert host.do("seal", "--diff").strip() == "nothing differs from the boot token"
+
+
+def test_a_package_that_changes_behind_the_operator_does_not_run(host: InstalledHost, sources: Path) -> None:
+    component(host, "add", wheel(sources), "--yes")
+    manifest = host.environment.site / "kettle" / "tlsrt.yaml"
+    manifest.write_text(f"{manifest.read_text()}{WISHES}")
+    code, _, errors = host.run("reload")
+    assert code == EX_CONFIG
+    assert "run `tlsrt-supervisor seal`" in errors
+    _, accepted, warned = host.run("seal")  # takes the files, and still not what the manifest asks for now
+    assert "dep/tlsrt" not in accepted
+    assert "third/kettle does not run" in warned
+    assert "third/kettle does not run" in host.run("reload")[1]
+    assert "third.kettle" not in pids(host)
+    assert host.call("primary/kernel", "uname")["system"] == "Linux"
+    [failed] = [one for one in component(host, "list")["components"] if one["state"] == "failed"]
+    assert "is not the manifest that was approved" in failed["why"][0]
+    component(host, "update", ADDRESS, "--yes")
+    assert host.call(ADDRESS, "hello") == "hello world, for the 1. time"
+
+
+def test_a_broken_drop_in_keeps_no_host_from_its_start(environment: Environment, sources: Path) -> None:
+    host = InstalledHost(environment, scratch() / "broken")
+    host.init()
+    folder = host.folder / "components.d"
+    folder.mkdir(mode=0o755)
+    (folder / "third.kettle.yaml").write_text("package: kettle\noptoins: {}\n")
+    assert "third.kettle.yaml:2:1: unknown key 'optoins', did you mean options?" in host.run("seal")[2]
+    with host.started():
+        warnings = host.status()["warnings"]
+        assert any("component third/kettle does not run" in line for line in warnings)
+        assert host.call("primary/kernel", "uname")["system"] == "Linux"
+    (folder / "third.kettle.yaml").chmod(0o666)
+    assert "could be exchanged by another user" in host.run("start")[2]
+    shutil.rmtree(host.folder)

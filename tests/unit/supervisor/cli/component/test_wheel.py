@@ -1,0 +1,91 @@
+"""Wheels of components are looked at, and nothing of them runs."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config.manifest import MANIFEST_MAX
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.component.wheel import offering_of
+
+MANIFEST = b"manifest: 1\n"
+
+
+def wheel(folder: Path, files: dict[str, bytes]) -> str:
+    path = folder / "kettle-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return str(path)
+
+
+def files(entries: str = "kettle = kettle\n", **more: bytes) -> dict[str, bytes]:
+    return {
+        "kettle/__init__.py": b"raise SystemExit('it ran')",
+        "kettle/tlsrt.yaml": MANIFEST,
+        "kettle-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: Kettle\nVersion: 1.0\n\nlong: text\n",
+        "kettle-1.0.dist-info/entry_points.txt": f"[tlsrt.components]\n{entries}".encode(),
+        **more,
+    }
+
+
+def refused(folder: Path, content: dict[str, bytes]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        offering_of(wheel(folder, content), folder)
+    return str(caught.value)
+
+
+def test_a_wheel_says_what_it_brings(tmp_path: Path) -> None:
+    found = offering_of(wheel(tmp_path, files()), tmp_path)
+    assert (found.distribution, found.version, found.wheel) == (
+        "Kettle",
+        "1.0",
+        tmp_path / "kettle-1.0-py3-none-any.whl",
+    )
+    [one] = found.offers
+    assert (one.package, one.name, one.manifest) == ("kettle", "tlsrt.yaml", MANIFEST)
+
+
+def test_a_wheel_may_bring_several(tmp_path: Path) -> None:
+    content = files("kettle = kettle\nfan = kettle:fan\n") | {"kettle/fan.tlsrt.yaml": b"fan"}
+    assert [one.name for one in offering_of(wheel(tmp_path, content), tmp_path).offers] == [
+        "tlsrt.yaml", "fan.tlsrt.yaml",
+    ]  # fmt: skip
+
+
+def test_a_wheel_without_components_is_refused(tmp_path: Path) -> None:
+    content = files() | {"kettle-1.0.dist-info/entry_points.txt": b"[console_scripts]\nkettle = kettle:main\n"}
+    assert refused(tmp_path, content) == "Kettle 1.0 brings no component: it has no entry point of tlsrt.components"
+
+
+def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
+    content = files()
+    del content["kettle/tlsrt.yaml"]
+    assert "names the manifest kettle/tlsrt.yaml, and has none: list it as data" in refused(tmp_path, content)
+
+
+def test_an_entry_point_out_of_the_package_is_refused(tmp_path: Path) -> None:
+    assert "names no manifest" in refused(tmp_path, files("kettle = ../../etc\n"))
+
+
+def test_a_manifest_without_end_is_refused(tmp_path: Path) -> None:
+    content = files() | {"kettle/tlsrt.yaml": b"#" * (MANIFEST_MAX + 1)}
+    assert f"larger than {MANIFEST_MAX} bytes" in refused(tmp_path, content)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"#!/bin/sh\n"])
+def test_what_is_no_wheel_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.whl"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="cannot read the wheel"):
+        offering_of(str(path), tmp_path)
+
+
+def test_a_place_that_holds_no_package_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no"):
+        offering_of(f"{tmp_path}/nothing", tmp_path)
+    with pytest.raises(ConfigError, match=r"has no pyproject.toml"):
+        offering_of(str(tmp_path), tmp_path)
