@@ -25,7 +25,7 @@ Then = Literal["none", "restart"]
 
 @dataclass(frozen=True, slots=True)
 class HealthConfig:
-    """How a component that has a `check` is asked for its health, and what follows."""
+    """How a component that has a `healthy` is asked for its health, and what follows."""
 
     every_s: float = field(default=10.0, metadata=seconds("Time from one check to the next.", 0.5, 86400))
     timeout_s: float = field(default=2.0, metadata=seconds("Time that a check may take.", 0.5, 600))

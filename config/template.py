@@ -76,7 +76,7 @@ policy:
 #     class: "notes:Notes"
 #     options: {{title: My notes}}
 #     needs: {{read: [/srv/pictures], memory_mb: 64}}  # write, egress and calls too, each with its reason
-#     health: {{every_s: 10, then: none}}  # how often its `check` is asked, and what follows: restart, or none
+#     health: {{every_s: 10, then: none}}  # how often its `healthy` is asked, and what follows: restart, or none
 #   external/network: null          # switches a built-in one off
 
 # Settings of the five loops (primary, secondary, third, forth, external), or more loops of your own.

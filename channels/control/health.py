@@ -5,6 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 
 
+class Readiness(IntEnum):
+    """Whether a component says that it is ready; why not, in words, is in the log of the loop."""
+
+    UNASKED = 0  # it has no `ready`
+    READY = 1
+    NOT_READY = 2
+
+
 class HealthOutcome(IntEnum):
     """Of one check; what was wrong, in words, is in the log of the loop."""
 

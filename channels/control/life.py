@@ -42,6 +42,7 @@ class FailCode(IntEnum):
     INTERNAL = 6
     MEMORY = 7
     DISK = 8  # a component could not start, for its disk refused
+    TASK = 9  # a task of a component ended too often
 
 
 def _in(*states: LoopState) -> frozenset[str]:
@@ -103,6 +104,15 @@ class WorkMessage(NamedTuple):
     given_up: int
 
 
+class ComponentMessage(NamedTuple):
+    """What a component says of itself besides its health, whenever it changes."""
+
+    component: int  # its index
+    readiness: int  # channels.control.health.Readiness
+    tasks: int  # that it has spawned and that run
+    restarts: int  # of tasks, in this life of the process
+
+
 class DrainMessage(NamedTuple):
     """Finish what is in flight."""
 
@@ -144,6 +154,7 @@ LIFE = MessageTable(
         Message(7, "failed", _LOOP, _in(*_LIVING), FailedMessage),
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
+        Message(13, "component", _LOOP, _in(*_RUNNING), ComponentMessage),
         Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
         Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
         Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -25,52 +26,26 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.options import known_options
+from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.pubsub import PubSub
+from tlsrt.loops.component.status_text import TOPIC, StatusText
+from tlsrt.loops.component.surroundings import Surrounding
+from tlsrt.loops.component.tasks import Spawnable, SpawnedTask, Tasks
 from tlsrt.loops.component.types import shown, to_plain, type_name
 from tlsrt.loops.component.work import NoWork, Work
 from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
-
-
-class Port(Protocol):
-    """The way out of a component: the runtime's channel to the gate. Raises CallErrors."""
-
-    def call(
-        self,
-        target: str,
-        method: str,
-        args: Sequence[object],
-        kwargs: Mapping[str, object],
-        *,
-        timeout_s: float,
-        idempotency_key: str | None,
-    ) -> Coroutine[Any, Any, Any]: ...
-
-    def stream(
-        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
-    ) -> AsyncIterator[Any]: ...
-
-    def upload(
-        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
-        kwargs: Mapping[str, object], *, timeout_s: float,
-    ) -> Coroutine[Any, Any, Any]: ...  # fmt: skip
-
-    def exchange(
-        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
-        kwargs: Mapping[str, object], *, timeout_s: float,
-    ) -> AsyncIterator[Any]: ...  # fmt: skip
 
 
 @overload
@@ -95,30 +70,6 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
-class Surrounding(Generic[Given]):
-    """An attribute that the runtime gives to a component, which the component cannot take for something else."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> Given: ...
-    def __get__(self, instance: object | None, owner: type) -> Self | Given:
-        if instance is None:
-            return self
-        try:
-            given: Given = vars(instance)[self._name]
-        except KeyError:
-            raise AttributeError(f"self.{self._name} is not there yet: the runtime gives it before `start`") from None
-        return given
-
-    def __set__(self, instance: object, value: object) -> None:
-        kind = type(instance).__name__
-        raise MisuseError(f"{kind} cannot set self.{self._name}: the name is reserved for the runtime; choose another")
-
-
 class Component:
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the YAML."""
 
@@ -133,6 +84,8 @@ class Component:
     log: Surrounding[logging.Logger] = Surrounding()
     port: Surrounding[Port] = Surrounding()
     disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
+    _tasks: Surrounding[Tasks] = Surrounding()
+    _said: Surrounding[StatusText] = Surrounding()
     _pubsub: PubSub
     _work: Work
 
@@ -153,11 +106,19 @@ class Component:
     async def stop(self) -> None:
         """Called once after the last request."""
 
-    def check(self) -> Awaitable[str | bool | None] | str | bool | None:
-        """Asked now and then whether the component is well (`health` in the YAML); a coroutine or not.
+    def healthy(self) -> Awaitable[str | bool | None] | str | bool | None:
+        """Say whether the component is well; if it is not, again and again, it is restarted (`health` in the YAML).
 
-        Return None if it is, or a sentence that says what is wrong, for the log; an exception says it too. A component
-        that does not override this is not asked.
+        Return None or True if it is, or a sentence that says what is wrong, for the log; an exception says it too. May
+        be a coroutine. A component that does not override this is not asked.
+        """
+        return None
+
+    def ready(self) -> Awaitable[str | bool | None] | str | bool | None:
+        """Say whether calls make sense now: the broker is connected, the model is loaded. No restart follows.
+
+        It answers as `healthy` does, and is asked twice a second. Until it says yes, calls are answered `away` and
+        have not run, so callers wait for a moment; `describe` and `subscribe` are served, and status shows it.
         """
         return None
 
@@ -208,6 +169,24 @@ class Component:
         """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""
         return self.port.stream(target, "subscribe", [topic], {}, timeout_s=timeout_s)
 
+    def spawn(self, work: Spawnable, *, name: str = "", restart: bool = True) -> SpawnedTask:
+        """Run an async method beside the handlers until the component stops: `self.spawn(self.pump)`.
+
+        If it raises or returns, that is logged with its name and it is started again after a pause; the 6th time in
+        60 s ends the component's process. With `restart=False`, or a coroutine that was begun (`self.pump()`), it may
+        return, and an exception ends the process at once. It is cancelled before `stop` is called.
+        """
+        return self._tasks.spawn(work, name, restart)
+
+    def set_status(self, text: str) -> None:
+        """Say what the component is doing, as in `self.set_status("connecting")`: for the log, and topic `status`.
+
+        It is one line of at most 200 characters; the same again is told once, and no more than one a second for long.
+        """
+        if line := self._said.told(text, time.monotonic()):
+            self.log.info("status: %s", line)
+            self._pubsub.publish(TOPIC, line)
+
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
         if self.topics and topic not in self.topics:
@@ -234,7 +213,7 @@ class Component:
 
     async def _subscribe(self, topic: str) -> AsyncIterator[Any]:
         """The events of a topic from now on."""
-        if self.topics and topic not in self.topics:
+        if self.topics and topic not in (*self.topics, TOPIC):
             guess = nearest(topic, list(self.topics))
             raise NotFound(f"no topic {shown(topic)}" + (f", did you mean {guess!r}?" if guess else ""))
         subscription = self._pubsub.subscribe(topic)
@@ -253,7 +232,10 @@ BUILTIN: Mapping[str, MethodSpec] = {
 }
 
 
-_OWN = ("address", "options", "state", "log", "port", "caller", "_pubsub", "_work", "_describe", "_subscribe")
+_OWN = (
+    "address", "options", "state", "log", "port", "caller", "spawn", "set_status", "_pubsub", "_describe", "_subscribe",
+    "_work", "_tasks", "_said",
+)  # fmt: skip
 
 
 def _refuse_shadows(cls: type[Component]) -> None:
@@ -296,6 +278,12 @@ def attach(
     vars(component).update(
         address=address, options=options, state=state, log=log, port=port, _work=work or NoWork(address)
     )
+    vars(component).update(_tasks=Tasks(log, port), _said=StatusText())
+
+
+def tasks_of(component: Component) -> Tasks:
+    """Return the tasks of an attached component, for the runtime."""
+    return component._tasks
 
 
 def detach(component: Component) -> None:

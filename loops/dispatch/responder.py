@@ -52,7 +52,7 @@ from tlsrt.errors import (
     OutcomeUnknown,
     PeerError,
 )
-from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
+from tlsrt.loops.component.component import BUILTIN, Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests
@@ -91,15 +91,21 @@ class Responder:
         self._replies = Replies(endpoint, channel, clock, self._in_flight, batcher)
         self._faults = Faults(endpoint.subject, log, clock)
         self._closing = False
-        self._is_starting = False
+        self._is_starting = self._is_unready = self._is_held = False
 
     def hold(self) -> None:
         """Tell callers to try again: the keys are here, but the component has not started."""
-        self._is_starting = True
+        self._is_starting = self._is_held = True
 
     def start(self) -> None:
         """Run requests from now on: the component has started."""
         self._is_starting = False
+        self._is_held = self._is_unready
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Run requests only while the component says that it is ready; `describe` and `subscribe` always."""
+        self._is_unready = not is_ready
+        self._is_held = self._is_starting or self._is_unready
 
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
@@ -183,7 +189,7 @@ class Responder:
             refused = _refusal(error)
             values = [None] * header.part  # which no method takes as arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
-        if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_starting:
+        if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_held:
             for name, value in zip(names, values, strict=True):
                 found = self._start(RunningCall(name, header), value)
                 refused = refused or found
@@ -224,8 +230,8 @@ class Responder:
         header = request.header
         refused: PeerError | None = None
         try:
-            if self._closing or self._is_starting:
-                raise self._away()
+            if self._closing or self._is_held:
+                self._refuse_held(header.method)
             try:
                 args, kwargs, key, tried = (
                     decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
@@ -272,7 +278,13 @@ class Responder:
         return None
 
     def _away(self) -> Away:
-        return Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
+        if self._closing or self._is_starting:
+            return Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
+        return Away(f"{self._endpoint.subject} is not ready: try again")
+
+    def _refuse_held(self, method: str) -> None:
+        if self._closing or self._is_starting or method not in BUILTIN:
+            raise self._away()
 
     def _answer_at_once(
         self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -31,7 +31,7 @@ class Network(Component):
     def _read_sample(self) -> dict[str, Any]:
         return {"interfaces": counters(read_text(self.proc / "net/dev") or ""), **clocks()}
 
-    def check(self) -> str | None:
+    def healthy(self) -> str | None:
         return "/proc/net shows nothing" if read_text(self.proc / "net/dev") is None else None
 
     @handler(idempotent=True)

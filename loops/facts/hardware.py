@@ -27,7 +27,7 @@ class Hardware(Component):
         self._summary = Samples(self._read_summary)
         self._blocks = Samples(self._read_blocks)
 
-    def check(self) -> str | None:
+    def healthy(self) -> str | None:
         return None if names(self.sys / "class") else "/sys shows nothing"
 
     @handler(idempotent=True)

@@ -42,7 +42,7 @@ class Kernel(Component):
     def __init__(self) -> None:
         self._counters = Samples(self._read_counters)
 
-    def check(self) -> str | None:
+    def healthy(self) -> str | None:
         return "/proc shows nothing" if read_text(self.proc / "uptime") is None else None
 
     @handler(idempotent=True)

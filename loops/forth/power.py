@@ -26,7 +26,7 @@ class Power(Component):
         self._samples = Samples(self._read_status)
         self._source: object = None  # of the last sample: what `changed` is about
 
-    def check(self) -> str | None:
+    def healthy(self) -> str | None:
         return None if names(self.sys / "class") else "/sys shows nothing"
 
     @handler(idempotent=True)

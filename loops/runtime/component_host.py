@@ -5,20 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.control.health import Readiness
 from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
-from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+
+
+class Failures(Protocol):
+    """Ends the process of a component that cannot go on."""
+
+    def component_failed(self, address: str, sentence: str) -> None: ...
 
 
 class ComponentHost:
@@ -27,9 +34,11 @@ class ComponentHost:
     def __init__(
         self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
-        batch: WriteBatch | None = None, work: Work | None = None,
+        batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
     ) -> None:  # fmt: skip
         self.config = config
+        self.readiness = Readiness.UNASKED
+        self._failures = failures
         self.component = component
         self.endpoint = Endpoint(config.address, verifier)
         batcher = Batcher(self.endpoint, channel.send, clock, batch) if batch is not None else None
@@ -38,6 +47,7 @@ class ComponentHost:
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
         attach(component, address=config.address, options=config.options, state=state, log=log, port=self, work=work)
+        self.tasks = tasks_of(component)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
         """Take a frame whose header names this component; raise PeerError if it is not authentic."""
@@ -58,7 +68,18 @@ class ComponentHost:
         """Finish what is in flight, then stop the component."""
         await self.responder.close(timeout_s)
         detach(self.component)
+        await self.tasks.stop()
         await self.component.stop()
+
+    def note_ready(self, is_ready: bool) -> None:
+        """Run requests while the component is ready, and none while it is not."""
+        self.readiness = Readiness.READY if is_ready else Readiness.NOT_READY
+        self.responder.set_ready(is_ready)
+
+    def fail(self, sentence: str) -> None:
+        """End the process: the component cannot go on."""
+        if self._failures is not None:
+            self._failures.component_failed(self.config.address, sentence)
 
     def call(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,

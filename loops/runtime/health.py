@@ -1,16 +1,19 @@
-"""Health checks of the components of a loop: `Component.check`, at configured intervals.
+"""Two checks of the components of a loop: `healthy` at configured intervals, `ready` at every beat.
 
 All of it happens on the beat of the event loop, so that an idle loop wakes up no more often for it: a check that is due
 begins there, right after the beat has left, and one that has not ended in time is noticed there, half a second late at
 most. No component is asked again before its last check has ended, whatever that takes. A check that is no coroutine,
 or blocks, holds up the event loop like any other code of the component, and the loop then hangs like any other.
+
+What `healthy` says goes to the supervisor, which restarts the process after some failures. What `ready` says decides
+here whether requests run: a component that is not ready answers them `away`, which says that they have not run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
@@ -19,6 +22,7 @@ from tlsrt.loops.component.component import Component
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 _WORDS_MAX = 300
+READY_EVERY_S = 0.4  # less than a beat: at each
 
 
 class Schedule:
@@ -62,14 +66,80 @@ class Schedule:
         return True
 
 
-class _CheckedComponent:
-    """One component that has a `check` of its own."""
+class _Check:
+    """One check of one component; `note` hears each outcome, with what is wrong in words and how often in a row."""
 
-    def __init__(self, index: int, host: ComponentHost) -> None:
-        self.index = index
-        self.component = host.component
-        self.schedule = Schedule(host.config.health)
-        self.task: asyncio.Task[Any] | None = None
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[], object],
+        config: HealthConfig,
+        note: Callable[[HealthOutcome, str, int], None],
+    ) -> None:
+        self._name = name
+        self._ask = ask
+        self._note = note
+        self._schedule = Schedule(config)
+        self._task: asyncio.Task[Any] | None = None
+
+    def each_beat(self, now: float) -> None:
+        """Begin it if it is due, and give it up if it takes too long."""
+        if self._schedule.is_late(now):
+            if self._task is not None:
+                self._task.cancel()
+            self._note(HealthOutcome.TIMED_OUT, "it said nothing in time", self._schedule.fails)
+        elif self._schedule.begins(now):
+            self._begin()
+
+    def _begin(self) -> None:
+        try:
+            answer = self._ask()
+            if inspect.isawaitable(answer):
+                self._task = asyncio.get_running_loop().create_task(self._wait(answer))
+                return
+            trouble = self._trouble(answer)
+        except Exception as error:  # a component may raise anything
+            trouble = _words_of(error)
+        self._end(trouble)
+
+    async def _wait(self, answer: Awaitable[object]) -> None:
+        try:
+            trouble = self._trouble(await answer)
+        except Exception as error:
+            trouble = _words_of(error)
+        except asyncio.CancelledError:
+            trouble = "cancelled"
+        self._task = None
+        self._end(trouble)
+
+    def _trouble(self, answer: object) -> str:
+        """Return what is wrong in words, an empty text for nothing."""
+        if answer is None or answer is True:
+            return ""
+        if answer is False:
+            return f"`{self._name}` said no"
+        if isinstance(answer, str):
+            return answer[:_WORDS_MAX]
+        return f"`{self._name}` returned {type(answer).__name__}, not a text"
+
+    def _end(self, trouble: str) -> None:
+        if self._schedule.end(is_good=not trouble):
+            self._note(HealthOutcome.FAILED if trouble else HealthOutcome.GOOD, trouble, self._schedule.fails)
+
+
+class _Readiness:
+    """Whether one component is ready; it is not before it has said so."""
+
+    def __init__(self, host: ComponentHost) -> None:
+        self._host = host
+        self._words: str | None = None
+        host.note_ready(False)
+
+    def note(self, outcome: HealthOutcome, trouble: str, fails: int) -> None:
+        if trouble != self._words:
+            self._host.component.log.info("not ready: %s" if trouble else "ready%s", trouble)
+        self._words = trouble
+        self._host.note_ready(not trouble)
 
 
 class HealthChecks:
@@ -79,66 +149,39 @@ class HealthChecks:
     """
 
     def __init__(self, hosts: Iterable[ComponentHost]) -> None:
-        self._components = [
-            _CheckedComponent(index, host)
-            for index, host in enumerate(hosts)
-            if type(host.component).check is not Component.check
-        ]
         self.reports: dict[int, tuple[int, int, int]] = {}
+        self._checks: list[_Check] = []
+        self._ready: list[_Check] = []
+        for index, host in enumerate(hosts):
+            component, config = host.component, host.config.health
+            if type(component).ready is not Component.ready:
+                often = HealthConfig(every_s=READY_EVERY_S, timeout_s=config.timeout_s)
+                self._ready.append(_Check("ready", component.ready, often, _Readiness(host).note))
+            if type(component).healthy is not Component.healthy:
+                self._checks.append(_Check("healthy", component.healthy, config, self._note_of(index, host)))
+
+    def begin(self, now: float) -> None:
+        """Ask those that have just started whether they are ready, rather than with the next beat."""
+        for check in self._ready:
+            check.each_beat(now)
 
     def each_beat(self, now: float) -> None:
         """Begin the checks that are due, and give up those that take too long. `now` is the event loop's time."""
-        for checked in self._components:
-            if checked.schedule.is_late(now):
-                if checked.task is not None:
-                    checked.task.cancel()
-                self._note(checked, HealthOutcome.TIMED_OUT, "it said nothing in time")
-            elif checked.schedule.begins(now):
-                self._ask(checked)
+        for check in (*self._ready, *self._checks):
+            check.each_beat(now)
 
-    def _ask(self, checked: _CheckedComponent) -> None:
-        try:
-            answer = checked.component.check()
-            if inspect.isawaitable(answer):
-                checked.task = asyncio.get_running_loop().create_task(self._wait(checked, answer))
-                return
-            trouble = _trouble(answer)
-        except Exception as error:  # a component may raise anything
-            trouble = _words_of(error)
-        self._end(checked, trouble)
+    def _note_of(self, index: int, host: ComponentHost) -> Callable[[HealthOutcome, str, int], None]:
+        log, before = host.component.log, [0]
 
-    async def _wait(self, checked: _CheckedComponent, answer: Awaitable[object]) -> None:
-        try:
-            trouble = _trouble(await answer)
-        except Exception as error:
-            trouble = _words_of(error)
-        except asyncio.CancelledError:
-            trouble = "cancelled"
-        checked.task = None
-        self._end(checked, trouble)
+        def note(outcome: HealthOutcome, trouble: str, fails: int) -> None:
+            if trouble:
+                log.warning("not healthy (%d in a row): %s", fails, trouble)
+            elif before[0]:
+                log.info("healthy again after %d failures", before[0])
+            before[0] = fails
+            self.reports[index] = (index, int(outcome), fails)
 
-    def _end(self, checked: _CheckedComponent, trouble: str) -> None:
-        before = checked.schedule.fails
-        if not checked.schedule.end(is_good=not trouble):
-            return
-        if not trouble and before:
-            checked.component.log.info("check: well again after %d failures", before)
-        self._note(checked, HealthOutcome.FAILED if trouble else HealthOutcome.GOOD, trouble)
-
-    def _note(self, checked: _CheckedComponent, outcome: HealthOutcome, trouble: str) -> None:
-        fails = checked.schedule.fails
-        if trouble:
-            checked.component.log.warning("check failed (%d in a row): %s", fails, trouble)
-        self.reports[checked.index] = (checked.index, int(outcome), fails)
-
-
-def _trouble(answer: object) -> str:
-    """Return what is wrong in words, an empty text for nothing."""
-    if answer is None or answer is True:
-        return ""
-    if answer is False:
-        return "it is not well"
-    return answer[:_WORDS_MAX] if isinstance(answer, str) else f"check returned {type(answer).__name__}, not a text"
+        return note
 
 
 def _words_of(error: Exception) -> str:

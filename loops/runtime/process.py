@@ -37,6 +37,7 @@ from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
+from tlsrt.loops.runtime.component_states import ComponentStates
 from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
@@ -161,7 +162,7 @@ class LoopProcess:
         state.mkdir(mode=0o700, exist_ok=True)
         host = self.hosts[config.address] = ComponentHost(
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
-            waiting_max=self.config.limits.queue_frames, batch=self.batch,
+            waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
             work=self._threads.work if config.needs.threads else None,
         )  # fmt: skip
         host.responder.hold()
@@ -179,6 +180,7 @@ class LoopProcess:
         )
         self.health = HealthChecks(self.hosts.values())
         self._disk_waits = DiskWaits(host.component for host in self.hosts.values())
+        self._states = ComponentStates(self.hosts.values())
         self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
         loop.add_reader(self._life.fileno(), self._on_life)
@@ -259,6 +261,7 @@ class LoopProcess:
         self.authority.committed = epoch
         self.hosts.clear()
         self.health = HealthChecks(())
+        self._states = ComponentStates(())
 
     def _try_to_send(self, name: str, *fields: Any) -> bool:
         """Send to the authority; False if it does not read now, as it may be busy or restarting. Try again later."""
@@ -306,6 +309,7 @@ class LoopProcess:
                 return
         self._state = LoopState.ACTIVE
         self._life.send("active")
+        self.health.begin(asyncio.get_running_loop().time())
         self.role.on_active()
 
     async def _drain(self, timeout_s: float) -> None:
@@ -321,6 +325,12 @@ class LoopProcess:
             self._life.send("drained")
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
+
+    def component_failed(self, address: str, sentence: str) -> None:
+        """End the process, for a component that cannot go on."""
+        if self._exit_code == 0:
+            self._fail(FailCode.TASK, [*self.hosts].index(address) if address in self.hosts else 0)
+            self._end(70, f"component {address} has failed: {sentence}")
 
     def _stop(self) -> None:
         self._end(0, "stopped")
@@ -347,6 +357,8 @@ class LoopProcess:
                     self.health.reports, self.role.channel.depth, self.role.frames_in, self.role.frames_out,
                     self.refused, self.role.sessions, self.authority.committed,
                 )  # fmt: skip
+                for change in self._states.changes():
+                    self._life.send("component", *change)
                 if (for_ms := self._disk_waits.next_report()) is not None:
                     self._life.send("disk_wait", for_ms)
                 if (counted := self._threads.next_report()) is not None:

@@ -82,7 +82,7 @@ class Store(Component):
         await self._disk.run_last(DiskWork(self._table.close))
         self._disk.close()
 
-    async def check(self) -> str | None:
+    async def healthy(self) -> str | None:
         return await self._check.ask()
 
     def _namespace(self) -> str:

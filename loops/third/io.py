@@ -73,7 +73,7 @@ class InputOutput(Component):
         await self._disk.run_last(DiskWork(self._folder.close))
         self._disk.close()
 
-    async def check(self) -> str | None:
+    async def healthy(self) -> str | None:
         return await self._check.ask()
 
     async def _on_disk(self, work: Callable[[], Result], size: int = 0) -> Result:

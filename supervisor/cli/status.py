@@ -177,10 +177,23 @@ def _work_lines(loops: Sequence[Document]) -> list[str]:
 
 
 def _unwell(loops: Sequence[Document]) -> list[str]:
-    """Return a line for each component whose last check was not good."""
-    found = [(loop["name"], one) for loop in loops for one in loop["components"] if one["fails"]]
-    lines = [f"{loop}/{one['name']} is {one['health']}: {_fails(one)}, see the log of {loop}" for loop, one in found]
+    """Return a line for each component whose last check was not good, or that is not ready."""
+    found = [(loop["name"], one) for loop in loops for one in loop["components"]]
+    lines = [
+        f"{_address(process, one)} is {one['health']}: {_fails(one)}, see the log of {process}"
+        for process, one in found
+        if one["fails"]
+    ]
+    lines += [
+        f"{_address(process, one)} is not ready, see the log of {process}"
+        for process, one in found
+        if one["ready"] is False
+    ]
     return ["", *lines] if lines else []
+
+
+def _address(process: str, one: Document) -> str:
+    return f"{process.partition('.')[0]}/{one['name']}"
 
 
 def _fails(one: Document) -> str:

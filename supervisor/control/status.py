@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tlsrt.channels.control.health import HealthOutcome
+from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.schema import Config
@@ -31,7 +31,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.disk_waits import DiskWait
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatStatus
-from tlsrt.supervisor.supervision.loop import Checked, Loop
+from tlsrt.supervisor.supervision.loop import ComponentState, Incarnation, Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
@@ -240,7 +240,7 @@ def _loop(
         "queue": beat.queue_depth if beat else 0,
         **_heartbeat(heartbeats.get(loop.name)),
         "components": [
-            _component(view, loop.process.checked.get(index), component)
+            _component(view, loop.process, index, component)
             for index, component in enumerate(config.components_of(loop.name))
         ],
         "threads": _threads(config, loop),
@@ -280,8 +280,9 @@ def _stuck(view: StatusInput, name: str) -> Document | None:
     return {"where": stuck.where, "for_s": _rounded(view.now - stuck.since)} if stuck is not None else None
 
 
-def _component(view: StatusInput, checked: Checked | None, component: ComponentConfig) -> Document:
+def _component(view: StatusInput, process: Incarnation, index: int, component: ComponentConfig) -> Document:
     """Return what is known of a component; one without a check, or not asked yet, is `unchecked`."""
+    checked, state = process.checked.get(index), process.components.get(index, ComponentState())
     return {
         "name": component.name,
         "health": _OUTCOMES[checked.outcome] if checked is not None else "unchecked",
@@ -289,6 +290,9 @@ def _component(view: StatusInput, checked: Checked | None, component: ComponentC
         "checked_s": _rounded(view.now - checked.at) if checked is not None else None,
         "then": component.health.then,
         "after": component.health.fails,
+        "ready": None if state.readiness is Readiness.UNASKED else state.readiness is Readiness.READY,
+        "tasks": state.tasks,
+        "task_restarts": state.restarts,
     }
 
 

@@ -89,9 +89,10 @@ _FAILURES = {
     FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
     FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
     FailCode.DISK: KillReason(Cause.DISK, "a component could not start, for its disk refused"),
+    FailCode.TASK: KillReason(Cause.COMPONENT, "a task of a component ended too often"),
     FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
-_OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK)
+_OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK)
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,
     "offence": Cause.PROTOCOL,

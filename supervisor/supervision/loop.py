@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from tlsrt.channels.control.health import HealthOutcome
+from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.channels.control.life import LoopState, WorkMessage
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.supervision import PRIMARY
@@ -59,6 +59,15 @@ class Checked:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class ComponentState:
+    """What a component says of itself besides its health: ready or not, its tasks, and how often one was restarted."""
+
+    readiness: Readiness = Readiness.UNASKED
+    tasks: int = 0
+    restarts: int = 0
+
+
 @dataclass(slots=True)
 class Incarnation:
     """What belongs to one process of a loop, from before its fork to its end; the next one starts with a new object."""
@@ -76,6 +85,7 @@ class Incarnation:
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
     work: WorkMessage | None = None  # of its threads, as it says
+    components: dict[int, ComponentState] = field(default_factory=dict[int, ComponentState])  # by the index, too
     graceful_stop: Stop | None = None  # it is being ended in order
     kill_reason: KillReason | None = None  # why it has to end
     is_killed: bool = False  # by a SIGKILL of ours

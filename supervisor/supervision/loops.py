@@ -82,6 +82,7 @@ class Loops(Feature):
             "active": self._active,
             "beat": self._beat,
             "health": self._checked,
+            "component": self._component,
             "disk_wait": self._waits_for_disk,
             "work": self._works,
             "drained": self._drained,
@@ -273,6 +274,14 @@ class Loops(Feature):
             return  # it counts the components of the configuration before, and is about to end
         try:
             self.health.heard_untrusted(loop, fields)
+        except PeerError as error:
+            self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
+
+    def _component(self, loop: Loop, fields: Fields) -> None:
+        if loop.managed_by is not self._context.current.children:
+            return
+        try:
+            self.health.state_heard_untrusted(loop, fields)
         except PeerError as error:
             self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 

@@ -48,8 +48,8 @@ class StoreBench:
         """Run a scene of a test on the store's event loop."""
         return self._runner.run(scene)
 
-    def check(self) -> str | None:
-        return self._runner.run(self.store.check())
+    def healthy(self) -> str | None:
+        return self._runner.run(self.store.healthy())
 
     def stop(self) -> None:
         if not self._is_stopped:

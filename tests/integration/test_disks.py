@@ -183,7 +183,7 @@ def test_no_acknowledged_put_is_lost_on_a_file_system_that_loses_what_it_could_n
     assert len(revisions) > 100 and len(set(revisions)) == len(revisions)
     assert not {key: value for key, value in found.items() if value not in {acknowledged[key], *unknown[key]}}
     bench = StoreBench(behind)
-    assert bench.check() is None and {key: bench("get", key) for key in acknowledged} == found
+    assert bench.healthy() is None and {key: bench("get", key) for key in acknowledged} == found
     bench.stop()
 
 
@@ -215,7 +215,7 @@ def test_a_disk_that_refuses_changes_takes_no_reads_away_and_is_used_again_when_
             assert bench("get", f"k{number}") == number
             with pytest.raises(Failed, match="nothing was changed"):
                 bench("put", "k0", 7)
-            assert trouble is None or trouble in str(bench.check())
+            assert trouble is None or trouble in str(bench.healthy())
         assert set(bench("keys", "k")) == {f"k{number}" for number in range(40)}
         if told is OutcomeUnknown:
             with pytest.raises(Failed, match="whether 'new' was changed is not known until the disk answers again"):
@@ -224,12 +224,12 @@ def test_a_disk_that_refuses_changes_takes_no_reads_away_and_is_used_again_when_
         if told is OutcomeUnknown:
             with suppress(NotFound):  # it is known now, and may have been changed or not
                 assert bench("get", "new") == 1
-        assert bench.check() is None, "it is said without anything to write"
+        assert bench.healthy() is None, "it is said without anything to write"
         revision = bench("put", "new", 2)["revision"]
-        assert bench.check() is None and revision in (41, 42)
+        assert bench.healthy() is None and revision in (41, 42)
         bench.stop()
     bench = StoreBench(behind)
-    assert bench.check() is None and bench("get", "new") == 2 and bench("get", "k0") == 0
+    assert bench.healthy() is None and bench("get", "new") == 2 and bench("get", "k0") == 0
     bench.stop()
 
 
@@ -243,9 +243,9 @@ def test_a_store_that_starts_on_a_disk_that_refuses_changes_serves_reads(tmp_pat
         disk.fail(1.0)
         bench = StoreBench(folder)
         assert bench("get", "known") == 1
-        assert "values can be read and not changed: the disk refuses" in str(bench.check())
+        assert "values can be read and not changed: the disk refuses" in str(bench.healthy())
         disk.fail()
-        assert bench("put", "known", 2) == {"revision": 2} and bench.check() is None
+        assert bench("put", "known", 2) == {"revision": 2} and bench.healthy() is None
         bench.stop()
 
 

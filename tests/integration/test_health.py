@@ -71,6 +71,7 @@ def test_every_component_is_shown_with_its_health(host: RunningHost) -> None:
         assert found["fails"] == 0 and found["checked_s"] >= 0
     assert component(host.status(), READER) == {
         "name": "reader", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3,
+        "ready": None, "tasks": 0, "task_restarts": 0,
     }  # fmt: skip
     assert component(host.status(), "secondary/store")["then"] == "none"
 
@@ -86,7 +87,7 @@ def test_one_that_is_not_well_is_only_shown_if_so_configured(
     client.call(SHOWN, "become", how)
     assert until(host, SHOWN, health, 3)["then"] == "none"
     host.wait_for(rf"^third +unwell +[0-9]+ checks in a row of {SHOWN} ", after=after)
-    assert f"check failed (3 in a row): {words}" in host.log("third")
+    assert f"not healthy (3 in a row): {words}" in host.log("third")
     shown = host.cli("status").stdout
     assert f"{SHOWN} is {health}: " in shown and "checks in a row failed, see the log of third" in shown
     client.call(SHOWN, "become", "good")

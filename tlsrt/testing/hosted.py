@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.testing.answering import ComponentAnswers
 from tlsrt.testing.conversation import Carrier, Conversation
 
@@ -18,6 +18,11 @@ class PeersPort:
     def __init__(self, conversation: Conversation, address: str) -> None:
         self._conversation = conversation
         self._address = address
+        self.failed = ""  # why the process would end, on a host
+
+    def fail(self, sentence: str) -> None:
+        """Take note of the end of the process; the test hears of it when the component stops."""
+        self.failed = self.failed or sentence
 
     def call(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
@@ -68,8 +73,8 @@ class HostedComponent:
         self.component = component
         log = logging.getLogger(address)
         self.conversation = Conversation(carrier, ComponentAnswers(component, address, log))
-        port = PeersPort(self.conversation, address)
-        attach(component, address=address, options=options, state=state, log=log, port=port)
+        self._port = PeersPort(self.conversation, address)
+        attach(component, address=address, options=options, state=state, log=log, port=self._port)
 
     async def start(self) -> None:
         for disk in self.component.disk_threads:
@@ -77,7 +82,13 @@ class HostedComponent:
         await self.component.start()
 
     async def stop(self) -> None:
-        """End what runs, then the component, as a process that is drained does."""
+        """End what runs, then the component, as a process that is drained does.
+
+        Raises RuntimeError if one of its tasks has ended too often: on a host its process would have ended.
+        """
         await self.conversation.close()
         detach(self.component)
+        await tasks_of(self.component).stop()
         await self.component.stop()
+        if self._port.failed:
+            raise RuntimeError(f"the component has failed: {self._port.failed}")

@@ -13,7 +13,7 @@ class Notes(Component):
     async def start(self) -> None:
         self.notes: list[tuple[str, list[str]]] = []
 
-    async def check(self) -> str | None:
+    async def healthy(self) -> str | None:
         """Asked every 10 s whether all is well: None is yes, a sentence says what is not."""
         return "there is no room for more notes" if len(self.notes) > 9999 else None
 

@@ -14,7 +14,7 @@ class Ailing(Component):
     how = "good"
     asked = running = most = 0
 
-    async def check(self) -> str | None:
+    async def healthy(self) -> str | None:
         self.asked += 1
         self.running += 1
         self.most = max(self.most, self.running)
@@ -56,7 +56,7 @@ class Blunt(Component):
 
     how = "good"
 
-    def check(self) -> str | None:
+    def healthy(self) -> str | None:
         if self.how == "block":
             time.sleep(3600)
         return None

@@ -106,6 +106,9 @@ class FakePort:
         async for part in parts:
             yield part
 
+    def fail(self, sentence: str) -> None:
+        self.calls.append(sentence)
+
 
 def notes(port: FakePort | None = None) -> Notes:
     component = Notes()

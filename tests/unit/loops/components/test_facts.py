@@ -354,5 +354,5 @@ def test_network_agrees_with_this_host() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_are_well_on_this_host_and_not_where_the_kernel_shows_nothing(kind: type[Any], tmp_path: Path) -> None:
-    assert made(kind).check() is None
-    assert "shows nothing" in made(kind, tmp_path).check()
+    assert made(kind).healthy() is None
+    assert "shows nothing" in made(kind, tmp_path).healthy()

@@ -95,7 +95,7 @@ def checks(*answers: Callable[[], Any], config: HealthConfig = CONFIG) -> tuple[
 
     def made(answer: Callable[[], Any]) -> Component:
         class Asked(Component):
-            def check(self) -> Any:
+            def healthy(self) -> Any:
                 return answer()
 
         return Asked()
@@ -131,7 +131,7 @@ async def never() -> None:
     ("answer", "words"),
     [
         (lambda: None, ""), (lambda: True, ""), (lambda: "", ""), (lambda: "the disk is full", "the disk is full"),
-        (lambda: False, "it is not well"), (lambda: 7, "check returned int, not a text"),
+        (lambda: False, "`healthy` said no"), (lambda: 7, "`healthy` returned int, not a text"),
         (lambda: raise_(OSError("gone")), "OSError: gone"), (lambda: "x" * 1000, "x" * 300),
         (lambda: raise_(TimeoutError()), "TimeoutError: "), (lambda: raise_(Unspeakable()), "Unspeakable"),
     ],
@@ -149,7 +149,7 @@ def test_what_a_check_may_return(
     outcome = HealthOutcome.FAILED if words else HealthOutcome.GOOD
     assert asyncio.run(once()) == [(1, outcome, 1 if words else 0)]
     assert [record.getMessage() for record in caplog.records] == (
-        [f"check failed (1 in a row): {words}"] if words else []
+        [f"not healthy (1 in a row): {words}"] if words else []
     )
 
 
@@ -193,4 +193,36 @@ def test_a_recovery_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         asked.each_beat(now)
         fails += [report[2] for report in asked.reports.values()]
     assert fails == [1, 2, 0], "the last one of each component is kept, and no other"
-    assert caplog.records[-1].getMessage() == "check: well again after 2 failures"
+    assert caplog.records[-1].getMessage() == "healthy again after 2 failures"
+
+
+def test_a_component_with_ready_is_not_ready_before_it_says_so_and_is_asked_at_every_beat(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    answers = iter(["no broker", "no broker", None, True, False])
+
+    class Bridge(Component):
+        async def ready(self) -> Any:
+            return next(answers)
+
+    component = Bridge()
+    vars(component)["log"] = logging.getLogger("bridge")
+    told: list[bool] = []
+    hosts: Any = [SimpleNamespace(component=component, config=SimpleNamespace(health=CONFIG), note_ready=told.append)]
+
+    async def once() -> None:
+        asked = HealthChecks(hosts)
+        assert told == [False]
+        asked.begin(0.0)
+        for beat in (0.5, 1.0, 1.5, 2.0):
+            await asyncio.sleep(0)
+            asked.each_beat(beat)
+        await asyncio.sleep(0)
+        assert not asked.reports, "nobody is restarted for it"
+
+    asyncio.run(once())
+    assert told == [False, False, False, True, True, False]
+    assert [record.getMessage() for record in caplog.records] == [
+        "not ready: no broker", "ready", "not ready: `ready` said no",
+    ]  # fmt: skip

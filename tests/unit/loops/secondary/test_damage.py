@@ -52,14 +52,14 @@ def test_a_value_with_a_flipped_bit_is_named_and_never_served(tmp_path: Path) ->
     filled(tmp_path, 5)
     raw(tmp_path, "UPDATE entries SET value = X'a178' WHERE key = 'k2'")
     bench = StoreBench(tmp_path)
-    assert "damaged values, which are not served: 'k2'" in str(bench.check())
+    assert "damaged values, which are not served: 'k2'" in str(bench.healthy())
     for call in (("get", "k2"), ("entry", "k2"), ("put", "k2", 1, None, 3), ("delete", "k2", 3)):
         with pytest.raises(Failed, match="the value under 'k2' is damaged on the disk"):
             bench(*call)
     assert bench("get", "k3") == value_of(3)
     assert bench("keys") == [f"k{number}" for number in range(5)]
     bench("put", "k2", "mended")
-    assert bench("get", "k2") == "mended" and bench.check() is None
+    assert bench("get", "k2") == "mended" and bench.healthy() is None
     bench.stop()
 
 
@@ -79,7 +79,7 @@ def test_of_flipped_bits_anywhere_none_is_served_and_none_is_silent(tmp_path: Pa
             assert bench("get", f"k{number}") == value_of(number)
         except Failed:
             refused += 1
-    assert bool(refused) is (bench.check() is not None), (refused, bench.check())
+    assert bool(refused) is (bench.healthy() is not None), (refused, bench.healthy())
     bench.stop()
 
 
@@ -90,7 +90,7 @@ def test_a_page_of_zeros_is_no_empty_store(tmp_path: Path, page: int) -> None:
         file.seek(page * 4096)
         file.write(bytes(4096))
     bench = StoreBench(tmp_path)
-    assert "restore store.sqlite from a backup" in str(bench.check())
+    assert "restore store.sqlite from a backup" in str(bench.healthy())
     for call in CALLS:
         with pytest.raises(Failed, match="cannot serve the store: "):
             bench(*call)
@@ -110,7 +110,7 @@ def test_a_lost_file_is_no_empty_store_and_its_log_stays(tmp_path: Path, is_empt
     for _ in range(2):  # it does not mend by itself
         bench = StoreBench(tmp_path)
         state = "empty" if is_empty else "missing"
-        assert f"store.sqlite is {state}, but it had revision 50; put it back from a backup" in str(bench.check())
+        assert f"store.sqlite is {state}, but it had revision 50; put it back from a backup" in str(bench.healthy())
         for call in CALLS:
             with pytest.raises(Failed, match=r"cannot serve the store: store\.sqlite is "):
                 bench(*call)
@@ -119,7 +119,7 @@ def test_a_lost_file_is_no_empty_store_and_its_log_stays(tmp_path: Path, is_empt
     for old in (tmp_path / "store.mark", *([log] if has_log else [])):  # as the sentence says
         old.rename(old.with_suffix(".old"))
     bench = StoreBench(tmp_path)
-    assert bench("put", "k1", 1) == {"revision": 1} and bench.check() is None
+    assert bench("put", "k1", 1) == {"revision": 1} and bench.healthy() is None
     bench.stop()
 
 
@@ -132,13 +132,13 @@ def test_entries_that_the_disk_lost_are_missed(tmp_path: Path) -> None:
     bench.stop()
     (tmp_path / "store.mark").unlink()
     bench = StoreBench(tmp_path)
-    assert bench.check() is None
+    assert bench.healthy() is None
     with pytest.raises(NotFound):
         bench("get", "k7")
     bench("put", "k7", 1)
     bench.stop()
     bench = StoreBench(tmp_path)
-    assert bench.check() is None and bench("get", "k7") == 1
+    assert bench.healthy() is None and bench("get", "k7") == 1
     bench.stop()
 
 
@@ -174,7 +174,7 @@ def test_a_log_that_lost_acknowledged_changes_is_noticed_after_a_crash(tmp_path:
     damaged = log.read_bytes() if log.exists() else None
     for _ in range(2):  # until an operator has accepted it
         bench = StoreBench(tmp_path)
-        found = str(bench.check())
+        found = str(bench.healthy())
         assert "changes that were acknowledged are lost, of revision " in found and " to 50; restore" in found
         bench.stop()
     kept = tmp_path / "store.sqlite-wal.kept"
@@ -184,14 +184,14 @@ def test_a_log_that_lost_acknowledged_changes_is_noticed_after_a_crash(tmp_path:
     bench.stop()
     (tmp_path / "store.mark").unlink()
     bench = StoreBench(tmp_path)
-    assert bench.check() is None and bench("get", "new") == 1
+    assert bench.healthy() is None and bench("get", "new") == 1
     bench.stop()
 
 
 def test_a_crash_alone_loses_nothing_and_says_nothing(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], timeout=60, check=False)
     bench = StoreBench(tmp_path)
-    assert bench.check() is None and len(bench("keys")) == 50
+    assert bench.healthy() is None and len(bench("keys")) == 50
     assert not (tmp_path / "store.sqlite-wal.kept").exists()
     bench.stop()
 
@@ -225,7 +225,7 @@ def test_a_store_of_the_format_before_comes_along_whole(tmp_path: Path, is_inter
             "PRAGMA user_version = 2",
         )
     bench = StoreBench(tmp_path)
-    assert bench.check() is None
+    assert bench.healthy() is None
     assert [bench("entry", f"k{number}")["value"] for number in (1, 500, 501, 1300)] == [1, 116, 117, 20]
     assert bench("put", "k1", "new") == {"revision": 1301}
     bench.stop()
@@ -286,7 +286,7 @@ def test_a_commit_that_failed_may_have_happened_and_is_told_so(tmp_path: Path, w
     bench = StoreBench(tmp_path)
     assert bench("keys") == (["b", "c"] if word == "l" else ["a", "c"])
     assert bench("entry", "c") == {"value": 3, "revision": before, "expires_in_s": None}
-    assert bench.check() is None
+    assert bench.healthy() is None
     bench.stop()
 
 
@@ -311,10 +311,10 @@ def test_what_is_not_known_is_not_served_by_a_process_that_comes_after_either(
         for call in (("get", "a"), ("get", "b"), ("keys",), ("keys", "c")):
             with pytest.raises(Failed, match=unknown):
                 bench(*call)
-        assert "values can be neither read nor changed: the disk refuses" in str(bench.check())
+        assert "values can be neither read nor changed: the disk refuses" in str(bench.healthy())
     monkeypatch.setattr(FailingConnection, "refuses", False)
     assert bench("keys") == ["a", "b"] and bench("get", "b") == 2 and bench("get", "a") == 1
-    assert bench.check() is None
+    assert bench.healthy() is None
     monkeypatch.setattr(FailingConnection, "refuses", True)
     bench.stop()
     bench = StoreBench(tmp_path, FailingStore())
@@ -374,7 +374,7 @@ def test_a_mark_that_could_not_be_written_is_told_of_until_it_is_and_no_longer(
         assert bench("put", "a", 2) == {"revision": 2}, "the change itself is on the disk"
         for _ in range(2):
             assert bench("get", "a") == 2
-            assert bench.check() == "store.mark cannot be written (Input/output error)"
+            assert bench.healthy() == "store.mark cannot be written (Input/output error)"
     write = os.pwrite
 
     def note(*arguments: Any) -> int:
@@ -382,7 +382,7 @@ def test_a_mark_that_could_not_be_written_is_told_of_until_it_is_and_no_longer(
         return write(*arguments)
 
     monkeypatch.setattr(os, "pwrite", note)
-    assert bench.check() is None, "it is said without anything to write"
+    assert bench.healthy() is None, "it is said without anything to write"
     assert written, "a sync alone would say that a page is on the disk which the kernel has given up"
     assert StoreMark(tmp_path / "store.mark").record == MarkRecord(2)
     bench.stop()
@@ -443,7 +443,7 @@ def test_a_slow_disk_holds_up_neither_the_event_loop_nor_what_needs_no_disk(tmp_
         await asyncio.to_thread(SlowConnection.begun.wait, 10)
         assert await call("get", "a") == 1 and (await call("describe"))["methods"]
         assert bench.store.disk_threads[0].waits_s() > 0
-        assert await bench.store.check() is None, "a disk that is slow is no fault of the store"
+        assert await bench.store.healthy() is None, "a disk that is slow is no fault of the store"
         reading = asyncio.create_task(call("get", "b"))
         await asyncio.sleep(0)
         assert not reading.done() and not any(put.done() for put in puts), "nothing is acknowledged before it is there"

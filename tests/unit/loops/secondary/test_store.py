@@ -213,7 +213,7 @@ def test_a_damaged_or_newer_file_is_refused(tmp_path: Path) -> None:
     for method, *args in (("get", "a"), ("put", "a", 1), ("delete", "a"), ("keys",)):
         with pytest.raises(Failed, match="cannot serve the store: its database is damaged"):
             bench(method, *args)
-    assert "restore store.sqlite from a backup" in str(bench.check())
+    assert "restore store.sqlite from a backup" in str(bench.healthy())
     bench.stop()
     (tmp_path / "store.sqlite").unlink()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
@@ -341,14 +341,14 @@ def test_sigkill_of_the_writer_loses_nothing_acknowledged(tmp_path: Path) -> Non
 
 def test_it_is_well_until_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
-    assert bench.check() is None
+    assert bench.healthy() is None
     room = os.statvfs(tmp_path)
     for field, value, words in (("f_bavail", 0, "is full"), ("f_flag", os.ST_RDONLY, "is read-only")):
         there = SimpleNamespace(**{name: getattr(room, name) for name in dir(room) if name.startswith("f_")})
         setattr(there, field, value)
         with monkeypatch.context() as patched:
             patched.setattr(os, "statvfs", lambda folder, there=there: there)
-            assert words in str(bench.check())
+            assert words in str(bench.healthy())
     bench.store._table._open().execute("DROP TABLE counter")
-    assert "no such table" in str(bench.check())
+    assert "no such table" in str(bench.healthy())
     bench.stop()

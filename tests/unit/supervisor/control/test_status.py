@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fakes.children import FakeChildren
 
-from tlsrt.channels.control.health import HealthOutcome
+from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.config.door import DoorConfig
@@ -32,10 +32,11 @@ from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context, Reloadable
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, HeartbeatStatus
-from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
+from tlsrt.supervisor.supervision.loop import Beat, Checked, ComponentState, Loop
 from tlsrt.supervisor.supervision.violations import ViolationRecord
 from tlsrt.text import duration, sentence
 
+SILENT = {"ready": None, "tasks": 0, "task_restarts": 0}
 NOTHING = Path("/nonexistent")
 DIGEST = bytes.fromhex("0123456789abcdef" * 4)
 CONFIG = Config(
@@ -166,9 +167,9 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
     checked = {0: Checked(HealthOutcome.TIMED_OUT, 2, 97.5), 1: Checked(HealthOutcome.FAILED, 1, 99.0)}
     found = make_document(primary={"checked": checked}, components=components)
     assert found["loops"][0]["components"] == [
-        {"name": "kernel", "health": "silent", "fails": 2, "checked_s": 2.5, "then": "none", "after": 3},
-        {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3},
-        {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3},
+        {"name": "kernel", "health": "silent", "fails": 2, "checked_s": 2.5, "then": "none", "after": 3, **SILENT},
+        {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3, **SILENT},
+        {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3, **SILENT},
     ]
     lines = status_lines(found)
     assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
@@ -255,3 +256,13 @@ def test_gauges_read_this_process() -> None:
 def test_gauges_of_nobody_are_unknown() -> None:
     assert memory_kib(0) is None
     assert age_s(0) == 0.0
+
+
+def test_a_component_that_says_so_is_shown_as_not_ready() -> None:
+    components = (ComponentConfig("primary", "kernel", "a:B"), ComponentConfig("primary", "notes", "a:B"))
+    states = {0: ComponentState(Readiness.NOT_READY, 3, 2), 1: ComponentState(Readiness.READY)}
+    found = make_document(primary={"components": states}, components=components)
+    assert [(one["ready"], one["tasks"], one["task_restarts"]) for one in found["loops"][0]["components"]] == [
+        (False, 3, 2), (True, 0, 0),
+    ]  # fmt: skip
+    assert "primary/kernel is not ready, see the log of primary" in status_lines(found)

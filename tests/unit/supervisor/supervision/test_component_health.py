@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.control.health import HealthOutcome
+from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.console import Console
-from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted
-from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted, state_untrusted
+from tlsrt.supervisor.supervision.loop import ComponentState, Loop
 
 NOTES = ComponentConfig("third", "notes", "notes:Notes", health=HealthConfig(fails=2))
 SHOWN = replace(NOTES, name="shown", health=HealthConfig(fails=2, then="none"))
@@ -97,3 +97,18 @@ def test_any_three_numbers_are_a_check_or_the_one_error(record: tuple[int, int, 
     except PeerError:
         return
     assert index < 2 and (checked.fails == 0) == (checked.outcome is HealthOutcome.GOOD)
+
+
+def test_readiness_is_kept_and_told_when_it_changes_and_ends_nothing() -> None:
+    stage = Stage()
+    for readiness in (Readiness.NOT_READY, Readiness.NOT_READY, Readiness.READY, Readiness.READY):
+        stage.health.state_heard_untrusted(stage.loop, (1, int(readiness), 2, 1))
+    lines = [" ".join(line.split()) for line in stage.stream.getvalue().splitlines()]
+    assert lines == ["third unready third/shown is not ready, see third.log", "third ready third/shown"]
+    assert stage.loop.process.components == {1: ComponentState(Readiness.READY, 2, 1)} and not stage.ended
+
+
+@pytest.mark.parametrize("fields", [(2, 1, 0, 0), (0, 3, 0, 0), (9, 9, 9, 9)])
+def test_a_record_about_nothing_is_refused(fields: tuple[int, ...]) -> None:
+    with pytest.raises(PeerError, match="bad_component"):
+        state_untrusted((NOTES, SHOWN), fields)

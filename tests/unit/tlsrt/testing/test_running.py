@@ -282,3 +282,25 @@ def test_what_a_test_without_coroutines_raises_comes_out() -> None:
 def test_what_is_no_component_is_refused() -> None:
     with pytest.raises(MisuseError, match=r"running takes a class of Component"):
         asyncio.run(running(FakeKernel).__aenter__())  # type: ignore[arg-type]
+
+
+class Pumping(Component):
+    """Has a task that ends."""
+
+    async def start(self) -> None:
+        self.spawn(self._fill(), name="filling")
+
+    async def _fill(self) -> None:
+        raise OSError("broken pipe")
+
+    @handler
+    async def ask(self) -> None: ...
+
+
+def test_a_task_that_ends_the_component_fails_the_test() -> None:
+    async def main() -> None:
+        async with running(Pumping) as pumping:
+            await pumping.call("ask")
+
+    with pytest.raises(RuntimeError, match="the component has failed: task filling has ended with OSError: broken"):
+        asyncio.run(main())
