@@ -11,6 +11,7 @@ sees and uses. An entry is a map in a list under the name of its section, and al
     egress:  [{to: ["192.0.2.7:443"], why: ...}]   what it may reach over that, see `config/egress.py`
     limits:  [{limit: nofile, value: 256, why: ...}]
     allow, import, broker, enosys, kill: [{calls: [read], when: [...], why: ...}]
+    answer:  [{calls: [chmod], with: 0, when: [...], why: ...}]   with 0 (as if done) or the name of an errno
     never:   [{calls: [ptrace], why: ...}]         what no configuration can ask for, see `forbidden.py`
 
 A limit is one of setrlimit(2); its value a number, a number of KiB or MiB, or the name of a setting of the loop. Of two
@@ -23,6 +24,7 @@ of these bits), `arg0 has A B` (all of them), `arg1 & MASK in A B`, `arg0 is sel
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -64,7 +66,7 @@ _LARGEST = (1 << 63) - 1
 SELF, SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
 _SPECIAL = {"self": SELF, "null": 0, "seal": SEAL}
 CALLS = frozenset(name for numbers in NUMBERS.values() for name in numbers)
-LISTS = ("allow", "import", "broker", "enosys", "kill")
+LISTS = ("allow", "answer", "import", "broker", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
 
 
@@ -110,13 +112,14 @@ class LimitLine:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:
-    """Some calls, the conditions as written and as checks, the reason, and the fragment."""
+    """Some calls, the conditions as written and as checks, the reason, the fragment, and how they are answered."""
 
     calls: tuple[str, ...]
     when: tuple[str, ...]
     checks: tuple[Check, ...]
     why: str
     part: str
+    answer: int = 0  # of the list `answer`: the errno that the call ends with, 0 as if it was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ def _each(name: str, section: str, document: dict[str, Any], parse: Callable[[An
 
 def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
     """Return one entry of a list of calls. Raises SandboxError naming the fragment."""
-    if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
+    known = {"calls", "when", "why", "with"} if kind == "answer" else {"calls", "when", "why"}
+    if not isinstance(value, dict) or set(value) - known:
         raise wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
     calls, when, why = value.get("calls"), value.get("when", []), value.get("why")
     if not isinstance(calls, list) or not calls or not isinstance(when, list):
@@ -194,8 +198,9 @@ def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
             raise wrong(part, f"there is no system call {call}{did_you_mean(str(call), CALLS)}")
     if when and kind in ("broker", "enosys", "kill"):
         raise wrong(part, f"{calls[0]}: a refusal has no conditions")
+    answer = _error_number(part, value.get("with")) if kind == "answer" else 0
     return PolicyEntry(
-        tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part
+        tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part, answer
     )
 
 
@@ -298,6 +303,16 @@ def _check(part: str, text: Any) -> Check:
     if verb == "is" or mask is not None:
         raise wrong(part, f"this condition has no meaning: {text}")
     return Check(argument, (0 if verb == "lacks" else bits,), bits)
+
+
+def _error_number(part: str, name: object) -> int:
+    """Return the number of an answer: 0, or the errno of this name."""
+    if name == 0 and type(name) is int:
+        return 0
+    number: int | None = getattr(errno, name, None) if isinstance(name, str) and name.isupper() else None
+    if number is None:
+        raise wrong(part, f"`with` is 0 or the name of an errno, not {name}")
+    return number
 
 
 def _constant(part: str, word: str) -> int:

@@ -1,8 +1,9 @@
 """Policies of system calls: composed from fragments, and turned into seccomp filters.
 
-Theory of operation. Fragments list entries: `allow` for ever, `import` only until the seal, `broker` for what the
-supervisor carries out after it has looked (see `broker.py`), `enosys` for what libraries probe and can do without,
-`kill` for what no process may try. An entry names calls, optionally conditions on arguments, and always says why. From
+Theory of operation. Fragments list entries: `allow` for ever, `import` only until the seal, `answer` for what honest
+libraries do and can live without: the filter gives the answer, 0 as if it was done or an errno, nothing happens and
+nobody is told; `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for what
+libraries probe and can do without, `kill` for what no process may try. An entry names calls, optionally conditions on arguments, and always says why. From
 a composed policy come two filters, which the kernel applies one upon the other:
 
     IMPORTING  allow + import    before foreign code is imported
@@ -32,6 +33,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.fragment import LISTS, SEAL, SELF, PolicyEntry, PolicyFragment, wrong
 from tlsrt.sandbox.seccomp.bpf import (
     ALLOW,
+    DONE,
     KILL_PROCESS,
     TRACE,
     USER_NOTIF,
@@ -91,6 +93,7 @@ class Policy:
     def about(self, call: str, stage: FilterStage) -> list[tuple[str, PolicyEntry]]:
         """Return (list, entry) of all that is said about a call, in the order in which it counts."""
         found = [("allow", entry) for entry in self.allowed(stage) if call in entry.calls]
+        found += [("answer", entry) for entry in self.lists["answer"] if call in entry.calls]
         return found + [
             (name, entry) for name in ("broker", "kill", "enosys") for entry in self.lists[name] if call in entry.calls
         ]
@@ -157,12 +160,12 @@ def rules_of(
     answers = _plain(policy)
     first: dict[str, list[Case]] = {call: [] for call in answers}
     last: dict[str, list[Case]] = {call: [] for call in answers}
-    for index, entry in enumerate(policy.lists["allow"] + policy.lists["import"]):
-        checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
-        is_kept = index < len(policy.lists["allow"])
-        for call in entry.calls:
-            first[call].append(Case(checks, ALLOW))
-            last[call].append(Case(checks, ALLOW if is_kept else _after_import(answers[call])))
+    for kind in ("allow", "import", "answer"):
+        for entry, call in [(entry, call) for entry in policy.lists[kind] for call in entry.calls]:
+            checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
+            given = _given(entry) if kind == "answer" else ALLOW
+            first[call].append(Case(checks, given))
+            last[call].append(Case(checks, _after_import(answers[call]) if kind == "import" else given))
     cases = first if stage is FilterStage.IMPORTING else last
     otherwise = {call: _heard(answer, stage) if watched else _unheard(answer) for call, answer in answers.items()}
     return {numbers[call]: _rule(cases[call], otherwise[call]) for call in answers if call in numbers}
@@ -184,6 +187,10 @@ def _plain(policy: Policy) -> dict[str, int]:
     for kind, answer in (("broker", BROKERED), ("kill", KILL_PROCESS), ("enosys", ABSENT)):
         answers.update(dict.fromkeys(policy.named(kind), answer))
     return answers
+
+
+def _given(entry: PolicyEntry) -> int:
+    return errno_action(entry.answer) if entry.answer else DONE
 
 
 def _after_import(answer: int) -> int:

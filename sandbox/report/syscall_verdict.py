@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tlsrt.sandbox.profile.fragment import SEAL, SELF, PolicyEntry
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, Check
+from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, DONE, KILL_PROCESS, LOW_32, Check
 from tlsrt.sandbox.seccomp.bpf_interpreter import run_all
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
@@ -25,7 +25,10 @@ _FILLS = (0, LOW_32, 0x5A5A5A5A, 0xA5A5A5A5)
 
 @dataclass(frozen=True, slots=True)
 class SyscallVerdict:
-    """The answer to one call. `how` is "allowed", "killed", the name of an errno, or "asked" (the supervisor decides).
+    """The answer to one call.
+
+    `how` is "allowed", "killed", "as if done" (and nothing happens), the name of an errno, or "asked" (the supervisor
+    decides).
 
     `kind` and `entry` are the list and the entry that speak of it; None when no line does.
     """
@@ -88,6 +91,8 @@ def _word(action: int, kind: str) -> str:
         return "allowed"
     if action == KILL_PROCESS or (action == _NOTIFY and kind == "kill"):
         return "killed"
+    if action == DONE:
+        return "as if done"
     if action & ~_DATA == _ERRNO:
         return errno.errorcode.get(action & _DATA, str(action & _DATA))
     return "asked" if kind == "broker" else errno.errorcode[errno.EPERM]

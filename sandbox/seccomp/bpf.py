@@ -24,6 +24,7 @@ LOG = 0x7FFC0000
 ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 _LARGEST_ERRNO = 4095
+DONE = _ERRNO  # errno 0: the caller is told that the call has succeeded, and nothing has happened
 
 # AUDIT_ARCH_* of linux/audit.h by uname -m; both machines are little-endian, so an argument's low half comes first.
 ARCHITECTURES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -44,6 +44,7 @@ _FILES = {
 }
 _CALLS = {
     "allow": "allowed",
+    "answer": "answered without effect, and told to nobody",
     "import": "allowed until the seal",
     "broker": "performed by the supervisor after a check",
     "enosys": "answered as absent (ENOSYS)",

@@ -165,6 +165,52 @@ def _interface_names() -> None:
     module.if_nameindex()
 
 
+def _effect(act: Callable[[], object], look: Callable[[], object]) -> str:
+    """Do something that is answered as if done; say whether anything has changed."""
+    seen: list[object] = []
+
+    def whole() -> None:
+        seen.append(look())
+        act()
+        seen.append(look())
+
+    outcome = attempt(whole)
+    return outcome if outcome != "allowed" else "effect" if seen[0] != seen[1] else "no effect"
+
+
+def _chmod_effect(path: str) -> str:
+    Path("/state/mode").write_bytes(b"x")
+    try:
+        return _effect(lambda: os.chmod(path, 0o777), lambda: os.stat(path).st_mode)
+    finally:
+        os.unlink("/state/mode")
+
+
+def _pipes() -> None:
+    made: list[int] = []
+    try:
+        while True:
+            made += os.pipe()
+    finally:
+        for descriptor in made:
+            os.close(descriptor)
+
+
+def _lock() -> None:
+    with open("/state/lock", "wb") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.unlink("/state/lock")
+
+
+def _pipe_size() -> None:
+    read, write = os.pipe()
+    try:
+        fcntl.fcntl(write, 1031, 1 << 20)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 def _fork() -> None:
     if os.fork() == 0:
         os._exit(0)
@@ -285,6 +331,34 @@ PROBES: dict[str, Callable[[Kept], str]] = {
     "make_link": lambda kept: attempt(os.symlink, "/etc/shadow", "/state/link"),
     "write_state": lambda kept: attempt(_write_state),
     "write_channel": lambda kept: attempt(os.open, "/channel/x", os.O_WRONLY | os.O_CREAT),
+    # what honest libraries do: it has no effect, or is bounded as everything else
+    "chmod": lambda kept: _chmod_effect("/state/mode"),
+    "chmod_root": lambda kept: _chmod_effect("/"),
+    "chown": lambda kept: _effect(lambda: os.chown("/state", 1, 1), lambda: os.stat("/state").st_uid),
+    "affinity": lambda kept: _effect(
+        lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
+        lambda: os.sched_getaffinity(0),
+    ),
+    "nice": lambda kept: _effect(
+        lambda: os.setpriority(os.PRIO_PROCESS, 0, 5), lambda: os.getpriority(os.PRIO_PROCESS, 0)
+    ),
+    "buffer": lambda kept: _effect(
+        lambda: kept.pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096),
+        lambda: kept.pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+    ),
+    "forced_buffer": lambda kept: call("setsockopt", kept.pair[0].fileno(), 1, 32, _ADDRESS, 4),
+    "memory_policy": lambda kept: call("set_mempolicy", 3, _ADDRESS, 64),
+    "pipes_without_end": lambda kept: attempt(_pipes),
+    "pipe_of_notifications": lambda kept: call("pipe2", _ADDRESS, 0x80),
+    "larger_pipe": lambda kept: attempt(_pipe_size),
+    "lock": lambda kept: attempt(_lock),
+    "lock_memory": lambda kept: call("mlock", kept.page_at, 1 << 30),
+    "lock_all_memory": lambda kept: call("mlockall", 3),
+    "inotify": lambda kept: call("inotify_init1", 0),
+    "fanotify": lambda kept: call("fanotify_init", 0, 0),
+    "attributes": lambda kept: attempt(os.listxattr, "/state"),
+    "limits_of_another": lambda kept: call("prlimit64", 2, 7, 0, _ADDRESS),
+    "own_limits": lambda kept: call("prlimit64", os.getpid(), 7, 0, _ADDRESS),
     # what must still work
     "urandom": lambda kept: attempt(os.urandom, 8),
     "getpid": lambda kept: call("getpid"),

@@ -62,7 +62,7 @@ def _header_value(name: str) -> int | None:
     return None
 
 
-BY_HAND = {"SOCK_TYPE_MASK", "NETLINK_ROUTE", "SCHED_OTHER"}  # of headers that are not read here
+BY_HAND = {"SOCK_TYPE_MASK", "NETLINK_ROUTE", "SCHED_OTHER", "SOL_NETLINK"}  # of headers that are not read here
 
 
 def _known(name: str) -> int | None:
