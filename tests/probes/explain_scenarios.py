@@ -43,7 +43,7 @@ CALLS: tuple[tuple[str | int, ...], ...] = (
     ("inotify_init1", 0), ("fchmod", _NONE, 0), ("symlinkat", _AT, _NONE, _AT), ("mmap", 0, 4096, 1, 2, _NONE, 0),
     ("mprotect", 1, 4096, 4), ("prlimit64", 0, 7, 0, 0), ("prlimit64", 0, 7, _AT, 0), ("ftruncate", _NONE, 0),
     ("getdents64", _NONE, 0, 0), ("dup2", _NONE, _NONE), ("statx", _NONE, _AT, 0, 0, 0), ("pidfd_open", 1, 0),
-    ("setpriority", 0, 0, 0), ("get_mempolicy", 0, 0, 0, 0, 0),
+    ("setpriority", 0, 0, 0), ("chmod", _AT, 0o600), ("get_mempolicy", 0, 0, 0, 0, 0),
 )  # fmt: skip
 KILLED: tuple[tuple[str | int, ...], ...] = (
     ("execve", 0, 0, 0),

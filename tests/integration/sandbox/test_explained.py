@@ -46,6 +46,7 @@ def test_calls_are_as_they_are_explained(facts: dict[str, Any], process: str) ->
             if question.startswith(("/", "host ")):
                 continue
             said = said_of(found["said"][question], stage, question.split()[0])
+            said = "allowed" if said == "as if done" else said  # the caller sees no difference
             if outcomes[0] != said and not (said == "allowed" and outcomes[0] not in ("EPERM", "ENOSYS")):
                 wrong.append(f"{stage}: {question}: {said} is said, {outcomes[0]} is met")
     assert wrong == []

@@ -207,19 +207,19 @@ def signals(world: World) -> list[str]:
 
 
 def influence(world: World) -> list[str]:
-    """Calls that change how another process runs."""
+    """Calls that change how another process runs. Three are answered as if done: a test looks at what they did."""
     reached = []
     for name, pid in world["pids"].items():
         outcomes = {
             "limits": call("prlimit64", pid, 7, _AT, 0),
             "limits read": call("prlimit64", pid, 7, 0, _AT),
-            "affinity": call("sched_setaffinity", pid, 8, _AT),
             "scheduler": call("sched_setscheduler", pid, 0, _AT),
-            "priority": call("setpriority", 0, pid, 10),
-            "io priority": call("ioprio_set", 1, pid, 0),
             "group": call("setpgid", pid, 0),
             "pages": call("move_pages", pid, 0, 0, 0, 0, 0),
         }
+        call("sched_setaffinity", pid, 8, _AT)
+        call("setpriority", 0, pid, 10)
+        call("ioprio_set", 1, pid, 0x4007)
         reached += [f"{what} of {name}" for what, outcome in outcomes.items() if outcome == "allowed"]
     return reached
 
@@ -231,7 +231,10 @@ def own_limits(world: World) -> list[str]:
         kind = getattr(resource, f"RLIMIT_{name}")
         if attempt(resource.setrlimit, kind, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)) == "allowed":
             found.append(name)
-    found += [f"nice {step}" for step in (-20, -1) if attempt(os.nice, step) == "allowed"]
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    for step in (-20, -1, 1):
+        attempt(os.nice, step)
+    found += ["nice"] if os.getpriority(os.PRIO_PROCESS, 0) != before else []
     if call("sched_setscheduler", 0, 1, _AT) == "allowed":
         found.append("real time")
     return found
