@@ -3,8 +3,8 @@
 Theory of operation. Fragments list entries: `allow` for ever, `import` only until the seal, `answer` for what honest
 libraries do and can live without: the filter gives the answer, 0 as if it was done or an errno, nothing happens and
 nobody is told; `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for what
-libraries probe and can do without, `kill` for what no process may try. An entry names calls, optionally conditions on arguments, and always says why. From
-a composed policy come two filters, which the kernel applies one upon the other:
+libraries probe and can do without, `kill` for what no process may try. An entry names calls, optionally conditions on
+arguments, and always says why. From a composed policy come two filters, which the kernel applies one upon the other:
 
     IMPORTING  allow + import    before foreign code is imported
     SEALED     allow             in the steady state
@@ -161,7 +161,7 @@ def rules_of(
     first: dict[str, list[Case]] = {call: [] for call in answers}
     last: dict[str, list[Case]] = {call: [] for call in answers}
     for kind in ("allow", "import", "answer"):
-        for entry, call in [(entry, call) for entry in policy.lists[kind] for call in entry.calls]:
+        for entry, call in ((one, call) for one in policy.lists[kind] for call in one.calls):
             checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
             given = _given(entry) if kind == "answer" else ALLOW
             first[call].append(Case(checks, given))
