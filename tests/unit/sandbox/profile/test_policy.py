@@ -333,7 +333,7 @@ def test_only_primary_takes_connections_and_only_the_authority_makes_memory_file
         assert (sealed(process, "fcntl", 3, 6) == ALLOW) is (process != "authority")
 
 
-HARMLESS = (
+HARMLESS: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("chmod", (0, 0o4777), DONE), ("fchmodat", (0, 0, 0o777), DONE), ("chown", (0, 0, 0), DONE),
     ("setsockopt", (3, 1, 7), DONE), ("setsockopt", (3, 1, 8), DONE), ("setsockopt", (3, 270, 11), errno_action(92)),
     ("mbind", (), DONE), ("set_mempolicy", (), DONE), ("sched_setaffinity", (0, 8), DONE), ("setpriority", (), DONE),
@@ -343,7 +343,7 @@ HARMLESS = (
     ("prlimit64", (PID, 7, 0), ALLOW), ("rseq", (), ALLOW), ("membarrier", (), ALLOW), ("madvise", (0, 1, 14), ALLOW),
     ("get_mempolicy", (), ALLOW), ("msync", (), ALLOW), ("mlock", (), ALLOW),
 )  # fmt: skip
-HARMFUL = (
+HARMFUL: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("setsockopt", (3, 1, 32)), ("setsockopt", (3, 1, 33)), ("setsockopt", (3, 1, 26)), ("setsockopt", (3, 1, 25)),
     ("pipe2", (0, 0x80)), ("fcntl", (3, 1031, 1 << 20)), ("fchmod", (3, 0o4755)), ("prlimit64", (PID + 1, 7, 1)),
     ("mmap", (0, 4096, 5, 2)), ("listen", (3, 1)), ("symlink", ()), ("link", ()),
