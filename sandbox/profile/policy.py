@@ -2,7 +2,7 @@
 
 Theory of operation. Fragments list entries: `allow` for ever, `import` only until the seal, `answer` for what honest
 libraries do and can live without: the filter gives the answer, 0 as if it was done or an errno, nothing happens and
-nobody is told; `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for what
+no report is made; `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for what
 libraries probe and can do without, `kill` for what no process may try. An entry names calls, optionally conditions on
 arguments, and always says why. From a composed policy come two filters, which the kernel applies one upon the other:
 

@@ -44,7 +44,7 @@ _FILES = {
 }
 _CALLS = {
     "allow": "allowed",
-    "answer": "answered without effect, and told to nobody",
+    "answer": "answered without effect and without a report",
     "import": "allowed until the seal",
     "broker": "performed by the supervisor after a check",
     "enosys": "answered as absent (ENOSYS)",
