@@ -353,10 +353,10 @@ HARMFUL: tuple[tuple[str, tuple[int, ...]], ...] = (
 @pytest.mark.parametrize("process", ["secondary", "third", "forth", "external", "reports"])
 def test_what_honest_libraries_do_without_harm_is_no_violation(process: str) -> None:
     network = process == "external"
-    for call, given, answer in HARMLESS:
-        assert sealed(process, call, *given, network=network) == answer, (call, given)
-    for call, given in HARMFUL:
-        assert sealed(process, call, *given, network=network) in (USER_NOTIF, REFUSED), (call, given)
+    for call, values, answer in HARMLESS:
+        assert sealed(process, call, *values, network=network) == answer, (call, values)
+    for call, values in HARMFUL:
+        assert sealed(process, call, *values, network=network) in (USER_NOTIF, REFUSED), (call, values)
 
 
 def test_the_authority_has_no_libraries_that_would_be_answered_so() -> None:
