@@ -1,6 +1,8 @@
 """Options of components, compared with what their classes declare, read from the source. Nothing is imported.
 
-A class says `option_names = ("size", "color")`. One that says nothing takes any option, and checks them itself.
+The names are those of the fields of its class `Options`; whether a value fits is checked in the component's own
+process, when its class is there. A class without one takes any option, and one whose source does not say all (it
+inherits from elsewhere) is not judged here.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import did_you_mean
 
-NAME = "option_names"
+NAME = "Options"
 
 
 def check_options(config: Config) -> None:
     """Refuse every option that its component does not have. Raises ConfigError with a sentence for each."""
-    problems = [sentence for component in config.components if component.options for sentence in _unknown(component)]
-    if problems:
+    if problems := unknown_options(config):
         raise ConfigError(problems)
+
+
+def unknown_options(config: Config) -> list[str]:
+    """Return a sentence for every option that its component does not have."""
+    return [sentence for component in config.components if component.options for sentence in _unknown(component)]
 
 
 def check_classes(config: Config) -> None:
@@ -62,17 +68,41 @@ def _unknown(component: ComponentConfig) -> list[str]:
         return []
     has = f"it has {', '.join(known)}" if known else "it has none"
     return [
-        f"components.{component.address}: unknown option {name}{did_you_mean(name, known) or f': {has}'}"
+        f"{_before(component, name)}: unknown option {name}{did_you_mean(name, known) or f': {has}'}"
         for name in component.options
         if name not in known
     ]
 
 
+def _before(component: ComponentConfig, name: str) -> str:
+    place = component.place((name,))
+    return f"{place}: {component.address}" if place else f"components.{component.address}"
+
+
 def declared(source: Path, kind: str) -> Sequence[str] | None:
-    """Return the option names in the body of a class, None if it declares none there."""
+    """Return the names of the options of a class, None if its source does not say all of them."""
     node = class_in(source, kind)
-    values = (_assigned(statement) for statement in node.body) if node is not None else ()
-    return next((value for value in values if value is not None), None)
+    inner = (
+        next((part for part in node.body if isinstance(part, ast.ClassDef) and part.name == NAME), None)
+        if node
+        else None
+    )
+    if inner is None or inner.bases or inner.keywords or not all(map(_is_plain, inner.body)):
+        return None
+    return tuple(
+        part.target.id
+        for part in inner.body
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and not _is_of_class(part.annotation)
+    )
+
+
+def _is_plain(node: ast.stmt) -> bool:
+    """Tell whether a statement in the class adds no option but by an annotation of its own."""
+    return isinstance(node, (ast.AnnAssign, ast.Assign, ast.Expr, ast.FunctionDef, ast.ClassDef, ast.Pass))
+
+
+def _is_of_class(annotation: ast.expr) -> bool:
+    return "ClassVar" in ast.unparse(annotation)
 
 
 def class_in(source: Path, kind: str) -> ast.ClassDef | None:
@@ -90,15 +120,3 @@ def tree_of(source: Path) -> ast.Module | None:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return None
-
-
-def _assigned(statement: ast.stmt) -> Sequence[str] | None:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    if not any(isinstance(target, ast.Name) and target.id == NAME for target in targets):
-        return None
-    try:
-        found = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-    except (ValueError, AttributeError):
-        return None
-    is_names = isinstance(found, (tuple, list)) and all(isinstance(name, str) for name in found)
-    return tuple(found) if is_names else None

@@ -11,6 +11,7 @@ from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig, NeedsConfig
 from tlsrt.config.processes import Placement, is_part, process_name
 from tlsrt.config.setting import (
     IDENTIFIER,
+    Where,
     anything,
     boolean,
     count,
@@ -86,6 +87,9 @@ class ComponentConfig:
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig, on_reload=True))
     part: str = ""  # of its loop, that it runs in: see processes.py
     origin: str = field(default="", compare=False)  # the package that a drop-in adds it from
+    places: Mapping[Where, str] = field(  # of its options in the file, FILE:LINE:COL, by the keys below `options`
+        default_factory=dict[Where, str], compare=False, repr=False
+    )
 
     @property
     def package(self) -> str:
@@ -100,6 +104,13 @@ class ComponentConfig:
     @property
     def address(self) -> str:
         return f"{self.loop}/{self.name}"
+
+    def place(self, where: Where) -> str:
+        """Return where an option stands, or the nearest thing around it, as FILE:LINE:COL; empty if in no file."""
+        for end in range(len(where), -1, -1):
+            if where[:end] in self.places:
+                return self.places[where[:end]]
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

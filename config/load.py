@@ -273,7 +273,7 @@ def _config(main: Tree, path: Path, marks: Marks, judged: Judged) -> Config:
     tree = _with_added(main, judged)
     builder = Builder(path.parent, place)
     composed = {  # of more than what the key itself says
-        "components": _components(tree.get("components", {}), builder, judged.origins),
+        "components": _components(tree.get("components", {}), builder, judged.origins, _places(marks, judged, builder)),
         "policy": _policy(tree, judged),
         "supervision": read_supervision(tree.get("supervision", {})),
         "deception": _deception(tree, builder),
@@ -312,11 +312,33 @@ def _deception(tree: Tree, builder: Builder) -> DeceptionConfig:
     return read_deception(tree.get("deception", {}), real, ours, builder)
 
 
-def _components(tree: Tree, builder: Builder, origins: Mapping[str, str]) -> tuple[ComponentConfig, ...]:
+def _places(marks: Marks, judged: Judged, builder: Builder) -> Mapping[str, Mapping[Where, str]]:
+    """Return for each component where its options stand, by the keys below `options`."""
+    found: dict[str, dict[Where, str]] = {}
+    for where in marks:
+        if where[:1] != ("components",) or len(where) == 1:
+            continue
+        places = found.setdefault(where[1], {})
+        if len(where) == 2:
+            places.setdefault((), builder.place(where))
+        elif where[2] == "options":
+            places[where[3:]] = builder.place(where)
+    for one in judged.components:
+        options = {where[1:]: place for where, place in one.places.items() if where[:1] == ("options",)}
+        found[one.address] = {(): str(one.file)} | options
+    return found
+
+
+def _components(
+    tree: Tree, builder: Builder, origins: Mapping[str, str], places: Mapping[str, Mapping[Where, str]]
+) -> tuple[ComponentConfig, ...]:
     builtin = {component.address: component for component in defaults.COMPONENTS}
     trees = {address: {} for address in builtin} | {**tree}  # null switches one off
     return tuple(
-        _component(address, one, builtin.get(address), builder, origins.get(address, ""))
+        replace(
+            _component(address, one, builtin.get(address), builder, origins.get(address, "")),
+            places=places.get(address, {}),
+        )
         for address, one in trees.items()
         if one is not None
     )

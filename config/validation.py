@@ -45,7 +45,7 @@ class Checker:
         if node.tag == "null" and setting.nullable:
             return None
         if setting.kind == "free":
-            return self._free(node, name)
+            return self._free(node, name, where)
         if setting.kind == "table":
             return self._table(node, setting, where, name)
         if setting.kind == "map":
@@ -192,12 +192,14 @@ class Checker:
             self.marks[(*where, key.text)] = (key.line, key.column)
             yield key, child
 
-    def _free(self, node: YamlNode, name: str) -> object:
+    def _free(self, node: YamlNode, name: str, where: Where) -> object:
         """An option of a component: any plain value."""
         if node.items is not None:
-            return [self._free(item, name) for item in node.items]
+            for index, item in enumerate(node.items):
+                self.marks[(*where, str(index))] = (item.line, item.column)
+            return [self._free(item, name, (*where, str(index))) for index, item in enumerate(node.items)]
         if node.pairs is not None:
-            return {key.text: self._free(child, name) for key, child in self._keys(node, ())}
+            return {key.text: self._free(child, name, (*where, key.text)) for key, child in self._keys(node, where)}
         if node.tag == "null":
             return None
         kinds = {"int": "integer", "float": "number", "bool": "boolean", "str": "text"}

@@ -32,11 +32,19 @@ from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
-from tlsrt.loops.component.options import known_options
+from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
 from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.status_text import TOPIC, StatusText
-from tlsrt.loops.component.surroundings import Surrounding
+from tlsrt.loops.component.surroundings import (
+    OptionsSurrounding,
+    Surrounding,
+    check_life,
+    give,
+    protect,
+    refuse_shadows,
+    reserve,
+)
 from tlsrt.loops.component.tasks import Spawnable, SpawnedTask, Tasks
 from tlsrt.loops.component.types import shown, to_plain, type_name
 from tlsrt.loops.component.work import NoWork, Work
@@ -63,7 +71,8 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
             setattr(function, MARK, idempotent)
         except AttributeError:
             raise MisuseError(
-                f"@handler must be the outermost decorator of a plain method, not of {function!r}"
+                f"@handler must be the outermost decorator of a plain method, not of {function!r}; write @handler or "
+                "@handler(idempotent=True)"
             ) from None
         return function
 
@@ -76,29 +85,32 @@ class Component:
     __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]] = {}
     topics: ClassVar[Mapping[str, str]] = {}  # topic: what it tells; if not empty, there are no others
 
-    option_names: ClassVar[Sequence[str] | None] = None  # a literal: `seal` and a start read it from the source
+    __tlsrt_options__: ClassVar[OptionsSpec | None] = None  # of the class `Options` in it
 
     address: Surrounding[str] = Surrounding()  # "secondary/notes"
-    options: Surrounding[Mapping[str, object]] = Surrounding()  # as in the YAML; not here before `start`
+    options = OptionsSurrounding()  # an object of the class `Options` in it, else as in the YAML
     state: Surrounding[Path] = Surrounding()  # a folder of its own that it may write, and that outlives it
     log: Surrounding[logging.Logger] = Surrounding()
     port: Surrounding[Port] = Surrounding()
     disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
     _tasks: Surrounding[Tasks] = Surrounding()
     _said: Surrounding[StatusText] = Surrounding()
-    _pubsub: PubSub
-    _work: Work
+    _pubsub: Surrounding[PubSub] = Surrounding()
+    _work: Surrounding[Work] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
-        self._pubsub = PubSub()
+        give(self, _pubsub=PubSub())
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _refuse_shadows(cls)
+        refuse_shadows(cls, Component, _RESERVED)
         cls.__tlsrt_methods__ = _collect(cls)
+        check_life(cls, _LIFE)
+        if NAME in vars(cls) or (hasattr(cls, NAME) and cls.__tlsrt_options__ is None):
+            cls.__tlsrt_options__ = compile_options(cls, getattr(cls, NAME))
 
     async def start(self) -> None:
         """Called once before the first request; an exception keeps the loop from becoming active."""
@@ -225,28 +237,15 @@ class Component:
 
 
 OPEN = frozenset({"work"})  # helpers that a class may do without: a handler of this name takes its place
-_RESERVED = frozenset(name for name in (*vars(Component), *Component.__annotations__)) - OPEN | {"describe"}
 BUILTIN: Mapping[str, MethodSpec] = {
     "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
     "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
 }
-
-
-_OWN = (
-    "address", "options", "state", "log", "port", "caller", "spawn", "set_status", "_pubsub", "_describe", "_subscribe",
-    "_work", "_tasks", "_said",
-)  # fmt: skip
-
-
-def _refuse_shadows(cls: type[Component]) -> None:
-    """Refuse a class that has something of its own under a name of the runtime, also from a class beside Component."""
-    for base in cls.__mro__[: cls.__mro__.index(Component)]:
-        for name in _OWN:
-            if name in vars(base):
-                raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime")
-    names = cls.option_names
-    if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
-        raise MisuseError(f"{cls.__name__}.option_names must be a tuple of names, such as ('size', 'color')")
+_LIFE = ("start", "stop", "healthy", "ready")  # what the runtime calls
+_THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
+_RESERVED = reserve(Component, (*_THEIRS, *OPEN))  # all else
+for _name in _LIFE:
+    protect(Component, _name)
 
 
 def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
@@ -255,30 +254,40 @@ def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
     for base in reversed(cls.__mro__[1:]):
         methods.update(base.__dict__.get("__tlsrt_methods__", {}))
     for name, value in vars(cls).items():
-        idempotent = getattr(value, MARK, None)
+        inner = value.fget if isinstance(value, property) else getattr(value, "__func__", None)
+        idempotent = getattr(value, MARK, getattr(inner, MARK, None))
+        if inner is not None and idempotent is not None:
+            raise MisuseError(f"{cls.__name__}.{name}: @handler belongs on a plain method, and on the outside")
         if idempotent is None:
             if name in methods:
                 raise MisuseError(f"{cls.__name__}.{name} overrides a handler: mark it with @handler too")
             continue
-        if name in _RESERVED:
-            raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime")
+        if name in (*_RESERVED, *_THEIRS, *BUILTIN):
+            raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime; choose another")
         if name.startswith("_"):
             raise MisuseError(f"{cls.__name__}.{name}: a handler's name does not start with an underscore")
         methods[name] = compile_method(cls.__name__, name, value, idempotent=idempotent)
     return methods
 
 
+def read_options(
+    kind: type[Component], address: str, options: Mapping[str, object], place: Callable[[Where], str] = lambda key: ""
+) -> Any:
+    """Return what `self.options` will be; `place` says where an option stands in its file. Raises ConfigError."""
+    spec = kind.__tlsrt_options__
+    return spec.read(address, options, place) if spec is not None else options
+
+
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
     work: Work | None = None,
 ) -> None:  # fmt: skip
-    """Give a new component its surroundings; the runtime does this before `start`."""
-    if type(component).option_names is not None:
-        known_options(address, options, type(component).option_names or ())
-    vars(component).update(
-        address=address, options=options, state=state, log=log, port=port, _work=work or NoWork(address)
-    )
-    vars(component).update(_tasks=Tasks(log, port), _said=StatusText())
+    """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
+    typed = read_options(type(component), address, options)
+    give(
+        component, address=address, options=typed, state=state, log=log, port=port, _work=work or NoWork(address),
+        _tasks=Tasks(log, port), _said=StatusText(),
+    )  # fmt: skip
 
 
 def tasks_of(component: Component) -> Tasks:

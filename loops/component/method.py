@@ -120,7 +120,10 @@ def _resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except Exception as error:
-        raise MisuseError(f"{where}: cannot resolve its annotations at run time: {error}") from None
+        raise MisuseError(
+            f"{where}: cannot resolve its annotations at run time: {error}; import what they name outside of "
+            "`if TYPE_CHECKING:`"
+        ) from None
 
 
 def _shape(annotation: object, where: str) -> ParameterType:
@@ -144,11 +147,12 @@ def _parameter(parameter: inspect.Parameter, annotation: object, where: str) -> 
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise MisuseError(f"{where}: positional-only parameters are not supported")
     if annotation is _MISSING:
-        raise MisuseError(f"{where}: has no annotation")
+        raise MisuseError(f"{where}: has no annotation; write `{parameter.name}: int`, or Any for anything")
     shape = _shape(annotation, where)
     required = parameter.default is _MISSING
     if not required and not (shape.structured or _fits(shape, parameter.default)):
-        raise MisuseError(f"{where}: its default is not a {shape.text}")
+        hint = f"; write `{parameter.name}: {shape.text} | None = None`" if parameter.default is None else ""
+        raise MisuseError(f"{where}: its default is not of type {shape.text}{hint}")
     keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
     return Parameter(parameter.name, shape, required, None if required else parameter.default, keyword_only)
 
@@ -164,7 +168,7 @@ def _fits(shape: ParameterType, value: object) -> bool:
 def _returns(function: Callable[..., Any], annotation: object, where: str) -> tuple[bool, ParameterType]:
     """Whether it streams, and the shape of its result or of one item."""
     if annotation is _MISSING:
-        raise MisuseError(f"{where}: has no return annotation")
+        raise MisuseError(f"{where}: has no return annotation; write `-> None` if it returns nothing")
     iterates = get_origin(annotation) in _ASYNC or annotation in _ASYNC
     if inspect.isasyncgenfunction(function):
         if not iterates:
@@ -172,7 +176,9 @@ def _returns(function: Callable[..., Any], annotation: object, where: str) -> tu
         item = get_args(annotation)[:1]
         return True, _shape(item[0] if item else Any, f"{where} (return)")
     if not inspect.iscoroutinefunction(function):
-        raise MisuseError(f"{where}: a handler must be `async def`")
+        is_wrapped = inspect.iscoroutinefunction(inspect.unwrap(function))
+        hint = ", and so must be what its decorator makes of it" if is_wrapped else ""
+        raise MisuseError(f"{where}: a handler must be `async def`{hint}")
     if iterates:
         raise MisuseError(f"{where}: returns an AsyncIterator, so it must yield its items")
     return False, _shape(annotation, f"{where} (return)")
@@ -187,7 +193,10 @@ def compile_method(owner: str, name: str, function: Callable[..., Any], *, idemp
     stream, returns = _returns(function, hints.get("return", _MISSING), where)
     parameters: list[Parameter] = []
     upload: str | None = None
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+    names = list(inspect.signature(function).parameters.values())
+    if not names or (names[0].name != "self" and names[0].annotation is not _MISSING):
+        raise MisuseError(f"{where}: the first parameter of a handler is self")
+    for parameter in names[1:]:
         place = f"{where}, parameter {parameter.name}"
         if upload is not None:
             raise MisuseError(f"{where}, parameter {upload}: an upload must be the last parameter, and there is one")
@@ -206,3 +215,10 @@ def _awaits(function: Callable[..., Any]) -> bool:
     if getattr(function, "__wrapped__", None) is not None:
         return True  # a decorator's body is not the handler's
     return any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(function))
+
+
+def required_parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the parameters of a method that have no default, without self."""
+    taken = list(inspect.signature(function).parameters.values())[1:]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in taken if one.default is _MISSING and one.kind not in variable]

@@ -22,16 +22,21 @@ _SHOWN = 40  # characters of a wrong value that an error repeats
 
 
 class Mismatch(Exception):
-    """A value does not fit; `path` grows from the inside out while the exception travels."""
+    """A value does not fit; `path` grows from the inside out while the exception travels.
 
-    def __init__(self, reason: str, path: str = "", *, near: bool = False) -> None:
+    `keys` is the same path as keys and indices, for who knows where each of them stands in a file.
+    """
+
+    def __init__(self, reason: str, path: str = "", *, near: bool = False, keys: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.path = path
+        self.keys = keys
         self.near = near  # the type was right, a limit was not: of the alternatives of a union this one was meant
 
-    def inside(self, step: str) -> Mismatch:
+    def inside(self, step: str, key: object) -> Mismatch:
         self.path = step + self.path
+        self.keys = (str(key), *self.keys)
         return self
 
 

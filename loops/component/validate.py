@@ -14,8 +14,10 @@ to start five loops.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -32,6 +34,7 @@ from typing import (
 
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.types import Check, Length, Mismatch, ParameterType, Pattern, Range, shown, type_name
+from tlsrt.text import did_you_mean
 
 __all__ = ["Length", "Pattern", "Range", "compile_shape"]
 
@@ -81,6 +84,60 @@ _PLAIN: dict[object, ParameterType] = {
 }
 
 
+OPTION = object()  # around an annotation that is an option's: of a file, so it may be a Path
+_PATH_MOST = 4096
+
+
+def _check_path(value: object) -> Path:
+    """An absolute path: what a relative one begins at would depend on the process."""
+    if isinstance(value, Path):
+        return value  # a default
+    if type(value) is not str:
+        raise _mismatch("an absolute path", value)
+    if not value.startswith("/") or len(value) > _PATH_MOST or "\0" in value:
+        raise Mismatch(f"expected an absolute path, got {shown(value)}", near=True)
+    return Path(value)
+
+
+_PATH = ParameterType(_check_path, "path", {"type": "string", "pattern": "^/", "maxLength": _PATH_MOST})
+_INSTEAD = {  # what people write, and what says the same
+    "datetime": "a float of seconds since 1970, or text",
+    "date": "text, such as 2026-01-31",
+    "time": "text, such as 12:30",
+    "timedelta": "a float of seconds",
+    "Path": "str",
+    "Decimal": "str",
+    "UUID": "str",
+    "set": "list",
+    "frozenset": "list",
+    "Sequence": "list",
+    "Iterable": "list",
+    "Mapping": "dict",
+    "bytearray": "bytes",
+    "complex": "two floats",
+}
+
+
+def _unsupported(annotation: Any, *, is_option: bool) -> MisuseError:
+    """Say what is not carried, and what to write instead."""
+    name = getattr(get_origin(annotation) or annotation, "__name__", None) or repr(annotation)
+    if isinstance(annotation, TypeVar):
+        name = f"type variable {name}"
+    kind = annotation if isinstance(annotation, type) else None
+    instead = _INSTEAD.get(name, "")
+    if kind is not None and issubclass(kind, enum.Enum):
+        words = ", ".join(repr(member.value) for member in list(kind)[:4])
+        instead = f"Literal[{words}]" if words else "Literal"
+    elif kind is not None and not instead and not kind.__module__.startswith("builtins"):
+        instead = "a frozen dataclass (@dataclass(frozen=True))"
+    hint = f"; use {instead} instead" if instead else ""
+    also = "Path, " if is_option else ""
+    return MisuseError(
+        f"unsupported type {name}{hint}. {'An option is' if is_option else 'The wire carries'} None, bool, int, float, "
+        f"str, bytes, list, tuple, {also}dict[str, ...], Literal, unions, frozen dataclasses, TypedDict and Any"
+    )
+
+
 def _items(value: object, check: Check) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         raise _mismatch("list", value)
@@ -89,7 +146,7 @@ def _items(value: object, check: Check) -> list[Any]:
         try:
             result.append(check(item))
         except Mismatch as error:
-            raise error.inside(f"[{index}]") from None
+            raise error.inside(f"[{index}]", index) from None
     return result
 
 
@@ -115,7 +172,7 @@ def _tuple_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Param
             try:
                 found.append(shape.check(item))
             except Mismatch as error:
-                raise error.inside(f"[{index}]") from None
+                raise error.inside(f"[{index}]", index) from None
         return tuple(found)
 
     members = [shape.schema for shape in shapes]
@@ -145,7 +202,7 @@ def _dict_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Parame
             try:
                 result[key] = inner(member)
             except Mismatch as error:
-                raise error.inside(f"[{shown(key)}]") from None
+                raise error.inside(f"[{shown(key)}]", key) from None
         return result
 
     schema = {"type": "object", "additionalProperties": item.schema}
@@ -195,16 +252,17 @@ def _fields(value: object, fields: Mapping[str, _Field], expected: str) -> dict[
     members = _keyed(value, expected)
     for key in members:
         if key not in fields:
-            raise Mismatch("unknown field", f".{key if key.isidentifier() and len(key) <= 40 else shown(key)}")
+            step = f".{key if key.isidentifier() and len(key) <= 40 else shown(key)}"
+            raise Mismatch(f"unknown field{did_you_mean(key, fields)}", step, keys=(key,))
     result: dict[str, Any] = {}
     for name, field in fields.items():
         if name in members:
             try:
                 result[name] = field.shape.check(members[name])
             except Mismatch as error:
-                raise error.inside(f".{name}") from None
+                raise error.inside(f".{name}", name) from None
         elif field.required:
-            raise Mismatch("missing", f".{name}")
+            raise Mismatch("missing", f".{name}", keys=(name,))
     return result
 
 
@@ -279,7 +337,10 @@ def _annotated_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> P
 
 
 def compile_shape(annotation: Any, seen: tuple[object, ...] = ()) -> ParameterType:
-    """Return the Shape of an annotation; MisuseError if the wire cannot carry the type."""
+    """Return the Shape of an annotation; MisuseError if the wire cannot carry the type.
+
+    `seen` are the annotations around it; OPTION among them says that it is an option's.
+    """
     try:
         if annotation in _PLAIN:
             return _PLAIN[annotation]
@@ -294,6 +355,8 @@ def compile_shape(annotation: Any, seen: tuple[object, ...] = ()) -> ParameterTy
         return _literal_shape(arguments)
     if origin in (Union, types.UnionType):
         return _union_shape(arguments, seen)
+    if annotation is Path and OPTION in seen:
+        return _PATH
     if annotation in seen:
         raise MisuseError(f"{annotation.__name__} holds itself: recursive types are not supported")
     inner = (*seen, annotation)
@@ -307,10 +370,4 @@ def compile_shape(annotation: Any, seen: tuple[object, ...] = ()) -> ParameterTy
         return _typed_dict_shape(annotation, inner)
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return _dataclass_shape(annotation, inner)
-    name = getattr(annotation, "__name__", None) or repr(annotation)
-    if isinstance(annotation, TypeVar):
-        name = f"type variable {name}"
-    raise MisuseError(
-        f"unsupported type {name}; the wire carries None, bool, int, float, str, bytes, list, tuple, dict[str, ...], "
-        "Literal, unions, frozen dataclasses, TypedDict and Any"
-    )
+    raise _unsupported(annotation, is_option=OPTION in seen)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 from tlsrt.channels.frames.body import PackedList, pack_value
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.pubsub import LossyMailbox, PubSub
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.component.validate import Range
 
 KEPT = 256
@@ -34,7 +35,7 @@ class Events(Component):
     topics: ClassVar[Mapping[str, str]] = {f"host.{kind}": f"the events of kind {kind}" for kind in KINDS}
 
     def __init__(self) -> None:
-        self._pubsub = PubSub(mailbox=LossyMailbox)
+        give(self, _pubsub=PubSub(mailbox=LossyMailbox))
         self._kept: deque[tuple[dict[str, Any], bytes]] = deque(maxlen=KEPT)  # packed once: Primary has no time for it
         self._boot = ""
         self._last = 0

@@ -6,13 +6,19 @@ import importlib
 import logging
 from collections.abc import Sequence
 
+from tlsrt import text
 from tlsrt.channels.control.life import FailCode
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.processes import may_run_in
-from tlsrt.loops.component.component import Component
+from tlsrt.errors import ConfigError
+from tlsrt.loops.component.component import Component, read_options
+from tlsrt.loops.component.method import required_parameters
+from tlsrt.loops.runtime.disk_waits import is_of_disk
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.sandbox.apply.imports import remember_sources
+
+_WORDS = 300  # characters of what an import raised, in the one sentence
 
 
 class LoopFailure(Exception):
@@ -35,23 +41,47 @@ def check_placement(process: str, configs: Sequence[ComponentConfig]) -> None:
 def import_components(
     configs: Sequence[ComponentConfig], log: logging.Logger, watch: ThreadWatch
 ) -> list[tuple[ComponentConfig, Component]]:
-    """Return the components, made and not started. Raises LoopFailure for the first that cannot be imported."""
+    """Return the components, made and not started, with options that fit them.
+
+    Raises LoopFailure for the first that cannot be imported, or does not take its options.
+    """
     made: list[tuple[ComponentConfig, Component]] = []
     for index, config in enumerate(configs):
-        module, _, attribute = config.class_path.partition(":")
-        try:
-            with watch.component(index, config.address):
-                kind = getattr(importlib.import_module(module), attribute)
-                if not (isinstance(kind, type) and issubclass(kind, Component)):
-                    raise TypeError(f"{config.class_path} is not a Component class")
-                made.append((config, kind()))
-        except Exception as error:
-            log.exception("cannot import %s", config.class_path)
-            raise LoopFailure(
-                FailCode.IMPORT, index, f"component {config.address}: cannot import {config.class_path}: {error}"
-            ) from error
+        with watch.component(index, config.address):
+            made.append((config, _import(index, config, log)))
     remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
     return made
+
+
+def _import(index: int, config: ComponentConfig, log: logging.Logger) -> Component:
+    module, _, attribute = config.class_path.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+        if not (isinstance(kind, type) and issubclass(kind, Component)):
+            raise TypeError(f"{attribute} is no class derived from tlsrt.Component")
+        if more := required_parameters(kind.__init__):
+            does = "but the runtime makes the object without arguments; read self.options in `start`"
+            raise TypeError(f"{attribute}.__init__ takes {', '.join(more)}, {does}")
+        _check_options(index, kind, config, log)
+        return kind()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, LoopFailure):
+            raise
+        log.exception("cannot import %s", config.class_path)
+        words = text.sentence(str(error), _WORDS) or type(error).__name__
+        sentence = f"component {config.address}: cannot import {config.class_path}: {words}"
+        raise LoopFailure(FailCode.IMPORT, index, sentence) from error
+
+
+def _check_options(index: int, kind: type[Component], config: ComponentConfig, log: logging.Logger) -> None:
+    try:
+        read_options(kind, config.address, config.options, config.place)
+    except ConfigError as error:
+        for problem in error.problems[1:]:
+            log.error("%s", problem)
+        others = len(error.problems) - 1
+        more = f"; and {others} more, in its log" if others else ""
+        raise LoopFailure(FailCode.OPTIONS, index, f"{error.problems[0]}{more}") from None
 
 
 def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys: DeceptionConfig) -> None:
@@ -61,3 +91,18 @@ def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys
             if address == config.address and method in component.__tlsrt_methods__:
                 sentence = f"{address} has a method {method}, so it cannot be a decoy: take it out of deception.methods"
                 raise LoopFailure(FailCode.IMPORT, index, sentence)
+
+
+def start_code(error: Exception) -> FailCode:
+    """Return why a component did not start: another try may go well, unless it says that its configuration is wrong."""
+    if isinstance(error, ConfigError):
+        return FailCode.OPTIONS
+    return FailCode.DISK if is_of_disk(error) else FailCode.COMPONENT_START
+
+
+def start_sentence(address: str, error: Exception) -> str:
+    """Return one line that says what `start` has raised."""
+    words = text.sentence(str(error), _WORDS)
+    if isinstance(error, ConfigError):
+        return f"component {address}: {words}"
+    return f"component {address}: start raised {type(error).__name__}{f': {words}' if words else ''}"

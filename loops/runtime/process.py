@@ -38,10 +38,17 @@ from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.component_states import ComponentStates
-from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
+from tlsrt.loops.runtime.disk_waits import DiskWaits
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
-from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, check_placement, import_components
+from tlsrt.loops.runtime.imports import (
+    LoopFailure,
+    check_decoys,
+    check_placement,
+    import_components,
+    start_code,
+    start_sentence,
+)
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
@@ -304,8 +311,8 @@ class LoopProcess:
                 await host.start()
             except Exception as error:
                 self.log.exception("component %s does not start", host.config.address)
-                self._fail(FailCode.DISK if is_of_disk(error) else FailCode.COMPONENT_START, index)
-                self._end(70, f"component {host.config.address} does not start")
+                self._end(70, start_sentence(host.config.address, error))
+                self._fail(start_code(error), index)  # after it: the supervisor shows the last line of the log
                 return
         self._state = LoopState.ACTIVE
         self._life.send("active")

@@ -3,9 +3,6 @@
 All that needs the disk is done in a thread of its own, so that a slow disk makes answers late and nothing else: the
 event loop beats, and values that were used lately are answered from memory. A value is there for others when it is on
 the disk, and not before.
-
-Options: `max_bytes` of the whole store (default 128 MiB), and `namespace: shared` (default) or `per_subject`, where
-every caller sees only the values it wrote itself.
 """
 
 from __future__ import annotations
@@ -14,14 +11,13 @@ import re
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgpack
 
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import InvalidArgument, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.options import choice_option, whole_option
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.validate import Length, Pattern, Range
 from tlsrt.loops.disk_space import trouble_of_folder
@@ -45,7 +41,14 @@ Revision = Annotated[int, Range(0)]
 class Store(Component):
     """Keeps values by key. What was acknowledged survives a crash of the store and of the host."""
 
-    option_names = ("max_bytes", "namespace")
+    class Options:
+        """Options of the store."""
+
+        max_bytes: Annotated[int, Range(_MIB // 16, 1 << 40), "Bytes of the whole store."] = 128 * _MIB
+        namespace: Annotated[
+            Literal["shared", "per_subject"],
+            "shared: one for all; per_subject: every caller sees only the values it wrote itself.",
+        ] = "shared"
 
     def wall_ms(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
@@ -61,8 +64,8 @@ class Store(Component):
         return SqliteTable()
 
     async def start(self) -> None:
-        size = whole_option(self.address, self.options, "max_bytes", 128 * _MIB, _MIB // 16, 1 << 40)
-        self._shared = choice_option(self.address, self.options, "namespace", ("shared", "per_subject")) == "shared"
+        size = self.options.max_bytes
+        self._shared = self.options.namespace == "shared"
         self._changes = PubSub()
         self._cache: BoundedTable[tuple[str, str], TableRow] = BoundedTable(CACHE_BYTES, CACHE_BYTES, WhenFull.EVICT)
         self._check = DiskCheck(self._disk, self._look)

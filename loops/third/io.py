@@ -1,8 +1,6 @@
 """Input and output: files in a folder of the runtime's own, and notices for people.
 
 All that needs the disk is done in a thread of its own, so that a slow disk makes answers late and nothing else.
-
-Options: `total_bytes` (default 128 MiB), `file_bytes` (default 32 MiB) and `files` (default 1000).
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.options import whole_option
 from tlsrt.loops.component.validate import Length, Pattern, Range
 from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
@@ -45,7 +42,12 @@ Records = list[dict[str, Any]]  # named here, because in the class `list` is a h
 class InputOutput(Component):
     """Files and notices."""
 
-    option_names = ("total_bytes", "file_bytes", "files")
+    class Options:
+        """Options of the folder of files."""
+
+        total_bytes: Annotated[int, Range(1, 1 << 40), "Bytes of all files."] = 128 * _MIB
+        file_bytes: Annotated[int, Range(1, 1 << 40), "Bytes of one file."] = 32 * _MIB
+        files: Annotated[int, Range(1, 100_000), "How many files there may be."] = 1000
 
     topics = {"notice": "a notice for people: number, level, text, sender, wall_ms"}  # noqa: RUF012
 
@@ -54,12 +56,10 @@ class InputOutput(Component):
         self.disk_threads = (self._disk,)
 
     async def start(self) -> None:
-        total = whole_option(self.address, self.options, "total_bytes", 128 * _MIB, 1, 1 << 40)
-        size = whole_option(self.address, self.options, "file_bytes", 32 * _MIB, 1, 1 << 40)
-        count = whole_option(self.address, self.options, "files", 1000, 1, 100_000)
+        quota = Quota(self.options.total_bytes, self.options.file_bytes, self.options.files)
         self._check = DiskCheck(self._disk, partial(trouble_of_folder, self.state))
         try:
-            self._folder = await self._on_disk(partial(Folder, self.state / "files", Quota(total, size, count)))
+            self._folder = await self._on_disk(partial(Folder, self.state / "files", quota))
         except BaseException:
             self._disk.close()
             raise

@@ -115,6 +115,7 @@ class Confinement:
         self._end()
 
     def is_single_task(self) -> bool:
+        """Tell whether there is no thread now. Raises SandboxError where that cannot be known."""
         try:
             return syscalls.is_single_task(self._status)
         except OSError as error:

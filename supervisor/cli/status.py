@@ -18,6 +18,7 @@ from tlsrt.command_line.table import Document
 from tlsrt.supervisor.cli.exchange import ask, connect, host_of
 from tlsrt.supervisor.cli.lock import state_lines
 from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.process.exit_reason import said_by
 from tlsrt.text import duration, printable, size, table
 
 _HIDE_CURSOR, _SHOW_CURSOR, _CLEAR = "\x1b[?25l", "\x1b[?25h", "\x1b[2J"
@@ -124,7 +125,7 @@ def remarks(status: Document) -> list[str]:
         lines += [f"in quarantine: {', '.join(status['quarantined'])}; `tlsrt-supervisor quarantine list` says why"]
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
-    deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
+    deaths = [(entry["name"], _words(entry["last_death"])) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
     lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
@@ -139,6 +140,11 @@ def remarks(status: Document) -> list[str]:
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
     return lines
+
+
+def _words(death: Document) -> str:
+    """Return how a process ended, and apart from that what it said of it."""
+    return str(death["sentence"]) + said_by(death.get("said") or "")
 
 
 def _stuck_lines(entries: Sequence[Document]) -> list[str]:

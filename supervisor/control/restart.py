@@ -111,7 +111,7 @@ class RestartRequest(Feature):
         is_active = loop.state is LoopState.ACTIVE and loop.process.active_at is not None
         took_ms = round((loop.process.active_at - asked.began) * 1000) if is_active and loop.process.active_at else None
         pid = loop.process.child.host_pid if loop.process.child is not None else None
-        why = None if is_active else str(loop.last_death)
+        why = None if is_active else loop.last_death.in_words if loop.last_death is not None else str(None)
         return {"name": loop.name, "state": str(loop.state), "pid": pid, "took_ms": took_ms, "reason": why}
 
 

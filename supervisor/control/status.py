@@ -303,6 +303,7 @@ def _death(death: Death | None) -> Document | None:
     return {
         "cause": str(death.cause),
         "sentence": death.sentence,
+        **({"said": death.said} if death.said else {}),  # words of the process, which may be captured
         **end,
         "at": datetime.fromtimestamp(death.at, UTC).isoformat(timespec="milliseconds"),
         "incarnation": death.incarnation,

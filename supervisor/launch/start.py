@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
-from tlsrt.config.component_options import check_options
+from tlsrt.config.component_options import check_options, unknown_options
 from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
@@ -32,7 +32,6 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
     check_host_paths(config)
-    check_options(config)
     check_http(config)
     code = code_of(config)
     measurer = Measurement(lambda: measure(config, code))
@@ -62,7 +61,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         standard_console(),
         measure=measurer.result,
         rootless=identity.rootless,
-        warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(children)],
+        warnings=[*needless_waivers(config, no_pid_namespace), *unknown_options(config), *warnings, *_gaps(children)],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
         renew=lambda current: renewed(path, current),

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tlsrt.channels.control.life import FailCode
+from tlsrt.text import printable
+
+_SAID = 400  # characters
 
 
 class Cause(StrEnum):
@@ -32,6 +35,7 @@ class Cause(StrEnum):
     ANOMALY = "anomaly"  # its score was too high
     PROTOCOL = "protocol"  # it broke a control protocol
     IMPORT = "import"  # its code could not be imported
+    OPTIONS = "options"  # a component does not take its options
     COMPONENT = "component"  # a component could not start
     DISK = "disk"  # its disk refused, or did not answer for too long: that counts towards no limit
     SANDBOX = "sandbox"  # its sandbox could not be built
@@ -53,6 +57,7 @@ class KillReason:
 
     cause: Cause
     sentence: str
+    said: str = ""  # by the process itself: see Death
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,11 @@ class ExitReason:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One death; `at` is in seconds since 1970, `code` or `signal` is what wait(2) said, if there was a process."""
+    """One death; `at` is in seconds since 1970, `code` or `signal` is what wait(2) said, if there was a process.
+
+    `said` is what the process itself wrote last, where it said that it cannot go on: words of a process that may be
+    captured, bounded and printable, for people and never for a decision. `sentence` is the supervisor's own.
+    """
 
     cause: Cause
     sentence: str
@@ -76,23 +85,32 @@ class Death:
     at: float = 0.0
     code: int | None = None
     signal: str | None = None
+    said: str = ""
 
     def __str__(self) -> str:
         return self.sentence
+
+    @property
+    def in_words(self) -> str:
+        """Return the sentence, and apart from it what the process said."""
+        return self.sentence + said_by(self.said)
 
 
 _FAILURES = {
     FailCode.SANDBOX: KillReason(Cause.SANDBOX, "its sandbox could not be built"),
     FailCode.IMPORT: KillReason(Cause.IMPORT, "a component could not be imported"),
     FailCode.COMPONENT_START: KillReason(Cause.COMPONENT, "a component could not start"),
-    FailCode.THREADS: KillReason(Cause.POLICY, "code started a thread before the sandbox was sealed"),
+    FailCode.OPTIONS: KillReason(Cause.OPTIONS, "a component does not take its options"),
+    FailCode.THREADS: KillReason(Cause.POLICY, "a component started a thread before the sandbox was sealed"),
     FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
     FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
     FailCode.DISK: KillReason(Cause.DISK, "a component could not start, for its disk refused"),
     FailCode.TASK: KillReason(Cause.COMPONENT, "a task of a component ended too often"),
     FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
-_OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK)
+_OF_COMPONENT = (
+    FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK, FailCode.OPTIONS, FailCode.THREADS,
+)  # fmt: skip
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,
     "offence": Cause.PROTOCOL,
@@ -114,17 +132,22 @@ def cause_of_word(word: str) -> Cause:
     return _OF_WORD.get(word, Cause.PROTOCOL)
 
 
-def verdict_of_failure(code: int, index: int, components: Sequence[str], log_path: str) -> KillReason:
-    """Return the kill reason for a `failed` record; the words never come from the loop itself."""
+def verdict_of_failure(code: int, index: int, components: Sequence[str], log_path: str, said: str = "") -> KillReason:
+    """Return the kill reason for a `failed` record; the words of its sentence never come from the loop itself."""
     try:
         failure = FailCode(code)
     except ValueError:
-        return KillReason(Cause.PROTOCOL, f"failed: unknown code {code}, see {log_path}")
+        return KillReason(Cause.PROTOCOL, f"failed: unknown code {code}, see {log_path}", said)
     verdict = _FAILURES[failure]
     words = verdict.sentence
     if failure in _OF_COMPONENT and index < len(components):
         words = words.replace("a component", components[index])
-    return KillReason(verdict.cause, f"failed: {words}, see {log_path}")
+    return KillReason(verdict.cause, f"failed: {words}, see {log_path}", said)
+
+
+def said_by(words: str) -> str:
+    """Return what a process said of its end as people read it, with whose words it is; empty if it said nothing."""
+    return f'; the process says: "{printable(words, _SAID)}"' if words else ""
 
 
 def cause_of_death(
@@ -136,9 +159,9 @@ def cause_of_death(
     """
     found = verdict or _read(reason, oom_kills)
     if reason is None:
-        return Death(found.cause, found.sentence, incarnation, at)
+        return Death(found.cause, found.sentence, incarnation, at, said=found.said)
     name = signal_name(reason.signal) if reason.signal is not None else None
-    return Death(found.cause, found.sentence, incarnation, at, reason.code, name)
+    return Death(found.cause, found.sentence, incarnation, at, reason.code, name, found.said)
 
 
 def _read(reason: ExitReason | None, oom_kills: int) -> KillReason:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 
+from tlsrt import text
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 _LAST_LINE_BYTES = 500
+_WORDS_BYTES = 4096  # what is read of a log for its last line
+_WORDS = 400  # characters of it that are shown
+_LOGGED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8},[0-9]{3} [A-Z]{1,8} [\w./-]{1,80}: ")  # as `logging` begins
 
 
 def open_log(config: Config, name: str) -> int:
@@ -55,3 +61,39 @@ def last_line(path: str) -> str:
         return ""
     _, found, rest = lines[-1].partition("sandbox layer ")  # without the time of a logged line
     return found + rest if found else lines[-1].removeprefix("tlsrt: ")
+
+
+def last_words(path: str) -> str:
+    r"""Return the last line that a process has written to its log: one printable line of at most 400 characters.
+
+    These are words of a process that may be captured. So they are read as bytes, a fixed number of them; what could
+    steer a terminal or end the line becomes an escape (`\x1b`); and who shows them says whose they are. The life
+    channel stays free of text, and nothing is ever decided by them. Never waits for a disk: what is not in memory is
+    not read, and nothing is returned then.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        data = _read_at_once(descriptor, max(0, found.st_size - _WORDS_BYTES)) if stat.S_ISREG(found.st_mode) else b""
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    lines = data.rstrip(b"\n").rsplit(b"\n", 1)
+    words = lines[-1].decode(errors="replace")
+    return text.printable(_LOGGED.sub("", words, count=1), _WORDS)
+
+
+def _read_at_once(descriptor: int, offset: int) -> bytes:
+    """Read what is in memory, preadv2(2) with RWF_NOWAIT; a file system that does not know that has no disk."""
+    data = bytearray(_WORDS_BYTES)
+    try:
+        count = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        count = os.preadv(descriptor, [data], offset)
+    return bytes(data[:count])

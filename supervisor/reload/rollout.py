@@ -246,7 +246,7 @@ class Rollout(Feature):
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
         if loop.state is LoopState.WAITING:
             return f"it waits for {', '.join(self._loops.restart_policy.waits_for(loop.name)) or 'what it depends on'}"
-        why = str(loop.last_death or "it does not become active")
+        why = loop.last_death.in_words if loop.last_death is not None else "it does not become active"
         before = self._before.get(loop.name, "")[:DIGEST_SHOWN]
         if self._steps[loop.name].way is Way.UNCHANGED or not before:
             return why

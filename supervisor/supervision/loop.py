@@ -25,6 +25,7 @@ class PermanentFailure(Enum):
 
     SANDBOX = "this host cannot confine it"
     IMPORT = "its code cannot be imported"
+    OPTIONS = "a component does not take its options"
 
 
 class Stop(Protocol):
@@ -91,9 +92,9 @@ class Incarnation:
     is_killed: bool = False  # by a SIGKILL of ours
     permanent_failure: PermanentFailure | None = None  # why trying again would end the same way
 
-    def set_kill_reason(self, cause: Cause, sentence: str) -> None:
+    def set_kill_reason(self, cause: Cause, sentence: str, said: str = "") -> None:
         """Note why it has to end; the first reason is the one that counts."""
-        self.kill_reason = self.kill_reason or KillReason(cause, sentence)
+        self.kill_reason = self.kill_reason or KillReason(cause, sentence, said)
 
     def set_deadline(self, timer: Timer | None) -> None:
         """Replace its one running deadline."""

@@ -29,6 +29,7 @@ from tlsrt.supervisor.process.exit_reason import (
 )
 from tlsrt.supervisor.process.limits import MEMORY
 from tlsrt.supervisor.process.listeners import remove_socket
+from tlsrt.supervisor.process.logs import last_words
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
@@ -310,10 +311,13 @@ class Loops(Feature):
         code, index = fields
         if loop.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
             loop.process.permanent_failure = PermanentFailure.SANDBOX
-        elif code == FailCode.IMPORT:
+        elif code in (FailCode.IMPORT, FailCode.THREADS):
             loop.process.permanent_failure = PermanentFailure.IMPORT
-        reason = verdict_of_failure(code, index, components, loop.log_path)
-        loop.process.set_kill_reason(reason.cause, reason.sentence)
+        elif code == FailCode.OPTIONS and loop.process.active_at is None:
+            loop.process.permanent_failure = PermanentFailure.OPTIONS
+        said = last_words(loop.log_path) if loop.process.kill_reason is None else ""
+        reason = verdict_of_failure(code, index, components, loop.log_path, said)
+        loop.process.set_kill_reason(reason.cause, reason.sentence, said)
         loop.move(LoopEvent.FAILED)
         self.monitor.forget(loop.name)
         incarnation = loop.incarnation

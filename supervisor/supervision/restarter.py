@@ -6,7 +6,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.supervision import Escalation
 from tlsrt.errors import EX_UNAVAILABLE, SandboxError
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.process.exit_reason import Cause, said_by
 from tlsrt.supervisor.process.logs import last_line
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features
@@ -45,7 +45,8 @@ class Restarter(Feature):
 
         A loop that never served under its present profile is given up; no other profile is tried.
         """
-        is_permanent = permanent is not None and not loop.is_proven
+        # What a component says of its options holds for all its lives: they change by a reload only.
+        is_permanent = permanent is PermanentFailure.OPTIONS or (permanent is not None and not loop.is_proven)
         if is_permanent and permanent is PermanentFailure.SANDBOX and not loop.was_active:
             loop.move(LoopEvent.GIVE_UP)
             why = last_line(loop.log_path) or str(loop.last_death or "unknown")
@@ -141,13 +142,14 @@ class Restarter(Feature):
 
     def _say(self, loop: Loop, verdict: RestartVerdict) -> None:
         console = self._context.console
+        said = said_by(loop.last_death.said) if loop.last_death is not None else ""
         if verdict.failure is not None:
-            console.bad(loop.name, "failed", f"{loop.last_death}; given up{_with(verdict.failure)}")
+            console.bad(loop.name, "failed", f"{loop.last_death}; given up{_with(verdict.failure)}{said}")
             return
         when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
         self._context.events.emit("backoff", loop.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
         along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
-        console.bad(loop.name, "died", f"{loop.last_death}; {when}{along}")
+        console.bad(loop.name, "died", f"{loop.last_death}; {when}{along}{said}")
 
     def _escalate(self, failure: Failure) -> None:
         text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"

@@ -14,11 +14,11 @@ from hosts.running_host import RunningHost, running
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
 PRELUDE = """
 from tlsrt.loops.runtime import process
-def _assert(self, watch, real=process.LoopProcess._assert_one_task):
+def _add(self, config, component, real=process.LoopProcess._add_host):
     if self.name == "forth" and self.incarnation > 5 and self.incarnation % 2 == 0:
         raise MemoryError
-    real(self, watch)
-process.LoopProcess._assert_one_task = _assert
+    real(self, config, component)
+process.LoopProcess._add_host = _add
 """
 SUPERVISION = {"restart": {"first_s": 0.01, "cap_s": 0.1, "deaths": 100}}
 

@@ -25,14 +25,15 @@ import asyncio
 from tlsrt import Component, handler
 
 class Kettle(Component):
-    option_names = ("degrees",)
+    class Options:
+        degrees: int = 100
 
     @handler
     async def boil(self, times: int = 1) -> str:
         count = self.state / "count"
         before = int(count.read_text()) if count.exists() else 0
         count.write_text(str(before + times))
-        return f"{before + times} at {self.options.get('degrees', 100)}"
+        return f"{before + times} at {self.options.degrees}"
 
     @handler
     async def hold(self, for_s: float) -> str:

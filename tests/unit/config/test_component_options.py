@@ -9,20 +9,36 @@ import pytest
 
 from tlsrt.config.component_options import check_classes, check_options, declared
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.load import parse_config
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.reload.plan import changed_components
 
 CAMERA = '''
 raise AssertionError("imported")
 class Other(Component):
-    option_names = ("other",)
+    class Options:
+        other: int
 class Camera(Component):
     """Takes pictures."""
-    option_names: ClassVar = ("thumb", "size")
+    @dataclass(frozen=True)
+    class Options:
+        """What it may be told."""
+        kind: ClassVar[str] = "camera"
+        thumb: Annotated[int, Range(1)] = 1
+        size: int = 2
+        def __post_init__(self): ...
 class Silent(Component):
     pass
-class Odd(Component):
-    option_names = names()
+class Heir(Component):
+    class Options(Camera.Options):
+        more: int = 1
+class Made(Component):
+    Options = make_dataclass("Options", ["thumb"])
+class Conditional(Component):
+    class Options:
+        if True:
+            thumb: int = 1
 '''
 
 
@@ -54,7 +70,7 @@ def test_an_unknown_option_is_one_sentence_with_the_nearest_name(config: Config,
 
 
 @pytest.mark.usefixtures("camera")
-@pytest.mark.parametrize("kind", ["Silent", "Odd", "Missing"])
+@pytest.mark.parametrize("kind", ["Silent", "Heir", "Made", "Conditional", "Missing"])
 def test_what_declares_nothing_takes_anything(config: Config, kind: str) -> None:
     check_options(with_options(config, f"flat:{kind}", anything=1))
     check_options(with_options(config, "no_such_module:Kind", anything=1))
@@ -104,3 +120,42 @@ def test_a_mistyped_class_is_one_sentence_with_the_nearest_name(
         check_classes(with_options(config, "noted:Nots"))
     check_classes(with_options(config, "starred:Nots"))  # it may come from there
     check_classes(with_options(config, "absent:Nots"))  # which is said elsewhere
+
+
+MARKED = """\
+version: 1
+install: "0123456789abcdef0123456789abcdef"
+master_key: {provider: file, path: master.key}
+boot_token: boot.token
+door: {certificate: server.crt, key: server.key, client_ca: ca.crt}
+components:
+  third/camera:
+    class: "flat:Camera"
+    options:
+      tumb: 1
+      size: [{"x": 1},
+             2]
+  third/silent: {class: "flat:Silent"}
+"""
+
+
+def marked(text: str) -> Config:
+    return parse_config(text.encode(), Path("/t.yaml"))
+
+
+@pytest.mark.usefixtures("camera")
+def test_options_know_their_places_in_the_file() -> None:
+    loaded = marked(MARKED)
+    camera, silent = (one for one in loaded.components if one.address in ("third/camera", "third/silent"))
+    assert camera.place(("tumb",)) == "/t.yaml:10:7" and camera.place(()) == "/t.yaml:9:5"
+    assert camera.place(("size", "0", "x")) == "/t.yaml:11:15" and camera.place(("size", "1")) == "/t.yaml:12:14"
+    assert camera.place(("size", "7", "y")) == "/t.yaml:11:7", "the nearest thing around it"
+    assert silent.place(("any",)) == "/t.yaml:13:3"
+    with pytest.raises(ConfigError, match=r"^/t.yaml:10:7: third/camera: unknown option tumb, did you mean thumb\?$"):
+        check_options(loaded)
+
+
+def test_places_are_no_part_of_what_a_component_is() -> None:
+    before, after = marked(MARKED), marked(f"# more\n\n{MARKED}")
+    assert before.components == after.components and changed_components(before.components, after.components) == []
+    assert before.components[-1].places != after.components[-1].places

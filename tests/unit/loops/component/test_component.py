@@ -341,7 +341,7 @@ async def _yields(self: Component) -> int:  # type: ignore[misc]
         (_no_return, "Wrong.bad: has no return annotation"),
         (_set, "Wrong.bad, parameter text: unsupported type set"),
         (_int_keys, "Wrong.bad, parameter text: only dict[str, ...]"),
-        (_default, "Wrong.bad, parameter text: its default is not a str"),
+        (_default, "Wrong.bad, parameter text: its default is not of type str"),
         (_unknown, "Wrong.bad: cannot resolve its annotations"),
         (_two_uploads, "Wrong.bad, parameter one: an upload must be the last"),
         (_upload_first, "Wrong.bad, parameter text: an upload must be the last"),

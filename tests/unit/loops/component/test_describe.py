@@ -11,6 +11,7 @@ import pytest
 
 from tlsrt.loops.component.component import Component, handler, invoke
 from tlsrt.loops.component.describe import describe
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.facts.hardware import Hardware
 from tlsrt.loops.facts.kernel import Kernel
@@ -39,7 +40,7 @@ class Small(Component):
 
 def test_description_is_complete() -> None:
     component = Small()
-    vars(component)["address"] = "third/small"
+    give(component, address="third/small")
     text = {"type": "string"}
     assert json.loads(json.dumps(describe(component))) == {
         "address": "third/small",
@@ -88,7 +89,7 @@ def test_description_is_complete() -> None:
 @pytest.mark.parametrize("kind", [Hardware, InputOutput, Kernel, Network, Power, Store])
 def test_built_in_components_describe_and_document_every_method(kind: type[Component]) -> None:
     component = kind()
-    vars(component)["address"] = "a/b"
+    give(component, address="a/b")
 
     async def ask() -> object:
         return await cast("Awaitable[object]", invoke(component, "describe", [], {}, subject="client/a"))

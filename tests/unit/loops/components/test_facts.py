@@ -14,6 +14,7 @@ import pytest
 
 from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound
 from tlsrt.loops.component.component import Component, invoke
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
 from tlsrt.loops.facts.hardware import Hardware
@@ -34,7 +35,7 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
 
 def made(kind: type[Any], root: Path | None = None) -> Any:
     component = kind()
-    vars(component)["address"] = "a/b"
+    give(component, address="a/b")
     if root is not None:
         component.proc, component.sys = root / "proc", root / "sys"
     return component

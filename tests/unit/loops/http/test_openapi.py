@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tlsrt import Component, handler
 from tlsrt.loops.component.describe import describe
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.component.types import Mismatch
 from tlsrt.loops.component.validate import Range
 from tlsrt.loops.facts.kernel import Kernel
@@ -43,7 +44,7 @@ class Everything(Component):
 
 def described(kind: type[Component], address: str) -> dict[str, Any]:
     component = kind.__new__(kind)
-    vars(component)["address"] = address
+    give(component, address=address)
     return describe(component)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.components import HealthConfig
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.runtime.health import HealthChecks, Schedule
 
 BEAT_S = 0.5
@@ -102,7 +103,7 @@ def checks(*answers: Callable[[], Any], config: HealthConfig = CONFIG) -> tuple[
 
     components = [Component(), *map(made, answers)]
     for component in components:
-        vars(component)["log"] = logging.getLogger("asked")
+        give(component, log=logging.getLogger("asked"))
     hosts: Any = [
         SimpleNamespace(component=component, config=SimpleNamespace(health=config)) for component in components
     ]
@@ -207,7 +208,7 @@ def test_a_component_with_ready_is_not_ready_before_it_says_so_and_is_asked_at_e
             return next(answers)
 
     component = Bridge()
-    vars(component)["log"] = logging.getLogger("bridge")
+    give(component, log=logging.getLogger("bridge"))
     told: list[bool] = []
     hosts: Any = [SimpleNamespace(component=component, config=SimpleNamespace(health=CONFIG), note_ready=told.append)]
 

@@ -175,9 +175,9 @@ def test_watch_tells_changes_to_those_who_may_know(tmp_path: Path, namespace: st
     ("options", "message"),
     [
         ({"max_byte": 1}, "unknown option max_byte, did you mean max_bytes"),
-        ({"max_bytes": "1"}, "max_bytes must be a whole number"),
-        ({"max_bytes": True}, "max_bytes must be a whole number"),
-        ({"namespace": "own"}, "namespace must be one of: shared, per_subject"),
+        ({"max_bytes": "1"}, "option max_bytes: expected int, got str"),
+        ({"max_bytes": True}, "option max_bytes: expected int, got bool"),
+        ({"namespace": "own"}, "option namespace: expected 'shared' . 'per_subject', got 'own'"),
     ],
 )
 def test_wrong_options_are_told_at_start(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -35,7 +35,8 @@ class Cup:
 class Kettle(Component):
     """Boils."""
 
-    option_names = ("litres",)
+    class Options:
+        litres: int = 1
 
     async def start(self) -> None:
         self.boiled = 0
@@ -47,7 +48,7 @@ class Kettle(Component):
         await asyncio.sleep(0)
         self.boiled += minutes
         self.publish("boiled", self.boiled)
-        return f"{minutes} min, {self.options.get('litres', 1)} l, for {self.caller}"
+        return f"{minutes} min, {self.options.litres} l, for {self.caller}"
 
     @handler
     async def pour(self, cup: Cup) -> Cup:
