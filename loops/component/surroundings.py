@@ -28,9 +28,11 @@ class _Reserved:
     """A data descriptor that cannot be set."""
 
     _name = ""
+    _key = ""  # in the instance
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+        self._key = _key(name)
 
     def __set__(self, instance: object, value: object) -> None:
         _refuse(instance, self._name)
@@ -38,11 +40,8 @@ class _Reserved:
     def __delete__(self, instance: object) -> None:
         _refuse(instance, self._name)
 
-    def _given(self, instance: object) -> Any:
-        try:
-            return vars(instance)[_key(self._name)]
-        except KeyError:
-            raise AttributeError(f"self.{self._name} is not there yet: the runtime gives it before `start`") from None
+    def _missing(self) -> AttributeError:
+        return AttributeError(f"self.{self._name} is not there yet: the runtime gives it before `start`")
 
 
 class Surrounding(_Reserved, Generic[Given]):
@@ -55,7 +54,10 @@ class Surrounding(_Reserved, Generic[Given]):
     def __get__(self, instance: object | None, owner: type) -> Self | Given:
         if instance is None:
             return self
-        given: Given = self._given(instance)
+        try:
+            given: Given = instance.__dict__[self._key]
+        except KeyError:
+            raise self._missing() from None
         return given
 
 
@@ -79,7 +81,12 @@ class OptionsSurrounding(_Reserved):
     @overload
     def __get__(self, instance: object, owner: type) -> Mapping[str, object]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else self._given(instance)
+        if instance is None:
+            return self
+        try:
+            return instance.__dict__[self._key]
+        except KeyError:
+            raise self._missing() from None
 
 
 class _Method(_Reserved):
@@ -93,15 +100,17 @@ class _Method(_Reserved):
         return self._function if instance is None else types.MethodType(self._function, instance)
 
 
-class _Property(_Reserved):
-    """A property of the runtime."""
+class _Property(property):
+    """A property of the runtime; it is read as quickly as any other."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
+    def __set__(self, instance: object, value: object) -> None:
+        _refuse(instance, self.__name)
 
-    def __get__(self, instance: object | None, owner: type) -> Any:
-        return self if instance is None else self._function(instance)
+    def __delete__(self, instance: object) -> None:
+        _refuse(instance, self.__name)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__name = name
 
 
 def give(instance: object, **surroundings: object) -> None:
@@ -125,7 +134,7 @@ def reserve(cls: type, theirs: Collection[str]) -> frozenset[str]:
 def protect(cls: type, name: str) -> None:
     """Have a function or property of a class be one that no instance can hide."""
     value = vars(cls).get(name)
-    made: _Reserved | None = None
+    made: _Reserved | _Property | None = None
     if isinstance(value, types.FunctionType):
         made = _Method(value)
     elif isinstance(value, property) and value.fget is not None:

@@ -69,6 +69,7 @@ def test_a_drop_in_adds_a_component_as_if_it_stood_in_the_configuration(text: st
         "third/kettle", "kettle:Kettle", "third.kettle", "kettle",
     )  # fmt: skip
     assert (one.options, one.needs.memory_mb, str(one.needs.egress[0].to[0])) == ({"watts": 3}, 8, "192.0.2.7:443")
+    assert one.place(("watts",)) == f"{FOLDER}/third.kettle.yaml:2:11", "where an option that is wrong stands"
     assert config.policy == (
         PolicyRule("third/kettle", "primary/kernel", ("uname",)),
         PolicyRule("client/admin", "third/kettle", ("*",)),
