@@ -12,7 +12,7 @@ from typing import Any
 # The most dangerous first; what is not listed here comes before all of them, since it is not judged yet.
 _RANKS = (
     "settings", "programs", "devices", "write", "listen", "sockets", "egress", "system calls", "events", "sys", "proc",
-    "read", "calls",
+    "read", "secrets", "calls",
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = ("memory_mb", "open_files", "file_size_mb", "processes", "threads", "imports", "data", "state_mb")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
@@ -38,6 +38,14 @@ from tlsrt.config.files import as_config_error, move, open_folder, owner_of, rea
 from tlsrt.config.issuer_chain import PinnedIssuer, SealRecord, lengthen, state_successor
 from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
 from tlsrt.config.schema import Config
+from tlsrt.config.secrets import (
+    NONCE_BYTES,
+    pruned,
+    read_sealings,
+    resealed,
+    sealed_components,
+    write_sealings,
+)
 from tlsrt.errors import ConfigError
 
 MASTER_KEY_BYTES = 32
@@ -127,7 +135,10 @@ def withdraw(config: Config, staged: Staged) -> bool:
 
 
 def remove_older(config: Config, version: int) -> list[Path]:
-    """Remove the keys of versions before this one, and return their places. Raises ConfigError."""
+    """Remove the keys of versions before this one and what they sealed; return their places. Raises ConfigError."""
+    for component in sealed_components(config.state_dir):
+        entries = read_sealings(config.state_dir, component)
+        write_sealings(config.state_dir, component, pruned(entries, version))
     present = key_path(config.master_key, version)
     removed: list[Path] = []
     for path in key_paths(config.master_key):
@@ -159,8 +170,20 @@ def _write(config: Config, staged: Staged, old_prk: bytes, token: BootToken, kno
     text = made.encode()
     check_master_key(new, text)
     replace(staged.token, text, 0o600, owner_of(config.boot_token))
+    _reseal(config, {token.key_version: old_prk, staged.version: prk})
     write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
     return state_roots(config.install_id, old_prk, prk)
+
+
+def _reseal(config: Config, prks: Mapping[int, bytes]) -> None:
+    """Seal the components' secrets by the next key too, so that both serve until one of them is in force."""
+    roots = {version: key_schedule.secret_root(prk) for version, prk in prks.items()}
+    for component in sealed_components(config.state_dir):
+        entries = read_sealings(config.state_dir, component)
+        nonces = (secrets.token_bytes(NONCE_BYTES) for _ in entries)
+        write_sealings(
+            config.state_dir, component, resealed(entries, config.install_id, component, roots, nonces)
+        )  # fmt: skip
 
 
 def _withdrawn(staged: Staged) -> Path:

@@ -114,6 +114,16 @@ def canary_root(prk: bytes) -> bytes:
     return expand(prk, "canary")
 
 
+def secret_root(prk: bytes) -> bytes:
+    """Return the root of the components' secrets. Held by the authority, and by the commands that set them."""
+    return expand(prk, "secret")
+
+
+def secret_key(root: bytes, component: str) -> bytes:
+    """Return the key of one component's secrets. Held by that component's process, from its attestation on."""
+    return expand(root, "secret/component", component)
+
+
 def audit_root(prk: bytes) -> bytes:
     """Return the root of the audit log's keys. Held by the authority until those of its life are derived."""
     return expand(prk, "audit")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
-from tlsrt.config.setting import boolean, count, file_path, listing, table, text
+from tlsrt.config.setting import NAME, NAME_SAYS, boolean, count, file_path, listing, table, text
 
 WHY = text("The reason, for the next reader.", least=3, most=1000, example="it sends the reports there")
 FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
@@ -86,6 +86,16 @@ class CallsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretConfig:
+    """A secret that the operator sets with `tlsrt-supervisor secret set`, and the reason."""
+
+    name: str = field(
+        metadata=text("Its name.", pattern=NAME, says=NAME_SAYS, example="broker"),
+    )
+    why: str = field(metadata=WHY)
+
+
+@dataclass(frozen=True, slots=True)
 class NeedsConfig:
     """What the component needs beyond what every loop has; its limits are added to its loop's."""
 
@@ -109,6 +119,15 @@ class NeedsConfig:
             table(CallsConfig, placed_by="where"),
             64,
             example="[{calls: [fcntl], when: [arg1 in F_GETLK F_SETLK], why: it locks its files}]",
+        ),
+    )
+    secrets: tuple[SecretConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Passwords and keys, each sealed for this component alone: `self.secret(name)`.",
+            table(SecretConfig),
+            32,
+            example="[{name: broker, why: it logs in there}]",
         ),
     )
     memory_mb: int = field(default=0, metadata=count("Memory on top of its loop's.", 0, 1048576, unit="MiB"))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import Config
+from tlsrt.config.secrets import Sealings
 from tlsrt.loops.primary.loop import PrimaryLoop
 from tlsrt.loops.runtime.linked_loop import LinkedLoop
 from tlsrt.loops.runtime.process import LoopProcess
@@ -28,12 +29,15 @@ for _component in COMPONENTS:
 
 def run_loop(
     config: Config, loop: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
-    confinement: Confinement,
+    confinement: Confinement, sealings: Mapping[str, Sealings],
 ) -> int:  # fmt: skip
-    """Run a loop to its end and return the exit code. `listeners` holds Primary's listening descriptors by name."""
+    """Run a loop to its end and return the exit code.
+
+    `listeners` holds Primary's listening descriptors by name, `sealings` the sealed secrets of its components.
+    """
     set_up_logging()
     role = ROLES.get(loop, LinkedLoop)
-    return LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role).run()
+    return LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role, sealings).run()
 
 
 def set_up_logging() -> None:

@@ -55,6 +55,14 @@ class WelcomeMessage(NamedTuple):
     key_version: int
 
 
+class SecretKeyMessage(NamedTuple):
+    """The key of the secrets of one component, as one version of master_key gives it."""
+
+    component: str
+    key_version: int
+    key: bytes
+
+
 class EpochMessage(NamedTuple):
     """The keys of one epoch that all loops share; `gate_root` is empty but for Primary."""
 
@@ -444,5 +452,6 @@ TRUST = MessageTable(
         Message(65, "telemetry", _PRIMARY, _JOINED, TelemetryMessage),
         Message(66, "sessions_ended", _AUTHORITY, _ANY, SessionsEndedMessage),
         Message(67, "operators", _AUTHORITY, _ANY, OperatorsMessage, to=PRIMARY),
+        Message(68, "secret_key", _AUTHORITY, _ANY, SecretKeyMessage),
     ),
 )

@@ -35,6 +35,7 @@ from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, neare
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
 from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.pubsub import PubSub
+from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.status_text import TOPIC, StatusText
 from tlsrt.loops.component.surroundings import (
     OptionsSurrounding,
@@ -97,6 +98,7 @@ class Component:
     _said: Surrounding[StatusText] = Surrounding()
     _pubsub: Surrounding[PubSub] = Surrounding()
     _work: Surrounding[Work] = Surrounding()
+    _secrets: Surrounding[ComponentSecrets] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -199,6 +201,14 @@ class Component:
             self.log.info("status: %s", line)
             self._pubsub.publish(TOPIC, line)
 
+    def secret(self, name: str) -> bytes:
+        """Return a secret that the operator has set: `self.secret("broker").decode()`. There from `start` on.
+
+        Name it under `needs` (`secrets: [{name: broker, why: ...}]`). Raises MisuseError for one that is not named
+        there; one that is not set keeps the component from its start.
+        """
+        return self._secrets.value(name)
+
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
         if self.topics and topic not in self.topics:
@@ -280,13 +290,13 @@ def read_options(
 
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
-    work: Work | None = None,
+    work: Work | None = None, secrets: ComponentSecrets | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
     give(
         component, address=address, options=typed, state=state, log=log, port=port, _work=work or NoWork(address),
-        _tasks=Tasks(log, port), _said=StatusText(),
+        _tasks=Tasks(log, port), _said=StatusText(), _secrets=secrets or ComponentSecrets(address, (), {}),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ All of them are upserts: the same message again changes nothing. Messages to Pri
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tlsrt.channels.calls.ending import CLIENTS, Ending
@@ -18,6 +19,7 @@ from tlsrt.channels.control.trust import (
     RestoredMessage,
     RevokedMessage,
     RightsMessage,
+    SecretKeyMessage,
     SessionMessage,
     SessionsEndedMessage,
     SnapshotMessage,
@@ -26,8 +28,9 @@ from tlsrt.channels.control.trust import (
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.errors import PeerError
+from tlsrt.loops.component.secrets import ComponentSecrets
 
-_KEYS = frozenset({"welcome", "epoch", "session", "rights", "prepare", "commit"})
+_KEYS = frozenset({"welcome", "secret_key", "epoch", "session", "rights", "prepare", "commit"})
 
 
 class Monitor(Protocol):
@@ -41,8 +44,12 @@ class Monitor(Protocol):
 class AuthorityClient:
     """Applies trust messages. `committed` is the epoch that seals; 0 until the loop has its first keys."""
 
-    def __init__(self, verifier: Verifier, endpoints: Mapping[str, Endpoint], monitor: Monitor | None) -> None:
+    def __init__(
+        self, verifier: Verifier, endpoints: Mapping[str, Endpoint], monitor: Monitor | None,
+        secrets: Mapping[str, ComponentSecrets] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self._verifier = verifier
+        self._secrets = secrets
         self._endpoints = endpoints
         self._monitor = monitor
         self.gate = 0
@@ -54,6 +61,7 @@ class AuthorityClient:
         self._endings: list[Ending] = []
         self._handlers: dict[str, Callable[[Any, int], None]] = {
             "welcome": self._welcome,
+            "secret_key": self._secret_key,
             "epoch": self._epoch,
             "session": self._session,
             "rights": self._rights,
@@ -79,6 +87,11 @@ class AuthorityClient:
 
     def _welcome(self, message: WelcomeMessage, now: int) -> None:
         self._verifier.welcome(message.install, message.boot, message.issuer, message.key_version)
+
+    def _secret_key(self, message: SecretKeyMessage, now: int) -> None:
+        secrets = self._secrets.get(message.component)
+        if secrets is not None:
+            secrets.take_key(self._verifier.install, message.key_version, message.key)
 
     def _epoch(self, message: EpochMessage, now: int) -> None:
         self._verifier.add_epoch(message.epoch, message.token_key, message.key_version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tlsrt.channels.calls.batching import Batcher
@@ -16,7 +17,10 @@ from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.secrets import Sealings
+from tlsrt.errors import ConfigError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
+from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
@@ -35,6 +39,7 @@ class ComponentHost:
         self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
+        sealings: Sealings = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -46,7 +51,11 @@ class ComponentHost:
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
-        attach(component, address=config.address, options=config.options, state=state, log=log, port=self, work=work)
+        self.secrets = ComponentSecrets(config.address, [one.name for one in config.needs.secrets], sealings)
+        attach(
+            component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
+            secrets=self.secrets,
+        )  # fmt: skip
         self.tasks = tasks_of(component)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
@@ -61,6 +70,9 @@ class ComponentHost:
             self._pending.on_opened_untrusted(opened)
 
     async def start(self) -> None:
+        """Start the component. Raises what it raises, and ConfigError for a secret that is not there."""
+        if problem := self.secrets.problem():
+            raise ConfigError(problem)
         await self.component.start()
         self.responder.start()
 

@@ -19,6 +19,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tlsrt.budget import Budget
@@ -31,6 +32,7 @@ from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.schema import Config
+from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
@@ -73,7 +75,9 @@ class LoopProcess:
     def __init__(
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
         confinement: Confinement, make_role: Callable[[LoopProcess], LoopRole],
+        sealings: Mapping[str, Sealings] = MappingProxyType({}),
     ) -> None:  # fmt: skip
+        self._sealings = sealings
         self.config = config
         self.name = name
         self.incarnation = incarnation
@@ -171,6 +175,7 @@ class LoopProcess:
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
             work=self._threads.work if config.needs.threads else None,
+            sealings=self._sealings.get(config.address, {}),
         )  # fmt: skip
         host.responder.hold()
         self.arrivals.add(host)
@@ -183,8 +188,9 @@ class LoopProcess:
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
         self.authority = AuthorityClient(
-            self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor
-        )
+            self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor,
+            {name: host.secrets for name, host in self.hosts.items()},
+        )  # fmt: skip
         self.health = HealthChecks(self.hosts.values())
         self._disk_waits = DiskWaits(host.component for host in self.hosts.values())
         self._states = ComponentStates(self.hosts.values())

@@ -61,6 +61,7 @@ class Booted:
     ca_key: CaKey | None = None  # that clients are enrolled with
     audit_root: bytes = field(default=b"", repr=False)  # of the audit log's keys: wiped when that is open
     canaries: CanaryHashes = NO_CANARIES
+    secrets: bytes = field(default=b"", repr=False)  # root of the components' secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Derived:
     issuer_seed: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
     audit_root: bytes = field(repr=False)
+    secrets: bytes = field(repr=False)
     token: BootToken
     warnings: tuple[str, ...]
     canaries: CanaryHashes
@@ -107,7 +109,7 @@ def boot(
     return Booted(
         derived.run, derived.issuer_seed, key_schedule.boot_id(nonce), state, door, warnings, is_resumed,
         derived.mac_key,
-        derived.token.key_version, ca_key, derived.audit_root, derived.canaries,
+        derived.token.key_version, ca_key, derived.audit_root, derived.canaries, derived.secrets,
     )  # fmt: skip
 
 
@@ -223,7 +225,8 @@ def derive(
         canaries = canary_hashes(root)
         wipe(root)
         return Derived(
-            key_schedule.run_key(prk, nonce), seed, mac_key, key_schedule.audit_root(prk), token, warnings, canaries
+            key_schedule.run_key(prk, nonce), seed, mac_key, key_schedule.audit_root(prk),
+            key_schedule.secret_root(prk), token, warnings, canaries,
         )  # fmt: skip
     finally:
         wipe(prk)

@@ -87,6 +87,7 @@ class MasterKeyRotation:
         held, self._held = self._held, None
         if held is not None:
             wipe(held[1].keys.run)
+            wipe(held[1].keys.secrets)
             wipe(held[1].mac_key)
 
     def _new_keys(self, derived: Derived) -> NewKeys:
@@ -114,4 +115,10 @@ class MasterKeyRotation:
             )
         audit_public = public_of(derived.audit_root)
         wipe(derived.audit_root)
-        return NewKeys(EpochKeySet(derived.run, issuer), derived.mac_key, token.seal, token.succession, audit_public)
+        return NewKeys(
+            EpochKeySet(derived.run, issuer, derived.secrets),
+            derived.mac_key,
+            token.seal,
+            token.succession,
+            audit_public,
+        )

@@ -89,7 +89,9 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     loops = LoopTable(rules_of(config).processes)
     keys = KeyRing(
         EpochKeySet(
-            booted.run, Issuer(booted.issuer_seed, booted.key_version, config.install_id, booted.boot, ports.randomness)
+            booted.run,
+            Issuer(booted.issuer_seed, booted.key_version, config.install_id, booted.boot, ports.randomness),
+            booted.secrets,
         )
     )
     epochs = Epochs(state.epoch - 1, has_issued=False) if booted.is_resumed else Epochs(state.epoch, has_issued=True)

@@ -316,6 +316,31 @@ _COMPONENTS = (
     ),
 )  # fmt: skip
 
+_SECRET = Argument(("name",), "the secret", "NAME")
+_SECRETS = (
+    Verb(
+        "set",
+        "seal a value, typed or from standard input, for one component, and start that anew",
+        (_COMPONENT, _SECRET, _ANSWER),
+        run="secrets.set_secret",
+        lines="secrets.set_lines",
+    ),
+    Verb(
+        "list",
+        "list the secrets that components ask for, and which are set; no value is shown",
+        (_SAME,),
+        run="secrets.list_secrets",
+        lines="secrets.list_lines",
+    ),
+    Verb(
+        "remove",
+        "remove a value",
+        (_COMPONENT, _SECRET, _ANSWER),
+        run="secrets.remove_secret",
+        lines="secrets.remove_lines",
+    ),
+)
+
 VERBS = (
     Verb("start", "run in the foreground until SIGTERM, Ctrl-C or `stop`", run="start.start"),
     Verb(
@@ -395,6 +420,7 @@ VERBS = (
         lines="sessions.restored_lines",
     ),
     Verb("component", "add, list, compare, update and remove components of packages", verbs=_COMPONENTS),
+    Verb("secret", "set, list and remove the secrets of components", verbs=_SECRETS),
     Verb("certificate", "show and renew the certificate of the server", verbs=_CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=_CLIENTS),
     Verb(

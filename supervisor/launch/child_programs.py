@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tlsrt.config.import_path import also_measured, package_folder
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import Code, code_roots, component_roots
 from tlsrt.config.schema import Config, Engine
+from tlsrt.config.secrets import Sealings, read_sealings
 from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
@@ -221,6 +223,7 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
     keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
+    sealings = _sealings(start)
     try:
         confinement = enter_world(
             profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
@@ -230,9 +233,22 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
         raise
     runtime = importlib.import_module(RUNTIME)
     code: int = runtime.run_loop(
-        start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement
-    )
+        start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement,
+        sealings,
+    )  # fmt: skip
     return code
+
+
+def _sealings(start: LoopStart) -> dict[str, Sealings]:
+    """Return the sealed secrets of the components of a process, while it can still read them."""
+    found: dict[str, Sealings] = {}
+    for component in start.config.components_of(start.loop):
+        if component.needs.secrets:
+            try:
+                found[component.address] = read_sealings(start.config.state_dir, component.address)
+            except ConfigError as error:  # that component says that it has none
+                print(error, file=sys.stderr, flush=True)
+    return found
 
 
 def _say_failed(life: int) -> None:

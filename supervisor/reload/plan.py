@@ -74,9 +74,10 @@ def step_for(
 
 
 def changed_components(old: Sequence[ComponentConfig], new: Sequence[ComponentConfig]) -> list[str]:
-    """Return what differs between the components of one process but for their needs, which are in its profile."""
+    """Return what differs between the components of one process but for needs that are in its profile."""
     before, after = (
-        {one.address: dataclasses.replace(one, needs=NeedsConfig()) for one in components} for components in (old, new)
+        {one.address: dataclasses.replace(one, needs=NeedsConfig(secrets=one.needs.secrets)) for one in components}
+        for components in (old, new)
     )
     found = [f"{address} removed" for address in before if address not in after]
     found += [f"{address} added" for address in after if address not in before]

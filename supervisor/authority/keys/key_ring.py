@@ -20,6 +20,7 @@ class EpochKeySet:
 
     run: bytes = field(repr=False)
     issuer: Issuer
+    secrets: bytes = field(repr=False)  # root of the components' secrets
 
 
 class KeyRing:
@@ -46,4 +47,5 @@ class KeyRing:
         for keys in self._since.values():
             if keys is not kept and keys.issuer.key_version < kept.issuer.key_version:
                 wipe(keys.run)
+                wipe(keys.secrets)
         self._since = {0: kept, **{first: keys for first, keys in self._since.items() if first > epoch}}

@@ -40,6 +40,8 @@ class KeyDistribution:
     def provision(self, entry: LoopEntry, now: int) -> None:
         """Send everything to one loop."""
         self._send(entry, self._messages.welcome(self._epochs.serving))
+        for component in entry.components if entry.loop != GATE else ():  # it carries messages, and has no secrets
+            self._send(entry, self._messages.secret_key(component))
         for epoch in self._epochs.issued:
             self.send_epoch(entry, epoch)
         self.send_snapshot(entry, now)

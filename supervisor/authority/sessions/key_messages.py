@@ -58,6 +58,12 @@ class KeyMessages:
         issuer = self._ring.of(epoch).issuer
         return "welcome", (issuer.install, issuer.boot, issuer.public, issuer.key_version)
 
+    def secret_key(self, component: str) -> KeyMessage:
+        """Return the key of the secrets of one component, by the newest master_key."""
+        keys = self._ring.newest
+        key = key_schedule.secret_key(keys.secrets, component)
+        return "secret_key", (component, keys.issuer.key_version, key)
+
     def key_version(self, epoch: int) -> int:
         """Return the version of master_key that an epoch belongs to."""
         return self._ring.of(epoch).issuer.key_version

@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, folder: Path, measure: str = "strict") -> None:
         self.state = AuthorityState(epoch=5, boots=1, seal=3, key_version=1)
-        self.ring = KeyRing(EpochKeySet(key_schedule.run_key(PRK, NONCE), issuer(PRK, 1)))
+        self.ring = KeyRing(EpochKeySet(key_schedule.run_key(PRK, NONCE), issuer(PRK, 1), bytes(32)))
         config = make_config(folder, measure=measure)
         self.rekeying = MasterKeyRotation(config, NONCE, self.ring, self.state, random.Random(4).randbytes)
 

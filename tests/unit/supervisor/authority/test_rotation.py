@@ -37,7 +37,11 @@ def new_keys(stage: FakeAuthorityService) -> NewKeys:
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
     statement = state_successor(INSTALL, present.key_version, PinnedIssuer(version, issuer.public), present.sign)
     return NewKeys(
-        EpochKeySet(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement), bytes(32)
+        EpochKeySet(bytes([version + 10]) * 32, issuer, bytes(32)),
+        b"m" * 32,
+        9,
+        (*stage.state.succession, statement),
+        bytes(32),
     )
 
 
@@ -250,7 +254,9 @@ def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: FakeAuthor
 def test_the_ring_forgets_what_only_earlier_epochs_had() -> None:
     randomness = random.Random(1).randbytes
     first, second = (
-        EpochKeySet(bytes([version]) * 32, Issuer(bytes([version]) * 32, version, b"i" * 16, b"b" * 16, randomness))
+        EpochKeySet(
+            bytes([version]) * 32, Issuer(bytes([version]) * 32, version, b"i" * 16, b"b" * 16, randomness), bytes(32)
+        )
         for version in (1, 2)
     )
     ring = KeyRing(first)

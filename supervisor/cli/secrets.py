@@ -1,0 +1,137 @@
+"""`tlsrt-supervisor secret`: set, list and remove the secrets of components."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import secrets
+import sys
+
+from tlsrt.command_line.table import Document
+from tlsrt.config import key_schedule
+from tlsrt.config.init import key_in_force
+from tlsrt.config.key_rotation import only_one
+from tlsrt.config.schema import Config
+from tlsrt.config.secrets import (
+    NONCE_BYTES,
+    VALUE_MAX,
+    SecretId,
+    read_sealings,
+    seal_secret,
+    sealed_components,
+    write_sealings,
+)
+from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.supervisor.cli.exchange import RequestRefused, ask, config_of, say
+from tlsrt.supervisor.control.client import NotRunning
+from tlsrt.text import did_you_mean, printable, table
+
+_RESTART_S = 120.0
+
+
+def set_secret(arguments: argparse.Namespace) -> Document:
+    """Seal a value for one component, and have its process started anew with it."""
+    config = config_of(arguments, writes=True)
+    _check_known(config, arguments.address, arguments.name)
+    value = _value(arguments.address, arguments.name)
+    with only_one(config):
+        key, version = key_in_force(config)
+        prk = key_schedule.extract(config.install_id, key)
+        component_key = key_schedule.secret_key(key_schedule.secret_root(prk), arguments.address)
+        which = SecretId(config.install_id, arguments.address, arguments.name, version)
+        sealed = seal_secret(component_key, which, value, secrets.token_bytes(NONCE_BYTES))
+        entries = {**read_sealings(config.state_dir, arguments.address), arguments.name: {version: sealed}}
+        write_sealings(config.state_dir, arguments.address, entries)
+    return {"component": arguments.address, "name": arguments.name, "restarted": _restarted(config, arguments.address)}
+
+
+def set_lines(answer: Document) -> list[str]:
+    found = f"{answer['component']}: secret {answer['name']} is set"
+    if answer["restarted"]:
+        return [f"{found}, and {answer['restarted']} was started anew with it"]
+    return [f"{found}; the next start of its process takes it"]
+
+
+def _check_known(config: Config, address: str, name: str) -> None:
+    """Refuse a secret that no component asks for: it would lie there for nothing."""
+    components = {one.address: [each.name for each in one.needs.secrets] for one in config.components}
+    if address not in components:
+        hint = did_you_mean(address, components)
+        raise InvalidArgument(f"there is no component {printable(address, 60)}{hint}; `component list` shows all")
+    names = components[address]
+    if name not in names:
+        hint = did_you_mean(name, names) or (f": it asks for {', '.join(names)}" if names else ": it asks for none")
+        raise InvalidArgument(f"{address} asks for no secret {printable(name, 60)}{hint}")
+
+
+def _value(address: str, name: str) -> bytes:
+    if sys.stdin.isatty():
+        value = getpass.getpass(f"{name} of {address} (not shown): ").encode()
+    else:
+        value = sys.stdin.buffer.read(VALUE_MAX + 2).removesuffix(b"\n")
+    if not value:
+        raise InvalidArgument("the secret is empty: type it, or give it on standard input")
+    if len(value) > VALUE_MAX:
+        raise InvalidArgument(
+            f"the secret is longer than {VALUE_MAX} bytes: keep large things in the component's folder"
+        )
+    return value
+
+
+def _restarted(config: Config, address: str) -> str:
+    """Start the process of a component anew, if the host runs; return its name."""
+    process = next(one.process for one in config.components if one.address == address)
+    try:
+        ask(config, "restart", timeout_s=_RESTART_S, loop=process)
+    except NotRunning:
+        return ""
+    except RequestRefused as error:
+        say(f"warning: {process} was not started anew: {error}")
+        return ""
+    return process
+
+
+def list_secrets(arguments: argparse.Namespace) -> Document:
+    """Return every secret that a component asks for or that is set, never its value."""
+    config = config_of(arguments)
+    asked = {(one.address, each.name): each.why for one in config.components for each in one.needs.secrets}
+    found: set[tuple[str, str]] = set()
+    if os.access(config.state_dir, os.X_OK):
+        components = {*sealed_components(config.state_dir), *(address for address, _ in asked)}
+        found = {(address, name) for address in components for name in read_sealings(config.state_dir, address)}
+    return {
+        "secrets": [
+            {"component": address, "name": name, "is_set": (address, name) in found, "why": asked.get((address, name))}
+            for address, name in sorted({*asked, *found})
+        ]
+    }
+
+
+def list_lines(answer: Document) -> list[str]:
+    rows = [("COMPONENT", "NAME", "STATE", "WHY")]
+    rows += [
+        (
+            one["component"], one["name"], "set" if one["is_set"] else "missing",
+            "no component asks for it: remove it" if one["why"] is None else one["why"],
+        )
+        for one in answer["secrets"]
+    ]  # fmt: skip
+    return table(rows) if len(rows) > 1 else ["no component asks for a secret"]
+
+
+def remove_secret(arguments: argparse.Namespace) -> Document:
+    """Remove a value; a process that has it keeps it until its end."""
+    config = config_of(arguments, writes=True)
+    with only_one(config):
+        entries = dict(read_sealings(config.state_dir, arguments.address))
+        if arguments.name not in entries:
+            hint = did_you_mean(arguments.name, entries)
+            raise ConfigError(f"{printable(arguments.address, 60)} has no secret {printable(arguments.name, 60)}{hint}")
+        del entries[arguments.name]
+        write_sealings(config.state_dir, arguments.address, entries)
+    return {"component": arguments.address, "name": arguments.name}
+
+
+def remove_lines(answer: Document) -> list[str]:
+    return [f"{answer['component']}: secret {answer['name']} is removed; a process that has it keeps it until its end"]

@@ -1,0 +1,28 @@
+"""Components with a secret: one that uses its own, and one that is after another's."""
+
+from __future__ import annotations
+
+from tlsrt import Component, handler
+
+
+class Login(Component):
+    """Has a secret."""
+
+    @handler
+    async def token(self) -> str:
+        return self.secret("broker").hex()
+
+
+class Thief(Login):
+    """Tries to read files that hold secrets."""
+
+    @handler
+    async def steal(self, paths: list[str]) -> list[str]:
+        said: list[str] = []
+        for path in paths:
+            try:
+                with open(path, "rb") as file:
+                    said.append(file.read().hex())
+            except OSError as error:
+                said.append(f"{type(error).__name__}: {error}")
+        return said

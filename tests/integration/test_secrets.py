@@ -1,0 +1,115 @@
+"""`secret`: what an operator sets for one component is in its process, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts.running_host import RunningHost
+from probes.process_memory import found_in
+
+PACKAGE = Path(__file__).parents[1] / "hosts" / "secretive_package" / "secretive"
+NEEDS = {"secrets": [{"name": "broker", "why": "it logs in there"}]}
+LOGIN, THIEF = "external/login", "external/thief"
+VALUE = b"correct-horse-battery-staple"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    failed = request.session.testsfailed
+    host = RunningHost(
+        components={
+            LOGIN: {"class": "secretive:Login", "needs": NEEDS}, THIEF: {"class": "secretive:Thief", "needs": NEEDS},
+        },
+        policy={f"client/admin -> {address}": "*" for address in (LOGIN, THIEF)},
+        packages=[PACKAGE],
+    )  # fmt: skip
+    try:
+        host.start(until="^external.[a-z]+ +failed")
+        host.wait_for("^ready ")
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
+    finally:
+        host.close()
+
+
+def set_secret(host: RunningHost, address: str, value: bytes, *, code: int = 0) -> str:
+    done = subprocess.run(
+        host.command("secret", "set", address, "broker"), input=value, capture_output=True, timeout=60, cwd=host.base
+    )
+    assert done.returncode == code, done.stderr
+    assert VALUE not in done.stdout + done.stderr
+    host._note_processes()
+    return (done.stdout + done.stderr).decode()
+
+
+def said(host: RunningHost, name: str) -> str:
+    """Wait until a process is given up, and return what it says."""
+
+    def is_down(status: dict[str, Any]) -> bool:
+        return any(loop["name"] == name and loop["state"] == "failed" for loop in status["loops"])
+
+    host.until(is_down, f"{name} is given up")
+    words: str = host.loop(name)["last_death"]["said"]
+    return words
+
+
+def test_a_secret_is_in_its_process_and_nowhere_else(host: RunningHost) -> None:
+    assert said(host, "external.login") == (
+        "component external/login: there is no secret broker: set it with `tlsrt-supervisor secret set external/login "
+        "broker`"
+    )
+    assert "the secret is empty" in set_secret(host, LOGIN, b"\n", code=64)
+    assert "external.login was started anew with it" in set_secret(host, LOGIN, VALUE + b"\n")
+    assert host.client().call(LOGIN, "token") == VALUE.hex()
+
+    listed = json.loads(host.cli("secret", "list", "--json").stdout)["secrets"]
+    assert [(one["component"], one["is_set"]) for one in listed] == [(LOGIN, True), (THIEF, False)]
+    for path in (path for path in host.base.rglob("*") if path.is_file() and not path.is_symlink()):
+        assert VALUE not in path.read_bytes(), path
+    status = host.status()
+    pids = {loop["name"]: loop["pid"] for loop in status["loops"] if loop["pid"]}
+    pids |= {"authority": status["authority"]["pid"], "supervisor": status["supervisor"]["pid"]}
+    assert [name for name, pid in pids.items() if found_in(pid, {"value": VALUE})] == ["external.login"]
+
+
+def test_another_component_neither_reads_nor_opens_it(host: RunningHost) -> None:
+    set_secret(host, LOGIN, VALUE)
+    set_secret(host, THIEF, b"its own")
+    folder = host.config.state_dir / "secrets"
+    tried = host.client().call(THIEF, "steal", [str(folder / "external.login"), "/state/../secrets/external.login"])
+    assert all("Error" in said for said in tried), tried
+    own = (folder / "external.thief").read_bytes()
+    (folder / "external.thief").write_bytes((folder / "external.login").read_bytes())  # by a mistaken operator
+    assert host.cli("restart", "external.thief").returncode != 0
+    assert "the secret broker of external/thief is damaged: set it again" in said(host, "external.thief")
+    (folder / "external.thief").write_bytes(own)
+    assert host.cli("restart", "external.thief").returncode == 0
+    assert host.client().call(THIEF, "token") == b"its own".hex()
+
+
+def test_it_outlives_another_master_key_and_a_restart(host: RunningHost) -> None:
+    set_secret(host, LOGIN, VALUE)
+    set_secret(host, THIEF, b"its own")
+    assert host.cli("rotate", "--master").returncode == 0
+    assert host.cli("restart", "external.login").returncode == 0
+    assert host.client().call(LOGIN, "token") == VALUE.hex()
+    host.stop()
+    host.start()
+    assert host.client().call(LOGIN, "token") == VALUE.hex()
+    host.cli("secret", "remove", LOGIN, "broker")
+    assert host.cli("restart", "external.login").returncode != 0
+
+
+def test_what_no_component_asks_for_is_refused(host: RunningHost) -> None:
+    done = host.cli("secret", "set", "external/logon", "broker")
+    assert (done.returncode, "did you mean external/login?" in done.stderr) == (64, True)
+    done = host.cli("secret", "set", LOGIN, "borker")
+    assert (done.returncode, "did you mean broker?" in done.stderr) == (64, True)
+    done = host.cli("secret", "remove", LOGIN, "borker")
+    assert (done.returncode, "has no secret borker" in done.stderr) == (78, True)

@@ -1,0 +1,44 @@
+"""The secrets of a component in its process."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsrt.config.secrets import SecretId, seal_secret
+from tlsrt.errors import MisuseError
+from tlsrt.loops.component.secrets import ComponentSecrets
+
+INSTALL, KEY = b"i" * 16, b"k" * 32
+
+
+def sealed(name: str, value: bytes, version: int = 1) -> bytes:
+    return seal_secret(KEY, SecretId(INSTALL, "third/kettle", name, version), value, b"n" * 12)
+
+
+def test_they_are_open_once_the_key_has_come_and_no_other_counts() -> None:
+    secrets = ComponentSecrets("third/kettle", ["broker"], {"broker": {1: sealed("broker", b"x"), 2: b"old"}})
+    assert "set it with `tlsrt-supervisor secret set third/kettle broker`" in secrets.problem()
+    secrets.take_key(INSTALL, 3, KEY)
+    assert secrets.problem()
+    secrets.take_key(INSTALL, 1, KEY)
+    assert secrets.problem() == "" and secrets.value("broker") == b"x"
+    secrets.take_key(INSTALL, 2, b"another" * 4)  # of a rotation: it has what it needs
+    assert secrets.problem() == "" and secrets.value("broker") == b"x"
+
+
+def test_what_cannot_be_opened_says_so() -> None:
+    secrets = ComponentSecrets("third/kettle", ["broker"], {"broker": {1: sealed("broker", b"x")}})
+    secrets.take_key(INSTALL, 1, b"wrong" * 6 + b"ab")
+    assert "is damaged: set it again" in secrets.problem()
+
+
+def test_a_component_gets_what_it_asked_for_and_nothing_else() -> None:
+    secrets = ComponentSecrets("third/kettle", [], {"broker": {1: sealed("broker", b"x")}})
+    secrets.take_key(INSTALL, 1, KEY)
+    assert secrets.problem() == ""
+    with pytest.raises(MisuseError, match=r"asks for no secret 'broker' \(it asks for none\): put it under needs"):
+        secrets.value("broker")
+
+
+def test_no_value_shows_by_accident() -> None:
+    assert "hunter2" not in repr(ComponentSecrets.of_values("third/kettle", {"broker": b"hunter2"}))
