@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.loops.component.component import Component, handler
+    from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Range
 
 __version__ = "0.1.0"
@@ -46,6 +47,8 @@ _LAZY = {
     "Component": "tlsrt.loops.component.component",
     "Length": "tlsrt.loops.component.validate",
     "Range": "tlsrt.loops.component.validate",
+    "at": "tlsrt.loops.component.timers",
+    "every": "tlsrt.loops.component.timers",
     "handler": "tlsrt.loops.component.component",
 }
 
@@ -53,7 +56,7 @@ __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
     "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
     "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError",
-    "Unavailable", "__version__", "handler",
+    "Unavailable", "__version__", "at", "every", "handler",
 ]  # fmt: skip
 
 

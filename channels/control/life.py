@@ -155,7 +155,7 @@ LIFE = MessageTable(
         Message(7, "failed", _LOOP, _in(*_LIVING), FailedMessage),
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
-        Message(13, "component", _LOOP, _in(*_RUNNING), ComponentMessage),
+        Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
         Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
         Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
         Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),

@@ -120,7 +120,7 @@ class Tasks:
         try:
             await work
         except BaseException as error:
-            if _is_cancelled(error):
+            if is_cancelled(error):
                 raise
             self._fail(spawned, f"task {spawned.name} has ended with {_words_of(error)}", error)
 
@@ -132,7 +132,7 @@ class Tasks:
             try:
                 await work()
             except BaseException as error:
-                if _is_cancelled(error):
+                if is_cancelled(error):
                     raise
                 cause = error
             if now() - began >= WINDOW_S:
@@ -153,7 +153,7 @@ class Tasks:
         self._failure.fail(sentence)
 
 
-def _is_cancelled(error: BaseException) -> bool:
+def is_cancelled(error: BaseException) -> bool:
     """Whether this task itself is asked to end. A CancelledError that leaks from elsewhere is an end like any other."""
     task = asyncio.current_task()
     is_asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+from tlsrt.loops.runtime.timers import ComponentTimers, HostClock
 
 
 class Failures(Protocol):
@@ -57,6 +59,7 @@ class ComponentHost:
             secrets=self.secrets,
         )  # fmt: skip
         self.tasks = tasks_of(component)
+        self.timers = ComponentTimers(component, state, log, HostClock())
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
         """Take a frame whose header names this component; raise PeerError if it is not authentic."""
@@ -74,11 +77,12 @@ class ComponentHost:
         if problem := self.secrets.problem():
             raise ConfigError(problem)
         await self.component.start()
+        self.timers.start()
         self.responder.start()
 
     async def stop(self, timeout_s: float) -> None:
         """Finish what is in flight, then stop the component."""
-        await self.responder.close(timeout_s)
+        await asyncio.gather(self.responder.close(timeout_s), self.timers.stop(timeout_s))
         detach(self.component)
         await self.tasks.stop()
         await self.component.stop()

@@ -381,6 +381,8 @@ class LoopProcess:
                     self._end(70, f"life channel: {error.reason}")
         if self._state is LoopState.ACTIVE:
             self.health.each_beat(now)
+            for host in self.hosts.values():
+                host.timers.each_beat()
 
     # -- the channel ------------------------------------------------------------------------------------------
 

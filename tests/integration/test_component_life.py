@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts.running_host import RunningHost, running
 
-from tlsrt import Unavailable
+from tlsrt import CallError, Unavailable
 
 PACKAGE = Path(__file__).parent.parent / "hosts" / "life_package" / "life"
-BRIDGE = "third/bridge"
+BRIDGE, NIGHTLY = "third/bridge", "secondary/nightly"
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
-        request, packages=[PACKAGE], components={BRIDGE: {"class": "life:Bridge"}},
-        policy={f"client/admin -> {BRIDGE}": "*"},
+        request, packages=[PACKAGE],
+        components={BRIDGE: {"class": "life:Bridge"}, NIGHTLY: {"class": "life.nightly:Nightly"}},
+        policy={f"client/admin -> {address}": "*" for address in (BRIDGE, NIGHTLY)},
     )  # fmt: skip
 
 
@@ -70,3 +73,58 @@ def test_tasks_end_before_stop_is_called(host: RunningHost) -> None:
     assert host.cli("restart", "third.bridge").returncode == 0
     host.wait_for("^third.bridge +active ", after=after)
     assert "stop: the task has ended before: True" in host.log("third.bridge")
+
+
+def nightly(host: RunningHost, true: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    """Ask until it answers as wanted; it dies on the way."""
+    client, until = host.client(), time.monotonic() + 15
+    while time.monotonic() < until:
+        with suppress(CallError):
+            found: dict[str, Any] = client.call(NIGHTLY, "figures")
+            if true(found):
+                return found
+    raise AssertionError(f"{NIGHTLY} did not come to: {what}")
+
+
+def arm(host: RunningHost, late_s: float, *, deadly: bool = False, damaged: bool = False) -> int:
+    """Let the component come again with due times that have passed; return where the console was before."""
+    after = len(host.console)
+    with suppress(CallError):
+        host.client().call(NIGHTLY, "arm", late_s=late_s, deadly=deadly, damaged=damaged)
+    host.wait_for("^secondary.nightly +died ", after=after)
+    return after
+
+
+def test_periods_run_on_the_beat_and_below_it(host: RunningHost) -> None:
+    found = nightly(host, lambda found: bool(found["polls"] >= 3), "three polls")
+    assert found["ticks"] >= 30
+    assert found["zone"] == time.strftime("%z", time.localtime(0)), "the time zone of the host"
+    assert min(found["dues"].values()) > time.time(), "on the disk before anything ran"
+
+
+def test_a_component_that_is_killed_in_its_run_does_not_run_it_again(host: RunningHost) -> None:
+    before = nightly(host, lambda found: True, "answers")
+    after = arm(host, 5.0, deadly=True)
+    came = host.console.index(host.wait_for("^secondary.nightly +active ", after=after))
+    host.wait_for("^secondary.nightly +died +exit code 9", after=came)
+    found = nightly(host, lambda found: bool(found["runs"] > before["runs"] and found["polls"] >= 2), "it ran")
+    assert found["runs"] == before["runs"] + 1
+    assert found["dues"]["tidy"] > time.time()
+
+
+def test_a_time_that_was_missed_is_made_up_for_once_or_left_out_as_it_says(host: RunningHost) -> None:
+    before = nightly(host, lambda found: True, "answers")
+    arm(host, 3600.0)
+    found = nightly(host, lambda found: bool(found["runs"] > before["runs"] and found["polls"] >= 2), "made up for")
+    assert (found["runs"], found["skipped"]) == (before["runs"] + 1, before["skipped"])
+    log = host.log("secondary.nightly")
+    assert "timer tidy was due while it could not run, and runs now, once" in log
+    assert "timer strict was due while it could not run, and is left out as it says" in log
+
+
+def test_a_file_that_was_cut_off_is_told_and_the_next_due_time_holds(host: RunningHost) -> None:
+    before = nightly(host, lambda found: True, "answers")
+    arm(host, 3600.0, damaged=True)
+    found = nightly(host, lambda found: bool(found["polls"] >= 2), "answers again")
+    assert found["runs"] == before["runs"] and found["dues"]["tidy"] > time.time()
+    assert "cannot read .timers.json: it is damaged or cut off" in host.log("secondary.nightly")
