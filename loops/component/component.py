@@ -42,7 +42,6 @@ from tlsrt.loops.component.surroundings import (
     Surrounding,
     check_life,
     give,
-    protect,
     refuse_shadows,
     reserve,
 )
@@ -94,11 +93,11 @@ class Component:
     log: Surrounding[logging.Logger] = Surrounding()
     port: Surrounding[Port] = Surrounding()
     disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
-    _tasks: Surrounding[Tasks] = Surrounding()
-    _said: Surrounding[StatusText] = Surrounding()
+    _tlsrt_tasks: Surrounding[Tasks] = Surrounding()
+    _tlsrt_status: Surrounding[StatusText] = Surrounding()
     _pubsub: Surrounding[PubSub] = Surrounding()
-    _work: Surrounding[Work] = Surrounding()
-    _secrets: Surrounding[ComponentSecrets] = Surrounding()
+    _tlsrt_work: Surrounding[Work] = Surrounding()
+    _tlsrt_secrets: Surrounding[ComponentSecrets] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -190,14 +189,14 @@ class Component:
         60 s ends the component's process. With `restart=False`, or a coroutine that was begun (`self.pump()`), it may
         return, and an exception ends the process at once. It is cancelled before `stop` is called.
         """
-        return self._tasks.spawn(work, name, restart)
+        return self._tlsrt_tasks.spawn(work, name, restart)
 
     def set_status(self, text: str) -> None:
         """Say what the component is doing, as in `self.set_status("connecting")`: for the log, and topic `status`.
 
         It is one line of at most 200 characters; the same again is told once, and no more than one a second for long.
         """
-        if line := self._said.told(text, time.monotonic()):
+        if line := self._tlsrt_status.told(text, time.monotonic()):
             self.log.info("status: %s", line)
             self._pubsub.publish(TOPIC, line)
 
@@ -207,7 +206,7 @@ class Component:
         Name it under `needs` (`secrets: [{name: broker, why: ...}]`). Raises MisuseError for one that is not named
         there; one that is not set keeps the component from its start.
         """
-        return self._secrets.value(name)
+        return self._tlsrt_secrets.value(name)
 
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
@@ -226,7 +225,7 @@ class Component:
         `timeout_s`, and what the function raises. A thread cannot be stopped: a function whose call was cancelled, or
         took too long, goes on until it returns, and occupies its thread.
         """
-        result: Result = await self._work.run(self.caller, function, args, kwargs, timeout_s)
+        result: Result = await self._tlsrt_work.run(self.caller, function, args, kwargs, timeout_s)
         return result
 
     async def _describe(self) -> dict[str, Any]:
@@ -254,8 +253,6 @@ BUILTIN: Mapping[str, MethodSpec] = {
 _LIFE = ("start", "stop", "healthy", "ready")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
 _RESERVED = reserve(Component, (*_THEIRS, *OPEN))  # all else
-for _name in _LIFE:
-    protect(Component, _name)
 
 
 def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
@@ -295,14 +292,15 @@ def attach(
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
     give(
-        component, address=address, options=typed, state=state, log=log, port=port, _work=work or NoWork(address),
-        _tasks=Tasks(log, port), _said=StatusText(), _secrets=secrets or ComponentSecrets(address, (), {}),
+        component, address=address, options=typed, state=state, log=log, port=port, _tlsrt_work=work or NoWork(address),
+        _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(),
+        _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
     )  # fmt: skip
 
 
 def tasks_of(component: Component) -> Tasks:
     """Return the tasks of an attached component, for the runtime."""
-    return component._tasks
+    return component._tlsrt_tasks
 
 
 def detach(component: Component) -> None:

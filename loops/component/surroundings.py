@@ -123,10 +123,13 @@ def _key(name: str) -> str:
 
 
 def reserve(cls: type, theirs: Collection[str]) -> frozenset[str]:
-    """Make all names of the base class reserved, but those that a subclass may have; return them."""
+    """Make all names of the base class reserved, but those that a subclass may have; return them.
+
+    No instance hides a method of either kind.
+    """
     names = {*vars(cls), *inspect.get_annotations(cls)} - {*theirs}
     reserved = frozenset(name for name in names if not (name.startswith("__") and name.endswith("__")))
-    for name in reserved:
+    for name in {*reserved, *theirs}:
         protect(cls, name)
     return reserved
 

@@ -23,6 +23,9 @@ _DUPLEX = {int(psutil.NIC_DUPLEX_FULL): "full", int(psutil.NIC_DUPLEX_HALF): "ha
 class Network(Component):
     """Facts about the host's network."""
 
+    class Options:
+        """There are none."""
+
     proc = Path("/proc")
 
     def __init__(self) -> None:

@@ -20,6 +20,9 @@ _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu model", "cpu", "isa")  # 
 class Hardware(Component):
     """Facts about the machine: processors, memory, disks, network adapters, sensors, identity."""
 
+    class Options:
+        """There are none."""
+
     proc = Path("/proc")
     sys = Path("/sys")
 

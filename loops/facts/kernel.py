@@ -36,6 +36,9 @@ _POSTURE = (
 class Kernel(Component):
     """Facts about the running kernel of this host."""
 
+    class Options:
+        """There are none."""
+
     proc = Path("/proc")
     sys = Path("/sys")
 

@@ -17,6 +17,9 @@ _MAINS = ("Mains", "USB", "Wireless")  # Documentation/ABI/testing/sysfs-class-p
 class Power(Component):
     """Where the power comes from and how the host spends it."""
 
+    class Options:
+        """There are none."""
+
     topics = {"changed": "the status, whenever the source of power or a battery's charge state changed during a watch"}  # noqa: RUF012
 
     proc = Path("/proc")

@@ -32,6 +32,9 @@ class Events(Component):
     `recent(since)` for what lies between; it knows the last 256 events.
     """
 
+    class Options:
+        """There are none."""
+
     topics: ClassVar[Mapping[str, str]] = {f"host.{kind}": f"the events of kind {kind}" for kind in KINDS}
 
     def __init__(self) -> None:

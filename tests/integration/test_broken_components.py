@@ -16,7 +16,8 @@ from tlsrt.errors import CallError
 PACKAGE = Path(__file__).parent.parent / "hosts" / "broken_package" / "broken"
 CLASSES = {
     "typed": "broken:Kettle", "named": "broken:Kettle", "absent": "broken.absent:Any", "dry": "broken:Dry",
-    "threaded": "broken.threaded:Threaded", "loud": "broken:Loud", "well": "broken:Kettle",
+    "threaded": "broken.threaded:Threaded", "loud": "broken:Loud",
+    "liar": "broken:Liar", "well": "broken:Kettle",
 }  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {"typed": {"watts": "much"}, "named": {"wats": 1}, "well": {"watts": 5}}
 
@@ -82,6 +83,9 @@ def test_the_host_runs_and_each_of_them_says_why_it_does_not(host: RunningHost) 
 def test_what_a_process_says_is_one_short_printable_line_with_whose_it_is(host: RunningHost) -> None:
     words = said(host, "loud")
     assert words.isprintable() and len(words) <= 400 and "\\x1b]0;owned\\x07" in words
+    lie = said(host, "liar")
+    assert lie == "\\x1b]0;owned\\x07\\x1b[2J\\r\\u202eprimary  failed\\x00"
+    assert b"\x1b]0;owned" in (host.config.log_dir / "third.liar.log").read_bytes(), "it did write it"
     shown = host.cli("status").stdout
     assert all(line.isprintable() and len(line) < 1200 for line in shown.splitlines())
     assert "y" * 500 not in shown and "owned" not in host.cli("audit", "tail").stdout

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
 from tlsrt import Component, Range, handler
+from tlsrt.channels.control.life import FailCode
 
 
 class Kettle(Component):
@@ -29,6 +31,20 @@ class Loud(Component):
         sys.stderr.write("x" * (1 << 16) + "\n")
         sys.stderr.flush()
         raise _Shout
+
+
+class Liar(Component):
+    """Captured: writes what it likes as the last line of its log, and says again and again that it cannot go on."""
+
+    def __init__(self) -> None:
+        frame: Any = sys._getframe()
+        while not hasattr(frame.f_locals.get("self"), "_fail"):
+            frame = frame.f_back
+        lie = b"2026-11-28 00:00:00,000 ERROR primary: \x1b]0;owned\x07\x1b[2J\r\xe2\x80\xaeprimary  failed\x00"
+        os.write(2, b"z" * (1 << 20) + b"\n" + lie)
+        for _ in range(20):
+            frame.f_locals["self"]._fail(FailCode.OPTIONS, 0)
+        os._exit(1)
 
 
 class _Shout(Exception):
