@@ -77,6 +77,15 @@ def egress_rule_for(rules: Iterable[EgressRule], protocol: str, address: bytes, 
     return None
 
 
+def is_listed(rules: Iterable[EgressRule], target: str) -> bool:
+    """Tell whether some rule allows one host and port, written as a rule. Raises ValueError for what is none."""
+    wanted = parse_egress(target)
+    if wanted.network is None:
+        return False
+    address = wanted.network.network_address.packed
+    return egress_rule_for(rules, wanted.protocol, address, wanted.first_port) is not None
+
+
 def _host(network: Network | None) -> str:
     if network is None:
         return "*"

@@ -12,7 +12,9 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
               belongs to the uid of the process, as rules of the host's packet filter see it; unconnected and unbound
               it is of no use but to connect
     connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
-    bind      a netlink socket without groups; nothing of the network, since that would be a second door
+    bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
+              address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
+              socket to port 0 of loopback, see `self_pair.py`
     sendto    dump requests for links, addresses and routes, to the kernel, as getifaddrs(3) and getaddrinfo(3) make
               them (what is said over netlink without an address goes there too, and changes need a capability)
 
@@ -28,15 +30,17 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
+from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
 from tlsrt.sandbox.syscalls import call, libc
 
 _NAME = b"primary.sock"
 CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
+_NAME_SERVER = 53
 _NAME_CACHE = b"/var/run/nscd/socket"
 _LONGEST_ADDRESS = 128  # struct sockaddr_storage
 _LONGEST_QUESTION = 64
@@ -56,11 +60,15 @@ _ONE_TICK, _NO_LIMIT = struct.pack("@ll", 0, 1), struct.pack("@ll", 0, 0)  # str
 
 @dataclass(frozen=True, slots=True)
 class BrokerReply:
-    """How a call ends: its value, or an errno. `refused` says in words what the rules did not allow."""
+    """How a call ends: its value, or an errno. `refused` says in words what the rules did not allow.
+
+    `wanted` is a host that no egress rule lists, as a rule would list it: a mistake in the configuration, perhaps.
+    """
 
     value: int = 0
     error: int = 0
     refused: str = ""
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,9 @@ class Connecting:
             return BrokerReply(error=self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
+Outcome = BrokerReply | Connecting | Made | Replacement
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """Carries out the calls of one process. `channel` is the folder on the host of its /channel, if it has one."""
@@ -91,8 +102,9 @@ class Broker:
     egress: tuple[EgressRule, ...]
     channel: Path | None
     uid: int | None = None  # of the process, where it has another one than we
+    pairs: SelfPairs = field(default_factory=SelfPairs)
 
-    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> BrokerReply | Connecting | Made:
+    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
         """Look, and make the call if the rules allow it. `is_valid` tells whether the task still waits for it."""
         if call.call == "socket":
             return self._socket(*(value & 0xFFFFFFFF for value in call.arguments[:3]))
@@ -106,10 +118,11 @@ class Broker:
             if not is_valid():  # another task may have its number by now
                 return BrokerReply(error=errno.EINTR)
             try:
+                number = call.arguments[0] & 0xFFFFFFFF
                 if call.call == "connect":
-                    return self._connect(duplicate, address)
+                    return self._connect(duplicate, number, address)
                 if call.call == "bind":
-                    return _bind(duplicate, address)
+                    return self._bind(duplicate, number, address)
                 return _ask_netlink(duplicate, address, message, call.arguments[3])
             except OSError as error:
                 return BrokerReply(error=error.errno or errno.EPERM)
@@ -144,7 +157,35 @@ class Broker:
             raise OSError(errno.EACCES, "too long for a question")
         return _read_memory(self.pid, call.arguments[1], length)
 
-    def _connect(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
+    def _bind(self, duplicate: socket.socket, number: int, address: bytes) -> BrokerReply:
+        (family,) = struct.unpack_from("=H", address)
+        domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
+        if domain not in (socket.AF_INET, socket.AF_INET6):
+            return _bind_netlink(duplicate, address)
+        target = _target(family, address)
+        if target is None or family != domain:
+            return BrokerReply(error=errno.EAFNOSUPPORT)
+        host, port = target
+        if port:
+            return _refused(f"bind {_place(family, *target)}; a socket that listens is asked for by `listen`")
+        if host in LOOPBACK and _protocol_of(duplicate) == "tcp":
+            self.pairs.bind(duplicate, number)
+        elif any(host):
+            return BrokerReply(error=errno.EADDRNOTAVAIL)
+        return BrokerReply()
+
+    def _pair(self, duplicate: socket.socket, number: int) -> Outcome:
+        """Connect a process to itself, if it has bound a socket for that."""
+        bound = self.pairs.take()
+        if bound is None:
+            return BrokerReply(error=errno.ECONNREFUSED)
+        inode, listener = bound
+        with self._duplicate(listener) as its:
+            if os.fstat(its.fileno()).st_ino != inode:
+                return BrokerReply(error=errno.ECONNREFUSED)
+        return connected_pair(listener, number, fcntl.fcntl(duplicate, fcntl.F_GETFL))
+
+    def _connect(self, duplicate: socket.socket, number: int, address: bytes) -> Outcome:
         (family,) = struct.unpack_from("=H", address)
         domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
         if domain == socket.AF_UNIX:
@@ -156,12 +197,16 @@ class Broker:
         target = _target(family, address)
         if target is None:
             return BrokerReply(error=errno.EAFNOSUPPORT)
-        kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
-        protocol = kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
+        protocol = _protocol_of(duplicate)
+        if protocol == "tcp" and target[1] == 0 and target[0] in LOOPBACK:
+            return self._pair(duplicate, number)
         if egress_rule_for(self.egress, protocol, *target) is None:
-            if protocol == "udp":  # getaddrinfo(3) tries every address so, and sends nothing: no offence
-                return BrokerReply(error=errno.EACCES)
-            return _refused(f"connect to {_place(family, *target)}/{protocol or 'unknown'}: no egress rule lists it")
+            if protocol == "udp" and target[1] != _NAME_SERVER:  # getaddrinfo(3) tries every address so, and sends
+                return BrokerReply(error=errno.EACCES)  # nothing: no offence
+            if not protocol:
+                return _refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
+            suffix = "/udp" if protocol == "udp" else ""
+            return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
         return _begin(duplicate, address)
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
@@ -203,7 +248,12 @@ def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting
     return BrokerReply(error=error)
 
 
-def _bind(duplicate: socket.socket, address: bytes) -> BrokerReply:
+def _protocol_of(duplicate: socket.socket) -> str:
+    kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
+    return kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
+
+
+def _bind_netlink(duplicate: socket.socket, address: bytes) -> BrokerReply:
     if not _is_netlink(duplicate):
         return _refused("bind a socket of the network")
     if len(address) < _NETLINK.size or _NETLINK.unpack_from(address)[::3] != (socket.AF_NETLINK, 0):

@@ -31,6 +31,7 @@ _SEND = 0xC0000000 | _ANSWER.size << 16 | ord("!") << 8 | 1
 _IS_VALID = 0x40000000 | _ID.size << 16 | ord("!") << 8 | 2
 _ADDED = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, descriptor, its number there, its flags
 _ADD = 0x40000000 | _ADDED.size << 16 | ord("!") << 8 | 3
+_ADD_AS = 1  # SECCOMP_ADDFD_FLAG_SETFD, Linux 5.9
 _ADD_AND_SEND = 2  # SECCOMP_ADDFD_FLAG_SEND, Linux 5.14
 _NUMBER = struct.Struct("=I")
 _TAKEN = b"taken"
@@ -142,6 +143,11 @@ def answer_with_descriptor(listener: int, notification: Notification, descriptor
             _add_in_two_steps(listener, notification, descriptor)
         elif failure.errno not in _GONE:
             answer_notification(listener, notification, error=failure.errno or errno.EMFILE)
+
+
+def replace_descriptor(listener: int, notification: Notification, descriptor: int, number: int) -> None:
+    """Put a duplicate of a descriptor of ours, close-on-exec, in the place of one of the task. Raises OSError."""
+    fcntl.ioctl(listener, _ADD, _ADDED.pack(notification.id, _ADD_AS, descriptor, number, os.O_CLOEXEC))
 
 
 def _add_in_two_steps(listener: int, notification: Notification, descriptor: int) -> None:

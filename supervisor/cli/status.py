@@ -132,6 +132,8 @@ def remarks(status: Document) -> list[str]:
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _work_lines(status["loops"])
     lines += _unwell(status["loops"])
+    wishes = [(entry["name"], target) for entry in status["loops"] for target in entry["egress_wanted"]]
+    lines += [f"{name} wants {target}, and no egress rule lists it" for name, target in wishes]
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
         lines += ["", *(_offence(entry) for entry in offenders)]

@@ -11,6 +11,7 @@ from typing import Any
 from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.egress import is_listed
 from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.audit_heads import AuditHeads
@@ -252,8 +253,19 @@ def _loop(
         "last_death": _death(loop.last_death),
         "violations": violations.count,
         "last_violation": violations.last,
+        "egress_wanted": _unlisted(config, loop.name, violations.wanted),
         "anomaly": authority.score(loop.name),
     }
+
+
+def _unlisted(config: Config, process: str, wanted: Sequence[str]) -> list[str]:
+    """Return the hosts that a process wanted and that no egress rule lists by now."""
+    asked = (
+        *config.loop(process).egress,
+        *(one for each in config.components_of(process) for one in each.needs.egress),
+    )
+    rules = [rule for one in asked for rule in one.to]
+    return [target for target in wanted if not is_listed(rules, target)]
 
 
 def _threads(config: Config, loop: Loop) -> Document | None:

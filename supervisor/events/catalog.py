@@ -71,6 +71,7 @@ _SESSION = (
 _SECURITY = (
     ("violation", _ALARM, "forbidden system call"),
     ("difference", _ALARM, "attestation failed: the process differs from its profile"),
+    ("egress_wanted", _WARNING, "host wanted that no egress rule lists"),
     ("limit_reached", _WARNING, "profile limit reached"),
     ("offence", _ALARM, "it broke the protocol of its control channel"),
     ("anomaly", _ALARM, "anomaly score exceeded threshold"),

@@ -18,34 +18,40 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tlsrt.rate_limit import Bucket
-from tlsrt.sandbox.seccomp.broker import Broker, Connecting, Made
+from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Made
 from tlsrt.sandbox.seccomp.notify import (
     Notification,
     answer_notification,
     answer_with_descriptor,
     receive_notification,
+    replace_descriptor,
     still_waits,
     take_listener,
 )
-from tlsrt.sandbox.syscalls import CLONE_THREAD
+from tlsrt.sandbox.seccomp.self_pair import Replacement
 from tlsrt.supervisor.process.children import CallRules, Child
+from tlsrt.supervisor.process.egress_wishes import EgressWishes, Wish
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.refusal_hints import hint_of
 
 PER_WAKEUP = 16  # so that a process that floods does not hold up the others
 REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it is killed
 BROKERED_BURST, BROKERED_PER_S = 256, 128.0  # more than this, and it waits; two for each connection
 CONNECTING_MOST = 64
 WAIT_S = 0.05
-_THREAD_HINT = ": it cannot start a thread; put `threads: N` under the needs of its component"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A call that was not allowed; `ends` says that the process is to be killed for it."""
+    """A call that was not allowed; `ends` says that the process is to be killed for it.
+
+    `wanted` is a host that no egress rule lists: no offence, but a question to the configuration.
+    """
 
     call: str
     sentence: str
     ends: bool
+    wanted: str = ""
 
 
 class SyscallMonitor:
@@ -63,6 +69,7 @@ class SyscallMonitor:
         self._broker: Broker | None = None
         self._connecting: dict[int, tuple[Notification, Connecting]] = {}
         self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S)
+        self._wishes = EgressWishes()
         self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S)
         self._is_paused = False
         self._is_deserted = False
@@ -145,8 +152,7 @@ class SyscallMonitor:
         elif call.call in self._rules.killed:
             self._on_violation(Violation(call.call, f"{call}: no policy allows this call", ends=True))
         else:
-            hint = _THREAD_HINT if call.call == "clone" and call.arguments[0] & CLONE_THREAD else ""
-            self._refuse(call, f"{call}{hint}", errno.EPERM)
+            self._refuse(call, f"{call}{hint_of(call)}", errno.EPERM)
 
     def _refuse(self, call: Notification, what: str, error: int) -> None:
         answer_notification(self._listener, call, error=error)
@@ -166,10 +172,36 @@ class SyscallMonitor:
         elif isinstance(outcome, Made):
             with outcome.socket:
                 answer_with_descriptor(self._listener, call, outcome.socket.fileno())
+        elif isinstance(outcome, Replacement):
+            self._replace(call, outcome)
+        elif outcome.wanted:
+            self._deny(call, outcome)
         elif outcome.refused:
             self._refuse(call, outcome.refused, outcome.error)
         else:
             answer_notification(self._listener, call, value=outcome.value, error=outcome.error)
+
+    def _deny(self, call: Notification, reply: BrokerReply) -> None:
+        """Refuse a host that no rule lists: told once, and an offence only of who tries many different ones."""
+        wish = self._wishes.judge(reply.wanted, self._event_loop.now)
+        sentence = f"connect to {reply.wanted}: no egress rule lists it"
+        if wish is Wish.SCAN:
+            self._refuse(call, f"{sentence}, nor many others that it tried", reply.error)
+            return
+        answer_notification(self._listener, call, error=reply.error)
+        if wish is Wish.NEW:
+            self._on_violation(Violation(call.call, sentence, ends=False, wanted=reply.wanted))
+
+    def _replace(self, call: Notification, replacement: Replacement) -> None:
+        error = 0
+        try:
+            for number, ours in replacement.places:
+                replace_descriptor(self._listener, call, ours.fileno(), number)
+        except OSError as failure:
+            error = failure.errno or errno.EPERM
+        finally:
+            replacement.close()
+        answer_notification(self._listener, call, error=error)
 
     def _wait_for(self, call: Notification, connecting: Connecting) -> None:
         descriptor = connecting.socket.fileno()

@@ -12,7 +12,15 @@ from tlsrt.supervisor.supervision.context import Context
 
 REFUSED, KILLED, DIFFERENCE, LIMIT = "seccomp_refused", "seccomp_kill", "attestation", "limit"  # detectors
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
+_WANTED_MOST = 8  # hosts of one process that status shows
 _GATHER_S = 0.1  # a process that tries without end must not fill the authority's channel
+
+
+def wanted_sentence(who: str, target: str) -> str:
+    """Return what an operator is told of a host that no egress rule lists. Pure."""
+    rule = f'"{target}"' if "[" in target else target
+    shown = target if target.endswith("/udp") else f"{target}/tcp"
+    return f"{who} wants {shown}, and no egress rule lists it: add {rule} to the egress of its needs, if it should"
 
 
 @dataclass(slots=True)
@@ -21,6 +29,7 @@ class ViolationRecord:
 
     count: int = 0
     last: str | None = None
+    wanted: list[str] = field(default_factory=list[str])  # hosts that no egress rule lists, the newest last
     # What was not charged yet: which incarnation and which offence; how often, and what the last one was.
     gathered: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict[tuple[int, str], tuple[int, str]])
     is_gathering: bool = False
@@ -41,6 +50,9 @@ class Violations:
     def note(self, name: str, incarnation: int, pid: int, violation: Violation) -> None:
         """Note a call that a process (`pid` as the host sees it) was not allowed to make."""
         record = self.of(name)
+        if violation.wanted:
+            self._note_wanted(name, incarnation, pid, record, violation.wanted)
+            return
         record.count += 1
         record.last = violation.sentence
         if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
@@ -51,6 +63,23 @@ class Violations:
             ends=violation.ends, count=record.count,
         )  # fmt: skip
         self._charge(name, incarnation, KILLED if violation.ends else REFUSED, 1, violation.call)
+
+    def _note_wanted(self, name: str, incarnation: int, pid: int, record: ViolationRecord, target: str) -> None:
+        """Note a host that no egress rule lists: nothing is charged, since the rules may be what is wrong."""
+        if target in record.wanted:
+            record.wanted.remove(target)
+        else:
+            sentence = wanted_sentence(self._who(name), target)
+            self._context.console.warning(name, sentence)
+            self._context.events.emit(
+                "egress_wanted", name, sentence, pid=pid, incarnation=incarnation, target=target
+            )  # fmt: skip
+        record.wanted[:] = [*record.wanted, target][-_WANTED_MOST:]
+
+    def _who(self, process: str) -> str:
+        """Return the address of the component that runs there alone, else the name of the process."""
+        placed = self._context.current.config.components_of(process)
+        return placed[0].address if len(placed) == 1 else process
 
     def differs(self, name: str, incarnation: int, difference: str) -> None:
         """Note a process that is not what its profile says."""

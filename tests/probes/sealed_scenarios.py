@@ -13,6 +13,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -379,7 +380,49 @@ def _brokered(profile: Profile, ports: dict[str, int], writer: int, reports: int
             raise OSError(errno.EPROTO, "echo")
         writing.close()
 
+    def pair() -> None:
+        """As paho wakes itself: by two TCP sockets on loopback."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_IP) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            _, port = listener.getsockname()
+            one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_IP)
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(("127.0.0.1", port))
+            other, _ = listener.accept()
+        with one, other:
+            one.send(b"wake")
+            if other.recv(8) != b"wake":
+                raise OSError(errno.EPROTO, "pair")
+
+    def pairs() -> None:
+        for _ in range(20):
+            pair()
+
+    def source() -> None:
+        with socket.socket() as client:
+            client.bind(("0.0.0.0", 0))
+            client.connect(("127.0.0.1", ports["tcp"]))
+
+    def door(address: tuple[str, int], backlog: int) -> None:
+        with socket.socket() as listener:
+            listener.bind(address)
+            listener.listen(backlog)
+
+    def again() -> None:
+        for _ in range(200):
+            with suppress(PermissionError):
+                tcp(ports["other"])
+
     facts = {
+        "pair": attempt(pairs),
+        "source": attempt(source),
+        "door": attempt(door, ("127.0.0.1", 0), 100),
+        "door to all": attempt(door, ("0.0.0.0", 0), 100),
+        "door on a port": attempt(door, ("0.0.0.0", 8443), 1),
+        "again": attempt(again),
         "blocking": attempt(tcp, ports["tcp"]),
         "not blocking": attempt(lambda: tcp(ports["tcp"], blocking=False)),
         "mapped": attempt(lambda: tcp(ports["tcp"], host="::ffff:127.0.0.1")),
@@ -425,7 +468,7 @@ def _all_brokered(base: Path, name: str) -> Facts:
         before = len(os.listdir("/proc/self/fd"))
         watched = Watched(profile, partial(_brokered, profile, ports))
         leaked = len(os.listdir("/proc/self/fd")) - before
-    said = [violation.sentence for violation in watched.violations]
+    said = [(violation.sentence, violation.wanted) for violation in watched.violations]
     return {
         **(json.loads(watched.text) if watched.text else {}),
         "end": watched.end,

@@ -53,7 +53,7 @@ NEVER_ALLOWED = (
     *NEVER, "io_uring_setup", "io_uring_enter", "io_uring_register", "clone3", "fork", "vfork", "kill", "tkill",
     "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_send_signal", "pkey_mprotect", "remap_file_pages",
     "setrlimit", "sched_setaffinity", "setpriority", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat",
-    "chmod", "fchmodat", "chown", "fchown", "fchownat", "listen", "accept", "shmget", "msgget", "semget", "mq_open",
+    "chmod", "fchmodat", "chown", "fchown", "fchownat", "listen", "shmget", "msgget", "semget", "mq_open",
     "landlock_create_ruleset", "landlock_restrict_self", "memfd_secret", "memfd_create", "inotify_init1",
     "fanotify_init", "name_to_handle_at", "vmsplice", "splice", "tee", "process_madvise", "mlockall", "dup2",
 )  # fmt: skip
@@ -307,7 +307,7 @@ def test_a_loop_with_egress_rules_makes_no_socket_of_the_network_itself() -> Non
         for family, kind, protocol in ((2, 1, 0), (10, 2, 17), (2, 3, 1), (17, 3, 0), (40, 1, 0)):
             assert means(policy, stage, "socket", (family, kind, protocol, 0, 0, 0)) == BROKERED
         assert means(policy, stage, "socket", (1, 1, 0, 0, 0, 0)) == ALLOW
-        for call in ("listen", "accept", "accept4", "sendmsg", "sendmmsg"):
+        for call in ("listen", "sendmsg", "sendmmsg"):
             assert means(policy, stage, call, (3, 0, 0, 0, 0, 0)) not in (ALLOW, BROKERED)
 
 
@@ -328,7 +328,11 @@ def test_no_file_is_made_that_runs_as_its_owner() -> None:
 
 def test_only_primary_takes_connections_and_only_the_authority_makes_memory_files() -> None:
     for process in ("primary", "secondary", "third", "forth", "external", "authority"):
-        assert (sealed(process, "accept4") == ALLOW) is (process == "primary")
+        for network in (False, True):  # without a socket that listens it takes nothing, and no loop makes one
+            may = process == "primary" or network
+            assert (sealed(process, "accept4", network=network) == ALLOW) is may or process == "authority"
+            for backlog in (0, 1, 2, 128, HIGH | 1):
+                assert sealed(process, "listen", 3, backlog, network=network) != ALLOW
         assert (sealed(process, "memfd_create") == ALLOW) is (process == "authority")
         assert (sealed(process, "fcntl", 3, 6) == ALLOW) is (process != "authority")
 
@@ -346,7 +350,7 @@ HARMLESS: tuple[tuple[str, tuple[int, ...], int], ...] = (
 HARMFUL: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("setsockopt", (3, 1, 32)), ("setsockopt", (3, 1, 33)), ("setsockopt", (3, 1, 26)), ("setsockopt", (3, 1, 25)),
     ("pipe2", (0, 0x80)), ("fcntl", (3, 1031, 1 << 20)), ("fchmod", (3, 0o4755)), ("prlimit64", (PID + 1, 7, 1)),
-    ("mmap", (0, 4096, 5, 2)), ("listen", (3, 1)), ("symlink", ()), ("link", ()),
+    ("mmap", (0, 4096, 5, 2)), ("listen", (3, 2)), ("symlink", ()), ("link", ()),
 )  # fmt: skip
 
 

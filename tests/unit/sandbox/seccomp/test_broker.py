@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.config.egress import parse_egress
 from tlsrt.sandbox.seccomp import broker
-from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Made
+from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Made, Outcome
 from tlsrt.sandbox.seccomp.notify import Notification
+from tlsrt.sandbox.seccomp.self_pair import Replacement
 
 LONGEST_S = 1.0  # a connect that waits would wait for ever
 
@@ -66,7 +68,7 @@ def test_a_lost_race_for_the_sockets_flags_costs_a_moment(full: Path, monkeypatc
     assert outcome == BrokerReply(error=errno.EAGAIN)
 
 
-def call_of(memory: bytes, tmp_path: Path) -> BrokerReply | Connecting | Made:
+def call_of(memory: bytes, tmp_path: Path) -> Outcome:
     buffer = ctypes.create_string_buffer(memory, len(memory))
     with socket.socket(socket.AF_UNIX) as client:
         arguments = (client.fileno(), ctypes.addressof(buffer), len(memory), 0, 0, 0)
@@ -138,6 +140,117 @@ def protocol_of(found: socket.socket) -> int:
     return found.getsockopt(socket.SOL_SOCKET, 38)  # SO_PROTOCOL
 
 
-def asked_for(family: int, kind: int, protocol: int, uid: int | None = None) -> BrokerReply | Connecting | Made:
+def asked_for(family: int, kind: int, protocol: int, uid: int | None = None) -> Outcome:
     call = Notification(1, os.getpid(), "socket", (int(family), int(kind), int(protocol), 0, 0, 0))
     return Broker(os.getpid(), -1, (), None, uid).carry_out(call, lambda: True)
+
+
+class Client:
+    """A process that asks: this one. Its calls go to one broker, with addresses in its own memory."""
+
+    def __init__(self, *rules: str) -> None:
+        self._pidfd = os.pidfd_open(os.getpid())
+        self._broker = Broker(os.getpid(), self._pidfd, tuple(parse_egress(rule) for rule in rules), None)
+
+    def ask(self, call: str, number: int, address: bytes) -> Outcome:
+        buffer = ctypes.create_string_buffer(address, len(address))
+        arguments = (number, ctypes.addressof(buffer), len(address), 0, 0, 0)
+        notification = Notification(1, os.getpid(), call, arguments)
+        return self._broker.carry_out(notification, lambda: True)
+
+    def close(self) -> None:
+        os.close(self._pidfd)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    made = Client("192.0.2.7:443")
+    yield made
+    made.close()
+
+
+def inet(host: str, port: int) -> bytes:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    packed = socket.inet_pton(family, host)
+    start = struct.pack("=H", family) + struct.pack("!H", port)
+    return start + packed + bytes(8) if family == socket.AF_INET else start + bytes(4) + packed + bytes(4)
+
+
+def state_of(found: socket.socket) -> int:
+    """The state of a TCP socket: the first byte of TCP_INFO (10 is LISTEN)."""
+    return found.getsockopt(socket.IPPROTO_TCP, 11, 8)[0]
+
+
+def test_binding_to_no_address_and_no_port_is_answered_as_if_done(client: Client) -> None:
+    for host, kind in (("0.0.0.0", socket.SOCK_STREAM), ("0.0.0.0", socket.SOCK_DGRAM), ("::", socket.SOCK_STREAM)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as made:
+            assert client.ask("bind", made.fileno(), inet(host, 0)) == BrokerReply()
+            assert made.getsockname()[1] == 0  # nothing was bound
+
+
+@pytest.mark.parametrize(("host", "port"), [("0.0.0.0", 8080), ("127.0.0.1", 8080), ("192.0.2.1", 22), ("::1", 80)])
+def test_binding_to_a_port_is_refused_and_told(client: Client, host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as made:
+        refused = client.ask("bind", made.fileno(), inet(host, port))
+        assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES and str(port) in refused.refused
+
+
+def test_binding_to_an_address_of_the_host_is_no_offence_and_not_done(client: Client) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        for host in ("127.0.0.1", "192.0.2.1"):
+            assert client.ask("bind", made.fileno(), inet(host, 0)) == BrokerReply(error=errno.EADDRNOTAVAIL)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_pair_over_loopback_becomes_one_of_unix_sockets_that_nothing_else_can_reach(
+    client: Client, host: str
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener, socket.socket(family) as caller:
+        caller.setblocking(False)
+        assert client.ask("bind", listener.fileno(), inet(host, 0)) == BrokerReply()
+        assert state_of(listener) != 10 and listener.getsockname()[1] == 0  # no door is open
+        made = client.ask("connect", caller.fileno(), inet(host, 0))
+        assert isinstance(made, Replacement)
+        (number, theirs), (other, ours) = made.places
+        assert (number, other) == (listener.fileno(), caller.fileno())
+        assert theirs.family == ours.family == socket.AF_UNIX and ours.gettimeout() == 0.0
+        assert not os.path.exists(theirs.getsockname())
+        accepted, _ = theirs.accept()
+        with accepted:
+            ours.send(b"wake")
+            assert accepted.recv(8) == b"wake"
+        made.close()
+        assert client.ask("connect", caller.fileno(), inet(host, 0)) == BrokerReply(error=errno.ECONNREFUSED)
+
+
+def test_a_pair_is_not_made_of_another_socket_under_the_same_number(client: Client) -> None:
+    with socket.socket() as listener, socket.socket() as caller, socket.socket() as other:
+        assert client.ask("bind", listener.fileno(), inet("127.0.0.1", 0)) == BrokerReply()
+        os.dup2(other.fileno(), listener.fileno())
+        assert client.ask("connect", caller.fileno(), inet("127.0.0.1", 0)) == BrokerReply(error=errno.ECONNREFUSED)
+
+
+def test_few_sockets_are_remembered(client: Client) -> None:
+    made = [socket.socket() for _ in range(12)]
+    for one in made:
+        assert client.ask("bind", one.fileno(), inet("127.0.0.1", 0)) == BrokerReply()
+    with socket.socket() as caller:
+        for _ in range(8):
+            pair = client.ask("connect", caller.fileno(), inet("127.0.0.1", 0))
+            assert isinstance(pair, Replacement)
+            pair.close()
+        assert client.ask("connect", caller.fileno(), inet("127.0.0.1", 0)) == BrokerReply(error=errno.ECONNREFUSED)
+    for one in made:
+        one.close()
+
+
+def test_a_host_without_a_rule_is_wanted_and_not_an_offence(client: Client) -> None:
+    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+        for made, host, port, wanted in (
+            (stream, "192.0.2.8", 443, "192.0.2.8:443"), (stream, "192.0.2.7", 80, "192.0.2.7:80"),
+            (datagram, "192.0.2.53", 53, "192.0.2.53:53/udp"), (datagram, "192.0.2.53", 443, ""),
+        ):  # fmt: skip
+            answer = client.ask("connect", made.fileno(), inet(host, port))
+            assert answer == BrokerReply(error=errno.EACCES, wanted=wanted)
+            assert not wanted or parse_egress(wanted)  # so it can be written as a rule

@@ -21,9 +21,13 @@ class Stage:
         self.charged: list[tuple[Any, ...]] = []
         self.is_away = False
         self._due: list[Callable[[], None]] = []
-        silent = SimpleNamespace(bad=self.ignore, emit=self.ignore)
+        self.told: list[str] = []
+        warning = lambda name, text: self.told.append(f"{name}: {text}")  # noqa: E731
+        silent = SimpleNamespace(bad=self.ignore, emit=self.ignore, warning=warning)
+        placed = {"third.lamp": [SimpleNamespace(address="third/lamp")], "third": [1, 2]}
+        current = SimpleNamespace(config=SimpleNamespace(components_of=placed.__getitem__))
         event_loop = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
-        context = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
+        context = SimpleNamespace(console=silent, events=silent, event_loop=event_loop, current=current)
         self.violations = Violations(
             cast(Any, context), cast(Any, SimpleNamespace(channel=SimpleNamespace(charge=self.charge)))
         )
@@ -89,3 +93,23 @@ def test_two_processes_have_nothing_to_do_with_each_other(stage: Stage) -> None:
     stage.violations.note("third", 7, 100, TRIED)
     assert [fields[0] for fields in stage.charged] == ["forth", "third"]
     assert stage.violations.of("forth").count == stage.violations.of("third").count == 1
+
+
+def test_a_host_that_no_rule_lists_is_told_once_with_what_to_do_and_charged_to_nobody(stage: Stage) -> None:
+    for _ in range(100):
+        stage.violations.note("third.lamp", 7, 100, Violation("connect", "x", False, "192.0.2.7:8883"))
+    stage.violations.note("third", 7, 100, Violation("connect", "x", False, "[2001:db8::1]:53/udp"))
+    assert stage.told == [
+        "third.lamp: third/lamp wants 192.0.2.7:8883/tcp, and no egress rule lists it: "
+        "add 192.0.2.7:8883 to the egress of its needs, if it should",
+        "third: third wants [2001:db8::1]:53/udp, and no egress rule lists it: "
+        'add "[2001:db8::1]:53/udp" to the egress of its needs, if it should',
+    ]
+    assert not stage.charged and stage.violations.of("third.lamp").count == 0
+    assert stage.violations.of("third.lamp").wanted == ["192.0.2.7:8883"]
+
+
+def test_few_hosts_are_kept_for_status(stage: Stage) -> None:
+    for port in range(1, 100):
+        stage.violations.note("third", 7, 100, Violation("connect", "x", False, f"192.0.2.7:{port}"))
+    assert stage.violations.of("third").wanted == [f"192.0.2.7:{port}" for port in range(92, 100)]
