@@ -34,6 +34,7 @@ from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
+from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
@@ -292,6 +293,7 @@ def preload_loops(engine: Engine) -> None:
     for both in their pid namespaces, so all children would draw the same ones. A test holds it.
     """
     import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
+    warm_up_crypto()
     freeze()
 
 
