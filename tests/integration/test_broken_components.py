@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "hosts" / "broken_package" / "broken"
 CLASSES = {
     "typed": "broken:Kettle", "named": "broken:Kettle", "absent": "broken.absent:Any", "dry": "broken:Dry",
     "threaded": "broken.threaded:Threaded", "loud": "broken:Loud",
-    "liar": "broken:Liar", "well": "broken:Kettle",
+    "liar": "broken:Liar", "strict": "broken:Strict", "well": "broken:Kettle",
 }  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {"typed": {"watts": "much"}, "named": {"wats": 1}, "well": {"watts": 5}}
 
@@ -70,7 +70,10 @@ def test_the_host_runs_and_each_of_them_says_why_it_does_not(host: RunningHost) 
     assert said(host, "threaded").startswith(
         "component third/threaded: the import of broken.telemetry started a thread, which"
     )
+    assert said(host, "strict") == "component third/strict: give it a size"
     status = host.status()
+    restarts = {loop["name"]: loop["restarts"] for loop in status["loops"] if loop["state"] == "failed"}
+    assert {name for name, count in restarts.items() if count} == {"third.dry"}, "only a start may go well another time"
     assert [loop["name"] for loop in status["loops"] if loop["state"] != "active"] == [
         f"third.{name}" for name in CLASSES if name != "well"
     ]

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Annotated, Any
 
-from tlsrt import Component, Range, handler
+from tlsrt import Component, ConfigError, Range, handler
 from tlsrt.channels.control.life import FailCode
 
 
@@ -22,6 +22,14 @@ class Kettle(Component):
 class Dry(Component):
     async def start(self) -> None:
         raise ValueError("no water\n\x1b[2Jin the kettle")
+
+
+class Strict(Component):
+    """Checks its options itself."""
+
+    async def start(self) -> None:
+        if "size" not in self.options:
+            raise ConfigError("give it a size")
 
 
 class Loud(Component):
