@@ -80,7 +80,12 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
 
 
 class Component:
-    """Base of every component. Subclass it, mark methods with @handler, and name the class in the YAML."""
+    """Base of every component. Subclass it, mark methods with @handler, and name the class in the manifest.
+
+    From `start` on it has `self.address` ("third/kettle"), `self.options` (an object of its class `Options`),
+    `self.state` (the path of a folder of its own, which outlives it) and `self.log` (a logger). `topics` may declare
+    what it publishes. These names, and those of the methods, are the runtime's.
+    """
 
     __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]] = {}
     topics: ClassVar[Mapping[str, str]] = {}  # topic: what it tells; if not empty, there are no others
