@@ -21,15 +21,19 @@ from tlsrt.text import did_you_mean
 NAME = "Options"
 
 
-def check_options(config: Config) -> None:
-    """Refuse every option that its component does not have. Raises ConfigError with a sentence for each."""
-    if problems := unknown_options(config):
+def check_options(config: Config, *, process: str | None = None) -> None:
+    """Refuse every option that its component does not have. Raises ConfigError with a sentence for each.
+
+    With `process`, only of the components in it.
+    """
+    if problems := unknown_options(config, process=process):
         raise ConfigError(problems)
 
 
-def unknown_options(config: Config) -> list[str]:
+def unknown_options(config: Config, *, process: str | None = None) -> list[str]:
     """Return a sentence for every option that its component does not have."""
-    return [sentence for component in config.components if component.options for sentence in _unknown(component)]
+    asked = [one for one in config.components if one.options and process in (None, one.process)]
+    return [sentence for component in asked for sentence in _unknown(component)]
 
 
 def check_classes(config: Config) -> None:

@@ -17,6 +17,7 @@ from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.schema import Config
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.supervisor.launch.fitting import fitting
 from tlsrt.supervisor.process.folders import states_left_behind
@@ -32,6 +33,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
     check_host_paths(config)
+    check_options(config, process=PRIMARY)  # without it there is no host; for all others there is a warning
     check_http(config)
     code = code_of(config)
     measurer = Measurement(lambda: measure(config, code))

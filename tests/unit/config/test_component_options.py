@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.component_options import check_classes, check_options, declared
+from tlsrt.config.component_options import check_classes, check_options, declared, unknown_options
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.load import parse_config
 from tlsrt.config.schema import Config
@@ -83,6 +83,17 @@ def test_components_of_the_runtime_declare_theirs(config: Config) -> None:
     ]
     with pytest.raises(ConfigError, match="secondary/store: unknown option max_byte, did you mean max_bytes"):
         check_options(replace(config, components=tuple(components)))
+
+
+def test_a_start_refuses_options_of_primary_only(config: Config) -> None:
+    def wrong(address: str) -> Config:
+        components = (replace(one, options={"size": 1}) if one.address == address else one for one in config.components)
+        return replace(config, components=tuple(components))
+
+    check_options(wrong("secondary/store"), process="primary")
+    with pytest.raises(ConfigError, match="primary/events: unknown option size: it has none"):
+        check_options(wrong("primary/events"), process="primary")
+    assert len(unknown_options(wrong("secondary/store"))) == 1
 
 
 def test_a_source_that_does_not_parse_declares_nothing(tmp_path: Path) -> None:
