@@ -21,9 +21,9 @@ from fakes.store_bench import ClockedStore, StoreBench
 
 from tlsrt.errors import Failed, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import invoke
-from tlsrt.loops.secondary.mark import MarkRecord, StoreMark, parse_mark_untrusted
 from tlsrt.loops.secondary.schema import FORMAT
 from tlsrt.loops.secondary.sqlite_table import SqliteTable
+from tlsrt.loops.sqlite_mark import MarkRecord, SqliteMark, parse_mark_untrusted
 
 CALLS: tuple[tuple[Any, ...], ...] = (("get", "k1"), ("entry", "k1"), ("put", "k1", 1), ("delete", "k1"), ("keys",))
 
@@ -384,7 +384,7 @@ def test_a_mark_that_could_not_be_written_is_told_of_until_it_is_and_no_longer(
     monkeypatch.setattr(os, "pwrite", note)
     assert bench.healthy() is None, "it is said without anything to write"
     assert written, "a sync alone would say that a page is on the disk which the kernel has given up"
-    assert StoreMark(tmp_path / "store.mark").record == MarkRecord(2)
+    assert SqliteMark(tmp_path / "store.mark").record == MarkRecord(2)
     bench.stop()
 
 
@@ -473,7 +473,7 @@ def test_the_mark_is_synced_behind_the_answers_and_the_seldomer_the_slower_the_d
         now += 2.5
 
     monkeypatch.setattr(os, "fdatasync", slow)
-    mark = StoreMark(tmp_path / "store.mark")
+    mark = SqliteMark(tmp_path / "store.mark")
     mark.write(MarkRecord(1), now)
     assert len(syncs) == 1, "that there is a store is known at once"
     for revision in range(2, 302):
@@ -484,4 +484,4 @@ def test_the_mark_is_synced_behind_the_answers_and_the_seldomer_the_slower_the_d
             mark.sync_timed(clock)
     gaps = [later - earlier for earlier, later in itertools.pairwise(syncs)]
     assert gaps[0] < 10 and all(50 <= gap < 55 for gap in gaps[1:]) and len(gaps) >= 5
-    assert StoreMark(tmp_path / "store.mark").record == MarkRecord(301)
+    assert SqliteMark(tmp_path / "store.mark").record == MarkRecord(301)

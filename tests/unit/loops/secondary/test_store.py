@@ -202,7 +202,7 @@ def test_a_change_that_fails_half_way_is_undone_and_no_other(bench: Bench, error
 
 
 def test_every_commit_is_synced(bench: Bench) -> None:
-    connection = bench.store._table._open()
+    connection = bench.store._table._file.open_connection()
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "2 is FULL: sqlite.org/pragma.html"
 
@@ -349,6 +349,6 @@ def test_it_is_well_until_it_cannot_be_written(tmp_path: Path, monkeypatch: pyte
         with monkeypatch.context() as patched:
             patched.setattr(os, "statvfs", lambda folder, there=there: there)
             assert words in str(bench.healthy())
-    bench.store._table._open().execute("DROP TABLE counter")
+    bench.store._table._file.open_connection().execute("DROP TABLE counter")
     assert "no such table" in str(bench.healthy())
     bench.stop()

@@ -1,4 +1,4 @@
-"""Mark of a store: a second small file that says that the store existed, and which revision it had.
+"""Mark of a database: a second small file that says that the database existed, and which revision it had.
 
 A database that is missing, empty or older than it was opens like any other. So beside it lies one line with the last
 revision that was acknowledged. It is written in place after each commit, and never before: what it says was on the
@@ -7,7 +7,7 @@ time, and on a slow disk so seldom that it costs a twentieth of the time. So a l
 alone ended; after a loss of power, for all but the changes of the last `SYNC_S` of activity, or of twenty syncs.
 
 `lost` are revisions that were acknowledged and are gone. They stay in the mark until an operator removes it: that
-accepts the store as it is.
+accepts the database as it is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parse_mark_untrusted(line: bytes) -> MarkRecord | None:
     return MarkRecord(int(found[2]), (int(found[3]), int(found[4])))
 
 
-class StoreMark:
+class SqliteMark:
     """The file. Times are monotonic, in seconds. Raises OSError."""
 
     def __init__(self, path: Path) -> None:
