@@ -137,6 +137,10 @@ class NeedsConfig:
         metadata=count("Size of one file that it writes; the largest of its loop counts.", 0, 1048576, unit="MiB"),
     )
     processes: int = field(default=0, metadata=count("Threads on top of its loop's.", 0, 65536))
+    state_mb: int = field(
+        default=0,
+        metadata=count("Room for its `database`; without this it has none.", 0, 1048576, unit="MiB"),
+    )
     threads: int = field(
         default=0,
         metadata=count(

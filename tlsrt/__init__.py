@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.loops.component.component import Component, handler
+    from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Range
 
@@ -45,6 +46,9 @@ _LAZY = {
     "AsyncClient": "tlsrt.channels.client.async_client",
     "Client": "tlsrt.channels.client.sync_client",
     "Component": "tlsrt.loops.component.component",
+    "Database": "tlsrt.loops.component.database",
+    "Transaction": "tlsrt.loops.component.database",
+    "database": "tlsrt.loops.component.database",
     "Length": "tlsrt.loops.component.validate",
     "Range": "tlsrt.loops.component.validate",
     "at": "tlsrt.loops.component.timers",
@@ -53,10 +57,10 @@ _LAZY = {
 }
 
 __all__ = [
-    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
+    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
     "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
     "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError",
-    "Unavailable", "__version__", "at", "every", "handler",
+    "Transaction", "Unavailable", "__version__", "at", "database", "every", "handler",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from typing import Any, ClassVar, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
+from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
@@ -103,16 +104,19 @@ class Component:
     _pubsub: Surrounding[PubSub] = Surrounding()
     _tlsrt_work: Surrounding[Work] = Surrounding()
     _tlsrt_secrets: Surrounding[ComponentSecrets] = Surrounding()
+    _tlsrt_database: Surrounding[Database | None] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
-        give(self, _pubsub=PubSub())
+        declared = database_of(cls)
+        give(self, _pubsub=PubSub(), _tlsrt_database=Database(declared.steps, _caller.get) if declared else None)
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         refuse_shadows(cls, Component, _RESERVED)
+        database_of(cls)
         cls.__tlsrt_methods__ = _collect(cls)
         check_life(cls, _LIFE)
         if NAME in vars(cls) or (hasattr(cls, NAME) and cls.__tlsrt_options__ is None):

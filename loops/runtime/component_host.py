@@ -21,6 +21,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import ConfigError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
+from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
@@ -76,6 +77,7 @@ class ComponentHost:
         """Start the component. Raises what it raises, and ConfigError for a secret that is not there."""
         if problem := self.secrets.problem():
             raise ConfigError(problem)
+        await open_database(self.component, self.config.needs.state_mb << 20)
         await self.component.start()
         self.timers.start()
         self.responder.start()
@@ -85,7 +87,10 @@ class ComponentHost:
         await asyncio.gather(self.responder.close(timeout_s), self.timers.stop(timeout_s))
         detach(self.component)
         await self.tasks.stop()
-        await self.component.stop()
+        try:
+            await self.component.stop()
+        finally:
+            await close_database(self.component)
 
     def note_ready(self, is_ready: bool) -> None:
         """Run requests while the component is ready, and none while it is not."""

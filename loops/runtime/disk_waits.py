@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterable
 
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.component_disk import disk_threads_of
 
 TOLD_S = 1.0  # a shorter wait is none
 # Of disks only: ETIMEDOUT, ENODEV and ENXIO also come from a peer in the network or a device that is not there.
@@ -16,7 +17,7 @@ class DiskWaits:
     """The disk threads of all components of a loop."""
 
     def __init__(self, components: Iterable[Component]) -> None:
-        self._disks = [disk for component in components for disk in component.disk_threads]
+        self._disks = [disk for component in components for disk in disk_threads_of(component)]
         self._is_told = False
 
     def next_report(self) -> int | None:

@@ -84,6 +84,14 @@ def _check_options(index: int, kind: type[Component], config: ComponentConfig, l
         raise LoopFailure(FailCode.OPTIONS, index, f"{error.problems[0]}{more}") from None
 
 
+def check_databases(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
+    """Raise LoopFailure for a database without room for it."""
+    for index, (config, component) in enumerate(components):
+        if component._tlsrt_database is not None and not config.needs.state_mb:
+            sentence = f"{config.address} declares a database: put `state_mb: N` under its needs, the room for it"
+            raise LoopFailure(FailCode.IMPORT, index, sentence)
+
+
 def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys: DeceptionConfig) -> None:
     """Raise LoopFailure for a method that is real and a decoy: its user would be taken for an attacker."""
     for index, (config, component) in enumerate(components):

@@ -35,6 +35,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.component_disk import disk_threads_of
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
@@ -45,6 +46,7 @@ from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
     LoopFailure,
+    check_databases,
     check_decoys,
     check_placement,
     import_components,
@@ -118,6 +120,7 @@ class LoopProcess:
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)
+            check_databases(components)
             self._assert_one_task(watch)
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
@@ -153,7 +156,7 @@ class LoopProcess:
 
     def _start_threads(self) -> None:
         for host in self.hosts.values():
-            for disk in host.component.disk_threads:
+            for disk in disk_threads_of(host.component):
                 disk.start()
 
     def _assert_one_task(self, watch: ThreadWatch) -> None:

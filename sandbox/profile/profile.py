@@ -22,10 +22,19 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
-from tlsrt.sandbox.profile.profile_files import LIBZMQ, NETWORK, THREADS, ProfileFiles, fragment_of_component, names_for
+from tlsrt.sandbox.profile.profile_files import (
+    DATABASE,
+    LIBZMQ,
+    NETWORK,
+    THREADS,
+    ProfileFiles,
+    fragment_of_component,
+    names_for,
+)
 from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,
+    databases_of,
     overlap,
     requested_fragments,
     secrets,
@@ -81,6 +90,7 @@ class Profile:
     waived: frozenset[str] = frozenset()
     policy: Policy = EMPTY_POLICY  # its system calls
     threads: int = 0  # that its components asked for
+    databases: int = 0  # of its components: a thread each
     group: GroupPath | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
@@ -97,7 +107,7 @@ class Profile:
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads,
+            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
             *self.policy.digests(watched=self.is_watched),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
@@ -121,9 +131,9 @@ class Profile:
     def tasks_at_once(self) -> int | None:
         """Return how many tasks run at the same time at most, which is what the kernel is told; None as above."""
         parts = {entry.part for entry in self.policy.allowed(FilterStage.IMPORTING) if "clone" in entry.calls}
-        if parts - _THREADS.keys() - {THREADS}:
+        if parts - _THREADS.keys() - {THREADS, DATABASE}:
             return None
-        return 1 + sum(_THREADS.get(part, 0) for part in parts) + self.threads
+        return 1 + sum(_THREADS.get(part, 0) for part in parts) + self.threads + self.databases
 
     def expects(self, layer: str) -> bool:
         """Say whether attestation must find this layer: wanted, and not waived by the operator."""
@@ -211,7 +221,8 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
         )
     names = names_for(
         loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), components=built_in,
-        engine=config.channels.engine, threads=threads_of(config, loop.name) > 0, outbound=outbound,
+        engine=config.channels.engine, outbound=outbound,
+        asked=[name for name, count in ((THREADS, threads_of), (DATABASE, databases_of)) if count(config, loop.name)],
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 
@@ -229,7 +240,7 @@ def profile_for_loop(
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)
     made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
-    return replace(made, threads=threads_of(config, loop.name))
+    return replace(made, threads=threads_of(config, loop.name), databases=databases_of(config, loop.name))
 
 
 def profile_for_authority(

@@ -24,7 +24,8 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK, OUTBOUND, OFFLINE, LIBZMQ, THREADS = "network", "outbound", "offline", "libzmq", "threads"
+NETWORK, OUTBOUND, OFFLINE, LIBZMQ = "network", "outbound", "offline", "libzmq"
+THREADS, DATABASE = "threads", "database"
 Made = TypeVar("Made")
 
 
@@ -99,14 +100,14 @@ def fingerprint(folder: Path) -> bytes:
 
 def names_for(
     process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq",
-    threads: bool = False, outbound: bool = False,
+    asked: Iterable[str] = (), outbound: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `outbound` that it reaches hosts without. `components` are
     the addresses of its built-in components (None: all that there are), each of which has a fragment for what only it
-    needs. `engine` is what the loops speak to Primary through; Primary itself never speaks through libzmq. `threads`
-    says that a component asked for some.
+    needs. `engine` is what the loops speak to Primary through; Primary itself never speaks through libzmq. `asked` are
+    fragments that components ask for.
     """
     first = fragment_of_process(process)
     if process == "authority":
@@ -116,7 +117,7 @@ def names_for(
     own = [fragment_of_component(address) for address in components]
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     reach = NETWORK if network else OUTBOUND if outbound else OFFLINE
-    return (first, *link, reach, *((THREADS,) if threads else ()), *own)
+    return (first, *link, reach, *asked, *own)
 
 
 def fragment_of_process(process: str) -> str:

@@ -42,7 +42,7 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
     return {
         "memory_mb": loop.memory_mb + sum(one.memory_mb for one in needs),
         "open_files": loop.open_files + sum(one.open_files for one in needs),
-        "file_size_mb": max(loop.file_size_mb, *(one.file_size_mb for one in needs), 0),
+        "file_size_mb": max(loop.file_size_mb, *(max(one.file_size_mb, one.state_mb) for one in needs), 0),
         "processes": loop.processes + sum(one.processes + one.threads for one in needs),
     }
 
@@ -50,6 +50,11 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
 def threads_of(config: Config, process: str) -> int:
     """Return how many threads the components of a process ask for."""
     return sum(component.needs.threads for component in config.components_of(process))
+
+
+def databases_of(config: Config, process: str) -> int:
+    """Return how many components of a process ask for room for a database."""
+    return sum(component.needs.state_mb > 0 for component in config.components_of(process))
 
 
 def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
+from tlsrt.loops.component.component_disk import close_database, disk_threads_of, open_database
+from tlsrt.loops.runtime.work_threads import WorkThreads
 from tlsrt.testing.answering import ComponentAnswers
 from tlsrt.testing.conversation import Carrier, Conversation
+
+STATE_BYTES = 64 << 20  # of its database
+THREADS = 4  # for its `work`
 
 
 class PeersPort:
@@ -74,11 +79,13 @@ class HostedComponent:
         log = logging.getLogger(address)
         self.conversation = Conversation(carrier, ComponentAnswers(component, address, log))
         self._port = PeersPort(self.conversation, address)
-        attach(component, address=address, options=options, state=state, log=log, port=self._port)
+        self._threads = WorkThreads(THREADS, log)
+        attach(component, address=address, options=options, state=state, log=log, port=self._port, work=self._threads)
 
     async def start(self) -> None:
-        for disk in self.component.disk_threads:
+        for disk in disk_threads_of(self.component):
             disk.start()
+        await open_database(self.component, STATE_BYTES)
         await self.component.start()
 
     async def stop(self) -> None:
@@ -90,5 +97,7 @@ class HostedComponent:
         detach(self.component)
         await tasks_of(self.component).stop()
         await self.component.stop()
+        await close_database(self.component)
+        self._threads.shutdown(wait=False)
         if self._port.failed:
             raise RuntimeError(f"the component has failed: {self._port.failed}")

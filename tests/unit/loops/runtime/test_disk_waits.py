@@ -14,7 +14,7 @@ from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
 def test_a_long_wait_is_told_with_each_beat_and_its_end_once() -> None:
     waits = [0.0, 0.0]
     disks = [SimpleNamespace(waits_s=lambda number=number: waits[number]) for number in range(2)]
-    components: list[Any] = [SimpleNamespace(disk_threads=[disk]) for disk in disks]
+    components: list[Any] = [SimpleNamespace(_tlsrt_database=None, disk_threads=[disk]) for disk in disks]
     reports = DiskWaits(components)
     assert reports.next_report() is None
     waits[0] = 0.9

@@ -373,7 +373,7 @@ def all_parts() -> list[PolicyFragment]:
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    names = [names_for(process, network=network, threads=True) for process, network in PROCESSES]
+    names = [names_for(process, network=network, asked=["threads", "database"]) for process, network in PROCESSES]
     names.append(names_for("mine", network=False, components=[], outbound=True))
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
