@@ -62,6 +62,7 @@ def test_a_database_without_room_is_told_in_one_sentence(host: RunningHost) -> N
     host.wait_for(r"^third\.homeless +failed", after=after)
     sentence = "third/homeless declares a database: put `state_mb: N` under its needs, the room for it"
     assert sentence in host.log("third.homeless")
+    edit(host, lambda document: document["components"].pop("third/homeless"))
 
 
 def test_a_newer_database_is_refused_and_its_component_alone_is_down(host: RunningHost) -> None:
