@@ -76,7 +76,11 @@ def install(offering: Offering) -> None:
     """
     if offering.wheel is None:
         return
-    _pip("install", "--no-compile", "--upgrade", str(offering.wheel), what=f"install {offering.distribution}")
+    what, wheel = f"install {offering.distribution}", str(offering.wheel)
+    before_it = _distributions().get(normalized(offering.distribution))
+    _pip("install", "--no-compile", "--upgrade", wheel, what=what)
+    if before_it is not None and before_it.version == offering.version:  # which pip passes over, also if it is another
+        _pip("install", "--no-compile", "--no-deps", "--force-reinstall", wheel, what=what)
     present = _installed(_distributions()[normalized(offering.distribution)])
     before = {(one.package, one.name): one.manifest for one in offering.offers}
     if {(one.package, one.name): one.manifest for one in present.offers} != before:
