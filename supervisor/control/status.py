@@ -260,8 +260,9 @@ def _loop(
 
 def _unlisted(config: Config, process: str, wanted: Sequence[str]) -> list[str]:
     """Return the hosts that a process wanted and that no egress rule lists by now."""
+    own = [loop.egress for loop in config.loops if loop.name == process]  # none: it is removed, and ends now
     asked = (
-        *config.loop(process).egress,
+        *(one for each in own for one in each),
         *(one for each in config.components_of(process) for one in each.needs.egress),
     )
     rules = [rule for one in asked for rule in one.to]
