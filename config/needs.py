@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
-from tlsrt.config.setting import NAME, NAME_SAYS, boolean, count, file_path, listing, table, text
+from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
 
-WHY = text("The reason, for the next reader.", least=3, most=1000, example="it sends the reports there")
 FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
 
 
@@ -149,3 +150,26 @@ class NeedsConfig:
             256,
         ),
     )
+    devices: tuple[DeviceConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Character devices that are opened and set for it, and handed over by name.",
+            table(DeviceConfig, placed_by="where"),
+            16,
+            example="[{name: line, path: /dev/ttyUSB0, tty: {baud: 115200}, why: the meter}]",
+        ),
+    )
+    settings: tuple[SettingConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Settings of the kernel that are written for it, within a range, after the audit log has it.",
+            table(SettingConfig, placed_by="where"),
+            16,
+            example='[{name: light, path: /sys/class/backlight/*/brightness, values: "0-100", why: dims it}]',
+        ),
+    )
+
+    @property
+    def beside_profile(self) -> NeedsConfig:
+        """Return only those that no profile shows: a change of one needs a new process all the same."""
+        return NeedsConfig(secrets=self.secrets, devices=self.devices, settings=self.settings)

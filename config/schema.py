@@ -14,8 +14,10 @@ from tlsrt.config.access import METHOD, POLICY_LINE, ClientConfig, PolicyRule
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
+from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.failed import FailedComponent
+from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.setting import (
     ADDRESS,
     ADDRESS_SAYS,
@@ -284,6 +286,19 @@ class Config:
     def components_of(self, process: str) -> tuple[ComponentConfig, ...]:
         """Return the components that run in a process."""
         return tuple(component for component in self.components if component.process == process)
+
+    @property
+    def needs_helper(self) -> bool:
+        """Say whether a component needs something that only the helper does."""
+        return any(component.needs.devices or component.needs.settings for component in self.components)
+
+    def devices_of(self, process: str) -> tuple[tuple[ComponentConfig, DeviceConfig], ...]:
+        """Return the devices of a process and whose they are, in the order in which its life channel counts them."""
+        return tuple((one, device) for one in self.components_of(process) for device in one.needs.devices)
+
+    def host_settings_of(self, process: str) -> tuple[tuple[ComponentConfig, SettingConfig], ...]:
+        """Return the settings of the kernel of a process, in the order in which its life channel counts them."""
+        return tuple((one, setting) for one in self.components_of(process) for setting in one.needs.settings)
 
     @property
     def placed_apart(self) -> Mapping[str, str]:

@@ -127,6 +127,9 @@ def anything(about: str) -> Metadata:
     return _metadata("free", about, {})
 
 
+WHY = text("The reason, for the next reader.", least=3, most=1000, example="it sends the reports there")
+
+
 class TableKey(NamedTuple):
     """One key of a table in the file."""
 

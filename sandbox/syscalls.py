@@ -248,6 +248,15 @@ def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
     call("mount_setattr", descriptor, b"", flags, change, len(change))
 
 
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
+
+
+def openat2(folder: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2), Linux 5.6: open with RESOLVE_* in force for each step of the path, so that no race gets round."""
+    how = struct.pack("=QQQ", flags, 0, resolve)
+    return call("openat2", folder, os.fsencode(path), how, len(how))
+
+
 def inotify_init() -> int:
     """inotify_init1(2): a descriptor that does not block and is closed by execve."""
     return _checked(libc().inotify_init1(ctypes.c_int(os.O_NONBLOCK | os.O_CLOEXEC)), "inotify_init1")

@@ -50,9 +50,12 @@ from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
+from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
+from tlsrt.supervisor.supervision.helper_process import HelperProcess
+from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
@@ -169,8 +172,10 @@ class Supervisor:
         changes = RunningChanges()
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
-        self._watchdog = Watchdog(context, loops, authority)
+        helper = self._helper = HelperProcess(context)
+        self._watchdog = Watchdog(context, loops, authority, helper)
         requests = OperatorRequests(context, authority)
+        devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
         self._reload = Reload(context, loops, restarter, authority, changes, self._renew)
         audit = AuditHeads(context)
@@ -179,7 +184,7 @@ class Supervisor:
         self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, requests, audit, self._canaries, decoys),
+            Standing(lock, requests, audit, self._canaries, decoys, helper, devices),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
         watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
@@ -195,6 +200,9 @@ class Supervisor:
                 self._watchdog,
                 authority,
                 loops,
+                helper,
+                devices,
+                HelperRequests(context, loops, helper, devices, requests),
                 RestartRequest(context, loops, restarter, changes),
                 watcher,
                 self._reload,
@@ -255,7 +263,11 @@ class Supervisor:
         reap_strangers(self._kin())
 
     def _kin(self) -> list[int]:
-        children = [*(loop.process.child for loop in self._loops.all), self._authority.process.child]
+        children = [
+            *(loop.process.child for loop in self._loops.all),
+            self._authority.process.child,
+            self._helper.child,
+        ]
         return [child.pid for child in children if child is not None]
 
     def _finish(self) -> None:
@@ -271,7 +283,9 @@ class Supervisor:
         """Whatever went wrong here: leave no process behind."""
         loops: Loops | None = getattr(self, "_loops", None)
         children = (
-            [*(loop.process.child for loop in loops.all), self._authority.process.child] if loops is not None else []
+            [*(loop.process.child for loop in loops.all), self._authority.process.child, self._helper.child]
+            if loops is not None
+            else []
         )
         for child in children:
             if child is not None:

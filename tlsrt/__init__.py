@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
+    from tlsrt.loops.component.device import Device
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Range
 
@@ -49,6 +50,7 @@ _LAZY = {
     "Database": "tlsrt.loops.component.database",
     "Transaction": "tlsrt.loops.component.database",
     "database": "tlsrt.loops.component.database",
+    "Device": "tlsrt.loops.component.device",
     "Length": "tlsrt.loops.component.validate",
     "Range": "tlsrt.loops.component.validate",
     "at": "tlsrt.loops.component.timers",
@@ -58,9 +60,9 @@ _LAZY = {
 
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
-    "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
-    "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError",
-    "Transaction", "Unavailable", "__version__", "at", "database", "every", "handler",
+    "DeadlineExceeded", "Denied", "Device", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound",
+    "OutcomeUnknown", "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken",
+    "TlsrtError", "Transaction", "Unavailable", "__version__", "at", "database", "every", "handler",
 ]  # fmt: skip
 
 

@@ -354,6 +354,15 @@ class CanaryFileMessage(NamedTuple):
     path: str
 
 
+class SettingMessage(NamedTuple):
+    """Record that a component will have a setting of the kernel written; `answer` says when it may be."""
+
+    number: int
+    component: str
+    path: str
+    value: int
+
+
 _SUPERVISOR = frozenset({"supervisor"})
 _AUTHORITY = frozenset({"authority"})
 
@@ -420,5 +429,6 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(56, "try_decoys", _SUPERVISOR, _BOOTED, NoFields),  # prove now that accesses are reported
         Message(57, "file_touched", _SUPERVISOR, _BOOTED, CanaryFileMessage),
         Message(58, "certificate_time", _AUTHORITY, _BOOTED, CertificateTimeMessage),
+        Message(59, "setting", _SUPERVISOR, _BOOTED, SettingMessage),
     ),
 )

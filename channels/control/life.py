@@ -46,6 +46,23 @@ class FailCode(IntEnum):
     OPTIONS = 11  # a component does not take its options
 
 
+class AskWhat(IntEnum):
+    """What a loop may ask the helper for, through the supervisor."""
+
+    SET = 1  # write a number to a setting
+    DEVICE_LOST = 2  # a device has gone: bring it again when it is there
+
+
+class AskOutcome(IntEnum):
+    """How that ended."""
+
+    DONE = 0
+    REFUSED = 1  # no such grant, or a number outside its range
+    BUSY = 2  # too many at once, or the helper is away: nothing was done
+    FAILED = 3  # the kernel refused, or there is no such file: the errno says it
+    UNRECORDED = 4  # the audit log did not take it, so nothing was done
+
+
 def _in(*states: LoopState) -> frozenset[str]:
     return frozenset(states)
 
@@ -114,6 +131,29 @@ class ComponentMessage(NamedTuple):
     restarts: int  # of tasks, in this life of the process
 
 
+class AskMessage(NamedTuple):
+    """Something of the helper: `grant` is an index into what the configuration grants this process."""
+
+    number: int
+    what: int  # an AskWhat
+    grant: int
+    value: int
+
+
+class HelpedMessage(NamedTuple):
+    """How what was asked under this number ended."""
+
+    number: int
+    outcome: int  # an AskOutcome
+    error: int  # an errno, or 0
+
+
+class DeviceMessage(NamedTuple):
+    """A device that is granted is there: its descriptor, opened and set."""
+
+    grant: int
+
+
 class DrainMessage(NamedTuple):
     """Finish what is in flight."""
 
@@ -156,6 +196,7 @@ LIFE = MessageTable(
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
         Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
+        Message(15, "ask", _LOOP, _in(LoopState.READY, *_RUNNING), AskMessage),
         Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
         Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
         Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),
@@ -163,6 +204,8 @@ LIFE = MessageTable(
         Message(20, "primary_down", _SUPERVISOR, _in(*_LIVING)),
         Message(21, "link", _SUPERVISOR, _in(*_LIVING), LinkMessage, descriptors=1, to="primary"),
         Message(22, "unlink", _SUPERVISOR, _in(*_LIVING), UnlinkMessage, to="primary"),
+        Message(27, "device", _SUPERVISOR, _in(*_LIVING), DeviceMessage, descriptors=1),
+        Message(28, "helped", _SUPERVISOR, _in(*_LIVING), HelpedMessage),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
     ),
 )

@@ -32,6 +32,8 @@ from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
+from tlsrt.loops.component.device import Device
+from tlsrt.loops.component.grants import Grants, NoGrants
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
 from tlsrt.loops.component.port import Port
@@ -105,6 +107,7 @@ class Component:
     _tlsrt_work: Surrounding[Work] = Surrounding()
     _tlsrt_secrets: Surrounding[ComponentSecrets] = Surrounding()
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
+    _tlsrt_grants: Surrounding[Grants] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -217,6 +220,18 @@ class Component:
         """
         return self._tlsrt_secrets.value(name)
 
+    def device(self, name: str) -> Device:
+        """Return a device that is granted under `needs: devices`; see `Device`."""
+        return self._tlsrt_grants.device(name)
+
+    async def set(self, name: str, value: int) -> None:
+        """Have a setting of the kernel written that is granted under `needs: settings`, after the audit log has it.
+
+        Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded, Failed with the
+        kernel's reason.
+        """
+        await self._tlsrt_grants.set(name, value)
+
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
         if self.topics and topic not in self.topics:
@@ -296,13 +311,13 @@ def read_options(
 
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
-    work: Work | None = None, secrets: ComponentSecrets | None = None,
+    work: Work | None = None, secrets: ComponentSecrets | None = None, grants: Grants | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
     give(
         component, address=address, options=typed, state=state, log=log, port=port, _tlsrt_work=work or NoWork(address),
-        _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(),
+        _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
     )  # fmt: skip
 

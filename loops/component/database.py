@@ -123,6 +123,8 @@ class Database:
         """Run `function(transaction, *args)` in the database's thread, all of it or nothing, and return its result.
 
             def move(transaction: Transaction, source: str, target: str, amount: int) -> int: ...
+
+
             left = await self.db.transaction(move, "a", "b", 5)
 
         What it raises undoes its changes. It must not take long, as all else waits for it.

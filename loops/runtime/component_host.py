@@ -22,6 +22,7 @@ from tlsrt.config.secrets import Sealings
 from tlsrt.errors import ConfigError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
+from tlsrt.loops.component.grants import Grants
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
@@ -42,7 +43,7 @@ class ComponentHost:
         self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
-        sealings: Sealings = MappingProxyType({}),
+        sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -57,7 +58,7 @@ class ComponentHost:
         self.secrets = ComponentSecrets(config.address, [one.name for one in config.needs.secrets], sealings)
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
-            secrets=self.secrets,
+            secrets=self.secrets, grants=grants,
         )  # fmt: skip
         self.tasks = tasks_of(component)
         self.timers = ComponentTimers(component, state, log, HostClock())

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,7 @@ from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.component_states import ComponentStates
 from tlsrt.loops.runtime.disk_waits import DiskWaits
+from tlsrt.loops.runtime.grants import ProcessGrants
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
@@ -95,6 +97,7 @@ class LoopProcess:
         self._is_locked = False
         self._is_receiving = False  # messages of the authority
         self._life = ControlChannel(life, LIFE)
+        self.grants = ProcessGrants(config, name, partial(self._life.send, "ask"))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False
@@ -177,6 +180,7 @@ class LoopProcess:
         host = self.hosts[config.address] = ComponentHost(
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
+            grants=self.grants.of(config),
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}),
         )  # fmt: skip
@@ -291,8 +295,8 @@ class LoopProcess:
 
     def _on_life(self) -> None:
         try:
-            is_primary = self.role.monitor is not None
-            while (message := self._life.receive("supervisor", self._state, descriptors=is_primary)) is not None:
+            takes = self.role.monitor is not None or self.grants.has_devices
+            while (message := self._life.receive("supervisor", self._state, descriptors=takes)) is not None:
                 name, fields, descriptors = message
                 if name == "activate":
                     self._spawn(self._activate())
@@ -308,6 +312,10 @@ class LoopProcess:
                     self.role.link(fields.process, descriptors[0])
                 elif name == "unlink":
                     self.role.unlink(fields.process)
+                elif name == "device":
+                    self.grants.device_came(fields, descriptors[0])
+                elif name == "helped":
+                    self.grants.answered(fields)
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
 

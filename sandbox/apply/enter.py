@@ -129,6 +129,9 @@ class Confinement:
         """
         self._begin("seal", "nothing: the sandbox is sealed")
         self._apply(LayerStep.SEAL_FILES)
+        for descriptor in self._context.held.values():
+            os.close(descriptor)  # ".." of it leads to the host's files
+        self._context.held.clear()
         if start_threads is not None:
             start_threads()
         self._apply(LayerStep.SEAL_CALLS)

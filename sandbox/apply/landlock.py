@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tlsrt.errors import SandboxError
@@ -38,6 +38,7 @@ _RULE_PATH, _RULE_PORT = 1, 2
 READ = READ_FILE | READ_DIR  # enough for code too: importing and loading a library only reads
 LIST = READ_DIR  # an import looks for a package by listing the folder it lies in
 DEVICE = READ_FILE | WRITE_FILE  # /dev/null
+REOPEN = READ_FILE | WRITE_FILE | IOCTL_DEV  # what another process has looked up
 # No sockets, FIFOs, links or devices, and nothing to execute.
 STATE = READ | WRITE_FILE | TRUNCATE | REMOVE_FILE | REMOVE_DIR | MAKE_DIR | MAKE_REG | REFER
 CHANNEL = RESOLVE_UNIX
@@ -82,10 +83,11 @@ def landlock_abi() -> int:
         raise SandboxError(LAYER, reason) from error
 
 
-def apply_rules(rules: Rules) -> bytes:
+def apply_rules(rules: Rules, held: Mapping[str, int] | None = None) -> bytes:
     """Restrict this task, and on ABI 8 all tasks, to the rules for good; return their digest.
 
-    A path that is not there gets no rule. Raises SandboxError when the host cannot, or a rule is refused.
+    `held` are paths that were opened before, as they are not in sight any more. A path that is not there gets no rule.
+    Raises SandboxError when the host cannot, or a rule is refused.
     """
     abi = landlock_abi()
     digest = rules.digest(abi)  # before: it may have to import
@@ -93,7 +95,10 @@ def apply_rules(rules: Rules) -> bytes:
         ruleset = _create(rules, abi)
         try:
             for path, rights in _merged(rules.paths):
-                _allow_path(ruleset, path, rights & handled_rights(abi))
+                if held is not None and path in held:
+                    _allow_below(ruleset, held[path], rights & handled_rights(abi))
+                else:
+                    _allow_path(ruleset, path, rights & handled_rights(abi))
             if abi >= _NETWORK_ABI:
                 _allow_ports(ruleset, rules.bind_ports, _BIND_TCP)
                 _allow_ports(ruleset, rules.connect_ports, _CONNECT_TCP)
@@ -129,12 +134,16 @@ def _allow_path(ruleset: int, path: str, rights: int) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            rights &= _FILE_RIGHTS
-        if rights:
-            call("landlock_add_rule", ruleset, _RULE_PATH, struct.pack("=Qi", rights, descriptor), 0)
+        _allow_below(ruleset, descriptor, rights)
     finally:
         os.close(descriptor)
+
+
+def _allow_below(ruleset: int, descriptor: int, rights: int) -> None:
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        rights &= _FILE_RIGHTS
+    if rights:
+        call("landlock_add_rule", ruleset, _RULE_PATH, struct.pack("=Qi", rights, descriptor), 0)
 
 
 def _allow_ports(ruleset: int, ports: frozenset[int] | None, right: int) -> None:

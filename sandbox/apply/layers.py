@@ -49,6 +49,7 @@ class LayerContext:
     plan: RootPlan | None = None  # of the root, if it was made before the fork
     applied: list[str] = field(default_factory=list[str])  # names of the layers before
     listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
+    held: dict[str, int] = field(default_factory=dict[str, int])  # folders of the host to make rules of, until the seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def _uts_namespace(profile: Profile, context: LayerContext) -> None:
 
 
 def _mount_namespace(profile: Profile, context: LayerContext) -> None:
+    for path in profile.reopened:
+        context.held[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     build_root(profile, context.plan)
 
 
@@ -151,7 +154,7 @@ def _securebits(profile: Profile, context: LayerContext) -> None:
 
 
 def _uid(profile: Profile, context: LayerContext) -> None:
-    if profile.uid == 0 or profile.gid == 0:
+    if (profile.uid == 0 or profile.gid == 0) and not profile.keeps_root:
         raise SandboxError("uid", "a process of its own uid cannot be uid 0")
     os.setgroups([])
     os.setresgid(profile.gid, profile.gid, profile.gid)
@@ -181,11 +184,11 @@ def _parent_death(profile: Profile, context: LayerContext) -> None:
 
 
 def _landlock(profile: Profile, context: LayerContext) -> bytes:
-    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=False))
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=False), context.held)
 
 
 def _landlock_sealed(profile: Profile, context: LayerContext) -> bytes:
-    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True))
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True), context.held)
 
 
 _MOST_PORTS = 64  # one rule each; a wider range is left to the egress rules alone
@@ -207,7 +210,10 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     has_root = "mount_namespace" in applied
     readable = profile.kept if sealed else profile.read
     paths = [(os.fspath(path), landlock.READ) for path in readable]
-    paths += [(name, landlock.READ) for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
+    kernels = (("/proc", profile.proc), ("/sys", profile.sys))
+    # Of a root that is reopened only its name is in sight, such as /proc/self/fd: to follow a link needs no right.
+    paths += [(name, landlock.READ) for name, wanted in kernels if wanted and name not in profile.reopened]
+    paths += [(path, landlock.REOPEN) for path in profile.reopened]
     paths += [("/dev/null", landlock.DEVICE)]
     if has_root and not sealed:
         paths.append(("/", landlock.LIST))  # of a root that holds nothing but the profile's paths

@@ -43,6 +43,10 @@ from tlsrt.sandbox.profile.requested import (
 )
 
 AUTHORITY = "authority"
+HELPER = "helper"
+# Roots of the host's file systems of devices and settings. They are not in the helper's own root: it can open what the
+# supervisor hands over of them. Whole, as the kernel keeps the roots alone in memory, and a rule is one of an inode.
+_REOPENED = ("/dev", "/proc", "/sys")
 _UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log
@@ -92,6 +96,8 @@ class Profile:
     threads: int = 0  # that its components asked for
     databases: int = 0  # of its components: a thread each
     group: GroupPath | None = None  # its control group, where the host has any
+    keeps_root: bool = False  # uid 0, without a capability
+    reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
 
     def digest(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the canonical form: equal profiles, equal digests.
@@ -109,6 +115,7 @@ class Profile:
             sorted([name, value] for name, value in self.limits.items()),
             [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
             *self.policy.digests(watched=self.is_watched),
+            self.keeps_root, [*self.reopened],
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -202,7 +209,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process == AUTHORITY:
+    if process in (AUTHORITY, HELPER):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 
@@ -252,6 +259,15 @@ def profile_for_authority(
     fragments = fragments_of(config, AUTHORITY, files)
     policy = files.policy(AUTHORITY, fragments)
     return _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
+
+
+def profile_for_helper(
+    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+) -> Profile:
+    """Return the profile of the helper: root by its uid only, since /proc/sys asks for it with each write."""
+    fragments = fragments_of(config, HELPER, files)
+    profile = _profile(config, files.policy(HELPER, fragments), uid, fragments, {}, rootless=rootless, code=code)
+    return replace(profile, keeps_root=not rootless, reopened=_REOPENED)
 
 
 def _profile(

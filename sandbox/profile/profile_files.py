@@ -110,7 +110,7 @@ def names_for(
     fragments that components ask for.
     """
     first = fragment_of_process(process)
-    if process == "authority":
+    if process in ("authority", "helper"):
         return (first,)
     if components is None:
         components = [component.address for component in COMPONENTS if component.process == process]
@@ -122,7 +122,7 @@ def names_for(
 
 def fragment_of_process(process: str) -> str:
     """Return the name of the fragment that a process begins with, behind what that extends."""
-    return process if process in ("authority", *LOOP_PROCESSES) else DECLARED
+    return process if process in ("authority", "helper", *LOOP_PROCESSES) else DECLARED
 
 
 def fragment_of_component(address: str) -> str:

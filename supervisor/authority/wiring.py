@@ -44,6 +44,7 @@ from tlsrt.supervisor.authority.sessions.event_notes import EventNotes, SessionL
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
+from tlsrt.supervisor.authority.setting_records import SettingRecords
 from tlsrt.supervisor.messages.changed_rules import rules_of
 
 
@@ -141,6 +142,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         SessionAdmin(context, registry, revocations, provisioner.changes),
         ClientAdmin(context, registry, codes, issuer, revocations, sizes),
         DetectionAdmin(context, detection),
+        SettingRecords(context),
         reload,
     )
     return Wired(Dispatcher(services, provisioner, loops), context, provisioner, detection, reload)

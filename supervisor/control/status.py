@@ -29,9 +29,12 @@ from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.disk_waits import DiskWait
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatStatus
+from tlsrt.supervisor.supervision.helper_process import NAME as HELPER
+from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loop import ComponentState, Incarnation, Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
@@ -64,6 +67,8 @@ class Standing:
     audit: AuditHeads
     canaries: CanaryFiles
     decoys: DecoyReport
+    helper: HelperProcess
+    devices: Devices
 
 
 class Status(Feature):
@@ -102,7 +107,7 @@ class Status(Feature):
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
-            standing.requests.quarantined, standing.audit.document(),
+            standing.requests.quarantined, standing.audit.document(), self._helper(now), standing.devices.document,
         )  # fmt: skip
         return document(
             view,
@@ -114,6 +119,21 @@ class Status(Feature):
             {name: self._monitor.status(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
         )
+
+    def _helper(self, now: float) -> Document | None:
+        helper = self._standing.helper
+        if not helper.is_wanted and helper.child is None:
+            return None
+        pid = helper.child.host_pid if helper.child is not None else None
+        return {
+            "pid": pid,
+            "state": helper.state,
+            "uptime_s": _rounded(now - helper.spawned_at) if pid is not None else None,
+            "restarts": helper.restarts,
+            "memory_kib": memory_kib(pid) if pid is not None else None,
+            "sandbox": _sandbox(helper.managed_by.sandbox(HELPER)) if pid is not None else None,
+            "last_death": _death(helper.last_death),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +156,8 @@ class StatusInput:
     lock: Document | None = None  # of the whole host, see `lock.py`
     quarantined: Sequence[str] = ()
     audit: Document | None = None  # how the audit log stands, see `audit_heads.py`
+    helper: Document | None = None  # if a component needs it
+    devices: Callable[[Loop], list[dict[str, object]]] = lambda loop: []
 
 
 def document(
@@ -164,6 +186,7 @@ def document(
             )
             for loop in loops
         ],
+        "helper": view.helper,
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
@@ -245,6 +268,7 @@ def _loop(
             for index, component in enumerate(config.components_of(loop.name))
         ],
         "threads": _threads(config, loop),
+        "devices": view.devices(loop),
         "memory_kib": memory.get(loop.name),
         "sandbox": _sandbox(sandboxes.get(loop.name, Sandbox())),
         "epoch": _epoch(loop),

@@ -99,6 +99,8 @@ _SECURITY = (
     ("rotated", _WARNING, "master key rotated"),
     ("rotate_refused", _WARNING, "master key rotation refused; the key in force stays"),
     ("decoy_touched", _ALARM, "decoy accessed"),
+    ("setting_written", _INFO, "kernel setting written for a component"),
+    ("setting_failed", _WARNING, "kernel setting was not written for a component"),
     ("decoys_proved", _INFO, "decoy test passed: the authority was told of the access"),
     ("decoys_blind", _ALARM, "decoy test failed: the authority was not told of the access"),
     ("notes_lost", _WARNING, "events lost: more happened than could be recorded"),

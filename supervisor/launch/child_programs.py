@@ -27,13 +27,20 @@ from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.rlimits import tighten
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage, open_descriptors
-from tlsrt.sandbox.profile.profile import Profile, group_limits, profile_for_authority, profile_for_loop, with_group
+from tlsrt.sandbox.profile.profile import (
+    Profile,
+    group_limits,
+    profile_for_authority,
+    profile_for_helper,
+    profile_for_loop,
+    with_group,
+)
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.process.cgroups import ControlGroups
-from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
+from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, HelperStart, LoopStart, Sandbox
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
@@ -46,6 +53,8 @@ from tlsrt.supervisor.process.uids import Uids, remember
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
+HELPER = "helper"
+HELPER_RUNTIME = "tlsrt.supervisor.helper.main"
 _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
@@ -77,6 +86,10 @@ class ChildPrograms:
             uid, shown = identity.uid(loop.name), code_roots(config, config.components_of(loop.name))
             self.profiles[loop.name] = profile_for_loop(
                 config, loop, uid, files, rootless=identity.rootless, code=shown
+            )
+        if config.needs_helper:
+            self.profiles[HELPER] = profile_for_helper(
+                config, identity.uid(HELPER), files, rootless=identity.rootless, code=code_roots(config, ())
             )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
         self._limits = {
@@ -135,6 +148,10 @@ class ChildPrograms:
     def spawn_authority(self, start: AuthorityStart) -> Child:
         profile, root = self._prepared(AUTHORITY)
         return self._spawn(AUTHORITY, lambda: run_authority(start, profile, root))
+
+    def spawn_helper(self, start: HelperStart) -> Child:
+        profile, root = self._prepared(HELPER)
+        return self._spawn(HELPER, lambda: run_helper(start, profile, root))
 
     def _prepared(self, name: str) -> tuple[Profile, PlannedRoot | None]:
         self._groups.limit(name, self._limits[name])  # those of the process before may have been others
@@ -278,6 +295,24 @@ def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | N
     confinement.seal()
     end_imports()
     code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
+    return code
+
+
+def run_helper(start: HelperStart, profile: Profile, root: PlannedRoot | None) -> int:
+    """In the child: all steps of the sandbox, before the first message."""
+    _use_log(start.log)
+    syscalls.name_thread(HELPER.encode())
+    import_for_sealed(HELPER_RUNTIME)
+    helper_main = importlib.import_module(HELPER_RUNTIME).helper_main
+    confinement = enter_world(
+        profile, {start.channel, *start.keep}, death_pipe=start.channel, reports=start.reports,
+        plan=root.plan if root else None,
+    )  # fmt: skip
+    confinement.drop()
+    confinement.assert_one_task()
+    confinement.seal()
+    end_imports()
+    code: int = helper_main(start.channel)
     return code
 
 

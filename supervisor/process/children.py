@@ -60,6 +60,16 @@ class AuthorityStart:
 
 
 @dataclass(frozen=True, slots=True)
+class HelperStart:
+    """What the helper's process begins with."""
+
+    channel: int  # to the supervisor
+    log: int
+    keep: tuple[int, ...] = ()
+    reports: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallRules:
     """What becomes of the calls that a process's first filter reports: killed, carried out, or refused (all others)."""
 
@@ -144,6 +154,9 @@ class Children(Protocol):
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         """Fork the authority. Raises OSError and TlsrtError."""
+
+    def spawn_helper(self, start: HelperStart) -> Child:
+        """Fork the helper, which there is if a component needs it. Raises OSError and TlsrtError."""
 
     def reap(self, child: Child) -> ExitReason | None:
         """Return how a child ended; None while it runs."""

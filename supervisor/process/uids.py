@@ -18,6 +18,7 @@ from tlsrt.config.schema import Config, SandboxConfig
 from tlsrt.errors import ConfigError
 
 AUTHORITY = "authority"
+HELPER = "helper"
 FILE = "uids.json"
 _LOOPS = range(1, 256)  # numbers of the loops' own processes
 _PARTS = range(256, 4096)  # those of further processes
@@ -38,9 +39,11 @@ class Uids:
     mapped: tuple[range, ...] = field(default=(), compare=False)  # the ids that exist here
 
     def uid(self, name: str) -> int:
-        """Return the uid (and gid) of a process of a loop, or of the authority."""
+        """Return the uid (and gid) of a process of a loop, of the authority, or of the helper, which is root's."""
         if self.rootless:
             return self.own_uid
+        if name == HELPER:
+            return 0
         return self.uid_base + (0 if name == AUTHORITY else self.numbers[name])
 
     def extended(self, config: Config) -> Uids:

@@ -16,7 +16,6 @@ from enum import StrEnum
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.differences import summary
 from tlsrt.config.drop_ins import PREFIX as DROP_INS
-from tlsrt.config.needs import NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
@@ -76,7 +75,7 @@ def step_for(
 def changed_components(old: Sequence[ComponentConfig], new: Sequence[ComponentConfig]) -> list[str]:
     """Return what differs between the components of one process but for needs that are in its profile."""
     before, after = (
-        {one.address: dataclasses.replace(one, needs=NeedsConfig(secrets=one.needs.secrets)) for one in components}
+        {one.address: dataclasses.replace(one, needs=one.needs.beside_profile) for one in components}
         for components in (old, new)
     )
     found = [f"{address} removed" for address in before if address not in after]

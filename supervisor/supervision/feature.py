@@ -26,6 +26,7 @@ Request = Mapping[str, object]
 Answer = dict[str, Any]
 Reply = Callable[[Answer], None]
 MessageHandler = Callable[[Any], None]  # gets the NamedTuple that the message table names
+LoopHandler = Callable[["Loop", Any], None]  # the same, and of which loop; raises PeerError for what ends that loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Feature:
 
     def messages(self) -> Mapping[str, MessageHandler]:
         """Return a handler for each message of the authority that this feature takes."""
+        return {}
+
+    def loop_messages(self) -> Mapping[str, LoopHandler]:
+        """Return a handler for each message of a loop's life channel that this feature takes."""
         return {}
 
     def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
@@ -112,6 +117,7 @@ class Features(Feature):
     def __init__(self) -> None:
         self._features: tuple[Feature, ...] = ()
         self._messages: dict[str, MessageHandler] = {}
+        self._loop_messages: dict[str, LoopHandler] = {}
         self._verbs: dict[str, ControlVerb | StreamVerb] = {}
 
     def register(self, features: Iterable[Feature], messages: Iterable[str]) -> None:
@@ -123,6 +129,7 @@ class Features(Feature):
         self._features = tuple(features)
         for feature in self._features:
             _merge(self._messages, feature.messages(), "message")
+            _merge(self._loop_messages, feature.loop_messages(), "message of a loop")
             _merge(self._verbs, feature.verbs(), "verb")
         if wrong := self._messages.keys() ^ set(messages):
             raise MisuseError(f"messages that no feature takes, or that the authority does not say: {sorted(wrong)}")
@@ -135,8 +142,15 @@ class Features(Feature):
         """Hand a message of the authority to the feature that takes it."""
         self._messages[name](message)
 
+    def take_of_loop(self, loop: Loop, name: str, message: Any) -> None:
+        """Hand a message of a loop to the feature that takes it. Raises PeerError for what ends the loop."""
+        self._loop_messages[name](loop, message)
+
     def messages(self) -> Mapping[str, MessageHandler]:
         return self._messages
+
+    def loop_messages(self) -> Mapping[str, LoopHandler]:
+        return self._loop_messages
 
     def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
         return self._verbs

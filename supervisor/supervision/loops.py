@@ -205,7 +205,13 @@ class Loops(Feature):
             if received is None:
                 return
             name, fields = received
-            self._handlers[name](loop, fields)
+            if (handler := self._handlers.get(name)) is not None:
+                handler(loop, fields)
+                continue
+            try:
+                self._features.take_of_loop(loop, name, fields)
+            except PeerError as error:
+                self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 
     def _misheard(self, loop: Loop, reason: str) -> None:
         if reason != "closed":

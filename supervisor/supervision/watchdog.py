@@ -18,6 +18,8 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
+from tlsrt.supervisor.supervision.helper_process import NAME as HELPER
+from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loops import Loops
 
 # All loops and the authority, with every heartbeat. A look takes 0.14 ms of CPU for one task and 0.25 for three, a few
@@ -29,11 +31,12 @@ TURNS = 3
 class Watchdog(Feature):
     """A timer; from the first word of a stop on it only looks who does not end."""
 
-    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess) -> None:
+    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, helper: HelperProcess) -> None:
         self._context = context
         self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
+        self._helper = helper
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
         self._limits = LimitMonitor(loops.violations.limit_reached)
@@ -51,7 +54,7 @@ class Watchdog(Feature):
     def _turn(self) -> None:
         if not self._loops.is_stopping:
             self._judge()
-            for _ in range(math.ceil((len(self._loops.all) + 1) / TURNS)):
+            for _ in range(math.ceil(self._count() / TURNS)):
                 self._attest_next()
         self.stuck.look(self._killed(), self._event_loop.now)
         self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
@@ -62,6 +65,8 @@ class Watchdog(Feature):
                 yield KilledProcess(loop.name, loop.process.child)
         if self._authority.is_killed and self._authority.process.child is not None:
             yield KilledProcess(AUTHORITY, self._authority.process.child)
+        if self._helper.is_killed and self._helper.child is not None:
+            yield KilledProcess(HELPER, self._helper.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
         what = "the end waits for it" if self._loops.is_stopping else "it is started again when it has ended"
@@ -101,12 +106,19 @@ class Watchdog(Feature):
         usage = children.limit_usage(name, child.host_pid)
         self._limits.look(name, incarnation or child.pid, usage, self._event_loop.now)
 
+    def _count(self) -> int:
+        """Return how many processes there are to look at: the loops, the authority, and perhaps the helper."""
+        return len(self._loops.all) + 1 + (self._helper.child is not None)
+
     def _attest_next(self) -> None:
         loops = self._loops.all
-        self._next %= len(loops) + 1  # a reload may have removed some
+        self._next %= self._count()  # a reload may have removed some
         if self._next == len(loops):
             if self._authority.is_attested and self._authority.attest() and self._authority.process.child is not None:
                 self._look_at_limits(AUTHORITY, self._authority.managed_by, self._authority.process.child)
+        elif self._next == len(loops) + 1:
+            if self._helper.is_attested and self._helper.attest() and self._helper.child is not None:
+                self._look_at_limits(HELPER, self._helper.managed_by, self._helper.child)
         elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.process.child is not None:
             self._look_at_limits(loop.name, self._loops.manager_of(loop), loop.process.child, loop.incarnation)
-        self._next = (self._next + 1) % (len(loops) + 1)
+        self._next = (self._next + 1) % self._count()

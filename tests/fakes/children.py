@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
+from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.life import LIFE
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
+from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, HelperStart, LoopStart, Sandbox
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap
 from tlsrt.supervisor.process.uids import Uids
@@ -87,6 +88,9 @@ class FakeChildren:
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         return self._spawn("authority", ControlChannel(os.dup(start.channel), AUTHORITY_CHANNEL))
+
+    def spawn_helper(self, start: HelperStart) -> Child:
+        return self._spawn("helper", ControlChannel(os.dup(start.channel), HELPER))
 
     def _spawn(self, name: str, channel: ControlChannel) -> Child:
         self.channels[name] = channel

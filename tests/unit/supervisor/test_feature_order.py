@@ -55,16 +55,16 @@ def host(tmp_path: Path) -> Iterator[Host]:
 @pytest.mark.parametrize(
     ("notification", "order"),
     [
-        ("authority_booted", ["StartupReport", "LockControl", "Loops", "Reload", "KeyRotation"]),
+        ("authority_booted", ["StartupReport", "LockControl", "Loops", "HelperProcess", "Reload", "KeyRotation"]),
         (
             "authority_lost",
             ["HostEvents", "LockControl", "Reload", "KeyRotation", "OperatorRequests"],
         ),
         ("authority_ended", ["Shutdown"]),
-        ("epoch_begun", ["Watchdog"]),
+        ("epoch_begun", ["Watchdog", "HelperProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
-        ("loop_moved", ["HostEvents"]),
+        ("loop_moved", ["HostEvents", "Devices"]),
         ("loop_active", ["Restarter", "StartupReport"]),
         ("loop_changed", ["StartupReport", "LockControl", "RestartRequest", "Reload", "KeyRotation"]),
         ("loop_unwell", ["Restarter"]),
@@ -74,8 +74,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("failed", ["Shutdown"]),
         (
             "stopping",
-            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload",
-             "KeyRotation", "OperatorRequests", "DecoyReport"],
+            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "Devices", "RestartRequest",
+             "FileWatcher", "Reload", "KeyRotation", "OperatorRequests", "DecoyReport"],
         ),
         ("stopped", ["HostEvents", "EventFeed", "CanaryFiles"]),
     ],

@@ -13,13 +13,15 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.process import LoopProcess
 
+NO_GRANTS = {"devices_of.return_value": (), "host_settings_of.return_value": ()}
+
 
 def test_an_epoch_is_acknowledged_when_the_authority_reads_again() -> None:
     async def scene() -> None:
         ours, theirs = channels()
         life, supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = LoopProcess(
-            Mock(), "primary", 1, life.detach(), ours.detach(), {}, Mock(**{"profile.threads": 0}), Mock()
+            Mock(**NO_GRANTS), "primary", 1, life.detach(), ours.detach(), {}, Mock(**{"profile.threads": 0}), Mock()
         )
         process.role = Mock(monitor=None)
         process.authority = AuthorityClient(process.verifier, {}, None)

@@ -35,6 +35,7 @@ FILES = ProfileFiles()
 
 PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
+HELPER = ("helper", False)
 MACHINES = sorted(NUMBERS)
 PID = 7
 SEAL = 0x7F12_3456_7000
@@ -373,7 +374,9 @@ def all_parts() -> list[PolicyFragment]:
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    names = [names_for(process, network=network, asked=["threads", "database"]) for process, network in PROCESSES]
+    names = [
+        names_for(process, network=network, asked=["threads", "database"]) for process, network in (*PROCESSES, HELPER)
+    ]
     names.append(names_for("mine", network=False, components=[], outbound=True))
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)

@@ -137,7 +137,7 @@ def test_what_the_configuration_asks_is_shown_as_its_own(shown: Any) -> None:
         ("third landlock_add_rule", 1, "before the seal: landlock_add_rule: allowed"),
         ("authority memfd_secret", 0, "cannot be read from outside"),
         ("third /etc/shadow", 1, "no line shows it"),
-        ("third /state/files", 0, "write: allowed base: the one folder"),
+        ("third /state/files", 0, "write: allowed loop: the one folder"),
         ("primary /proc/self/fd", 0, "primary: OpenSSL takes"),
         ("primary /sys/class", 1, "no line shows it"),
         ("primary.facts /sys/class", 0, "components/primary_hardware"),

@@ -14,7 +14,7 @@ from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Features,
 NOTIFICATIONS = {
     name: len(inspect.signature(method).parameters) - 1
     for name, method in inspect.getmembers(Feature, inspect.isfunction)
-    if name not in ("messages", "verbs")
+    if name not in ("messages", "loop_messages", "verbs")
 }
 
 

@@ -74,7 +74,8 @@ class Stage:
             console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
-        Watchdog(context, self.loops, authority).begin()
+        helper: Any = SimpleNamespace(is_attested=False, is_killed=False, child=None)
+        Watchdog(context, self.loops, authority, helper).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1

@@ -1,0 +1,66 @@
+"""The helper's protocol: supervisor <-> helper. Integers and descriptors only.
+
+The supervisor looks paths up and sends what they lead to as descriptors that can do nothing yet (O_PATH, open(2)); the
+helper opens them anew and does what the message says. Each request has a number, and one answer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
+
+HELPER_CAP = 256
+
+
+class WriteMessage(NamedTuple):
+    """Write a number to the setting behind the descriptor; `done` answers."""
+
+    number: int
+    value: int
+
+
+class OpenMessage(NamedTuple):
+    """Open the device behind the descriptor, and set its line; `opened` or `done` answers."""
+
+    number: int
+    writes: int  # 1: for writing too
+    is_tty: int  # 1: the rest holds
+    baud: int
+    raw: int
+    bits: int
+    parity: int  # 0 none, 1 odd, 2 even
+    stop_bits: int
+    flow: int  # 0 none, 1 RTS/CTS, 2 XON/XOFF
+
+
+class DoneMessage(NamedTuple):
+    """The end of a request without a device: 0, or an errno."""
+
+    number: int
+    error: int
+
+
+class OpenedMessage(NamedTuple):
+    """The device of a request, in its descriptor."""
+
+    number: int
+
+
+_SUPERVISOR = frozenset({"supervisor"})
+_HELPER = frozenset({"helper"})
+_ANY = frozenset({"new", "sealed"})
+_SEALED = frozenset({"sealed"})
+
+HELPER = MessageTable(
+    "helper",
+    HELPER_CAP,
+    (
+        # number, name, who may send it, in which states of the helper, its fields
+        Message(1, "write", _SUPERVISOR, _SEALED, WriteMessage, descriptors=1),
+        Message(2, "open", _SUPERVISOR, _SEALED, OpenMessage, descriptors=1),
+        Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
+        Message(17, "done", _HELPER, _SEALED, DoneMessage),
+        Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),
+    ),
+)

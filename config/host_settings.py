@@ -1,0 +1,169 @@
+"""Setting grants: values below /sys and /proc/sys that a component may have written, within a range.
+
+With some settings of the kernel a process could become root, or load code: those are refused whatever the reason, by
+the table below, when the configuration is read and again for what a path leads to when it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tlsrt.config.setting import NAME, NAME_SAYS, WHY, text
+
+ROOTS = ("/proc/sys", "/sys")
+MOST = (1 << 63) - 1
+_RUNS = "the kernel runs a program of that name as root"
+_MODULES = "it decides which code the kernel loads"
+_HIDES = "it protects the kernel, or other processes, from every process of the host"
+_DRIVERS = "it takes a device from its driver, or gives it another one"
+_RAW = "it reaches a device past its driver"
+# What a path leads to, or lies below -> why it can never be written.
+REFUSED_PLACES = {
+    "/proc/sys/kernel/core_pattern": _RUNS,
+    "/proc/sys/kernel/core_pipe_limit": _RUNS,
+    "/proc/sys/kernel/modprobe": _RUNS,
+    "/proc/sys/kernel/hotplug": _RUNS,
+    "/proc/sys/kernel/poweroff_cmd": _RUNS,
+    "/proc/sys/kernel/usermodehelper": _RUNS,
+    "/proc/sys/kernel/sysrq": "it lets a keyboard stop or end the host",
+    "/proc/sys/kernel/modules_disabled": _MODULES,
+    "/proc/sys/kernel/kexec_load_disabled": _MODULES,
+    "/proc/sys/kernel/kexec_load_limit_panic": _MODULES,
+    "/proc/sys/kernel/kexec_load_limit_reboot": _MODULES,
+    "/proc/sys/kernel/kptr_restrict": _HIDES,
+    "/proc/sys/kernel/dmesg_restrict": _HIDES,
+    "/proc/sys/kernel/randomize_va_space": _HIDES,
+    "/proc/sys/kernel/perf_event_paranoid": _HIDES,
+    "/proc/sys/kernel/unprivileged_bpf_disabled": _HIDES,
+    "/proc/sys/kernel/unprivileged_userns_clone": _HIDES,
+    "/proc/sys/kernel/yama": _HIDES,
+    "/proc/sys/kernel/seccomp": _HIDES,
+    "/proc/sys/kernel/ns_last_pid": "it chooses the pid of the next process",
+    "/proc/sys/kernel/cad_pid": "it says which process a keyboard ends",
+    "/proc/sys/kernel/ctrl-alt-del": "it lets a keyboard end the host",
+    "/proc/sys/kernel/core_uses_pid": _HIDES,
+    "/proc/sys/fs/suid_dumpable": _HIDES,
+    "/proc/sys/fs/protected_fifos": _HIDES,
+    "/proc/sys/fs/protected_hardlinks": _HIDES,
+    "/proc/sys/fs/protected_regular": _HIDES,
+    "/proc/sys/fs/protected_symlinks": _HIDES,
+    "/proc/sys/fs/binfmt_misc": _RUNS,
+    "/proc/sys/vm/mmap_min_addr": _HIDES,
+    "/proc/sys/vm/unprivileged_userfaultfd": _HIDES,
+    "/proc/sys/net/core/bpf_jit_enable": _HIDES,
+    "/proc/sys/net/core/bpf_jit_harden": _HIDES,
+    "/proc/sys/user": _HIDES,
+    "/proc/sys/dev/tty/legacy_tiocsti": _HIDES,
+    "/sys/kernel": "it changes the kernel itself",
+    "/sys/module": _MODULES,
+    "/sys/fs": "it belongs to file systems and control groups, which confine processes",
+    "/sys/firmware": "it is the firmware's",
+    "/sys/power": "it puts the host to sleep; that is a thing for a component that may",
+    "/sys/hypervisor": "it is the hypervisor's",
+}
+# Names of files that mean the same wherever they are below /sys.
+REFUSED_NAMES = {
+    **dict.fromkeys(
+        ("bind", "unbind", "new_id", "remove_id", "driver_override", "drivers_probe", "drivers_autoprobe",
+         "new_device", "delete_device"), _DRIVERS,
+    ),
+    **dict.fromkeys(("remove", "rescan", "reset", "reset_method", "sriov_numvfs"), _DRIVERS),
+    **dict.fromkeys(("config", "rom", "vpd", "data", "nvmem", "eeprom"), _RAW),
+    "uevent": "it makes events up that other programs act on",
+    "authorized": "it decides which devices of strangers the host takes",
+    "authorized_default": "it decides which devices of strangers the host takes",
+    "state": "it puts the host to sleep, or a processor off line",
+    "firmware_node": "it is the firmware's",
+}  # fmt: skip
+_RESOURCE = re.compile(r"resource[0-9]+(_wc)?")
+_PARTS = re.compile(r"[A-Za-z0-9_.:@,+*?=-]+")
+
+
+def refusal_of(path: str) -> str:
+    """Return why what a path leads to may never be written, "" if it may. A pattern counts as what it may match."""
+    if not any(path.startswith(f"{root}/") for root in ROOTS):
+        return "it lies neither below /sys nor below /proc/sys"
+    for place, why in REFUSED_PLACES.items():
+        if path == place or path.startswith(f"{place}/"):
+            return why
+    name = path.rpartition("/")[2]
+    if path.startswith("/sys/") and (_RESOURCE.fullmatch(name) or name in REFUSED_NAMES):
+        return REFUSED_NAMES.get(name, _RAW)
+    return ""
+
+
+def setting_path(value: str) -> str:
+    """Return a path of a setting as it is. Raises ValueError with a sentence for one that is none, or is refused."""
+    root = next((one for one in ROOTS if value.startswith(f"{one}/")), None)
+    parts = value.removeprefix(root or "").split("/")[1:]
+    if root is None or not all(_PARTS.fullmatch(part) for part in parts) or {".", ".."} & {*parts}:
+        raise ValueError(f"path must lie below /sys or /proc/sys, without `.` or `..`: {value} does not")
+    if root == "/proc/sys" and any(mark in value for mark in "*?"):
+        raise ValueError(f"path below /proc/sys must be whole, without * or ?: {value} is not")
+    if "*" in parts[-1] or "?" in parts[-1]:
+        raise ValueError(f"path must name its file, only folders before it may have * or ?: {value} does not")
+    if why := refusal_of(value):
+        raise ValueError(f"{value} can never be asked for: {why}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The numbers that may be written: single ones, and ranges with both ends."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def has(self, value: int) -> bool:
+        """Say whether this number is one of them."""
+        return any(low <= value <= high for low, high in self.ranges)
+
+    def __str__(self) -> str:
+        return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in self.ranges)
+
+
+def parse_values(value: str) -> Values:
+    """Return the numbers of a text such as `0-100` or `0, 1, 5-9`. Raises ValueError with a sentence."""
+    found: list[tuple[int, int]] = []
+    for piece in value.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,19})(?:\s*-\s*([0-9]{1,19}))?\s*", piece)
+        if match is None:
+            raise ValueError(f"values must be numbers and ranges such as `0-100` or `0, 1`, not {value}")
+        low = int(match[1])
+        high = int(match[2]) if match[2] is not None else low
+        if not low <= high <= MOST:
+            raise ValueError(f"values: {piece.strip()} is no range, since it must rise and end below 2^63")
+        found.append((low, high))
+    return Values(tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class SettingConfig:
+    """One setting of the kernel, written by the helper when the component asks, after the audit log has it."""
+
+    name: str = field(
+        metadata=text(
+            'Its name in the component: `await self.set("brightness", 40)`.',
+            pattern=NAME,
+            says=NAME_SAYS,
+            example="brightness",
+        )
+    )
+    path: str = field(
+        metadata=text(
+            "The file below /sys or /proc/sys. Below /sys a folder may have * and ?; one file must fit.",
+            parse=setting_path,
+            most=256,
+            example="/sys/class/backlight/*/brightness",
+        )
+    )
+    values: Values = field(
+        metadata=text(
+            "The whole numbers that it may write: ranges with both ends, and single ones.",
+            parse=parse_values,
+            most=256,
+            example='"0-100"',
+        )
+    )
+    why: str = field(metadata=WHY)
+    where: str = field(default="", compare=False)  # FILE:LINE:COL

@@ -1,0 +1,127 @@
+"""The grants of a process: devices that come over its life channel, and settings that are asked for on it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control.life import AskOutcome, AskWhat, DeviceMessage, HelpedMessage
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.schema import Config
+from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.loops.component.device import Device, arrive
+from tlsrt.text import did_you_mean
+
+ANSWER_S = 70.0  # beyond what the supervisor waits for the audit log at most
+
+Ask = Callable[[int, int, int, int], None]  # number, AskWhat, grant, value
+
+
+class ProcessGrants:
+    """All grants of one process, by the numbers that its life channel has for them."""
+
+    def __init__(self, config: Config, process: str, ask: Ask) -> None:
+        self._ask = ask
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
+        self._devices = [
+            (component.address, Device(device.name, device.mode, partial(self._lost, grant)))
+            for grant, (component, device) in enumerate(config.devices_of(process))
+        ]
+        self._settings = list(config.host_settings_of(process))
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether descriptors may come."""
+        return bool(self._devices)
+
+    def of(self, component: ComponentConfig) -> ComponentGrants:
+        """Return those of one component."""
+        devices = {device.name: device for address, device in self._devices if address == component.address}
+        settings = {
+            setting.name: (grant, setting)
+            for grant, (owner, setting) in enumerate(self._settings)
+            if owner.address == component.address
+        }
+        return ComponentGrants(component.address, devices, settings, self.set)
+
+    def device_came(self, message: DeviceMessage, descriptor: int) -> None:
+        """Take a device that is there. Raises PeerError for one that this process has not."""
+        if message.grant >= len(self._devices):
+            os.close(descriptor)
+            raise PeerError("no_such_device")
+        arrive(self._devices[message.grant][1], descriptor)
+
+    def answered(self, message: HelpedMessage) -> None:
+        """Take the answer to something that was asked."""
+        waiting = self._waiting.pop(message.number, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def _lost(self, grant: int) -> None:
+        self._say(AskWhat.DEVICE_LOST, grant, 0)
+
+    def _say(self, what: AskWhat, grant: int, value: int) -> int:
+        self._number += 1
+        self._ask(self._number, int(what), grant, value)
+        return self._number
+
+    async def set(self, grant: int, value: int, name: str) -> None:
+        """Have a number written, and wait for how that ended. Raises CallErrors."""
+        try:
+            number = self._say(AskWhat.SET, grant, value)
+        except PeerError as error:
+            raise Busy(f"{name}: the supervisor does not listen now: {error.reason}") from None
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await waiting
+        except TimeoutError:
+            raise OutcomeUnknown(f"{name}: no answer in {ANSWER_S:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+        _raise_if_bad(name, answer)
+
+
+def _raise_if_bad(name: str, answer: HelpedMessage) -> None:
+    if answer.outcome == AskOutcome.BUSY:
+        raise Busy(f"{name}: too many settings at once, or the helper is away; try again")
+    if answer.outcome == AskOutcome.UNRECORDED:
+        raise Unavailable(f"{name}: the audit log did not take it, so nothing was written")
+    if answer.outcome != AskOutcome.DONE:
+        raise Failed(f"{name}: the kernel refused it: {os.strerror(answer.error or errno.EACCES)}")
+
+
+class ComponentGrants:
+    """The `Grants` of one component."""
+
+    def __init__(
+        self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
+        write: Callable[[int, int, str], Coroutine[Any, Any, None]],
+    ) -> None:  # fmt: skip
+        self._address = address
+        self._devices = devices
+        self._settings = settings
+        self._write = write
+
+    def device(self, name: str) -> Device:
+        found = self._devices.get(name)
+        if found is None:
+            hint = did_you_mean(name, self._devices)
+            raise MisuseError(f"{self._address} has no device {name!r}{hint}: name it under `needs: devices`")
+        return found
+
+    async def set(self, name: str, value: int) -> None:
+        found = self._settings.get(name)
+        if found is None:
+            hint = did_you_mean(name, self._settings)
+            raise MisuseError(f"{self._address} has no setting {name!r}{hint}: name it under `needs: settings`")
+        grant, setting = found
+        if type(value) is not int or not setting.values.has(value):
+            raise InvalidArgument(f"{name} must be a whole number of {setting.values}, not {value!r}")
+        await self._write(grant, value, name)

@@ -1,0 +1,123 @@
+"""The helper process: what it can do is the table `ACTIONS`, each with one descriptor and whole numbers.
+
+It is uid 0, as /proc/sys asks for that with each write, but has no capability, no key, no network, no file of the host
+in its root but code, and nothing to open but what the supervisor hands over: a descriptor (O_PATH) of a setting or
+device that was looked up and judged outside. Here is what may block: opening a device, and setting its line.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import stat
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tlsrt.channels.control.helper import HELPER, OpenMessage, WriteMessage
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
+from tlsrt.supervisor.helper.tty import SIZE, TCFLSH, TCGETS2, TCIOFLUSH, TCSETS2, Line, configured, is_as_wanted
+
+
+class Answer:
+    """The answer to one request: an errno, or a device that is open."""
+
+    def __init__(self, error: int = 0, device: int = -1) -> None:
+        self.error = error
+        self.device = device
+
+
+def write_setting(message: WriteMessage, place: int) -> Answer:
+    """Write a number, as decimal digits and a line feed, to a regular file of the kernel."""
+    if not stat.S_ISREG(os.fstat(place).st_mode):
+        return Answer(errno.EINVAL)
+    descriptor = _open_again(place, os.O_WRONLY)
+    try:
+        data = b"%d\n" % message.value
+        return Answer(0 if os.write(descriptor, data) == len(data) else errno.EIO)
+    finally:
+        os.close(descriptor)
+
+
+def open_device(message: OpenMessage, place: int) -> Answer:
+    """Open a character device without waiting for it, and set its line if it is to be one."""
+    if not stat.S_ISCHR(os.fstat(place).st_mode):
+        return Answer(errno.ENODEV)
+    descriptor = _open_again(place, (os.O_RDWR if message.writes else os.O_RDONLY) | os.O_NOCTTY)
+    try:
+        if message.is_tty and (error := _set_line(descriptor, Line(*message[3:]))):
+            os.close(descriptor)
+            return Answer(error)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return Answer(device=descriptor)
+
+
+def _open_again(place: int, flags: int) -> int:
+    """Open what a descriptor stands for: /proc/self/fd leads to it, and to nothing else, whatever its name is now."""
+    return os.open(f"/proc/self/fd/{place}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _set_line(descriptor: int, line: Line) -> int:
+    now = fcntl.ioctl(descriptor, TCGETS2, bytes(SIZE))
+    fcntl.ioctl(descriptor, TCSETS2, configured(now, line))
+    if not is_as_wanted(fcntl.ioctl(descriptor, TCGETS2, bytes(SIZE)), line):
+        return errno.EINVAL
+    fcntl.ioctl(descriptor, TCFLSH, TCIOFLUSH)  # what came before is for no component
+    return 0
+
+
+# All that this process does. Name of the message -> (what does it, what it is for people).
+ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
+    "write": (write_setting, "writes one number to one setting below /sys or /proc/sys"),
+    "open": (open_device, "opens one character device, and sets its line"),
+}
+
+
+class Helper:
+    """Answers one request after another."""
+
+    def __init__(self, channel: int) -> None:
+        self._supervisor = ControlChannel(channel, HELPER)
+
+    def run(self) -> int:
+        """Serve until the supervisor closes the channel; return the exit code."""
+        self._supervisor.send("sealed")
+        waiting = select.poll()
+        waiting.register(self._supervisor.fileno(), select.POLLIN)
+        while True:
+            waiting.poll()
+            received = self._supervisor.receive("supervisor", "sealed", descriptors=True)
+            if received is not None:
+                self._handle(*received)
+
+    def _handle(self, name: str, message: Any, descriptors: list[int]) -> None:
+        try:
+            answer = ACTIONS[name][0](message, descriptors[0])
+        except OSError as error:
+            answer = Answer(error.errno or errno.EIO)
+        finally:
+            os.close(descriptors[0])
+        if answer.device < 0:
+            self._supervisor.send("done", message.number, answer.error)
+            return
+        try:
+            self._supervisor.send("opened", message.number, descriptors=(answer.device,))
+        finally:
+            os.close(answer.device)
+
+
+def helper_main(channel: int) -> int:
+    """Run the body of the forked, confined process; return its exit code. `channel` is owned from here on."""
+    try:
+        return Helper(channel).run()
+    except PeerError as error:
+        if error.reason == "closed":
+            return 0  # the supervisor wants no helper any more
+        os.write(2, f"helper: the supervisor is lost: {error.reason}\n".encode())
+    except Exception as error:
+        os.write(2, f"helper: cannot go on: {one_line(error)}\n".encode())
+    return EX_SOFTWARE

@@ -1,0 +1,75 @@
+"""A component that has a device and settings, and one that says what the runtime never would."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+from typing import Any
+
+from tlsrt import Component, handler
+from tlsrt.loops.runtime.process import LoopProcess
+
+
+class Helped(Component):
+    """Uses what it is granted."""
+
+    async def start(self) -> None:
+        self.heard = b""
+        self.came = 0
+        self.task = asyncio.create_task(self._listen()) if self.options.get("listens") else None
+
+    async def _listen(self) -> None:
+        async for data in self.device("line"):
+            self.heard += data
+
+    @handler
+    async def write_setting(self, name: str, value: int) -> str:
+        await self.set(name, value)
+        return "done"
+
+    @handler
+    async def heard_so_far(self) -> str:
+        return self.heard.decode()
+
+    @handler
+    async def line(self) -> dict[str, int]:
+        """What is known of the device."""
+        line = self.device("line")
+        return {"present": int(line.is_present), "connections": line.connections}
+
+    @handler
+    async def say(self, text: str) -> int:
+        await self.device("line").present()
+        await self.device("line").write(text.encode())
+        return self.device("line").connections
+
+    @handler
+    async def reconfigure(self) -> int:
+        """Try to change the line that is open; return the errno."""
+        try:
+            fcntl.ioctl(self.device("line").fileno(), 0x402C542B, bytes(44))
+        except OSError as error:
+            return error.errno or 0
+        return 0
+
+    @handler
+    async def open_it(self, path: str) -> int:
+        """Try to open a path; return the errno."""
+        try:
+            os.close(os.open(path, os.O_RDWR))
+        except OSError as error:
+            return error.errno or 0
+        return 0
+
+    @handler
+    async def ask(self, what: int, grant: int, value: int, times: int = 1) -> str:
+        """Say on the life channel what a captured process would."""
+        for number in range(times):
+            _process()._life.send("ask", 1000 + number, what, grant, value)
+        return "sent"
+
+
+def _process() -> Any:
+    return next(one for one in gc.get_objects() if isinstance(one, LoopProcess))

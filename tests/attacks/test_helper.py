@@ -1,0 +1,135 @@
+"""Attacked sentences: who is granted a setting or device gets no other; a captured helper reaches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
+from probes.process_memory import found_in
+
+from tlsrt.channels.control.life import AskWhat
+from tlsrt.errors import CallError
+
+CAPTURED, NEIGHBOUR = "third/helped", "forth/other"
+STAT, SWAP = Path("/proc/sys/vm/stat_interval"), Path("/proc/sys/vm/swappiness")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="settings of the kernel and devices are root's")
+# What code in the helper tries, after its seal. What it gets of each is one line of its log.
+INSIDE = """
+import json, os, socket
+import tlsrt.supervisor.helper.main as helper
+_write, _about = helper.ACTIONS["write"]
+
+def _errno(action):
+    try:
+        action()
+    except OSError as error:
+        return error.errno
+    return 0
+
+def _captured(message, place):
+    if message.value == 2:
+        tried = {
+            "opened": {path: _errno(lambda: os.close(os.open(path, flags))) for path, flags in PATHS},
+            "root": _errno(lambda: os.listdir("/")), "processes": _errno(lambda: os.listdir("/proc")),
+        }
+        os.write(2, ("TRIED " + json.dumps(tried) + chr(10)).encode())
+    if message.value == 3:
+        socket.socket(socket.AF_INET)
+    return _write(message, place)
+
+helper.ACTIONS["write"] = (_captured, _about)
+"""
+
+
+def _paths() -> list[tuple[str, int]]:
+    return [
+        ("/etc/passwd", os.O_RDONLY), ("/etc/shadow", os.O_RDONLY), ("/tmp", os.O_RDONLY), ("/run", os.O_RDONLY),
+        (str(STAT), os.O_WRONLY), (str(SWAP), os.O_WRONLY), ("/sys/kernel/uevent_helper", os.O_WRONLY),
+        ("/dev/mem", os.O_RDWR), ("/dev/tty", os.O_RDWR), ("/dev/pts/0", os.O_RDWR), ("/proc/1/mem", os.O_RDWR),
+        ("/proc/sysrq-trigger", os.O_WRONLY), ("/proc/self/oom_score_adj", os.O_WRONLY), ("/state", os.O_RDONLY),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    before = STAT.read_text()
+    stat = {"name": "stat", "path": str(STAT), "values": "1-3", "why": "a test"}
+    swap = {"name": "swap", "path": str(SWAP), "values": SWAP.read_text().strip(), "why": "a test"}
+    one = {"class": "captured.helped:Helped"}
+    yield from running(
+        request, packages=[PACKAGE], prelude=f"PATHS = {_paths()}\n{INSIDE}",
+        components={CAPTURED: one | {"needs": {"settings": [stat]}}, NEIGHBOUR: one | {"needs": {"settings": [swap]}}},
+        policy={f"client/admin -> {CAPTURED}": "*", f"client/admin -> {NEIGHBOUR}": "*"},
+    )  # fmt: skip
+    STAT.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("what", "grant", "value", "word"),
+    [
+        (AskWhat.SET, 0, 4, "setting_out_of_range"),
+        (AskWhat.SET, 1, 1, "no_such_setting"),
+        (AskWhat.SET, 2**63, 1, "no_such_setting"),
+        (AskWhat.DEVICE_LOST, 0, 0, "no_such_device"),
+        (9, 0, 0, "asks_for_nothing"),
+    ],
+)
+def test_what_is_not_granted_ends_the_process_and_changes_nothing(
+    host: RunningHost, what: int, grant: int, value: int, word: str
+) -> None:
+    before, neighbour = host.loop("third.helped"), host.loop("forth.other")["pid"]
+    settings = STAT.read_text(), SWAP.read_text()
+    with suppress(CallError):  # it may answer before it ends
+        host.client().call(CAPTURED, "ask", what, grant, value)
+    host.until(lambda document: host.loop("third.helped")["restarts"] > before["restarts"], "its end")
+    host.until(lambda document: host.loop("third.helped")["state"] == "active", "the next one")
+    assert word in host.loop("third.helped")["last_death"]["sentence"]
+    assert (STAT.read_text(), SWAP.read_text()) == settings and host.loop("forth.other")["pid"] == neighbour
+
+
+def test_a_flood_is_bounded_and_no_neighbour_waits(host: RunningHost) -> None:
+    client, helper = host.client(), host.status()["helper"]["pid"]
+    written = len(_written(host))
+    host.until(lambda document: host.loop("third.helped")["state"] == "active", "the captured one")
+    assert client.call(CAPTURED, "ask", int(AskWhat.SET), 0, 1, 40) == "sent"
+    assert client.call(NEIGHBOUR, "write_setting", "swap", int(SWAP.read_text())) == "done"
+    assert host.status()["helper"]["pid"] == helper
+    assert len(_written(host)) - written <= 9, "eight may wait, and one is the neighbour's"
+
+
+def test_code_in_the_helper_reaches_nothing(host: RunningHost) -> None:
+    assert host.client().call(CAPTURED, "write_setting", "stat", 2) == "done"
+    line = next(line for line in host.log("helper").splitlines() if "TRIED " in line)
+    tried = json.loads(line.partition("TRIED ")[2])
+    assert 0 not in tried["opened"].values() and tried["root"] and tried["processes"], tried
+    folder = Path(f"/proc/{host.status()['helper']['pid']}")
+    capabilities = [line.split()[1] for line in (folder / "status").read_text().splitlines() if line.startswith("Cap")]
+    assert [int(one, 16) for one in capabilities] == [0] * 5
+    held = [os.readlink(one) for one in (folder / "fd").iterdir()]
+    known = (str(host.config.log_dir / "helper.log"), str(host.config.state_dir / "lock"), "/dev/null")
+    assert [one for one in held if one not in known and not one.startswith("socket:")] == [], held
+
+
+def test_a_captured_helper_that_wants_a_network_is_killed_and_another_comes(host: RunningHost) -> None:
+    before = host.status()["helper"]
+    with pytest.raises(CallError):
+        host.client().call(CAPTURED, "write_setting", "stat", 3)
+    host.until(lambda document: document["helper"]["restarts"] > before["restarts"], "its end")
+    assert "violation" in host.status()["helper"]["last_death"]["sentence"] and STAT.read_text() != "3\n"
+    host.until(lambda document: document["helper"]["state"] == "active", "the next one")
+    assert host.client().call(CAPTURED, "write_setting", "stat", 1) == "done"
+
+
+def test_the_helper_holds_no_key(host: RunningHost) -> None:
+    keys = {"master key": (host.folder / "master.key").read_bytes(), "CA key": (host.folder / "ca.key").read_bytes()}
+    assert found_in(host.status()["helper"]["pid"], keys) == set()
+
+
+def _written(host: RunningHost) -> list[str]:
+    return [line for line in host.cli("events", "--json").stdout.splitlines() if "setting_written" in line]

@@ -1,0 +1,153 @@
+"""Settings and devices of a running host: done by the helper, within what is granted, and in the audit log first."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import pty
+import struct
+import tempfile
+import termios
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
+
+from tlsrt.errors import CallError, InvalidArgument
+
+HELPED, OTHER = "third/helped", "forth/other"
+STAT = Path("/proc/sys/vm/stat_interval")
+DISKS = os.listdir("/sys/class/bdi")
+BDI = next(  # the limit of one disk, as a pattern that only its folder fits
+    f"/sys/class/bdi/{name[:-1]}?/max_ratio" for name in DISKS
+    if [other[:-1] for other in DISKS if len(other) == len(name)].count(name[:-1]) == 1
+)  # fmt: skip
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="settings of the kernel and devices are root's")
+
+
+class Plug:
+    """A pty whose end for the component is found by a link below /dev, as that of a plugged device."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tlsrt-", dir="/dev"))
+        self.path = self.folder / "line"
+        self.master = -1
+
+    def plug(self) -> None:
+        self.master, inside = pty.openpty()
+        name = os.ttyname(inside)
+        self.path.symlink_to(f"../pts/{Path(name).name}")
+        self.kept = inside  # so that it hangs up only when it is unplugged
+
+    def unplug(self) -> None:
+        self.path.unlink()
+        os.close(self.kept)
+        os.close(self.master)
+        self.master = -1
+
+    def close(self) -> None:
+        if self.master >= 0:
+            self.unplug()
+        self.folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def plug() -> Iterator[Plug]:
+    plug = Plug()
+    plug.plug()
+    yield plug
+    plug.close()
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
+    before = STAT.read_text()
+    stat = {"name": "stat", "path": str(STAT), "values": "1-3", "why": "a test"}
+    ratio = {"name": "ratio", "path": BDI, "values": "99, 100", "why": "a test"}
+    line = {"name": "line", "path": str(plug.path), "tty": {"baud": 115200}, "why": "a test"}
+    yield from running(
+        request, packages=[PACKAGE],
+        components={
+            HELPED: {
+                "class": "captured.helped:Helped", "options": {"listens": True},
+                "needs": {"settings": [stat, ratio], "devices": [line]},
+            },
+            OTHER: {"class": "captured.helped:Helped"},
+        },
+        policy={f"client/admin -> {HELPED}": "*", f"client/admin -> {OTHER}": "*"},
+    )  # fmt: skip
+    STAT.write_text(before)
+
+
+def test_a_setting_is_written_and_the_audit_log_has_it(host: RunningHost) -> None:
+    assert host.client().call(HELPED, "write_setting", "stat", 2) == "done"
+    assert STAT.read_text() == "2\n"
+    listed = host.cli("audit", "tail").stdout
+    assert HELPED in listed and str(STAT) in listed and "value=2" in listed, listed
+
+
+def test_a_pattern_leads_to_the_one_file_that_fits(host: RunningHost) -> None:
+    (ratio,) = glob.glob(BDI)
+    assert host.client().call(HELPED, "write_setting", "ratio", 99) == "done"
+    try:
+        assert Path(ratio).read_text() == "99\n"
+    finally:
+        Path(ratio).write_text("100")
+
+
+def test_a_value_outside_its_range_is_refused_with_the_range(host: RunningHost) -> None:
+    with pytest.raises(InvalidArgument, match="1-3"):
+        host.client().call(HELPED, "write_setting", "stat", 4)
+
+
+def test_a_component_has_the_settings_of_no_other(host: RunningHost) -> None:
+    with pytest.raises(CallError):
+        host.client().call(OTHER, "write_setting", "stat", 1)
+
+
+def test_a_line_is_set_outside_and_what_it_says_is_heard(host: RunningHost, plug: Plug) -> None:
+    host.until(lambda document: _device(host)["state"] == "present", "the device")
+    speeds = struct.unpack("=4IB19s2I", ioctl(plug.kept, 0x802C542A, bytes(44)))[6:]
+    assert speeds == (115200, 115200) and not termios.tcgetattr(plug.kept)[3] & (termios.ECHO | termios.ICANON)
+    os.write(plug.master, b"hello")
+    _until_heard(host, "hello")
+    assert host.client().call(HELPED, "say", "back") == 1
+    assert os.read(plug.master, 100) == b"back"
+
+
+def test_the_component_can_neither_set_the_line_nor_open_a_device(host: RunningHost, plug: Plug) -> None:
+    assert host.client().call(HELPED, "reconfigure") == errno.EPERM
+    assert host.client().call(HELPED, "open_it", os.path.realpath(plug.path)) in (errno.ENOENT, errno.EACCES)
+
+
+def test_a_line_that_was_unplugged_goes_on_when_it_is_there_again(host: RunningHost, plug: Plug) -> None:
+    plug.unplug()
+    host.until(lambda document: _device(host)["state"] == "absent", "its absence")
+    assert host.client().call(HELPED, "line")["present"] == 0
+    plug.plug()
+    host.until(lambda document: _device(host)["state"] == "present", "the device again")
+    os.write(plug.master, b" again")
+    _until_heard(host, "hello again")
+    assert host.client().call(HELPED, "line") == {"present": 1, "connections": 2}
+
+
+def test_the_helper_is_shown_and_comes_again(host: RunningHost) -> None:
+    helper = host.status()["helper"]
+    assert helper["state"] == "active" and "landlock_sealed" in helper["sandbox"]["layers"]
+    os.kill(helper["pid"], 9)
+    host.until(lambda document: document["helper"]["pid"] not in (None, helper["pid"]), "the next helper")
+    host.until(lambda document: document["helper"]["state"] == "active", "an active helper")
+    assert host.client().call(HELPED, "write_setting", "stat", 1) == "done"
+
+
+def _device(host: RunningHost) -> dict[str, str]:
+    return next(iter(host.loop("third.helped")["devices"]))
+
+
+def _until_heard(host: RunningHost, text: str) -> None:
+    client = host.client()
+    host.until(lambda document: client.call(HELPED, "heard_so_far") == text, text)

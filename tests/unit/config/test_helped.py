@@ -1,0 +1,59 @@
+"""Devices and settings in a configuration: what is taken, and the sentence for what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsrt.config.devices import device_path
+from tlsrt.config.host_settings import REFUSED_NAMES, REFUSED_PLACES, parse_values, refusal_of, setting_path
+
+
+@pytest.mark.parametrize("path", ["/dev/ttyUSB0", "/dev/serial/by-id/usb-x", "/dev/input/event0"])
+def test_a_device_is_below_dev(path: str) -> None:
+    assert device_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/dev/../etc/passwd", "/dev//ttyS0", "/dev/", "/dev/shm/x", "/dev/fd/3", "/dev/./ttyS0"]
+)
+def test_what_is_not_below_dev_is_no_device(path: str) -> None:
+    with pytest.raises(ValueError, match="/dev"):
+        device_path(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/sys/class/backlight/*/brightness", "/proc/sys/vm/swappiness", "/sys/class/leds/a::b/brightness"]
+)
+def test_a_setting_is_below_sys_or_proc_sys(path: str) -> None:
+    assert setting_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd", "/proc/1/mem", "/sys/../etc/passwd", "/sys/class/net/eth0/*", "/proc/sys/vm/*",
+        "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper", "/sys/bus/usb/drivers/x/unbind",
+        "/sys/class/tty/ttyS0/uevent", "/sys/devices/pci0/resource0", "/sys/class//x", "/proc/sysrq-trigger",
+    ],
+)  # fmt: skip
+def test_what_could_be_dangerous_is_refused_with_a_reason(path: str) -> None:
+    with pytest.raises(ValueError, match=r"path|can never be asked for: "):
+        setting_path(path)
+
+
+def test_every_refusal_has_its_reason() -> None:
+    assert all(refusal_of(place) == why and len(why) > 10 for place, why in REFUSED_PLACES.items())
+    assert all(refusal_of(f"/sys/devices/x/{name}") == why for name, why in REFUSED_NAMES.items())
+    assert refusal_of("/etc/x") and not refusal_of("/sys/devices/x/brightness")
+
+
+def test_values_are_ranges_and_numbers() -> None:
+    values = parse_values("0-100, 200")
+    assert [value for value in (0, 100, 101, 200, 201) if values.has(value)] == [0, 100, 200]
+    assert str(values) == "0-100, 200"
+
+
+@pytest.mark.parametrize("text", ["", "a", "5-1", "-3", "1.5", "0-9223372036854775808", "1;2"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="values"):
+        parse_values(text)

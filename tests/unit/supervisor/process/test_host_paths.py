@@ -1,0 +1,66 @@
+"""Paths of devices and settings: what they lead to is judged, and no link leads out."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tlsrt.supervisor.process.host_paths import Refused, find_device, find_setting, parse_drivers, refused_device
+
+DEVICES = (
+    "Character devices:\n  1 mem\n  4 tty\n  4 ttyS\n  5 /dev/tty\n"
+    " 10 misc\n136 pts\n188 ttyUSB\n\nBlock devices:\n  8 sd\n"
+)
+DRIVERS = parse_drivers(DEVICES)
+
+
+def test_drivers_are_those_of_character_devices() -> None:
+    assert DRIVERS == {1: ["mem"], 4: ["tty", "ttyS"], 5: ["/dev/tty"], 10: ["misc"], 136: ["pts"], 188: ["ttyUSB"]}
+
+
+@pytest.mark.parametrize(("major", "minor"), [(188, 0), (4, 64), (136, 3), (1, 3), (1, 9)])
+def test_a_device_that_may_be_had(major: int, minor: int) -> None:
+    assert refused_device(os.makedev(major, minor), DRIVERS) == ""
+
+
+@pytest.mark.parametrize(("major", "minor"), [(1, 1), (1, 11), (4, 1), (5, 0), (10, 232), (10, 130), (8, 0)])
+def test_a_device_that_none_gets(major: int, minor: int) -> None:
+    assert refused_device(os.makedev(major, minor), DRIVERS) != ""
+
+
+def test_a_device_is_looked_up_and_not_opened() -> None:
+    found = find_device("/dev/null")
+    try:
+        assert found.path == "/dev/null" and stat.S_ISCHR(os.fstat(found.descriptor).st_mode)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.read(found.descriptor, 1)
+    finally:
+        os.close(found.descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link below /dev")
+@pytest.mark.parametrize("text", ["/etc/passwd", "../../etc/passwd", "../etc/passwd", "/dev/null"])
+def test_a_link_that_leads_out_of_dev_is_not_followed(text: str) -> None:
+    link = Path(f"/dev/tlsrt-test-{os.getpid()}")
+    link.symlink_to(text)
+    try:
+        with pytest.raises(OSError, match=r"openat2|character"):
+            find_device(str(link))
+    finally:
+        link.unlink()
+
+
+def test_a_setting_is_looked_up_through_the_links_of_sys() -> None:
+    found = find_setting("/sys/class/net/lo/tx_queue_len")
+    os.close(found.descriptor)
+    assert found.path == "/sys/devices/virtual/net/lo/tx_queue_len"
+
+
+def test_what_a_path_leads_to_is_judged_again() -> None:
+    with pytest.raises(Refused, match="/sys/kernel/"):
+        find_setting("/sys/kernel/uevent_seqnum")
+    with pytest.raises(FileNotFoundError):
+        find_setting("/sys/class/net/none-such/mtu")
