@@ -15,6 +15,7 @@ from tlsrt.config.setting import (
     anything,
     boolean,
     count,
+    listing,
     mapping,
     seconds,
     table,
@@ -80,6 +81,33 @@ class ComponentConfig:
             on_reload=True,
             choices=("own", "shared"),
             default_says="own, for a built-in component shared",
+        ),
+    )
+    imports: tuple[str, ...] = field(
+        default=(),
+        metadata=listing(
+            "Modules that are imported with the class, as a sealed process imports nothing.",
+            text(
+                "A module.", pattern=rf"{IDENTIFIER}(?:\.{IDENTIFIER})*", says="a module, such as numpy.fft", most=256
+            ),
+            64,
+            on_reload=True,
+            example="[numpy.fft, PIL.JpegImagePlugin]",
+        ),
+    )
+    data: tuple[str, ...] = field(
+        default=(),
+        metadata=listing(
+            "Files of its own package that it may read when it runs: patterns relative to the package.",
+            text(
+                "A pattern.",
+                pattern=r"(?!.*(?:^|/)\.\.?(?:/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]*",
+                says="a pattern below the package, such as models/*.onnx",
+                most=256,
+            ),
+            64,
+            on_reload=True,
+            example='["models/*.onnx"]',
         ),
     )
     builtin: bool = False

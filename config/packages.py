@@ -33,6 +33,7 @@ from tlsrt.config.import_path import (
     package_folder,
     package_folders,
 )
+from tlsrt.config.package_data import data_files
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -83,13 +84,25 @@ def code_of(config: Config) -> Code:
     own = component_roots(config.components)
     packages = tuple(dict.fromkeys(component.package for component in config.components if not component.builtin))
     with as_config_error("measure", package_folder()):
-        needed, names, found = _needed_by(packages, own, known := _installed())
+        needed, names, found = _needed_by(packages, own, known := _installed(), _imported(config.components))
     tlsrt = Root(package_folder(), "tlsrt", is_checkout())
     versions = (
         Version("python", sys.version.split()[0], "python"), Version("tlsrt", _own_version(), "tlsrt"),
         *_versions_of_dependencies(known), *found,
     )  # fmt: skip
-    return Code((tlsrt, *_dependencies(), *own, *needed, *_hooks(), *_library()), names, versions)
+    data = data_roots(config.components)
+    return Code((tlsrt, *_dependencies(), *own, *needed, *data, *_hooks(), *_library()), names, versions)
+
+
+def data_roots(components: Iterable[ComponentConfig]) -> list[Root]:
+    """Return the data files of components' packages. A checkout measures only code of a package, but these too."""
+    found: dict[Path, Root] = {}
+    for component in components:
+        places = component_roots([component]) if component.data else []
+        for path in data_files(component, [root.path for root in places]):
+            place = next(root for root in places if path.is_relative_to(root.path))
+            found[path] = Root(path, f"{place.name}/{path.relative_to(place.path)}")
+    return list(found.values())
 
 
 def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
@@ -105,7 +118,9 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
             own = component_roots(components)
             packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
             if own:
-                found[loop.name] = frozenset(root.name for root in (*own, *_needed_by(packages, own, known)[0]))
+                found[loop.name] = frozenset(
+                    root.name for root in (*own, *_needed_by(packages, own, known, _imported(components))[0])
+                )
     return found
 
 
@@ -160,10 +175,22 @@ def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Pa
     """
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
     folders += [root.path.parent for root in _dependencies()]
+    components = list(components)
     folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(components))]
+    folders += _elsewhere(components, folders)
     folders += [bytecode_folder(config.path)] if _shows_bytecode(config) else []
     folders += [Path(folder) for folder in _SHARED]
     return _outermost(folder for folder in folders if folder.exists())
+
+
+def _elsewhere(components: Sequence[ComponentConfig], shown: Sequence[Path]) -> list[Path]:
+    """Return what these components need and is in a folder of packages that is not shown: a .pth file may name one."""
+    own = component_roots(components)
+    if not own or all(any(folder.is_relative_to(one) for one in shown) for folder in package_folders()):
+        return []
+    packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
+    needed = _needed_by(packages, own, _installed(), _imported(components))[0]
+    return [root.path for root in needed if not any(root.path.is_relative_to(one) for one in shown)]
 
 
 def _shows_bytecode(config: Config) -> bool:
@@ -226,9 +253,12 @@ def _component(component: ComponentConfig, package: str) -> list[Root]:
 
 
 def _needed_by(
-    packages: tuple[str, ...], own: Sequence[Root], known: Mapping[str, Distribution]
+    packages: tuple[str, ...], own: Sequence[Root], known: Mapping[str, Distribution], more: Iterable[str] = ()
 ) -> tuple[list[Root], frozenset[str], list[Version]]:
-    """Return the roots, names and versions of what these packages of components need, and their own versions."""
+    """Return the roots, names and versions of what these packages of components need, and their own versions.
+
+    `more` are names that are imported besides what their sources import.
+    """
     names = {"tlsrt", *NEEDED, *USED, *EXTRA, *packages}
     if not own:
         return [], frozenset(names), []
@@ -238,6 +268,13 @@ def _needed_by(
     roots = {root.path: root for root in dependencies}
     versions: dict[str, Version] = {}
     waiting = [(package, [root for root in own if _names_package(root, package)]) for package in packages]
+    for name in sorted({*more} - names - sys.stdlib_module_names):
+        if not (places := _find(name, f"dep/{name}")):
+            raise ConfigError(f"this Python has no package {name}: install it, or correct `imports` of a component")
+        names.add(name)
+        for root in places:
+            _add(root, roots)
+        waiting.append((name, places if name not in owner else []))
     while waiting:
         package, places = waiting.pop()
         distribution = owner.get(package)
@@ -278,6 +315,11 @@ def _add(root: Root, roots: dict[Path, Root]) -> bool:
         root, name=root.name if root.name not in taken else next(one for one in others if one not in taken)
     )
     return True
+
+
+def _imported(components: Iterable[ComponentConfig]) -> set[str]:
+    """Return the packages that components import besides their own."""
+    return {name.partition(".")[0] for component in components for name in component.imports}
 
 
 def _names_package(root: Root, package: str) -> bool:

@@ -125,6 +125,16 @@ class Component:
         if NAME in vars(cls) or (hasattr(cls, NAME) and cls.__tlsrt_options__ is None):
             cls.__tlsrt_options__ = compile_options(cls, getattr(cls, NAME))
 
+    def warm_up(self) -> None:
+        """Called once between the import and the seal, the last moment at which code and package data can be read.
+
+            def warm_up(self) -> None:
+                self.model = load(importlib.resources.files("mine") / "models/small.onnx")
+
+        Load models here, and use once what imports something when it is used first. There are `self.options`,
+        `self.address` and `self.log`, and no event loop yet; no thread may be started: that is for `start`.
+        """
+
     async def start(self) -> None:
         """Called once before the first request; an exception keeps the loop from becoming active."""
 
@@ -274,7 +284,7 @@ BUILTIN: Mapping[str, MethodSpec] = {
     "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
     "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
 }
-_LIFE = ("start", "stop", "healthy", "ready")  # what the runtime calls
+_LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
 _RESERVED = reserve(Component, (*_THEIRS, *OPEN))  # all else
 

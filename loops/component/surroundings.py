@@ -172,6 +172,8 @@ def check_life(cls: Any, names: Iterable[str]) -> None:
             raise MisuseError(f"{cls.__name__}.{name} must be `async def {name}(self) -> None`")
         if name in vars(cls) and (more := required_parameters(function)):
             raise MisuseError(f"{cls.__name__}.{name} takes {', '.join(more)}, but the runtime calls it with nothing")
+        if name == "warm_up" and inspect.iscoroutinefunction(function):
+            raise MisuseError(f"{cls.__name__}.warm_up must be `def warm_up(self) -> None`: no event loop runs yet")
         protect(cls, name)
     if not isinstance(cls.topics, Mapping):
         raise MisuseError(f"{cls.__name__}.topics must be a dict, such as {{'changed': 'what has changed'}}")

@@ -14,10 +14,12 @@ from tlsrt.config.processes import may_run_in
 from tlsrt.errors import ConfigError
 from tlsrt.loops.component.component import Component, read_options
 from tlsrt.loops.component.method import required_parameters
+from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.runtime.disk_waits import is_of_disk
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.sandbox.apply.imports import remember_sources
 
+_RESOURCES = ("importlib.resources", "importlib.readers")  # which reading package data imports when it is used
 _WORDS = 300  # characters of what an import raised, in the one sentence
 
 
@@ -48,7 +50,9 @@ def import_components(
     made: list[tuple[ComponentConfig, Component]] = []
     for index, config in enumerate(configs):
         with watch.component(index, config.address):
-            made.append((config, _import(index, config, log)))
+            component = _import(index, config, log)
+            _warm_up(index, config, component, log)
+        made.append((config, component))
     remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
     return made
 
@@ -63,6 +67,8 @@ def _import(index: int, config: ComponentConfig, log: logging.Logger) -> Compone
             does = "but the runtime makes the object without arguments; read self.options in `start`"
             raise TypeError(f"{attribute}.__init__ takes {', '.join(more)}, {does}")
         _check_options(index, kind, config, log)
+        for name in (*config.imports, *(_RESOURCES if config.data else ())):
+            importlib.import_module(name)
         return kind()
     except (Exception, SystemExit) as error:
         if isinstance(error, LoopFailure):
@@ -70,6 +76,18 @@ def _import(index: int, config: ComponentConfig, log: logging.Logger) -> Compone
         log.exception("cannot import %s", config.class_path)
         words = text.sentence(str(error), _WORDS) or type(error).__name__
         sentence = f"component {config.address}: cannot import {config.class_path}: {words}"
+        raise LoopFailure(FailCode.IMPORT, index, sentence) from error
+
+
+def _warm_up(index: int, config: ComponentConfig, component: Component, log: logging.Logger) -> None:
+    options = read_options(type(component), config.address, config.options, config.place)
+    give(component, address=config.address, options=options, log=logging.getLogger(config.address))
+    try:
+        component.warm_up()
+    except (Exception, SystemExit) as error:
+        log.exception("%s does not warm up", config.address)
+        words = text.sentence(str(error), _WORDS) or type(error).__name__
+        sentence = f"component {config.address}: warm_up raised {type(error).__name__}: {words}"
         raise LoopFailure(FailCode.IMPORT, index, sentence) from error
 
 

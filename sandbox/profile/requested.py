@@ -15,6 +15,7 @@ from pathlib import Path
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
+from tlsrt.config.packages import data_roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.forbidden import refusal_of
@@ -74,7 +75,12 @@ def _component(config: Config, component: ComponentConfig, files: ProfileFiles) 
         files,
         name,
         f"what {component.address} needs",
-        data=_lines(needs.read, f"{component.address} reads it", name),
+        data=(
+            *_lines(needs.read, f"{component.address} reads it", name),
+            *_lines(
+                [root.path for root in data_roots([component])], f"data of {component.address}'s own package", name
+            ),
+        ),
         mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
         write=tuple(_write(config, component, one, name) for one in needs.write),
         egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
