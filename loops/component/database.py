@@ -122,10 +122,7 @@ class Database:
     async def transaction(self, function: Callable[..., Result], *args: object, **kwargs: object) -> Result:
         """Run `function(transaction, *args)` in the database's thread, all of it or nothing, and return its result.
 
-            def move(transaction: Transaction, source: str, target: str, amount: int) -> int: ...
-
-
-            left = await self.db.transaction(move, "a", "b", 5)
+            left = await self.db.transaction(move, "a", "b", 5)  # calls move(transaction, "a", "b", 5)
 
         What it raises undoes its changes. It must not take long, as all else waits for it.
         """
