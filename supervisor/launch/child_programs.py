@@ -180,7 +180,7 @@ class ChildPrograms:
         return self._sandboxes[name]
 
     def call_rules(self, name: str) -> CallRules | None:
-        return _call_rules(self.profiles[name])
+        return call_rules_of(self.profiles[name])
 
     def attest(self, name: str, pid: int) -> list[str]:
         self._groups.attested(name, pid)
@@ -348,7 +348,8 @@ def import_for_sealed(*modules: str) -> None:
     remember_sources({"tlsrt"})
 
 
-def _call_rules(profile: Profile) -> CallRules | None:
+def call_rules_of(profile: Profile) -> CallRules | None:
+    """Return what becomes of the calls that a process with this profile reports; None if it reports none."""
     if not profile.is_watched:
         return None
     policy = profile.policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsrt.testing.answering import Sent
-from tlsrt.testing.running import ComponentUnderTest, running
+from tlsrt.testing.running import ComponentUnderTest, SealedError, running
 from tlsrt.testing.synchronous import SynchronousComponent, running_sync
 
-__all__ = ["ComponentUnderTest", "Sent", "SynchronousComponent", "running", "running_sync"]
+__all__ = ["ComponentUnderTest", "SealedError", "Sent", "SynchronousComponent", "running", "running_sync"]

@@ -210,11 +210,12 @@ class Conversation:
             answer.stop()
 
     async def close(self) -> None:
-        """Cancel what is answered, and wait for its end."""
-        tasks = [answer.task for answer in self._answered.values() if answer.task is not None]
-        for answer in list(self._answered.values()):
+        """Cancel what is answered, but for the answer that asks for it, and wait for its end."""
+        own = asyncio.current_task()
+        others = [answer for answer in self._answered.values() if answer.task is not None and answer.task is not own]
+        for answer in others:
             answer.stop()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(answer.task for answer in others if answer.task), return_exceptions=True)
 
     # -- calls of the other end -------------------------------------------------------------------------------
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from tlsrt.errors import CallError, Failed, TlsrtError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
-from tlsrt.loops.component.component_disk import close_database, disk_threads_of, open_database
-from tlsrt.loops.runtime.work_threads import WorkThreads
+from tlsrt.loops.component.component_disk import close_database, open_database
+from tlsrt.loops.component.secrets import ComponentSecrets
+from tlsrt.loops.component.work import Work
+from tlsrt.loops.runtime.timers import Clock, ComponentTimers, HostClock
 from tlsrt.testing.answering import ComponentAnswers
-from tlsrt.testing.conversation import Carrier, Conversation
+from tlsrt.testing.conversation import Carrier, Conversation, Request
+
+PROCESS = "process"  # the target of the calls that start and stop a component in a process of its own
+STOP_S = 2.0
 
 STATE_BYTES = 64 << 20  # of its database
-THREADS = 4  # for its `work`
 
 
 class PeersPort:
@@ -70,23 +77,43 @@ class PeersPort:
 
 
 class HostedComponent:
-    """Attaches a component, starts and stops it. `conversation` carries its calls, both ways."""
+    """Attaches a component, starts and stops it, and answers for it at its end of a conversation.
+
+    Calls to `PROCESS` start and stop it, where its end is in another process.
+    """
 
     def __init__(
-        self, component: Component, carrier: Carrier, *, address: str, options: Mapping[str, object], state: Path
-    ) -> None:
+        self, component: Component, carrier: Carrier, *, address: str, options: Mapping[str, object], state: Path,
+        clock: Clock | None = None, work: Work | None = None, secrets: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.component = component
+        self.ended = asyncio.Event()
         log = logging.getLogger(address)
-        self.conversation = Conversation(carrier, ComponentAnswers(component, address, log))
+        self._log = log
+        self._answers = ComponentAnswers(component, address, log)
+        self.conversation = Conversation(carrier, self)
         self._port = PeersPort(self.conversation, address)
-        self._threads = WorkThreads(THREADS, log)
-        attach(component, address=address, options=options, state=state, log=log, port=self._port, work=self._threads)
+        attach(
+            component, address=address, options=options, state=state, log=log, port=self._port, work=work,
+            secrets=ComponentSecrets.of_values(address, secrets),
+        )  # fmt: skip
+        self.timers = ComponentTimers(component, state, log, clock or HostClock())
+
+    def begin(self, request: Request) -> Awaitable[object] | AsyncIterator[object]:
+        if request.target != PROCESS:
+            return self._answers.begin(request)
+        return self.start() if request.method == "start" else self._stop_and_end()
+
+    def fold(self, request: Request | None, error: BaseException) -> CallError:
+        if request is None or request.target != PROCESS:
+            return self._answers.fold(request, error)
+        self._log.error("%s failed", request.method, exc_info=error)
+        return Failed(str(error) if isinstance(error, TlsrtError) else f"{type(error).__name__}: {error}")
 
     async def start(self) -> None:
-        for disk in disk_threads_of(self.component):
-            disk.start()
         await open_database(self.component, STATE_BYTES)
         await self.component.start()
+        self.timers.start()
 
     async def stop(self) -> None:
         """End what runs, then the component, as a process that is drained does.
@@ -94,10 +121,16 @@ class HostedComponent:
         Raises RuntimeError if one of its tasks has ended too often: on a host its process would have ended.
         """
         await self.conversation.close()
+        await self.timers.stop(STOP_S)
         detach(self.component)
         await tasks_of(self.component).stop()
         await self.component.stop()
         await close_database(self.component)
-        self._threads.shutdown(wait=False)
         if self._port.failed:
             raise RuntimeError(f"the component has failed: {self._port.failed}")
+
+    async def _stop_and_end(self) -> None:
+        try:
+            await self.stop()
+        finally:
+            asyncio.get_running_loop().call_soon(self.ended.set)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.component_disk import disk_threads_of
+from tlsrt.loops.runtime.timers import Clock
+from tlsrt.loops.runtime.work_threads import WorkThreads
 from tlsrt.testing.answering import PeerAnswers, Sent
 from tlsrt.testing.conversation import Conversation, ItemStream, Message
 from tlsrt.testing.hosted import HostedComponent
 
 CALLER = "client/test"
+THREADS = 4  # for its `work`
 Chunks = bytes | AsyncIterable[bytes]
+
+
+class SealedError(AssertionError):
+    """What a sealed process was not allowed to do, a sentence for each call; or that it has ended unasked."""
 
 
 class ComponentUnderTest:
@@ -26,7 +36,10 @@ class ComponentUnderTest:
     What is raised is what a caller outside would get, with the exception of the component as its cause (`__cause__`).
     """
 
-    def __init__(self, conversation: Conversation, peers: PeerAnswers, component: Component | None) -> None:
+    def __init__(
+        self, conversation: Conversation, peers: PeerAnswers, component: Component | None, refused: list[str]
+    ) -> None:
+        self.refused = refused  # calls of the system that were refused, as they were told; clear it if they had to be
         self._conversation = conversation
         self._peers = peers
         self._component = component
@@ -85,31 +98,45 @@ class _Queue:
         asyncio.get_running_loop().call_soon(self.take, message, cause)
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a test says of the component that it runs."""
+
+    kind: type[Component]
+    address: str
+    options: Mapping[str, object]
+    needs: Mapping[str, object]
+    secrets: Mapping[str, bytes]
+    clock: Clock | None
+    state: Path
+
+
 class Way(Protocol):
     """A way to run a component: in this process, or sealed in another one."""
 
-    def __call__(
-        self, kind: type[Component], *, address: str, options: Mapping[str, object], needs: Mapping[str, object],
-        state: Path, peers: PeerAnswers,
-    ) -> AbstractAsyncContextManager[ComponentUnderTest]: ...  # fmt: skip
+    def __call__(self, setup: Setup, peers: PeerAnswers) -> AbstractAsyncContextManager[ComponentUnderTest]: ...
 
 
 @asynccontextmanager
-async def in_this_process(
-    kind: type[Component], *, address: str, options: Mapping[str, object], needs: Mapping[str, object], state: Path,
-    peers: PeerAnswers,
-) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
-    """Run a component in the event loop of the test."""
+async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[ComponentUnderTest]:
+    """Run a component in the event loop of the test. What it needs of its process is there anyway."""
     there, here = _Queue(), _Queue()
-    hosted = HostedComponent(kind(), here, address=address, options=options, state=state)
+    work = WorkThreads(THREADS, logging.getLogger(setup.address))
+    hosted = HostedComponent(
+        setup.kind(), here, address=setup.address, options=setup.options, state=setup.state, clock=setup.clock,
+        work=work, secrets=setup.secrets,
+    )  # fmt: skip
     conversation = Conversation(there, peers)
     there.take, here.take = hosted.conversation.on_message, conversation.on_message
+    for disk in disk_threads_of(hosted.component):
+        disk.start()
     await hosted.start()
     try:
-        yield ComponentUnderTest(conversation, peers, hosted.component)
+        yield ComponentUnderTest(conversation, peers, hosted.component, [])
     finally:
         await hosted.stop()
         await conversation.close()
+        work.shutdown(wait=False)
 
 
 _ways: list[Way] = [in_this_process]
@@ -124,13 +151,15 @@ def use_way(way: Way | None) -> None:
 async def running(
     kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
+    secrets: Mapping[str, bytes] | None = None, clock: Clock | None = None,
 ) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
     """Run a component without a host, and stop it at the end. A few milliseconds.
 
-    `options` are as in the YAML. `state` is its folder, else one that is removed afterwards. `peers` are components
-    that it may call, by address: objects of Component, or of any class with methods of these names. Every argument,
-    result, item and error makes its way through msgpack with the checks and bounds of a host. Raises what a peer of
-    the test raised, unless it is a CallError.
+    `options` and `needs` are as in the YAML. `state` is its folder, else one that is removed afterwards. `peers` are
+    components that it may call, by address: objects of Component, or of any class with methods of these names.
+    `secrets` are values by name, and `clock` is what its timers go by. Every argument, result, item and error makes
+    its way through msgpack with the checks and bounds of a host. Raises what a peer of the test raised, unless it is a
+    CallError, and with `pytest --sealed` a SealedError for each system call that was refused.
 
         async def test_it_boils() -> None:
             async with running(Kettle, options={"litres": 2}, peers={"primary/kernel": FakeKernel()}) as kettle:
@@ -138,14 +167,13 @@ async def running(
     """
     if not (isinstance(kind, type) and issubclass(kind, Component)):
         raise MisuseError(f"running takes a class of Component, not {kind!r}")
-    address = address or f"third/{kind.__name__.lower()}"
     answers = PeerAnswers(peers or {})
     with ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tlsrt-state-")))
-        way = _ways[0]
-        async with way(
-            kind, address=address, options=options or {}, needs=needs or {}, state=folder, peers=answers
-        ) as it:
+        setup = Setup(
+            kind, address or f"third/{kind.__name__.lower()}", options or {}, needs or {}, secrets or {}, clock, folder
+        )
+        async with _ways[0](setup, answers) as it:
             yield it
         if answers.faults:
             raise answers.faults[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.runtime.timers import Clock
 from tlsrt.testing.answering import Sent
 from tlsrt.testing.conversation import ItemStream
 from tlsrt.testing.running import CALLER, Chunks, ComponentUnderTest, running
@@ -51,6 +52,11 @@ class SynchronousComponent:
     def component(self) -> Any:
         """The object itself. Not there in a sealed test, where it is in another process."""
         return self._it.component
+
+    @property
+    def refused(self) -> list[str]:
+        """System calls that were refused in a sealed test; clear it if they had to be."""
+        return self._it.refused
 
     @property
     def sent(self) -> list[Sent]:
@@ -98,6 +104,7 @@ class SynchronousComponent:
 def running_sync(
     kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
+    secrets: Mapping[str, bytes] | None = None, clock: Clock | None = None,
 ) -> Iterator[SynchronousComponent]:  # fmt: skip
     """Run a component as `running` does, in a test that is no coroutine.
 
@@ -105,7 +112,9 @@ def running_sync(
         with running_sync(Kettle) as kettle:
             assert kettle.call("boil", 3) == "boiled"
     """
-    manager = running(kind, options=options, state=state, peers=peers, address=address, needs=needs)
+    manager = running(
+        kind, options=options, state=state, peers=peers, address=address, needs=needs, secrets=secrets, clock=clock
+    )
     with asyncio.Runner() as runner:
         it = runner.run(_enter(manager))
         try:
