@@ -9,6 +9,7 @@ from typing import Literal
 
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig, NeedsConfig
 from tlsrt.config.processes import Placement, is_part, process_name
+from tlsrt.config.programs import PROGRAMS, ProgramConfig
 from tlsrt.config.setting import (
     IDENTIFIER,
     Where,
@@ -112,6 +113,7 @@ class ComponentConfig:
     )
     builtin: bool = False
     needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
+    programs: tuple[ProgramConfig, ...] = field(default=(), metadata=PROGRAMS)
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig, on_reload=True))
     part: str = ""  # of its loop, that it runs in: see processes.py
     origin: str = field(default="", compare=False)  # the package that a drop-in adds it from

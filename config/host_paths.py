@@ -21,6 +21,12 @@ def check_host_paths(config: Config) -> None:
         (bytecode_folder(config.path), "the byte code"), (drop_in_folder(config.path), "the folder of components"),
         *((drop_in_folder(config.path) / name, "a component's file") for name in drop_in_files(config.path)),
     ]  # fmt: skip
+    named += [
+        (path, f"the program {program.name} of {component.address}")
+        for component in config.components
+        for program in component.programs
+        for path in (program.run, *program.also_runs)
+    ]
     uids = trusted_uids()
     for path, what in named:
         if path is not None:

@@ -1,10 +1,10 @@
 """The measurement of a host: a name and a SHA-256 for everything that decides what it does.
 
 Names: `tlsrt/...` and `dep/PACKAGE/...` for each file of the code, `component/PACKAGE/...` for the operator's,
-`python/...` for the standard library and the interpreter, `site/...` for what runs in every Python of the environment,
-`version/DISTRIBUTION/VERSION/NAME` for what those names are of, `bytecode` for all byte code of this host, `config`,
-`drop-in/...` for each file of an added component, `client-ca`, and `certificate-names` (issuer and names only, so that
-a renewed certificate still boots). No key is read.
+`program/...` for the files of programs, `python/...` for the standard library and the interpreter, `site/...` for what
+runs in every Python of the environment, `version/DISTRIBUTION/VERSION/NAME` for what names of packages are of,
+`bytecode` for all byte code of this host, `config`, `drop-in/...` for each file of an added component, `client-ca`, and
+`certificate-names` (issuer and names only, so that a renewed certificate still boots). No key is read.
 What is no regular file gets the digest of its kind, so that a new one shows. A `__pycache__` is not looked at, as
 nothing is read from it: to install the same packages again changes nothing.
 """
@@ -24,6 +24,7 @@ from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.packages import Code, Root, code_of, code_roots, component_roots, walk
+from tlsrt.config.program_files import measured_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import ascii_only
@@ -49,6 +50,9 @@ def measure(config: Config, code: Code | None = None) -> dict[str, bytes]:
         for root in code.roots:
             with as_config_error("measure", root.path):
                 _measure_root(root, hashing)
+    with _Hashing(found) as hashing:
+        for path in sorted({path for one in code.programs.values() for path in one.identities}):
+            hashing.add(measured_name(path), path)
     for version in code.versions:
         name = f"version/{version.distribution}/{version.version}/{version.prefix}"
         found[ascii_only(name)] = hashlib.sha256(version.metadata).digest()
@@ -77,7 +81,8 @@ def measured_paths(code: Code) -> list[Path]:
     """Return the folders and files of measured code, with those that a checkout links to."""
     paths = [root.path for root in code.roots]
     package = paths[0]
-    return paths + [entry.resolve() for entry in sorted(package.iterdir()) if entry.is_symlink() and entry.is_dir()]
+    rooms = [entry.resolve() for entry in sorted(package.iterdir()) if entry.is_symlink() and entry.is_dir()]
+    return [*paths, *rooms, *(Path(path) for one in code.programs.values() for path in one.identities)]
 
 
 def _measure_root(root: Root, hashing: _Hashing) -> None:

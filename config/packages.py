@@ -14,7 +14,7 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from itertools import count
@@ -34,6 +34,7 @@ from tlsrt.config.import_path import (
     package_folders,
 )
 from tlsrt.config.package_data import data_files
+from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -72,6 +73,7 @@ class Code:
     roots: tuple[Root, ...]
     names: frozenset[str]
     versions: tuple[Version, ...]
+    programs: Mapping[tuple[str, str], ProgramFiles] = field(default_factory=dict[tuple[str, str], ProgramFiles])
 
 
 def roots(config: Config) -> list[Root]:
@@ -91,7 +93,8 @@ def code_of(config: Config) -> Code:
         *_versions_of_dependencies(known), *found,
     )  # fmt: skip
     data = data_roots(config.components)
-    return Code((tlsrt, *_dependencies(), *own, *needed, *data, *_hooks(), *_library()), names, versions)
+    measured = (tlsrt, *_dependencies(), *own, *needed, *data, *_hooks(), *_library())
+    return Code(measured, names, versions, files_of_programs(config.components))
 
 
 def data_roots(components: Iterable[ComponentConfig]) -> list[Root]:
@@ -117,10 +120,14 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
             components = config.components_of(loop.name)
             own = component_roots(components)
             packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
-            if own:
-                found[loop.name] = frozenset(
-                    root.name for root in (*own, *_needed_by(packages, own, known, _imported(components))[0])
-                )
+            names = (
+                {root.name for root in (*own, *_needed_by(packages, own, known, _imported(components))[0])}
+                if own
+                else set[str]()
+            )
+            names |= {measured_name(path) for one in files_of_programs(components).values() for path in one.identities}
+            if names:
+                found[loop.name] = frozenset(names)
     return found
 
 

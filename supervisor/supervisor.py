@@ -58,6 +58,7 @@ from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
@@ -170,6 +171,7 @@ class Supervisor:
         )
         loops = self._loops = Loops(context, authority, each, listeners, monitor, policy, features)
         changes = RunningChanges()
+        programs = self._programs = Programs(context, loops)
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
@@ -184,7 +186,7 @@ class Supervisor:
         self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, requests, audit, self._canaries, decoys, helper, devices),
+            Standing(lock, requests, audit, self._canaries, decoys, helper, devices, programs),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
         watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
@@ -203,6 +205,7 @@ class Supervisor:
                 helper,
                 devices,
                 HelperRequests(context, loops, helper, devices, requests),
+                programs,
                 RestartRequest(context, loops, restarter, changes),
                 watcher,
                 self._reload,
@@ -267,6 +270,7 @@ class Supervisor:
             *(loop.process.child for loop in self._loops.all),
             self._authority.process.child,
             self._helper.child,
+            *self._programs.children,
         ]
         return [child.pid for child in children if child is not None]
 

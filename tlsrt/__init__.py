@@ -22,6 +22,7 @@ from tlsrt.errors import (
     MisuseError,
     NotFound,
     OutcomeUnknown,
+    ProgramError,
     Quarantined,
     Rejected,
     SandboxError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
+    from tlsrt.loops.component.program import Program, Result
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Range
 
@@ -52,17 +54,20 @@ _LAZY = {
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
     "Length": "tlsrt.loops.component.validate",
+    "Program": "tlsrt.loops.component.program",
     "Range": "tlsrt.loops.component.validate",
     "at": "tlsrt.loops.component.timers",
     "every": "tlsrt.loops.component.timers",
+    "Result": "tlsrt.loops.component.program",
     "handler": "tlsrt.loops.component.component",
 }
 
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
     "DeadlineExceeded", "Denied", "Device", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound",
-    "OutcomeUnknown", "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken",
-    "TlsrtError", "Transaction", "Unavailable", "__version__", "at", "database", "every", "handler",
+    "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result", "SandboxError",
+    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Unavailable", "__version__", "at",
+    "database", "every", "handler",
 ]  # fmt: skip
 
 

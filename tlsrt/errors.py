@@ -93,6 +93,22 @@ class InternalError(TlsrtError):
     """A bug of tlsrt."""
 
 
+class ProgramError(TlsrtError):
+    """A program that a component had run did not end by itself, or could not run.
+
+    `outcome` is a word (`deadline`, `memory`, `forbidden`, `refused`, ...), `stderr` the last lines that it wrote.
+    """
+
+    def __init__(self, program: str, outcome: str, how: str, status: int, stderr: str) -> None:
+        self.program = program
+        self.outcome = outcome
+        self.how = how
+        self.status = status
+        self.stderr = stderr
+        said = f"; it said: {stderr.strip().splitlines()[-1]}" if stderr.strip() else ""
+        super().__init__(f"program {program}: {how}{said}")
+
+
 class CallError(TlsrtError):
     """A call without a result; `code` is the word on the wire, `message` the sentence for people."""
 

@@ -91,7 +91,7 @@ VERBS = (
             Argument(("--since",), "only events after the one of this number", "SEQ", kind=whole_number, default=0),
             Argument(
                 ("--kind",), "only events of this kind, may be repeated", "KIND", is_repeated=True,
-                choices=("lifecycle", "session", "security", "health"),
+                choices=("lifecycle", "session", "security", "health", "program"),
             ),
         ),
         run="events.events",

@@ -18,7 +18,7 @@ from tlsrt.channels.client.files.resume import CAP_S, FIRST_S, passes
 from tlsrt.errors import CallError, Denied, OutcomeUnknown, StreamBroken, Unavailable
 
 TARGET = "primary/events"
-KINDS = ("lifecycle", "session", "security", "health")
+KINDS = ("lifecycle", "session", "security", "health", "program")
 QUEUED = 256
 Event = Mapping[str, Any]
 

@@ -154,6 +154,12 @@ class DeviceMessage(NamedTuple):
     grant: int
 
 
+class RunMessage(NamedTuple):
+    """Have a program run: which one of those of this process, in the order of the configuration."""
+
+    program: int
+
+
 class DrainMessage(NamedTuple):
     """Finish what is in flight."""
 
@@ -178,6 +184,25 @@ class UnlinkMessage(NamedTuple):
     process: str
 
 
+class ProgramMessage(NamedTuple):
+    """A program's process is there; in the order in which they were asked for.
+
+    The descriptors: its standard input and output, its standard error, and a leash that ends it when it is closed.
+    """
+
+    program: int
+    number: int  # of this run, in the life of the host
+
+
+class ProgramOverMessage(NamedTuple):
+    """A run has ended, or, with the number 0, cannot begin."""
+
+    program: int
+    number: int
+    outcome: int  # channels.control.program_outcome.Outcome
+    status: int  # an exit status or a signal
+
+
 _LOOP = frozenset({"loop"})
 _SUPERVISOR = frozenset({"supervisor"})
 
@@ -196,6 +221,7 @@ LIFE = MessageTable(
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
         Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
+        Message(14, "run", _LOOP, _in(*_RUNNING), RunMessage),
         Message(15, "ask", _LOOP, _in(LoopState.READY, *_RUNNING), AskMessage),
         Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
         Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
@@ -204,6 +230,8 @@ LIFE = MessageTable(
         Message(20, "primary_down", _SUPERVISOR, _in(*_LIVING)),
         Message(21, "link", _SUPERVISOR, _in(*_LIVING), LinkMessage, descriptors=1, to="primary"),
         Message(22, "unlink", _SUPERVISOR, _in(*_LIVING), UnlinkMessage, to="primary"),
+        Message(24, "program", _SUPERVISOR, _in(*_LIVING), ProgramMessage, descriptors=3),
+        Message(25, "program_over", _SUPERVISOR, _in(*_LIVING), ProgramOverMessage),
         Message(27, "device", _SUPERVISOR, _in(*_LIVING), DeviceMessage, descriptors=1),
         Message(28, "helped", _SUPERVISOR, _in(*_LIVING), HelpedMessage),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),

@@ -37,6 +37,8 @@ from tlsrt.loops.component.grants import Grants, NoGrants
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
 from tlsrt.loops.component.port import Port
+from tlsrt.loops.component.program import NoPrograms, Program, ProgramRunner, run_to_end
+from tlsrt.loops.component.program import Result as RunResult
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.status_text import TOPIC, StatusText
@@ -108,6 +110,7 @@ class Component:
     _tlsrt_secrets: Surrounding[ComponentSecrets] = Surrounding()
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
     _tlsrt_grants: Surrounding[Grants] = Surrounding()
+    _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -200,6 +203,16 @@ class Component:
         """
         return self.port.exchange(target, method, parts_of(data), args, kwargs, timeout_s=timeout_s)
 
+    def program(self, name: str, *arguments: str | bytes) -> Program:
+        """Have a declared program run as long as a block: `async with self.program("gzip", "-c") as running:`."""
+        return Program(self._tlsrt_programs, name, arguments)
+
+    def run(
+        self, name: str, *arguments: str | bytes, input: bytes = b"", most: int = 64 << 20
+    ) -> Coroutine[Any, Any, RunResult]:
+        """Run a declared program to its end, `await self.run("git", "--version")`; raises ProgramError and Busy."""
+        return run_to_end(self.program(name, *arguments), input, most)
+
     def subscribe(self, target: str, topic: str, *, timeout_s: float = 300.0) -> AsyncIterator[Any]:
         """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""
         return self.port.stream(target, "subscribe", [topic], {}, timeout_s=timeout_s)
@@ -279,7 +292,8 @@ class Component:
             subscription.close()
 
 
-OPEN = frozenset({"work"})  # helpers that a class may do without: a handler of this name takes its place
+# Helpers that a class may do without: a handler of this name takes its place.
+OPEN = frozenset({"work", "program", "run"})
 BUILTIN: Mapping[str, MethodSpec] = {
     "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
     "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
@@ -322,6 +336,7 @@ def read_options(
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
     work: Work | None = None, secrets: ComponentSecrets | None = None, grants: Grants | None = None,
+    programs: ProgramRunner | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
@@ -329,6 +344,7 @@ def attach(
         component, address=address, options=typed, state=state, log=log, port=port, _tlsrt_work=work or NoWork(address),
         _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
+        _tlsrt_programs=programs or NoPrograms(),
     )  # fmt: skip
 
 

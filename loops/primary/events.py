@@ -20,7 +20,7 @@ from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.component.validate import Range
 
 KEPT = 256
-KINDS = ("lifecycle", "session", "security", "health")
+KINDS = ("lifecycle", "session", "security", "health", "program")
 SEQ_MAX = 1 << 53
 
 
@@ -90,6 +90,13 @@ class Events(Component):
     async def health(self) -> AsyncIterator[dict[str, Any]]:
         """From now on: heartbeats that are late or missing, components that say that they are not well."""
         async with aclosing(self._from_now("host.health")) as events:
+            async for event in events:
+                yield event
+
+    @handler
+    async def program(self) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]
+        """From now on: programs of components end, fail, or make a forbidden call."""
+        async with aclosing(self._from_now("host.program")) as events:
             async for event in events:
                 yield event
 

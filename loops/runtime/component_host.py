@@ -27,6 +27,7 @@ from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.timers import ComponentTimers, HostClock
 
 
@@ -44,6 +45,7 @@ class ComponentHost:
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
+        programs: ProcessPrograms | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -55,10 +57,11 @@ class ComponentHost:
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
+        own = programs.of(config.address, log) if programs is not None else None
         self.secrets = ComponentSecrets(config.address, [one.name for one in config.needs.secrets], sealings)
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
-            secrets=self.secrets, grants=grants,
+            secrets=self.secrets, grants=grants, programs=own,
         )  # fmt: skip
         self.tasks = tasks_of(component)
         self.timers = ComponentTimers(component, state, log, HostClock())

@@ -55,6 +55,7 @@ from tlsrt.loops.runtime.imports import (
     start_code,
     start_sentence,
 )
+from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
@@ -73,6 +74,7 @@ class LoopProcess:
     """The process of one loop. `make_role` makes what its kind of loop adds, in the event loop and before the seal."""
 
     batch: WriteBatch
+    _programs: ProcessPrograms
     role: LoopRole
     shares: ProcessorShares
 
@@ -119,6 +121,7 @@ class LoopProcess:
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
             placed = self.config.components_of(self.name)
+            self._programs = ProcessPrograms(placed, self._life)
             check_placement(self.name, placed)
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
@@ -180,7 +183,7 @@ class LoopProcess:
         host = self.hosts[config.address] = ComponentHost(
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
-            grants=self.grants.of(config),
+            grants=self.grants.of(config), programs=self._programs,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}),
         )  # fmt: skip
@@ -295,7 +298,7 @@ class LoopProcess:
 
     def _on_life(self) -> None:
         try:
-            takes = self.role.monitor is not None or self.grants.has_devices
+            takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
             while (message := self._life.receive("supervisor", self._state, descriptors=takes)) is not None:
                 name, fields, descriptors = message
                 if name == "activate":
@@ -316,6 +319,10 @@ class LoopProcess:
                     self.grants.device_came(fields, descriptors[0])
                 elif name == "helped":
                     self.grants.answered(fields)
+                elif name == "program":
+                    self._programs.begun(fields, descriptors)
+                elif name == "program_over":
+                    self._programs.over(fields)
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
 

@@ -23,6 +23,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep
 from tlsrt.sandbox.apply.root_filesystem import RootPlan
 from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.seccomp.notify import close_taken_listener
 
 _ENDING_TASK_S = 0.1  # a joined Python thread is still a task for a moment
 
@@ -138,6 +139,15 @@ class Confinement:
         self._end()
         return self.report()
 
+    def hand_over_listener(self) -> None:
+        """Wait until the supervisor has the listener of the first filter, where there is no seal that would wait.
+
+        Raises SandboxError if it was not taken.
+        """
+        for listener in self._context.listeners:
+            close_taken_listener(self._context.reports, listener)
+        self._context.listeners.clear()
+
     def report(self) -> ConfinementReport:
         """Return what was applied so far."""
         return ConfinementReport(tuple(self._layers), tuple(self._waived), tuple(self._digests))
@@ -162,15 +172,15 @@ def unreadable(profile: Profile) -> list[Path]:
 
 def enter_world(
     profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None,
-    plan: RootPlan | None = None,
+    plan: RootPlan | None = None, once: int = 0,
 ) -> Confinement:  # fmt: skip
     """Leave the host's world for that of the profile. `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
 
     `death_pipe` is a pipe or socket whose other end only the supervisor holds; it stays open, and `drop` checks it.
     `reports` is a socket to the supervisor, over which `drop` hands it the listener of the first filter; then closed.
-    `plan` is what the root is built by, if that was planned before the fork.
+    `plan` is what the root is built by, if that was planned before the fork. `once` is the number of one execve.
     Raises SandboxError naming the layer that failed.
     """
-    confinement = Confinement(profile, LayerContext(frozenset(keep), death_pipe, reports, plan))
+    confinement = Confinement(profile, LayerContext(frozenset(keep), death_pipe, reports, plan, once))
     confinement._world()
     return confinement

@@ -21,12 +21,13 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
-from tlsrt.sandbox.apply.root_filesystem import CANARY, RootPlan, build_root
+from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, RootPlan, build_root
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.notify import REPORTS, close_taken_listener, offer_listener
+from tlsrt.sandbox.seccomp.once import with_number
 
 
 class LayerStep(IntEnum):
@@ -47,6 +48,7 @@ class LayerContext:
     death_pipe: int | None
     reports: int | None = None  # a socket over which the supervisor hears of the first filter's listener
     plan: RootPlan | None = None  # of the root, if it was made before the fork
+    once: int = 0  # the number of the one execve of a program's launcher; 0: there is none
     applied: list[str] = field(default_factory=list[str])  # names of the layers before
     listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
     held: dict[str, int] = field(default_factory=dict[str, int])  # folders of the host to make rules of, until the seal
@@ -215,6 +217,9 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths += [(name, landlock.READ) for name, wanted in kernels if wanted and name not in profile.reopened]
     paths += [(path, landlock.REOPEN) for path in profile.reopened]
     paths += [("/dev/null", landlock.DEVICE)]
+    paths += [(os.fspath(path), landlock.READ_FILE | landlock.EXECUTE) for path in profile.execute]
+    if has_root and profile.scratch_mb:
+        paths.append((SCRATCH, landlock.STATE))
     if has_root and not sealed:
         paths.append(("/", landlock.LIST))  # of a root that holds nothing but the profile's paths
     if has_root:
@@ -235,6 +240,8 @@ def _seccomp_reports(profile: Profile, context: LayerContext) -> None:
 
 def _seccomp(profile: Profile, context: LayerContext) -> bytes:
     program = _filters(profile).importing
+    if context.once:
+        program = with_number(program, context.once)
     if profile.is_watched and context.reports is not None:
         context.listeners.append(offer_listener(context.reports, install.install_watched(program)))
     else:

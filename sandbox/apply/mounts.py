@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _DELETED = "//deleted"  # the kernel's mark on a bound file that was replaced on the host, as resolv.conf often is
+_HARMLESS = frozenset({"nosuid", "nodev", "noexec"})
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -40,6 +41,7 @@ class Expected:
     write: tuple[tuple[str, str], ...] = ()
     proc: bool = False
     sys: bool = False
+    scratch: str = ""  # a writable folder that ends with the process
 
 
 def _unescape(text: str) -> str:
@@ -94,7 +96,10 @@ def _wrong_root(mounts: Sequence[Mount]) -> Iterator[str]:
 def _wrong_write(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
     hosts = {inside: host for host, inside in expected.write}
     for mount in mounts:
-        if mount.is_writable and mount.point != "/" and mount.point not in hosts:
+        if expected.scratch and mount.point == expected.scratch:
+            if mount.kind != "tmpfs" or not mount.options >= _HARMLESS:
+                yield f"{mount.point} is not a scratch folder with nosuid, nodev and noexec"
+        elif mount.is_writable and mount.point != "/" and mount.point not in hosts:
             yield f"{mount.point} is writable"
     for inside, host in hosts.items():
         found = [mount for mount in mounts if mount.point == inside]
@@ -102,7 +107,7 @@ def _wrong_write(expected: Expected, mounts: Sequence[Mount], own: Sequence[Moun
             yield f"{inside} is mounted {len(found)} times"
         elif (found[0].device, found[0].root) != locate(own, host):
             yield f"{inside} is not {host}"
-        elif not {"nosuid", "nodev", "noexec"} <= found[0].options:
+        elif not found[0].options >= _HARMLESS:
             yield f"{inside} lacks nosuid, nodev or noexec"
 
 
@@ -120,6 +125,7 @@ def _wrong_read(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount
 def _wrong_extra(expected: Expected, mounts: Sequence[Mount]) -> Iterator[str]:
     allowed = [*expected.binds, *(inside for _, inside in expected.write), "/dev/null"]
     allowed += ["/sys"] if expected.sys else []
+    allowed += [expected.scratch] if expected.scratch else []
     for mount in mounts:
         if mount.point == "/" or any(_is_below(mount.point, path) for path in allowed):
             continue

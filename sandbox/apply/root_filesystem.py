@@ -22,6 +22,7 @@ _TMPFS_OPTIONS = "size=256k,nr_inodes=4k,mode=755"
 # A file that no program has a reason to open, in every root: it looks like a key and is 32 random bytes.
 CANARY = "/etc/tlsrt/master.key.bak"
 CANARY_BYTES = 32
+SCRATCH = "/tmp"  # noqa: S108  # of a program's own root, not the host's
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 _READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -166,6 +167,11 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         os.mkdir(STAGE + "/proc", 0o755)
         flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", STAGE + "/proc", "proc", flags)
+    if profile.scratch_mb:
+        os.mkdir(STAGE + SCRATCH, 0o755)
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        options = f"size={profile.scratch_mb}m,nr_inodes=64k,mode=700,uid={profile.uid},gid={profile.gid}"
+        syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
 
 
 def _plant_canary() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.sandbox.apply.mounts import Expected
-from tlsrt.sandbox.apply.root_filesystem import RootPlan, plan_root, read_link
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH, RootPlan, plan_root, read_link
 from tlsrt.sandbox.profile.profile import Profile
 
 
@@ -31,4 +31,5 @@ def planned_root(profile: Profile, proc: Path = Path("/proc")) -> PlannedRoot:
     write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
     with open(f"{proc}/self/mountinfo", "rb") as file:
         outside = os.fsdecode(file.read())
-    return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys), outside)
+    scratch = SCRATCH if profile.scratch_mb else ""
+    return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys, scratch), outside)

@@ -19,7 +19,8 @@ entries about one limit the later fragment counts. `rootless` is the least that 
 
 Conditions look at the low 32 bits, which are all that the kernel uses of an int: `arg0 in A B`, `arg2 lacks A B` (none
 of these bits), `arg0 has A B` (all of them), `arg1 & MASK in A B`, `arg0 is self` (this process), `arg2 is null` (all
-64 bits are 0), `arg2 is seal` (the address of the last filter, see `seccomp/install.py`).
+64 bits are 0), `arg2 is seal` (the address of the last filter, see `seccomp/install.py`), `arg5 is once` (the number
+of one execve, see `seccomp/once.py`).
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ SETTINGS = {
 }
 _AMOUNT = re.compile(r"(\d{1,12}) (KiB|MiB)")
 _LARGEST = (1 << 63) - 1
-SELF, SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
-_SPECIAL = {"self": SELF, "null": 0, "seal": SEAL}
+# Stand for our own pid, for the address of the last filter, and for the number of one execve, until a filter is made.
+SELF, SEAL, ONCE = -1, -2, -3
+_SPECIAL = {"self": SELF, "null": 0, "seal": SEAL, "once": ONCE}
 CALLS = frozenset(name for numbers in NUMBERS.values() for name in numbers)
 LISTS = ("allow", "answer", "import", "broker", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")

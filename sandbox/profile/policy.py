@@ -18,6 +18,9 @@ is killed, brokered or refused because no entry allows it. A process can have on
 answers TRACE wherever the first one notifies: of two answers the kernel takes the stricter one, which is to notify, and
 TRACE alone (no process of the runtime has a tracer) refuses. What the first filter allows and the last one does not is
 refused, or killed, by the last one alone. In a process that is not watched nothing is told, and nothing is brokered.
+
+The policy of a program is *quiet*: software that we do not know tries much, so what is refused fails without a report,
+and only what is killed is told.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.profile.fragment import LISTS, SEAL, SELF, PolicyEntry, PolicyFragment, wrong
+from tlsrt.sandbox.profile.fragment import LISTS, ONCE, SEAL, SELF, PolicyEntry, PolicyFragment, wrong
 from tlsrt.sandbox.seccomp.bpf import (
     ALLOW,
     DONE,
@@ -45,6 +48,7 @@ from tlsrt.sandbox.seccomp.bpf import (
     errno_action,
 )
 from tlsrt.sandbox.seccomp.install import Pinned, pin
+from tlsrt.sandbox.seccomp.once import STANDS_FOR
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 Made = TypeVar("Made")
@@ -75,6 +79,7 @@ class Policy:
 
     name: str
     lists: Mapping[str, tuple[PolicyEntry, ...]]
+    is_quiet: bool = False
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any], repr=False)
 
     def allowed(self, stage: FilterStage) -> tuple[PolicyEntry, ...]:
@@ -135,9 +140,10 @@ class Policy:
 EMPTY_POLICY = Policy("", dict.fromkeys(LISTS, ()))
 
 
-def compose(name: str, fragments: Sequence[PolicyFragment]) -> Policy:
+def compose(name: str, fragments: Sequence[PolicyFragment], *, is_quiet: bool = False) -> Policy:
     """Return the policy of fragments, each after those it extends. Raises SandboxError for a contradiction."""
-    policy = Policy(name, {kind: tuple(entry for one in fragments for entry in one.lists[kind]) for kind in LISTS})
+    lists = {kind: tuple(entry for one in fragments for entry in one.lists[kind]) for kind in LISTS}
+    policy = Policy(name, lists, is_quiet)
     refused = [(call, kind) for kind in ("broker", "enosys", "kill") for call in sorted(policy.named(kind))]
     for call, kind in refused:
         if others := [other for name, other in refused if name == call and other != kind]:
@@ -167,7 +173,7 @@ def rules_of(
             first[call].append(Case(checks, given))
             last[call].append(Case(checks, _after_import(answers[call]) if kind == "import" else given))
     cases = first if stage is FilterStage.IMPORTING else last
-    otherwise = {call: _heard(answer, stage) if watched else _unheard(answer) for call, answer in answers.items()}
+    otherwise = {call: _otherwise(policy, answer, stage, watched=watched) for call, answer in answers.items()}
     return {numbers[call]: _rule(cases[call], otherwise[call]) for call in answers if call in numbers}
 
 
@@ -178,7 +184,7 @@ def program_of(
     if machine not in NUMBERS:
         raise SandboxError("machine", f"{machine} is not supported: only 64-bit x86_64 and aarch64 are")
     rules = rules_of(policy, stage, machine, pid, seal, watched=watched)
-    return assemble(machine, rules, _heard(REFUSED, stage) if watched else REFUSED)
+    return assemble(machine, rules, _otherwise(policy, REFUSED, stage, watched=watched))
 
 
 def _plain(policy: Policy) -> dict[str, int]:
@@ -196,6 +202,12 @@ def _given(entry: PolicyEntry) -> int:
 def _after_import(answer: int) -> int:
     """Return the last filter's own answer to what only the first one allows."""
     return REFUSED if answer == BROKERED else answer
+
+
+def _otherwise(policy: Policy, answer: int, stage: FilterStage, *, watched: bool) -> int:
+    if policy.is_quiet and answer == REFUSED:
+        return REFUSED
+    return _heard(answer, stage) if watched else _unheard(answer)
 
 
 def _heard(answer: int, stage: FilterStage) -> int:
@@ -222,4 +234,6 @@ def _rule(cases: list[Case], otherwise: int) -> Rule:
 def _resolved(check: Check, pid: int, seal: int) -> Check:
     if check.values == (SELF,):
         return Check(check.argument, (pid,))
+    if check.values == (ONCE,):
+        return Check(check.argument, (STANDS_FOR,), wide=True)
     return Check(check.argument, (seal,), wide=True) if check.values == (SEAL,) else check

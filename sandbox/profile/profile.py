@@ -47,7 +47,7 @@ HELPER = "helper"
 # Roots of the host's file systems of devices and settings. They are not in the helper's own root: it can open what the
 # supervisor hands over of them. Whole, as the kernel keeps the roots alone in memory, and a rule is one of an inode.
 _REOPENED = ("/dev", "/proc", "/sys")
-_UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
+UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log
     LIBZMQ: 2,  # one for input and output, one that ends sockets
@@ -89,6 +89,8 @@ class Profile:
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
     kept: tuple[Path, ...] = ()  # those of them that are still readable after the seal: data, not code
     write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
+    execute: tuple[Path, ...] = ()  # files that may be executed: of a program only
+    scratch_mb: int = 0  # of a folder /tmp that ends with the process; 0: there is none
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
     waived: frozenset[str] = frozenset()
@@ -116,6 +118,7 @@ class Profile:
             [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
             *self.policy.digests(watched=self.is_watched),
             self.keeps_root, [*self.reopened],
+            *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -169,7 +172,8 @@ def _layers(*, rootless: bool, network: bool) -> tuple[str, ...]:
     return tuple(name for name in ALL_LAYERS if name not in left_out)
 
 
-def _waived(config: Config) -> frozenset[str]:
+def waived_layers(config: Config) -> frozenset[str]:
+    """Return the layers that the operator does without. Raises ConfigError for one that does not exist."""
     unknown = sorted(set(config.sandbox.waive) - set(WAIVABLE))
     if unknown:
         known = ", ".join(WAIVABLE)
@@ -177,7 +181,7 @@ def _waived(config: Config) -> frozenset[str]:
     return frozenset(config.sandbox.waive)
 
 
-def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
+def checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
     """Refuse folders that hold secrets. Rootless, where all have one uid, nothing else would hide them."""
     hidden = [Path(os.path.realpath(secret)) for secret in secrets(config)]
     for path in paths:
@@ -243,7 +247,7 @@ def profile_for_loop(
     what cannot be had, SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
     settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
-    settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
+    settings["address_mb"] = settings["memory_mb"] + UNCOUNTED_MB
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)
     made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
@@ -284,7 +288,7 @@ def _profile(
 
     network = any(one.name == NETWORK for one in fragments)
     mounts = {path for line in lines("mounts") for path in line.paths}
-    read = _checked_read(name, [*paths("code"), *paths("data")], config)
+    read = checked_read(name, [*paths("code"), *paths("data")], config)
     check_reads(fragments)
     check_writes(config, name, read)
     profile = Profile(
@@ -299,9 +303,9 @@ def _profile(
         read=read,
         kept=tuple(dict.fromkeys(paths("data"))),
         write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
-        limits=_limits(fragments, settings, rootless=rootless),
+        limits=limits_of(fragments, settings, rootless=rootless),
         layers=_layers(rootless=rootless, network=network),
-        waived=_waived(config),
+        waived=waived_layers(config),
         policy=policy,
     )
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
@@ -329,7 +333,8 @@ def _folder(config: Config, name: str, path: str) -> tuple[Path, str]:
     return own.get(path, Path(path)), path
 
 
-def _limits(fragments: Iterable[PolicyFragment], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+def limits_of(fragments: Iterable[PolicyFragment], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+    """Return the limits of fragments, in the units of setrlimit(2). Raises SandboxError for an unknown setting."""
     last = {line.limit: line for one in fragments for line in one.limits}
     return {name: line.amount(settings, rootless=rootless) for name, line in sorted(last.items())}
 

@@ -59,9 +59,9 @@ class ProfileFiles:
             self._collect(name, order, ())
         return tuple(order.values())
 
-    def policy(self, process: str, fragments: tuple[PolicyFragment, ...]) -> Policy:
+    def policy(self, process: str, fragments: tuple[PolicyFragment, ...], *, is_quiet: bool = False) -> Policy:
         """Return the policy of these fragments. Raises SandboxError."""
-        return self.keep((process, fragments), lambda: compose(process, fragments))
+        return self.keep((process, fragments), lambda: compose(process, fragments, is_quiet=is_quiet))
 
     def policy_of(self, process: str, *, network: bool, engine: Engine = "libzmq") -> Policy:
         """Return the policy of a process with all of its built-in components. Raises SandboxError."""
@@ -118,6 +118,13 @@ def names_for(
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     reach = NETWORK if network else OUTBOUND if outbound else OFFLINE
     return (first, *link, reach, *asked, *own)
+
+
+def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: bool) -> tuple[str, ...]:
+    """Return the fragments of a program that a component has run."""
+    memory = ("program_memory",) if executable_memory else ()
+    signals = "program_signals" if own_pids else "program_signals_self"
+    return ("program", "program_runs" if runs_others else "program_once", signals, *memory)
 
 
 def fragment_of_process(process: str) -> str:

@@ -149,6 +149,11 @@ def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:
                 raise ConfigError(f"{one.where}: {component.address} cannot write {one.path}: {reason}")
 
 
+def unfit_to_read(path: Path) -> str:
+    """Return why a path of the host cannot be shown to any process; "" if it can."""
+    return _unfit(path, write=False)
+
+
 def _unfit(path: Path, *, write: bool) -> str:
     """Return why a path of the host cannot be shown to any process; "" if it can."""
     named = Path(os.path.normpath(path))

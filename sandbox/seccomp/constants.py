@@ -41,6 +41,8 @@ CONSTANTS: Mapping[str, int] = {
     # prctl(2)
     "PR_GET_PDEATHSIG": 2, "PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_SECCOMP": 21,
     "PR_GET_SECUREBITS": 27, "PR_GET_NO_NEW_PRIVS": 39, "PR_SET_VMA": 0x53564D41,
+    # execveat(2)
+    "AT_EMPTY_PATH": 0x1000,
     # sched(7)
     "SCHED_OTHER": 0,
     # seccomp(2)

@@ -368,7 +368,7 @@ VERBS = (
             Argument(("--since",), "only events after the one of this number", "SEQ", kind=whole_number, default=0),
             Argument(
                 ("--kind",), "only events of this kind, may be repeated", "KIND", is_repeated=True,
-                choices=("lifecycle", "session", "security", "health"),
+                choices=("lifecycle", "session", "security", "health", "program"),
             ),
             json_flag("one JSON object a line"),
             flag("--kinds", text="print every event that there is, with its meaning"),

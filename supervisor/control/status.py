@@ -37,6 +37,7 @@ from tlsrt.supervisor.supervision.helper_process import NAME as HELPER
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loop import ComponentState, Incarnation, Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.shutdown import Shutdown
@@ -69,6 +70,7 @@ class Standing:
     decoys: DecoyReport
     helper: HelperProcess
     devices: Devices
+    programs: Programs
 
 
 class Status(Feature):
@@ -108,6 +110,7 @@ class Status(Feature):
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
             standing.requests.quarantined, standing.audit.document(), self._helper(now), standing.devices.document,
+            standing.programs.document,
         )  # fmt: skip
         return document(
             view,
@@ -158,6 +161,7 @@ class StatusInput:
     audit: Document | None = None  # how the audit log stands, see `audit_heads.py`
     helper: Document | None = None  # if a component needs it
     devices: Callable[[Loop], list[dict[str, object]]] = lambda loop: []
+    programs: Callable[[str], Sequence[Document]] = lambda process: ()
 
 
 def document(
@@ -269,6 +273,7 @@ def _loop(
         ],
         "threads": _threads(config, loop),
         "devices": view.devices(loop),
+        "programs": list(view.programs(loop.name)),
         "memory_kib": memory.get(loop.name),
         "sandbox": _sandbox(sandboxes.get(loop.name, Sandbox())),
         "epoch": _epoch(loop),

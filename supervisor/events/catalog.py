@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     SESSION = "session"
     SECURITY = "security"
     HEALTH = "health"
+    PROGRAM = "program"
 
 
 class Severity(StrEnum):
@@ -117,6 +118,12 @@ _HEALTH = (
     ("stuck", _ALARM, "killed, but held in the kernel"),
 )
 
+_PROGRAM = (
+    ("program_ended", _INFO, "program ended"),
+    ("program_failed", _WARNING, "program did not end well"),
+    ("program_forbidden", _ALARM, "program made a forbidden system call"),
+)
+
 EVENTS: Mapping[str, EventName] = {
     name: EventName(name, kind, severity, sentence)
     for kind, rows in (
@@ -124,6 +131,7 @@ EVENTS: Mapping[str, EventName] = {
         (EventKind.SESSION, _SESSION),
         (EventKind.SECURITY, _SECURITY),
         (EventKind.HEALTH, _HEALTH),
+        (EventKind.PROGRAM, _PROGRAM),
     )
     for name, severity, sentence in rows
 }

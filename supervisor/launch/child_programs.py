@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tlsrt.channels.control.life import LIFE, FailCode
@@ -36,11 +36,22 @@ from tlsrt.sandbox.profile.profile import (
     with_group,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
+from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_program
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
+from tlsrt.supervisor.launch.program_launcher import run_program
+from tlsrt.supervisor.launch.program_slots import ProgramsOfProcesses
 from tlsrt.supervisor.process.cgroups import ControlGroups
-from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, HelperStart, LoopStart, Sandbox
+from tlsrt.supervisor.process.children import (
+    AuthorityStart,
+    CallRules,
+    Child,
+    HelperStart,
+    LoopStart,
+    ProgramStart,
+    Sandbox,
+)
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
@@ -92,6 +103,12 @@ class ChildPrograms:
                 config, identity.uid(HELPER), files, rootless=identity.rootless, code=code_roots(config, ())
             )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
+        self._programs = ProgramsOfProcesses(config, code)
+        for slot, placed in self._programs.slots.items():
+            self.profiles[slot] = profile_for_program(
+                config, placed, slot, identity.uid(slot), files, rootless=identity.rootless
+            )
+            tasks[slot] = placed.program.processes
         self._limits = {
             name: group_limits(profile, tasks.get(name, _AUTHORITY_TASKS)) for name, profile in self.profiles.items()
         }
@@ -152,6 +169,14 @@ class ChildPrograms:
     def spawn_helper(self, start: HelperStart) -> Child:
         profile, root = self._prepared(HELPER)
         return self._spawn(HELPER, lambda: run_helper(start, profile, root))
+
+    def programs_of(self, process: str) -> Sequence[PlacedProgram]:
+        return self._programs.of(process)
+
+    def spawn_program(self, start: ProgramStart) -> Child:
+        profile, root = self._prepared(start.slot)
+        execution = self._programs.execution(start.slot)
+        return self._spawn(start.slot, lambda: run_program(start, profile, root, execution))
 
     def _prepared(self, name: str) -> tuple[Profile, PlannedRoot | None]:
         self._groups.limit(name, self._limits[name])  # those of the process before may have been others

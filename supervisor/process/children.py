@@ -6,8 +6,9 @@ is behind `Children`: `launch/child_programs.py` is what a host runs; tests have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.uids import Uids
 
@@ -56,6 +58,29 @@ class AuthorityStart:
     state_dir: Path
     log: int
     keep: tuple[int, ...] = ()
+    reports: int | None = None
+
+
+class LauncherWord(Enum):
+    """What the launcher of a program and the supervisor say to each other: one letter, one packet."""
+
+    SEALED = b"S"  # it has given up everything, and may be looked at
+    GO = b"G"  # the supervisor: it is what its profile says
+    CHANGED = b"C"  # a file is not what was sealed
+    REFUSED = b"R"  # the arguments fit no form
+    EXECUTING = b"X"  # the last word, if the execve works
+    FAILED = b"F"  # it does not
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStart:
+    """What the process of a program begins with; every descriptor is open in the child when its body runs."""
+
+    slot: str  # the name of its process
+    data: int  # becomes standard input and output
+    errors: int  # becomes standard error
+    control: int  # to the supervisor
+    log: int  # of its component's process, until it executes
     reports: int | None = None
 
 
@@ -157,6 +182,12 @@ class Children(Protocol):
 
     def spawn_helper(self, start: HelperStart) -> Child:
         """Fork the helper, which there is if a component needs it. Raises OSError and TlsrtError."""
+
+    def programs_of(self, process: str) -> Sequence[PlacedProgram]:
+        """Return the programs of the components of a process, by the integers that it asks for them with."""
+
+    def spawn_program(self, start: ProgramStart) -> Child:
+        """Fork the launcher of a program. Raises OSError and TlsrtError."""
 
     def reap(self, child: Child) -> ExitReason | None:
         """Return how a child ended; None while it runs."""

@@ -16,6 +16,7 @@ from tlsrt.config import files
 from tlsrt.config.files import read_bounded
 from tlsrt.config.schema import Config, SandboxConfig
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.profile.program_profile import slots_of_all
 
 AUTHORITY = "authority"
 HELPER = "helper"
@@ -51,7 +52,7 @@ class Uids:
         if self.rootless:
             return self
         known = {**read_numbers(config.state_dir / FILE), **self.numbers}  # also those of a reload that was refused
-        numbers = give_numbers(known, [loop.name for loop in config.loops])
+        numbers = give_numbers(known, _names(config))
         return _checked(replace(self, numbers=numbers))
 
     def all_uids(self) -> range:
@@ -133,8 +134,13 @@ def identify(config: Config, own_uid: int, mapped: Sequence[range], known: Mappi
     rootless = own_uid != 0 or sum(len(ids) for ids in mapped) == 1 or "uid" in config.sandbox.waive
     if rootless:
         return Uids(rootless, own_uid, config.sandbox.uid_base)
-    names = [loop.name for loop in config.loops]
-    return _checked(Uids(False, own_uid, config.sandbox.uid_base, give_numbers(known or {}, names), tuple(mapped)))
+    numbers = give_numbers(known or {}, _names(config))
+    return _checked(Uids(False, own_uid, config.sandbox.uid_base, numbers, tuple(mapped)))
+
+
+def _names(config: Config) -> list[str]:
+    """Return all that has a uid of its own: the processes of loops, and those that there can be of programs."""
+    return [*(loop.name for loop in config.loops), *slots_of_all(config)]
 
 
 def _checked(identity: Uids) -> Uids:

@@ -98,6 +98,9 @@ class Feature:
     def loop_ended(self, loop: Loop) -> None:
         """Hear that a loop has ended while the host stops."""
 
+    def program_asked(self, loop: Loop, number: int) -> None:
+        """Hear that a loop wants one of its programs to be run; the number is as it was said."""
+
     def refused(self, error: TlsrtError) -> None:
         """Hear of an error because of which the host does not start, or cannot go on."""
 
@@ -202,6 +205,10 @@ class Features(Feature):
     def loop_ended(self, loop: Loop) -> None:
         for feature in self._features:
             feature.loop_ended(loop)
+
+    def program_asked(self, loop: Loop, number: int) -> None:
+        for feature in self._features:
+            feature.program_asked(loop, number)
 
     def refused(self, error: TlsrtError) -> None:
         for feature in self._features:

@@ -87,6 +87,7 @@ class Loops(Feature):
             "disk_wait": self._waits_for_disk,
             "work": self._works,
             "drained": self._drained,
+            "run": self._run,
             "failed": self._failed,
         }
 
@@ -311,6 +312,9 @@ class Loops(Feature):
     def _drained(self, loop: Loop, fields: Fields) -> None:
         if loop.process.graceful_stop is not None:
             loop.process.graceful_stop.drained()
+
+    def _run(self, loop: Loop, fields: Fields) -> None:
+        self._features.program_asked(loop, fields[0])
 
     def _failed(self, loop: Loop, fields: Fields) -> None:
         components = [component.address for component in self._context.current.config.components_of(loop.name)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
@@ -17,9 +17,19 @@ from tlsrt.channels.control.life import LIFE
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
+from tlsrt.errors import InternalError
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, HelperStart, LoopStart, Sandbox
+from tlsrt.sandbox.profile.program_profile import PlacedProgram
+from tlsrt.supervisor.process.children import (
+    AuthorityStart,
+    CallRules,
+    Child,
+    HelperStart,
+    LoopStart,
+    ProgramStart,
+    Sandbox,
+)
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap
 from tlsrt.supervisor.process.uids import Uids
@@ -85,6 +95,12 @@ class FakeChildren:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         return self._spawn(start.loop, ControlChannel(os.dup(start.life), LIFE))
+
+    def programs_of(self, process: str) -> Sequence[PlacedProgram]:
+        return ()
+
+    def spawn_program(self, start: ProgramStart) -> Child:
+        raise InternalError("this host has no programs")
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         return self._spawn("authority", ControlChannel(os.dup(start.channel), AUTHORITY_CHANNEL))

@@ -30,7 +30,7 @@ class Driver(Component):
         return 0
 
     @handler
-    async def run(self, target: str, size: int, outstanding: int, seconds: float) -> dict[str, float]:
+    async def run(self, target: str, size: int, outstanding: int, seconds: float) -> dict[str, float]:  # type: ignore[override]
         """Keep so many `echo` calls of `size` bytes under way for so long; count, real seconds, p50 and p99."""
         data = os.urandom(size)
         latencies: list[int] = []

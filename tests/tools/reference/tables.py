@@ -28,6 +28,7 @@ REMEDIES = {
     "unprepared": "the loop was restarted; if it happens again, read its log",
     "unattested": "the loop was restarted; if it happens again, `sandbox check`",
     "start_refused": "do what the sentence says",
+    "program_forbidden": "it was killed; what it was given, or the program itself, is not what you think: read the log",
     "locked": "find out why, then `unlock`",
     "decoy_touched": "treat the subject as compromised: `revoke` it, and replace its bundle",
     "decoys_blind": "restart Primary; if it happens again, treat Primary as compromised",

@@ -118,7 +118,8 @@ def test_a_host_that_stays_away_ends_the_command_in_time() -> None:
 @pytest.mark.parametrize(
     ("rights", "kinds", "live", "lacking"),
     [
-        ((), (), True, r"\[lifecycle, session, security, health, recent\]"), (("recent",), ("health",), True, "health"),
+        ((), (), True, r"\[lifecycle, session, security, health, program, recent\]"),
+        (("recent",), ("health",), True, "health"),
         (("health",), ("health", "session"), True, r"\[session\]"), (("health",), (), False, r"\[recent\]"),
     ],
 )  # fmt: skip

@@ -55,11 +55,11 @@ def test_a_stream_begins_where_it_says_and_has_one_kind() -> None:
         first = asyncio.ensure_future(anext(streams["all"]))
         heard = [await anext(streams[kind]) for kind in KINDS]
         await asyncio.sleep(0)
-        component.take([line(3, "health"), line(4, "session"), line(5, "security"), line(6)])
+        component.take([line(3, "health"), line(4, "session"), line(5, "security"), line(6), line(7, "program")])
         heard += [(await anext(streams[kind]))["seq"] for kind in KINDS]
         return [*heard, (await first)["seq"]]
 
-    assert asyncio.run(scene()) == [*[{"after": 2}] * 4, 6, 4, 5, 3, 3]
+    assert asyncio.run(scene()) == [*[{"after": 2}] * 5, 6, 4, 5, 3, 7, 3]
 
 
 def test_a_gap_in_the_numbers_is_told_to_everybody() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
 from tlsrt.sandbox.profile.policy import ABSENT, BROKERED, REFUSED, FilterStage, Policy, compose, program_of
-from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, names_for
+from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, names_for, names_for_program
 from tlsrt.sandbox.seccomp.bpf import (
     ALLOW,
     ARCHITECTURES,
@@ -378,6 +378,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
         names_for(process, network=network, asked=["threads", "database"]) for process, network in (*PROCESSES, HELPER)
     ]
     names.append(names_for("mine", network=False, components=[], outbound=True))
+    names += [names_for_program(runs_others=flag, executable_memory=flag, own_pids=flag) for flag in (False, True)]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():

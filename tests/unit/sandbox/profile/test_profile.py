@@ -182,6 +182,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
         "egress": (parse_egress("192.0.2.7:443"),), "policy": make("secondary").policy,
         "threads": 1, "databases": 1, "keeps_root": True, "reopened": ("/dev",),
+        "execute": (Path("/bin/sh"),), "scratch_mb": 4,
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ def test_the_document_has_what_is_promised() -> None:
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
         },
         "epoch": 5, "stuck": None, "disk_wait": None, "last_death": None, "violations": 0, "threads": None,
-        "devices": [], "last_violation": None, "egress_wanted": [], "anomaly": 0,
+        "devices": [], "programs": [], "last_violation": None, "egress_wanted": [], "anomaly": 0,
     }  # fmt: skip
     assert third["pid"] is None
     assert third["uptime_s"] is None

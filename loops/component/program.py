@@ -1,0 +1,216 @@
+"""Programs as a component sees them: one that runs, what came of it, and why it failed.
+
+async with self.program("ffmpeg", "-i", "pipe:0", "-f", "wav", "pipe:1") as run:
+    await run.write(sound)
+    await run.end_input()
+    async for chunk in run:
+        ...
+    status = await run.wait()
+
+found = await self.run("git", "--version")
+found.status, found.stdout, found.stderr
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
+from tlsrt.channels.control.program_request import encode_request
+from tlsrt.errors import MisuseError, ProgramError
+
+CHUNK_BYTES = 192 << 10  # so that a handler can give each chunk on as an item of its stream
+TAIL_BYTES = 4096  # of standard error, for the error and the result
+TAIL_LINES = 20
+_WRITE_BYTES = 1 << 20  # in one piece: between two, others have their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run: its exit status, its output, and the last lines of its standard error."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(slots=True)
+class Pipes:
+    """One run as the runtime has got it from the supervisor; `over` gets (outcome, status)."""
+
+    number: int
+    data: socket.socket
+    errors: socket.socket
+    leash: socket.socket
+    over: asyncio.Future[tuple[int, int]]
+
+
+class ProgramRunner(Protocol):
+    """What has programs run for one component."""
+
+    def begin(self, name: str) -> Coroutine[Any, Any, Pipes]:
+        """Have one run. Raises MisuseError for one that is not declared, Busy, ProgramError."""
+
+    def log(self, name: str, number: int, line: str) -> None:
+        """Take a line that it has written to its standard error."""
+
+
+class NoPrograms:
+    """What a component has where no programs can be run, as in a test without a host."""
+
+    async def begin(self, name: str) -> Pipes:
+        raise MisuseError(f"no program {name!r} can be run here: there is no host")
+
+    def log(self, name: str, number: int, line: str) -> None:
+        """Nothing runs, and so nothing is said."""
+
+
+class Program:
+    """A program that runs while the block `async with` lasts, and not longer. Made by `Component.program`.
+
+    What it writes waits until it is read, and what is written to it waits until it has read it: there is no queue.
+    """
+
+    def __init__(self, runner: ProgramRunner, name: str, arguments: Sequence[str | bytes]) -> None:
+        self.name = name
+        self._runner = runner
+        self._request = encode_request([one.encode() if isinstance(one, str) else bytes(one) for one in arguments])
+        self._pipes: Pipes | None = None
+        self._told: asyncio.Task[None] | None = None
+        self._tail = b""
+
+    async def __aenter__(self) -> Self:
+        self._pipes = await self._runner.begin(self.name)
+        try:
+            loop = asyncio.get_running_loop()
+            self._told = loop.create_task(self._read_errors(self._pipes))
+            with suppress(ConnectionError):  # it has ended already; `wait` says why
+                await loop.sock_sendall(self._pipes.data, self._request)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def write(self, data: bytes) -> None:
+        """Write to its standard input, as fast as it reads. What it does not want any more is dropped."""
+        pipes, loop = self._running(), asyncio.get_running_loop()
+        view = memoryview(data)
+        with suppress(ConnectionError):
+            for at in range(0, len(view), _WRITE_BYTES):
+                await loop.sock_sendall(pipes.data, view[at : at + _WRITE_BYTES])
+
+    async def end_input(self) -> None:
+        """Let it find the end of its standard input."""
+        with suppress(OSError):
+            self._running().data.shutdown(socket.SHUT_WR)
+
+    async def read(self, count: int = -1) -> bytes:
+        """Return up to `count` bytes of its standard output, all of it without one; nothing at its end."""
+        if count >= 0:
+            return await self._receive(min(count, CHUNK_BYTES)) if count else b""
+        pieces = [piece async for piece in self]
+        return b"".join(pieces)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while piece := await self._receive(CHUNK_BYTES):
+            yield piece
+
+    async def _receive(self, count: int) -> bytes:
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._running().data, count)
+        except ConnectionError:
+            return b""
+
+    async def wait(self) -> int:
+        """End its input, wait for its end, and return its exit status.
+
+        What it still writes is thrown away. Raises ProgramError if it did not end by itself.
+        """
+        await self.end_input()
+        async for _ in self:
+            pass
+        pipes = self._running()
+        outcome, status = await asyncio.shield(pipes.over)
+        if self._told is not None:
+            await asyncio.wait([self._told])
+        if outcome == Outcome.ENDED:
+            return status
+        raise self._error(Outcome(outcome), status)
+
+    @property
+    def stderr(self) -> str:
+        """Return the last lines that it has written to its standard error."""
+        return "\n".join(self._tail.decode("utf-8", "backslashreplace").splitlines()[-TAIL_LINES:])
+
+    def _error(self, outcome: Outcome, status: int) -> ProgramError:
+        how = f"signal {status} ended it" if outcome is Outcome.SIGNALLED else SENTENCES[outcome]
+        return ProgramError(self.name, outcome.name.lower(), how, status, self.stderr)
+
+    def _running(self) -> Pipes:
+        if self._pipes is None:
+            raise MisuseError(f"the program {self.name} does not run: use it inside of `async with`")
+        return self._pipes
+
+    async def _read_errors(self, pipes: Pipes) -> None:
+        """Pass its standard error on, line by line, and keep the end of it."""
+        loop, rest = asyncio.get_running_loop(), b""
+        with suppress(ConnectionError):
+            while piece := await loop.sock_recv(pipes.errors, CHUNK_BYTES):
+                self._tail = (self._tail + piece)[-TAIL_BYTES:]
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._runner.log(self.name, pipes.number, line.decode("utf-8", "backslashreplace"))
+                rest = rest[-TAIL_BYTES:]
+        if rest:
+            self._runner.log(self.name, pipes.number, rest.decode("utf-8", "backslashreplace"))
+
+    async def _close(self) -> None:
+        """Let go of it: what still runs is ended."""
+        pipes, self._pipes = self._pipes, None
+        if pipes is None:
+            return
+        pipes.leash.close()
+        pipes.data.close()
+        if self._told is not None:
+            self._told.cancel()
+            await asyncio.wait([self._told])
+        pipes.errors.close()
+
+
+async def run_to_end(program: Program, data: bytes, most: int) -> Result:
+    """Run a program with this input, and return what came of it. Raises ProgramError, and for too long an output."""
+
+    async def feed(running: Program) -> None:
+        await running.write(data)
+        await running.end_input()
+
+    async with program as running:
+        feeding = asyncio.get_running_loop().create_task(feed(running))
+        try:
+            pieces: list[bytes] = []
+            left = most
+            async for piece in running:
+                left -= len(piece)
+                if left < 0:
+                    how = f"it wrote more than {most} bytes: stream them"
+                    raise ProgramError(running.name, "output", how, 0, running.stderr)
+                pieces.append(piece)
+        finally:
+            feeding.cancel()
+            await asyncio.wait([feeding])
+        status = await running.wait()
+        return Result(status, b"".join(pieces), running.stderr)

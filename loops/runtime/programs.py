@@ -1,0 +1,170 @@
+"""Programs of a process: asks the supervisor for each with one integer, and takes what it hands over.
+
+Answers come in the order of the requests for one program; which of two equal requests gets which does not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tlsrt.channels.control.life import ProgramMessage, ProgramOverMessage
+from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.components import ComponentConfig
+from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
+from tlsrt.loops.component.program import Pipes
+from tlsrt.rate_limit import Bucket
+from tlsrt.text import did_you_mean, printable
+
+WAITING_MOST = 64  # requests for one program; one more is Busy
+ASKED_BURST, ASKED_PER_S = 28, 18.0  # below what the supervisor takes, so that who is in a hurry waits here
+PAUSES_S = (0.05, 0.1, 0.2, 0.4)  # after each refusal of a busy supervisor; the last one is told
+LOGGED_BURST, LOGGED_PER_S = 50, 10.0  # lines of standard error of one program
+LINE_MOST = 400
+
+
+class ProcessPrograms:
+    """All programs of the components of one process, by their place in the configuration."""
+
+    def __init__(self, components: Sequence[ComponentConfig], life: ControlChannel) -> None:
+        self._life = life
+        self._programs: list[_ProgramQueue] = []
+        self._asked = Bucket(ASKED_BURST, ASKED_PER_S)
+        self._by_component: dict[str, dict[str, _ProgramQueue]] = {}
+        for component in components:
+            queues = self._by_component.setdefault(component.address, {})
+            for program in component.programs:
+                queues[program.name] = _ProgramQueue(len(self._programs), program.slots)
+                self._programs.append(queues[program.name])
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._programs)
+
+    def of(self, address: str, log: logging.Logger) -> ComponentPrograms:
+        """Return the programs of one component."""
+        return ComponentPrograms(self, self._by_component.get(address, {}), log)
+
+    async def ask(self, queue: _ProgramQueue) -> Pipes:
+        """Have a program run, when there is room for it."""
+        while wait_s := self._wait_s():
+            await asyncio.sleep(wait_s)
+        future: asyncio.Future[Pipes] = asyncio.get_running_loop().create_future()
+        queue.asked.append(future)
+        try:
+            self._life.send("run", queue.index)
+            return await future
+        except PeerError:
+            raise Busy("the supervisor does not take requests now") from None
+        finally:
+            if future.cancelled() or not future.done():
+                future.cancel()  # what comes for it is let go
+
+    def _wait_s(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._asked.take(now):
+            return 0.0
+        return max(0.001, (1 - self._asked.left) / ASKED_PER_S)
+
+    def begun(self, message: ProgramMessage, descriptors: Sequence[int]) -> None:
+        """Take a program that the supervisor has begun. Raises PeerError for one that was not asked for."""
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        for one in sockets:
+            one.setblocking(False)
+        queue = self._programs[message.program] if message.program < len(self._programs) else None
+        if queue is None or not queue.asked:
+            for one in sockets:
+                one.close()
+            raise PeerError("not_asked_for")
+        over: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        queue.running[message.number] = over
+        future = queue.asked.popleft()
+        if future.cancelled():
+            for one in sockets:
+                one.close()
+        else:
+            data, errors, leash = sockets
+            future.set_result(Pipes(message.number, data, errors, leash, over))
+
+    def over(self, message: ProgramOverMessage) -> None:
+        """Take the end of a run, or the refusal of one. Raises PeerError for one that is not known."""
+        queue = self._programs[message.program] if message.program < len(self._programs) else None
+        if queue is None or (message.number and message.number not in queue.running):
+            raise PeerError("not_asked_for")
+        if message.number:
+            over = queue.running.pop(message.number)
+            if not over.done():
+                over.set_result((message.outcome, message.status))
+            queue.room.release()
+        elif queue.asked:
+            future = queue.asked.popleft()
+            if not future.cancelled():
+                future.set_exception(_refusal(Outcome(message.outcome)))
+            queue.room.release()
+
+
+def _refusal(outcome: Outcome) -> Exception:
+    if outcome is Outcome.BUSY:
+        return Busy(SENTENCES[outcome])
+    return ProgramError("", outcome.name.lower(), SENTENCES[outcome], 0, "")
+
+
+class _ProgramQueue:
+    """One program: who waits for it, and what runs."""
+
+    def __init__(self, index: int, slots: int) -> None:
+        self.index = index
+        self.room = asyncio.Semaphore(slots)  # given back when the supervisor says that a run is over
+        self.waiting = 0
+        self.asked: deque[asyncio.Future[Pipes]] = deque()
+        self.running: dict[int, asyncio.Future[tuple[int, int]]] = {}
+
+
+class ComponentPrograms:
+    """The programs of one component, by their names."""
+
+    def __init__(self, process: ProcessPrograms, queues: dict[str, _ProgramQueue], log: logging.Logger) -> None:
+        self._process = process
+        self._queues = queues
+        self._log = log
+        self._lines = Bucket(LOGGED_BURST, LOGGED_PER_S)
+        self._dropped = 0
+
+    async def begin(self, name: str) -> Pipes:
+        """Have a program run, after those that were asked for before. Raises MisuseError, Busy, ProgramError."""
+        queue = self._queues.get(name)
+        if queue is None:
+            raise MisuseError(f"no program {name!r} is declared under `programs`{did_you_mean(name, self._queues)}")
+        if queue.waiting >= WAITING_MOST:
+            raise Busy(f"{WAITING_MOST} runs of {name} wait already")
+        queue.waiting += 1
+        try:
+            for pause_s in PAUSES_S:
+                with suppress(Busy):
+                    return await self._begin(name, queue)
+                await asyncio.sleep(pause_s)  # others have had many run, or this process is about to be replaced
+            return await self._begin(name, queue)
+        finally:
+            queue.waiting -= 1
+
+    async def _begin(self, name: str, queue: _ProgramQueue) -> Pipes:
+        await queue.room.acquire()
+        try:
+            return await self._process.ask(queue)
+        except ProgramError as error:
+            raise ProgramError(name, error.outcome, error.how, error.status, "") from None
+
+    def log(self, name: str, number: int, line: str) -> None:
+        """Log a line of its standard error; of too many only how many they were."""
+        if not self._lines.take(asyncio.get_running_loop().time()):
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._log.info("%s lines of programs were dropped", self._dropped)
+            self._dropped = 0
+        self._log.info("%s #%s: %s", name, number, printable(line, LINE_MOST))

@@ -1,0 +1,130 @@
+"""The profile of a program that a component has run: what its process may see and use.
+
+It sees its own files, those that its declaration lists under `read`, and, if it asks for one, a scratch folder. Only
+its executable with its loader, and what `also_runs` lists, can be executed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.program_files import ProgramFiles
+from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.profile.fragment import PolicyFragment
+from tlsrt.sandbox.profile.profile import (
+    DROP_LAYERS,
+    STAGE_1_LAYERS,
+    UNCOUNTED_MB,
+    WORLD_LAYERS,
+    Profile,
+    checked_read,
+    limits_of,
+    waived_layers,
+)
+from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
+from tlsrt.sandbox.profile.requested import is_there, unfit_to_read
+
+LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
+_NAME = "program"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedProgram:
+    """A program and the component whose it is."""
+
+    component: ComponentConfig
+    program: ProgramConfig
+    files: ProgramFiles
+
+    @property
+    def label(self) -> str:
+        """Return what people call it: `third.notes/gzip`."""
+        return program_label(self.component, self.program.name)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Return the names of its processes, of which each has a uid and a control group."""
+        return slots_of(self.component, self.program)
+
+
+def program_label(component: ComponentConfig, name: str) -> str:
+    """Return what people call a program of a component."""
+    return f"{component.loop}.{component.name}/{name}"
+
+
+def slots_of(component: ComponentConfig, program: ProgramConfig) -> tuple[str, ...]:
+    """Return the names of the processes that there can be of a program."""
+    place = f"{component.loop}.{component.name}+{program.name}"
+    return tuple(f"{place}+{number}" for number in range(1, program.slots + 1))
+
+
+def slots_of_all(config: Config) -> list[str]:
+    """Return the names of all processes that there can be of programs."""
+    pairs = [(component, program) for component in config.components for program in component.programs]
+    return [slot for pair in pairs for slot in slots_of(*pair)]
+
+
+def fragments_of_program(config: Config, program: ProgramConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
+    """Return the fragments of a program. Raises SandboxError."""
+    names = names_for_program(
+        runs_others=bool(program.also_runs),
+        executable_memory=program.executable_memory,
+        own_pids="pid_namespace" not in config.sandbox.waive,
+    )
+    return files.fragments(names)
+
+
+def profile_for_program(
+    config: Config, placed: PlacedProgram, name: str, uid: int, files: ProfileFiles, *, rootless: bool
+) -> Profile:
+    """Return the profile of one process of a program, whose filter is made too.
+
+    Raises ConfigError for what it cannot be shown, SandboxError for a filter that cannot be made.
+    """
+    program = placed.program
+    fragments = fragments_of_program(config, program, files)
+    policy = files.policy(_NAME, fragments, is_quiet=True)
+    settings = {
+        "memory_mb": program.memory_mb,
+        "address_mb": program.memory_mb + UNCOUNTED_MB,
+        "file_size_mb": program.scratch_mb,
+        "open_files": program.open_files,
+        "processes": program.processes,
+    }
+    read = (*placed.files.shown, *_read(config, placed))
+    profile = Profile(
+        name=name,
+        uid=uid,
+        gid=uid,
+        rootless=rootless,
+        read=read,
+        kept=read,
+        limits=limits_of(fragments, settings, rootless=rootless),
+        layers=tuple(one for one in LAYERS if one != "cgroup" and not (rootless and one == "uid")),
+        waived=waived_layers(config),
+        policy=policy,
+        execute=tuple(map(Path, placed.files.runs)),
+        scratch_mb=program.scratch_mb,
+    )
+    policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
+    policy.digests(watched=profile.is_watched)
+    return profile
+
+
+def _read(config: Config, placed: PlacedProgram) -> tuple[Path, ...]:
+    program = placed.program
+    for path in program.read:
+        reason = unfit_to_read(path)
+        if not reason and not is_there(Path(os.path.realpath(path))):
+            reason = "there is no such file or folder"
+        if reason:
+            raise ConfigError(f"{program.where}: {placed.label} cannot read {path}: {reason}")
+    try:
+        return checked_read(placed.label, program.read, config)
+    except SandboxError as error:
+        raise ConfigError(f"{program.where}: {error.reason}") from None

@@ -1,0 +1,154 @@
+"""The launcher: the first and unprivileged half of a program's process, from the fork to its one execve.
+
+It gives up everything, is looked at by the supervisor, and only then reads what the component has written: the
+arguments, from the socket that becomes the program's standard input and output. What it says to the supervisor is one
+letter at a time; in words it speaks to the component alone, over what becomes standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tlsrt.channels.control.program_request import LENGTH, decode_request_untrusted, request_length_untrusted
+from tlsrt.config.argument_patterns import ArgumentError, ArgumentForm, check_arguments_untrusted
+from tlsrt.config.program_files import ProgramFiles, changed_file
+from tlsrt.config.programs import ProgramConfig
+from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE, PeerError
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.apply.enter import enter_world
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH
+from tlsrt.sandbox.apply.root_plan import PlannedRoot
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
+
+REQUEST_S = 3.0  # for the component to write its whole request; it does so at once
+_LOOK_S = 10.0  # for the supervisor to look at this process
+_STDERR = 2
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What is executed, as it was fixed before the fork."""
+
+    path: str
+    prefix: tuple[str, ...]
+    forms: tuple[ArgumentForm, ...]
+    environment: Mapping[str, str]
+    folder: str
+    files: ProgramFiles
+    is_once: bool  # it may execute nothing else afterwards
+
+
+def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
+    """Return the execution of a program."""
+    folder = SCRATCH if program.scratch_mb else "/"
+    environment = {"PATH": _PATH, "HOME": folder, "LANG": "C.UTF-8"}
+    if files.executable.origin:
+        environment["LD_ORIGIN_PATH"] = files.executable.origin  # there is no /proc in which the loader would look
+    return Execution(
+        files.executable.path, files.executable.prefix, program.args, environment | dict(program.environment),
+        folder, files, not program.also_runs,
+    )  # fmt: skip
+
+
+def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None, execution: Execution) -> int:
+    """In the child: enter the sandbox, take the arguments, execute. Return an exit code if that is not to be."""
+    for descriptor in (1, _STDERR):
+        os.dup2(start.log, descriptor, inheritable=False)
+    number = (int.from_bytes(os.urandom(8), "big") or 1) if execution.is_once else 0
+    confinement = enter_world(
+        profile, {start.data, start.errors, start.control}, death_pipe=start.control, reports=start.reports,
+        plan=root.plan if root else None, once=number,
+    )  # fmt: skip
+    confinement.drop()
+    program = os.open(execution.path, os.O_PATH | os.O_CLOEXEC)
+    control = socket.socket(fileno=start.control)
+    if changed := changed_file(execution.files):
+        _say(start.errors, f"{changed} has changed since the host was sealed: seal and reload")
+        _tell(control, LauncherWord.CHANGED)
+        return EX_CONFIG
+    confinement.hand_over_listener()
+    _tell(control, LauncherWord.SEALED)
+    if not _is_let_go(control):
+        return EX_TEMPFAIL
+    try:
+        arguments = _read_arguments_untrusted(start.data)
+        check_arguments_untrusted(arguments, execution.forms)
+    except (ArgumentError, PeerError) as error:
+        reason = error.reason if isinstance(error, PeerError) else str(error)
+        _say(start.errors, f"arguments refused: {reason}")
+        _tell(control, LauncherWord.REFUSED)
+        return EX_USAGE
+    _tell(control, LauncherWord.EXECUTING)
+    try:
+        _execute(start, program, execution, arguments, number)
+    except OSError as error:
+        _say(start.errors, f"cannot execute {execution.path}: {error.strerror}")
+        _tell(control, LauncherWord.FAILED)
+    return EX_SOFTWARE
+
+
+def _tell(control: socket.socket, word: LauncherWord) -> None:
+    with suppress(OSError):  # the supervisor has ended, and so do we
+        control.send(word.value, socket.MSG_NOSIGNAL)
+
+
+def _say(errors: int, sentence: str) -> None:
+    with suppress(OSError):
+        os.write(errors, f"tlsrt: {sentence}\n".encode("utf-8", "backslashreplace"))
+
+
+def _is_let_go(control: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    return bool(poll.poll(_LOOK_S * 1000)) and control.recv(1) == LauncherWord.GO.value
+
+
+def _read_arguments_untrusted(data: int) -> list[bytes]:
+    """Read one request and not a byte more. Raises PeerError, also for one that does not come."""
+    end = time.monotonic() + REQUEST_S
+    length = request_length_untrusted(_read_exactly(data, LENGTH.size, end))
+    return decode_request_untrusted(_read_exactly(data, length, end))
+
+
+def _read_exactly(data: int, count: int, end: float) -> bytes:
+    poll = select.poll()
+    poll.register(data, select.POLLIN)
+    pieces: list[bytes] = []
+    while count:
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise PeerError("late")
+        piece = os.read(data, count)
+        if not piece:
+            raise PeerError("closed")
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
+
+
+def _execute(
+    start: ProgramStart, program: int, execution: Execution, arguments: Sequence[bytes], number: int
+) -> None:  # fmt: skip
+    """execveat(2) of a descriptor that was opened in the sealed root. Raises OSError; else it does not return."""
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)  # what is ignored stays ignored in a program, and surprises it
+    os.chdir(execution.folder)
+    words = [os.fsencode(text) for text in (execution.path, *execution.prefix)] + [*arguments]
+    texts = [os.fsencode(f"{name}={value}") for name, value in execution.environment.items()]
+    vectors = [(ctypes.c_char_p * (len(each) + 1))(*each, None) for each in (words, texts)]
+    spare = os.dup(start.errors)  # says what follows if it fails; closed by execve, as is all but 0, 1 and 2
+    for descriptor, source in ((0, start.data), (1, start.data), (_STDERR, start.errors)):
+        os.dup2(source, descriptor, inheritable=True)
+    try:
+        syscalls.call("execveat", program, b"", *vectors, syscalls.AT_EMPTY_PATH, number)
+    finally:
+        os.dup2(spare, start.errors, inheritable=False)

@@ -1,0 +1,373 @@
+"""Programs: the supervisor's side of what components have run.
+
+A component asks with one integer; what runs, with which arguments and on which files, is decided by the configuration
+and by the launcher in the new process. All that is read from either side here are integers and single letters. One
+process is forked in a turn of the event loop, and so many a second for one component and for all, so that a flood
+is told `busy` and holds up no other component.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
+from tlsrt.errors import TlsrtError
+from tlsrt.rate_limit import Bucket, Buckets
+from tlsrt.sandbox.profile.program_profile import PlacedProgram
+from tlsrt.supervisor.process.attestation import differences_of
+from tlsrt.supervisor.process.children import Child, Children, LauncherWord, ProgramStart
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.exit_reason import Cause, ExitReason
+from tlsrt.supervisor.process.proc import memory_kib
+from tlsrt.supervisor.process.signals import LINGER_S, send_signal
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
+from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.feature import Feature
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
+
+BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
+ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
+EVENTS_BURST, EVENTS_PER_S = 8, 0.5  # of one program; what is not told then is counted in the next
+SOCKET_BYTES = 1 << 20  # of each direction, if the host gives so much
+_SO_SNDBUFFORCE = 32  # socket(7)
+_WORDS = {word.value: word for word in LauncherWord}
+_ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CHANGED}
+
+
+@dataclass(slots=True)
+class ProgramRun:
+    """One run: its process, from the request to its end."""
+
+    loop: Loop
+    incarnation: int
+    index: int  # by which its component knows the program
+    placed: PlacedProgram
+    slot: str
+    children: Children
+    number: int = 0
+    child: Child | None = None
+    monitor: SyscallMonitor | None = None
+    control: socket.socket | None = None
+    leash: socket.socket | None = None
+    deadline: Timer | None = None
+    begun_at: float = 0.0
+    word: LauncherWord | None = None  # the last one of its launcher
+    outcome: Outcome | None = None  # why it was killed
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what people call it: `third.notes/gzip #3`."""
+        return f"{self.placed.label} #{self.number}"
+
+
+@dataclass(slots=True)
+class ProgramRecord:
+    """What is known of one program, over all its runs."""
+
+    events: Bucket = field(default_factory=lambda: Bucket(EVENTS_BURST, EVENTS_PER_S))
+    begun: int = 0
+    ends: Counter[str] = field(default_factory=Counter[str])
+    last: str | None = None
+    untold: int = 0
+
+
+class Programs(Feature):
+    """Forks programs, ends them with their components, and says how they ended."""
+
+    def __init__(self, context: Context, loops: Loops) -> None:
+        self._context = context
+        self._loops = loops
+        self._running: dict[str, ProgramRun] = {}  # by slot, from the request until nothing is left of the process
+        self._waiting: deque[ProgramRun] = deque()
+        self._births = Buckets(BIRTHS_BURST, BIRTHS_PER_S)
+        self._all_births = Bucket(ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S)
+        self._records: dict[str, ProgramRecord] = {}
+
+    @property
+    def children(self) -> list[Child]:
+        """Return the processes that run now."""
+        return [run.child for run in self._running.values() if run.child is not None]
+
+    def document(self, process: str) -> list[dict[str, Any]]:
+        """Return what status says about the programs of a process."""
+        now = self._context.event_loop.now
+        found: list[dict[str, Any]] = []
+        for placed in self._context.current.children.programs_of(process):
+            record = self._record(placed.label)
+            running = [
+                {
+                    "name": run.name,
+                    "pid": run.child.host_pid,
+                    "uptime_s": round(now - run.begun_at, 3),
+                    "memory_kib": memory_kib(run.child.host_pid),
+                }
+                for run in self._running.values()
+                if run.child is not None and run.placed.label == placed.label
+            ]
+            found.append(
+                {
+                    "name": placed.label,
+                    "running": running,
+                    "at_once": placed.program.slots,
+                    "begun": record.begun,
+                    "ends": dict(record.ends),
+                    "last": record.last,
+                }
+            )
+        return found
+
+    # A request
+
+    def program_asked(self, loop: Loop, number: int) -> None:
+        """Judge a request: whose program, whether there is room, whether it is in time. `number` is untrusted."""
+        children = loop.managed_by or self._context.current.children
+        programs = children.programs_of(loop.name)
+        if number >= len(programs):
+            reason = f"life protocol: asked for program {number} of {len(programs)}"
+            self._loops.kill(loop, LoopEvent.VIOLATED, reason, Cause.PROTOCOL)
+            return
+        placed = programs[number]
+        slot = next((one for one in placed.slots if one not in self._running), None)
+        now = self._context.event_loop.now
+        is_old = children is not self._context.current.children  # its process is about to be replaced
+        if is_old or slot is None or not self._births.take(loop.name, now) or not self._all_births.take(now):
+            self._loops.tell(loop, "program_over", number, 0, int(Outcome.BUSY), 0)
+            return
+        run = ProgramRun(loop, loop.incarnation, number, placed, slot, children)
+        self._running[slot] = run
+        self._waiting.append(run)
+        if len(self._waiting) == 1:
+            self._context.event_loop.call_later(0, self._begin_next)
+
+    def _begin_next(self) -> None:
+        """Fork one, and come again for the next: others have their turn between."""
+        run = self._waiting.popleft()
+        if self._waiting:
+            self._context.event_loop.call_later(0, self._begin_next)
+        if not self._is_wanted(run):
+            del self._running[run.slot]
+        elif problem := self._begin(run):
+            self._context.console.bad(run.placed.label, "failed", problem)
+            self._record(run.placed.label).ends[Outcome.FAILED.name.lower()] += 1
+            self._release(run)
+            del self._running[run.slot]
+            self._loops.tell(run.loop, "program_over", run.index, 0, int(Outcome.FAILED), 0)
+
+    def _is_wanted(self, run: ProgramRun) -> bool:
+        return run.loop.is_living and run.loop.incarnation == run.incarnation
+
+    def _begin(self, run: ProgramRun) -> str:
+        """Fork a launcher and hand its component the other ends. Return why that was not possible."""
+        record = self._record(run.placed.label)
+        record.begun += 1
+        run.number, run.begun_at = record.begun, self._context.event_loop.now
+        theirs: list[socket.socket] = []
+        given: list[socket.socket] = []
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+                one, other = socket.socketpair(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+                given.append(one)
+                theirs.append(other)
+            for data in (given[0], theirs[0]):
+                _enlarge(data)
+            run.leash = theirs.pop()
+            run.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            theirs.append(control)
+            run.monitor = self._monitor(run)
+            start = ProgramStart(
+                run.slot, theirs[0].fileno(), theirs[1].fileno(), control.fileno(), run.loop.log,
+                run.monitor.child_end if run.monitor is not None else None,
+            )  # fmt: skip
+            try:
+                run.child = run.children.spawn_program(start)
+            finally:
+                if run.monitor is not None:
+                    run.monitor.forked(run.child)
+            self._watch(run, run.child)
+            descriptors = [one.fileno() for one in given]
+            self._loops.tell(run.loop, "program", run.index, run.number, descriptors=descriptors)
+        except (OSError, TlsrtError) as error:
+            return f"cannot be forked: {error}"
+        finally:
+            for each in (*theirs, *given):
+                each.close()
+        return ""
+
+    def _monitor(self, run: ProgramRun) -> SyscallMonitor | None:
+        rules = run.children.call_rules(run.slot)
+        if rules is None:
+            return None
+        return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run))
+
+    def _watch(self, run: ProgramRun, child: Child) -> None:
+        event_loop = self._context.event_loop
+        assert run.control is not None
+        assert run.leash is not None
+        run.control.setblocking(False)
+        event_loop.watch(child.pidfd, lambda events: self._ended(run))
+        event_loop.watch(run.control.fileno(), lambda events: self._hear(run))
+        event_loop.watch(run.leash.fileno(), lambda events: self._let_go(run, events), 0)
+        seconds = run.placed.program.seconds
+        late = partial(self._kill, run, Outcome.DEADLINE, f"not over in {seconds:g} s")
+        run.deadline = event_loop.call_later(seconds, late)
+
+    # What it says and does
+
+    def _hear(self, run: ProgramRun) -> None:
+        """Take one letter of a launcher. The channel hangs up with the execve, or with the process."""
+        if run.control is None:
+            return
+        try:
+            said = run.control.recv(2)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        word = _WORDS.get(said)
+        if word is None:
+            self._close_control(run)
+            return
+        run.word = word
+        if word is LauncherWord.SEALED:
+            self._look(run)
+
+    def _look(self, run: ProgramRun) -> None:
+        """Attest the process before anything of the component reaches it."""
+        if run.child is None or run.control is None:
+            return
+        differences = differences_of(run.slot, run.child, run.children, run.monitor)
+        if differences:
+            self._context.events.emit("difference", run.placed.label, differences[0])
+            self._kill(run, Outcome.FAILED, f"attestation: {'; '.join(differences)}")
+            return
+        with suppress(OSError):  # it has ended, which its pidfd tells
+            run.control.send(LauncherWord.GO.value, socket.MSG_NOSIGNAL)
+
+    def _violated(self, run: ProgramRun, violation: Violation) -> None:
+        """End a program for a call that none may make. Others are refused without a report."""
+        pid = run.child.host_pid if run.child is not None else 0
+        self._context.console.bad(run.name, "killed", f"{violation.sentence} (pid {pid})")
+        self._emit(run, "program_forbidden", violation.sentence, call=violation.call)
+        self._kill(run, Outcome.FORBIDDEN, violation.sentence)
+
+    def _let_go(self, run: ProgramRun, events: int) -> None:
+        if events & (select.EPOLLHUP | select.EPOLLERR):
+            self._kill(run, Outcome.CANCELLED, "its component has let go of it")
+
+    def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
+        """End the programs of a process that is no more, or is being killed: at once, whatever it does meanwhile."""
+        if loop.state in LIVING and event not in (LoopEvent.VIOLATED, LoopEvent.REFUSED, LoopEvent.HUNG):
+            return
+        for run in self._running.values():
+            if run.loop is loop and run.incarnation == loop.incarnation:
+                self._kill(run, Outcome.CANCELLED, f"{loop.name} has ended")
+
+    # The end
+
+    def _kill(self, run: ProgramRun, outcome: Outcome, why: str) -> None:
+        """Kill all that belongs to a run; the first reason counts."""
+        if run.child is None or run.outcome is not None:
+            return
+        run.outcome, run.why = outcome, why
+        if outcome is Outcome.FORBIDDEN:
+            run.children.freeze(run.slot)
+        send_signal(run.child, signal.SIGKILL)
+        run.children.clear(run.slot)
+
+    def _ended(self, run: ProgramRun) -> None:
+        if run.child is None:
+            return
+        reason = run.children.reap(run.child)
+        if reason is None:
+            return
+        self._hear(run)  # its last word may lie there
+        outcome, status = self._outcome(run, reason)
+        self._note(run, outcome, reason)
+        self._context.event_loop.forget(run.child.pidfd)
+        os.close(run.child.pidfd)
+        run.child = None
+        self._release(run)
+        self._clear(run, outcome, status)
+
+    def _outcome(self, run: ProgramRun, reason: ExitReason) -> tuple[Outcome, int]:
+        if run.outcome is not None:
+            return run.outcome, 0
+        if run.children.oom_kills(run.slot):
+            return Outcome.MEMORY, 0
+        if run.word is not LauncherWord.EXECUTING:
+            return _ENDS.get(run.word or LauncherWord.FAILED, Outcome.FAILED), 0
+        if reason.signal is not None:
+            is_forbidden = reason.signal == signal.SIGSYS
+            return (Outcome.FORBIDDEN, 0) if is_forbidden else (Outcome.SIGNALLED, reason.signal)
+        return Outcome.ENDED, reason.code or 0
+
+    def _note(self, run: ProgramRun, outcome: Outcome, reason: ExitReason) -> None:
+        is_good = outcome in (Outcome.ENDED, Outcome.CANCELLED)
+        how = {Outcome.ENDED: f"with status {reason.code}", Outcome.SIGNALLED: f"by signal {reason.signal}"}
+        sentence = run.why or how.get(outcome, SENTENCES[outcome])
+        record = self._record(run.placed.label)
+        record.ends[outcome.name.lower()] += 1
+        record.last = f"#{run.number}: {sentence}"
+        self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
+
+    def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> None:
+        """Emit an event about a run, unless there were too many of its program; then the next one says how many."""
+        record = self._record(run.placed.label)
+        now = self._context.event_loop.now
+        if not record.events.take(now):
+            record.untold += 1
+            return
+        untold, record.untold = record.untold, 0
+        served_s = round(now - run.begun_at, 3)
+        self._context.events.emit(
+            name, run.placed.label, sentence, number=run.number, served_s=served_s, untold=untold, **facts
+        )
+
+    def _clear(self, run: ProgramRun, outcome: Outcome, status: int) -> None:
+        """Give the slot back when nothing is left: the next run never meets what the last one made. Then say so."""
+        if not run.children.clear(run.slot):
+            self._context.event_loop.call_later(LINGER_S, partial(self._clear, run, outcome, status))
+            return
+        del self._running[run.slot]
+        if self._is_wanted(run):
+            self._loops.tell(run.loop, "program_over", run.index, run.number, int(outcome), status)
+
+    def _release(self, run: ProgramRun) -> None:
+        if run.deadline is not None:
+            run.deadline.cancel()
+        if run.monitor is not None:
+            run.monitor.close()
+        self._close_control(run)
+        if run.leash is not None:
+            self._context.event_loop.forget(run.leash.fileno())
+            run.leash.close()
+            run.leash = None
+
+    def _close_control(self, run: ProgramRun) -> None:
+        if run.control is not None:
+            self._context.event_loop.forget(run.control.fileno())
+            run.control.close()
+            run.control = None
+
+    def _record(self, label: str) -> ProgramRecord:
+        return self._records.setdefault(label, ProgramRecord())
+
+
+def _enlarge(pair: socket.socket) -> None:
+    """Give one direction room, so that few wake-ups move much. Not everybody may go beyond the host's limit."""
+    for option in (_SO_SNDBUFFORCE, socket.SO_SNDBUF):
+        with suppress(OSError):
+            pair.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
+            return

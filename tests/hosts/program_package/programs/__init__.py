@@ -1,0 +1,1 @@
+"""A component that has programs run, for tests."""
