@@ -43,7 +43,7 @@ class FailCode(IntEnum):
     MEMORY = 7
     DISK = 8  # a component could not start, for its disk refused
     TASK = 9  # a task of a component ended too often
-    OPTIONS = 11  # a component does not take its options
+    CONFIGURATION = 11  # a component cannot run with its configuration: an option, a secret
 
 
 class AskWhat(IntEnum):

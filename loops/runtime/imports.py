@@ -99,7 +99,7 @@ def _check_options(index: int, kind: type[Component], config: ComponentConfig, l
             log.error("%s", problem)
         others = len(error.problems) - 1
         more = f"; and {others} more, in its log" if others else ""
-        raise LoopFailure(FailCode.OPTIONS, index, f"{error.problems[0]}{more}") from None
+        raise LoopFailure(FailCode.CONFIGURATION, index, f"{error.problems[0]}{more}") from None
 
 
 def check_databases(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
@@ -122,7 +122,7 @@ def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys
 def start_code(error: Exception) -> FailCode:
     """Return why a component did not start: another try may go well, unless it says that its configuration is wrong."""
     if isinstance(error, ConfigError):
-        return FailCode.OPTIONS
+        return FailCode.CONFIGURATION
     return FailCode.DISK if is_of_disk(error) else FailCode.COMPONENT_START
 
 

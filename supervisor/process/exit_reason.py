@@ -35,7 +35,7 @@ class Cause(StrEnum):
     ANOMALY = "anomaly"  # its score was too high
     PROTOCOL = "protocol"  # it broke a control protocol
     IMPORT = "import"  # its code could not be imported
-    OPTIONS = "options"  # a component does not take its options
+    CONFIGURATION = "configuration"  # a component cannot run with it: an option, a secret
     COMPONENT = "component"  # a component could not start
     DISK = "disk"  # its disk refused, or did not answer for too long: that counts towards no limit
     SANDBOX = "sandbox"  # its sandbox could not be built
@@ -100,7 +100,7 @@ _FAILURES = {
     FailCode.SANDBOX: KillReason(Cause.SANDBOX, "its sandbox could not be built"),
     FailCode.IMPORT: KillReason(Cause.IMPORT, "a component could not be imported"),
     FailCode.COMPONENT_START: KillReason(Cause.COMPONENT, "a component could not start"),
-    FailCode.OPTIONS: KillReason(Cause.OPTIONS, "a component does not take its options"),
+    FailCode.CONFIGURATION: KillReason(Cause.CONFIGURATION, "a component cannot run with its configuration"),
     FailCode.THREADS: KillReason(Cause.POLICY, "a component started a thread before the sandbox was sealed"),
     FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
     FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
@@ -109,7 +109,7 @@ _FAILURES = {
     FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
 _OF_COMPONENT = (
-    FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK, FailCode.OPTIONS, FailCode.THREADS,
+    FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK, FailCode.CONFIGURATION, FailCode.THREADS,
 )  # fmt: skip
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,

@@ -25,7 +25,7 @@ class PermanentFailure(Enum):
 
     SANDBOX = "this host cannot confine it"
     IMPORT = "its code cannot be imported"
-    OPTIONS = "a component does not take its options"
+    CONFIGURATION = "a component cannot run with its configuration"
 
 
 class Stop(Protocol):

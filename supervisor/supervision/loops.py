@@ -323,8 +323,8 @@ class Loops(Feature):
             loop.process.permanent_failure = PermanentFailure.SANDBOX
         elif code in (FailCode.IMPORT, FailCode.THREADS):
             loop.process.permanent_failure = PermanentFailure.IMPORT
-        elif code == FailCode.OPTIONS and loop.process.active_at is None:
-            loop.process.permanent_failure = PermanentFailure.OPTIONS
+        elif code == FailCode.CONFIGURATION and loop.process.active_at is None:
+            loop.process.permanent_failure = PermanentFailure.CONFIGURATION
         said = last_words(loop.log_path) if loop.process.kill_reason is None else ""
         reason = verdict_of_failure(code, index, components, loop.log_path, said)
         loop.process.set_kill_reason(reason.cause, reason.sentence, said)

@@ -78,7 +78,7 @@ def test_the_host_runs_and_each_of_them_says_why_it_does_not(host: RunningHost) 
         f"third.{name}" for name in CLASSES if name != "well"
     ]
     assert [one for one in status["warnings"] if "unknown option wats" in one], "a start says it too, and goes on"
-    assert "third.typed: failed: third/typed does not take its options, see " in host.cli("status").stdout
+    assert "third.typed: failed: third/typed cannot run with its configuration, see " in host.cli("status").stdout
     assert 'the process says: "' in host.cli("status").stdout
     assert said(host, "typed") in host.log("third.typed")
 

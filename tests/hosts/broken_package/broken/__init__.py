@@ -51,7 +51,7 @@ class Liar(Component):
         lie = b"2026-11-28 00:00:00,000 ERROR primary: \x1b]0;owned\x07\x1b[2J\r\xe2\x80\xaeprimary  failed\x00"
         os.write(2, b"z" * (1 << 20) + b"\n" + lie)
         for _ in range(20):
-            frame.f_locals["self"]._fail(FailCode.OPTIONS, 0)
+            frame.f_locals["self"]._fail(FailCode.CONFIGURATION, 0)
         os._exit(1)
 
 

@@ -81,14 +81,14 @@ def test_whatever_an_import_raises_is_one_line_and_of_that_component(kind: str, 
 
 def test_options_are_checked_with_their_place_before_an_object_is_made() -> None:
     found = failure(component("first", "watched.kinds:Typed", sise=1, size="x"))
-    assert found.code == FailCode.OPTIONS
+    assert found.code == FailCode.CONFIGURATION
     assert str(found) == (
         "/etc/tlsrt.yaml:3:5: third/first: unknown option sise, did you mean size?; and 1 more, in its log"
     )
 
 
 def test_a_start_that_refuses_its_configuration_is_not_tried_again() -> None:
-    assert start_code(ConfigError("no such broker")) is FailCode.OPTIONS
+    assert start_code(ConfigError("no such broker")) is FailCode.CONFIGURATION
     assert start_sentence("third/x", ConfigError("no such broker")) == "component third/x: no such broker"
     assert start_code(ValueError("x")) is FailCode.COMPONENT_START
     assert start_code(OSError(28, "full")) is FailCode.DISK
