@@ -16,7 +16,7 @@ from tlsrt.config.packages import source_of
 from tlsrt.config.schema import Config
 from tlsrt.text import did_you_mean
 
-EVERY = ("describe", "subscribe")  # that each component has
+EVERY = ("describe", "metrics", "subscribe")  # that each component has
 ANY = "*"
 
 

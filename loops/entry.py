@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
+from tlsrt.loops.log_lines import LineFormatter
 from tlsrt.loops.primary.loop import PrimaryLoop
 from tlsrt.loops.runtime.linked_loop import LinkedLoop
 from tlsrt.loops.runtime.process import LoopProcess
@@ -42,8 +43,8 @@ def run_loop(
 
 def set_up_logging() -> None:
     """Log to stderr, which the supervisor has made this loop's own log file."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     os.umask(0o077)

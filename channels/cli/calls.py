@@ -28,11 +28,11 @@ async def call(arguments: argparse.Namespace) -> None:
         with hinting(client, target):
             methods = (await client.describe(target, timeout_s=timeout_s))[target].get("methods", {})
         spec = methods.get(method)
-        if spec is None and method not in ("describe", "subscribe"):
+        if spec is None and method not in ("describe", "metrics", "subscribe"):
             client.show_attempt(target, method)
         if spec is None and not _may(client, target, method):
             raise Denied(f"this client may not call {method} of {target}{_instead(method, methods)}")
-        if spec is None and method not in ("describe", "subscribe"):
+        if spec is None and method not in ("describe", "metrics", "subscribe"):
             raise NotFound(f"{target} has no method {method}{_instead(method, methods)}")
         args, kwargs = arguments_of(arguments.words, spec)
         spec = spec or {"stream": method == "subscribe"}

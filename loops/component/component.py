@@ -35,6 +35,7 @@ from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.grants import Grants, NoGrants
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
+from tlsrt.loops.component.metrics import Counting, Metrics
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
 from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.program import NoPrograms, Program, ProgramRunner, run_to_end
@@ -84,7 +85,7 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
-class Component:
+class Component(Counting):
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the manifest.
 
     From `start` on it has `self.address` ("third/kettle"), `self.options` (an object of its class `Options`),
@@ -116,7 +117,8 @@ class Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
         declared = database_of(cls)
-        give(self, _pubsub=PubSub(), _tlsrt_database=Database(declared.steps, _caller.get) if declared else None)
+        database = Database(declared.steps, _caller.get) if declared else None
+        give(self, _pubsub=PubSub(), _tlsrt_metrics=Metrics(), _tlsrt_database=database)
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -292,10 +294,11 @@ class Component:
             subscription.close()
 
 
-# Helpers that a class may do without: a handler of this name takes its place.
-OPEN = frozenset({"work", "program", "run"})
+# Helpers that a class may do without: a handler of this name takes its place, as it may those of Counting.
+OPEN = frozenset({"work", "program", "run", "metrics"})
 BUILTIN: Mapping[str, MethodSpec] = {
     "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
+    "metrics": compile_method("Component", "metrics", Counting._metrics, idempotent=True),
     "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
 }
 _LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
@@ -317,7 +320,7 @@ def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
             if name in methods:
                 raise MisuseError(f"{cls.__name__}.{name} overrides a handler: mark it with @handler too")
             continue
-        if name in (*_RESERVED, *_THEIRS, *BUILTIN):
+        if name in (*_RESERVED, *_THEIRS, *BUILTIN) and name not in OPEN:
             raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime; choose another")
         if name.startswith("_"):
             raise MisuseError(f"{cls.__name__}.{name}: a handler's name does not start with an underscore")

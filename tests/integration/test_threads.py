@@ -40,6 +40,8 @@ def test_work_executors_and_resolvers_run_in_its_named_threads(host: RunningHost
     *names, address = host.client().call("third/worker", "where")
     assert all(name.startswith("tlsrt-work-") for name in names) and address == "127.0.0.1"
     assert host.client().call("third/worker", "crunch", 0.05, 8) > 0, "eight of them in four threads"
+    assert host.client().call("third/worker", "metrics")["counters"] == {"crunched": 8}
+    assert r'INFO third/worker: crunched threads=8 note="a\nb"' in host.log("third.worker")
 
 
 def test_who_asked_for_none_is_told_in_one_sentence_and_it_is_no_violation(host: RunningHost) -> None:

@@ -42,6 +42,8 @@ class Worker(Component):
     async def crunch(self, seconds: float, threads: int) -> int:
         """Compute in so many threads at once."""
         counts = await asyncio.gather(*(self.work(burn, seconds) for _ in range(threads)))
+        self.count("crunched", threads)
+        self.log.info("crunched", extra={"threads": threads, "note": "a\nb"})
         return sum(counts)
 
     @handler

@@ -24,7 +24,7 @@ class Probed(Component):
     async def add(self, number: int) -> int:
         """Add to a total that a restart forgets."""
         self.count += number
-        return self.count
+        return int(self.count)
 
     @handler
     async def read(self, path: str) -> str:
