@@ -20,6 +20,8 @@ PACKAGES = {
     "fish": "fish",
     "git": "git",
     "mke2fs": "e2fsprogs",
+    "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
     "node": "nodejs",
     "strace": "strace",
     "unshare": "util-linux",
@@ -37,7 +39,7 @@ def missing() -> list[str]:
 
 def packages(programs: list[str]) -> list[str]:
     """Return the Debian packages that hold these programs."""
-    found = [PACKAGES[program] for program in programs]
+    found = [*dict.fromkeys(PACKAGES[program] for program in programs)]
     return [*found, _HEADERS] if "cc" in programs else found
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # mkdocs is an extra, and has no types
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = (
     "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "PROTOCOL.md", "LICENSE",
-    "bench/README.md", "bench/MEASURED.md", "examples/notes/README.md", "examples/node/README.md",
+    "bench/README.md", "bench/MEASURED.md", "examples/notes/README.md", "examples/mqtt/README.md",
+    "examples/node/README.md",
 )  # fmt: skip
 _LINK = re.compile(r"(\[[^\]]*\])\(([^)\s]+)\)")
 
