@@ -1,7 +1,8 @@
-"""The example as a stranger uses it: installed with pip beside tlsrt, its README followed line by line.
+"""The example as a stranger uses it: added to a host that runs, its README followed line by line.
 
-The component's package is a wheel in an environment that holds tlsrt as a wheel too; nothing here runs from the
-checkout but the client that listens for events. The component of the main README is proved the same way.
+The component's package is a wheel, added by `component add` to a host that runs, in an environment that holds tlsrt as
+a wheel too; nothing here runs from the checkout but the client that listens for events. The component of the main
+README is proved in the configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import platform
 import re
 import select
 import shlex
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +25,7 @@ import pytest
 from hosts.installation import CHECKOUT, Environment, build_wheel, copy_tracked, installed, make_environment, scratch
 from hosts.installed_host import InstalledHost
 
-from tlsrt import Client, Denied, InvalidArgument
+from tlsrt import Client, InvalidArgument, Rejected
 
 EXAMPLE = CHECKOUT / "examples" / "notes"
 
@@ -35,7 +39,8 @@ def merge(config: Path, addition: str) -> None:
 
 def blocks(document: Path, language: str = "") -> list[str]:
     """Return the fenced blocks of a Markdown file."""
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for its_language, text in found if its_language == language]
 
 
 def command_lines(document: Path) -> list[list[str]]:
@@ -45,17 +50,28 @@ def command_lines(document: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    source = copy_tracked(scratch() / "example") / "examples" / "notes"
-    return make_environment(scratch() / "env-notes", build_wheel(source, scratch() / "wheel-notes"))
+    """An environment of its own, with pip: what the command installs with."""
+    made = make_environment(scratch() / "env-notes")
+    import pip
+
+    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    return made
 
 
 @pytest.fixture(scope="module")
-def host(environment: Environment) -> Iterator[InstalledHost]:
+def package() -> Path:
+    source = copy_tracked(scratch() / "example") / "examples" / "notes"
+    return build_wheel(source, scratch() / "wheel-notes")
+
+
+@pytest.fixture(scope="module")
+def host(environment: Environment, package: Path) -> Iterator[InstalledHost]:
     host = InstalledHost(environment, scratch() / "notes")
     host.init()
-    merge(host.config, (EXAMPLE / "notes.yaml").read_text())
-    host.seal()
     with host.started():
+        said = host.do("component", "add", package, "--yes")
+        assert "calls     primary/kernel: uname  it tells the release of the kernel" in said
+        assert "third/notes runs in third.notes after" in said
         yield host
 
 
@@ -96,8 +112,9 @@ def _first_event(host: InstalledHost, listen: list[str], add: list[str]) -> str:
     return heard
 
 
-def test_it_runs_in_the_sandboxed_loop_that_the_yaml_names(host: InstalledHost) -> None:
-    assert [line for line in host.console if line.startswith("third ") and "read-only root" in line]
+def test_it_runs_sandboxed_in_a_process_of_its_own(host: InstalledHost) -> None:
+    [process] = [loop for loop in host.status()["loops"] if loop["name"] == "third.notes"]
+    assert {"net_namespace", "mount_namespace", "landlock", "seccomp"} <= set(process["sandbox"]["layers"])
     assert host.status()["warnings"] == [], "strict, and nothing to say"
     assert "measure: strict" in host.config.read_text()
 
@@ -162,30 +179,43 @@ def test_subscribers_get_what_it_publishes(host: InstalledHost) -> None:
     assert not thread.is_alive()
 
 
-def test_it_may_do_no_more_than_the_policy_says(host: InstalledHost, environment: Environment) -> None:
-    """Without the second policy line the README promises that `host` ends with denied, and that alone."""
+def test_others_may_call_what_the_operator_allows(environment: Environment, package: Path) -> None:
+    """With `--allow` the README promises that `host` ends with rejected, and that alone."""
     lacking = InstalledHost(environment, scratch() / "notes-denied")
     lacking.init()
-    text = (EXAMPLE / "notes.yaml").read_text()
-    merge(lacking.config, "\n".join(line for line in text.splitlines() if "third/notes -> " not in line) + "\n")
-    lacking.seal()
+    lacking.do("component", "add", package, "--yes", "--allow", "client/admin: [add, all]")
     with lacking.started(), Client(lacking.folder / "admin.tlsrt") as client:
-        with pytest.raises(Denied):
+        with pytest.raises(Rejected):
             client.call("third/notes", "host")
         assert client.call("third/notes", "add", "still here") == 1
-        code, output, errors = lacking.run("call", "third/notes", "host", program="tlsrt")
-        assert (code, output) == (77, "")
-        assert errors.startswith("tlsrt: ")
 
 
-def test_without_the_package_the_start_says_what_to_install() -> None:
+def test_an_option_is_for_one_of_the_components_of_a_package(host: InstalledHost) -> None:
+    source = copy_tracked(scratch() / "example-mqtt") / "examples" / "mqtt"
+    package = build_wheel(source, scratch() / "wheel-mqtt")
+    code, _, said = host.run("component", "add", package, "--yes", "--option", "window=9")
+    assert code == 64 and "use --only for each" in said
+    assert not list((host.folder / "components.d").glob("external.*"))
+
+
+def test_without_the_package_the_host_runs_and_says_what_to_install(host: InstalledHost) -> None:
     bare = InstalledHost(installed(), scratch() / "notes-bare")
     bare.init()
-    merge(bare.config, (EXAMPLE / "notes.yaml").read_text())
-    sentence = bare.refused()
-    assert "third/notes" in sentence
-    assert "no package notes" in sentence
-    assert "pip" in sentence
+    shutil.copytree(host.folder / "components.d", bare.folder / "components.d")
+    code, _, warning = bare.run("seal", "--config", bare.config)
+    assert code == 0 and "component third/notes does not run" in warning
+    with bare.started():
+        assert "this Python has no package notes: install it beside tlsrt" in bare.do("status", "--config", bare.config)
+
+
+@pytest.mark.parametrize("example", ["notes", "mqtt"])
+def test_the_tests_of_an_example_pass_in_its_folder(example: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=CHECKOUT / "examples" / example,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
 
 
 def test_the_component_of_the_main_readme() -> None:

@@ -98,6 +98,8 @@ def add(arguments: argparse.Namespace) -> Document | int:
         candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
         if arguments.place is not None and len(candidates) > 1:
             raise InvalidArgument("--as names one component, and this package brings several: choose one with --only")
+        if arguments.option and len(candidates) > 1:
+            raise InvalidArgument("--option is for one component, and this package brings several: use --only for each")
         contents = [(one, _content(one, arguments)) for one in candidates]
         for one, content in contents:
             rehearse(config, content, one.address, one.offer.manifest)
