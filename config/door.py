@@ -8,7 +8,7 @@ from pathlib import Path
 from tlsrt.config.setting import boolean, count, file_path, listing, number, seconds, text
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IP_ADDRESS = rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}"
+IP_ADDRESS = rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class DoorConfig:
         metadata=text(
             "The address to listen on; no name, since no resolver is asked here.",
             default="127.0.0.1",
-            pattern=_IP_ADDRESS,
+            pattern=IP_ADDRESS,
             says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
         )
     )
@@ -78,7 +78,7 @@ class DoorConfig:
         default=(),
         metadata=listing(
             "Addresses of proxies, whose connections begin with a PROXY header (version 2), and no others'.",
-            text("An address.", pattern=_IP_ADDRESS, says="an IP address, such as 192.0.2.7"),
+            text("An address.", pattern=IP_ADDRESS, says="an IP address, such as 192.0.2.7"),
             64,
             example="[192.0.2.7]",
         ),

@@ -18,6 +18,7 @@ from tlsrt.config.deception import DeceptionConfig, check_deception, read_decept
 from tlsrt.config.detection import check_detection
 from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, drop_in_files, installed_manifest
 from tlsrt.config.files import read_bounded
+from tlsrt.config.listeners import ListenConfig, problems_of
 from tlsrt.config.processes import SHARED_PARTS, is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
@@ -66,7 +67,18 @@ def parse_config(
         _check_names(tree, judged, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
-    return _config(tree, Path(os.path.abspath(path)), checker.marks, judged)
+    config = _config(tree, Path(os.path.abspath(path)), checker.marks, judged)
+    if sentences := problems_of(config.listeners, _own_places(config)):
+        raise ConfigError(sentences)
+    return config
+
+
+def _own_places(config: Config) -> list[tuple[str, ListenConfig]]:
+    """Return (what it is, where it listens) of the sockets of the host itself."""
+    endpoint = config.deception.endpoint
+    found = [("the door", config.door.host, config.door.port)]
+    found += [("deception.endpoint", endpoint.host, endpoint.port)] if endpoint is not None else []
+    return [(what, ListenConfig("own", port, "", host)) for what, host, port in found]
 
 
 def read_config(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
 from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
 
 FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
@@ -113,6 +114,15 @@ class NeedsConfig:
         ),
     )
     egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)
+    listen: tuple[ListenConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Sockets that listen, bound by the supervisor; each is a further door into the host.",
+            table(ListenConfig, placed_by="where"),
+            16,
+            example="[{name: mqtt, port: 8883, why: sensors send there}]",
+        ),
+    )
     calls: tuple[CallsConfig, ...] = field(
         default=(),
         metadata=listing(

@@ -18,6 +18,7 @@ from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.listeners import Listener
 from tlsrt.config.setting import (
     ADDRESS,
     ADDRESS_SAYS,
@@ -299,6 +300,16 @@ class Config:
     def host_settings_of(self, process: str) -> tuple[tuple[ComponentConfig, SettingConfig], ...]:
         """Return the settings of the kernel of a process, in the order in which its life channel counts them."""
         return tuple((one, setting) for one in self.components_of(process) for setting in one.needs.settings)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return the listening sockets of all components, in the order of the file."""
+        return tuple(Listener(each.process, each.address, one) for each in self.components for one in each.needs.listen)
+
+    @property
+    def grants(self) -> tuple[str, ...]:
+        """Return what the supervisor opens for components, a few words each, as the audit log records it."""
+        return tuple(f"{one.address} listens on {one.asked.place}" for one in self.listeners)
 
     @property
     def placed_apart(self) -> Mapping[str, str]:

@@ -274,6 +274,12 @@ def prctl(option: int, *arguments: int) -> int:
     return _checked(libc().prctl(ctypes.c_int(option), *registers), f"prctl {option}")
 
 
+def connect(descriptor: int, address: bytes) -> int:
+    """connect(2) with the address as it is in memory; return 0 or an errno."""
+    result = libc().connect(ctypes.c_int(descriptor), address, ctypes.c_uint32(len(address)))
+    return 0 if result == 0 else ctypes.get_errno()
+
+
 def name_thread(name: bytes) -> None:
     """prctl(2) PR_SET_NAME: name the calling thread, the only one that it can name. The kernel keeps 15 bytes."""
     kept = ctypes.create_string_buffer(name)

@@ -29,6 +29,7 @@ from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.host_events import HostEvents
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Children
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.folders import make_folder, make_folders
@@ -131,11 +132,14 @@ class Supervisor:
         sockets[DOOR] = door_listener(config.door)
         if config.deception.endpoint is not None:
             sockets[DECOY] = decoy_listener(config.deception.endpoint)
+        component_listeners = ComponentListeners(config)
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
-        self._build(listeners)
+        self._build(listeners, component_listeners)
         self._take_signals(event_loop)
         self._say_warnings()
+        for listener in component_listeners.all:
+            self._context.events.emit("listening", listener.process, listener.sentence)
         self._canaries.start()
         self._fork_all()
 
@@ -144,7 +148,7 @@ class Supervisor:
         for descriptor in (*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()):
             os.close(descriptor)
 
-    def _build(self, listeners: Mapping[str, dict[str, int]]) -> None:
+    def _build(self, listeners: Mapping[str, dict[str, int]], component_listeners: ComponentListeners) -> None:
         """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
         nonce, boot_id = new_boot_nonce()
@@ -169,7 +173,9 @@ class Supervisor:
             each,
             features,
         )
-        loops = self._loops = Loops(context, authority, each, listeners, monitor, policy, features)
+        loops = self._loops = Loops(
+            context, authority, each, listeners, component_listeners, monitor, policy, features
+        )  # fmt: skip
         changes = RunningChanges()
         programs = self._programs = Programs(context, loops)
         restarter = Restarter(context, loops, features)
@@ -179,7 +185,7 @@ class Supervisor:
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
-        self._reload = Reload(context, loops, restarter, authority, changes, self._renew)
+        self._reload = Reload(context, loops, restarter, authority, changes, component_listeners, self._renew)
         audit = AuditHeads(context)
         self._canaries = CanaryFiles(context, authority)
         decoys = DecoyReport(context, authority, self._canaries)
@@ -197,7 +203,7 @@ class Supervisor:
                 restarter,  # what a loop's state means for others is decided before anything else hears of it
                 events,
                 EventFeed(context.event_loop, context.events),
-                StartupReport(context, loops, authority, self._started_at - self._age_s),
+                StartupReport(context, loops, authority, component_listeners, self._started_at - self._age_s),
                 lock,  # the authority hears of a lock before it hears of any loop
                 self._watchdog,
                 authority,

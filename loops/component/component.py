@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import socket
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -34,6 +35,7 @@ from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.grants import Grants, NoGrants
+from tlsrt.loops.component.listeners import InheritedListeners
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.metrics import Counting, Metrics
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
@@ -112,6 +114,7 @@ class Component(Counting):
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
     _tlsrt_grants: Surrounding[Grants] = Surrounding()
     _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
+    _tlsrt_listeners: Surrounding[InheritedListeners] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -277,6 +280,14 @@ class Component(Counting):
         result: Result = await self._tlsrt_work.run(self.caller, function, args, kwargs, timeout_s)
         return result
 
+    def listener(self, name: str) -> socket.socket:
+        """Return the socket of `needs: listen` with that name: bound, listening, not blocking.
+
+        `await asyncio.start_server(self.serve, sock=self.listener("mqtt"))` takes its connections. It outlives the
+        process, so what connects while the component is restarted waits. Raises MisuseError for another name.
+        """
+        return self._tlsrt_listeners.get(name)
+
     async def _describe(self) -> dict[str, Any]:
         """What this component offers: methods, parameters, types, topics."""
         return describe_component(self)
@@ -339,7 +350,7 @@ def read_options(
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
     work: Work | None = None, secrets: ComponentSecrets | None = None, grants: Grants | None = None,
-    programs: ProgramRunner | None = None,
+    programs: ProgramRunner | None = None, listeners: Mapping[str, int] | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
@@ -348,6 +359,7 @@ def attach(
         _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
         _tlsrt_programs=programs or NoPrograms(),
+        _tlsrt_listeners=InheritedListeners(address, listeners or {}),
     )  # fmt: skip
 
 

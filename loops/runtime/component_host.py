@@ -45,7 +45,7 @@ class ComponentHost:
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
-        programs: ProcessPrograms | None = None,
+        programs: ProcessPrograms | None = None, listeners: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -61,7 +61,7 @@ class ComponentHost:
         self.secrets = ComponentSecrets(config.address, [one.name for one in config.needs.secrets], sealings)
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
-            secrets=self.secrets, grants=grants, programs=own,
+            secrets=self.secrets, grants=grants, programs=own, listeners=listeners,
         )  # fmt: skip
         self.tasks = tasks_of(component)
         self.timers = ComponentTimers(component, state, log, HostClock())

@@ -32,6 +32,7 @@ from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untr
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.listeners import key_of
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
@@ -116,7 +117,7 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
-            if self.confinement.profile.network or self.confinement.profile.egress:
+            if self.confinement.profile.has_sockets:
                 prepare_outbound(self.confinement.profile.egress)
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
@@ -186,6 +187,7 @@ class LoopProcess:
             grants=self.grants.of(config), programs=self._programs,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}),
+            listeners={one.name: self.listeners[key_of(config.address, one.name)] for one in config.needs.listen},
         )  # fmt: skip
         host.responder.hold()
         self.arrivals.add(host)

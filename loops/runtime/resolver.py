@@ -23,7 +23,7 @@ def resolver_options(rules: Iterable[EgressRule]) -> str:
 
 
 def prepare_outbound(rules: Iterable[EgressRule]) -> None:
-    """Set both switches, in a loop that reaches hosts and before anything resolves or connects."""
+    """Set both switches, in a loop with sockets of its own and before anything resolves or connects."""
     os.environ["RES_OPTIONS"] = resolver_options(rules)
     if hasattr(asyncio.selector_events, "_HAS_SENDMSG"):  # read for each new transport
         asyncio.selector_events._HAS_SENDMSG = False

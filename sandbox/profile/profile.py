@@ -18,13 +18,15 @@ from tlsrt.config.components import LoopConfig
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.processes import links_of
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
+from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
 from tlsrt.sandbox.profile.profile_files import (
     DATABASE,
     LIBZMQ,
+    LISTEN,
     NETWORK,
     THREADS,
     ProfileFiles,
@@ -35,6 +37,7 @@ from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,
     databases_of,
+    listeners_of,
     overlap,
     requested_fragments,
     secrets,
@@ -97,6 +100,7 @@ class Profile:
     policy: Policy = EMPTY_POLICY  # its system calls
     threads: int = 0  # that its components asked for
     databases: int = 0  # of its components: a thread each
+    listen: tuple[ListenLine, ...] = ()  # sockets that it inherits
     group: GroupPath | None = None  # its control group, where the host has any
     keeps_root: bool = False  # uid 0, without a capability
     reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
@@ -116,6 +120,7 @@ class Profile:
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
             [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
+            sorted(one.form for one in self.listen),
             *self.policy.digests(watched=self.is_watched),
             self.keeps_root, [*self.reopened],
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
@@ -126,6 +131,11 @@ class Profile:
     def is_watched(self) -> bool:
         """Say whether its first filter notifies the supervisor."""
         return self.expects("seccomp_reports")
+
+    @property
+    def has_sockets(self) -> bool:
+        """Say whether it has sockets besides those of the runtime."""
+        return bool(self.network or self.egress or self.listen)
 
     @property
     def max_tasks(self) -> int | None:
@@ -232,10 +242,15 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
         )
     names = names_for(
         loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), components=built_in,
-        engine=config.channels.engine, outbound=outbound,
-        asked=[name for name, count in ((THREADS, threads_of), (DATABASE, databases_of)) if count(config, loop.name)],
+        engine=config.channels.engine, outbound=outbound, asked=_asked(config, loop.name),
     )  # fmt: skip
     return (*files.fragments(names), *requested)
+
+
+def _asked(config: Config, process: str) -> list[str]:
+    """Return the fragments for what components of a process ask for."""
+    kinds = ((THREADS, threads_of), (DATABASE, databases_of), (LISTEN, listeners_of))
+    return [name for name, count in kinds if count(config, process)]
 
 
 def profile_for_loop(
@@ -307,7 +322,10 @@ def _profile(
         layers=_layers(rootless=rootless, network=network),
         waived=waived_layers(config),
         policy=policy,
+        listen=tuple(line for one in fragments for line in one.listen),
     )
+    if any(0 <= line.number < profile.limits["nofile"] for line in profile.listen):
+        raise InternalError(f"{name}: the number of a listener is one that it could give to another descriptor")
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
     policy.digests(watched=profile.is_watched)
     return profile

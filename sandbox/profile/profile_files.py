@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
 NETWORK, OUTBOUND, OFFLINE, LIBZMQ = "network", "outbound", "offline", "libzmq"
-THREADS, DATABASE = "threads", "database"
+THREADS, DATABASE, LISTEN = "threads", "database", "listen"
 Made = TypeVar("Made")
 
 

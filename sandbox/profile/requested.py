@@ -30,9 +30,11 @@ from tlsrt.sandbox.profile.fragment import (
     PolicyFragment,
     parse_entry,
 )
+from tlsrt.sandbox.profile.grants import ListenLine, numbers_of
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 _KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
+_HOLDS = ("seccomp_reports", "seccomp", "seccomp_sealed", "limits")  # what holds a process to its listening sockets
 _RUN = Path("/run")
 _HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr")
 
@@ -46,6 +48,11 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
         "file_size_mb": max(loop.file_size_mb, *(max(one.file_size_mb, one.state_mb) for one in needs), 0),
         "processes": loop.processes + sum(one.processes + one.threads for one in needs),
     }
+
+
+def listeners_of(config: Config, process: str) -> int:
+    """Return how many listening sockets a process has."""
+    return sum(len(component.needs.listen) for component in config.components_of(process))
 
 
 def threads_of(config: Config, process: str) -> int:
@@ -64,12 +71,32 @@ def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -
     read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
     egress = tuple(EgressLine(one.to, one.why, name) for one in loop.egress)
     found = [_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
-    found += [_component(config, component, files) for component in config.components_of(loop.name)]
-    return tuple(one for one in found if one.egress or any(one.lines.values()) or one.lists["allow"])
+    listeners = _listeners(config, loop)
+    found += [_component(config, component, files, listeners) for component in config.components_of(loop.name)]
+    return tuple(one for one in found if one.egress or one.listen or any(one.lines.values()) or one.lists["allow"])
 
 
-def _component(config: Config, component: ComponentConfig, files: ProfileFiles) -> PolicyFragment:
+def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
+    """Return the sockets that a process inherits. Raises ConfigError where it could not be held to them."""
+    mine = [one for one in config.listeners if one.process == loop.name]
+    for one in mine:
+        if waived := next((layer for layer in _HOLDS if layer in config.sandbox.waive), ""):
+            raise ConfigError(f"{one.asked.where}: {one.address} cannot listen: sandbox layer {waived} is waived")
+    places = [(one.key, one.asked.protocol == "udp") for one in mine]
+    numbers = numbers_of(places, settings_of(config, loop)["open_files"])
+    return tuple(
+        ListenLine(
+            one.key, one.asked.place, one.asked.answers, numbers[one.key], one.asked.why, f"components.{one.address}"
+        )
+        for one in mine
+    )
+
+
+def _component(
+    config: Config, component: ComponentConfig, files: ProfileFiles, listeners: Sequence[ListenLine]
+) -> PolicyFragment:
     name, needs = f"components.{component.address}", component.needs
+    listen = tuple(one for one in listeners if one.part == name)
     mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
     return _fragment(
         files,
@@ -84,21 +111,36 @@ def _component(config: Config, component: ComponentConfig, files: ProfileFiles) 
         mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
         write=tuple(_write(config, component, one, name) for one in needs.write),
         egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
-        allow=tuple(_calls(one, name, files) for one in needs.calls),
+        allow=(*(_calls(one, name, files) for one in needs.calls), *map(_answers, listen_that_answer(listen))),
+        listen=listen,
     )
+
+
+def listen_that_answer(listen: Sequence[ListenLine]) -> list[ListenLine]:
+    """Return the sockets from which the process may send to addresses of its own choice."""
+    return [one for one in listen if one.answers]
+
+
+def _answers(line: ListenLine) -> PolicyEntry:
+    why = (
+        f"answers from {line.place}; no other socket can have this number, which is not below its limit of descriptors"
+    )
+    document = {"calls": ["sendto"], "when": [f"arg0 in {line.number}"], "why": why}
+    return parse_entry(line.part, "allow", document)
 
 
 def _fragment(
     files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
     write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
+    listen: tuple[ListenLine, ...] = (),
 ) -> PolicyFragment:  # fmt: skip
     """Return the same fragment for the same requests. So a reload that changes none makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
     lines |= {"data": data, "mounts": mounts, "write": write}
     lists = dict.fromkeys(LISTS, ()) | {"allow": allow}
     return files.keep(
-        (name, about, data, mounts, write, egress, allow),
-        lambda: PolicyFragment(name, about, (), lists, lines, egress),
+        (name, about, data, mounts, write, egress, allow, listen),
+        lambda: PolicyFragment(name, about, (), lists, lines, egress, listen=listen),
     )
 
 

@@ -74,6 +74,10 @@ def document(one: Effective) -> dict[str, Any]:
             {"rule": str(rule), "why": line.why, "part": line.part}
             for part in one.fragments for line in part.egress for rule in line.rules
         ],
+        "listeners": [
+            {"place": line.place, "answers": line.answers, "why": line.why, "part": line.part}
+            for part in one.fragments for line in part.listen
+        ],
         "tcp_connect_ports": _ports(profile),
         "limits": _limits(one),
         "calls": {kind: _calls(one, kind) for kind in LISTS},

@@ -11,6 +11,7 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
     socket    a TCP or UDP socket, made in our network namespace and added to the process, whose own one is empty. It
               belongs to the uid of the process, as rules of the host's packet filter see it; unconnected and unbound
               it is of no use but to connect
+    listen    nothing is done: a socket that the process inherits listens already, and no other one may
     connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
               address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
@@ -36,7 +37,7 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
-from tlsrt.sandbox.syscalls import call, libc
+from tlsrt.sandbox.syscalls import call, connect
 
 _NAME = b"primary.sock"
 CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
@@ -106,6 +107,8 @@ class Broker:
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
         """Look, and make the call if the rules allow it. `is_valid` tells whether the task still waits for it."""
+        if call.call == "listen":
+            return self._listen(call)
         if call.call == "socket":
             return self._socket(*(value & 0xFFFFFFFF for value in call.arguments[:3]))
         try:
@@ -135,6 +138,15 @@ class Broker:
             return Made(_make_socket(family, kind, self.uid))
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
+
+    def _listen(self, call: Notification) -> BrokerReply:
+        """Answer for a socket that listens already; of no other socket of the process does this make a door."""
+        try:
+            with self._duplicate(call.arguments[0] & 0xFFFFFFFF) as duplicate:
+                listens = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            return BrokerReply(error=error.errno or errno.EPERM)
+        return BrokerReply() if listens else _refused("have a socket listen that is none of its listeners")
 
     def _duplicate(self, number: int) -> socket.socket:
         """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
@@ -238,7 +250,7 @@ def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting
     if is_blocking:
         fcntl.fcntl(duplicate, fcntl.F_SETFL, flags | os.O_NONBLOCK)
     try:
-        error = _connect(duplicate.fileno(), address)
+        error = connect(duplicate.fileno(), address)
     finally:
         if is_blocking:
             fcntl.fcntl(duplicate, fcntl.F_SETFL, flags)
@@ -320,9 +332,3 @@ def _read_memory(pid: int, address: int, length: int) -> bytes:
     if read != length:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
     return buffer.raw
-
-
-def _connect(descriptor: int, address: bytes) -> int:
-    """connect(2) with the address as it is in memory; return 0 or an errno."""
-    result = libc().connect(ctypes.c_int(descriptor), address, ctypes.c_uint32(len(address)))
-    return 0 if result == 0 else ctypes.get_errno()

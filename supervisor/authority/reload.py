@@ -6,11 +6,12 @@ Everything is checked as at a boot before it is taken; what is refused has chang
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import NumberMessage, ReloadMessage, RotateMessage
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.audit.recorder import Recorder
 from tlsrt.supervisor.authority.boot import check_reload
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
 from tlsrt.supervisor.authority.door.rollout import DoorChange
@@ -46,6 +47,7 @@ class HostReload(Service):
         self._changes = provisioner.changes
         self._door = door
         self._sizes = sizes
+        self._grants = context.config.grants
         self._proposed: tuple[int, ChangedRules | None] = (0, None)  # the last request to reload, and its rules
         self._tell = context.outgoing.tell
         self._log = context.outgoing.log
@@ -135,6 +137,8 @@ class HostReload(Service):
             self._proposed = (0, None)
             self._context.loops.change(dict(rules.processes))
             self._sizes.take(rules)
+            record_grants(self._context.recorder, [one for one in rules.grants if one not in self._grants], moment)
+            self._grants = rules.grants
         before = self._door.files
         if self._door.take(message.number):
             self._provisioner.clients_changed(moment)
@@ -181,3 +185,9 @@ class HostReload(Service):
         audit.before(
             "rotate", "host", detail, moment, lambda: changes.rotate(number, used, self._context.now), unrecorded
         )
+
+
+def record_grants(recorder: Recorder, grants: Iterable[str], moment: Moment) -> None:
+    """Record what the supervisor opens for components: that an operator wanted it is in the configuration."""
+    for what in grants:
+        recorder.note("grant", "host", {"what": what}, moment)

@@ -38,7 +38,7 @@ from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.model.state_writer import StateThread, StateWriter
 from tlsrt.supervisor.authority.primary_messages import PrimaryMessages
 from tlsrt.supervisor.authority.provisioning import Provisioner
-from tlsrt.supervisor.authority.reload import HostReload
+from tlsrt.supervisor.authority.reload import HostReload, record_grants
 from tlsrt.supervisor.authority.sessions.admin import SessionAdmin
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes, SessionLog
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
@@ -120,6 +120,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     issuer = CertificateIssuer(ClientCA(booted.ca_key, config.install_id), context, door)
     rotation = MasterKeyRotation(config, nonce, keys, state, ports.randomness)
     reload = HostReload(context, booted.mac_key, rotation, provisioner, door, sizes)
+    record_grants(ports.recorder, config.grants, ports.moment())
 
     services: tuple[Service, ...] = (  # in the order in which they take their turn
         provisioner,

@@ -204,8 +204,9 @@ def _files(document: Mapping[str, Any]) -> list[str]:
 
 def _network(document: Mapping[str, Any]) -> list[str]:
     is_own = document["namespaces"]["net"] == "its own"
+    doors = _listeners(document)
     if is_own and not document["egress"]:
-        return ["", "NETWORK: none; its network namespace is empty"]
+        return ["", "NETWORK: none; its network namespace is empty", *doors]
     whose = "the host's network namespace"
     if is_own:
         whose = "its network namespace is empty; the supervisor makes its sockets outside"
@@ -218,6 +219,14 @@ def _network(document: Mapping[str, Any]) -> list[str]:
     ports = document["tcp_connect_ports"]
     listed = "any: too many to list" if ports is None else " ".join(map(str, ports)) or "none"
     lines.append(f" TCP ports that Landlock lets it connect to: {listed}; to bind: none")
+    return [*lines, *doors]
+
+
+def _listeners(document: Mapping[str, Any]) -> list[str]:
+    lines = [" listens, on sockets that the supervisor has bound"] if document["listeners"] else []
+    for one in document["listeners"]:
+        answers = ", and may send from there to any host" if one["answers"] else ""
+        lines += _entry(f"{one['place']}{answers}", one["why"], one["part"])
     return lines
 
 

@@ -88,6 +88,8 @@ _SECURITY = (
     ("start_refused", _ALARM, "host cannot start or go on"),
     ("revocation", _WARNING, "revoked"),
     ("restored", _INFO, "revocation lifted"),
+    ("listening", _WARNING, "a component listens: a further door, opened by the configuration"),
+    ("listening_ended", _INFO, "a component does not listen any more"),
     ("client_added", _WARNING, "client enrolled"),
     ("client_enrolled", _WARNING, "client enrolled with its join code"),
     ("client_changed", _WARNING, "client rights changed; its sessions end"),

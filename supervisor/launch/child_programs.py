@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlsrt.channels.control.life import LIFE, FailCode
@@ -24,6 +25,7 @@ from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
+from tlsrt.sandbox.apply.inherited import place
 from tlsrt.sandbox.apply.rlimits import tighten
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage, open_descriptors
@@ -265,9 +267,10 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     also_measured(importable)
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
-    keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
     sealings = _sealings(start)
     try:
+        start = _placed(start, profile)
+        keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
         confinement = enter_world(
             profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
         )
@@ -292,6 +295,18 @@ def _sealings(start: LoopStart) -> dict[str, Sealings]:
             except ConfigError as error:  # that component says that it has none
                 print(error, file=sys.stderr, flush=True)
     return found
+
+
+def _placed(start: LoopStart, profile: Profile) -> LoopStart:
+    """Return the same with sockets at the numbers that the profile has for them."""
+    numbers = {line.key: line.number for line in profile.listen}
+    keep = {f"keep {index}": number for index, number in enumerate(start.keep)}
+    reports = {"reports": start.reports} if start.reports is not None else {}
+    placed = place({"life": start.life, "trust": start.trust, **reports, **keep, **start.listeners}, numbers)
+    return replace(
+        start, life=placed["life"], trust=placed["trust"], reports=placed.get("reports"),
+        keep=tuple(placed[key] for key in keep), listeners={key: placed[key] for key in start.listeners},
+    )  # fmt: skip
 
 
 def _say_failed(life: int) -> None:

@@ -23,6 +23,7 @@ class ChangedRules(NamedTuple):
 
     policy: tuple[PolicyRule, ...]
     processes: tuple[tuple[str, tuple[str, ...]], ...]
+    grants: tuple[str, ...] = ()  # what the supervisor opens for components, in words for the record
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -33,7 +34,8 @@ class ChangedRules(NamedTuple):
 def rules_of(config: Config) -> ChangedRules:
     """Return the rules of a configuration."""
     placed = ((loop.name, config.components_of(loop.name)) for loop in config.loops)
-    return ChangedRules(config.policy, tuple((name, tuple(each.address for each in mine)) for name, mine in placed))
+    processes = tuple((name, tuple(each.address for each in mine)) for name, mine in placed)
+    return ChangedRules(config.policy, processes, config.grants)
 
 
 def changed_by(config: Config, rules: ChangedRules) -> Config:
@@ -52,23 +54,26 @@ def _component(address: str, process: str, known: ComponentConfig | None) -> Com
 
 
 def pack_rules(rules: ChangedRules) -> bytes:
-    """Return the msgpack of [[source, target, [methods]] ...] and [[process, [addresses]] ...]."""
+    """Return the msgpack of [[source, target, [methods]] ...], [[process, [addresses]] ...] and [grant ...]."""
     policy = [[rule.source, rule.target, list(rule.methods)] for rule in rules.policy]
-    packed: bytes = msgpack.packb([policy, [[name, list(addresses)] for name, addresses in rules.processes]])
+    processes = [[name, list(addresses)] for name, addresses in rules.processes]
+    packed: bytes = msgpack.packb([policy, processes, list(rules.grants)])
     return packed
 
 
 def unpack_rules(data: bytes) -> ChangedRules:
     """Return the rules in `data`. Raise ConfigError for anything that `pack_rules` does not write."""
     try:
-        policy, processes = msgpack.unpackb(data, raw=False)
+        policy, processes, grants = msgpack.unpackb(data, raw=False)
         rules = ChangedRules(
             tuple(PolicyRule(source, target, tuple(methods)) for source, target, methods in policy),
             tuple((name, tuple(addresses)) for name, addresses in processes),
+            tuple(grants),
         )
         texts = [text for rule in rules.policy for text in (rule.source, rule.target, *rule.methods)]
         texts += [text for name, addresses in rules.processes for text in (name, *addresses)]
-        lists = [methods for _, _, methods in policy] + [addresses for _, addresses in processes]
+        texts += rules.grants
+        lists = [methods for _, _, methods in policy] + [addresses for _, addresses in processes] + [grants]
     except Exception as error:  # msgpack raises half a dozen classes, and unpacking two more
         raise ConfigError("the new policy does not read: reload again") from error
     if not all(type(text) is str for text in texts) or not all(type(each) is list for each in lists):

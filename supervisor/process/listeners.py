@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
+from tlsrt.config.listeners import Listener
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
@@ -23,6 +24,7 @@ CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
 DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
 DOOR = "door"
 DECOY = "decoy"
+COMPONENT_BACKLOG = 128
 DECOY_BACKLOG = 16
 DECOY_BUFFER = 4096  # bytes that the kernel keeps of what a peer sends there; it doubles them, socket(7)
 
@@ -50,6 +52,32 @@ def door_listener(door: DoorConfig) -> int:
 def decoy_listener(endpoint: EndpointConfig) -> int:
     """Return the listening descriptor of the decoy endpoint, with small buffers. Raises ConfigError."""
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
+
+
+def component_listener(listener: Listener) -> int:
+    """Return the descriptor of a component's listening socket. Raises ConfigError with its place in the file."""
+    asked = listener.asked
+    name = f"{listener.address} ({asked.name})"
+    try:
+        if asked.protocol == "tcp":
+            return _tcp_listener(asked.host, asked.port, name, COMPONENT_BACKLOG)
+        return _datagram_socket(asked.host, asked.port, name)
+    except ConfigError as error:
+        raise ConfigError([f"{asked.where}: {sentence}" for sentence in error.problems]) from None
+
+
+def _datagram_socket(host: str, port: int, name: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family is socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        place = f"{host}:{port}" if family is socket.AF_INET else f"[{host}]:{port}"
+        raise ConfigError(_sentence(place, name, error)) from None
+    return listener.detach()
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:

@@ -21,6 +21,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
 from tlsrt.supervisor.process.children import remove_new
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
@@ -63,13 +64,14 @@ class Reload(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
-        changes: RunningChanges, renew: Callable[[Reloadable], Renewal] | None,
+        changes: RunningChanges, listeners: ComponentListeners, renew: Callable[[Reloadable], Renewal] | None,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._restarter = restarter
         self._authority = authority
         self._changes = changes
+        self._listeners = listeners
         self._renew = renew
         self._pending = PendingAnswers[bool](context.event_loop)  # whether more is asked for than the files of the door
         self._running: list[int] = []  # the answers that the running reload owes
@@ -236,6 +238,7 @@ class Reload(Feature):
         if self._door_only and (self._moves or configuration(before) != configuration(entries)):
             raise ConfigError(_MORE)
         self._additions = Additions(self._renewal, [step.name for step in self._steps if step.way is Way.ADDED])
+        self._listeners.prepare(self._renewal.config)
         lent = self._renewal.children.files.open_door_files()  # closed here
         try:
             master, boot_token = self._renewal.children.files.open_boot_files(-1)
@@ -286,6 +289,7 @@ class Reload(Feature):
         self._authority.files.take(*self._held)
         self._authority.channel.taken(self._number)
         self._held = []
+        self._change_listeners()
         if self._additions is not None:
             self._additions.take(self._loops)
             self._additions = None
@@ -308,6 +312,14 @@ class Reload(Feature):
             adopt(loop, renewal.children)
         reports = [self._unchanged(loop) for loop in self._loops.all]
         self._report(self._authority.epoch, reports, has_moved=False)
+
+    def _change_listeners(self) -> None:
+        """Open and close doors of components: a process that inherits others is a new one."""
+        come, gone = self._listeners.take()
+        for word, event, listeners in (("closed", "listening_ended", gone), ("open", "listening", come)):
+            for one in listeners:
+                self._context.events.emit(event, one.process, one.sentence)
+                self._context.console.plain("listener", word, one.sentence)
 
     def _unchanged(self, loop: Loop) -> LoopReport:
         return LoopReport(loop.name, "unchanged", self._context.current.children.sandbox(loop.name).digest.hex())
@@ -350,6 +362,7 @@ class Reload(Feature):
         for descriptor in self._held:
             os.close(descriptor)
         self._held = []
+        self._listeners.cancel()
         if self._additions is not None:
             self._additions.close()
         self._additions = None

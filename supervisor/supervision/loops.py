@@ -20,6 +20,7 @@ from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Children
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.exit_reason import (
     Cause,
     Death,
@@ -59,6 +60,7 @@ class Loops(Feature):
         authority: AuthorityProcess,
         loops: list[Loop],
         listeners: Mapping[str, dict[str, int]],
+        component_listeners: ComponentListeners,
         monitor: HeartbeatMonitor,
         restart_policy: RestartPolicy,
         features: Features,
@@ -67,7 +69,7 @@ class Loops(Feature):
         self._features = features
         self._authority = authority
         self._listeners = listeners
-        self.starter = Starter(context, listeners, self._violated)
+        self.starter = Starter(context, listeners, component_listeners, self._violated)
         self._all = loops  # which the authority's process has too
         self.monitor = monitor
         self.restart_policy = restart_policy

@@ -11,6 +11,7 @@ from functools import partial
 from tlsrt.channels.control.seqpacket import control_pair
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.process.children import LoopStart
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.instance_lock import shared_lock
 from tlsrt.supervisor.process.logs import roomy_log
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
@@ -24,11 +25,12 @@ class Starter:
     """Forks loops; no two incarnations of a life have the same number, whichever loop they are of."""
 
     def __init__(
-        self, context: Context, listeners: Mapping[str, Mapping[str, int]],
+        self, context: Context, listeners: Mapping[str, Mapping[str, int]], component_listeners: ComponentListeners,
         on_violation: Callable[[Loop, int, Violation], None],
     ) -> None:  # fmt: skip
         self._context = context
         self._listeners = listeners
+        self._component_listeners = component_listeners
         self._on_violation = on_violation
         self._incarnations = itertools.count(1)
 
@@ -56,7 +58,7 @@ class Starter:
             incarnation=loop.incarnation,
             life=theirs,
             trust=loop.process.loop_end,
-            listeners=self._listeners.get(loop.name, {}),
+            listeners={**self._listeners.get(loop.name, {}), **self._component_listeners.of(loop.name)},
             log=loop.log,
             reports=loop.process.syscall_monitor.child_end if loop.process.syscall_monitor is not None else None,
         )

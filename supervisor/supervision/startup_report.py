@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.command_line.hint import command_line
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.listeners import DOOR
 from tlsrt.supervisor.process.preload import PAUSE_S
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
@@ -23,10 +24,14 @@ _QUIET_S = 1.0  # after a start: what a second authority needs is imported then,
 class StartupReport(Feature):
     """Prints each thing once, when it is true."""
 
-    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, began_at: float) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, authority: AuthorityProcess, listeners: ComponentListeners,
+        began_at: float,
+    ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._authority = authority
+        self._listeners = listeners
         self._began_at = began_at  # of the operator's command, in seconds of the event loop's clock
         self._said_warnings: list[str] = []
         self._is_done = False
@@ -62,6 +67,8 @@ class StartupReport(Feature):
             console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
         elif self._loops.all[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
+        for listener in self._listeners.all:
+            console.good("listener", "open", listener.sentence)
         if limits := self._context.current.children.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._context.event_loop.now - self._began_at

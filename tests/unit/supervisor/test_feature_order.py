@@ -12,6 +12,7 @@ import pytest
 from fakes.children import FakeChildren
 from hosts.scripted_supervisor import make_config
 
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.context import Context
@@ -31,7 +32,7 @@ class Host:
         self.supervisor: Any = Supervisor(config, FakeChildren(), console, measure=bytes)
         self.supervisor._started_at = self.event_loop.now
         self.supervisor._context = Context(self.supervisor._current, self.event_loop, console, -1)
-        self.supervisor._build({})
+        self.supervisor._build({}, ComponentListeners(config))
 
     def order(self, notification: str) -> list[str]:
         """Return the classes that a notification concerns, in the order in which they hear it."""

@@ -374,9 +374,8 @@ def all_parts() -> list[PolicyFragment]:
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    names = [
-        names_for(process, network=network, asked=["threads", "database"]) for process, network in (*PROCESSES, HELPER)
-    ]
+    asked = ["threads", "database", "listen"]
+    names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, HELPER)]
     names.append(names_for("mine", network=False, components=[], outbound=True))
     names += [names_for_program(runs_others=flag, executable_memory=flag, own_pids=flag) for flag in (False, True)]
     reached = {part.name for each in names for part in FILES.fragments(each)}

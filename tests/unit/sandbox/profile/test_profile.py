@@ -21,6 +21,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
 from tlsrt.sandbox.apply.layers import LAYERS, LayerStep
 from tlsrt.sandbox.cgroup.cgroup import GroupPath
+from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import (
     ALL_LAYERS,
     DROP_LAYERS,
@@ -183,6 +184,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "egress": (parse_egress("192.0.2.7:443"),), "policy": make("secondary").policy,
         "threads": 1, "databases": 1, "keeps_root": True, "reopened": ("/dev",),
         "execute": (Path("/bin/sh"),), "scratch_mb": 4,
+        "listen": (ListenLine("third/mine:in", "127.0.0.1:8883/tcp", False, -1, "", ""),),
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ RULES = st.lists(st.builds(PolicyRule, st.text(), st.text(), st.lists(st.text())
 PROCESSES = st.lists(st.tuples(st.text(), st.lists(st.text()).map(tuple))).map(tuple)
 
 
-@given(st.builds(ChangedRules, RULES, PROCESSES))
+@given(st.builds(ChangedRules, RULES, PROCESSES, st.lists(st.text()).map(tuple)))
 def test_what_is_packed_comes_out(rules: ChangedRules) -> None:
     assert unpack_rules(pack_rules(rules)) == rules
 
@@ -24,7 +24,8 @@ def test_what_is_packed_comes_out(rules: ChangedRules) -> None:
     "policy", [1, [1], [["a", "b"]], [["a", "b", 1]], [["a", 1, []]], [["a", "b", [1]]], [[1, 2, 3]]]
 )
 def test_everything_else_is_one_sentence(policy: object) -> None:
-    for value in (policy, [policy, []], [[], policy], [[], [["third", [1]]]], [[], [["third"]]], [[]]):
+    unfit: tuple[list[object], ...] = ([[], [["third", [1]]], []], [[], [["third"]], []], [[], []], [[], [], [1]])
+    for value in (policy, [policy, [], []], [[], policy, []], *unfit):
         with pytest.raises(ConfigError, match="the new policy does not read"):
             unpack_rules(msgpack.packb(value))
 

@@ -14,6 +14,7 @@ from fakes.children import FakeChildren
 from hosts.scripted_supervisor import make_config
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause
@@ -59,7 +60,8 @@ class Host:
         monitor = HeartbeatMonitor()
         policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], lambda: 1.0)
         self.each = [Loop(one, index, os.open(os.devnull, os.O_WRONLY), "") for index, one in enumerate(config.loops)]
-        self.loops = Loops(self.context, self.recorder, self.each, {}, monitor, policy, self.recorder)
+        listeners = ComponentListeners(config)
+        self.loops = Loops(self.context, self.recorder, self.each, {}, listeners, monitor, policy, self.recorder)
 
     def activate(self, loop: Loop) -> None:
         """Spawn a loop and say what it says until it serves."""

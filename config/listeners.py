@@ -1,0 +1,113 @@
+"""Listening sockets that components ask for: made and bound by the supervisor, inherited by name. Pure.
+
+Each is a further door into the host, so it is an operator's decision: a name, an address, a port and a reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tlsrt.config.door import IP_ADDRESS
+from tlsrt.config.setting import NAME, NAME_SAYS, boolean, count, text
+
+Protocol = Literal["tcp", "udp"]
+
+
+def _address(text: str) -> str:
+    ipaddress.ip_address(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class ListenConfig:
+    """A socket that listens, and the reason."""
+
+    name: str = field(
+        metadata=text("Its name, for `self.listener(NAME)`.", pattern=NAME, says=NAME_SAYS, example="mqtt")
+    )
+    port: int = field(metadata=count("The port.", 1, 65535, example="8883"))
+    why: str = field(
+        metadata=text("The reason, for the next reader.", least=3, most=1000, example="sensors send there")
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=text(
+            "The address to listen on.",
+            pattern=IP_ADDRESS,
+            says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
+            parse=_address,
+        ),
+    )
+    protocol: Protocol = field(
+        default="tcp", metadata=text("tcp: it takes connections; udp: it receives datagrams.", choices=("tcp", "udp"))
+    )
+    answers: bool = field(
+        default=False,
+        metadata=boolean(
+            "udp only: it may send datagrams from this port too, and then to any host: their addresses are not checked."
+        ),
+    )
+    where: str = field(default="", compare=False)  # FILE:LINE:COL
+
+    @property
+    def place(self) -> str:
+        """Return where it listens, as HOST:PORT/PROTOCOL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening socket of a configuration: of which component, in which process."""
+
+    process: str
+    address: str
+    asked: ListenConfig
+
+    @property
+    def key(self) -> str:
+        """Return its name among all descriptors of its process."""
+        return key_of(self.address, self.asked.name)
+
+    @property
+    def sentence(self) -> str:
+        """Return what it is, in words."""
+        return f"{self.asked.place} for {self.address} ({self.asked.name}): {self.asked.why}"
+
+
+def key_of(address: str, name: str) -> str:
+    """Return the name of a component's listener among the descriptors of its process."""
+    return f"{address}:{name}"
+
+
+def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, ListenConfig]]) -> list[str]:
+    """Return a sentence for each that cannot be had; `taken` are (what it is, where) of the host's own sockets."""
+    found: list[str] = []
+    seen = list(taken)
+    names: set[str] = set()
+    for one in listeners:
+        asked = one.asked
+        start = f"{asked.where}: {one.address}"
+        if one.key in names:
+            found.append(f"{start} has two listeners {asked.name}: give each a name of its own")
+        names.add(one.key)
+        if one.process == "primary":
+            found.append(f"{start} runs in primary, which keeps the one door: remove `process: shared`")
+        if asked.answers and asked.protocol != "udp":
+            found.append(f"{start} cannot have `answers` over tcp: an accepted connection answers anyway; remove it")
+        other = next((what for what, place in seen if overlaps(place, asked)), "")
+        if other:
+            found.append(f"{start} cannot listen on {asked.place}: {other} does; choose another port")
+        seen.append((f"{one.address} ({asked.name})", asked))
+    return found
+
+
+def overlaps(one: ListenConfig, other: ListenConfig) -> bool:
+    """Tell whether the kernel refuses one of two sockets. Each is of one family, also where it stands for all of it."""
+    if (one.port, one.protocol) != (other.port, other.protocol):
+        return False
+    first, second = ipaddress.ip_address(one.host), ipaddress.ip_address(other.host)
+    return first.version == second.version and (first == second or first.is_unspecified or second.is_unspecified)

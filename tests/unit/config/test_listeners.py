@@ -1,0 +1,51 @@
+"""What may listen beside what: names, places, and what the door has."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.config.listeners import ListenConfig, Listener, overlaps, problems_of
+
+PLACES = st.builds(
+    ListenConfig, st.just("a"), st.integers(1, 3), st.just("why"),
+    st.sampled_from(("0.0.0.0", "127.0.0.1", "192.0.2.1", "::", "::1")), st.sampled_from(("tcp", "udp")),
+)  # fmt: skip
+
+
+def listener(
+    port: int, host: str = "127.0.0.1", *, name: str = "in", process: str = "third.a", **more: object
+) -> Listener:
+    asked = ListenConfig(name, port, "it must", host, where="f:1:1", **more)  # type: ignore[arg-type]
+    return Listener(process, "third/a", asked)
+
+
+@given(PLACES, PLACES)
+def test_two_sockets_collide_or_not_whichever_comes_first(one: ListenConfig, other: ListenConfig) -> None:
+    assert overlaps(one, other) is overlaps(other, one)
+    assert overlaps(one, one)
+    if overlaps(one, other):
+        assert (one.port, one.protocol) == (other.port, other.protocol) and (":" in one.host) is (":" in other.host)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "sentence"),
+    [
+        ([listener(7443)], "f:1:1: third/a cannot listen on 127.0.0.1:7443/tcp: the door does; choose another port"),
+        ([listener(7443, "0.0.0.0")], "cannot listen on 0.0.0.0:7443/tcp: the door does"),
+        ([listener(1), listener(1, name="b")], "third/a cannot listen on 127.0.0.1:1/tcp: third/a (in) does"),
+        ([listener(1), listener(2)], "third/a has two listeners in: give each a name of its own"),
+        ([listener(1, process="primary")], "third/a runs in primary, which keeps the one door"),
+        ([listener(1, answers=True)], "third/a cannot have `answers` over tcp"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(listeners: list[Listener], sentence: str) -> None:
+    door = ListenConfig("own", 7443, "", "127.0.0.1")
+    (found,) = problems_of(listeners, [("the door", door)])
+    assert sentence in found
+
+
+def test_other_protocols_ports_and_families_are_no_conflict() -> None:
+    several = [listener(1), listener(1, "::1", name="b"), listener(1, name="c", protocol="udp"), listener(2, name="d")]
+    assert problems_of(several, [("the door", ListenConfig("own", 7443, "", "127.0.0.1"))]) == []
