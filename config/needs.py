@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
+from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
@@ -179,7 +180,17 @@ class NeedsConfig:
         ),
     )
 
+    events: tuple[HostEventsConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Events of the host's kernel that it hears.",
+            table(HostEventsConfig),
+            4,
+            example="[{kind: uevents, why: it greets a plugged device}]",
+        ),
+    )
+
     @property
     def beside_profile(self) -> NeedsConfig:
         """Return only those that no profile shows: a change of one needs a new process all the same."""
-        return NeedsConfig(secrets=self.secrets, devices=self.devices, settings=self.settings)
+        return NeedsConfig(secrets=self.secrets, devices=self.devices, settings=self.settings, events=self.events)

@@ -291,7 +291,8 @@ class Config:
     @property
     def needs_helper(self) -> bool:
         """Say whether a component needs something that only the helper does."""
-        return any(component.needs.devices or component.needs.settings for component in self.components)
+        needs = [component.needs for component in self.components]
+        return any(one.devices or one.settings or one.events for one in needs)
 
     def devices_of(self, process: str) -> tuple[tuple[ComponentConfig, DeviceConfig], ...]:
         """Return the devices of a process and whose they are, in the order in which its life channel counts them."""
@@ -300,6 +301,10 @@ class Config:
     def host_settings_of(self, process: str) -> tuple[tuple[ComponentConfig, SettingConfig], ...]:
         """Return the settings of the kernel of a process, in the order in which its life channel counts them."""
         return tuple((one, setting) for one in self.components_of(process) for setting in one.needs.settings)
+
+    def event_grants_of(self, process: str) -> frozenset[str]:
+        """Return which kinds of events of the host's kernel a process hears."""
+        return frozenset(event.kind for one in self.components_of(process) for event in one.needs.events)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

@@ -57,6 +57,7 @@ from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
+from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.programs import Programs
@@ -210,6 +211,7 @@ class Supervisor:
                 loops,
                 helper,
                 devices,
+                HostEventFeeds(context, loops, helper),
                 HelperRequests(context, loops, helper, devices, requests),
                 programs,
                 RestartRequest(context, loops, restarter, changes),

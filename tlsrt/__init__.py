@@ -36,6 +36,7 @@ from tlsrt.errors import (
 if TYPE_CHECKING:
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
+    from tlsrt.channels.control.host_event import Uevent
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
@@ -51,6 +52,7 @@ _LAZY = {
     "Component": "tlsrt.loops.component.component",
     "Database": "tlsrt.loops.component.database",
     "Transaction": "tlsrt.loops.component.database",
+    "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
     "Length": "tlsrt.loops.component.validate",
@@ -66,7 +68,7 @@ __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
     "DeadlineExceeded", "Denied", "Device", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound",
     "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result", "SandboxError",
-    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Unavailable", "__version__", "at",
+    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Uevent", "Unavailable", "__version__", "at",
     "database", "every", "handler",
 ]  # fmt: skip
 

@@ -59,6 +59,8 @@ HELPER = MessageTable(
         # number, name, who may send it, in which states of the helper, its fields
         Message(1, "write", _SUPERVISOR, _SEALED, WriteMessage, descriptors=1),
         Message(2, "open", _SUPERVISOR, _SEALED, OpenMessage, descriptors=1),
+        Message(3, "listen", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # to the kernel, on this netlink socket
+        Message(4, "subscribe", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # a component, on this socket
         Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
         Message(17, "done", _HELPER, _SEALED, DoneMessage),
         Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),

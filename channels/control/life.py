@@ -234,6 +234,7 @@ LIFE = MessageTable(
         Message(25, "program_over", _SUPERVISOR, _in(*_LIVING), ProgramOverMessage),
         Message(27, "device", _SUPERVISOR, _in(*_LIVING), DeviceMessage, descriptors=1),
         Message(28, "helped", _SUPERVISOR, _in(*_LIVING), HelpedMessage),
+        Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), descriptors=1),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
     ),
 )

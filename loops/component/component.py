@@ -27,9 +27,10 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast, overload
+from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.channels.control.host_event import Uevent
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
@@ -259,6 +260,10 @@ class Component(Counting):
         kernel's reason.
         """
         await self._tlsrt_grants.set(name, value)
+
+    def host_events(self, kind: Literal["uevents"]) -> AsyncIterator[Uevent]:
+        """Return what the kernel tells of devices from now on, if granted under `needs: events`; see `Uevent`."""
+        return self._tlsrt_grants.host_events(kind)
 
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Protocol
 
+from tlsrt.channels.control.host_event import Uevent
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.device import Device
 
@@ -20,6 +21,10 @@ class Grants(Protocol):
         """Have a setting written. Raises CallErrors, and MisuseError for one that is not granted."""
         ...
 
+    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
+        """Return the events of a kind from now on. Raises MisuseError for one that is not granted."""
+        ...
+
 
 class NoGrants:
     """The grants of a component that has none."""
@@ -29,3 +34,6 @@ class NoGrants:
 
     async def set(self, name: str, value: int) -> None:
         raise MisuseError(f"setting {name!r} is not granted: name it under `needs: settings`")
+
+    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
+        raise MisuseError(f"events {kind!r} are not granted: name them under `needs: events`")

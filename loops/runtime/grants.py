@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from tlsrt.channels.control.host_event import EVENT_MAX, Uevent, decode_uevent_untrusted
 from tlsrt.channels.control.life import AskOutcome, AskWhat, DeviceMessage, HelpedMessage
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
+from tlsrt.loops.component.host_events import UeventFeed
 from tlsrt.text import did_you_mean
 
 ANSWER_S = 70.0  # beyond what the supervisor waits for the audit log at most
 
 Ask = Callable[[int, int, int, int], None]  # number, AskWhat, grant, value
+
+
+EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
 
 
 class ProcessGrants:
@@ -34,11 +40,15 @@ class ProcessGrants:
             for grant, (component, device) in enumerate(config.devices_of(process))
         ]
         self._settings = list(config.host_settings_of(process))
+        self._uevents = {
+            component.address: UeventFeed() for component in config.components_of(process) if component.needs.events
+        }
+        self._feed: socket.socket | None = None
 
     @property
     def has_devices(self) -> bool:
         """Whether descriptors may come."""
-        return bool(self._devices)
+        return bool(self._devices or self._uevents)
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
         """Return those of one component."""
@@ -48,7 +58,31 @@ class ProcessGrants:
             for grant, (owner, setting) in enumerate(self._settings)
             if owner.address == component.address
         }
-        return ComponentGrants(component.address, devices, settings, self.set)
+        return ComponentGrants(component.address, devices, settings, self.set, self._uevents.get(component.address))
+
+    def events_come(self, descriptor: int) -> None:
+        """Take the socket over which the helper tells events from now on. Raises PeerError if none are granted."""
+        loop = asyncio.get_running_loop()
+        if self._feed is not None:
+            loop.remove_reader(self._feed.fileno())
+            self._feed.close()
+        self._feed = socket.socket(fileno=descriptor)
+        loop.add_reader(descriptor, self._hear, self._feed)
+
+    def _hear(self, feed: socket.socket) -> None:
+        for _ in range(EVENTS_AT_ONCE):
+            try:
+                data = feed.recv(EVENT_MAX + 1)
+                event = decode_uevent_untrusted(data) if data else None
+            except BlockingIOError:
+                return
+            except (OSError, PeerError):  # of a helper that is captured, or has ended: another one comes
+                event = None
+            if event is None:
+                asyncio.get_running_loop().remove_reader(feed.fileno())
+                return
+            for one in self._uevents.values():
+                one.take(event)
 
     def device_came(self, message: DeviceMessage, descriptor: int) -> None:
         """Take a device that is there. Raises PeerError for one that this process has not."""
@@ -102,12 +136,18 @@ class ComponentGrants:
 
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
-        write: Callable[[int, int, str], Coroutine[Any, Any, None]],
+        write: Callable[[int, int, str], Coroutine[Any, Any, None]], uevents: UeventFeed | None,
     ) -> None:  # fmt: skip
         self._address = address
         self._devices = devices
         self._settings = settings
         self._write = write
+        self._uevents = uevents
+
+    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
+        if kind != "uevents" or self._uevents is None:
+            raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
+        return self._uevents.follow()
 
     def device(self, name: str) -> Device:
         found = self._devices.get(name)

@@ -319,6 +319,8 @@ class LoopProcess:
                     self.role.unlink(fields.process)
                 elif name == "device":
                     self.grants.device_came(fields, descriptors[0])
+                elif name == "host_events":
+                    self.grants.events_come(descriptors[0])
                 elif name == "helped":
                     self.grants.answered(fields)
                 elif name == "program":

@@ -81,7 +81,28 @@ def document(one: Effective) -> dict[str, Any]:
         "tcp_connect_ports": _ports(profile),
         "limits": _limits(one),
         "calls": {kind: _calls(one, kind) for kind in LISTS},
+        "grants": grants(one),
     }  # fmt: skip
+
+
+def grants(one: Effective) -> list[dict[str, str]]:
+    """Return what is opened or done for the process from outside: no layer shows it."""
+    config, process = one.config, one.profile.name
+    found = [
+        {"kind": "device", "name": device.name, "what": f"{device.path} ({device.mode})", "path": device.path,
+         "why": device.why, "part": f"components.{owner.address}"}
+        for owner, device in config.devices_of(process)
+    ]  # fmt: skip
+    found += [
+        {"kind": "setting", "name": setting.name, "what": f"{setting.path} = {setting.values}", "path": setting.path,
+         "why": setting.why, "part": f"components.{owner.address}"}
+        for owner, setting in config.host_settings_of(process)
+    ]  # fmt: skip
+    return found + [
+        {"kind": "events", "name": event.kind, "what": event.kind, "path": "", "why": event.why,
+         "part": f"components.{owner.address}"}
+        for owner in config.components_of(process) for event in owner.needs.events
+    ]  # fmt: skip
 
 
 def _namespace(profile: Profile, name: str) -> str:

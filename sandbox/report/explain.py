@@ -15,7 +15,7 @@ from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS
-from tlsrt.sandbox.report.effective import Effective
+from tlsrt.sandbox.report.effective import Effective, grants
 from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, SyscallVerdict, verdict_of, verdicts_of
 from tlsrt.sandbox.report.visible_files import VisibleFiles
 from tlsrt.sandbox.seccomp.bpf import LOW_32
@@ -54,13 +54,26 @@ def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
     if what[0].startswith("/") or ":" in what[0]:
         if len(what) > 1:
             raise ValueError(f"{what[1]}: nothing can follow a path or a host")
-        return about_path(one, what[0]) if what[0].startswith("/") else about_host(one, what[0])
+        if not what[0].startswith("/"):
+            return about_host(one, what[0])
+        return [*about_grants(one, what[0]), *about_path(one, what[0])]
     return about_call(one, what[0], what[1:])
 
 
 def is_allowed(findings: Sequence[Explanation]) -> bool:
     """Say whether something of it is allowed in the steady state, after the seal."""
     return any(finding.is_allowed for finding in findings if finding.stage != STAGES[FilterStage.IMPORTING])
+
+
+def about_grants(one: Effective, path: str) -> list[Explanation]:
+    """Return what the helper does for the process with a device or setting of this path."""
+    actions = {"device": "have it opened, as", "setting": "have it written, as"}
+    return [
+        Explanation(
+            ALWAYS, f"{actions[grant['kind']]} {grant['name']}", True, "by the helper", "", grant["why"], grant["part"]
+        )
+        for grant in grants(one) if grant["path"] == path
+    ]  # fmt: skip
 
 
 def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanation]:

@@ -157,7 +157,9 @@ def profile_lines(document: Mapping[str, Any]) -> list[str]:
     for layer in document["layers"]:
         if layer["state"] != "applied":
             lines += _field(layer["state"], f"{layer['layer']}: {layer['why']}")
-    return [*lines, *_files(document), *_network(document), *_limits(document), *_calls(document)]
+    return [
+        *lines, *_files(document), *_grants(document), *_network(document), *_limits(document), *_calls(document)
+    ]  # fmt: skip
 
 
 def _field(name: str, text: str) -> list[str]:
@@ -199,6 +201,13 @@ def _files(document: Mapping[str, Any]) -> list[str]:
             lines.append(f" {title}")
         for (part, why), paths in _joined(entries).items():
             lines += _entry(" ".join(paths), why, part)
+    return lines
+
+
+def _grants(document: Mapping[str, Any]) -> list[str]:
+    lines = ["", "GRANTS: opened, done or heard for it by the helper"] if document["grants"] else []
+    for grant in document["grants"]:
+        lines += _entry(f"{grant['kind']} {grant['name']}: {grant['what']}", grant["why"], grant["part"])
     return lines
 
 

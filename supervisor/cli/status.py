@@ -109,6 +109,18 @@ def status_lines(status: Document) -> list[str]:
     return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
 
 
+def _helper_lines(status: Document) -> list[str]:
+    """Return how the helper is, and which devices are not there."""
+    lines = []
+    if helper := status.get("helper"):
+        ended = f"; its last end: {helper['last_death']['sentence']}" if helper["last_death"] else ""
+        lines.append(f"helper: {helper['state']}, pid {helper['pid']}, started again {helper['restarts']} times{ended}")
+    return lines + [
+        f"{one['component']}: device {one['name']} ({one['path']}) is {one['state']}; {one['why'] or 'it comes now'}"
+        for loop in status["loops"] for one in loop.get("devices", ()) if one["state"] != "present"
+    ]  # fmt: skip
+
+
 def remarks(status: Document) -> list[str]:
     """Return the lines below a table: lock, epoch, audit log, exits, violations, health, warnings."""
     authority = status["authority"]
@@ -131,6 +143,7 @@ def remarks(status: Document) -> list[str]:
     lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _work_lines(status["loops"])
+    lines += _helper_lines(status)
     lines += _unwell(status["loops"])
     wishes = [(entry["name"], target) for entry in status["loops"] for target in entry["egress_wanted"]]
     lines += [f"{name} wants {target}, and no egress rule lists it" for name, target in wishes]

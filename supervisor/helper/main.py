@@ -18,6 +18,7 @@ from typing import Any
 from tlsrt.channels.control.helper import HELPER, OpenMessage, WriteMessage
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
+from tlsrt.supervisor.helper.relay import UeventRelay
 from tlsrt.supervisor.helper.tty import SIZE, TCFLSH, TCGETS2, TCIOFLUSH, TCSETS2, Line, configured, is_as_wanted
 
 
@@ -71,6 +72,7 @@ def _set_line(descriptor: int, line: Line) -> int:
 
 
 # All that this process does. Name of the message -> (what does it, what it is for people).
+# And `relay.py`: what the kernel says on the socket that it is handed, to components on the sockets that it is handed.
 ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
     "write": (write_setting, "writes one number to one setting below /sys or /proc/sys"),
     "open": (open_device, "opens one character device, and sets its line"),
@@ -78,23 +80,31 @@ ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
 
 
 class Helper:
-    """Answers one request after another."""
+    """Answers one request after another, and tells components what the kernel says meanwhile."""
 
     def __init__(self, channel: int) -> None:
         self._supervisor = ControlChannel(channel, HELPER)
+        self._waiting = select.poll()
+        self._uevents = UeventRelay()
 
     def run(self) -> int:
         """Serve until the supervisor closes the channel; return the exit code."""
         self._supervisor.send("sealed")
-        waiting = select.poll()
-        waiting.register(self._supervisor.fileno(), select.POLLIN)
+        self._waiting.register(self._supervisor.fileno(), select.POLLIN)
         while True:
-            waiting.poll()
+            self._waiting.poll()
+            self._uevents.relay()
             received = self._supervisor.receive("supervisor", "sealed", descriptors=True)
             if received is not None:
                 self._handle(*received)
 
     def _handle(self, name: str, message: Any, descriptors: list[int]) -> None:
+        if name == "listen":
+            self._waiting.register(self._uevents.listen(descriptors[0]), select.POLLIN)
+            return
+        if name == "subscribe":
+            self._uevents.subscribe(descriptors[0])
+            return
         try:
             answer = ACTIONS[name][0](message, descriptors[0])
         except OSError as error:

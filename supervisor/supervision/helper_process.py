@@ -227,6 +227,15 @@ class HelperProcess(Feature):
         """Have the device behind a descriptor (O_PATH) opened; `fields` are those of OpenMessage."""
         self._ask("open", done, place, *fields)
 
+    def hand(self, name: str, descriptor: int) -> None:
+        """Hand over a descriptor that it keeps; it stays the caller's too, and nothing answers."""
+        if self._channel is None or not self.is_attested:
+            return
+        try:
+            self._channel.send(name, descriptors=(descriptor,))
+        except PeerError as error:
+            self.kill(f"does not read its channel: {error.reason}")
+
     def _ask(self, name: str, done: Done, place: int, *fields: int) -> None:
         if self._channel is None or not self.is_attested or len(self._requests) >= WAITING_MAX:
             done(AWAY, -1)

@@ -9,9 +9,11 @@ import pty
 import struct
 import tempfile
 import termios
+import time
 from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
@@ -73,8 +75,9 @@ def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
         request, packages=[PACKAGE],
         components={
             HELPED: {
-                "class": "captured.helped:Helped", "options": {"listens": True},
-                "needs": {"settings": [stat, ratio], "devices": [line]},
+                "class": "captured.helped:Helped", "options": {"listens": True, "hears": True},
+                "needs": {"settings": [stat, ratio], "devices": [line],
+                          "events": [{"kind": "uevents", "why": "a test"}]},
             },
             OTHER: {"class": "captured.helped:Helped"},
         },
@@ -133,6 +136,28 @@ def test_a_line_that_was_unplugged_goes_on_when_it_is_there_again(host: RunningH
     os.write(plug.master, b" again")
     _until_heard(host, "hello again")
     assert host.client().call(HELPED, "line") == {"present": 1, "connections": 2}
+
+
+def test_a_uevent_of_the_kernel_is_heard(host: RunningHost) -> None:
+    client, before = host.client(), time.monotonic()
+    Path("/sys/class/mem/null/uevent").write_text("change")
+    heard: list[list[Any]] = []
+
+    def has_come(document: object) -> bool:
+        heard[:] = [one for one in client.call(HELPED, "uevents_heard") if one[2] == "/devices/virtual/mem/null"]
+        return bool(heard)
+
+    host.until(has_come, "the uevent")
+    assert heard[0][1] == "change" and heard[0][0] - before < 1.0, heard
+    print(f"a uevent was heard after {(heard[0][0] - before) * 1000:.2f} ms")
+
+
+def test_what_is_granted_is_explained(host: RunningHost) -> None:
+    shown = host.cli("sandbox", "show", "third.helped").stdout
+    assert all(word in shown for word in ("GRANTS", "device line", "setting stat", "events uevents"))
+    assert host.cli("sandbox", "explain", "third.helped", str(STAT)).returncode == 0
+    assert host.cli("sandbox", "explain", "forth.other", str(STAT)).returncode != 0
+    assert "uid 0" in host.cli("sandbox", "show", "helper").stdout and "helper: active" in host.cli("status").stdout
 
 
 def test_the_helper_is_shown_and_comes_again(host: RunningHost) -> None:

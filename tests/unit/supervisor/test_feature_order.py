@@ -65,7 +65,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("epoch_begun", ["Watchdog", "HelperProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
-        ("loop_moved", ["HostEvents", "Devices", "Programs"]),
+        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "Programs"]),
         ("loop_active", ["Restarter", "StartupReport"]),
         ("loop_changed", ["StartupReport", "LockControl", "RestartRequest", "Reload", "KeyRotation"]),
         ("loop_unwell", ["Restarter"]),

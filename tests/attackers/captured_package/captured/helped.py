@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import gc
 import os
+import time
 from typing import Any
 
 from tlsrt import Component, handler
@@ -18,11 +19,22 @@ class Helped(Component):
     async def start(self) -> None:
         self.heard = b""
         self.came = 0
+        self.uevents: list[tuple[float, str, str]] = []
+        if self.options.get("hears"):
+            self.spawn(self._hear)
         self.task = asyncio.create_task(self._listen()) if self.options.get("listens") else None
 
     async def _listen(self) -> None:
         async for data in self.device("line"):
             self.heard += data
+
+    async def _hear(self) -> None:
+        async for event in self.host_events("uevents"):
+            self.uevents.append((time.monotonic(), event.action, event.devpath))
+
+    @handler
+    async def uevents_heard(self) -> list[tuple[float, str, str]]:
+        return self.uevents
 
     @handler
     async def write_setting(self, name: str, value: int) -> str:
