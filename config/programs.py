@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_form
 from tlsrt.config.needs import FOLDERS
 from tlsrt.config.setting import WHY, boolean, count, file_path, listing, mapping, seconds, table, text
 
-Life = Literal["call", "kept"]
 _EXECUTABLE = {
     "pattern": r"/[^/].*",
     "says": "an absolute path, such as /usr/bin/gzip",
@@ -62,10 +60,6 @@ class ProgramConfig:
     processes: int = field(default=16, metadata=count("Processes and threads of one run.", 1, 4096))
     open_files: int = field(default=256, metadata=count("Open descriptors of each of its processes.", 16, 65536))
     at_once: int = field(default=2, metadata=count("Runs at the same time.", 1, 32))
-    life: Life = field(
-        default="call",
-        metadata=text("call: a process for each run; kept: one that stays, for many.", choices=("call", "kept")),
-    )
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )
@@ -81,11 +75,6 @@ class ProgramConfig:
         ),
     )
     where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the host can tell
-
-    @property
-    def slots(self) -> int:
-        """Return how many processes of it there can be."""
-        return self.at_once if self.life == "call" else 1
 
 
 PROGRAMS = mapping(

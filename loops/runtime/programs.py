@@ -39,7 +39,7 @@ class ProcessPrograms:
         for component in components:
             queues = self._by_component.setdefault(component.address, {})
             for program in component.programs:
-                queues[program.name] = _ProgramQueue(len(self._programs), program.slots)
+                queues[program.name] = _ProgramQueue(len(self._programs), program.at_once)
                 self._programs.append(queues[program.name])
 
     def __bool__(self) -> bool:

@@ -60,7 +60,7 @@ def program_label(component: ComponentConfig, name: str) -> str:
 def slots_of(component: ComponentConfig, program: ProgramConfig) -> tuple[str, ...]:
     """Return the names of the processes that there can be of a program."""
     place = f"{component.loop}.{component.name}+{program.name}"
-    return tuple(f"{place}+{number}" for number in range(1, program.slots + 1))
+    return tuple(f"{place}+{number}" for number in range(1, program.at_once + 1))
 
 
 def slots_of_all(config: Config) -> list[str]:

@@ -120,7 +120,7 @@ class Programs(Feature):
                 {
                     "name": placed.label,
                     "running": running,
-                    "at_once": placed.program.slots,
+                    "at_once": placed.program.at_once,
                     "begun": record.begun,
                     "ends": dict(record.ends),
                     "last": record.last,
