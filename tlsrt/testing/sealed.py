@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from typing import IO
 
 from tlsrt.errors import ConfigError, MisuseError, Unavailable
-from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.component import Component, read_options
 from tlsrt.testing.answering import PeerAnswers
 from tlsrt.testing.conversation import Conversation
 from tlsrt.testing.hosted import PROCESS
@@ -63,6 +63,7 @@ class SealedRun:
         """Run a component in a sealed process. Raises SealedError for refused calls, and for its unasked end."""
         if setup.clock is not None:
             raise MisuseError("a sealed component goes by the clocks of the machine: test its timers without --sealed")
+        read_options(setup.kind, setup.address, setup.options)  # the same sentence as in the process, which would end
         talk, theirs = socket.socketpair()
         told, telling = socket.socketpair()
         with tempfile.TemporaryFile() as log, telling, theirs:
