@@ -14,6 +14,7 @@ from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
+from tlsrt.config.unix_sockets import SocketConfig
 
 FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
 
@@ -122,6 +123,15 @@ class NeedsConfig:
             table(ListenConfig, placed_by="where"),
             16,
             example="[{name: mqtt, port: 8883, why: sensors send there}]",
+        ),
+    )
+    sockets: tuple[SocketConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "UNIX sockets of other programs that it may connect to, under its own uid.",
+            table(SocketConfig, placed_by="where"),
+            16,
+            example="[{path: /run/dbus/system_bus_socket, why: asks upowerd}]",
         ),
     )
     calls: tuple[CallsConfig, ...] = field(

@@ -314,7 +314,9 @@ class Config:
     @property
     def grants(self) -> tuple[str, ...]:
         """Return what the supervisor opens for components, a few words each, as the audit log records it."""
-        return tuple(f"{one.address} listens on {one.asked.place}" for one in self.listeners)
+        listens = [f"{one.address} listens on {one.asked.place}" for one in self.listeners]
+        connects = [f"{one.address} connects to {each.path}" for one in self.components for each in one.needs.sockets]
+        return (*listens, *connects)
 
     @property
     def placed_apart(self) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ class SocketConfig:
     path: Path = field(
         metadata=file_path(
             "The socket: absolute, without links on the way, at most 107 characters.",
-            pattern=rf"(?=.{{2,{LONGEST}}}$)(?:/[^/]+)+",
+            pattern=rf"(?=.{{2,{LONGEST}}}$)(?:/(?!\.\.?(?:/|$))[^/]+)+",
             says="an absolute path without links of at most 107 characters, such as /run/dbus/system_bus_socket",
             least=None,
             example="/run/dbus/system_bus_socket",

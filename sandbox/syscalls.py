@@ -54,6 +54,7 @@ MOVE_MOUNT_F_EMPTY_PATH = 4
 
 # prctl(2), capabilities(7)
 PR_SET_PDEATHSIG = 1
+PR_GET_PDEATHSIG = 2
 PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
@@ -304,3 +305,10 @@ def close_all_but(keep: frozenset[int]) -> None:
 def die_with_parent(signal_number: int) -> None:
     """prctl(2) PR_SET_PDEATHSIG: get this signal when the *thread* that forked us ends. A uid change clears it."""
     prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def signal_with_parent() -> int:
+    """prctl(2) PR_GET_PDEATHSIG: return the signal that `die_with_parent` has set, 0 for none."""
+    number = ctypes.c_int(0)
+    prctl(PR_GET_PDEATHSIG, ctypes.addressof(number))
+    return number.value

@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 from tlsrt.config.egress import EgressRule, parse_egress
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.profile.grants import ListenLine
+from tlsrt.sandbox.profile.grants import ListenLine, SocketLine
 from tlsrt.sandbox.seccomp.bpf import LOW_32, Check
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
@@ -149,6 +149,7 @@ class PolicyFragment:
     limits: tuple[LimitLine, ...] = ()
     never: tuple[NeverRule, ...] = ()
     listen: tuple[ListenLine, ...] = ()
+    sockets: tuple[SocketLine, ...] = ()
 
 
 def parse_fragment(name: str, document: Any) -> PolicyFragment:

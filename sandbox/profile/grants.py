@@ -32,3 +32,12 @@ def numbers_of(places: list[tuple[str, bool]], open_files: int) -> dict[str, int
     """Return key -> number of the descriptor, for (key, whether it is a datagram socket) of one process."""
     datagrams = [key for key, is_datagram in places if is_datagram]
     return {key: open_files + datagrams.index(key) if is_datagram else -1 for key, is_datagram in places}
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLine:
+    """A UNIX socket of another program that the supervisor connects the process to."""
+
+    path: str
+    why: str
+    part: str

@@ -101,6 +101,7 @@ class Profile:
     threads: int = 0  # that its components asked for
     databases: int = 0  # of its components: a thread each
     listen: tuple[ListenLine, ...] = ()  # sockets that it inherits
+    sockets: tuple[str, ...] = ()  # UNIX sockets of other programs that it may connect to
     group: GroupPath | None = None  # its control group, where the host has any
     keeps_root: bool = False  # uid 0, without a capability
     reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
@@ -120,7 +121,7 @@ class Profile:
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
             [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
-            sorted(one.form for one in self.listen),
+            sorted(one.form for one in self.listen), sorted(self.sockets),
             *self.policy.digests(watched=self.is_watched),
             self.keeps_root, [*self.reopened],
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
@@ -135,7 +136,7 @@ class Profile:
     @property
     def has_sockets(self) -> bool:
         """Say whether it has sockets besides those of the runtime."""
-        return bool(self.network or self.egress or self.listen)
+        return bool(self.network or self.egress or self.listen or self.sockets)
 
     @property
     def max_tasks(self) -> int | None:
@@ -323,6 +324,7 @@ def _profile(
         waived=waived_layers(config),
         policy=policy,
         listen=tuple(line for one in fragments for line in one.listen),
+        sockets=tuple(dict.fromkeys(line.path for one in fragments for line in one.sockets)),
     )
     if any(0 <= line.number < profile.limits["nofile"] for line in profile.listen):
         raise InternalError(f"{name}: the number of a listener is one that it could give to another descriptor")

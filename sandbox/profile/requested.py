@@ -17,6 +17,8 @@ from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
 from tlsrt.config.schema import Config
+from tlsrt.config.trusted_path import trusted_uids
+from tlsrt.config.unix_sockets import SocketConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.forbidden import refusal_of
 from tlsrt.sandbox.profile.fragment import (
@@ -30,8 +32,9 @@ from tlsrt.sandbox.profile.fragment import (
     PolicyFragment,
     parse_entry,
 )
-from tlsrt.sandbox.profile.grants import ListenLine, numbers_of
+from tlsrt.sandbox.profile.grants import ListenLine, SocketLine, numbers_of
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
+from tlsrt.sandbox.seccomp.granted_socket import UnfitSocketError, open_socket
 
 _KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
 _HOLDS = ("seccomp_reports", "seccomp", "seccomp_sealed", "limits")  # what holds a process to its listening sockets
@@ -73,7 +76,11 @@ def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -
     found = [_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
     listeners = _listeners(config, loop)
     found += [_component(config, component, files, listeners) for component in config.components_of(loop.name)]
-    return tuple(one for one in found if one.egress or one.listen or any(one.lines.values()) or one.lists["allow"])
+    return tuple(one for one in found if _says_something(one))
+
+
+def _says_something(one: PolicyFragment) -> bool:
+    return bool(one.egress or one.listen or one.sockets or any(one.lines.values()) or one.lists["allow"])
 
 
 def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
@@ -113,6 +120,7 @@ def _component(
         egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
         allow=(*(_calls(one, name, files) for one in needs.calls), *map(_answers, listen_that_answer(listen))),
         listen=listen,
+        sockets=tuple(_socket(config, component, one, name) for one in needs.sockets),
     )
 
 
@@ -132,15 +140,15 @@ def _answers(line: ListenLine) -> PolicyEntry:
 def _fragment(
     files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
     write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
-    listen: tuple[ListenLine, ...] = (),
+    listen: tuple[ListenLine, ...] = (), sockets: tuple[SocketLine, ...] = (),
 ) -> PolicyFragment:  # fmt: skip
     """Return the same fragment for the same requests. So a reload that changes none makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
     lines |= {"data": data, "mounts": mounts, "write": write}
     lists = dict.fromkeys(LISTS, ()) | {"allow": allow}
     return files.keep(
-        (name, about, data, mounts, write, egress, allow, listen),
-        lambda: PolicyFragment(name, about, (), lists, lines, egress, listen=listen),
+        (name, about, data, mounts, write, egress, allow, listen, sockets),
+        lambda: PolicyFragment(name, about, (), lists, lines, egress, listen=listen, sockets=sockets),
     )
 
 
@@ -179,6 +187,34 @@ def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part:
     if reason:
         raise ConfigError(f"{asked.where}: {component.address} cannot write {path}: {reason}")
     return Line((os.fspath(path),), asked.why, part, must_exist=True)
+
+
+def _socket(config: Config, component: ComponentConfig, asked: SocketConfig, part: str) -> SocketLine:
+    path = asked.path
+    real = Path(os.path.realpath(path.parent)) / path.name
+    reason = _unfit_socket(config, path, real)
+    if not reason:
+        try:
+            os.close(open_socket(os.fspath(path), trusted_uids()))
+        except UnfitSocketError as error:
+            reason = str(error.strerror)
+        except OSError:
+            reason = ""  # it is not there yet, or not ours to look at: each connection is looked at again
+    if reason:
+        raise ConfigError(f"{asked.where}: {component.address} cannot connect to {path}: {reason}")
+    return SocketLine(os.fspath(path), asked.why, part)
+
+
+def _unfit_socket(config: Config, path: Path, real: Path) -> str:
+    if missing := [layer for layer in _HOLDS[:3] if layer in config.sandbox.waive]:
+        return f"sandbox layer {missing[0]} is waived, so the supervisor would not be asked"
+    for own in (STATE, CHANNEL, *_KERNEL):
+        if overlap(path, Path(own)):
+            return f"{own} holds no sockets of other programs"
+    if real != path:
+        return f"it is {real}: name it so"
+    taken = next((one for one in secrets(config) if overlap(real, Path(os.path.realpath(one)))), None)
+    return f"{taken} is a secret of the host" if taken is not None else ""
 
 
 def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:

@@ -78,6 +78,9 @@ def document(one: Effective) -> dict[str, Any]:
             {"place": line.place, "answers": line.answers, "why": line.why, "part": line.part}
             for part in one.fragments for line in part.listen
         ],
+        "sockets": [
+            {"path": line.path, "why": line.why, "part": line.part} for part in one.fragments for line in part.sockets
+        ],
         "tcp_connect_ports": _ports(profile),
         "limits": _limits(one),
         "calls": {kind: _calls(one, kind) for kind in LISTS},

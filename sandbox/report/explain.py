@@ -148,6 +148,11 @@ def about_path(one: Effective, path: str) -> list[Explanation]:
             part = line.part if line and access.is_allowed else ""
             verb = "write" if write else "read"
             found.append(Explanation(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))
+    grant = next((grant for part in one.fragments for grant in part.sockets if grant.path == path), None)
+    if grant is not None:
+        how = "performed by the supervisor, as the uid of the process"
+        always = [Explanation(STAGES[stage], "connect", True, how, "", grant.why, grant.part) for stage in FilterStage]
+        found += always
     return _merged(found)
 
 

@@ -12,7 +12,8 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
               belongs to the uid of the process, as rules of the host's packet filter see it; unconnected and unbound
               it is of no use but to connect
     listen    nothing is done: a socket that the process inherits listens already, and no other one may
-    connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
+    connect   an address that an egress rule of the profile lists; the process's own channel to Primary; or a socket of
+              another program that it was granted, as the process itself (see `granted_socket.py`)
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
               address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
               socket to port 0 of loopback, see `self_pair.py`
@@ -35,6 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
+from tlsrt.config.trusted_path import trusted_uids
+from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
 from tlsrt.sandbox.syscalls import call, connect
@@ -103,6 +106,7 @@ class Broker:
     egress: tuple[EgressRule, ...]
     channel: Path | None
     uid: int | None = None  # of the process, where it has another one than we
+    sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
     pairs: SelfPairs = field(default_factory=SelfPairs)
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
@@ -226,14 +230,30 @@ class Broker:
         if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
             return BrokerReply(error=errno.ENOENT)
         known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
+        if os.fsdecode(path) in self.sockets and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
+            return self._connect_granted(duplicate, os.fsdecode(path))
         if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
             return _refused("connect to a UNIX socket other than its channel")
         folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            host_path = f"/proc/self/fd/{folder}/".encode() + _NAME
-            return _begin(duplicate, struct.pack("=H", socket.AF_UNIX) + host_path + b"\0")
+            return _begin(duplicate, _by_descriptor(folder, b"/" + _NAME))
         finally:
             os.close(folder)
+
+    def _connect_granted(self, duplicate: socket.socket, path: str) -> BrokerReply | Connecting:
+        """Connect as the process itself, in whose right everything happens here: the way there, too."""
+        trusted = trusted_uids()  # while we are ourselves
+        with acting_as(self.uid):
+            found = open_socket(path, trusted)
+            try:
+                return _begin(duplicate, _by_descriptor(found))
+            finally:
+                os.close(found)
+
+
+def _by_descriptor(descriptor: int, name: bytes = b"") -> bytes:
+    """Return the address of a UNIX socket by what is open already: longer names would not fit, and may be moved."""
+    return struct.pack("=H", socket.AF_UNIX) + f"/proc/self/fd/{descriptor}".encode() + name + b"\0"
 
 
 def is_of_the_network(family: int, kind: int, protocol: int) -> bool:

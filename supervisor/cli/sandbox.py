@@ -236,6 +236,11 @@ def _listeners(document: Mapping[str, Any]) -> list[str]:
     for one in document["listeners"]:
         answers = ", and may send from there to any host" if one["answers"] else ""
         lines += _entry(f"{one['place']}{answers}", one["why"], one["part"])
+    lines += (
+        [" UNIX sockets of other programs, to which the supervisor connects as its uid"] if document["sockets"] else []
+    )
+    for one in document["sockets"]:
+        lines += _entry(one["path"], one["why"], one["part"])
     return lines
 
 

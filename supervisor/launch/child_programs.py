@@ -395,7 +395,9 @@ def call_rules_of(profile: Profile) -> CallRules | None:
     policy = profile.policy
     channel = next((host for host, inside in profile.write if inside == "/channel"), None)
     uid = None if profile.rootless or not profile.expects("uid") else profile.uid
-    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel, uid)
+    return CallRules(
+        policy.named("kill"), policy.named("broker"), profile.egress, channel, frozenset(profile.sockets), uid
+    )
 
 
 def _sandbox(config: Config, profile: Profile, limits: Mapping[str, str]) -> Sandbox:

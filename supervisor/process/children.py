@@ -102,6 +102,7 @@ class CallRules:
     brokered: frozenset[str]
     egress: tuple[EgressRule, ...] = ()
     channel: Path | None = None  # the folder on the host of its /channel
+    sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
     uid: int | None = None  # its own, if it is another one than the supervisor's
 
 

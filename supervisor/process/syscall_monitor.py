@@ -92,14 +92,16 @@ class SyscallMonitor:
         if child is None or self._pair is None:
             self.close()
             return
-        self._broker = Broker(child.pid, child.pidfd, self._rules.egress, self._rules.channel, self._rules.uid)
+        self._broker = Broker(
+            child.pid, child.pidfd, self._rules.egress, self._rules.channel, self._rules.uid, self._rules.sockets
+        )
         self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
     def follow(self, rules: CallRules) -> None:
         """Go by other rules from the next call on."""
         self._rules = rules
         if self._broker is not None:
-            self._broker = replace(self._broker, egress=rules.egress)
+            self._broker = replace(self._broker, egress=rules.egress, sockets=rules.sockets)
 
     def close(self) -> None:
         """End: calls that still wait fail with ENOSYS."""

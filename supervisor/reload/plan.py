@@ -30,7 +30,7 @@ class Way(StrEnum):
 
     UNCHANGED = "unchanged"
     LIVE = "tightened live"
-    WIDER = "changed live"  # it may reach more over the network than before; less needs a new process
+    WIDER = "changed live"  # it may reach more than before; less needs a new process
     RESTART = "restarted"
     ADDED = "added"
     REMOVED = "removed"
@@ -64,11 +64,13 @@ def step_for(
         return ReloadStep(name, Way.UNCHANGED)
     if old is None or new is None:
         return ReloadStep(name, Way.RESTART, ("profile",))
-    is_fixed = dataclasses.replace(new, limits=old.limits, egress=old.egress).digest() != old.digest()
+    is_fixed = (
+        dataclasses.replace(new, limits=old.limits, egress=old.egress, sockets=old.sockets).digest() != old.digest()
+    )
     if is_fixed or not _only_tighter(old.limits, new.limits) or not _can_reach_more(old, new):
         return ReloadStep(name, Way.RESTART, _changed(old, new))
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
-    way = Way.LIVE if new.egress == old.egress else Way.WIDER
+    way = Way.LIVE if (new.egress, new.sockets) == (old.egress, old.sockets) else Way.WIDER
     return ReloadStep(name, way, _changed(old, new), limits)
 
 
@@ -85,11 +87,13 @@ def changed_components(old: Sequence[ComponentConfig], new: Sequence[ComponentCo
 
 
 def _can_reach_more(old: Profile, new: Profile) -> bool:
-    """Tell whether the egress rules are the same, or more of them and the supervisor makes the connections.
+    """Tell whether rules and sockets are the same, or more of them and the supervisor makes the connections.
 
     What is taken away ends only with the process: a connection that it has keeps working.
     """
-    return new.egress == old.egress or (set(old.egress) <= set(new.egress) and new.is_watched)
+    if (new.egress, new.sockets) == (old.egress, old.sockets):
+        return True
+    return set(old.egress) <= set(new.egress) and set(old.sockets) <= set(new.sockets) and new.is_watched
 
 
 def _changed(old: Profile, new: Profile) -> tuple[str, ...]:

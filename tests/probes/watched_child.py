@@ -19,7 +19,9 @@ def call_rules(profile: Profile) -> CallRules:
     policy = profile.policy
     channel = next((host for host, inside in profile.write if inside == "/channel"), None)
     uid = None if profile.rootless else profile.uid
-    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel, uid)
+    return CallRules(
+        policy.named("kill"), policy.named("broker"), profile.egress, channel, frozenset(profile.sockets), uid
+    )
 
 
 class Watched:

@@ -185,6 +185,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "threads": 1, "databases": 1, "keeps_root": True, "reopened": ("/dev",),
         "execute": (Path("/bin/sh"),), "scratch_mb": 4,
         "listen": (ListenLine("third/mine:in", "127.0.0.1:8883/tcp", False, -1, "", ""),),
+        "sockets": ("/run/other.sock",),
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]
