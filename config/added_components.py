@@ -86,9 +86,6 @@ def _problems(one: AddedComponent, tree: Tree, loops: Sequence[str], builtin: Co
         yield f"{one.file}: {loop}.{name} is the process of components that share one: choose another name"
     if "class" not in one.tree:
         yield f"{one.places['component',]}: {one.address} has no class: name it as package.module:Class"
-    network = (tree.get("loops", {}).get(loop) or {}).get("network", True)
-    if not network and (one.tree.get("needs") or {}).get("egress"):
-        yield f"{one.file}: egress needs a network: remove `network: false` of loop {loop}, or remove the component"
 
 
 def _unknown_side(

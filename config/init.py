@@ -246,6 +246,17 @@ def changes(config: Config) -> list[str] | None:
     return listed(present.entries, measure(config))
 
 
+def changed_names(config: Config) -> list[str] | None:
+    """Return the names of everything that a seal would accept, None without a boot token to compare with."""
+    present = _present_token(config.boot_token)
+    if present is None:
+        return None
+    found = measure(config)
+    before = present.entries
+    names = sorted(name for name in before.keys() | found.keys() if before.get(name) != found.get(name))
+    return [name for name in names if name != BYTECODE or name in found]  # without it a start is slower, and the same
+
+
 def _boot_key(config: Config, master_key: bytes) -> bytes:
     return key_schedule.boot_mac_key(key_schedule.extract(config.install_id, master_key))
 

@@ -311,7 +311,9 @@ def _loops(tree: Tree) -> dict[str, Any]:
 def _policy(tree: Tree, judged: Judged) -> tuple[PolicyRule, ...]:
     named = tree.get("policy", {})
     rules = tuple(PolicyRule(*_sides(line), tuple(methods)) for line, methods in named.items())
-    failed = {one.name for one in judged.failed}
+    runs = {address for address, one in tree.get("components", {}).items() if one is not None}
+    builtin = {component.address for component in defaults.COMPONENTS} - {*tree.get("components", {})}
+    failed = {one.name for one in judged.failed} - {*runs, *builtin}  # a drop-in may fail for an address that is taken
     found = (*defaults.POLICY, *rules, *judged.policy)
     return tuple(rule for rule in found if rule.source not in failed and rule.target not in failed)
 

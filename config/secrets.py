@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.config import key_schedule
-from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder
+from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, replace, sync_folder
 from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError
 
@@ -62,7 +62,7 @@ def open_secret(key: bytes, which: SecretId, sealed: bytes) -> bytes:
     except (InvalidTag, ValueError):
         raise ConfigError(
             f"the secret {which.name} of {which.component} is damaged: set it again with "
-            f"`tlsrt-supervisor secret set {which.component} {which.name}`"
+            f"`tlsrt-supervisor secret set {which.component} {which.name}`, or remove it by `secret remove`"
         ) from None
 
 
@@ -77,8 +77,12 @@ def secret_file(state_dir: Path, component: str) -> Path:
 def read_sealings(state_dir: Path, component: str) -> Sealings:
     """Return what is set for a component; nothing if there is no file. Raises ConfigError."""
     path = secret_file(state_dir, component)
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     return parse_sealings(read_bounded(path, FILE_MAX, "the secrets"), path)
 
 
@@ -107,9 +111,15 @@ def parse_sealings(data: bytes, path: Path) -> Sealings:
 def write_sealings(state_dir: Path, component: str, entries: Sealings) -> None:
     """Write what is set for a component, to the disk; nothing is left of an empty one. Raises ConfigError."""
     path = secret_file(state_dir, component)
+    if len(entries) > NAMES_MAX:
+        raise ConfigError(f"{component} has {NAMES_MAX} secrets: remove one that it does not ask for any more")
     with as_config_error("make the folder", path.parent):
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        os.chown(path.parent, *owner_of(state_dir))
+        folder = open_folder(path.parent, follow=False)  # the state may be another user's, and this root's
+        try:
+            os.fchown(folder, *owner_of(state_dir))
+        finally:
+            os.close(folder)
     if entries:
         plain = {name: dict(found) for name, found in entries.items()}
         replace(path, msgpack.packb([_FORMAT, plain]), 0o600, owner_of(state_dir))
@@ -120,11 +130,13 @@ def write_sealings(state_dir: Path, component: str, entries: Sealings) -> None:
 
 
 def sealed_components(state_dir: Path) -> list[str]:
-    """Return the components that have secrets."""
+    """Return the components that have secrets. Raises ConfigError."""
     try:
         names = sorted(os.listdir(state_dir / FOLDER))
-    except OSError:
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise ConfigError(f"cannot read {state_dir / FOLDER}: {error.strerror}") from None
     return [name.replace(".", "/", 1) for name in names if re.fullmatch(rf"{NAME}\.{NAME}", name)]
 
 
@@ -141,7 +153,7 @@ def resealed(
     for name, sealings in entries.items():
         if old not in sealings:
             raise ConfigError(
-                f"the secret {name} of {component} is not sealed by the master_key in force: set it again"
+                f"the secret {name} of {component} is not sealed by the master_key in force: set it again, or remove it"
             )
         before, after = (SecretId(install_id, component, name, version) for version in (old, new))
         value = open_secret(key_schedule.secret_key(roots[old], component), before, sealings[old])

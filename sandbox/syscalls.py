@@ -93,6 +93,14 @@ def libc() -> Any:
     return library
 
 
+def is_in_memory(descriptor: int) -> bool:
+    """fstatfs(2): tell whether a file lies in a tmpfs or ramfs. Raises OSError."""
+    buffer = ctypes.create_string_buffer(256)
+    if libc().fstatfs(ctypes.c_int(descriptor), buffer):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int.from_bytes(buffer.raw[:8], "little") in (0x01021994, 0x858458F6)
+
+
 @cache
 def _libc_with_lock() -> Any:
     library = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock over a fork, as os.fork does

@@ -48,6 +48,12 @@ class ComponentSecrets:
                 )
         return ""
 
+    def is_of_another_key(self) -> bool:
+        """Tell whether something is set that the key which came has not sealed: master_key was rotated meanwhile."""
+        return any(
+            name not in self._values and name not in self._problems and self._sealings.get(name) for name in self._names
+        )
+
     def value(self, name: str) -> bytes:
         """Return a secret. Raises MisuseError for one that the component did not ask for."""
         if name not in self._values:

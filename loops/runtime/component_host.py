@@ -19,7 +19,7 @@ from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.secrets import Sealings
-from tlsrt.errors import ConfigError
+from tlsrt.errors import ConfigError, Unavailable
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.grants import Grants
@@ -79,6 +79,8 @@ class ComponentHost:
 
     async def start(self) -> None:
         """Start the component. Raises what it raises, and ConfigError for a secret that is not there."""
+        if self.secrets.is_of_another_key():  # the next process reads them anew, so this is tried again
+            raise Unavailable("its secrets were sealed by another master_key than the one that is in force")
         if problem := self.secrets.problem():
             raise ConfigError(problem)
         await open_database(self.component, self.config.needs.state_mb << 20)

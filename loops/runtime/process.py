@@ -64,6 +64,7 @@ from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.work_threads import AskedThreads
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
 from tlsrt.sandbox.apply.imports import end_imports
+from tlsrt.text import sentence as one_line
 
 JOIN_RETRY_S = 0.5
 LOGGED_PER_BEAT = 5
@@ -364,8 +365,9 @@ class LoopProcess:
     def component_failed(self, address: str, sentence: str) -> None:
         """End the process, for a component that cannot go on."""
         if self._exit_code == 0:
-            self._fail(FailCode.TASK, [*self.hosts].index(address) if address in self.hosts else 0)
-            self._end(70, f"component {address} has failed: {sentence}")
+            self._end(70, f"component {address} has failed: {one_line(sentence)}")
+            index = [*self.hosts].index(address) if address in self.hosts else 0
+            self._fail(FailCode.TASK, index)  # after it: the supervisor shows the last line of the log
 
     def _stop(self) -> None:
         self._end(0, "stopped")

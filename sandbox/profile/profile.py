@@ -208,6 +208,18 @@ def checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path
     return tuple(dict.fromkeys(paths))
 
 
+def check_requests(config: Config, loop: LoopConfig, files: ProfileFiles, code: Sequence[Path]) -> None:
+    """Refuse what the components of a process cannot have, before anything is made of it.
+
+    Raises ConfigError, and SandboxError for a folder that holds secrets.
+    """
+    fragments = _fragments_of_loop(config, loop, files)
+    data = [path for one in fragments for line in one.lines["data"] for path in expand(line, code)]
+    read = checked_read(loop.name, [*code, *data], config)
+    check_reads(fragments)
+    check_writes(config, loop.name, read)
+
+
 def _connections(config: Config) -> int:
     """Return how many descriptors Primary may need: for all clients, and all connections of other processes.
 

@@ -287,14 +287,6 @@ def check_reads(fragments: Sequence[PolicyFragment]) -> None:
                     raise ConfigError(f"{fragment.name}: there is no {path} to read: make it, or take it out")
 
 
-def check_requests(config: Config, loop: LoopConfig, files: ProfileFiles, code: Sequence[Path]) -> None:
-    """Refuse what the components of a process cannot have, before anything is made of it. Raises ConfigError."""
-    fragments = requested_fragments(config, loop, files)
-    check_reads(fragments)
-    data = [Path(path) for one in fragments for line in one.lines["data"] for path in line.paths]
-    check_writes(config, loop.name, [*code, *data])
-
-
 def overlap(one: Path, other: Path) -> bool:
     """Say whether two real paths are the same, or one lies below the other."""
     first, second = f"{os.fspath(one).rstrip('/')}/", f"{os.fspath(other).rstrip('/')}/"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import os
 import secrets
 import sys
 
 from tlsrt.command_line.table import Document
 from tlsrt.config import key_schedule
 from tlsrt.config.init import key_in_force
-from tlsrt.config.key_rotation import only_one
+from tlsrt.config.key_providers import key_path
+from tlsrt.config.key_rotation import Staged, next_token, only_one, withdraw
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import (
     NONCE_BYTES,
@@ -24,7 +24,7 @@ from tlsrt.config.secrets import (
 )
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask, config_of, say
-from tlsrt.supervisor.control.client import NotRunning
+from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.text import did_you_mean, printable, table
 
 _RESTART_S = 120.0
@@ -36,6 +36,9 @@ def set_secret(arguments: argparse.Namespace) -> Document:
     _check_known(config, arguments.address, arguments.name)
     value = _value(arguments.address, arguments.name)
     with only_one(config):
+        _, version = key_in_force(config)
+        # One that was broken off may still be put in force, and would find no sealing of its own.
+        withdraw(config, Staged(version + 1, key_path(config.master_key, version + 1), next_token(config)))
         key, version = key_in_force(config)
         prk = key_schedule.extract(config.install_id, key)
         component_key = key_schedule.secret_key(key_schedule.secret_root(prk), arguments.address)
@@ -83,11 +86,15 @@ def _restarted(config: Config, address: str) -> str:
     """Start the process of a component anew, if the host runs; return its name."""
     process = next(one.process for one in config.components if one.address == address)
     try:
-        ask(config, "restart", timeout_s=_RESTART_S, loop=process)
+        answer = ask(config, "restart", timeout_s=_RESTART_S, loop=process)
     except NotRunning:
         return ""
-    except RequestRefused as error:
+    except (RequestRefused, ControlRefused) as error:
         say(f"warning: {process} was not started anew: {error}")
+        return ""
+    if answer["failed"]:
+        why = next((one["reason"] for one in answer["loops"] if one["reason"]), "see `status`")
+        say(f"warning: {process} does not start with it: {printable(why, 600)}")
         return ""
     return process
 
@@ -96,10 +103,8 @@ def list_secrets(arguments: argparse.Namespace) -> Document:
     """Return every secret that a component asks for or that is set, never its value."""
     config = config_of(arguments)
     asked = {(one.address, each.name): each.why for one in config.components for each in one.needs.secrets}
-    found: set[tuple[str, str]] = set()
-    if os.access(config.state_dir, os.X_OK):
-        components = {*sealed_components(config.state_dir), *(address for address, _ in asked)}
-        found = {(address, name) for address in components for name in read_sealings(config.state_dir, address)}
+    components = {*sealed_components(config.state_dir), *(address for address, _ in asked)}
+    found = {(address, name) for address in components for name in read_sealings(config.state_dir, address)}
     return {
         "secrets": [
             {"component": address, "name": name, "is_set": (address, name) in found, "why": asked.get((address, name))}

@@ -307,7 +307,7 @@ _COMPONENTS = (
         "run a component no more; its state is kept",
         (
             _COMPONENT,
-            flag("--purge", text="remove its state, too"),
+            flag("--purge", text="remove its state and secrets, too"),
             flag("--uninstall", text="uninstall its package, too, unless another component needs it"),
             _ANSWER,
         ),

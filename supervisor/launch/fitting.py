@@ -1,4 +1,8 @@
-"""Added components that ask for what no process of this host can have: the host runs without them."""
+"""Added components that ask for what no process of this host can have: the host runs without them.
+
+They are judged one after the other, beside those that were accepted before: where two cannot be had together, the one
+that comes later in the order of the configuration is left out, and what stands in the configuration itself stays.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +11,59 @@ from dataclasses import replace
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.packages import code_roots
+from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.profile.profile import check_requests
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
-from tlsrt.sandbox.profile.requested import check_requests
 
 
 def fitting(config: Config) -> Config:
     """Return a configuration whose added components can be confined; the others are in `failed`."""
-    failed: list[FailedComponent] = []
+    added = [one for one in config.components if one.origin]
+    if not added:
+        return config
     files = ProfileFiles()
-    for component in config.components:
-        if not component.origin:
-            continue
+    waiting = {one.address for one in added}
+    failed: list[FailedComponent] = []
+    for component in added:
+        waiting.discard(component.address)
+        left_out = {*waiting, *(one.name for one in failed)}
         try:
-            code = code_roots(config, config.components_of(component.process))
-            check_requests(config, config.loop(component.process), files, code)
+            _check(_without(config, left_out), component, files, installed=True)
         except ConfigError as error:
             failed.append(FailedComponent(component.address, error.problems))
-    return without(config, failed)
+    gone = _without(config, {one.name for one in failed})
+    return replace(gone, failed=(*config.failed, *failed))
 
 
-def without(config: Config, failed: list[FailedComponent]) -> Config:
-    """Return a configuration in which these components have failed."""
-    if not failed:
+def check_fits(config: Config, address: str) -> None:
+    """Refuse a component, whose package may not be installed yet, if it cannot be confined. Raises ConfigError."""
+    component = next(one for one in config.components if one.address == address)
+    _check(config, component, ProfileFiles(), installed=False)
+
+
+def _check(config: Config, component: ComponentConfig, files: ProfileFiles, *, installed: bool) -> None:
+    """Check the process of a component, and those whose writable folders it might read."""
+    writers = {one.process for one in config.components if one.needs.write}
+    for process in {component.process, *writers}:
+        placed = config.components_of(process)
+        try:
+            code = code_roots(config, placed) if installed else []
+            check_requests(config, config.loop(process), files, code)
+        except SandboxError as error:
+            raise ConfigError(f"{component.address}: {error.reason}") from None
+    files_of_programs((component,))
+
+
+def _without(config: Config, gone: set[str]) -> Config:
+    """Return a configuration without these components, their processes and the lines of policy about them."""
+    if not gone:
         return config
-    gone = {one.name for one in failed}
-    kept = tuple(one for one in config.components if one.address not in gone)
-    ended = {one.process for one in config.components if _is_alone(one, gone)}
+    ended = {one.process for one in config.components if one.address in gone and one.part == one.name}
     return replace(
         config,
-        components=kept,
+        components=tuple(one for one in config.components if one.address not in gone),
         loops=tuple(loop for loop in config.loops if loop.name not in ended),
         policy=tuple(rule for rule in config.policy if rule.source not in gone and rule.target not in gone),
-        failed=(*config.failed, *failed),
     )
-
-
-def _is_alone(component: ComponentConfig, gone: set[str]) -> bool:
-    return component.address in gone and component.part == component.name

@@ -10,6 +10,7 @@ import stat
 from tlsrt import text
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox import syscalls
 
 _LAST_LINE_BYTES = 500
 _WORDS_BYTES = 4096  # what is read of a log for its last line
@@ -88,12 +89,15 @@ def last_words(path: str) -> str:
 
 
 def _read_at_once(descriptor: int, offset: int) -> bytes:
-    """Read what is in memory, preadv2(2) with RWF_NOWAIT; a file system that does not know that has no disk."""
+    """Read what is in memory: preadv2(2) with RWF_NOWAIT, or a file system that is nothing but memory.
+
+    Others that do not know that flag, such as those of a network, may wait: nothing is read of them.
+    """
     data = bytearray(_WORDS_BYTES)
     try:
         count = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
+        if error.errno != errno.EOPNOTSUPP or not syscalls.is_in_memory(descriptor):
             raise
         count = os.preadv(descriptor, [data], offset)
     return bytes(data[:count])

@@ -1,4 +1,8 @@
-"""Changes of a host's drop-ins as a transaction: written, sealed and taken by the running host, or as before."""
+"""Changes of a host's drop-ins as a transaction: written, sealed and taken by the running host, or as before.
+
+What is sealed on the way is what the change brings and nothing else: a host that differs from its boot token is refused
+before anything is installed, and so is a package whose installation has changed something else.
+"""
 
 from __future__ import annotations
 
@@ -10,81 +14,157 @@ from pathlib import Path
 
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
-from tlsrt.config.drop_ins import drop_in_file, drop_in_files, drop_in_folder, installed_manifest
+from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_files, drop_in_folder, installed_manifest
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
+from tlsrt.config.import_path import NEEDED, USED
+from tlsrt.config.init import changed_names
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError
-from tlsrt.sandbox.profile.profile_files import ProfileFiles
-from tlsrt.sandbox.profile.requested import check_requests
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask
 from tlsrt.supervisor.cli.setup import check_whole, renew_boot_token
-from tlsrt.supervisor.control.client import NotRunning
-from tlsrt.supervisor.launch.fitting import fitting
+from tlsrt.supervisor.control.client import ControlRefused, NotRunning
+from tlsrt.supervisor.launch.fitting import check_fits, fitting
 
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
 _RELOAD_S = 3600.0  # the supervisor answers in time; this is for one that does not
+_BYTES_MAX = 1 << 20
+_TLSRTS = tuple(f"dep/{name}" for name in (*NEEDED, *USED))  # what no package of a component may bring
 
 
-def change_drop_ins(config: Config, content: Content, address: str) -> Document | None:
-    """Write these files, seal the host, and let it take them if it runs; return the answer of its reload.
+class Change:
+    """One change of the drop-ins of a host, which no other command changes meanwhile; see `begin`."""
 
-    Where any of it is refused, all is as before. Raises ConfigError, and RequestRefused for a refused reload.
-    """
-    folder = drop_in_folder(config.path)
-    with _alone(folder, config):
-        before = {name: _present(folder / name) for name in content}
+    def __init__(self, config: Config) -> None:
+        self._path = config.path
+        self._folder = drop_in_folder(config.path)
+        self._token = config.boot_token
+        self._failed = {one.name for one in fitting(config).failed}
+
+    def check_sealed(self) -> None:
+        """Refuse a host that differs from its boot token, as this change would seal that too. Raises ConfigError."""
+        config = fitting(load_config(self._path))
+        if config.measure == "strict" and (changed_names(config) or None) is not None:
+            raise ConfigError(
+                "this host is not what was sealed, and this command would seal that too: look at `tlsrt-supervisor "
+                "seal --diff`, and run `tlsrt-supervisor seal` if you intended it"
+            )
+
+    def present(self, name: str) -> bytes | None:
+        """Return what a file of the folder holds now. Raises ConfigError."""
+        path = self._folder / name
+        return read_bounded(path, MANIFEST_MAX, "the file") if os.path.lexists(path) else None
+
+    def take(self, content: Content) -> Document | None:
+        """Write these files, seal, and let the host take them if it runs; return the answer of its reload.
+
+        Where any of it is refused, files and boot token are as before. Raises ConfigError, RequestRefused and
+        ControlRefused.
+        """
+        config = load_config(self._path)
+        before = {name: self.present(name) for name in content}
+        token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
         try:
-            _write(folder, content, config)
-            taken = _taken(config.path, address, content)
+            _write(self._folder, content, config)
+            taken = self._taken(content)
             renew_boot_token(taken)
-        except BaseException:
-            _write(folder, before, config)
-            raise
-        try:
             return ask(taken, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
         except NotRunning:
             return None
-        except RequestRefused:
-            _write(folder, before, config)
-            renew_boot_token(load_config(config.path))
+        except (ConfigError, RequestRefused, ControlRefused, KeyboardInterrupt):
+            self._undo(before, token)
             raise
 
+    def _undo(self, before: Content, token: bytes | None) -> None:
+        """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
-def rehearse(config: Config, content: Content, address: str, manifest: bytes) -> None:
-    """Refuse what would be refused once the package is installed, while it is not. Raises ConfigError."""
+        What was installed stays, and is sealed without running: no manifest of it is approved. Where more differs, the
+        old boot token is put back, and a start says what it is.
+        """
+        config = load_config(self._path)
+        _write(self._folder, before, config)
+        config = fitting(load_config(self._path))
+        try:
+            if config.measure == "strict":
+                _refuse_others(config)
+            renew_boot_token(config)
+        except ConfigError:
+            if token is not None:
+                files.replace(self._token, token, 0o600, owner_of(self._token))
+
+    def _taken(self, content: Content) -> Config:
+        """Return the configuration with these files. Raises ConfigError for what the host cannot have."""
+        config = fitting(load_config(self._path))
+        _refuse_failed(config, self._failed)
+        if config.measure == "strict":
+            _refuse_others(config)
+        if any(data is not None for data in content.values()):
+            check_whole(config)
+        return config
+
+
+@contextmanager
+def begin(config: Config) -> Generator[Change]:
+    """Make the folder of drop-ins, and exclude another change of it for the time of a block. Raises ConfigError."""
+    folder = drop_in_folder(config.path)
+    with as_config_error("make the folder", folder):
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o755)
+            os.chown(folder, *owner_of(config.path))
+        descriptor = open_folder(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Change(config)
+    except BlockingIOError:
+        raise ConfigError(f"another `component` command works in {folder} now: wait for its end") from None
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):  # it holds something
+            os.rmdir(folder)
+
+
+def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -> None:
+    """Refuse what would be refused once the package is installed, while it is not. Raises ConfigError.
+
+    `manifests` are those of the components that change, by address.
+    """
     present = dict(drop_in_files(config.path))
     present |= {name: data for name, data in content.items() if data is not None}
+    by_file = {drop_in_file(config.path, address): manifest for address, manifest in manifests.items()}
 
     def find(package: str, name: str, asked_by: Path | str) -> tuple[Path, bytes]:
-        if asked_by == drop_in_file(config.path, address):
-            return Path(package, name), manifest
+        if isinstance(asked_by, Path) and asked_by in by_file:
+            return Path(package, name), by_file[asked_by]
         return installed_manifest(package, name, asked_by)
 
     made = parse_config(read_config(config.path), config.path, present, find)
-    _refuse_failed(made, address)
-    component = next(one for one in made.components if one.address == address)
-    check_requests(made, made.loop(component.process), ProfileFiles(), ())
+    _refuse_failed(made, {one.name for one in config.failed} - manifests.keys())
+    for address in manifests:
+        check_fits(made, address)
 
 
-def _refuse_failed(config: Config, address: str) -> None:
-    problems = next((one.problems for one in config.failed if one.name == address), ())
+def _refuse_failed(config: Config, before: set[str]) -> None:
+    """Refuse a configuration in which more components fail than before."""
+    problems = [sentence for one in config.failed if one.name not in before for sentence in one.problems]
     if problems:
         raise ConfigError(problems)
 
 
-def _taken(path: Path, address: str, content: Content) -> Config:
-    """Return the configuration with these files. Raises ConfigError for what this component cannot have."""
-    config = fitting(load_config(path))
-    _refuse_failed(config, address)
-    if any(data is not None for data in content.values()):
-        check_whole(config)
-    return config
+def _refuse_others(config: Config) -> None:
+    """Refuse a host that differs from its boot token by more than components and what they need. Raises ConfigError."""
+    found = [name for name in changed_names(config) or () if not _is_components(name)]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ConfigError(
+            f"the installation has changed {', '.join(found[:3])}{more}, which is no component's, so nothing was "
+            "sealed: look at `tlsrt-supervisor seal --diff`, and put it back"
+        )
 
 
-def _present(path: Path) -> bytes | None:
-    return read_bounded(path, MANIFEST_MAX, "the file") if os.path.lexists(path) else None
+def _is_components(name: str) -> bool:
+    kinds = (PREFIX, "component/", "dep/", "program/", "version/", "bytecode")
+    return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)
 
 
 def _write(folder: Path, content: Content, config: Config) -> None:
@@ -97,20 +177,3 @@ def _write(folder: Path, content: Content, config: Config) -> None:
         else:
             files.replace(path, data, 0o644, owner)
     sync_folder(folder)
-
-
-@contextmanager
-def _alone(folder: Path, config: Config) -> Generator[None]:
-    """Make the folder, and exclude another change of it for the time of a block. Raises ConfigError if one runs."""
-    with as_config_error("make the folder", folder):
-        with suppress(FileExistsError):
-            os.mkdir(folder, 0o755)
-            os.chown(folder, *owner_of(config.path))
-        descriptor = open_folder(folder)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ConfigError(f"another `component` command works in {folder} now: wait for its end") from None
-    finally:
-        os.close(descriptor)

@@ -22,15 +22,17 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.load import load_config
 from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
-from tlsrt.config.processes import is_part, loop_of, loop_of_address
+from tlsrt.config.processes import SHARED_PARTS, loop_of, loop_of_address, process_name
 from tlsrt.config.schema import Config
+from tlsrt.config.secrets import read_sealings, write_sealings
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.clients import parse_allow
-from tlsrt.supervisor.cli.component.addition import Content, change_drop_ins, rehearse
+from tlsrt.supervisor.cli.component.addition import Content, begin, rehearse
 from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of, uninstall
 from tlsrt.supervisor.cli.exchange import ask, config_of, say
 from tlsrt.supervisor.control.client import NotRunning
+from tlsrt.supervisor.launch.fitting import fitting
 from tlsrt.supervisor.process.uids import own_identity
 from tlsrt.text import did_you_mean, printable, size, table
 
@@ -93,24 +95,34 @@ class _Candidate:
 def add(arguments: argparse.Namespace) -> Document | int:
     """Show what the components of a package ask for, take a yes, and let the host run them."""
     config = config_of(arguments, writes=True)
-    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
         offering = offering_of(arguments.source, Path(folder))
         candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
         if arguments.place is not None and len(candidates) > 1:
             raise InvalidArgument("--as names one component, and this package brings several: choose one with --only")
         if arguments.option and len(candidates) > 1:
             raise InvalidArgument("--option is for one component, and this package brings several: use --only for each")
-        contents = [(one, _content(one, arguments)) for one in candidates]
-        for one, content in contents:
-            rehearse(config, content, one.address, one.offer.manifest)
-        if not _is_approved([one.lines() for one in candidates], arguments):
+        content: dict[str, bytes | None] = {}
+        for one in candidates:
+            content |= _content(one, arguments)
+        rehearse(config, content, {one.address: one.offer.manifest for one in candidates})
+        kept = [sentence for one in candidates for sentence in _kept(config, one.address)]
+        if not _is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments):
             return EX_FAILED
+        change.check_sealed()
         install(offering)
-    added: list[Document] = []
-    for one, content in contents:
-        answer = change_drop_ins(config, content, one.address)
-        added.append({**one.document(), "host": _outcome(config, one.address, answer)})
-    return {"added": added}
+        answer = change.take(content)
+    return {"added": [{**one.document(), "host": _outcome(config, one.address, answer)} for one in candidates]}
+
+
+def _kept(config: Config, address: str) -> list[str]:
+    """Return what is there of a component that was at this address before."""
+    found: list[str] = []
+    if any(folder.is_dir() for folder in _states_of(config, address)):
+        found.append(f"it gets the state that another component at {address} has left (`remove --purge` removes it)")
+    if names := list(read_sealings(config.state_dir, address)):
+        found.append(f"it gets the secrets that are set for {address}: {', '.join(names)}")
+    return found
 
 
 def _chosen(offering: Offering, arguments: argparse.Namespace) -> Sequence[Offer]:
@@ -228,7 +240,7 @@ def add_unmet(answer: Document) -> list[str] | None:
 
 def list_components(arguments: argparse.Namespace) -> Document:
     """Return every component of the host: where it runs, how it is, and what brings it."""
-    config = config_of(arguments)
+    config = fitting(config_of(arguments))
     identity = own_identity(config)
     try:
         status = ask(config, "status")
@@ -282,7 +294,7 @@ def _row(one: Document) -> tuple[str, ...]:
 
 def show(arguments: argparse.Namespace) -> Document:
     """Return what one added component is, asks for and may be called by, with the operator's part."""
-    config = config_of(arguments)
+    config = fitting(config_of(arguments))
     one = _added(config, arguments.address)
     manifest = _approved(config, one.address)
     return {
@@ -343,13 +355,17 @@ def _difference(
         path, data = installed_manifest(package, name, address)
         found = distribution_of(package)
         version = f"{found.name} {found.version}" if found is not None else package
-    new, old = parse_manifest(data, path), _approved(config, address)
-    rows = differences(
-        asks_of(old.tree, old.calls, old.reasons), asks_of(new.tree, new.calls, new.reasons)
-    )  # fmt: skip
+    new = parse_manifest(data, path)
+    try:
+        old = _approved(config, address)
+    except ConfigError:  # all of it is new, then
+        before, tree = [], dict[str, Any]()
+    else:
+        before, tree = asks_of(old.tree, old.calls, old.reasons), dict(old.tree)
+    rows = differences(before, asks_of(new.tree, new.calls, new.reasons))
     others = sorted(
-        key for key in old.tree.keys() | new.tree.keys()
-        if key in ("class", "process", "health") and old.tree.get(key) != new.tree.get(key)
+        key for key in tree.keys() | new.tree.keys()
+        if tree and key in ("class", "process", "health") and tree.get(key) != new.tree.get(key)
     )  # fmt: skip
     document = {"component": address, "version": version, "rows": rows, "others": others}
     return document, offering, data
@@ -363,20 +379,20 @@ def diff_lines(answer: Document) -> list[str]:
 
 
 def update(arguments: argparse.Namespace) -> Document | int:
-    """Show the difference, take a yes, install, and let the host run the new version."""
+    """Show the difference, take a yes, install, and let the host run the other version."""
     config = config_of(arguments, writes=True)
     address: str = arguments.address
-    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
         difference, offering, data = _difference(config, address, arguments.source, Path(folder))
         content: Content = {drop_in_file(config.path, address, APPROVED).name: data}
-        rehearse(config, content, address, data)
+        rehearse(config, content, {address: data})
         if not _is_approved([diff_lines(difference)], arguments):
             return EX_FAILED
         if offering is not None:
+            change.check_sealed()
             install(offering)
-    answer = change_drop_ins(config, content, address)
-    outcome = _outcome(config, address, answer)
-    return {"added": [{"component": address, "host": outcome}]}
+        answer = change.take(content)
+    return {"added": [{"component": address, "host": _outcome(config, address, answer)}]}
 
 
 def _named(config: Config, address: str) -> tuple[str, str]:
@@ -426,36 +442,53 @@ def _approved(config: Config, address: str) -> ParsedManifest:
 
 
 def remove(arguments: argparse.Namespace) -> Document:
-    """Let the host run a component no more; its state stays, unless it is to be purged."""
+    """Let the host run a component no more; state and secrets stay, unless they are to be purged."""
     config = config_of(arguments, writes=True)
     address: str = arguments.address
     _known(config, address)
+    if not re.fullmatch(ADDRESS, address):
+        raise InvalidArgument(f"{config.path.parent / address} is no component's file: remove it yourself")
     package = _package_if_named(config, address)
+    states = _states_of(config, address)
     name = address.replace("/", ".")
-    answer = change_drop_ins(config, {f"{name}{DROP_IN}": None, f"{name}{APPROVED}": None}, address)
-    state = _state_of(config, address)
-    if arguments.purge and state.is_dir():
-        try:
-            shutil.rmtree(state)
-        except OSError as error:
-            raise ConfigError(f"{address} is removed; cannot remove {state}: {error.strerror}") from None
-    is_used = any(one.origin == package and one.address != address for one in config.components)
-    distribution = distribution_of(package) if package and not is_used else None
+    with begin(config) as change:
+        answer = change.take({f"{name}{DROP_IN}": None, f"{name}{APPROVED}": None})
+    if any(loop["name"] == name and loop["outcome"] == "failed" for loop in (answer or {"loops": []})["loops"]):
+        raise ConfigError(f"{address} is removed, and its process does not end: its state stays; see `status`")
+    is_configured = any(one.address == address and not one.origin for one in config.components)
+    if arguments.purge and not is_configured:
+        for state in states:
+            _purge(state, address)
+        write_sealings(config.state_dir, address, {})
+    others = [one for one in config.components if one.package == package and one.address != address]
+    failed = [
+        one.name for one in config.failed if one.name != address and _package_if_named(config, one.name) == package
+    ]
+    distribution = distribution_of(package) if package and not others and not failed else None
     if arguments.uninstall and distribution is not None:
         uninstall(distribution.name)
     return {
         "removed": address,
         "host": answer is not None,
-        "state": str(state) if state.is_dir() else None,
+        "state": next((str(state) for state in states if state.is_dir()), None),
         "installed": distribution.name if distribution is not None and not arguments.uninstall else None,
     }
 
 
-def _state_of(config: Config, address: str) -> Path:
-    """Return the folder of a component's state: that of its process, if it has one of its own."""
-    process = next((one.process for one in config.components if one.address == address), address.replace("/", "."))
-    own = config.state_dir / process
-    return own if is_part(process) else own / address.partition("/")[2]
+def _purge(state: Path, address: str) -> None:
+    try:
+        if state.is_dir():
+            shutil.rmtree(state)
+    except OSError as error:
+        raise ConfigError(f"{address} is removed; cannot remove {state}: {error.strerror}") from None
+
+
+def _states_of(config: Config, address: str) -> list[Path]:
+    """Return where the state of a component may lie: in a process of its own, or in one that it shares."""
+    loop, _, name = address.partition("/")
+    shared = process_name(loop, SHARED_PARTS.get(loop, ""))
+    own = process_name(loop, name)
+    return [*([config.state_dir / own] if own != shared else []), config.state_dir / shared / name]
 
 
 def remove_lines(answer: Document) -> list[str]:

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
-from tlsrt.config.distributions import Distribution, installed, normalized
-from tlsrt.config.import_path import is_checkout, package_folders
+from tlsrt.config.distributions import Distribution, installed, normalized, owners
+from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folders
 from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry
 from tlsrt.errors import ConfigError
 from tlsrt.text import printable
 
 _METADATA_MAX = 1 << 20
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+_WHEELS = ("--only-binary", ":all:")  # what is no wheel would run code of its own to become one, as the operator
 _LINES_SHOWN = 3
+_ZIP_ERRORS = (
+    OSError, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError, zipfile.BadZipFile,
+    zipfile.LargeZipFile, zlib.error,
+)  # fmt: skip
 _NO_SOURCES = (".git", ".hg", ".tox", ".venv", "venv", "__pycache__", "build", "dist", "*.egg-info")
 
 
@@ -66,7 +73,8 @@ def offering_of(source: str, folder: Path) -> Offering:
     found = _distributions().get(normalized(source))
     if found is not None:
         return _installed(found)
-    return _wheel(_built(source, folder, source))
+    _pip("download", "--no-deps", *_WHEELS, "--dest", str(folder), source, what=f"get a wheel of {source}")
+    return _wheel(_only_wheel(folder, source))
 
 
 def install(offering: Offering) -> None:
@@ -78,7 +86,7 @@ def install(offering: Offering) -> None:
         return
     what, wheel = f"install {offering.distribution}", str(offering.wheel)
     before_it = _distributions().get(normalized(offering.distribution))
-    _pip("install", "--no-compile", "--upgrade", wheel, what=what)
+    _pip("install", "--no-compile", "--upgrade", *_WHEELS, wheel, what=what)
     if before_it is not None and before_it.version == offering.version:  # which pip passes over, also if it is another
         _pip("install", "--no-compile", "--no-deps", "--force-reinstall", wheel, what=what)
     present = _installed(_distributions()[normalized(offering.distribution)])
@@ -93,11 +101,8 @@ def uninstall(distribution: str) -> None:
 
 
 def distribution_of(package: str) -> Distribution | None:
-    """Return the installed distribution that a package with components belongs to."""
-    for one in _distributions().values():
-        if any(name == package for name, _ in _entries(_read(one.metadata / "entry_points.txt"))):
-            return one
-    return None
+    """Return the installed distribution that a package belongs to."""
+    return owners(_distributions()).get(package)
 
 
 def _distributions() -> dict[str, Distribution]:
@@ -118,12 +123,11 @@ def _wheel(path: Path) -> Offering:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            info = next((name.partition("/")[0] for name in names if name.endswith(".dist-info/METADATA")), None)
-            if info is None:
-                raise ConfigError(f"{path} is no wheel: it has no metadata")
+            info = _metadata_folder(names, path)
             head = BytesHeaderParser().parsebytes(_member(archive, f"{info}/METADATA", _METADATA_MAX))
             listed = f"{info}/entry_points.txt"
             entries = _entries(_member(archive, listed, _METADATA_MAX)) if listed in names else []
+            _check_members(names, info, {package for package, _ in entries}, str(head["Name"]))
             offers: list[Offer] = []
             for package, name in entries:
                 if f"{package}/{name}" not in names:
@@ -132,9 +136,47 @@ def _wheel(path: Path) -> Offering:
                     )
                 data = _bounded(_member(archive, f"{package}/{name}", MANIFEST_MAX + 1), name)
                 offers.append(Offer(package, name, data, Path(package, name)))
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError) as error:
+    except _ZIP_ERRORS as error:
         raise ConfigError(f"cannot read the wheel {path}: {error}") from None
     return _checked(Offering(str(head["Name"]), str(head["Version"]), tuple(offers), path))
+
+
+def _metadata_folder(names: Sequence[str], path: Path) -> str:
+    """Return the one folder of metadata right below the root; others are of what is bundled."""
+    found = {name.partition("/")[0] for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)}
+    if len(found) != 1:
+        raise ConfigError(f"{path} is no wheel: it has {len(found)} folders of metadata")
+    return found.pop()
+
+
+def _check_members(names: Sequence[str], info: str, packages: Collection[str], distribution: str) -> None:
+    """Refuse what a component's package does not bring: it would run outside of every sandbox, or be another's.
+
+    pip puts each of these in its place, as root: a line of code in a `.pth` file runs in every later command. Raises
+    ConfigError.
+    """
+    known = _distributions()
+    known.pop(normalized(distribution), None)
+    taken = owners(known)
+    for name in names:
+        top, slash, rest = name.partition("/")
+        module = top.partition(".")[0]
+        is_own = top == info or module in packages
+        if not slash and not top.endswith((".pth", ".py", ".so")):
+            continue  # a licence, perhaps: nothing imports it
+        if not slash and (top.endswith(".pth") or "customize" in top):
+            reason = "runs in every Python of this environment"
+        elif top.endswith(".data") and rest:
+            reason = "goes to places outside of the package"
+        elif module in {"tlsrt", *NEEDED, *USED, *EXTRA} or module in sys.stdlib_module_names:
+            reason = f"takes the place of {module}"
+        elif not is_own and module in taken:
+            reason = f"belongs to {taken[module].name}"
+        elif is_own and module in taken and top != info:
+            reason = f"belongs to {taken[module].name}, which is installed"
+        else:
+            continue
+        raise ConfigError(f"{distribution} brings {printable(name, 200)}, which {reason}: nothing was installed")
 
 
 def _checked(offering: Offering) -> Offering:
@@ -189,9 +231,13 @@ def _copied(sources: Path, folder: Path) -> str:
 
 def _built(requirement: str, folder: Path, shown: str) -> Path:
     _pip("wheel", "--no-deps", "--wheel-dir", str(folder), requirement, what=f"make a wheel of {shown}")
+    return _only_wheel(folder, shown)
+
+
+def _only_wheel(folder: Path, shown: str) -> Path:
     found = sorted(folder.glob("*.whl"))
     if len(found) != 1:
-        raise ConfigError(f"cannot make a wheel of {shown}: pip made {len(found)}")
+        raise ConfigError(f"cannot get a wheel of {shown}: pip left {len(found)}")
     return found[0]
 
 

@@ -157,6 +157,22 @@ def test_a_manifest_that_asks_for_what_cannot_be_had_changes_nothing(host: Insta
     assert host.do("seal", "--diff").strip() == "nothing differs from the boot token"
 
 
+def test_nothing_is_added_to_a_host_that_is_not_what_was_sealed(host: InstalledHost, sources: Path) -> None:
+    code = host.environment.site / "tlsrt" / "text.py"
+    before, status = code.read_bytes(), code.stat()
+    token = (host.folder / "boot.token").read_bytes()
+    try:
+        code.write_bytes(before + b"\n")
+        assert "is not what was sealed, and this command would seal that too" in refused(
+            host, "add", wheel(sources), "--yes"
+        )
+    finally:
+        code.write_bytes(before)
+        os.utime(code, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not (host.environment.site / "kettle").exists()
+    assert (host.folder / "boot.token").read_bytes() == token
+
+
 def test_a_package_that_changes_behind_the_operator_does_not_run(host: InstalledHost, sources: Path) -> None:
     component(host, "add", wheel(sources), "--yes")
     manifest = host.environment.site / "kettle" / "tlsrt.yaml"

@@ -152,7 +152,6 @@ def test_a_manifest_that_is_not_the_approved_one_is_not_taken(text: str) -> None
         ("secondary.store", "", "secondary/store is built in: choose another address"),
         ("third.kettle", 'components: {third/kettle: {class: "other:Kettle"}}\n', "is in the configuration too"),
         ("primary.facts", "", "primary.facts is the process of components that share one"),
-        ("third.kettle", "loops: {third: {network: false}}\n", "egress needs a network"),
     ],
 )
 def test_a_component_that_does_not_fit_the_configuration_fails(text: str, name: str, more: str, sentence: str) -> None:
@@ -172,6 +171,16 @@ def test_a_file_of_another_name_is_told_and_editors_files_are_passed(text: str) 
 def test_lines_of_the_configuration_may_name_a_component_that_has_failed(text: str) -> None:
     lines = text + 'policy: {client/admin -> third/kettle: "*", third/kettle -> secondary/store: [get]}\n'
     assert failure(load(lines, {**KETTLE, "third.kettle.yaml": b""}))[0] == "third/kettle"
+
+
+def test_a_drop_in_for_an_address_that_is_taken_takes_nothing_from_it(text: str) -> None:
+    lines = text + (
+        'components: {third/kettle: {class: "other:Kettle"}}\n'
+        'policy: {client/admin -> third/kettle: "*", client/admin -> primary/kernel: "*"}\n'
+    )
+    config = load(lines, {"third.kettle.yaml": b"", "primary.kernel.yaml": b"\xff"})
+    assert [one.name for one in config.failed] == ["third/kettle", "primary/kernel"]
+    assert [rule.target for rule in config.policy] == ["third/kettle", "primary/kernel"]
 
 
 def test_a_line_to_what_is_not_there_is_left_out_and_told(text: str) -> None:

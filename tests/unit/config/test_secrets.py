@@ -16,6 +16,7 @@ from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.config.key_providers import key_path
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import (
+    NAMES_MAX,
     NONCE_BYTES,
     SecretId,
     open_secret,
@@ -131,3 +132,30 @@ def test_a_damaged_secret_stops_a_rotation_before_anything_changed(config: Confi
         key_rotation.stage(config, SealRecord())
     assert not key_path(config.master_key, 2).exists()
     assert key_rotation.version_in_force(config) == 1
+
+
+def test_no_more_is_written_than_is_read(tmp_path: Path) -> None:
+    many = {f"s{number}": {1: b"x"} for number in range(NAMES_MAX)}
+    write_sealings(tmp_path, "third/kettle", many)
+    with pytest.raises(ConfigError, match="has 32 secrets: remove one that it does not ask for any more"):
+        write_sealings(tmp_path, "third/kettle", {**many, "more": {1: b"x"}})
+    assert read_sealings(tmp_path, "third/kettle") == many
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "secrets").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="cannot make the folder"):
+        write_sealings(state, "third/kettle", {"broker": {1: b"x"}})
+    assert os.listdir(elsewhere) == [] and elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_bytes(b"")
+    with pytest.raises(ConfigError, match="cannot read"):
+        sealed_components(tmp_path)
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_sealings(tmp_path, "third/kettle")

@@ -42,3 +42,12 @@ def test_a_component_gets_what_it_asked_for_and_nothing_else() -> None:
 
 def test_no_value_shows_by_accident() -> None:
     assert "hunter2" not in repr(ComponentSecrets.of_values("third/kettle", {"broker": b"hunter2"}))
+
+
+def test_what_another_master_key_has_sealed_is_not_missing() -> None:
+    secrets = ComponentSecrets("third/kettle", ["broker"], {"broker": {1: sealed("broker", b"x")}})
+    secrets.take_key(INSTALL, 2, KEY)
+    assert secrets.is_of_another_key()
+    secrets.take_key(INSTALL, 1, KEY)
+    assert not secrets.is_of_another_key() and secrets.problem() == ""
+    assert not ComponentSecrets("third/kettle", ["broker"], {}).is_of_another_key()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.exit_reason import said_by
 from tlsrt.supervisor.process.logs import last_words
 
@@ -78,5 +79,16 @@ def test_what_is_not_in_memory_is_not_waited_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "preadv", preadv)
     error = errno.EAGAIN
     assert last_words(str(path)) == "" and asked == [os.RWF_NOWAIT]
-    error = errno.EOPNOTSUPP  # a file system in memory
+    error = errno.EOPNOTSUPP  # a file system of a network, or one in memory
+    monkeypatch.setattr(syscalls, "is_in_memory", lambda descriptor: False)
+    assert last_words(str(path)) == ""
+    monkeypatch.setattr(syscalls, "is_in_memory", lambda descriptor: True)
     assert last_words(str(path)) == "late"
+
+
+def test_a_file_in_memory_is_known_as_one(tmp_path: Path) -> None:
+    memory = os.memfd_create("memory")
+    with open(tmp_path / "file", "w") as file:
+        found = syscalls.is_in_memory(memory), syscalls.is_in_memory(file.fileno())
+    os.close(memory)
+    assert found[0] and (not found[1] or b"tmpfs" in Path("/proc/mounts").read_bytes())

@@ -89,3 +89,37 @@ def test_a_place_that_holds_no_package_is_told(tmp_path: Path) -> None:
         offering_of(f"{tmp_path}/nothing", tmp_path)
     with pytest.raises(ConfigError, match=r"has no pyproject.toml"):
         offering_of(str(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("kettle.pth", "runs in every Python of this environment"),
+        ("sitecustomize.py", "runs in every Python of this environment"),
+        ("kettle-1.0.data/scripts/tlsrt", "goes to places outside of the package"),
+        ("kettle-1.0.data/data/etc/cron.d/kettle", "goes to places outside of the package"),
+        ("tlsrt/supervisor/more.py", "takes the place of tlsrt"),
+        ("yaml/__init__.py", "takes the place of yaml"),
+        ("json/__init__.py", "takes the place of json"),
+        ("_yaml.cpython-313-x86_64-linux-gnu.so", "takes the place of _yaml"),
+        ("pytest/__init__.py", "belongs to pytest"),
+    ],
+)
+def test_a_wheel_that_brings_what_is_no_component_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    said = refused(tmp_path, files() | {name: b""})
+    assert said == f"Kettle brings {name}, which {reason}: nothing was installed"
+
+
+def test_a_package_that_another_distribution_has_is_refused(tmp_path: Path) -> None:
+    content = files("kettle = pytest\n") | {"pytest/tlsrt.yaml": b""}
+    assert "belongs to pytest, which is installed" in refused(tmp_path, content)
+
+
+def test_bundled_metadata_is_not_the_wheels_own(tmp_path: Path) -> None:
+    content = {"kettle/_vendor/other-2.0.dist-info/METADATA": b"Name: other\nVersion: 2.0\n", **files()}
+    assert offering_of(wheel(tmp_path, content), tmp_path).distribution == "Kettle"
+    assert "2 folders of metadata" in refused(tmp_path, {**files(), "other-2.0.dist-info/METADATA": b""})
+
+
+def test_a_licence_beside_the_package_is_no_code(tmp_path: Path) -> None:
+    assert offering_of(wheel(tmp_path, files() | {"LICENSE": b"", "json": b""}), tmp_path).distribution == "Kettle"
