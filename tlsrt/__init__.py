@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
+    from tlsrt.loops.component.follow import Gap
+    from tlsrt.loops.component.peers import peer
     from tlsrt.loops.component.program import Program, Result
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Range
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Gap": "tlsrt.loops.component.follow",
     "AsyncClient": "tlsrt.channels.client.async_client",
     "Client": "tlsrt.channels.client.sync_client",
     "Component": "tlsrt.loops.component.component",
@@ -62,14 +65,15 @@ _LAZY = {
     "every": "tlsrt.loops.component.timers",
     "Result": "tlsrt.loops.component.program",
     "handler": "tlsrt.loops.component.component",
+    "peer": "tlsrt.loops.component.peers",
 }
 
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
-    "DeadlineExceeded", "Denied", "Device", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound",
+    "DeadlineExceeded", "Denied", "Device", "Failed", "Gap", "InvalidArgument", "Length", "MisuseError", "NotFound",
     "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result", "SandboxError",
     "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Uevent", "Unavailable", "__version__", "at",
-    "database", "every", "handler",
+    "database", "every", "handler", "peer",
 ]  # fmt: skip
 
 

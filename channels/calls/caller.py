@@ -102,11 +102,13 @@ class Caller:
     async def call(
         self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
         timeout_s: float = 30.0, idempotency_key: str | None = None, first_use: FirstUse | None = None,
+        wait_s: float | None = None,
     ) -> Any:  # fmt: skip
         """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
 
         With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
         lost answer, until the deadline. Without one it waits a moment for a recipient that does not run, and fails.
+        `wait_s` says how long to wait for one that is away or busy, and has surely not run it.
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
@@ -134,7 +136,7 @@ class Caller:
                 raise
             except CallError as error:
                 failed = error
-                retry = retry or Retry(idempotency_key)
+                retry = retry or Retry(idempotency_key, wait_s=wait_s)
                 may_follow = retry.may_follow(error, call.frame if call is not None else b"", host)
                 if not may_follow or self._clock() + 5 >= deadline:
                     raise retry.verdict(error) from None

@@ -45,12 +45,14 @@ class FirstUse:
 class Retry:
     """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one.
 
-    With `first`, which belongs to one host, the calls before this one count as its attempts.
+    With `first`, which belongs to one host, the calls before this one count as its attempts. With `wait_s` the caller
+    has said how long to wait for a recipient that has surely not run it, and that includes one that is busy.
     """
 
-    __slots__ = ("_first", "_is_sent", "_key", "_own", "_waited_s", "pause_s")
+    __slots__ = ("_first", "_is_sent", "_key", "_own", "_wait_s", "_waited_s", "pause_s")
 
-    def __init__(self, key: str | None, first: FirstUse | None = None) -> None:
+    def __init__(self, key: str | None, first: FirstUse | None = None, wait_s: float | None = None) -> None:
+        self._wait_s = wait_s
         self._key = key
         self._first = first
         self._is_sent = False  # the attempt under way, with `first`
@@ -83,6 +85,8 @@ class Retry:
             self._is_sent = False
             if is_unread or error.from_gate or (error.is_told and isinstance(error, Busy)):
                 self._first.undo()
+        if self._wait_s is not None and (is_unread or (isinstance(error, Busy) and not error.from_gate)):
+            return self._waited_s < self._wait_s
         if is_unread:
             return self._key is not None or self._waited_s < AWAY_S
         is_lost = not error.is_told and isinstance(error, (OutcomeUnknown, Stale))

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, Protocol, TypeGuard
 
 from tlsrt.backoff import Backoff
-from tlsrt.channels.client.files.resume import CAP_S, FIRST_S, passes
+from tlsrt.channels.calls.resumption import CAP_S, FIRST_S, passes, resumed
 from tlsrt.errors import CallError, Denied, OutcomeUnknown, StreamBroken, Unavailable
 
 TARGET = "primary/events"
@@ -122,24 +122,30 @@ async def follow(
     loop = asyncio.get_running_loop()
     backoff = Backoff(FIRST_S, CAP_S)
     heard_at = loop.time()
-    while True:
-        try:
-            async with aclosing(_opened(source, kinds, journal, patience_s)) as events:
-                async for event in events:
-                    heard_at = loop.time()
-                    backoff.reset()
-                    if event:
-                        yield event
-        except CallError as error:
-            if not passes(error):
-                raise
-            if source.waits_for_unlock:
+
+    async def opened() -> AsyncGenerator[Event, None]:
+        nonlocal heard_at
+        async with aclosing(_opened(source, kinds, journal, patience_s)) as events:
+            async for event in events:
                 heard_at = loop.time()
-            if loop.time() - heard_at >= patience_s:
-                raise Unavailable(
-                    f"the host was away for {patience_s:g} s; go on with --since {journal.last}: {error.message}"
-                ) from None
-        await asyncio.sleep(backoff.pause())
+                backoff.reset()
+                if event:
+                    yield event
+
+    def on_break(error: CallError) -> None:
+        nonlocal heard_at
+        if not passes(error):
+            raise error
+        if source.waits_for_unlock:
+            heard_at = loop.time()
+        if loop.time() - heard_at >= patience_s:
+            raise Unavailable(
+                f"the host was away for {patience_s:g} s; go on with --since {journal.last}: {error.message}"
+            ) from None
+
+    async with aclosing(resumed(opened, backoff, on_break)) as events:
+        async for event in events:
+            yield event
 
 
 async def _opened(

@@ -26,8 +26,10 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.channels.control.host_event import Uevent
@@ -35,7 +37,9 @@ from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.device import Device
+from tlsrt.loops.component.follow import EVENTS, Followed
 from tlsrt.loops.component.grants import Grants, NoGrants
+from tlsrt.loops.component.kept_topic import POSITION_MAX
 from tlsrt.loops.component.listeners import InheritedListeners
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.metrics import Counting, Metrics
@@ -43,7 +47,7 @@ from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_opti
 from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.program import NoPrograms, Program, ProgramRunner, run_to_end
 from tlsrt.loops.component.program import Result as RunResult
-from tlsrt.loops.component.pubsub import PubSub
+from tlsrt.loops.component.pubsub import PubSub, now_on, numbered
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.status_text import TOPIC, StatusText
 from tlsrt.loops.component.surroundings import (
@@ -56,11 +60,14 @@ from tlsrt.loops.component.surroundings import (
 )
 from tlsrt.loops.component.tasks import Spawnable, SpawnedTask, Tasks
 from tlsrt.loops.component.types import shown, to_plain, type_name
+from tlsrt.loops.component.validate import Length
 from tlsrt.loops.component.work import NoWork, Work
 from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
+
+FOLLOW_OPEN_S = 30.0  # for the request of a stream that is followed
 
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
 
@@ -265,6 +272,20 @@ class Component(Counting):
         """Return what the kernel tells of devices from now on, if granted under `needs: events`; see `Uevent`."""
         return self._tlsrt_grants.host_events(kind)
 
+    def follow(self, target: str, topic: str, *, since: str = "") -> Followed:
+        """Iterate the events of a topic of `target` over restarts of it and of Primary, each once.
+
+        Where events were lost comes a `Gap`. `at` of what this returns is the position behind the last item: give it
+        as `since` to go on there. Of `primary/events` the topic is a kind, such as lifecycle.
+
+            async for event in self.follow("third/notes", "added"):
+                if isinstance(event, Gap):
+                    ...
+        """
+        method, args = (topic, []) if target == EVENTS else ("subscribe", [topic])
+        open_stream = partial(_stream_since, self.port, target, method, args)
+        return Followed(f"{target} {topic}", open_stream, since, self.log)
+
     def publish(self, topic: str, value: object) -> None:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
         if self.topics and topic not in self.topics:
@@ -297,17 +318,17 @@ class Component(Counting):
         """What this component offers: methods, parameters, types, topics."""
         return describe_component(self)
 
-    async def _subscribe(self, topic: str) -> AsyncIterator[Any]:
-        """The events of a topic from now on."""
+    async def _subscribe(
+        self, topic: str, since: Annotated[str, Length(POSITION_MAX)] | None = None
+    ) -> AsyncIterator[Any]:
+        """The events of a topic from now on; with `since`, those behind a position, each with its own."""
         if self.topics and topic not in (*self.topics, TOPIC):
             guess = nearest(topic, list(self.topics))
             raise NotFound(f"no topic {shown(topic)}" + (f", did you mean {guess!r}?" if guess else ""))
-        subscription = self._pubsub.subscribe(topic)
-        try:
-            async for value in subscription:
+        values = now_on(self._pubsub, topic) if since is None else numbered(self._pubsub, topic, since)
+        async with aclosing(values):
+            async for value in values:
                 yield value
-        finally:
-            subscription.close()
 
 
 # Helpers that a class may do without: a handler of this name takes its place, as it may those of Counting.
@@ -366,6 +387,10 @@ def attach(
         _tlsrt_programs=programs or NoPrograms(),
         _tlsrt_listeners=InheritedListeners(address, listeners or {}),
     )  # fmt: skip
+
+
+def _stream_since(port: Port, target: str, method: str, args: Sequence[object], since: str) -> AsyncIterator[Any]:
+    return port.stream(target, method, args, {"since": since}, timeout_s=FOLLOW_OPEN_S)
 
 
 def tasks_of(component: Component) -> Tasks:

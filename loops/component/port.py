@@ -18,6 +18,7 @@ class Port(Protocol):
         *,
         timeout_s: float,
         idempotency_key: str | None,
+        wait_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]: ...
 
     def stream(

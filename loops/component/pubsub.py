@@ -8,14 +8,17 @@ a gap. Everything here belongs to the one thread of the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+import os
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
-from tlsrt.errors import Busy
+from tlsrt.errors import Busy, InvalidArgument
+from tlsrt.loops.component.kept_topic import KeptTopic, position_untrusted
 
 QUEUE_ITEMS = 256  # per subscriber; values are references, so this bounds what a sleeping subscriber keeps alive
 SUBSCRIBERS = 256  # of one component
+TOPICS_KEPT = 64  # for subscribers with a position
 
 
 class Mailbox:
@@ -116,8 +119,11 @@ class PubSub:
     """The subscribers of one publisher, by topic."""
 
     def __init__(
-        self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS, mailbox: type[Mailbox] = Mailbox
-    ) -> None:
+        self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS, mailbox: type[Mailbox] = Mailbox,
+        new_life: Callable[[], str] = lambda: os.urandom(8).hex(),
+    ) -> None:  # fmt: skip
+        self._new_life = new_life
+        self._kept: OrderedDict[str, KeptTopic] = OrderedDict()
         self._mailbox = mailbox
         self._topics: dict[str, list[Subscription]] = {}
         self._capacity = capacity
@@ -133,9 +139,25 @@ class PubSub:
         self._count += 1
         return subscription
 
+    def keep(self, topic: str) -> KeptTopic:
+        """Keep the last values of a topic from now on; the topic that was so the longest may be forgotten for it."""
+        kept = self._kept.get(topic)
+        if kept is None:
+            if len(self._kept) >= TOPICS_KEPT:
+                self._kept.popitem(last=False)
+            kept = self._kept[topic] = KeptTopic(self._new_life())
+        return kept
+
+    @property
+    def is_lossy(self) -> bool:
+        """Tell whether subscribers may miss values and go on."""
+        return issubclass(self._mailbox, LossyMailbox)
+
     def publish(self, topic: str, value: object) -> int:
         """Give a value to every subscriber of the topic without waiting; returns how many took it."""
         taken = 0
+        if self._kept and (kept := self._kept.get(topic)) is not None:
+            kept.put(value)
         for subscription in list(self._topics.get(topic, ())):
             if subscription.put(value):
                 taken += 1
@@ -160,3 +182,37 @@ class PubSub:
 
     def __len__(self) -> int:
         return self._count
+
+
+async def now_on(pubsub: PubSub, topic: str) -> AsyncGenerator[Any, None]:
+    """The values of a topic from now on. Raises Busy if the subscriber fell behind."""
+    subscription = pubsub.subscribe(topic)
+    try:
+        async for value in subscription:
+            yield value
+    finally:
+        subscription.close()
+
+
+async def numbered(pubsub: PubSub, topic: str, since: str) -> AsyncGenerator[dict[str, Any], None]:
+    """The values of a topic behind a position, each with its own: {"at": position, "event": value}.
+
+    The first item says where it begins and what is missing: {"at": position, "gap": how many, -1: it cannot be told}.
+    Raises InvalidArgument for a position that is none, and Busy if the subscriber fell behind.
+    """
+    position = position_untrusted(since)
+    if pubsub.is_lossy:
+        raise InvalidArgument("since: this topic has no positions; subscribe without one")
+    kept = pubsub.keep(topic)
+    subscription = pubsub.subscribe(topic)
+    try:
+        at, gap, values = kept.since(position)
+        yield {"at": str(at), "gap": gap}
+        for value in values:
+            at = at._replace(number=at.number + 1)
+            yield {"at": str(at), "event": value}
+        async for value in subscription:
+            at = at._replace(number=at.number + 1)
+            yield {"at": str(at), "event": value}
+    finally:
+        subscription.close()

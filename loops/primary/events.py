@@ -14,14 +14,17 @@ from contextlib import aclosing
 from typing import Annotated, Any, ClassVar
 
 from tlsrt.channels.frames.body import PackedList, pack_value
+from tlsrt.errors import Unavailable
 from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.kept_topic import POSITION_MAX, UNKNOWN, Position, position_untrusted
 from tlsrt.loops.component.pubsub import LossyMailbox, PubSub
 from tlsrt.loops.component.surroundings import give
-from tlsrt.loops.component.validate import Range
+from tlsrt.loops.component.validate import Length, Range
 
 KEPT = 256
 KINDS = ("lifecycle", "session", "security", "health", "program")
 SEQ_MAX = 1 << 53
+Since = Annotated[str, Length(POSITION_MAX)] | None  # a position, as those who follow give it
 
 
 class Events(Component):
@@ -66,39 +69,42 @@ class Events(Component):
         return PackedList(kept for kept in self._kept if kept[0]["seq"] > since)
 
     @handler
-    async def lifecycle(self) -> AsyncIterator[dict[str, Any]]:
+    async def lifecycle(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:
         """From now on: processes are started, attested, active, draining, dead, given up; reloads; the end."""
-        async with aclosing(self._from_now("host.lifecycle")) as events:
+        async with aclosing(self._told("lifecycle", since)) as events:
             async for event in events:
                 yield event
 
     @handler
-    async def session(self) -> AsyncIterator[dict[str, Any]]:
+    async def session(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:
         """From now on: sessions are opened, closed, expired, revoked; clients are refused at the door."""
-        async with aclosing(self._from_now("host.session")) as events:
+        async with aclosing(self._told("session", since)) as events:
             async for event in events:
                 yield event
 
     @handler
-    async def security(self) -> AsyncIterator[dict[str, Any]]:
+    async def security(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:
         """From now on: violations, differences of attestation, offences, anomalies, revocations, epochs."""
-        async with aclosing(self._from_now("host.security")) as events:
+        async with aclosing(self._told("security", since)) as events:
             async for event in events:
                 yield event
 
     @handler
-    async def health(self) -> AsyncIterator[dict[str, Any]]:
+    async def health(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:
         """From now on: heartbeats that are late or missing, components that say that they are not well."""
-        async with aclosing(self._from_now("host.health")) as events:
+        async with aclosing(self._told("health", since)) as events:
             async for event in events:
                 yield event
 
     @handler
-    async def program(self) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]
+    async def program(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]
         """From now on: programs of components end, fail, or make a forbidden call."""
-        async with aclosing(self._from_now("host.program")) as events:
+        async with aclosing(self._told("program", since)) as events:
             async for event in events:
                 yield event
+
+    def _told(self, kind: str, since: str | None) -> AsyncGenerator[dict[str, Any], None]:
+        return self._from_now(f"host.{kind}") if since is None else self._since(kind, since)
 
     async def _from_now(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
         subscription = self._pubsub.subscribe(topic)
@@ -108,3 +114,34 @@ class Events(Component):
                 yield event
         finally:
             subscription.close()
+
+    async def _since(self, kind: str, since: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of a kind behind a position, as `pubsub.numbered` has them. Numbers are those of all kinds."""
+        position = position_untrusted(since)
+        if not self._boot:  # Primary has just begun, and is told the last events in a moment
+            raise Unavailable("the events of this host are not here yet: try again")
+        subscription = self._pubsub.subscribe(f"host.{kind}")
+        try:
+            last, gap, events = self._missed(kind, position)
+            yield {"at": str(Position(self._boot, last)), "gap": gap}
+            for event in events:
+                last = event["seq"]
+                yield {"at": str(Position(self._boot, last)), "event": event}
+            async for event in subscription:
+                if "dropped" in event:
+                    yield {"at": str(Position(self._boot, last)), "gap": event["dropped"]}
+                elif event["seq"] > last:
+                    last = event["seq"]
+                    yield {"at": str(Position(self._boot, last)), "event": event}
+        finally:
+            subscription.close()
+
+    def _missed(self, kind: str, position: Position | None) -> tuple[int, int, list[dict[str, Any]]]:
+        """Return where to go on, how many are missing (of all kinds), and the events that are kept."""
+        if position is None:
+            return self._last, 0, []
+        is_known = position.life == self._boot
+        number = position.number if is_known else 0
+        kept = [event for event, _ in self._kept if event["seq"] > number]
+        missing = max(0, kept[0]["seq"] - number - 1) if kept else 0
+        return number, missing if is_known else UNKNOWN, [event for event in kept if event["kind"] == kind]

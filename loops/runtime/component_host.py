@@ -110,9 +110,11 @@ class ComponentHost:
 
     def call(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
-        idempotency_key: str | None,
+        idempotency_key: str | None, wait_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:  # fmt: skip
-        return self.caller.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
+        return self.caller.call(
+            target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key, wait_s=wait_s
+        )
 
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float

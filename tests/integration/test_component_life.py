@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,22 @@ from tlsrt import CallError, Unavailable
 
 PACKAGE = Path(__file__).parent.parent / "hosts" / "life_package" / "life"
 BRIDGE, NIGHTLY = "third/bridge", "secondary/nightly"
+TELLER, LISTENER = "third/teller", "secondary/listener"
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request, packages=[PACKAGE],
-        components={BRIDGE: {"class": "life:Bridge"}, NIGHTLY: {"class": "life.nightly:Nightly"}},
-        policy={f"client/admin -> {address}": "*" for address in (BRIDGE, NIGHTLY)},
+        components={
+            BRIDGE: {"class": "life:Bridge"}, NIGHTLY: {"class": "life.nightly:Nightly"},
+            TELLER: {"class": "life.telling:Teller"}, LISTENER: {"class": "life.telling:Listener"},
+        },
+        policy={
+            **{f"client/admin -> {address}": "*" for address in (BRIDGE, NIGHTLY, LISTENER, "primary/events")},
+            f"{LISTENER} -> {TELLER}": ["subscribe", "now", "count", "size"],
+            f"{LISTENER} -> primary/events": ["lifecycle"],
+        },
     )  # fmt: skip
 
 
@@ -128,3 +138,72 @@ def test_a_file_that_was_cut_off_is_told_and_the_next_due_time_holds(host: Runni
     found = nightly(host, lambda found: bool(found["polls"] >= 2), "answers again")
     assert found["runs"] == before["runs"] and found["dues"]["tidy"] > time.time()
     assert "cannot read .timers.json: it is damaged or cut off" in host.log("secondary.nightly")
+
+
+def heard(host: RunningHost, true: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    client, until = host.client(), time.monotonic() + 15
+    while time.monotonic() < until:
+        found: dict[str, Any] = client.call(LISTENER, "heard", timeout_s=15)
+        if true(found):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{LISTENER} did not hear: {what}; it heard {found['ticks'][-5:]}")
+
+
+def has_more_ticks(before: int, found: dict[str, Any]) -> bool:
+    return len(found["ticks"]) > before + 20
+
+
+def lives_of(ticks: list[Any]) -> list[list[int]]:
+    """Return the numbers that were heard of each process of the teller, parted by the gaps that were told."""
+    found: list[list[int]] = [[]]
+    for tick in ticks:
+        if tick is None:
+            found.append([])
+        else:
+            found[-1].append(tick[1])
+    return [life for life in found if life]
+
+
+def is_whole(numbers: list[int]) -> bool:
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_followed_events_have_no_gap_and_no_double_when_primary_dies(host: RunningHost) -> None:
+    heard(host, lambda found: len(found["ticks"]) > 20, "ticks")
+    for _ in range(2):
+        after = len(host.console)
+        before = len(heard(host, lambda found: True, "ticks")["ticks"])
+        host.kill("primary")
+        host.wait_for("^primary +active ", after=after)
+        found = heard(host, partial(has_more_ticks, before), "ticks after Primary")
+        assert None not in found["ticks"] and is_whole(lives_of(found["ticks"])[0]), found["ticks"]
+    seqs = found["events"]
+    assert None not in seqs and seqs == sorted(set(seqs)), seqs
+    known = [
+        event["seq"] for event in host.client().call("primary/events", "recent")
+        if event["kind"] == "lifecycle" and seqs[0] <= event["seq"] <= seqs[-1]
+    ]  # fmt: skip
+    assert known == seqs and len(seqs) > 4, "and the events of the host are whole"
+
+
+def test_a_peer_that_dies_is_a_gap_that_is_told_once_and_calls_wait_for_it(host: RunningHost) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(host.client().call, LISTENER, "ask", 3.0)
+        for _ in range(2):
+            after = len(host.console)
+            before = len(heard(host, lambda found: True, "ticks")["ticks"])
+            host.kill("third.teller")
+            host.wait_for("^third.teller +active ", after=after)
+            heard(host, partial(has_more_ticks, before), "ticks of the next process")
+        found = asking.result(20)
+    assert found["errors"] == [] and found["calls"] > 100, found
+    ticks = heard(host, lambda found: True, "ticks")["ticks"]
+    assert ticks.count(None) == 2
+    assert all(is_whole(life) for life in lives_of(ticks))
+    assert len({tuple(tick) for tick in ticks if tick}) == len(ticks) - 2, "none twice"
+    assert len({tick[0] for tick in ticks if tick}) == 3
+
+
+def test_a_peer_streams_and_takes_uploads(host: RunningHost) -> None:
+    assert host.client().call(LISTENER, "use") == {"items": [0, 1, 2, 3, 4], "size": "x: 3000"}

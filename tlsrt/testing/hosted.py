@@ -38,7 +38,7 @@ class PeersPort:
 
     def call(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
-        idempotency_key: str | None,
+        idempotency_key: str | None, wait_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:  # fmt: skip
         return self._conversation.call(
             target, method, args, kwargs, caller=self._address, timeout_s=timeout_s, idempotency_key=idempotency_key

@@ -7,23 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tlsrt.backoff import Backoff
-from tlsrt.errors import (
-    Away,
-    Busy,
-    CallError,
-    Cancelled,
-    DeadlineExceeded,
-    OutcomeUnknown,
-    ServerLocked,
-    Stale,
-    StreamBroken,
-    Unavailable,
-)
+from tlsrt.channels.calls.resumption import CAP_S, FIRST_S, passes
+from tlsrt.errors import CallError, Unavailable
 
 Result = TypeVar("Result")
-FIRST_S, CAP_S = 0.05, 2.0
 LOOK_S = 0.5
-_PASSING = (Unavailable, Away, Busy, Cancelled, DeadlineExceeded, OutcomeUnknown, Stale, StreamBroken)
 
 
 class ResumeProgress:
@@ -64,11 +52,6 @@ async def steadily(
         if progress.moved_at > before:
             backoff.reset()
         await asyncio.sleep(backoff.pause())
-
-
-def passes(error: CallError) -> bool:
-    """Whether the same may work in a moment."""
-    return isinstance(error, _PASSING) or (error.from_gate and not isinstance(error, ServerLocked))
 
 
 async def _watched(

@@ -83,6 +83,7 @@ class FakePort:
         *,
         timeout_s: float,
         idempotency_key: str | None,
+        wait_s: float | None = None,
     ) -> Any:
         self.calls.append((target, method, list(args), dict(kwargs), timeout_s, idempotency_key))
         return {"release": "6.18"}

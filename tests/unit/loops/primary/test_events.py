@@ -11,6 +11,7 @@ import pytest
 
 from tlsrt.channels.frames import body
 from tlsrt.channels.frames.body import decode_value_untrusted, pack_value
+from tlsrt.errors import InvalidArgument, Unavailable
 from tlsrt.loops.component.component import invoke
 from tlsrt.loops.component.pubsub import QUEUE_ITEMS
 from tlsrt.loops.primary.events import KEPT, KINDS, Events
@@ -115,3 +116,38 @@ def test_the_last_events_are_packed_when_they_come_and_not_for_each_call(monkeyp
         packed = {since: pack_value(events) for since, events in found.items()}
     assert {since: decode_value_untrusted(data) for since, data in packed.items()} == found
     assert all(packed[since] == pack_value(list(events)) for since, events in found.items())
+
+
+def told_since(component: Events, since: str, count: int, later: tuple[bytes, ...] = ()) -> list[Any]:
+    """Follow lifecycle behind a position, and take what comes later; return `count` items."""
+
+    async def scene() -> list[Any]:
+        items = stream(component, "lifecycle", since)
+        heard = [await anext(items)]
+        component.take(later)
+        return [*heard, *[await anext(items) for _ in range(count - 1)]]
+
+    return asyncio.run(scene())
+
+
+def test_a_follower_gets_what_lies_behind_its_position_of_its_kind_and_nothing_twice() -> None:
+    component = Events()
+    component.take([line(1), line(2, "health"), line(3), line(4)])
+    found = told_since(component, "ab:1", 4, (line(4), line(5)))
+    assert found[0] == {"at": "ab:1", "gap": 0}
+    assert [(item["at"], item["event"]["seq"]) for item in found[1:]] == [("ab:3", 3), ("ab:4", 4), ("ab:5", 5)]
+    assert told_since(component, "", 2, (line(6),))[0] == {"at": "ab:5", "gap": 0}, "from now on"
+    component.take([line(9)])
+    assert told_since(component, "ab:6", 1) == [{"at": "ab:6", "gap": 2}]
+    assert told_since(component, "other:6", 2)[0] == {"at": "ab:0", "gap": -1}, "the host began anew"
+
+
+def test_a_primary_that_has_just_begun_tells_a_follower_what_it_had_not_heard_and_no_gap() -> None:
+    component = Events()
+    with pytest.raises(Unavailable, match="are not here yet: try again"):
+        told_since(component, "ab:3", 1)
+    component.take([line(1), line(2)])  # the first of what the authority tells it
+    found = told_since(component, "ab:3", 2, (line(3), line(4)))
+    assert found[0] == {"at": "ab:3", "gap": 0} and found[1]["event"]["seq"] == 4
+    with pytest.raises(InvalidArgument, match="since"):
+        told_since(component, "7", 1)
