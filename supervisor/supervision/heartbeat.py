@@ -92,8 +92,10 @@ class HeartbeatMonitor:
         self._processes[name] = _Rhythm(now, intervals=deque(maxlen=self.policy.window))
 
     def settle(self, name: str, now: float) -> None:
-        """The start is over: from now on the rhythm counts."""
-        process = self._processes[name]
+        """The start is over: from now on the rhythm counts. A name that is not watched is fine: it ends meanwhile."""
+        process = self._processes.get(name)
+        if process is None:
+            return
         process.settled = True
         process.last = now
 

@@ -228,3 +228,11 @@ def test_who_has_waited_for_its_disk_has_the_usual_time_to_beat_again_and_a_new_
     monitor.beat("third", now + 0.3)
     assert monitor.excused("third") == 0 and not monitor.late(now + 0.9)
     assert detected_after(monitor, now + 0.3) < 1.75, "a long wait makes the process no less regular"
+
+
+def test_a_first_beat_after_the_end_of_the_watch_means_nothing() -> None:
+    monitor = settled(regular(3))
+    monitor.forget("third")
+    monitor.settle("third", 10.0)
+    monitor.beat("third", 10.5)
+    assert not monitor.is_watched("third")
