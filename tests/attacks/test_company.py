@@ -33,7 +33,8 @@ WAIVED = dict.fromkeys(("seccomp", "seccomp_sealed", "seccomp_reports"), "a test
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
-        request, components={PARENT: {"class": "captured.parent:Parent", "process": "shared"}}, packages=[PACKAGE],
+        request, packages=[PACKAGE],
+        components={PARENT: {"class": "captured.parent:Parent", "process": "shared", "needs": {"threads": 4}}},
         policy={f"client/admin -> {PARENT}": "*"}, extra={"sandbox": {"waive": WAIVED}},
         witness=[sys.executable, "-c", WITHOUT_FILTERS],
     )  # fmt: skip

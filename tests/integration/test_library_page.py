@@ -46,7 +46,8 @@ def found() -> Iterator[tuple[dict[str, str], list[str]]]:
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_line_of_the_page_is_what_is_met(found: tuple[dict[str, str], list[str]], name: str) -> None:
-    assert found[0][name] == LINES[name][0]
+    is_below_it = name == "tempfile in /tmp" and ROOT.is_relative_to("/tmp")  # then it is there, and cannot be written
+    assert found[0][name] == ("EROFS" if is_below_it else LINES[name][0])
 
 
 def test_only_what_counts_is_told(found: tuple[dict[str, str], list[str]]) -> None:
