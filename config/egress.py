@@ -78,8 +78,11 @@ def egress_rule_for(rules: Iterable[EgressRule], protocol: str, address: bytes, 
 
 
 def is_listed(rules: Iterable[EgressRule], target: str) -> bool:
-    """Tell whether some rule allows one host and port, written as a rule. Raises ValueError for what is none."""
-    wanted = parse_egress(target)
+    """Tell whether some rule allows one host and port, written as a rule; none does for what is no rule."""
+    try:
+        wanted = parse_egress(target)
+    except ValueError:
+        return False
     if wanted.network is None:
         return False
     address = wanted.network.network_address.packed

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.config.trusted_path import trusted_uids
-from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket
+from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket, owning_as
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
 from tlsrt.sandbox.syscalls import call, connect
@@ -216,6 +216,8 @@ class Broker:
         protocol = _protocol_of(duplicate)
         if protocol == "tcp" and target[1] == 0 and target[0] in LOOPBACK:
             return self._pair(duplicate, number)
+        if target[1] == 0:  # nothing is there, and no rule could list it
+            return BrokerReply(error=errno.EADDRNOTAVAIL)
         if egress_rule_for(self.egress, protocol, *target) is None:
             if protocol == "udp" and target[1] != _NAME_SERVER:  # getaddrinfo(3) tries every address so, and sends
                 return BrokerReply(error=errno.EACCES)  # nothing: no offence
@@ -332,14 +334,9 @@ def _refused(what: str) -> BrokerReply:
 
 
 def _make_socket(family: int, kind: int, uid: int | None) -> socket.socket:
-    """socket(2), owned by `uid`: setfsuid(2) decides that alone, and lets no process signal or trace us."""
-    if uid is None:
+    """socket(2), owned by `uid`."""
+    with owning_as(uid):
         return socket.socket(family, kind)
-    own = call("setfsuid", uid)
-    try:
-        return socket.socket(family, kind)
-    finally:
-        call("setfsuid", own)
 
 
 def _read_memory(pid: int, address: int, length: int) -> bytes:

@@ -3,8 +3,9 @@
 Who calls connect(2) is who the other side sees (SO_PEERCRED, SO_PEERGROUPS), so the supervisor takes the effective uid,
 gid and groups of the process for that moment; a component would be root on every bus otherwise. It takes no more than
 these: by its real and saved uid it stays what it is, so no process of that uid may signal or trace it meanwhile
-(kill(2), ptrace(2)). What the kernel changes along with the effective uid, whether we are dumpable and which signal the
-end of our parent sends, is put back. The process id that the other side sees is the supervisor's.
+(kill(2), ptrace(2)). What the kernel changes along with the effective uid (or the one of setfsuid(2)), whether we are
+dumpable and which signal the end of our parent sends, is put back. The process id that the other side sees is the
+supervisor's.
 
 The socket itself is opened first, folder by folder and without following links, and looked at where it lies; then
 connected to by that descriptor. So nothing can be exchanged between the look and the call, and none but root, the owner
@@ -71,6 +72,20 @@ def unfit_reason(
 
 
 @contextmanager
+def owning_as(uid: int | None) -> Generator[None, None, None]:
+    """Have what is made in the block belong to `uid`; None changes nothing. setfsuid(2) decides that alone."""
+    if uid is None:
+        yield
+        return
+    with _standing_kept():
+        own = syscalls.call("setfsuid", uid)
+        try:
+            yield
+        finally:
+            syscalls.call("setfsuid", own)
+
+
+@contextmanager
 def acting_as(uid: int | None) -> Generator[None, None, None]:
     """Have the effective uid and gid `uid`, and no other groups, in the block; None changes nothing.
 
@@ -80,17 +95,29 @@ def acting_as(uid: int | None) -> Generator[None, None, None]:
         yield
         return
     groups, (own_uid, own_gid) = os.getgroups(), (os.geteuid(), os.getegid())
+    with _standing_kept():
+        try:
+            os.setgroups([])
+            os.setresgid(-1, uid, -1)
+            os.setresuid(-1, uid, -1)
+            yield
+        finally:
+            try:
+                os.setresuid(-1, own_uid, -1)
+                os.setresgid(-1, own_gid, -1)
+                os.setgroups(groups)
+            except OSError:
+                os._exit(_EX_SOFTWARE)
+
+
+@contextmanager
+def _standing_kept() -> Generator[None, None, None]:
+    """Put back what the kernel changes along with an effective or file system uid: see above."""
     dumpable, at_parents_end = syscalls.prctl(syscalls.PR_GET_DUMPABLE), syscalls.signal_with_parent()
     try:
-        os.setgroups([])
-        os.setresgid(-1, uid, -1)
-        os.setresuid(-1, uid, -1)
         yield
     finally:
         try:
-            os.setresuid(-1, own_uid, -1)
-            os.setresgid(-1, own_gid, -1)
-            os.setgroups(groups)
             if dumpable == 1:
                 syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
             if at_parents_end:

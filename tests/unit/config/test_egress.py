@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.egress import egress_rule_for, parse_egress
+from tlsrt.config.egress import egress_rule_for, is_listed, parse_egress
 
 
 def allows(rule: str, protocol: str, address: str, port: int) -> bool:
@@ -73,3 +73,12 @@ def test_any_text_is_a_rule_or_a_sentence(text: str) -> None:
     except ValueError:
         return
     assert parse_egress(str(rule)) == rule
+
+
+@given(st.one_of(st.text(), st.sampled_from(["127.0.0.2:0", "[::2]:0/udp", "*:0", "192.0.2.7:70000"])))
+def test_what_is_no_rule_is_listed_by_none(text: str) -> None:
+    """What a process wanted is asked about in each `status`, which it must not end."""
+    try:
+        parse_egress(text)
+    except ValueError:
+        assert not is_listed([parse_egress("*:*")], text)

@@ -245,6 +245,14 @@ def test_few_sockets_are_remembered(client: Client) -> None:
         one.close()
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize("host", ["127.0.0.2", "192.0.2.7", "::2", "::ffff:127.0.0.1"])
+def test_at_port_0_is_nothing_and_nobody_is_told(client: Client, host: str, kind: int) -> None:
+    """No rule can list it, so it is nothing that a configuration could lack."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as made:
+        assert client.ask("connect", made.fileno(), inet(host, 0)) == BrokerReply(error=errno.EADDRNOTAVAIL)
+
+
 def test_a_host_without_a_rule_is_wanted_and_not_an_offence(client: Client) -> None:
     with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
         for made, host, port, wanted in (

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.seccomp import broker
 from tlsrt.sandbox.seccomp.granted_socket import UnfitSocketError, acting_as, open_socket, unfit_reason
 
 SERVICE, OTHER = 500, 600
@@ -100,6 +101,19 @@ def test_it_is_itself_again_afterwards_in_all_that_the_kernel_changes() -> None:
         return [before == _standing(), inside]
 
     assert answer_of(question) == repr([True, ((0, 771007, 0), (0, 771007, 0), [])])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a socket of another uid")
+def test_it_is_itself_again_after_a_socket_was_made_for_a_process() -> None:
+    def question() -> list[object]:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+        syscalls.die_with_parent(signal.SIGUSR1)
+        before = _standing()
+        with broker._make_socket(socket.AF_INET, socket.SOCK_STREAM, 771007) as made:
+            owner = os.fstat(made.fileno()).st_uid
+        return [before == _standing(), owner]
+
+    assert answer_of(question) == repr([True, 771007])
 
 
 def test_without_a_uid_nothing_changes() -> None:
