@@ -1,24 +1,40 @@
 """Listening sockets of components: made and bound here, inherited by each new process of theirs.
 
 The supervisor keeps each, so no connection is refused while a process is restarted: it waits in the backlog. What a
-captured process does to a socket that it shares (shutdown(2), connect(2) to nowhere) ends with the process, as its
-next one gets the socket as it was, or another one at the same place.
+captured process does to a socket that it shares ends with the process: a TCP socket that listens gets its options back
+(connections that wait in it already keep theirs), one that was made to end is made anew at the same place, and so is
+each UDP socket, as shutdown(2) of one cannot be undone; datagrams that waited in it are lost.
+
+A descriptor keeps its number whatever happens to the socket, so a reload that is under way means the same one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from tlsrt.config.listeners import Listener
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
-from tlsrt.sandbox.syscalls import connect
 from tlsrt.supervisor.process.listeners import component_listener
 
-_UNSPECIFIED = bytes(16)  # struct sockaddr of AF_UNSPEC: connect(2) with it ends an association
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+# What a process may set of a socket that it inherits, by the profiles `base`, `listen` and `internet`.
+_OPTIONS = (
+    *((socket.SOL_SOCKET, option) for option in (socket.SO_REUSEADDR, socket.SO_KEEPALIVE, socket.SO_RCVTIMEO)),
+    *(
+        (socket.IPPROTO_TCP, option)
+        for option in (
+            socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT,
+        )
+    ),
+    (socket.IPPROTO_IP, _IP_RECVERR),
+    (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+)  # fmt: skip
+_LONGEST_OPTION = 16  # struct timeval
 
 
 class ComponentListeners:
@@ -70,15 +86,16 @@ class ComponentListeners:
                 os.close(descriptor)
         self._prepared = None
 
-    def of(self, process: str) -> Mapping[str, int]:
+    def of(self, process: str, say: Callable[[str], None]) -> Mapping[str, int]:
         """Return key -> descriptor for a process that is to be forked, as the process before may not have left it.
 
-        A socket that cannot be had again stays as it is; the component meets that as it uses it.
+        Raises nothing. `say` gets a sentence about each that cannot be had again: the process gets a descriptor that
+        is no socket then, and its component meets that as it uses it.
         """
-        found: dict[str, int] = {}
-        for one, descriptor in list(self._held.items()):
-            if one.process == process:
-                found[one.key] = self._held[one] = _renewed(one, descriptor)
+        found = {one.key: descriptor for one, descriptor in self._held.items() if one.process == process}
+        for one, descriptor in self._held.items():
+            if one.process == process and not _still_listens(one, descriptor):
+                _listen_again(one, descriptor, say)
         return found
 
 
@@ -86,16 +103,53 @@ def _place(one: Listener) -> str:
     return one.asked.place
 
 
-def _renewed(one: Listener, descriptor: int) -> int:
-    """Return a descriptor that listens: this one, or another one in its place if it was made to end."""
-    with socket.socket(fileno=os.dup(descriptor)) as held:
-        with suppress(OSError):
-            held.setblocking(False)
-            if one.asked.protocol == "udp":
-                connect(held.fileno(), _UNSPECIFIED)
-        if one.asked.protocol == "udp" or held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return descriptor
-    os.close(descriptor)
-    with suppress(ConfigError):
-        return component_listener(one)
-    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+def _still_listens(one: Listener, descriptor: int) -> bool:
+    """Tell whether a TCP socket listens as it was made, after its options were set back."""
+    if one.asked.protocol == "udp":
+        return False
+    with suppress(OSError), _duplicate(descriptor) as held:
+        return bool(held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) and _is_plain(held)
+    return False
+
+
+def _duplicate(descriptor: int) -> socket.socket:
+    duplicate = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:  # no socket
+        os.close(duplicate)
+        raise
+
+
+def _is_plain(held: socket.socket) -> bool:
+    """Set options and flags to those of a new socket; tell whether they are. Raises OSError."""
+    fcntl.fcntl(held, fcntl.F_SETFL, os.O_NONBLOCK)
+    is_plain = True
+    with socket.socket(held.family, socket.SOCK_STREAM) as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option in _OPTIONS:
+            try:
+                value = plain.getsockopt(level, option, _LONGEST_OPTION)
+            except OSError:  # not of this family
+                continue
+            if held.getsockopt(level, option, _LONGEST_OPTION) != value:
+                held.setsockopt(level, option, value)
+                is_plain &= held.getsockopt(level, option, _LONGEST_OPTION) == value
+    return is_plain
+
+
+def _listen_again(one: Listener, descriptor: int, say: Callable[[str], None]) -> None:
+    """Put a new socket under the number; the old one has to go first, as it may have the port still."""
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(nothing, descriptor, inheritable=False)
+        finally:
+            os.close(nothing)
+        made = component_listener(one)
+        try:
+            os.dup2(made, descriptor, inheritable=False)
+        finally:
+            os.close(made)
+    except (OSError, ConfigError) as error:
+        say(f"does not listen on {one.sentence}: {error}")

@@ -52,13 +52,14 @@ class Starter:
         loop.log = roomy_log(self._context.current.config, loop.name, loop.log, loop.config.file_size_mb << 20)
         ours, theirs = control_pair()
         loop.process.syscall_monitor = self._syscall_monitor(loop)
+        say = partial(self._context.console.warning, loop.name)
         start = LoopStart(
             config=self._context.current.config,
             loop=loop.name,
             incarnation=loop.incarnation,
             life=theirs,
             trust=loop.process.loop_end,
-            listeners={**self._listeners.get(loop.name, {}), **self._component_listeners.of(loop.name)},
+            listeners={**self._listeners.get(loop.name, {}), **self._component_listeners.of(loop.name, say)},
             log=loop.log,
             reports=loop.process.syscall_monitor.child_end if loop.process.syscall_monitor is not None else None,
         )

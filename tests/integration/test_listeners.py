@@ -109,6 +109,20 @@ def test_a_captured_component_reaches_nothing_by_its_doors_and_opens_no_other(wo
     assert world.echo() == "ping", "its next process gets the socket as it was"
 
 
+def test_a_port_that_another_takes_meanwhile_is_told_and_ends_no_host(world: World) -> None:
+    """A captured component ends its listener for that; its next processes find no socket there."""
+    host, place, seen = world.host, f"127.0.0.1:{world.ports['echo']}", len(world.host.console)
+    world.ask("attempt", 9)
+    with socket.create_server(("127.0.0.1", world.ports["echo"])):
+        host.kill("third.doors")
+        for _ in range(2):
+            said = host.wait_for(f"third.doors +warning .*not listen on {place}/tcp", after=seen)
+            assert "another program already listens" in said
+            seen = host.console.index(said, seen) + 1
+    host.wait_for("third.doors +active", after=seen)
+    assert world.echo() == "ping"
+
+
 def test_the_number_of_the_socket_that_answers_can_be_given_to_no_other(world: World) -> None:
     number = world.ask("number")
     assert number >= 256, "not below its limit of descriptors"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -49,43 +50,120 @@ def can_connect(listener: Listener) -> bool:
         return client.connect_ex((HOST, listener.asked.port)) == 0
 
 
+def of(listeners: ComponentListeners, process: str = "third.a") -> Mapping[str, int]:
+    """Return what a process gets; nothing may be said."""
+    said: list[str] = []
+    found = listeners.of(process, said.append)
+    assert not said
+    return found
+
+
+def shared(descriptor: int) -> socket.socket:
+    """Return the socket as the process has it."""
+    return socket.socket(fileno=os.dup(descriptor))
+
+
 def test_only_its_process_inherits_it(held: tuple[ComponentListeners, Listener]) -> None:
     listeners, listener = held
-    assert set(listeners.of("third.a")) == {listener.key} and listeners.of("third") == {}
+    assert set(of(listeners)) == {listener.key} and of(listeners, "third") == {}
     assert can_connect(listener)
 
 
 def test_what_a_process_has_ended_listens_again_for_the_next(held: tuple[ComponentListeners, Listener]) -> None:
     listeners, listener = held
-    with socket.socket(fileno=os.dup(listeners.of("third.a")[listener.key])) as shared:
-        shared.shutdown(socket.SHUT_RDWR)
+    with shared(of(listeners)[listener.key]) as own:
+        own.shutdown(socket.SHUT_RDWR)
     assert not can_connect(listener)
-    assert listeners.of("third.a") and can_connect(listener)
+    assert of(listeners) and can_connect(listener)
 
 
-def test_a_datagram_socket_forgets_whom_the_process_before_had_connected_it_to() -> None:
+def test_a_port_that_another_has_taken_is_told_each_time_and_had_again_once_it_is_free(
+    held: tuple[ComponentListeners, Listener],
+) -> None:
+    listeners, listener = held
+    with shared(of(listeners)[listener.key]) as own:
+        own.shutdown(socket.SHUT_RDWR)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with socket.create_server((HOST, listener.asked.port)):
+        for _ in range(2):
+            said: list[str] = []
+            found = listeners.of("third.a", said.append)
+            assert os.readlink(f"/proc/self/fd/{found[listener.key]}") == os.devnull
+            assert len(said) == 1 and "another program already listens" in said[0]
+    assert of(listeners) and can_connect(listener)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_the_next_process_finds_no_option_that_the_one_before_has_set(
+    held: tuple[ComponentListeners, Listener],
+) -> None:
+    """And who waits in the backlog is not turned away for it."""
+    listeners, listener = held
+    found = of(listeners)[listener.key]
+    options: list[tuple[int, int, int | bytes]] = [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.SOL_SOCKET, socket.SO_REUSEADDR, 0),
+        (socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1000)),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1), (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 1),
+    ]  # fmt: skip
+    with shared(found) as own, socket.socket() as client:
+        before = [own.getsockopt(level, option, 16) for level, option, _ in options]
+        for level, option, value in options:
+            own.setsockopt(level, option, value)
+        own.setblocking(True)
+        client.connect((HOST, listener.asked.port))
+        assert of(listeners) == {listener.key: found}
+        assert [own.getsockopt(level, option, 16) for level, option, _ in options] == before
+        assert not os.get_blocking(own.fileno())
+        own.accept()[0].close()
+
+
+def test_a_datagram_socket_is_another_one_for_each_process() -> None:
+    """Its end by shutdown(2), its peer and its options would stay with it."""
     listener = one("in", free_port(socket.SOCK_DGRAM), "udp")
     listeners = ComponentListeners(cast("Any", Wanted((listener,))))
-    with socket.socket(fileno=os.dup(listeners.of("third.a")[listener.key])) as shared:
-        shared.connect((HOST, 9))
-        listeners.of("third.a")
+    with shared(of(listeners)[listener.key]) as own:
+        own.connect((HOST, 9))
+        own.shutdown(socket.SHUT_RDWR)
+    with shared(of(listeners)[listener.key]) as own, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         with pytest.raises(OSError, match="not connected"):
-            shared.getpeername()
-        assert shared.getsockname() == (HOST, listener.asked.port)
+            own.getpeername()
+        assert own.getsockname() == (HOST, listener.asked.port)
+        client.sendto(b"x", own.getsockname())
+        own.settimeout(10)
+        assert own.recv(1) == b"x"
     listeners.prepare(cast("Any", Wanted()))
     listeners.take()
+
+
+@pytest.mark.parametrize("ends", ["take", "cancel"])
+def test_one_that_is_made_anew_while_a_reload_is_under_way_is_kept(
+    held: tuple[ComponentListeners, Listener], ends: str
+) -> None:
+    """And nothing else is closed that has its number by now."""
+    listeners, listener = held
+    listeners.prepare(cast("Any", Wanted((listener,))))
+    with shared(of(listeners)[listener.key]) as own:
+        own.shutdown(socket.SHUT_RDWR)
+    of(listeners)
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+    getattr(listeners, ends)()
+    for other in others:
+        os.close(other)  # raises for one that is closed
+    assert can_connect(listener) and of(listeners)
 
 
 def test_a_reload_keeps_the_same_socket_makes_new_ones_and_closes_what_is_gone(
     held: tuple[ComponentListeners, Listener],
 ) -> None:
     listeners, listener = held
-    before = listeners.of("third.a")[listener.key]
+    before = of(listeners)[listener.key]
     more = one("more", free_port())
     listeners.prepare(cast("Any", Wanted((listener, more))))
     assert listeners.all == (listener,)
     assert listeners.take() == ([more], [])
-    assert listeners.of("third.a")[listener.key] == before and can_connect(more)
+    assert of(listeners)[listener.key] == before and can_connect(more)
     listeners.prepare(cast("Any", Wanted((listener,))))
     listeners.cancel()
     assert can_connect(more)
