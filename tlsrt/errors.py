@@ -155,21 +155,30 @@ class Denied(CallError):
 
 
 class Busy(CallError):
-    """A bounded queue is full; nothing was executed, try again later."""
+    """A bounded queue is full; nothing was executed, try again later.
+
+    A handler may raise it too, or pass on that of another component: then it has to have changed nothing itself.
+    """
 
     code = "busy"
     exit_code = EX_TEMPFAIL
 
 
 class Unavailable(CallError):
-    """The recipient cannot be reached and the request was never delivered; it is safe to repeat."""
+    """The recipient cannot be reached and the request was never delivered; it is safe to repeat.
+
+    Not so with `is_told`: then a handler that had begun has raised it, maybe of another component.
+    """
 
     code = "unavailable"
     exit_code = EX_UNAVAILABLE
 
 
 class Away(Unavailable):
-    """The recipient is starting or stopping and did not take the request; it is safe to repeat."""
+    """The recipient is starting or stopping and did not take the request; it is safe to repeat.
+
+    Only the runtime of the recipient says so. One that a handler raises reaches its caller as Unavailable.
+    """
 
     code = "away"
 

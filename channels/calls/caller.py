@@ -108,7 +108,7 @@ class Caller:
 
         With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
         lost answer, until the deadline. Without one it waits a moment for a recipient that does not run, and fails.
-        `wait_s` says how long to wait for one that is away or busy, and has surely not run it.
+        `wait_s` says how long to wait for one that is away, and for room here, as it has surely not run then.
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)

@@ -46,7 +46,8 @@ class Retry:
     """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one.
 
     With `first`, which belongs to one host, the calls before this one count as its attempts. With `wait_s` the caller
-    has said how long to wait for a recipient that has surely not run it, and that includes one that is busy.
+    has said how long to wait for a recipient that has surely not run it, and for room among calls of its own. A Busy
+    that is told may come from a handler that has begun, and is not repeated.
     """
 
     __slots__ = ("_first", "_is_sent", "_key", "_own", "_wait_s", "_waited_s", "pause_s")
@@ -85,7 +86,7 @@ class Retry:
             self._is_sent = False
             if is_unread or error.from_gate or (error.is_told and isinstance(error, Busy)):
                 self._first.undo()
-        if self._wait_s is not None and (is_unread or (isinstance(error, Busy) and not error.from_gate)):
+        if self._wait_s is not None and (is_unread or (isinstance(error, Busy) and not error.is_told)):
             return self._waited_s < self._wait_s
         if is_unread:
             return self._key is not None or self._waited_s < AWAY_S

@@ -1,9 +1,10 @@
 """Peers of a component: `kernel = peer("primary/kernel")`, a typed proxy for what another component offers.
 
 A call through it waits for a peer that comes again, but only where it has surely not run: its request was never
-written, or the peer itself has said, sealed, that it is away or busy. That is the retry policy of all calls
-(channels/calls/retry.py), told how long. Where the gate alone refuses, nothing is sure, and only a method that may run
-twice is called again: then the request has an idempotency key, until its deadline.
+written, or the runtime of the peer has said, sealed, that it is away. That is the retry policy of all calls
+(channels/calls/retry.py), told how long. A `busy` of the peer may come from its handler, which had begun. Where the
+gate alone refuses, nothing is sure, and only a method that may run twice is called again: then the request has an
+idempotency key, until its deadline.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def peer(
 
     With a class or Protocol (`peer("primary/kernel", Kernel)`, or `kernel: Kernel = peer(...)`) mypy knows their types,
     and methods with `@handler(idempotent=True)` are repeated after a lost answer; else `idempotent` names these. A call
-    waits up to `wait_s` for a peer that is away or busy, and has `timeout_s` in all. Policy must allow each method.
+    waits up to `wait_s` for a peer that is away or not ready, and has `timeout_s` in all. Policy must allow each.
 
         class Report(Component):
             kernel = peer("primary/kernel")

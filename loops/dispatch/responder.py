@@ -51,6 +51,7 @@ from tlsrt.errors import (
     InvalidArgument,
     OutcomeUnknown,
     PeerError,
+    Unavailable,
 )
 from tlsrt.loops.component.component import BUILTIN, Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
@@ -214,7 +215,7 @@ class Responder:
         try:
             body = pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
-            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
+            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._ended(header, error))
             return None
         if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
             self._batcher.reply(self._replies, header, name, body)
@@ -294,7 +295,7 @@ class Responder:
         try:
             kind, body = FrameKind.REPLY, pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
-            kind, body = FrameKind.ERROR, self._error(request.header, error)
+            kind, body = FrameKind.ERROR, self._ended(request.header, error)
         finally:
             end_as(token)
         if not self._replies.add_to_bundle(request, kind, body):
@@ -305,6 +306,12 @@ class Responder:
         if isinstance(error, OverBudget):
             self._shares.over(header.session, error.budget)
         return encode_error(error if isinstance(error, CallError) else self._faults.fold(header.method, error))
+
+    def _ended(self, header: Header, error: BaseException) -> bytes:
+        """Return the error of a handler that has begun: never `away`, which says that it has not, of another maybe."""
+        if isinstance(error, CallError) and error.code == Away.code:
+            error = Unavailable(error.message)
+        return self._error(header, error)
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -351,7 +358,7 @@ class Responder:
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 raise
-            return FrameKind.ERROR, self._error(request.header, error)
+            return FrameKind.ERROR, self._ended(request.header, error)
 
     async def _run_stream(self, request: RunningCall, items: Any) -> None:
         assert request.credit is not None
@@ -376,7 +383,7 @@ class Responder:
                         request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
                     )
                 raise
-            await self._replies.send_in_time(request, FrameKind.ERROR, self._error(request.header, error))
+            await self._replies.send_in_time(request, FrameKind.ERROR, self._ended(request.header, error))
         finally:
             await self._close(request, items)
 

@@ -153,11 +153,14 @@ def test_a_call_is_a_coroutine_for_tasks_and_groups() -> None:
     run(test, 1, 2, 3, 4)
 
 
-AWAY, BUSY = told(Away("starting")), told(Busy("full"))
-UNSURE = [told(Unavailable("down"), from_gate=True), told(Busy("full"), from_gate=True), OutcomeUnknown("lost")]
+AWAY = told(Away("starting"))
+UNSURE = [
+    told(Unavailable("down"), from_gate=True), told(Busy("full"), from_gate=True), OutcomeUnknown("lost"),
+    told(Busy("of the handler")), told(Unavailable("of another one")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("error", [AWAY, BUSY, Unavailable("not written")], ids=repr)
+@pytest.mark.parametrize("error", [AWAY, Busy("no room here"), Unavailable("not written")], ids=repr)
 def test_a_stream_and_an_upload_wait_for_what_has_surely_not_run(error: CallError) -> None:
     async def test(report: Report, port: ScriptedPort) -> None:
         assert [item async for item in report.kernel.frames(2)] == [1, 2]
