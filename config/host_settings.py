@@ -6,6 +6,7 @@ the table below, when the configuration is read and again for what a path leads 
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ _MODULES = "it decides which code the kernel loads"
 _HIDES = "it protects the kernel, or other processes, from every process of the host"
 _DRIVERS = "it takes a device from its driver, or gives it another one"
 _RAW = "it reaches a device past its driver"
+_STRANGERS = "it decides which devices of strangers the host takes"
+_FIRMWARE = "it loads code into a device or a processor"
+_OFFLINE = "it takes processors or memory from the host, or puts it to sleep"
 # What a path leads to, or lies below -> why it can never be written.
 REFUSED_PLACES = {
     "/proc/sys/kernel/core_pattern": _RUNS,
@@ -37,6 +41,11 @@ REFUSED_PLACES = {
     "/proc/sys/kernel/perf_event_paranoid": _HIDES,
     "/proc/sys/kernel/unprivileged_bpf_disabled": _HIDES,
     "/proc/sys/kernel/unprivileged_userns_clone": _HIDES,
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": _HIDES,
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_unconfined": _HIDES,
+    "/proc/sys/kernel/io_uring_disabled": _HIDES,
+    "/proc/sys/kernel/io_uring_group": _HIDES,
+    "/proc/sys/kernel/loadpin": _MODULES,
     "/proc/sys/kernel/yama": _HIDES,
     "/proc/sys/kernel/seccomp": _HIDES,
     "/proc/sys/kernel/ns_last_pid": "it chooses the pid of the next process",
@@ -50,17 +59,23 @@ REFUSED_PLACES = {
     "/proc/sys/fs/protected_symlinks": _HIDES,
     "/proc/sys/fs/binfmt_misc": _RUNS,
     "/proc/sys/vm/mmap_min_addr": _HIDES,
+    "/proc/sys/vm/mmap_rnd_bits": _HIDES,
+    "/proc/sys/vm/mmap_rnd_compat_bits": _HIDES,
+    "/proc/sys/vm/memfd_noexec": _HIDES,
     "/proc/sys/vm/unprivileged_userfaultfd": _HIDES,
     "/proc/sys/net/core/bpf_jit_enable": _HIDES,
     "/proc/sys/net/core/bpf_jit_harden": _HIDES,
     "/proc/sys/user": _HIDES,
     "/proc/sys/dev/tty/legacy_tiocsti": _HIDES,
+    "/proc/sys/dev/tty/ldisc_autoload": _MODULES,
     "/sys/kernel": "it changes the kernel itself",
     "/sys/module": _MODULES,
     "/sys/fs": "it belongs to file systems and control groups, which confine processes",
     "/sys/firmware": "it is the firmware's",
     "/sys/power": "it puts the host to sleep; that is a thing for a component that may",
     "/sys/hypervisor": "it is the hypervisor's",
+    "/sys/devices/system/cpu/smt": _OFFLINE,
+    "/sys/devices/system/memory": _OFFLINE,
 }
 # Names of files that mean the same wherever they are below /sys.
 REFUSED_NAMES = {
@@ -68,29 +83,40 @@ REFUSED_NAMES = {
         ("bind", "unbind", "new_id", "remove_id", "driver_override", "drivers_probe", "drivers_autoprobe",
          "new_device", "delete_device"), _DRIVERS,
     ),
-    **dict.fromkeys(("remove", "rescan", "reset", "reset_method", "sriov_numvfs"), _DRIVERS),
+    **dict.fromkeys(
+        ("remove", "rescan", "reset", "reset_method", "sriov_numvfs", "delete", "delete_controller",
+         "reset_controller", "rescan_controller", "eject", "bConfigurationValue", "disable"), _DRIVERS,
+    ),
+    **dict.fromkeys(("nvm_authenticate", "nvm_authenticate_on_disconnect", "reload", "loading"), _FIRMWARE),
     **dict.fromkeys(("config", "rom", "vpd", "data", "nvmem", "eeprom"), _RAW),
     "uevent": "it makes events up that other programs act on",
-    "authorized": "it decides which devices of strangers the host takes",
-    "authorized_default": "it decides which devices of strangers the host takes",
-    "state": "it puts the host to sleep, or a processor off line",
-    "firmware_node": "it is the firmware's",
+    **dict.fromkeys(("authorized", "authorized_default", "interface_authorized_default"), _STRANGERS),
+    **dict.fromkeys(("state", "online"), _OFFLINE),
 }  # fmt: skip
 _RESOURCE = re.compile(r"resource[0-9]+(_wc)?")
 _PARTS = re.compile(r"[A-Za-z0-9_.:@,+*?=-]+")
 
 
 def refusal_of(path: str) -> str:
-    """Return why what a path leads to may never be written, "" if it may. A pattern counts as what it may match."""
+    """Return why what a path leads to may never be written, "" if it may. A pattern counts as what it may match.
+
+    Links are not followed: what a path leads to in the end is judged when it is written.
+    """
     if not any(path.startswith(f"{root}/") for root in ROOTS):
         return "it lies neither below /sys nor below /proc/sys"
     for place, why in REFUSED_PLACES.items():
-        if path == place or path.startswith(f"{place}/"):
+        if _may_lie_in(path, place):
             return why
     name = path.rpartition("/")[2]
     if path.startswith("/sys/") and (_RESOURCE.fullmatch(name) or name in REFUSED_NAMES):
         return REFUSED_NAMES.get(name, _RAW)
     return ""
+
+
+def _may_lie_in(path: str, place: str) -> bool:
+    """Say whether a path or pattern may name a place, or something below it."""
+    parts, places = path.split("/"), place.split("/")
+    return len(parts) >= len(places) and all(map(fnmatch.fnmatchcase, places, parts))
 
 
 def setting_path(value: str) -> str:

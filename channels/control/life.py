@@ -46,6 +46,13 @@ class FailCode(IntEnum):
     CONFIGURATION = 11  # a component cannot run with its configuration: an option, a secret
 
 
+# Settings of one process: the supervisor says BUSY beyond these, and the runtime does not even ask, so that an honest
+# component never reaches the bound on all records of a process, which ends it.
+SETTINGS_AT_ONCE = 20
+SETTINGS_PER_S = 10.0  # in the long run; each is a record that waits for a disk
+SETTINGS_WAITING = 8  # for their answers
+
+
 class AskWhat(IntEnum):
     """What a loop may ask the helper for, through the supervisor."""
 
@@ -58,9 +65,10 @@ class AskOutcome(IntEnum):
 
     DONE = 0
     REFUSED = 1  # no such grant, or a number outside its range
-    BUSY = 2  # too many at once, or the helper is away: nothing was done
+    BUSY = 2  # too many at once, or the helper is away: nothing was sent to it, so nothing was done
     FAILED = 3  # the kernel refused, or there is no such file: the errno says it
     UNRECORDED = 4  # the audit log did not take it, so nothing was done
+    UNKNOWN = 5  # it was sent to the helper, which ended before it answered: it may have been done
 
 
 def _in(*states: LoopState) -> frozenset[str]:

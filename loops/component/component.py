@@ -264,7 +264,7 @@ class Component(Counting):
         """Have a setting of the kernel written that is granted under `needs: settings`, after the audit log has it.
 
         Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded, Failed with the
-        kernel's reason.
+        kernel's reason, OutcomeUnknown if the helper ended over it: it may have been written.
         """
         await self._tlsrt_grants.set(name, value)
 

@@ -11,13 +11,22 @@ from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.host_event import EVENT_MAX, Uevent, decode_uevent_untrusted
-from tlsrt.channels.control.life import AskOutcome, AskWhat, DeviceMessage, HelpedMessage
+from tlsrt.channels.control.life import (
+    SETTINGS_AT_ONCE,
+    SETTINGS_PER_S,
+    SETTINGS_WAITING,
+    AskOutcome,
+    AskWhat,
+    DeviceMessage,
+    HelpedMessage,
+)
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
 from tlsrt.loops.component.host_events import UeventFeed
+from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
 ANSWER_S = 70.0  # beyond what the supervisor waits for the audit log at most
@@ -35,6 +44,7 @@ class ProcessGrants:
         self._ask = ask
         self._number = 0
         self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
+        self._rate = Bucket(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._devices = [
             (component.address, Device(device.name, device.mode, partial(self._lost, grant)))
             for grant, (component, device) in enumerate(config.devices_of(process))
@@ -107,6 +117,9 @@ class ProcessGrants:
 
     async def set(self, grant: int, value: int, name: str) -> None:
         """Have a number written, and wait for how that ended. Raises CallErrors."""
+        now = asyncio.get_running_loop().time()
+        if len(self._waiting) >= SETTINGS_WAITING or not self._rate.take(now):
+            raise Busy(f"{name}: too many settings at once; try again")
         try:
             number = self._say(AskWhat.SET, grant, value)
         except PeerError as error:
@@ -127,6 +140,8 @@ def _raise_if_bad(name: str, answer: HelpedMessage) -> None:
         raise Busy(f"{name}: too many settings at once, or the helper is away; try again")
     if answer.outcome == AskOutcome.UNRECORDED:
         raise Unavailable(f"{name}: the audit log did not take it, so nothing was written")
+    if answer.outcome == AskOutcome.UNKNOWN:
+        raise OutcomeUnknown(f"{name}: the helper ended before it answered, so it may have been written or not")
     if answer.outcome != AskOutcome.DONE:
         raise Failed(f"{name}: the kernel refused it: {os.strerror(answer.error or errno.EACCES)}")
 

@@ -81,6 +81,10 @@ class Confinement:
             if name not in known:
                 raise SandboxError(name, "there is no such layer")
         self._apply(LayerStep.WORLD)
+        if self.profile.reopened and "mount_namespace" not in self._layers:
+            raise SandboxError(  # by the rule that lets it open anew what it is handed
+                "mount_namespace", f"{self.profile.name} would reach all devices and settings: no waiver is good for it"
+            )
         with suppress(OSError):  # without /proc and unshare, `assert_one_task` says so
             self._status = syscalls.task_status()
         self._end()

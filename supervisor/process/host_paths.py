@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ MATCHES_MAX = 256
 _MISC = "it is a door to the kernel rather than a device"
 _SCREEN = "it is the host's own screen, keyboard or terminal"
 _DISK = "it reaches disks past their driver"
+_KEYS = "it hears keyboards, or speaks to security keys"
 # Drivers of character devices, as /proc/devices names them -> why none of theirs is handed to a component.
 REFUSED_DRIVERS: Mapping[str, str] = {
     "/dev/tty": _SCREEN, "/dev/console": _SCREEN, "/dev/ptmx": _SCREEN, "/dev/vc/0": _SCREEN, "tty": _SCREEN,
     "vcs": _SCREEN, "fb": _SCREEN, "misc": _MISC, "cpu/msr": _MISC, "cpu/cpuid": _MISC, "vfio": _MISC, "uio": _MISC,
     "iommu": _MISC, "mei": _MISC, "dma_heap": _MISC, "sg": _DISK, "bsg": _DISK, "raw": _DISK, "mtd": _DISK,
     "nvme": _DISK, "nvme-generic": _DISK, "ndctl": _DISK, "dax": _DISK, "pktcdvd": _DISK, "ubi_ctrl": _DISK,
-    "dimmctl": _DISK, "kfd": _MISC, "tpm": "it holds keys of the host",
+    "dimmctl": _DISK, "kfd": _MISC, "tpm": "it holds keys of the host", "pts": "it is the terminal of a person",
+    "input": _KEYS, "hidraw": _KEYS, "usbmon": "it hears all that is said on a bus",
+    "watchdog": "it restarts the host when it is left alone",
 }  # fmt: skip
+_VOLUME = re.compile(r"ubi[0-9]+")
 _MEMORY = "mem"
 _FIRST_SERIAL = 64
 _HARMLESS_MEMORY = (3, 5, 7, 8, 9)  # null, zero, full, random, urandom
@@ -78,7 +83,7 @@ def refused_device(number: int, drivers: Mapping[int, list[str]]) -> str:
         return "no driver of this kernel has its number"
     if "ttyS" in names:  # it shares a number with the screens, which come first
         return "" if os.minor(number) >= _FIRST_SERIAL else _SCREEN
-    return next((why for name in names if (why := REFUSED_DRIVERS.get(name, ""))), "")
+    return next((why for name in names if (why := _DISK if _VOLUME.fullmatch(name) else REFUSED_DRIVERS.get(name))), "")
 
 
 def read_drivers() -> dict[int, list[str]]:

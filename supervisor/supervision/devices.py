@@ -19,13 +19,15 @@ from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.host_paths import Found, find_device
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
-from tlsrt.supervisor.supervision.helper_process import AWAY, HelperProcess
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, HelperProcess
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 LOOK_S = 0.25  # from one look for what is not there to the next
 LONGEST_S = 8.0  # the same for what is there and cannot be opened, or is lost again and again
+HUNG_S = 20.0  # the same, and doubled each time, for what the helper did not come back from: all others wait meanwhile
+HUNG_LONGEST_S = 3600.0
 STEADY_S = 5.0  # a device that was there for so long may come again at once
 _PARITY = {"none": 0, "odd": 1, "even": 2}
 _FLOW = {"none": 0, "rts_cts": 1, "xon_xoff": 2}
@@ -64,6 +66,7 @@ class Devices(Feature):
         self._helper = helper
         self._places: dict[tuple[str, int], _Place] = {}
         self._timer: Timer | None = None
+        self._timer_at = 0.0
         self._is_stopping = False
         helper.on_ready.append(self._look)
 
@@ -105,25 +108,32 @@ class Devices(Feature):
     # Looking
 
     def _later(self, delay_s: float) -> None:
-        if self._is_stopping:
+        """Look in so long, or sooner if that was to be."""
+        at = self._context.event_loop.now + delay_s
+        if self._is_stopping or (self._timer is not None and self._timer_at <= at):
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._context.event_loop.call_later(delay_s, self._look)
+        self._timer, self._timer_at = self._context.event_loop.call_later(delay_s, self._look), at
 
     def _look(self) -> None:
         """Look for what is absent and due, and set the timer for the next one."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()  # it may be the helper that calls
+            self._timer = None
         now = self._context.event_loop.now
         if not self._helper.is_attested:
             return  # it calls when it is there
-        absent = [place for place in self._places.values() if place.state is DeviceState.ABSENT]
-        for place in absent:
-            if place.next_at <= now and place.loop.is_trusted:
+        for place in self._wanted():
+            if place.next_at <= now:
                 self._find(place)
-        due = [place.next_at for place in self._places.values() if place.state is DeviceState.ABSENT]
+        due = [place.next_at for place in self._wanted()]
         if due:
             self._later(max(0.01, min(due) - now))
+
+    def _wanted(self) -> list[_Place]:
+        """Return what is absent, of processes that may get it."""
+        return [one for one in self._places.values() if one.state is DeviceState.ABSENT and one.loop.is_trusted]
 
     def _find(self, place: _Place) -> None:
         try:
@@ -141,9 +151,13 @@ class Devices(Feature):
     def _opened(self, place: _Place, found: Found, error: int, device: int) -> None:
         try:
             is_same = place.loop.incarnation == place.incarnation and place.loop.is_trusted
-            if error:
-                why = "the helper has ended" if error == AWAY else f"cannot open it: {os.strerror(error)}"
-                self._absent(place, why, min(2 * place.delay_s, LONGEST_S))
+            if error in (AWAY, GONE):
+                self._absent(place, "the helper has ended", place.delay_s, LOOK_S)  # this device has no part in that
+            elif error == HUNG:
+                delay_s = min(max(2 * place.delay_s, HUNG_S), HUNG_LONGEST_S)
+                self._absent(place, "its driver held the helper up", delay_s)
+            elif error:
+                self._absent(place, f"cannot open it: {os.strerror(error)}", min(2 * place.delay_s, LONGEST_S))
             elif not _is_what_was_asked(device, found.device, place.config):
                 self._helper.kill("opened another device than it was asked for")
                 self._absent(place, "the helper opened another one", LONGEST_S)
@@ -154,11 +168,12 @@ class Devices(Feature):
             if device >= 0:
                 os.close(device)  # what is under way keeps it open, so this waits for no driver
 
-    def _absent(self, place: _Place, why: str, delay_s: float) -> None:
+    def _absent(self, place: _Place, why: str, delay_s: float, next_s: float | None = None) -> None:
+        next_s = delay_s if next_s is None else next_s
         place.state, place.why, place.delay_s = DeviceState.ABSENT, why, delay_s
-        place.next_at = self._context.event_loop.now + delay_s
-        if self._places.get((place.loop.name, place.grant)) is place and self._timer is None:
-            self._later(delay_s)
+        place.next_at = self._context.event_loop.now + next_s
+        if self._places.get((place.loop.name, place.grant)) is place:
+            self._later(next_s)
 
 
 def _line(tty: TtyConfig) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """The supervisor's side of the helper: spawn, attest, ask, reap and restart its process.
 
 The helper is there as long as a component needs it. It holds no state, so its end is always a kill, and the next one
-comes at once. Each request has a deadline: a helper that a driver holds up is killed, and only what was asked is lost.
+comes at once. It does one request after another, each with a deadline: a helper that a driver holds up is killed, and
+only what was asked is lost. Who asks is told which request held it up, as to ask for it again would do the same.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,15 +34,12 @@ NAME = "helper"
 REQUEST_S = 10.0  # for a driver to open a device; what takes longer is given up, and the helper with it
 END_S = 1.0
 WAITING_MAX = 64  # requests that it has not answered
-AWAY = -1  # in the place of an errno: there is no helper now, or it ended meanwhile
+# In the place of an errno:
+AWAY = -1  # there is no helper now, or it has too much to do: nothing was sent
+GONE = -2  # it was sent, and the helper ended before it answered: it may have been done
+HUNG = -3  # the same, and this is what the helper did not come back from
 
-Done = Callable[[int, int], None]  # an errno, 0 or AWAY; and a device, which is the callee's, or -1
-
-
-@dataclass(slots=True)
-class _Request:
-    done: Done
-    timer: Timer
+Done = Callable[[int, int], None]  # an errno, 0, AWAY, GONE or HUNG; and a device, which is the callee's, or -1
 
 
 class HelperProcess(Feature):
@@ -52,7 +50,8 @@ class HelperProcess(Feature):
         self._log = -1
         self._channel: ControlChannel | None = None
         self._monitor: SyscallMonitor | None = None
-        self._requests: dict[int, _Request] = {}
+        self._requests: dict[int, Done] = {}  # the one that it does now first
+        self._late: Timer | None = None  # for that one
         self._number = 0
         self._is_sealed = False
         self._kill_reason: KillReason | None = None
@@ -212,10 +211,27 @@ class HelperProcess(Feature):
             self._context.event_loop.forget(self._channel.fileno())
             self._channel.close()
             self._channel = None
+        self._fail_all(GONE)
+
+    def _fail_all(self, first: int) -> None:
+        """Tell who asked that no answer comes; `first` is for what the helper did when it ended."""
+        if self._late is not None:
+            self._late.cancel()
         requests, self._requests = self._requests, {}
-        for request in requests.values():
-            request.timer.cancel()
-            request.done(AWAY, -1)
+        for place, done in enumerate(requests.values()):
+            done(GONE if place else first, -1)
+
+    def _hung(self) -> None:
+        """End a helper that a driver holds up."""
+        self._is_sealed = False  # so that who is told does not ask this one again
+        self._fail_all(HUNG)
+        self.kill(f"did not answer in {REQUEST_S:g} s: a driver holds it", Cause.DEADLINE)
+
+    def _time_next(self) -> None:
+        """Begin the deadline of the request that is the first now."""
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self._context.event_loop.call_later(REQUEST_S, self._hung) if self._requests else None
 
     # What it is asked
 
@@ -247,8 +263,9 @@ class HelperProcess(Feature):
             self.kill(f"does not read its channel: {error.reason}")
             done(AWAY, -1)
             return
-        late = partial(self.kill, f"did not answer in {REQUEST_S:g} s: a driver holds it", Cause.DEADLINE)
-        self._requests[self._number] = _Request(done, self._context.event_loop.call_later(REQUEST_S, late))
+        self._requests[self._number] = done
+        if len(self._requests) == 1:
+            self._time_next()
 
     def _hear(self) -> None:
         try:
@@ -260,7 +277,11 @@ class HelperProcess(Feature):
                 self._take(*received)
         except PeerError as error:
             if error.reason == "closed":
-                self._close_channel()  # its pidfd says the rest
+                self._is_sealed = False
+                self._close_channel()  # its pidfd says the rest, unless it only shut the channel down
+                self._deadline = self._context.event_loop.call_later(
+                    END_S, partial(self.kill, "closed its channel and did not end", Cause.DEADLINE)
+                )
             else:
                 self.kill(f"helper protocol: {error.reason}")
 
@@ -270,16 +291,16 @@ class HelperProcess(Feature):
             if self._is_sealed:
                 self._ready()
             return
-        request = self._requests.pop(message.number, None)
-        if request is None:
+        done = self._requests.pop(message.number, None)
+        if done is None:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise PeerError("unasked")
-        request.timer.cancel()
+        self._time_next()
         if name == "opened":
-            request.done(0, descriptors[0])
+            done(0, descriptors[0])
         else:
-            request.done(message.error, -1)
+            done(message.error, -1)
 
     def _ready(self) -> None:
         if self._deadline is not None:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tlsrt.channels.control.life import AskMessage, AskOutcome, AskWhat
+from tlsrt.channels.control.life import (
+    SETTINGS_AT_ONCE,
+    SETTINGS_PER_S,
+    SETTINGS_WAITING,
+    AskMessage,
+    AskOutcome,
+    AskWhat,
+)
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
@@ -21,13 +28,9 @@ from tlsrt.supervisor.process.host_paths import Found, find_setting
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler, Reply
-from tlsrt.supervisor.supervision.helper_process import AWAY, HelperProcess
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, HelperProcess
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
-
-AT_ONCE = 20  # settings of one process
-PER_S = 10.0  # in the long run; each is a record that waits for a disk
-WAITING_MAX = 8  # of one process
 
 
 class AuditRequests(Protocol):
@@ -60,7 +63,7 @@ class HelperRequests(Feature):
         self._helper = helper
         self._devices = devices
         self._audit = audit
-        self._rates = Buckets(AT_ONCE, PER_S)
+        self._rates = Buckets(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._waiting: dict[str, int] = {}  # process -> changes that are not answered
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
@@ -85,7 +88,7 @@ class HelperRequests(Feature):
         if not setting.values.has(message.value):
             raise PeerError("setting_out_of_range")
         waiting = self._waiting.get(loop.name, 0)
-        if waiting >= WAITING_MAX or not self._rates.take(loop.name, self._context.event_loop.now):
+        if waiting >= SETTINGS_WAITING or not self._rates.take(loop.name, self._context.event_loop.now):
             self._answer(loop, message.number, AskOutcome.BUSY)
             return
         if not self._helper.is_attested:
@@ -118,8 +121,11 @@ class HelperRequests(Feature):
             self._context.events.emit("setting_written", asked.loop.name, words)
             self._end(asked, AskOutcome.DONE)
         elif error == AWAY:
-            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: the helper has ended")
+            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: there is no helper now")
             self._end(asked, AskOutcome.BUSY)
+        elif error in (GONE, HUNG):
+            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: the helper ended over it")
+            self._end(asked, AskOutcome.UNKNOWN)
         else:
             self._context.events.emit("setting_failed", asked.loop.name, f"{words}: {os.strerror(error)}")
             self._end(asked, AskOutcome.FAILED, error)

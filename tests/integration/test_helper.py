@@ -28,6 +28,8 @@ BDI = next(  # the limit of one disk, as a pattern that only its folder fits
     f"/sys/class/bdi/{name[:-1]}?/max_ratio" for name in DISKS
     if [other[:-1] for other in DISKS if len(other) == len(name)].count(name[:-1]) == 1
 )  # fmt: skip
+# No component gets the terminal of a person, and a pty is the one line that a test can plug and unplug.
+PTYS = "import tlsrt.supervisor.process.host_paths as paths; del paths.REFUSED_DRIVERS['pts']"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="settings of the kernel and devices are root's")
 
 
@@ -72,7 +74,7 @@ def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
     ratio = {"name": "ratio", "path": BDI, "values": "99, 100", "why": "a test"}
     line = {"name": "line", "path": str(plug.path), "tty": {"baud": 115200}, "why": "a test"}
     yield from running(
-        request, packages=[PACKAGE],
+        request, packages=[PACKAGE], prelude=PTYS,
         components={
             HELPED: {
                 "class": "captured.helped:Helped", "options": {"listens": True, "hears": True},

@@ -22,7 +22,13 @@ def test_what_is_not_below_dev_is_no_device(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/sys/class/backlight/*/brightness", "/proc/sys/vm/swappiness", "/sys/class/leds/a::b/brightness"]
+    "path",
+    [
+        "/sys/class/backlight/*/brightness",
+        "/sys/c*/backlight/?/brightness",
+        "/proc/sys/vm/swappiness",
+        "/sys/class/leds/a::b/brightness",
+    ],
 )
 def test_a_setting_is_below_sys_or_proc_sys(path: str) -> None:
     assert setting_path(path) == path
@@ -33,6 +39,10 @@ def test_a_setting_is_below_sys_or_proc_sys(path: str) -> None:
     [
         "/etc/passwd", "/proc/1/mem", "/sys/../etc/passwd", "/sys/class/net/eth0/*", "/proc/sys/vm/*",
         "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper", "/sys/bus/usb/drivers/x/unbind",
+        "/sys/k*/uevent_helper", "/sys/?odule/x/parameters/y", "/sys/devices/system/cpu/cpu*/online",
+        "/sys/*/system/cpu/s?t/control", "/sys/class/scsi_device/*/device/delete", "/sys/bus/usb/devices/1-1/disable",
+        "/sys/devices/system/cpu/microcode/reload", "/sys/class/firmware/x/loading", "/proc/sys/vm/memfd_noexec",
+        "/proc/sys/kernel/io_uring_disabled", "/proc/sys/kernel/loadpin/enforce", "/proc/sys/dev/tty/ldisc_autoload",
         "/sys/class/tty/ttyS0/uevent", "/sys/devices/pci0/resource0", "/sys/class//x", "/proc/sysrq-trigger",
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def test_a_waived_layer_is_tried_and_reported(log: list[str], name: str) -> None
     report = walk(enter_world(profile(failing=name, waived=name), ()))
     assert report.waived == ((name, "no luck"),)
     assert report.layers == tuple(other for other in NAMES if other != name)
+
+
+def test_who_opens_anew_what_it_is_handed_needs_a_root_of_its_own_whatever_is_waived(log: list[str]) -> None:
+    waived = replace(profile(failing="first", waived="first"), reopened=("/dev",))
+    with pytest.raises(SandboxError, match="all devices"):
+        enter_world(waived, ())
 
 
 def test_a_waiver_of_another_layer_does_not_help(log: list[str]) -> None:

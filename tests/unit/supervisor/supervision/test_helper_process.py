@@ -1,0 +1,131 @@
+"""The helper's requests: one deadline after another, and what is told of each when the helper ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.channels.control.helper import HELPER
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.supervision import RestartConfig
+from tlsrt.supervisor.supervision import helper_process
+from tlsrt.supervisor.supervision.helper_process import AWAY, END_S, GONE, HUNG, REQUEST_S, HelperProcess
+
+
+class Clock:
+    """Times that are moved by hand, and the descriptors that are watched."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.watched: dict[int, Callable[[int], None]] = {}
+        self._timers: list[SimpleNamespace] = []
+        self.forget = self.watched.pop
+
+    def watch(self, descriptor: int, callback: Callable[[int], None]) -> None:
+        self.watched[descriptor] = callback
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> SimpleNamespace:
+        timer = SimpleNamespace(at=self.now + delay_s, callback=callback)
+        timer.cancel = lambda: self._timers.remove(timer) if timer in self._timers else None
+        self._timers.append(timer)
+        return timer
+
+    def pass_by(self, seconds: float) -> None:
+        end = self.now + seconds
+        while due := [one for one in self._timers if one.at <= end + 1e-9]:
+            first = min(due, key=lambda one: float(one.at))
+            self._timers.remove(first)
+            self.now = first.at
+            first.callback()
+        self.now = end
+
+
+class Stage:
+    """A helper whose process is the test itself, over a real channel."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        self.killed: list[str] = []
+        self.answers: dict[str, int] = {}
+        said = SimpleNamespace(bad=self.ignore, emit=self.said, emit_death=self.ignore)
+        config = SimpleNamespace(
+            supervision=SimpleNamespace(restart=RestartConfig()), limits=SimpleNamespace(ready_timeout_s=30),
+            needs_helper=True,
+        )  # fmt: skip
+        children = SimpleNamespace(call_rules=lambda name: None, spawn_helper=self.spawn, clear=lambda name: True)
+        context = SimpleNamespace(
+            current=SimpleNamespace(config=config, children=children), chance=lambda: 0.0, console=said, events=said,
+            event_loop=self.clock, lock=-1,
+        )  # fmt: skip
+        monkeypatch.setattr(helper_process, "open_log", lambda config, name: -1)
+        monkeypatch.setattr(helper_process, "shared_lock", lambda lock: nullcontext(-1))
+        monkeypatch.setattr(helper_process, "differences_of", lambda *arguments: [])
+        monkeypatch.setattr(helper_process, "send_signal", self.ignore)
+        self.helper = HelperProcess(cast("Any", context))
+        self.helper.look()
+        self.channel.send("sealed")
+        self.hear()
+        assert self.helper.is_attested
+
+    def ignore(self, *arguments: object, **more: object) -> None:
+        """Do nothing."""
+
+    def said(self, kind: str, name: str, words: str = "", **more: object) -> None:
+        if kind == "killed":
+            self.killed.append(words)
+
+    def spawn(self, start: Any) -> SimpleNamespace:
+        self.channel = ControlChannel(os.dup(start.channel), HELPER)
+        return SimpleNamespace(host_pid=1, pidfd=-1)
+
+    def hear(self) -> None:
+        for descriptor, callback in [*self.clock.watched.items()]:
+            if descriptor >= 0:
+                callback(0)
+
+    def ask(self, name: str) -> None:
+        with open("/dev/null", "rb") as place:
+            self.helper.write(place.fileno(), 1, lambda error, device: self.answers.update({name: error}))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    stage = Stage(monkeypatch)
+    yield stage
+    stage.channel.close()
+    stage.helper.kill("the test is over")
+
+
+def test_the_first_one_is_what_held_it_up_and_the_others_are_only_lost(stage: Stage) -> None:
+    stage.ask("first")
+    stage.ask("second")
+    stage.clock.pass_by(REQUEST_S)
+    assert stage.answers == {"first": HUNG, "second": GONE} and len(stage.killed) == 1
+    stage.ask("third")
+    assert stage.answers["third"] == AWAY, "it was never sent"
+
+
+def test_each_has_its_time_from_when_it_is_the_first(stage: Stage) -> None:
+    stage.ask("first")
+    stage.ask("second")
+    stage.clock.pass_by(REQUEST_S - 1)
+    stage.channel.send("done", 1, 0)
+    stage.hear()
+    stage.clock.pass_by(REQUEST_S - 1)
+    assert stage.answers == {"first": 0} and not stage.killed
+    stage.clock.pass_by(1)
+    assert stage.answers == {"first": 0, "second": HUNG}
+
+
+def test_one_that_closes_its_channel_and_lives_on_is_killed(stage: Stage) -> None:
+    stage.ask("first")
+    stage.channel.close()
+    stage.hear()
+    assert stage.answers == {"first": GONE} and not stage.helper.is_attested and not stage.killed
+    stage.clock.pass_by(END_S)
+    assert len(stage.killed) == 1 and "closed its channel" in stage.killed[0]
