@@ -9,8 +9,8 @@ then, so the socket has a time limit for sending too (SO_SNDTIMEO, which counts 
 itself, nor SO_LINGER, which would make our closing wait. So a lost race costs the supervisor one tick of the clock.
 
     socket    a TCP or UDP socket, made in our network namespace and added to the process, whose own one is empty. It
-              belongs to the uid of the process, as rules of the host's packet filter see it; unconnected and unbound
-              it is of no use but to connect
+              belongs to the uid of the process, as rules of the host's packet filter see it. Unbound it is of no use
+              but to connect; a UDP socket, which a send without an address would bind, takes no datagram until then
     listen    nothing is done: a socket that the process inherits listens already, and no other one may
     connect   an address that an egress rule of the profile lists; the process's own channel to Primary; or a socket of
               another program that it was granted, as the process itself (see `granted_socket.py`)
@@ -53,6 +53,8 @@ _DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _NETLINK = struct.Struct("=HHII")  # struct sockaddr_nl: family, padding, pid, groups
 _NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_RETURN_0 = struct.pack("=HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET | BPF_K, 0 bytes
 _TYPE = 0xF  # SOCK_TYPE_MASK
 _KINDS = frozenset(
     (int(kind), protocol)
@@ -209,6 +211,8 @@ class Broker:
         if domain not in (socket.AF_INET, socket.AF_INET6):
             return _refused(f"connect a socket of family {domain}")
         if family == socket.AF_UNSPEC:  # ends an association, and reaches no host
+            if _protocol_of(duplicate) == "udp":  # a listener of its own is deaf as well, until its next process
+                _turn_away(duplicate)
             return _begin(duplicate, address)
         target = _target(family, address)
         if target is None:
@@ -225,7 +229,10 @@ class Broker:
                 return _refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
             suffix = "/udp" if protocol == "udp" else ""
             return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
-        return _begin(duplicate, address)
+        outcome = _begin(duplicate, address)
+        if protocol == "udp" and outcome == BrokerReply():
+            _take_from_peer(duplicate)
+        return outcome
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]
@@ -336,7 +343,29 @@ def _refused(what: str) -> BrokerReply:
 def _make_socket(family: int, kind: int, uid: int | None) -> socket.socket:
     """socket(2), owned by `uid`."""
     with owning_as(uid):
-        return socket.socket(family, kind)
+        made = socket.socket(family, kind)
+    try:
+        if made.type == socket.SOCK_DGRAM:
+            _turn_away(made)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _turn_away(datagrams: socket.socket) -> None:
+    """Have the kernel drop what arrives: SO_ATTACH_FILTER, socket(7), which no process may set or remove itself."""
+    program = ctypes.create_string_buffer(_RETURN_0)
+    datagrams.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+
+def _take_from_peer(datagrams: socket.socket) -> None:
+    """Have it take datagrams: of its peer alone, now that it is connected."""
+    try:
+        datagrams.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # connected before, or a listener
+            raise
 
 
 def _read_memory(pid: int, address: int, length: int) -> bytes:

@@ -32,7 +32,6 @@ _IS_VALID = 0x40000000 | _ID.size << 16 | ord("!") << 8 | 2
 _ADDED = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, descriptor, its number there, its flags
 _ADD = 0x40000000 | _ADDED.size << 16 | ord("!") << 8 | 3
 _ADD_AS = 1  # SECCOMP_ADDFD_FLAG_SETFD, Linux 5.9
-_ADD_AND_SEND = 2  # SECCOMP_ADDFD_FLAG_SEND, Linux 5.14
 _NUMBER = struct.Struct("=I")
 _TAKEN = b"taken"
 REPORTS = "seccomp_reports"
@@ -115,7 +114,7 @@ def receive_notification(listener: int) -> Notification | None:
 def still_waits(listener: int, notification: Notification) -> bool:
     """Tell whether the call still waits. If so, what was read of its task was read of the right one."""
     try:
-        fcntl.ioctl(listener, _IS_VALID, _ID.pack(notification.id))
+        _ask(listener, _IS_VALID, _ID.pack(notification.id))
     except OSError:
         return False
     return True
@@ -124,7 +123,7 @@ def still_waits(listener: int, notification: Notification) -> bool:
 def answer_notification(listener: int, notification: Notification, *, value: int = 0, error: int = 0) -> None:
     """End the call with a value, or with an errno. A task that has gone needs no answer."""
     try:
-        fcntl.ioctl(listener, _SEND, _ANSWER.pack(notification.id, value, -error, 0))
+        _ask(listener, _SEND, _ANSWER.pack(notification.id, value, -error, 0))
     except OSError as failure:
         if failure.errno not in _GONE:
             raise
@@ -133,32 +132,31 @@ def answer_notification(listener: int, notification: Notification, *, value: int
 def answer_with_descriptor(listener: int, notification: Notification, descriptor: int) -> None:
     """End the call with a duplicate of a descriptor of ours, which it returns the number of; close-on-exec.
 
-    The limit of the process counts: without room it gets EMFILE. A task that has gone gets nothing.
+    The limit of the process counts: without room it gets EMFILE. A task that has gone gets nothing. Two steps, and not
+    SECCOMP_ADDFD_FLAG_SEND: a signal between them would end the call with a 0 and no descriptor.
     """
-    added = _ADDED.pack(notification.id, _ADD_AND_SEND, descriptor, 0, os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(listener, _ADD, added)
-    except OSError as failure:
-        if failure.errno == errno.EINVAL:  # Linux 5.9: in two steps
-            _add_in_two_steps(listener, notification, descriptor)
-        elif failure.errno not in _GONE:
-            answer_notification(listener, notification, error=failure.errno or errno.EMFILE)
-
-
-def replace_descriptor(listener: int, notification: Notification, descriptor: int, number: int) -> None:
-    """Put a duplicate of a descriptor of ours, close-on-exec, in the place of one of the task. Raises OSError."""
-    fcntl.ioctl(listener, _ADD, _ADDED.pack(notification.id, _ADD_AS, descriptor, number, os.O_CLOEXEC))
-
-
-def _add_in_two_steps(listener: int, notification: Notification, descriptor: int) -> None:
     try:
         added = bytearray(_ADDED.pack(notification.id, 0, descriptor, 0, os.O_CLOEXEC))  # so the result is a number
-        number = fcntl.ioctl(listener, _ADD, added)
+        number = _ask(listener, _ADD, added)
     except OSError as failure:
         if failure.errno not in _GONE:
             answer_notification(listener, notification, error=failure.errno or errno.EMFILE)
         return
     answer_notification(listener, notification, value=number)
+
+
+def replace_descriptor(listener: int, notification: Notification, descriptor: int, number: int) -> None:
+    """Put a duplicate of a descriptor of ours, close-on-exec, in the place of one of the task. Raises OSError."""
+    _ask(listener, _ADD, _ADDED.pack(notification.id, _ADD_AS, descriptor, number, os.O_CLOEXEC))
+
+
+def _ask(listener: int, request: int, argument: bytes | bytearray) -> int:
+    """ioctl(2), again when a signal came in between: nothing was done then. Raises OSError."""
+    while True:
+        try:
+            return fcntl.ioctl(listener, request, argument)  # type: ignore[return-value]
+        except InterruptedError:
+            continue
 
 
 @cache

@@ -14,7 +14,9 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tlsrt.rate_limit import Bucket
@@ -39,6 +41,7 @@ REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it i
 BROKERED_BURST, BROKERED_PER_S = 256, 128.0  # more than this, and it waits; two for each connection
 CONNECTING_MOST = 64
 WAIT_S = 0.05
+LONG_S, PAUSE_TIMES = 0.001, 4  # so a process that lets us wait takes a fifth of our time at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ class SyscallMonitor:
         if isinstance(outcome, Connecting):
             self._wait_for(call, outcome)
         elif isinstance(outcome, Made):
-            with outcome.socket:
+            with outcome.socket, self._unhurried():
                 answer_with_descriptor(self._listener, call, outcome.socket.fileno())
         elif isinstance(outcome, Replacement):
             self._replace(call, outcome)
@@ -197,8 +200,9 @@ class SyscallMonitor:
     def _replace(self, call: Notification, replacement: Replacement) -> None:
         error = 0
         try:
-            for number, ours in replacement.places:
-                replace_descriptor(self._listener, call, ours.fileno(), number)
+            with self._unhurried():
+                for number, ours in replacement.places:
+                    replace_descriptor(self._listener, call, ours.fileno(), number)
         except OSError as failure:
             error = failure.errno or errno.EPERM
         finally:
@@ -216,10 +220,21 @@ class SyscallMonitor:
         outcome = connecting.finish()
         answer_notification(self._listener, call, error=outcome.error)
 
-    def _pause(self) -> None:
+    @contextmanager
+    def _unhurried(self) -> Generator[None, None, None]:
+        """Put off its next calls if the block took long: a task takes a descriptor only once it is scheduled."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            took_s = time.monotonic() - began
+            if took_s > LONG_S and not self._is_paused:
+                self._pause(took_s * PAUSE_TIMES)
+
+    def _pause(self, delay_s: float = WAIT_S) -> None:
         self._is_paused = True
         self._event_loop.forget(self._listener)
-        self._event_loop.call_later(WAIT_S, self._resume)
+        self._event_loop.call_later(delay_s, self._resume)
 
     def _resume(self) -> None:
         if self._listener >= 0 and self._is_paused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_a_component_reaches_what_is_listed_from_an_empty_network_namespace(
     assert "its network namespace is empty; the supervisor makes its sockets outside" in shown
     asked = host.cli("sandbox", "explain", "forth.fetcher", "socket", "AF_INET", "SOCK_STREAM")
     assert asked.returncode == 0 and "performed by the supervisor" in asked.stdout
+
+
+def test_a_captured_component_takes_no_datagram_of_a_peer_that_no_rule_lists(host: RunningHost) -> None:
+    """A send without an address binds its socket to a port of the host, which would be a door that nobody granted."""
+    with host.client() as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        port = client.call("forth/fetcher", "bind_by_sending")
+        assert port
+        stranger.sendto(b"let me in", ("127.0.0.1", port))  # over loopback it is there, or never will be
+        assert client.call("forth/fetcher", "unasked") == "EAGAIN"
 
 
 def test_explain_says_what_happens(host: RunningHost, ports: dict[str, int]) -> None:

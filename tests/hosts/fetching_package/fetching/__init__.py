@@ -40,3 +40,25 @@ class Fetcher(Component):
                 return answer
         except OSError as error:
             return errno.errorcode[error.errno or 0]
+
+    @handler
+    async def bind_by_sending(self) -> int:
+        """Have the kernel choose a port for a datagram socket without a peer, and return it."""
+        self._unasked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._unasked.setblocking(False)
+        try:
+            self._unasked.send(b"x")
+        except OSError as error:
+            if error.errno != errno.EDESTADDRREQ:
+                raise
+        port: int = self._unasked.getsockname()[1]
+        return port
+
+    @handler
+    async def unasked(self) -> str:
+        """Return what has come to that port, or the name of the error."""
+        with self._unasked as own:
+            try:
+                return own.recv(64).decode()
+            except OSError as error:
+                return errno.errorcode[error.errno or 0]

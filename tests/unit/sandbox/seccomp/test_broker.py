@@ -110,6 +110,41 @@ def test_a_socket_of_the_network_is_made_as_it_was_asked_for(family: int, protoc
             assert os.get_blocking(found.fileno()) is not bool(flags & socket.SOCK_NONBLOCK)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_datagram_socket_takes_nothing_but_from_a_peer_that_a_rule_lists(host: str) -> None:
+    """A send without an address binds it, so anybody could reach it otherwise."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = asked_for(family, socket.SOCK_DGRAM, 0)
+    assert isinstance(made, Made)
+    with made.socket as own, socket.socket(family, socket.SOCK_DGRAM) as peer:
+        peer.bind((host, 0))
+        client = Client(f"[{host}]:*/udp" if ":" in host else f"{host}:*/udp")
+        own.setblocking(False)
+
+        def reaches() -> bool:
+            peer.sendto(b"x", (host, own.getsockname()[1]))  # over loopback it has arrived, or never will
+            try:
+                return own.recv(8) == b"x"
+            except BlockingIOError:
+                return False
+
+        with pytest.raises(OSError, match="Destination address required"):
+            own.send(b"x")
+        assert own.getsockname()[1] and not reaches()
+        refused = client.ask(
+            "connect", own.fileno(), inet("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 53)
+        )
+        assert isinstance(refused, BrokerReply) and refused.wanted and not reaches()
+        for _ in range(2):
+            assert client.ask("connect", own.fileno(), inet(*peer.getsockname()[:2])) == BrokerReply()
+            assert reaches()
+        assert client.ask("connect", own.fileno(), bytes(16)) == BrokerReply()
+        with pytest.raises(OSError, match="Destination address required"):
+            own.send(b"x")
+        assert own.getsockname()[1] and not reaches()
+        client.close()
+
+
 @given(family=st.integers(0, 64), kind=st.integers(0, 1 << 32), protocol=st.integers(0, 300))
 def test_no_other_socket_is_made(family: int, kind: int, protocol: int) -> None:
     made = asked_for(family, kind, protocol)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
 import struct
@@ -9,7 +11,7 @@ import struct
 import pytest
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.seccomp.notify import Notification, close_taken_listener, take_listener
+from tlsrt.sandbox.seccomp.notify import Notification, answer_with_descriptor, close_taken_listener, take_listener
 
 
 @pytest.fixture
@@ -46,6 +48,23 @@ def test_a_process_whose_listener_was_not_taken_does_not_seal() -> None:
         close_taken_listener(theirs.fileno(), -1)
     with pytest.raises(SandboxError, match="has not taken the listener"):
         close_taken_listener(None, -1)
+
+
+def test_a_signal_in_between_leaves_no_call_without_its_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has added nothing when it says EINTR; the call is answered with the number, once there is one."""
+    asked: list[int] = []
+
+    def interrupted(listener: int, request: int, argument: bytes) -> int:
+        asked.append(request & 0xFF)
+        if len(asked) in (1, 3):
+            raise InterruptedError(errno.EINTR, "a child has ended")
+        if request & 0xFF == 1:
+            assert struct.unpack("=QqiI", argument) == (5, 7, 0, 0)
+        return 7
+
+    monkeypatch.setattr(fcntl, "ioctl", interrupted)
+    answer_with_descriptor(-1, Notification(5, 2, "socket", (0, 0, 0, 0, 0, 0)), 0)
+    assert asked == [3, 3, 1, 1]
 
 
 def test_a_call_reads_as_it_was_made() -> None:
