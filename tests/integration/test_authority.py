@@ -85,7 +85,7 @@ def test_no_key_before_attestation(host: AuthorityHost) -> None:
     names: list[str] = []
     while not names or names[-1] != "feed":
         names.append(host.loops["third"].next()[0])
-    assert names == ["welcome", "epoch", "session", "rights", "snapshot", "prepare", "commit", "feed"]
+    assert names == ["welcome", "secret_key", "epoch", "session", "rights", "snapshot", "prepare", "commit", "feed"]
     [(_, _, entries)] = host.loops["third"].all("rights")
     assert {(mailbox, key) for _, mailbox, key, _ in entries} == {(0, bytes(32))}, "nobody else has joined"
     assert host.office.wait("joined") == ["third", host.incarnations["third"]]

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.model.state import StateFile
 
-KEYS = frozenset({"welcome", "epoch", "session", "rights", "granted", "delegated"})
+KEYS = frozenset({"welcome", "secret_key", "epoch", "session", "rights", "granted", "delegated"})
 STORES = "os.fsync"
 
 

@@ -17,7 +17,7 @@ from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
 from tlsrt.supervisor.messages.lock_record import REASON_MAX, LockRecord, new_record, record_of
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
-KEYS = {"welcome", "epoch", "session", "rights", "granted", "delegated"}
+KEYS = {"welcome", "secret_key", "epoch", "session", "rights", "granted", "delegated"}
 LOCK = b"L" * 16
 
 
