@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.program_request import encode_request
@@ -29,6 +29,9 @@ CHUNK_BYTES = 192 << 10  # so that a handler can give each chunk on as an item o
 TAIL_BYTES = 4096  # of standard error, for the error and the result
 TAIL_LINES = 20
 _WRITE_BYTES = 1 << 20  # in one piece: between two, others have their turn
+_ERRORS_BYTES = 8 << 10  # in one piece: it can be that many lines
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class Pipes:
     leash: socket.socket
     over: asyncio.Future[tuple[int, int]]
 
+    def close(self) -> None:
+        """Let go of the run, when no task waits on its sockets."""
+        for one in (self.leash, self.data, self.errors):
+            one.close()
+
 
 class ProgramRunner(Protocol):
     """What has programs run for one component."""
@@ -57,8 +65,8 @@ class ProgramRunner(Protocol):
     def begin(self, name: str) -> Coroutine[Any, Any, Pipes]:
         """Have one run. Raises MisuseError for one that is not declared, Busy, ProgramError."""
 
-    def log(self, name: str, number: int, line: str) -> None:
-        """Take a line that it has written to its standard error."""
+    def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
+        """Take lines that it has written to its standard error."""
 
 
 class NoPrograms:
@@ -67,7 +75,7 @@ class NoPrograms:
     async def begin(self, name: str) -> Pipes:
         raise MisuseError(f"no program {name!r} can be run here: there is no host")
 
-    def log(self, name: str, number: int, line: str) -> None:
+    def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
         """Nothing runs, and so nothing is said."""
 
 
@@ -83,6 +91,7 @@ class Program:
         self._request = encode_request([one.encode() if isinstance(one, str) else bytes(one) for one in arguments])
         self._pipes: Pipes | None = None
         self._told: asyncio.Task[None] | None = None
+        self._pending: set[asyncio.Task[Any]] = set()  # operations on its data, which end with the block
         self._tail = b""
 
     async def __aenter__(self) -> Self:
@@ -108,7 +117,9 @@ class Program:
         view = memoryview(data)
         with suppress(ConnectionError):
             for at in range(0, len(view), _WRITE_BYTES):
-                await loop.sock_sendall(pipes.data, view[at : at + _WRITE_BYTES])
+                if self._pipes is not pipes:
+                    return
+                await self._do(loop.sock_sendall(pipes.data, view[at : at + _WRITE_BYTES]))
 
     async def end_input(self) -> None:
         """Let it find the end of its standard input."""
@@ -130,10 +141,27 @@ class Program:
             yield piece
 
     async def _receive(self, count: int) -> bytes:
+        data = self._running().data
         try:
-            return await asyncio.get_running_loop().sock_recv(self._running().data, count)
+            return await self._do(asyncio.get_running_loop().sock_recv(data, count))
         except ConnectionError:
             return b""
+
+    async def _do(self, operation: Coroutine[Any, Any, _T]) -> _T:
+        """Do something with its data, in a task: so it suspends always, which alone it does not if all is there.
+
+        Raises ConnectionError when the program is let go meanwhile, which no operation on a closed socket would tell.
+        """
+        task = asyncio.get_running_loop().create_task(operation)
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if self._pipes is None and this is not None and not this.cancelling():
+                raise ConnectionAbortedError from None
+            raise
 
     async def wait(self) -> int:
         """End its input, wait for its end, and return its exit status.
@@ -169,14 +197,14 @@ class Program:
         """Pass its standard error on, line by line, and keep the end of it."""
         loop, rest = asyncio.get_running_loop(), b""
         with suppress(ConnectionError):
-            while piece := await loop.sock_recv(pipes.errors, CHUNK_BYTES):
+            while piece := await loop.sock_recv(pipes.errors, _ERRORS_BYTES):
                 self._tail = (self._tail + piece)[-TAIL_BYTES:]
                 *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    self._runner.log(self.name, pipes.number, line.decode("utf-8", "backslashreplace"))
+                self._runner.log(self.name, pipes.number, lines)
                 rest = rest[-TAIL_BYTES:]
+                await asyncio.sleep(0)  # one that writes without end does not hold up others
         if rest:
-            self._runner.log(self.name, pipes.number, rest.decode("utf-8", "backslashreplace"))
+            self._runner.log(self.name, pipes.number, [rest])
 
     async def _close(self) -> None:
         """Let go of it: what still runs is ended."""
@@ -184,11 +212,16 @@ class Program:
         if pipes is None:
             return
         pipes.leash.close()
-        pipes.data.close()
-        if self._told is not None:
-            self._told.cancel()
-            await asyncio.wait([self._told])
-        pipes.errors.close()
+        tasks = [*self._pending, *([self._told] if self._told is not None else [])]
+        for task in tasks:
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        for one in (pipes.data, pipes.errors):  # the event loop must not know a number that is given again
+            loop.remove_reader(one)
+            loop.remove_writer(one)
+            one.close()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 async def run_to_end(program: Program, data: bytes, most: int) -> Result:

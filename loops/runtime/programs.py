@@ -51,19 +51,24 @@ class ProcessPrograms:
         return ComponentPrograms(self, self._by_component.get(address, {}), log)
 
     async def ask(self, queue: _ProgramQueue) -> Pipes:
-        """Have a program run, when there is room for it."""
-        while wait_s := self._wait_s():
-            await asyncio.sleep(wait_s)
+        """Have a program run. Takes the caller's permit of `queue.room`, which comes back in every case."""
+        try:
+            while wait_s := self._wait_s():
+                await asyncio.sleep(wait_s)
+            self._life.send("run", queue.index)
+        except BaseException as error:  # nothing is asked for, and so no answer will give the permit back
+            queue.room.release()
+            if isinstance(error, PeerError):
+                raise Busy("the supervisor does not take requests now") from None
+            raise
         future: asyncio.Future[Pipes] = asyncio.get_running_loop().create_future()
         queue.asked.append(future)
         try:
-            self._life.send("run", queue.index)
-            return await future
-        except PeerError:
-            raise Busy("the supervisor does not take requests now") from None
-        finally:
-            if future.cancelled() or not future.done():
-                future.cancel()  # what comes for it is let go
+            return await future  # cancelled while it waits, it stays in `asked`: what comes for it is let go
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:
+                future.result().close()
+            raise
 
     def _wait_s(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -159,12 +164,14 @@ class ComponentPrograms:
         except ProgramError as error:
             raise ProgramError(name, error.outcome, error.how, error.status, "") from None
 
-    def log(self, name: str, number: int, line: str) -> None:
-        """Log a line of its standard error; of too many only how many they were."""
-        if not self._lines.take(asyncio.get_running_loop().time()):
-            self._dropped += 1
-            return
-        if self._dropped:
-            self._log.info("%s lines of programs were dropped", self._dropped)
-            self._dropped = 0
-        self._log.info("%s #%s: %s", name, number, printable(line, LINE_MOST))
+    def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
+        """Log lines of its standard error; of too many only how many they were, which costs no time for each."""
+        now = asyncio.get_running_loop().time()
+        for at, line in enumerate(lines):
+            if not self._lines.take(now):
+                self._dropped += len(lines) - at
+                return
+            if self._dropped:
+                self._log.info("%s lines of programs were dropped", self._dropped)
+                self._dropped = 0
+            self._log.info("%s #%s: %s", name, number, printable(line.decode("utf-8", "backslashreplace"), LINE_MOST))
