@@ -6,9 +6,10 @@ Each line is one form of the arguments, of words between blanks; the arguments o
 by word. A word is literal text with any number of placeholders:
 
     {name}          a plain word: letters, digits and `_.,:+@-`, which does not begin with `-` or `.`
-    {name:text}     any printable text, which does not begin with `-`
+    {name:text}     any printable text; a word that begins with a placeholder and has one of these does not fit what
+                    begins with `-`
     {name:1-100}    a whole number in this range, without a sign or leading zeros
-    {name:/REGEX/}  what this expression of Python's `re` matches whole
+    {name:/REGEX/}  what this expression of Python's `re` matches whole; it refers to groups of its own by their names
     word...         this word once or more often
     {{ }}           braces
 
@@ -33,6 +34,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _RANGE = re.compile(rf"(0|[1-9][0-9]{{0,{_DIGITS_MOST - 1}}})-(0|[1-9][0-9]{{0,{_DIGITS_MOST - 1}}})")
 _NUMBER = rf"(?:0|[1-9][0-9]{{0,{_DIGITS_MOST - 1}}})"
 _REPEATED = "..."
+_BY_NUMBER = re.compile(r"(\\[1-9]|\(\?\((?![^\W\d]))|\\.", re.DOTALL)  # else an escaped character, such as `(`
+_TEXT_END = ":text}"
 
 
 class ArgumentError(Exception):
@@ -145,7 +148,7 @@ def _parse_word(word: str) -> _Word:
     text = word.removesuffix(_REPEATED) if is_repeated else word
     if word == _REPEATED:
         raise ValueError("arguments: `...` goes right behind the word that is repeated")
-    expression, at = "", 0
+    expression, at, has_text = "", 0, False
     ranges: list[tuple[str, int, int]] = []
     while at < len(text):
         end = _end_of_piece(text, at)
@@ -155,16 +158,19 @@ def _parse_word(word: str) -> _Word:
         elif piece[0] != "{":
             expression += re.escape(piece)
         else:
-            expression += _placeholder(piece[1:-1], ranges, is_first=at == 0)
+            expression += _placeholder(piece[1:-1], ranges)
+            has_text = has_text or piece.endswith(_TEXT_END)
         at = end
+    if has_text and text[0] == "{" and text[:2] != "{{":
+        expression = f"(?!-){expression}"  # for the whole word: what stands before the text may fit nothing
     try:
         return _Word(word, re.compile(expression, re.DOTALL), tuple(ranges), is_repeated)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"arguments: {word!r} is no pattern: {error}") from None
 
 
-def _placeholder(inside: str, ranges: list[tuple[str, int, int]], *, is_first: bool) -> str:
-    """Return the expression of a placeholder. What begins an argument must not look like an option."""
+def _placeholder(inside: str, ranges: list[tuple[str, int, int]]) -> str:
+    """Return the expression of a placeholder. Raises ValueError with a sentence."""
     name, _, kind = inside.partition(":")
     if not _NAME.fullmatch(name):
         raise ValueError(f"arguments: {{{inside}}} needs a name of a-z, 0-9 and _, such as {{count:1-100}}")
@@ -173,6 +179,11 @@ def _placeholder(inside: str, ranges: list[tuple[str, int, int]], *, is_first: b
             re.compile(kind[1:-1])  # alone: no bracket of it may close one of ours
         except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"arguments: {kind} is no regular expression: {error}") from None
+        if any(found[1] for found in _BY_NUMBER.finditer(kind[1:-1])):
+            raise ValueError(
+                f"arguments: {kind} refers to a group by its number, which is another one here; give the group a name "
+                "with (?P<NAME>...) and refer to it with (?P=NAME) or (?(NAME)...)"
+            )
         return f"(?P<{name}>{kind[1:-1]})"
     if bounds := _RANGE.fullmatch(kind):
         least, most = int(bounds[1]), int(bounds[2])
@@ -181,7 +192,7 @@ def _placeholder(inside: str, ranges: list[tuple[str, int, int]], *, is_first: b
         ranges.append((name, least, most))
         return f"(?P<{name}>{_NUMBER})"
     if kind == "text":
-        return f"(?P<{name}>{'(?!-)' if is_first else ''}{_TEXT})"
+        return f"(?P<{name}>{_TEXT})"
     if kind == "":
         return f"(?P<{name}>{_PLAIN})"
     raise ValueError(f"arguments: {{{inside}}} has no type that there is: text, a range such as 1-100, or /REGEX/")

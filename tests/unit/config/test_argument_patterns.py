@@ -39,6 +39,11 @@ def fits(form: str, *arguments: str) -> bool:
         ("{{literal}}", ("{literal}",)),
         ("{path:/[a-z]{2,4} [0-9]+/}", ("ab 12",)),
         ("scale={w:1-4096}:{h:1-4096}", ("scale=640:480",)),
+        (r"{a}{b:/(?P<x>[a-z])(?P=x)/}", ("aff",)),
+        (r"{a}{b:/(?P<x>,)?z(?(x),|;)/}", ("a,z,",)),
+        (r"{a:/\\1/}", ("\\1",)),
+        (r"{a:/\(?(b)/}", ("b",)),
+        ("--x={a:text}", ("--x=-1",)),
     ],
 )
 def test_what_fits(form: str, arguments: tuple[str, ...]) -> None:
@@ -66,6 +71,8 @@ def test_what_fits(form: str, arguments: tuple[str, ...]) -> None:
         ("{file}...", ("a", "-x")),
         ("{text:text}", ("-x",)),
         ("{text:text}", ("a\tb",)),
+        ("{a:/x?/}{b:text}", ("-rf",)),
+        ("{a:/x?/}{b:/y?/}{c:text}...", ("ok", "-rf")),
         ("{f:/mp3|wav/}", ("mp3x",)),
         ("{f:/mp3|wav/}", ("wav\n",)),
         ("x{f:/a|b/}", ("b",)),
@@ -87,6 +94,8 @@ def test_what_does_not_fit(form: str, arguments: tuple[str, ...]) -> None:
         ("{n:/(/}", "is no regular expression"),
         ("{n:/a)|(b/}", "is no regular expression"),
         ("{n}{n}", "is no pattern"),
+        (r"{n:/(a|b)\1/}", "give the group a name"),
+        (r"{n:/(a)?b(?(1)c|d)/}", "give the group a name"),
         ("a ...", "right behind the word"),
         (" ".join("a" * 65), "at most 64 words"),
     ],
@@ -142,6 +151,16 @@ def test_literal_words_fit_exactly_themselves(words: list[str]) -> None:
     assert fits(form, *words)
     assert not fits(form, *words, "x")
     assert not fits(form, *words[:-1])
+
+
+PIECES = st.sampled_from(["text", "", "1-9", "/x?/", "/[a-z]*/", "literal"])
+LOOKS_LIKE_AN_OPTION = st.text(alphabet="-x1a", max_size=8)
+
+
+@given(st.lists(PIECES, min_size=1, max_size=4), LOOKS_LIKE_AN_OPTION)
+def test_no_argument_is_taken_for_an_option_unless_its_form_begins_as_one(kinds: list[str], argument: str) -> None:
+    word = "".join("a" if kind == "literal" else f"{{p{at}:{kind}}}" for at, kind in enumerate(kinds))
+    assert not (argument.startswith("-") and fits(word, argument))
 
 
 def test_repeated_words_cost_no_more_than_words_times_arguments() -> None:
