@@ -28,7 +28,7 @@ from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.host_events import HostEvents
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
-from tlsrt.supervisor.process.children import Children
+from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
@@ -60,6 +60,7 @@ from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.program_run import ProgramSlots
 from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.restarter import Restarter
@@ -178,7 +179,7 @@ class Supervisor:
             context, authority, each, listeners, component_listeners, monitor, policy, features
         )  # fmt: skip
         changes = RunningChanges()
-        programs = self._programs = Programs(context, loops)
+        programs = self._programs = Programs(context, loops, ProgramSlots(context, changes))
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
@@ -186,7 +187,9 @@ class Supervisor:
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
-        self._reload = Reload(context, loops, restarter, authority, changes, component_listeners, self._renew)
+        self._reload = Reload(
+            context, loops, restarter, authority, changes, component_listeners, programs, self._renew
+        )  # fmt: skip
         audit = AuditHeads(context)
         self._canaries = CanaryFiles(context, authority)
         decoys = DecoyReport(context, authority, self._canaries)
@@ -274,13 +277,16 @@ class Supervisor:
         reap_strangers(self._kin())
 
     def _kin(self) -> list[int]:
+        return [child.pid for child in self._children()]
+
+    def _children(self) -> list[Child]:
         children = [
             *(loop.process.child for loop in self._loops.all),
             self._authority.process.child,
             self._helper.child,
             *self._programs.children,
         ]
-        return [child.pid for child in children if child is not None]
+        return [child for child in children if child is not None]
 
     def _finish(self) -> None:
         """Let go of everything, after the last process has ended."""
@@ -294,16 +300,10 @@ class Supervisor:
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
         loops: Loops | None = getattr(self, "_loops", None)
-        children = (
-            [*(loop.process.child for loop in loops.all), self._authority.process.child, self._helper.child]
-            if loops is not None
-            else []
-        )
-        for child in children:
-            if child is not None:
-                try:
-                    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                    os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-                except (ProcessLookupError, ChildProcessError):
-                    continue
+        for child in self._children() if loops is not None else ():
+            try:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+                os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+            except (ProcessLookupError, ChildProcessError):
+                continue
         self._current.children.release()

@@ -30,6 +30,7 @@ from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
 from tlsrt.sandbox.profile.requested import is_there, unfit_to_read
 
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
+SLOT_MARK = "+"  # in the name of each process of a program, and in no other
 _NAME = "program"
 
 
@@ -59,8 +60,8 @@ def program_label(component: ComponentConfig, name: str) -> str:
 
 def slots_of(component: ComponentConfig, program: ProgramConfig) -> tuple[str, ...]:
     """Return the names of the processes that there can be of a program."""
-    place = f"{component.loop}.{component.name}+{program.name}"
-    return tuple(f"{place}+{number}" for number in range(1, program.at_once + 1))
+    place = f"{component.loop}.{component.name}{SLOT_MARK}{program.name}"
+    return tuple(f"{place}{SLOT_MARK}{number}" for number in range(1, program.at_once + 1))
 
 
 def slots_of_all(config: Config) -> list[str]:

@@ -83,7 +83,7 @@ class ControlGroups:
     def freeze(self, name: str) -> None:
         """Freeze a group until it is cleared; without groups the kill alone has to do."""
         if self._tree is not None:
-            with suppress(OSError):  # the group was removed, and the kill follows at once
+            with suppress(OSError, KeyError):  # the group was removed, and the kill follows at once
                 self._tree.group(name).freeze()
 
     def clear(self, name: str) -> bool:
@@ -93,12 +93,14 @@ class ControlGroups:
         """
         if self._tree is None:
             return self._orphans.clear(name)
-        group = self._tree.group(name)
         try:
+            group = self._tree.group(name)
             if not group.is_empty:
                 group.kill()
                 return False
             group.renew()
+        except KeyError:  # a reload that was refused had the name, too, and has removed the group, as it was empty
+            return True
         except OSError as error:
             return error.errno != errno.EBUSY  # where the group was removed, the next spawn fails and says so
         return True
@@ -109,7 +111,7 @@ class ControlGroups:
             return 0
         try:
             return self._tree.group(name).oom_kills
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             return 0
 
     def refused(self, name: str) -> tuple[int, int]:

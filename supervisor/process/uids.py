@@ -25,7 +25,7 @@ _LOOPS = range(1, 256)  # numbers of the loops' own processes
 _PARTS = range(256, 4096)  # those of further processes
 _FILE_MAX = 1 << 20
 _FILE_MODE = 0o644
-_ROOM = 512  # uids: far more than loops can be declared
+_ROOM = 512  # uids at the start: more than loops can be declared; slots of programs take more, up to 4095, if there are
 _LEAST = 1000  # the schema's, below are those of the system
 
 

@@ -48,6 +48,7 @@ from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, M
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
+from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
@@ -64,7 +65,8 @@ class Reload(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
-        changes: RunningChanges, listeners: ComponentListeners, renew: Callable[[Reloadable], Renewal] | None,
+        changes: RunningChanges, listeners: ComponentListeners, programs: Programs,
+        renew: Callable[[Reloadable], Renewal] | None,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
@@ -72,6 +74,7 @@ class Reload(Feature):
         self._authority = authority
         self._changes = changes
         self._listeners = listeners
+        self._programs = programs
         self._renew = renew
         self._pending = PendingAnswers[bool](context.event_loop)  # whether more is asked for than the files of the door
         self._running: list[int] = []  # the answers that the running reload owes
@@ -348,6 +351,7 @@ class Reload(Feature):
     def _end(self, answer: Answer) -> None:
         self._clear()
         self._changes.is_reloading = False
+        self._programs.sweep()
         running, self._running = self._running, []
         for number in running:
             self._pending.answer(number, answer)

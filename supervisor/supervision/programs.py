@@ -2,8 +2,8 @@
 
 A component asks with one integer; what runs, with which arguments and on which files, is decided by the configuration
 and by the launcher in the new process. All that is read from either side here are integers and single letters. One
-process is forked in a turn of the event loop, and so many a second for one component and for all, so that a flood
-is told `busy` and holds up no other component.
+process is forked in a turn of the event loop, and so many a second for one process and for all. A flood is told `busy`;
+processes that ask at the same time are served in turn, so that none waits for more than one run of each of the others.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import os
 import select
 import signal
 import socket
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,10 +21,8 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
-from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.supervisor.process.attestation import differences_of
-from tlsrt.supervisor.process.children import Child, Children, LauncherWord, ProgramStart
-from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
 from tlsrt.supervisor.process.exit_reason import Cause, ExitReason
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
@@ -34,63 +31,27 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.program_run import ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 
 BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
 ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
-EVENTS_BURST, EVENTS_PER_S = 8, 0.5  # of one program; what is not told then is counted in the next
 SOCKET_BYTES = 1 << 20  # of each direction, if the host gives so much
 _SO_SNDBUFFORCE = 32  # socket(7)
 _WORDS = {word.value: word for word in LauncherWord}
 _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CHANGED}
 
 
-@dataclass(slots=True)
-class ProgramRun:
-    """One run: its process, from the request to its end."""
-
-    loop: Loop
-    incarnation: int
-    index: int  # by which its component knows the program
-    placed: PlacedProgram
-    slot: str
-    children: Children
-    number: int = 0
-    child: Child | None = None
-    monitor: SyscallMonitor | None = None
-    control: socket.socket | None = None
-    leash: socket.socket | None = None
-    deadline: Timer | None = None
-    begun_at: float = 0.0
-    word: LauncherWord | None = None  # the last one of its launcher
-    outcome: Outcome | None = None  # why it was killed
-    why: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return what people call it: `third.notes/gzip #3`."""
-        return f"{self.placed.label} #{self.number}"
-
-
-@dataclass(slots=True)
-class ProgramRecord:
-    """What is known of one program, over all its runs."""
-
-    events: Bucket = field(default_factory=lambda: Bucket(EVENTS_BURST, EVENTS_PER_S))
-    begun: int = 0
-    ends: Counter[str] = field(default_factory=Counter[str])
-    last: str | None = None
-    untold: int = 0
-
-
 class Programs(Feature):
     """Forks programs, ends them with their components, and says how they ended."""
 
-    def __init__(self, context: Context, loops: Loops) -> None:
+    def __init__(self, context: Context, loops: Loops, slots: ProgramSlots) -> None:
         self._context = context
+        self._slots = slots
         self._loops = loops
         self._running: dict[str, ProgramRun] = {}  # by slot, from the request until nothing is left of the process
-        self._waiting: deque[ProgramRun] = deque()
+        self._waiting: dict[str, deque[ProgramRun]] = {}  # by process, whose turn is next first
+        self._is_coming = False  # a turn of the event loop for them
         self._births = Buckets(BIRTHS_BURST, BIRTHS_PER_S)
         self._all_births = Bucket(ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S)
         self._records: dict[str, ProgramRecord] = {}
@@ -142,28 +103,46 @@ class Programs(Feature):
         slot = next((one for one in placed.slots if one not in self._running), None)
         now = self._context.event_loop.now
         is_old = children is not self._context.current.children  # its process is about to be replaced
-        if is_old or slot is None or not self._births.take(loop.name, now) or not self._all_births.take(now):
+        if is_old or slot is None or not self._births.take(loop.name, now):
             self._loops.tell(loop, "program_over", number, 0, int(Outcome.BUSY), 0)
             return
         run = ProgramRun(loop, loop.incarnation, number, placed, slot, children)
         self._running[slot] = run
-        self._waiting.append(run)
-        if len(self._waiting) == 1:
-            self._context.event_loop.call_later(0, self._begin_next)
+        self._waiting.setdefault(loop.name, deque()).append(run)
+        self._come(0)
+
+    def _come(self, delay_s: float) -> None:
+        if not self._is_coming:
+            self._is_coming = True
+            self._context.event_loop.call_later(delay_s, self._begin_next)
 
     def _begin_next(self) -> None:
-        """Fork one, and come again for the next: others have their turn between."""
-        run = self._waiting.popleft()
+        """Fork one, and come again for one of the next process: others have their turn between."""
+        self._is_coming = False
+        if not self._all_births.take(self._context.event_loop.now):
+            self._come(1 / ALL_BIRTHS_PER_S)
+            return
+        process = next(iter(self._waiting))
+        runs = self._waiting.pop(process)
+        run = runs.popleft()
+        if runs:
+            self._waiting[process] = runs
         if self._waiting:
-            self._context.event_loop.call_later(0, self._begin_next)
+            self._come(0)
         if not self._is_wanted(run):
             del self._running[run.slot]
+        elif run.children is not self._context.current.children:  # a reload came between
+            self._refuse(run, Outcome.BUSY)
         elif problem := self._begin(run):
-            self._context.console.bad(run.placed.label, "failed", problem)
+            if self._emit(run, "program_failed", problem):
+                self._context.console.bad(run.placed.label, "failed", problem)
             self._record(run.placed.label).ends[Outcome.FAILED.name.lower()] += 1
             self._release(run)
-            del self._running[run.slot]
-            self._loops.tell(run.loop, "program_over", run.index, 0, int(Outcome.FAILED), 0)
+            self._refuse(run, Outcome.FAILED)
+
+    def _refuse(self, run: ProgramRun, outcome: Outcome) -> None:
+        del self._running[run.slot]
+        self._loops.tell(run.loop, "program_over", run.index, 0, int(outcome), 0)
 
     def _is_wanted(self, run: ProgramRun) -> bool:
         return run.loop.is_living and run.loop.incarnation == run.incarnation
@@ -226,26 +205,30 @@ class Programs(Feature):
     # What it says and does
 
     def _hear(self, run: ProgramRun) -> None:
-        """Take one letter of a launcher. The channel hangs up with the execve, or with the process."""
+        """Take one letter of a launcher, and look at one that is sealed."""
+        if self._take_word(run) is LauncherWord.SEALED:
+            self._look(run)
+
+    def _take_word(self, run: ProgramRun) -> LauncherWord | None:
+        """Return one letter of a launcher. The channel hangs up with the execve, or with the process."""
         if run.control is None:
-            return
+            return None
         try:
             said = run.control.recv(2)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             said = b""
         word = _WORDS.get(said)
         if word is None:
             self._close_control(run)
-            return
+            return None
         run.word = word
-        if word is LauncherWord.SEALED:
-            self._look(run)
+        return word
 
     def _look(self, run: ProgramRun) -> None:
-        """Attest the process before anything of the component reaches it."""
-        if run.child is None or run.control is None:
+        """Attest the process before anything of the component reaches it; one that is killed differs without blame."""
+        if run.child is None or run.control is None or run.outcome is not None:
             return
         differences = differences_of(run.slot, run.child, run.children, run.monitor)
         if differences:
@@ -258,8 +241,8 @@ class Programs(Feature):
     def _violated(self, run: ProgramRun, violation: Violation) -> None:
         """End a program for a call that none may make. Others are refused without a report."""
         pid = run.child.host_pid if run.child is not None else 0
-        self._context.console.bad(run.name, "killed", f"{violation.sentence} (pid {pid})")
-        self._emit(run, "program_forbidden", violation.sentence, call=violation.call)
+        if self._emit(run, "program_forbidden", violation.sentence, call=violation.call):
+            self._context.console.bad(run.name, "killed", f"{violation.sentence} (pid {pid})")
         self._kill(run, Outcome.FORBIDDEN, violation.sentence)
 
     def _let_go(self, run: ProgramRun, events: int) -> None:
@@ -292,7 +275,7 @@ class Programs(Feature):
         reason = run.children.reap(run.child)
         if reason is None:
             return
-        self._hear(run)  # its last word may lie there
+        self._take_word(run)  # its last one may lie there
         outcome, status = self._outcome(run, reason)
         self._note(run, outcome, reason)
         self._context.event_loop.forget(run.child.pidfd)
@@ -322,18 +305,19 @@ class Programs(Feature):
         record.last = f"#{run.number}: {sentence}"
         self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
 
-    def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> None:
+    def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> bool:
         """Emit an event about a run, unless there were too many of its program; then the next one says how many."""
         record = self._record(run.placed.label)
         now = self._context.event_loop.now
         if not record.events.take(now):
             record.untold += 1
-            return
+            return False
         untold, record.untold = record.untold, 0
         served_s = round(now - run.begun_at, 3)
         self._context.events.emit(
             name, run.placed.label, sentence, number=run.number, served_s=served_s, untold=untold, **facts
         )
+        return True
 
     def _clear(self, run: ProgramRun, outcome: Outcome, status: int) -> None:
         """Give the slot back when nothing is left: the next run never meets what the last one made. Then say so."""
@@ -343,6 +327,12 @@ class Programs(Feature):
         del self._running[run.slot]
         if self._is_wanted(run):
             self._loops.tell(run.loop, "program_over", run.index, run.number, int(outcome), status)
+        if run.slot not in self._context.current.children.profiles:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Let go of slots that are in no configuration any more; a reload that has ended calls this, too."""
+        self._slots.sweep(self._running.keys())
 
     def _release(self, run: ProgramRun) -> None:
         if run.deadline is not None:

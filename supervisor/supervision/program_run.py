@@ -1,0 +1,81 @@
+"""What the supervisor knows of a run of a program, of a program over all its runs, and which slots are in use."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.rate_limit import Bucket
+from tlsrt.sandbox.profile.program_profile import SLOT_MARK, PlacedProgram
+from tlsrt.supervisor.process.children import Child, Children, LauncherWord
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
+from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
+
+EVENTS_BURST, EVENTS_PER_S = 8, 0.5  # of one program; what is not told then is counted in the next
+
+
+@dataclass(slots=True)
+class ProgramRun:
+    """One run: its process, from the request to its end."""
+
+    loop: Loop
+    incarnation: int
+    index: int  # by which its component knows the program
+    placed: PlacedProgram
+    slot: str
+    children: Children
+    number: int = 0
+    child: Child | None = None
+    monitor: SyscallMonitor | None = None
+    control: socket.socket | None = None
+    leash: socket.socket | None = None
+    deadline: Timer | None = None
+    begun_at: float = 0.0
+    word: LauncherWord | None = None  # the last one of its launcher
+    outcome: Outcome | None = None  # why it was killed
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what people call it: `third.notes/gzip #3`."""
+        return f"{self.placed.label} #{self.number}"
+
+
+@dataclass(slots=True)
+class ProgramRecord:
+    """What is known of one program, over all its runs."""
+
+    events: Bucket = field(default_factory=lambda: Bucket(EVENTS_BURST, EVENTS_PER_S))
+    begun: int = 0
+    ends: Counter[str] = field(default_factory=Counter[str])
+    last: str | None = None
+    untold: int = 0
+
+
+class ProgramSlots:
+    """The slots that have control groups: those of the configuration, and those of earlier ones that still run."""
+
+    def __init__(self, context: Context, changes: RunningChanges) -> None:
+        self._context = context
+        self._changes = changes
+        self._known: set[str] = set()
+        self._learn()
+
+    def sweep(self, running: Set[str]) -> None:
+        """Let go of what slots had that are in no configuration any more: after a reload, or after their last run."""
+        if self._changes.is_reloading:  # the new configuration may have them again; its end comes here, too
+            return
+        children = self._context.current.children
+        for slot in self._known - children.profiles.keys() - running:
+            children.remove(slot)
+            self._known.discard(slot)
+        self._learn()
+
+    def _learn(self) -> None:
+        self._known.update(slot for slot in self._context.current.children.profiles if SLOT_MARK in slot)

@@ -1,0 +1,211 @@
+"""Runs of programs in the supervisor: whose turn it is, what is told of them, and what is left of slots."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fakes.children import FakeChildren
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.sandbox.profile.program_profile import PlacedProgram
+from tlsrt.supervisor.process.children import Child, ProgramStart
+from tlsrt.supervisor.process.spawn import SpawnedChild
+from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRun, ProgramSlots
+from tlsrt.supervisor.supervision.programs import ALL_BIRTHS_BURST, BIRTHS_BURST, Programs
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
+
+
+class ProgramChildren(FakeChildren):
+    """Each of three processes has a program with many slots. A program is a `sleep`, or cannot be forked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = [f"{loop}+p+{number}" for loop in "abc" for number in range(40)]
+        self.profiles = cast(Any, dict.fromkeys(self.names))
+        self.can_fork = False
+        self.begun: list[str] = []
+        self.removed: list[str] = []
+        self.attested: list[str] = []
+        self.control = -1
+
+    def programs_of(self, process: str) -> list[PlacedProgram]:
+        slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
+        program = SimpleNamespace(seconds=60.0, at_once=len(slots))
+        return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program))]
+
+    def spawn_program(self, start: ProgramStart) -> Child:
+        self.begun.append(start.slot)
+        if not self.can_fork:
+            raise OSError("no more processes")
+        process = self.processes[start.slot] = subprocess.Popen(["sleep", "600"])
+        self.channels[start.slot] = cast(Any, SimpleNamespace(close=lambda: None))
+        self.control = os.dup(start.control)
+        return SpawnedChild(process.pid, os.pidfd_open(process.pid), process.pid)
+
+    def attest(self, name: str, pid: int) -> list[str]:
+        self.attested.append(name)
+        return ["uid 0"]
+
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
+
+
+class Stage:
+    """An event loop that is turned by hand, and three processes that ask."""
+
+    def __init__(self) -> None:
+        self.children = ProgramChildren()
+        self.due: list[tuple[float, Callable[[], None]]] = []
+        self.watched: dict[int, Callable[[int], None]] = {}
+        self.lines: list[str] = []
+        self.events: list[str] = []
+        self.answers: list[tuple[Any, ...]] = []
+        self.event_loop = SimpleNamespace(
+            now=100.0,
+            call_later=self.call_later,
+            watch=self.watch,
+            forget=lambda number: self.watched.pop(number, None),
+        )
+        self.current = SimpleNamespace(children=self.children)
+        context = SimpleNamespace(
+            event_loop=self.event_loop,
+            current=self.current,
+            console=SimpleNamespace(bad=lambda *words: self.lines.append(" ".join(words))),
+            events=SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name)),
+        )
+        loops = SimpleNamespace(tell=lambda loop, *fields, **others: self.answers.append((loop.name, *fields)))
+        self.changes = RunningChanges()
+        slots = ProgramSlots(cast(Any, context), self.changes)
+        self.programs = Programs(cast(Any, context), cast(Any, loops), slots)
+        self.loops = {
+            name: SimpleNamespace(
+                name=name, managed_by=None, incarnation=1, is_living=True, log=-1, state=LoopState.ACTIVE
+            )
+            for name in "abc"
+        }
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Any:
+        self.due.append((delay_s, callback))
+        return SimpleNamespace(cancel=lambda: None)
+
+    def watch(self, number: int, callback: Callable[[int], None], events: int = 0) -> None:
+        self.watched[number] = callback
+
+    def ask(self, name: str, times: int = 1) -> None:
+        for _ in range(times):
+            self.programs.program_asked(cast(Any, self.loops[name]), 0)
+
+    def turn(self) -> None:
+        """Let the next callback run, and the time pass until then."""
+        delay_s, callback = self.due.pop(0)
+        self.event_loop.now += delay_s
+        callback()
+
+    def end(self, run: ProgramRun) -> None:
+        """Kill the process of a run, and let the supervisor's side see its end."""
+        assert run.child is not None
+        os.kill(run.child.pid, signal.SIGKILL)
+        select.select([run.child.pidfd], [], [], 10)
+        self.watched[run.child.pidfd](select.EPOLLIN)
+
+    def run_out(self) -> None:
+        while self.due:
+            self.turn()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    for run in [*stage.programs._running.values()]:
+        if run.child is not None:
+            stage.end(run)
+    if stage.children.control >= 0:
+        os.close(stage.children.control)
+
+
+def test_who_asks_much_delays_another_by_one_run_each(stage: Stage) -> None:
+    stage.ask("a", BIRTHS_BURST)
+    stage.ask("b", BIRTHS_BURST)
+    stage.ask("c", 2)
+    stage.run_out()
+    assert "".join(slot[0] for slot in stage.children.begun[:6]) == "abcabc"
+    assert len(stage.children.begun) == 2 * BIRTHS_BURST + 2 > ALL_BIRTHS_BURST
+
+
+def test_who_asks_more_than_its_own_share_is_busy(stage: Stage) -> None:
+    stage.ask("a", BIRTHS_BURST + 1)
+    assert stage.answers == [("a", "program_over", 0, 0, int(Outcome.BUSY), 0)]
+
+
+def test_a_run_that_waits_while_a_reload_is_taken_is_busy(stage: Stage) -> None:
+    stage.ask("a")
+    stage.current.children = ProgramChildren()
+    stage.run_out()
+    assert not stage.children.begun
+    assert stage.answers == [("a", "program_over", 0, 0, int(Outcome.BUSY), 0)]
+
+
+def test_no_more_lines_on_the_console_than_events(stage: Stage) -> None:
+    stage.ask("a", BIRTHS_BURST)
+    stage.run_out()
+    assert stage.answers == [("a", "program_over", 0, 0, int(Outcome.FAILED), 0)] * BIRTHS_BURST
+    assert len(stage.lines) == len(stage.events) == EVENTS_BURST
+
+
+def begin_one(stage: Stage) -> Any:
+    stage.children.can_fork = True
+    stage.ask("a")
+    stage.turn()
+    (run,) = stage.programs._running.values()
+    return run
+
+
+def test_one_that_is_killed_is_not_looked_at(stage: Stage) -> None:
+    run = begin_one(stage)
+    stage.watched[run.leash.fileno()](select.EPOLLHUP)
+    os.write(stage.children.control, b"S")
+    stage.watched[run.control.fileno()](select.EPOLLIN)
+    assert not stage.children.attested
+
+
+def test_one_that_has_ended_is_not_looked_at(stage: Stage) -> None:
+    run = begin_one(stage)
+    os.write(stage.children.control, b"S")
+    stage.end(run)
+    assert stage.events == ["program_failed"]
+    assert not stage.children.attested
+
+
+def test_one_that_differs_is_told_and_killed(stage: Stage) -> None:
+    run = begin_one(stage)
+    os.write(stage.children.control, b"S")
+    stage.watched[run.control.fileno()](select.EPOLLIN)
+    assert stage.events == ["difference"]
+    select.select([run.child.pidfd], [], [], 10)
+    stage.watched[run.child.pidfd](select.EPOLLIN)
+    assert not stage.programs.children
+
+
+def test_slots_that_a_reload_has_removed_are_let_go_when_nothing_runs_there(stage: Stage) -> None:
+    run = begin_one(stage)
+    stage.changes.is_reloading = True
+    new = ProgramChildren()
+    new.profiles = cast(Any, dict.fromkeys(name for name in new.names if not name.startswith("a+")))
+    stage.current.children = new
+    stage.programs.sweep()
+    assert not new.removed, "another reload may want them"
+    stage.changes.is_reloading = False
+    stage.programs.sweep()
+    gone = {name for name in new.names if name.startswith("a+")}
+    assert set(new.removed) == gone - {run.slot}
+    stage.end(run)
+    assert set(new.removed) == gone and len(new.removed) == len(gone)
