@@ -122,6 +122,9 @@ class Tasks:
         except BaseException as error:
             if is_cancelled(error):
                 raise
+            if _is_asked_to_end():
+                self._log_end(spawned, error)
+                return
             self._fail(spawned, f"task {spawned.name} has ended with {_words_of(error)}", error)
 
     async def _kept(self, spawned: SpawnedTask, work: Work) -> None:
@@ -135,6 +138,10 @@ class Tasks:
                 if is_cancelled(error):
                     raise
                 cause = error
+            if _is_asked_to_end():  # and it has answered by its return, or by another exception
+                if cause is not None:
+                    self._log_end(spawned, cause)
+                return
             if now() - began >= WINDOW_S:
                 backoff.reset()
             how = "has returned" if cause is None else f"has ended with {_words_of(cause)}"
@@ -148,6 +155,9 @@ class Tasks:
             self.restarts += 1
             await asyncio.sleep(pause)
 
+    def _log_end(self, spawned: SpawnedTask, error: BaseException) -> None:
+        self._log.warning("task %s was cancelled and raised %s", spawned.name, _words_of(error), exc_info=error)
+
     def _fail(self, spawned: SpawnedTask, sentence: str, cause: BaseException | None) -> None:
         self._log.error("%s", sentence, exc_info=cause)
         self._failure.fail(sentence)
@@ -155,9 +165,13 @@ class Tasks:
 
 def is_cancelled(error: BaseException) -> bool:
     """Whether this task itself is asked to end. A CancelledError that leaks from elsewhere is an end like any other."""
+    return (isinstance(error, asyncio.CancelledError) and _is_asked_to_end()) or isinstance(error, GeneratorExit)
+
+
+def _is_asked_to_end() -> bool:
+    """Whether this task is asked to end, whatever it makes of that."""
     task = asyncio.current_task()
-    is_asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    return is_asked or isinstance(error, GeneratorExit)
+    return task is not None and task.cancelling() > 0
 
 
 def _name_of(work: object) -> str:

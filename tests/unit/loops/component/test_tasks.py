@@ -124,6 +124,36 @@ def test_they_are_cancelled_at_stop_and_one_alone_when_it_is_asked_for() -> None
     assert not run(test).said
 
 
+@pytest.mark.parametrize("answer", ["return", "raise"])
+@pytest.mark.parametrize("restart", [True, False])
+def test_whatever_one_makes_of_its_cancellation_it_ends_and_the_component_does_not(
+    restart: bool, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun: list[str] = []
+
+    async def answers(name: str) -> None:
+        begun.append(name)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if answer == "raise":
+                raise ValueError("on the way out") from None
+
+    async def test(own: Tasks, failed: Failed) -> None:
+        first = own.spawn(partial(answers, "first"), "first", restart)
+        own.spawn(partial(answers, "second"), "second", restart)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert not first.is_running
+        await own.stop()
+        assert not len(own)
+
+    assert not run(test).said
+    assert begun == ["first", "second"]
+    assert ("task second was cancelled and raised ValueError: on the way out" in caplog.text) is (answer == "raise")
+
+
 def test_one_that_does_not_end_is_named(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "STOP_S", 0.01)
     release = asyncio.Event()
