@@ -50,6 +50,10 @@ class Changed:
     rows: list[Row]
 
 
+class UndoneError(MisuseError):
+    """A statement has ended the transaction, and with it the changes of others."""
+
+
 class Transaction:
     """The database within one transaction, for a function that `transaction` or a step runs."""
 
@@ -59,9 +63,13 @@ class Transaction:
     def execute(self, statement: str, *values: object, **named: object) -> Changed:
         """Run one statement. Raises sqlite3.Error, and MisuseError for one that would end the transaction."""
         refuse_control(statement)
-        cursor = self._cursor().execute(statement, _parameters(values, named))
-        rows = _fetch(cursor)
-        return Changed(max(cursor.rowcount, 0), cursor.lastrowid or 0, rows)
+        cursor = self._cursor()
+        try:
+            cursor.execute(statement, _parameters(values, named))
+            rows = _fetch(cursor)
+            return Changed(max(cursor.rowcount, 0), cursor.lastrowid or 0, rows)
+        finally:
+            cursor.close()  # one that has rows left keeps the transaction from its end
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run one statement for each of the rows; return how many rows it changed."""
@@ -174,9 +182,11 @@ class Database:
             result = function(Transaction(connection), *args, **kwargs)
         except BaseException as error:
             if not (isinstance(error, sqlite3.Error) and is_of_disk(error)):  # else all of it has to be undone
+                _expect_transaction(connection, f"{error}: ")
                 connection.execute("ROLLBACK TO change")
                 connection.execute("RELEASE change")
             raise
+        _expect_transaction(connection, "")
         connection.execute("RELEASE change")
         self._file.next_revision()
         return result
@@ -251,7 +261,7 @@ class _Tables:
         self.set_revision(connection, revision)
 
     def is_of_caller(self, error: Exception) -> bool:
-        return not (isinstance(error, sqlite3.Error) and is_of_disk(error))
+        return not (isinstance(error, UndoneError) or (isinstance(error, sqlite3.Error) and is_of_disk(error)))
 
     def undone(self) -> None:
         """Nothing is remembered."""
@@ -307,6 +317,12 @@ def database_of(kind: type) -> DatabaseAttribute | None:
     if len(found) > 1:
         raise MisuseError(f"{kind.__name__} declares {len(found)} databases: make them tables of one")
     return next(iter(found.values()), None)
+
+
+def _expect_transaction(connection: sqlite3.Connection, why: str) -> None:
+    """Raise UndoneError if a statement has ended it, as ON CONFLICT ROLLBACK of an older table does."""
+    if not connection.in_transaction:
+        raise UndoneError(f"{why}a statement has ended the transaction of the runtime; use ABORT instead of ROLLBACK")
 
 
 def _parameters(values: Sequence[object], named: Mapping[str, object]) -> Sequence[object] | Mapping[str, object]:

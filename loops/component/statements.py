@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 from tlsrt.errors import MisuseError
 
-_CONTROL = re.compile(
-    r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(begin|commit|end|rollback|savepoint|release|attach|detach|pragma|vacuum)\b",
+_GAP = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)"
+_CONTROL = re.compile(  # SQLite skips empty statements, and a byte order mark
+    rf"(?:;|\ufeff|{_GAP})*(begin|commit|end|rollback|savepoint|release|attach|detach|pragma|vacuum)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_UNDOES_ALL = re.compile(r"\bor\s+rollback\b|\braise\s*\(\s*rollback\b", re.IGNORECASE)
+_UNDOES_ALL = re.compile(
+    rf"\b(?:or|conflict){_GAP}+rollback\b|\braise{_GAP}*\({_GAP}*rollback\b", re.IGNORECASE | re.DOTALL
+)
 
 
 def refuse_control(statement: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from tlsrt import Component, database, handler
 from tlsrt.errors import ConfigError, Failed, MisuseError, OutcomeUnknown
+from tlsrt.loops.component import statements
 from tlsrt.loops.component.database import BACKUP, ROWS_MOST, Database, Step, Transaction
 from tlsrt.loops.component.statements import refuse_control, statements_of
 from tlsrt.loops.disk_thread import DiskWork
@@ -87,7 +89,9 @@ def test_a_transaction_is_all_or_nothing_and_its_neighbours_are_left_alone(tmp_p
 @pytest.mark.parametrize(
     "statement",
     ["commit", " -- x\n ROLLBACK", "/* x */begin", "pragma synchronous = off", "attach 'x' as y", "vacuum into 'x'",
-     "insert or rollback into notes values (1, 'a')", "savepoint x", "END", "release x", "detach y"],
+     "insert or rollback into notes values (1, 'a')", "savepoint x", "END", "release x", "detach y",
+     ";COMMIT", "/**/; -- x\n;end", "\ufeffcommit", "insert or/**/rollback into notes values (1, 'a')",
+     "create table x (a unique on conflict rollback)", "create table x (a unique on Conflict--\nrollback)"],
 )  # fmt: skip
 def test_what_is_the_runtimes_own_cannot_be_run(tmp_path: Path, statement: str) -> None:
     bench = Bench(tmp_path)
@@ -95,6 +99,37 @@ def test_what_is_the_runtimes_own_cannot_be_run(tmp_path: Path, statement: str) 
         with pytest.raises(MisuseError, match="cannot run"):
             bench(way(statement))
     refuse_control("select 'commit' as begin_ from notes")
+    bench.close()
+
+
+def test_what_undoes_the_changes_of_others_all_the_same_ends_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:  # a table of an older version
+        before.setattr(statements, "_UNDOES_ALL", re.compile("(?!)"))
+        bench = Bench(tmp_path, ["create table notes (id integer primary key, text text unique on conflict rollback)"])
+
+    async def together() -> list[Any]:
+        adding = (bench.db.execute("insert into notes (text) values (?)", text) for text in ("a", "a", "b"))
+        return await asyncio.gather(*adding, return_exceptions=True)
+
+    first, twice, last = bench(together())
+    assert (first.last_id, last.last_id) == (1, 2) and isinstance(twice, MisuseError)
+    assert "UNIQUE" in str(twice) and bench.texts() == ["a", "b"]
+    bench.close()
+
+
+def test_a_change_with_too_many_rows_is_refused_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    many = f"with recursive n(i) as (select 1 union all select i + 1 from n where i <= {ROWS_MOST})"
+
+    async def together() -> list[Any]:
+        texts = (f"{many} insert into notes (text) select i from n returning id", "insert into notes (text) values (0)")
+        return await asyncio.gather(*map(bench.db.execute, texts), return_exceptions=True)
+
+    refused, done = bench(together())
+    assert isinstance(refused, MisuseError) and "with LIMIT" in str(refused) and done.count == 1
+    assert bench.texts() == ["0"] and bench(bench.db.check()) is None
     bench.close()
 
 
