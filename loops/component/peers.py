@@ -221,44 +221,56 @@ class PeerCall(Coroutine[Any, Any, Any]):
         )  # fmt: skip
 
     async def _sent(self, parts: Parts) -> Any:
-        retry = Retry(None, wait_s=self._declared.wait_s)
+        attempts = _Attempts(self._declared)
         while True:
             try:
                 return await self._port.upload(
-                    self._declared.address, self._method, parts, self._args, self._kwargs,
-                    timeout_s=self._declared.timeout_s,
-                )  # fmt: skip
+                    self._declared.address, self._method, parts, self._args, self._kwargs, timeout_s=attempts.left_s
+                )
             except CallError as error:
-                if parts.is_taken or not retry.may_follow(error, b"", 0):
+                if parts.is_taken or not attempts.may_follow(error):
                     raise
-            await _pause(retry)
+            await attempts.pause()
 
     async def _stream(self) -> AsyncGenerator[Any, None]:
-        retry, has_begun = Retry(None, wait_s=self._declared.wait_s), False
+        attempts, has_begun = _Attempts(self._declared), False
         while True:
             try:
-                async with aclosing(self._opened()) as items:
+                async with aclosing(self._opened(attempts.left_s)) as items:
                     async for item in items:
                         has_begun = True
                         yield item
                 return
             except CallError as error:
                 is_taken = self._parts is not None and self._parts.is_taken
-                if has_begun or is_taken or not retry.may_follow(error, b"", 0):
+                if has_begun or is_taken or not attempts.may_follow(error):
                     raise
-            await _pause(retry)
+            await attempts.pause()
 
-    def _opened(self) -> Any:
-        declared, port = self._declared, self._port
+    def _opened(self, timeout_s: float) -> Any:
+        address, port = self._declared.address, self._port
         if self._parts is None:
-            return port.stream(
-                declared.address, self._method, self._args, self._kwargs, timeout_s=declared.timeout_s
-            )  # fmt: skip
-        return port.exchange(
-            declared.address, self._method, self._parts, self._args, self._kwargs, timeout_s=declared.timeout_s
-        )
+            return port.stream(address, self._method, self._args, self._kwargs, timeout_s=timeout_s)
+        return port.exchange(address, self._method, self._parts, self._args, self._kwargs, timeout_s=timeout_s)
 
 
-async def _pause(retry: Retry) -> None:
-    await asyncio.sleep(retry.pause_s)
-    retry.wait()
+class _Attempts:
+    """The attempts of one stream or upload, which have `timeout_s` and `wait_s` together."""
+
+    def __init__(self, declared: DeclaredPeer) -> None:
+        self._retry = Retry(None, wait_s=declared.wait_s)
+        self._now = asyncio.get_running_loop().time
+        self._until = self._now() + declared.timeout_s
+        self._wait_until = self._now() + declared.wait_s
+
+    @property
+    def left_s(self) -> float:
+        return max(self._until - self._now(), 0.001)
+
+    def may_follow(self, error: CallError) -> bool:
+        ends = min(self._until, self._wait_until)
+        return self._retry.may_follow(error, b"", 0) and self._now() + self._retry.pause_s < ends
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._retry.pause_s)
+        self._retry.wait()

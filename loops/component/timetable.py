@@ -76,7 +76,8 @@ class EveryTimetable:
         self._timer = timer
         self._chance = chance
         self._base = now.boot + timer.period_s
-        if kept is not None and now.boot >= kept.seen and kept.at <= self._base:  # written since this boot
+        # Of this boot, or of one before that had run for less: then it comes early once, never later than a new one.
+        if kept is not None and now.boot >= kept.seen and kept.at <= self._base:
             self._base = kept.at
         self.due = self._base + self._late()
 

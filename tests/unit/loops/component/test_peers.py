@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,6 +197,40 @@ def test_nor_once_an_item_has_come_or_a_part_was_taken_or_the_wait_is_over() -> 
 
     port = run(test, [1, AWAY], "take one", AWAY, AWAY, *[AWAY] * 99)
     assert len(port.calls) < 30
+
+
+def test_all_attempts_have_one_timeout_together() -> None:
+    class Slow(ScriptedPort):
+        def __init__(self) -> None:
+            super().__init__()
+            self.timeouts: list[float] = []
+
+        async def stream(self, *given: Any, timeout_s: float) -> AsyncIterator[Any]:
+            self.timeouts.append(timeout_s)
+            await asyncio.sleep(0.05)
+            raise AWAY
+            yield 1
+
+        async def upload(self, *given: Any, timeout_s: float) -> Any:
+            self.timeouts.append(timeout_s)
+            await asyncio.sleep(0.05)
+            raise AWAY
+
+    async def test() -> None:
+        works: list[Callable[[], Awaitable[object]]] = [
+            lambda: anext(aiter(report.kernel.frames(1))), lambda: report.kernel.store("x", parts()),
+        ]  # fmt: skip
+        for work in works:
+            port.timeouts.clear()
+            with pytest.raises(Away):
+                await work()
+            assert len(port.timeouts) <= 4, "the attempts count for wait_s of 0.2, and not the pauses alone"
+            assert all(later < before - 0.04 for before, later in pairwise(port.timeouts))
+
+    port, report = Slow(), Report()
+    log = logging.getLogger("report")
+    attach(report, address="third/report", options={}, state=Path("/state"), log=log, port=port)
+    asyncio.run(test())
 
 
 def test_a_stream_is_ended_early() -> None:
