@@ -17,11 +17,14 @@ class ComponentStates:
         self._told: dict[int, tuple[int, int, int]] = {}
 
     def changes(self) -> list[tuple[int, int, int, int]]:
-        """Return index, readiness, tasks and restarts of some that have changed; each once."""
+        """Return index, readiness, tasks and restarts of some that have changed; until they are told."""
         found: list[tuple[int, int, int, int]] = []
         for index, host in enumerate(self._hosts):
             state = (int(host.readiness), len(host.tasks), host.tasks.restarts)
             if state != self._told.get(index, (0, 0, 0)) and len(found) < PER_BEAT:
-                self._told[index] = state
                 found.append((index, *state))
         return found
+
+    def told(self, index: int, readiness: int, tasks: int, restarts: int) -> None:
+        """Take note of a report that was sent."""
+        self._told[index] = (readiness, tasks, restarts)

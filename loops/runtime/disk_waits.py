@@ -24,12 +24,12 @@ class DiskWaits:
         """Return what to tell now (ms, 0: nothing waits any more), or None if that is nothing new."""
         longest = max((disk.waits_s() for disk in self._disks), default=0.0)
         if longest >= TOLD_S:
-            self._is_told = True
             return int(longest * 1000)
-        if not self._is_told:
-            return None
-        self._is_told = False
-        return 0
+        return 0 if self._is_told else None
+
+    def told(self, for_ms: int) -> None:
+        """Take note of a report that was sent."""
+        self._is_told = for_ms > 0
 
 
 def is_of_disk(error: BaseException) -> bool:

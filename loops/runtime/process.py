@@ -396,10 +396,13 @@ class LoopProcess:
                 )  # fmt: skip
                 for change in self._states.changes():
                     self._life.send("component", *change)
+                    self._states.told(*change)
                 if (for_ms := self._disk_waits.next_report()) is not None:
                     self._life.send("disk_wait", for_ms)
+                    self._disk_waits.told(for_ms)
                 if (counted := self._threads.next_report()) is not None:
                     self._life.send("work", *counted)
+                    self._threads.told(counted)
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")

@@ -161,5 +161,8 @@ class AskedThreads:
         """Return what there is to do if that is news."""
         if self.work is None or (counted := self.work.counted()) == self._told:
             return None
-        self._told = counted
         return counted
+
+    def told(self, counted: WorkCount) -> None:
+        """Take note of a report that was sent."""
+        self._told = counted

@@ -16,15 +16,23 @@ def test_a_long_wait_is_told_with_each_beat_and_its_end_once() -> None:
     disks = [SimpleNamespace(waits_s=lambda number=number: waits[number]) for number in range(2)]
     components: list[Any] = [SimpleNamespace(_tlsrt_database=None, disk_threads=[disk]) for disk in disks]
     reports = DiskWaits(components)
-    assert reports.next_report() is None
+
+    def tell() -> int | None:
+        report = reports.next_report()
+        assert reports.next_report() == report, "not told before it was sent"
+        if report is not None:
+            reports.told(report)
+        return report
+
+    assert tell() is None
     waits[0] = 0.9
-    assert reports.next_report() is None, "no disk is always quick"
+    assert tell() is None, "no disk is always quick"
     waits[:] = [1.5, 2.25]
-    assert [reports.next_report() for _ in range(2)] == [2250, 2250]
+    assert [tell() for _ in range(2)] == [2250, 2250]
     waits[1] = 0.0
-    assert reports.next_report() == 1500
+    assert tell() == 1500
     waits[0] = 0.0
-    assert [reports.next_report() for _ in range(2)] == [0, None]
+    assert [tell() for _ in range(2)] == [0, None]
     assert DiskWaits(()).next_report() is None
 
 
