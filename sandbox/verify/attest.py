@@ -210,6 +210,11 @@ def _attest_process(folder: str, profile: Profile, table: str, children: Sequenc
     return found
 
 
+def ended_sentence(pid: int) -> str:
+    """Return what `attest` says of a process that is not there any more."""
+    return f"process {pid} has ended"
+
+
 def attest(
     pid: int, profile: Profile, own: NamespaceSet, *, proc: Path = Path("/proc"), max_tasks: int | None = None,
     root: PlannedRoot | None = None,
@@ -244,7 +249,7 @@ def attest(
             found += [f"task {name}: {difference}" for difference in differences]
         found += _attest_process(folder, profile, table, children)
     except (FileNotFoundError, ProcessLookupError):
-        return [f"process {pid} has ended"]
+        return [ended_sentence(pid)]
     except (OSError, ValueError) as error:
         return [*found, f"cannot read process {pid}: {error}"]
     if max_tasks is not None and max(seen, threads) > max_tasks:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import select
 
+from tlsrt.sandbox.verify.attest import ended_sentence
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 DYING_MS = 20  # nothing else is done meanwhile; a process that differs is killed anyway
+GONE_MS = 200  # the same where nothing of it is left to look at: the kernel still collects its last threads
 
 
 def differences_of(
@@ -24,7 +26,8 @@ def differences_of(
         ):  # a task drops its filters before its end shows; one that lives is here again
             return None
         found = [*found, "the listener of its first filter has not come"]
-    return None if _has_ended(child, DYING_MS if found else 0) else found
+    is_gone = found == [ended_sentence(child.host_pid)]  # which also one says whose first thread alone has ended
+    return None if _has_ended(child, GONE_MS if is_gone else DYING_MS if found else 0) else found
 
 
 def _has_ended(child: Child, patience_ms: int) -> bool:
