@@ -111,23 +111,37 @@ class HostedComponent:
         return Failed(str(error) if isinstance(error, TlsrtError) else f"{type(error).__name__}: {error}")
 
     async def start(self) -> None:
-        await open_database(self.component, STATE_BYTES)
-        await self.component.start()
-        self.timers.start()
+        """Start it. What was begun is ended again if that fails."""
+        try:
+            await open_database(self.component, STATE_BYTES)
+            await self.component.start()
+            self.timers.start()
+        except BaseException:
+            try:
+                await self._let_go()
+            finally:
+                await close_database(self.component)
+            raise
 
     async def stop(self) -> None:
         """End what runs, then the component, as a process that is drained does.
 
         Raises RuntimeError if one of its tasks has ended too often: on a host its process would have ended.
         """
+        try:
+            await self._let_go()
+            await self.component.stop()
+        finally:
+            await close_database(self.component)
+        if self._port.failed:
+            raise RuntimeError(f"the component has failed: {self._port.failed}")
+
+    async def _let_go(self) -> None:
+        """End what runs in the component."""
         await self.conversation.close()
         await self.timers.stop(STOP_S)
         detach(self.component)
         await tasks_of(self.component).stop()
-        await self.component.stop()
-        await close_database(self.component)
-        if self._port.failed:
-            raise RuntimeError(f"the component has failed: {self._port.failed}")
 
     async def _stop_and_end(self) -> None:
         try:

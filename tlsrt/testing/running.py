@@ -128,13 +128,15 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
     )  # fmt: skip
     conversation = Conversation(there, peers)
     there.take, here.take = hosted.conversation.on_message, conversation.on_message
-    for disk in disk_threads_of(hosted.component):
-        disk.start()
-    await hosted.start()
     try:
-        yield ComponentUnderTest(conversation, peers, hosted.component, [])
+        for disk in disk_threads_of(hosted.component):
+            disk.start()
+        await hosted.start()
+        try:
+            yield ComponentUnderTest(conversation, peers, hosted.component, [])
+        finally:
+            await hosted.stop()
     finally:
-        await hosted.stop()
         await conversation.close()
         work.shutdown(wait=False)
 

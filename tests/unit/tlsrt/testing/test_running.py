@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from tlsrt import (
     InvalidArgument,
     MisuseError,
     NotFound,
+    database,
     handler,
 )
 from tlsrt.testing import ComponentUnderTest, Sent, running, running_sync
@@ -305,3 +307,42 @@ def test_a_task_that_ends_the_component_fails_the_test() -> None:
 
     with pytest.raises(RuntimeError, match="the component has failed: task filling has ended with OSError: broken"):
         asyncio.run(main())
+
+
+class Leaves(Component):
+    """Fails as it starts or stops, with a database open and a task that runs."""
+
+    class Options:
+        fails: str
+
+    db = database(steps=["create table notes (text text)"])
+
+    async def start(self) -> None:
+        self.spawn(self.wait)
+        if self.options.fails == "start":
+            raise ValueError("start")
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        if self.options.fails == "stop":
+            raise ValueError("stop")
+
+
+@pytest.mark.parametrize("fails", ["start", "stop"])
+def test_one_that_fails_leaves_nothing_behind(tmp_path: Path, fails: str) -> None:
+    async def test() -> None:
+        before = set(threading.enumerate())
+        for _ in range(2):  # the second time the database is not locked
+            with pytest.raises(ValueError, match=fails):
+                async with running(Leaves, options={"fails": fails}, state=tmp_path):
+                    await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+        for thread in set(threading.enumerate()) - before:
+            thread.join(2.0)
+            assert not thread.is_alive()
+        async with running(Leaves, options={"fails": ""}, state=tmp_path) as it:
+            assert await it.component.db.check() is None
+
+    asyncio.run(test())
