@@ -421,3 +421,28 @@ def running(request: pytest.FixtureRequest, **options: Any) -> Iterator[RunningH
         yield host
         if request.session.testsfailed > failed:
             host.print_logs()
+
+
+def running_with_failed(request: pytest.FixtureRequest, process: str, **options: Any) -> Iterator[RunningHost]:
+    """The same for a host in which a process that matches `process` is given up, and which runs on."""
+    failed = request.session.testsfailed
+    host = RunningHost(**options)
+    try:
+        host.start(until=f"^{process} +failed")
+        host.wait_for("^ready ")
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
+    finally:
+        host.close()
+
+
+def words_of_failed(host: RunningHost, process: str) -> str:
+    """Wait until a process is given up, and return what it has said last."""
+
+    def is_down(status: dict[str, Any]) -> bool:
+        return any(loop["name"] == process and loop["state"] == "failed" for loop in status["loops"])
+
+    host.until(is_down, f"{process} is given up")
+    words: str = host.loop(process)["last_death"]["said"]
+    return words

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hosts.reloading_host import EX_UNAVAILABLE, edit, entry_of, reload
-from hosts.running_host import RunningHost
+from hosts.running_host import RunningHost, running_with_failed, words_of_failed
 
 from tlsrt.errors import CallError
 
@@ -24,32 +24,19 @@ OPTIONS: dict[str, dict[str, Any]] = {"typed": {"watts": "much"}, "named": {"wat
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    failed = request.session.testsfailed
-    host = RunningHost(
-        components={
+    options: dict[str, Any] = {
+        "components": {
             f"third/{name}": {"class": kind, "options": OPTIONS.get(name, {})} for name, kind in CLASSES.items()
         },
-        policy={f"client/admin -> third/{name}": "*" for name in ("typed", "well")},
-        packages=[PACKAGE],
-        extra={"supervision": {"restart": {"deaths": 2, "first_s": 0.01, "cap_s": 0.1}}},
-    )
-    try:
-        host.start(until="^third.[a-z]+ +failed")
-        host.wait_for("^ready ")
-        yield host
-        if request.session.testsfailed > failed:
-            host.print_logs()
-    finally:
-        host.close()
+        "policy": {f"client/admin -> third/{name}": "*" for name in ("typed", "well")},
+        "packages": [PACKAGE],
+        "extra": {"supervision": {"restart": {"deaths": 2, "first_s": 0.01, "cap_s": 0.1}}},
+    }
+    yield from running_with_failed(request, "third.[a-z]+", **options)
 
 
 def said(host: RunningHost, name: str) -> str:
-    def is_down(status: dict[str, Any]) -> bool:
-        return any(loop["name"] == f"third.{name}" and loop["state"] == "failed" for loop in status["loops"])
-
-    host.until(is_down, f"third.{name} is given up")
-    words: str = host.loop(f"third.{name}")["last_death"]["said"]
-    return words
+    return words_of_failed(host, f"third.{name}")
 
 
 def place(host: RunningHost, component: str, option: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.running_host import RunningHost
+from hosts.running_host import RunningHost, running_with_failed, words_of_failed
 from probes.process_memory import found_in
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "secretive_package" / "secretive"
@@ -20,22 +20,14 @@ VALUE = b"correct-horse-battery-staple"
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    failed = request.session.testsfailed
-    host = RunningHost(
-        components={
+    options: dict[str, Any] = {
+        "components": {
             LOGIN: {"class": "secretive:Login", "needs": NEEDS}, THIEF: {"class": "secretive:Thief", "needs": NEEDS},
         },
-        policy={f"client/admin -> {address}": "*" for address in (LOGIN, THIEF)},
-        packages=[PACKAGE],
-    )  # fmt: skip
-    try:
-        host.start(until="^external.[a-z]+ +failed")
-        host.wait_for("^ready ")
-        yield host
-        if request.session.testsfailed > failed:
-            host.print_logs()
-    finally:
-        host.close()
+        "policy": {f"client/admin -> {address}": "*" for address in (LOGIN, THIEF)},
+        "packages": [PACKAGE],
+    }  # fmt: skip
+    yield from running_with_failed(request, "external.[a-z]+", **options)
 
 
 def set_secret(host: RunningHost, address: str, value: bytes, *, code: int = 0) -> str:
@@ -48,19 +40,8 @@ def set_secret(host: RunningHost, address: str, value: bytes, *, code: int = 0) 
     return (done.stdout + done.stderr).decode()
 
 
-def said(host: RunningHost, name: str) -> str:
-    """Wait until a process is given up, and return what it says."""
-
-    def is_down(status: dict[str, Any]) -> bool:
-        return any(loop["name"] == name and loop["state"] == "failed" for loop in status["loops"])
-
-    host.until(is_down, f"{name} is given up")
-    words: str = host.loop(name)["last_death"]["said"]
-    return words
-
-
 def test_a_secret_is_in_its_process_and_nowhere_else(host: RunningHost) -> None:
-    assert said(host, "external.login") == (
+    assert words_of_failed(host, "external.login") == (
         "component external/login: there is no secret broker: set it with `tlsrt-supervisor secret set external/login "
         "broker`"
     )
@@ -87,7 +68,7 @@ def test_another_component_neither_reads_nor_opens_it(host: RunningHost) -> None
     own = (folder / "external.thief").read_bytes()
     (folder / "external.thief").write_bytes((folder / "external.login").read_bytes())  # by a mistaken operator
     assert host.cli("restart", "external.thief").returncode != 0
-    assert "the secret broker of external/thief is damaged: set it again" in said(host, "external.thief")
+    assert "the secret broker of external/thief is damaged: set it again" in words_of_failed(host, "external.thief")
     (folder / "external.thief").write_bytes(own)
     assert host.cli("restart", "external.thief").returncode == 0
     assert host.client().call(THIEF, "token") == b"its own".hex()

@@ -7,27 +7,11 @@ import os
 import resource
 from collections.abc import Callable
 
+from probes.child_answer import answer_of
+
 from tlsrt.sandbox.apply.inherited import place
 
 LIMIT = 300
-
-
-def answer_of(question: str) -> str:
-    """Ask a child, whose limits are its own."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, repr(_QUESTIONS[question]()).encode())
-        except BaseException as error:
-            os.write(writer, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        said = stream.read().decode()
-    os.waitpid(pid, 0)
-    return said
 
 
 def _swapped() -> list[bool]:
@@ -68,16 +52,13 @@ def _numbers_again() -> list[int]:
     return codes
 
 
-_QUESTIONS = {"swapped": _swapped, "again": _numbers_again}
-
-
 def test_all_that_is_needed_stays_open_wherever_it_was() -> None:
-    assert answer_of("swapped") == repr([True] * 5)
+    assert answer_of(_swapped) == repr([True] * 5)
 
 
 def test_no_other_descriptor_gets_such_a_number_while_it_is_open_or_closed() -> None:
     ebadf, einval = 9, 22
-    assert answer_of("again") == repr([ebadf, einval, einval] * 2)
+    assert answer_of(_numbers_again) == repr([ebadf, einval, einval] * 2)
 
 
 def test_without_a_number_nothing_is_touched() -> None:

@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probes.child_answer import answer_of
 
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.seccomp import broker
@@ -58,24 +58,6 @@ def test_links_on_the_way_are_not_followed(tmp_path: Path) -> None:
             with pytest.raises(OSError, match=r"Not a directory|No such file"):
                 open_socket(str(path), {0, os.geteuid()})
     assert len(os.listdir("/proc/self/fd")) < 200
-
-
-def answer_of(question: Callable[[], object]) -> str:
-    """Ask a child: what it becomes is its own."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, repr(question()).encode())
-        except BaseException as error:
-            os.write(writer, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        said = stream.read().decode()
-    os.waitpid(pid, 0)
-    return said
 
 
 def _standing() -> tuple[object, ...]:
