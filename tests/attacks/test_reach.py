@@ -68,7 +68,7 @@ def test_every_try_ends_as_the_table_says(
 
 
 def test_no_try_has_changed_anything(host: RunningHost, client: Client, known: dict[str, Any]) -> None:
-    """After all of it: nobody was restarted or is slowed, every file is there, and the start lock is held."""
+    """After all of it: no process was restarted or is slowed, every file is there, and the start lock is held."""
     for pid in host.pids().values():
         assert os.sched_getaffinity(pid) == os.sched_getaffinity(os.getpid())
         assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, os.getpid())

@@ -68,7 +68,7 @@ def test_a_component_reaches_what_is_listed_from_an_empty_network_namespace(
 
 
 def test_a_captured_component_takes_no_datagram_of_a_peer_that_no_rule_lists(host: RunningHost) -> None:
-    """A send without an address binds its socket to a port of the host, which would be a door that nobody granted."""
+    """A send without an address binds its socket to a port of the host, which would be a door that was not granted."""
     with host.client() as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         port = client.call("forth/fetcher", "bind_by_sending")
         assert port

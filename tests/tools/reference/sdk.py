@@ -67,7 +67,7 @@ def _public(node: ast.ClassDef) -> list[Function]:
 
 
 def _made(name: str, node: ast.ClassDef, *, is_dataclass: bool) -> str:
-    """Return how an object of a class is made, "" where nobody but the runtime makes one."""
+    """Return how an object of a class is made, "" where only the runtime makes one."""
     if is_dataclass:
         fields = [ast.unparse(one) for one in node.body if isinstance(one, ast.AnnAssign)]
         return f"```text\n{name}({', '.join(fields)})\n```"

@@ -12,7 +12,7 @@ TREE = {
         "memory_mb": 64, "sys": True, "proc": False, "read": ["/srv/a", "/srv/b"],
         "egress": [{"to": ["192.0.2.7:443", "192.0.2.8:443"], "why": "the archive"}],
         "calls": [{"calls": ["fcntl"], "when": ["arg1 in F_GETLK"], "why": "locks"}],
-        "hovercraft": [{"eels": 3, "why": "nobody has judged it"}],
+        "hovercraft": [{"eels": 3, "why": "it is not judged yet"}],
     },
     "programs": {"ffmpeg": {"run": "/usr/bin/ffmpeg", "seconds": 60, "why": "it converts"}},
 }  # fmt: skip
@@ -21,7 +21,7 @@ TREE = {
 def test_the_most_dangerous_comes_first_and_what_is_unknown_before_all() -> None:
     asks = asks_of(TREE, {"secondary/store": ("get", "put")}, {"secondary/store": "its notes"})
     assert [(one.is_dangerous, one.kind, one.what, one.why) for one in asks] == [
-        (True, "hovercraft", "3", "nobody has judged it"),
+        (True, "hovercraft", "3", "it is not judged yet"),
         (True, "programs", "ffmpeg: /usr/bin/ffmpeg, seconds 60", "it converts"),
         (True, "egress", "192.0.2.7:443 192.0.2.8:443", "the archive"),
         (True, "system calls", "fcntl, when arg1 in F_GETLK", "locks"),

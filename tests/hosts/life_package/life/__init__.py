@@ -69,10 +69,10 @@ class Bridge(Component):
 
     @handler
     async def forget(self) -> None:
-        """Let a task die that nobody looks at."""
+        """Let a task die whose result is not looked at."""
 
         async def dies() -> None:
-            raise Failed("nobody sees it")
+            raise Failed("unseen")
 
         asyncio.get_running_loop().create_task(dies(), name="forgotten")
 

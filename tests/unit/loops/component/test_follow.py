@@ -131,7 +131,7 @@ def test_a_follower_goes_on_over_breaks_and_is_told_what_died(caplog: pytest.Log
         publisher.pubsub.publish("news", 1)
         await settled()
         publisher.cut()
-        publisher.pubsub.publish("news", 2)  # nobody listens now
+        publisher.pubsub.publish("news", 2)  # there is no subscriber now
         await settled()
         publisher.pubsub.publish("news", 3)
         await settled()

@@ -1,4 +1,4 @@
-"""A program that a component has run: nobody else is held up by it, and nobody waits on it after its end."""
+"""A program that a component has run: no other caller is held up by it, and none waits on it after its end."""
 
 from __future__ import annotations
 

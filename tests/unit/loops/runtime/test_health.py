@@ -220,7 +220,7 @@ def test_a_component_with_ready_is_not_ready_before_it_says_so_and_is_asked_at_e
             await asyncio.sleep(0)
             asked.each_beat(beat)
         await asyncio.sleep(0)
-        assert not asked.reports, "nobody is restarted for it"
+        assert not asked.reports, "no process is restarted for it"
 
     asyncio.run(once())
     assert told == [False, False, False, True, True, False]

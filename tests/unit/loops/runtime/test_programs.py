@@ -1,4 +1,4 @@
-"""Programs of a process: whoever is cancelled, and whenever, no permit is lost and no answer is taken for another."""
+"""Programs of a process: whichever call is cancelled, no permit is lost and no answer is taken for another."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def heard(policy: Policy, stage: FilterStage, call: str, arguments: tuple[int, .
 
 
 def is_given(policy: Policy, call: str, arguments: tuple[int, ...]) -> bool:
-    """Whether the filter answers itself, so that nobody is told."""
+    """Whether the filter answers itself, and there is no report."""
     entries = [entry for entry in policy.lists["answer"] if call in entry.calls]
     return any(all(holds(text, arguments) for text in entry.when) for entry in entries)
 
