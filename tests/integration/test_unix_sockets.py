@@ -20,9 +20,9 @@ from fakes.credential_server import credential_server
 from hosts.reloading_host import edit, outcomes, reload, seal_host
 from hosts.running_host import RunningHost, running
 from probes.sandbox_runner import MODES, NOBODY
+from tools.programs import need
 
 BUS = "forth/bus"
-DBUS_DAEMON = shutil.which("dbus-daemon")
 DBUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
@@ -175,13 +175,11 @@ def test_reload_grants_one_more_without_a_restart_and_takes_it_away_with_one(wor
     assert world.ask("ask", third) == "EACCES"
 
 
-@pytest.mark.skipif(DBUS_DAEMON is None, reason="there is no dbus-daemon")
 def test_a_real_bus_takes_it_for_what_it_is(world: World) -> None:
     """Its EXTERNAL authentication compares what we say with what the kernel says."""
     bus = world.folder / "bus.sock"
     (world.folder / "bus.conf").write_text(DBUS.format(path=bus))
-    assert DBUS_DAEMON is not None
-    command = [DBUS_DAEMON, "--nofork", "--print-address", f"--config-file={world.folder}/bus.conf"]
+    command = [need("dbus-daemon"), "--nofork", "--print-address", f"--config-file={world.folder}/bus.conf"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         try:

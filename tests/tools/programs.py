@@ -17,6 +17,7 @@ PACKAGES = {
     "bash": "bash",
     "cc": "gcc",
     "curl": "curl",
+    "dbus-daemon": "dbus-daemon",
     "fish": "fish",
     "git": "git",
     "mke2fs": "e2fsprogs",
