@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import yaml
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.distributions import Distribution
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.load import load_config
 from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
@@ -29,7 +30,15 @@ from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.clients import parse_allow
 from tlsrt.supervisor.cli.component.addition import Content, begin, rehearse
-from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of, uninstall
+from tlsrt.supervisor.cli.component.wheel import (
+    Offer,
+    Offering,
+    by_package,
+    distribution_of,
+    install,
+    offering_of,
+    uninstall,
+)
 from tlsrt.supervisor.cli.exchange import ask, config_of, say
 from tlsrt.supervisor.control.client import NotRunning
 from tlsrt.supervisor.launch.fitting import fitting
@@ -247,7 +256,8 @@ def list_components(arguments: argparse.Namespace) -> Document:
     except NotRunning:
         status = {"loops": []}
     loops = {loop["name"]: loop for loop in status["loops"]}
-    found = [_listed(one, loops.get(one.process), identity.uid(one.process)) for one in config.components]
+    known = by_package() if any(one.origin for one in config.components) else {}
+    found = [_listed(one, loops.get(one.process), identity.uid(one.process), known) for one in config.components]
     found += [
         {
             "component": one.name, "state": "failed", "pid": None, "uid": None, "memory_kib": None, "health": None,
@@ -258,7 +268,7 @@ def list_components(arguments: argparse.Namespace) -> Document:
     return {"components": found}
 
 
-def _listed(one: ComponentConfig, loop: Document | None, uid: int) -> Document:
+def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Mapping[str, Distribution]) -> Document:
     known = next((each for each in (loop or {}).get("components", ()) if each["name"] == one.name), None)
     return {
         "component": one.address,
@@ -268,13 +278,13 @@ def _listed(one: ComponentConfig, loop: Document | None, uid: int) -> Document:
         "uid": uid,
         "memory_kib": loop["memory_kib"] if loop is not None else None,
         "health": known["health"] if known is not None else None,
-        "package": "built in" if one.builtin else _package_of(one),
+        "package": "built in" if one.builtin else _package_of(one, packages),
         "why": [],
     }
 
 
-def _package_of(one: ComponentConfig) -> str:
-    found = distribution_of(one.origin) if one.origin else None
+def _package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> str:
+    found = packages.get(one.origin)
     return f"{found.name} {found.version}" if found is not None else one.class_path
 
 
@@ -300,7 +310,7 @@ def show(arguments: argparse.Namespace) -> Document:
     return {
         "component": one.address,
         "title": manifest.title,
-        "package": _package_of(one),
+        "package": _package_of(one, by_package()),
         "class": one.class_path,
         "process": one.process,
         "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -100,9 +100,14 @@ def uninstall(distribution: str) -> None:
     _pip("uninstall", "--yes", distribution, what=f"uninstall {distribution}")
 
 
+def by_package() -> Mapping[str, Distribution]:
+    """Return the installed distribution that each package belongs to; this reads the metadata of all."""
+    return owners(_distributions())
+
+
 def distribution_of(package: str) -> Distribution | None:
     """Return the installed distribution that a package belongs to."""
-    return owners(_distributions()).get(package)
+    return by_package().get(package)
 
 
 def _distributions() -> dict[str, Distribution]:
