@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.files import as_config_error
-from tlsrt.config.packages import source_of
+from tlsrt.config.package_search import source_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import did_you_mean

@@ -128,7 +128,7 @@ def drop_in_digests(files: DropInFiles) -> dict[str, bytes]:
 
 def installed_manifest(package: str, name: str, asked_by: Path | str) -> tuple[Path, bytes]:
     """Return the path and bytes of a manifest in an installed package; nothing is imported. Raises ConfigError."""
-    from tlsrt.config.packages import folder_of_package
+    from tlsrt.config.package_search import folder_of_package
 
     folder = folder_of_package(package)
     if folder is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.config.packages import has_http
+from tlsrt.config.package_search import has_http
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 

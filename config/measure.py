@@ -23,7 +23,8 @@ from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import bytecode_folder, is_checkout
-from tlsrt.config.packages import Code, Root, code_of, code_roots, component_roots, walk
+from tlsrt.config.package_search import Root, component_roots, walk
+from tlsrt.config.packages import Code, code_of, code_roots
 from tlsrt.config.program_files import measured_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError

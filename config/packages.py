@@ -1,13 +1,11 @@
-"""Where the code of this host lies: the standard library, tlsrt, what it needs, components and what those need.
+"""The code of this host: the standard library, tlsrt, what it needs, components and what those need.
 
-Nothing is imported, so that what is measured has not run yet. A package is found where the runtime will import it from
-(`import_path`), also by a command that imports from more places. What a component needs are the distributions that
-its own requires, and what its sources import. In a checkout the rooms are links beside the package.
+Nothing is imported, so that what is measured has not run yet. Where packages lie says `package_search`. What a
+component needs are the distributions that its own requires, and what its sources import.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import stat
@@ -15,8 +13,6 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
 from itertools import count
 from pathlib import Path
 
@@ -34,26 +30,14 @@ from tlsrt.config.import_path import (
     package_folders,
 )
 from tlsrt.config.package_data import data_files
+from tlsrt.config.package_search import Root, component_roots, dependencies, find, walk
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
-LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
-CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
 _DISTRIBUTIONS = {"yaml": "pyyaml", "_yaml": "pyyaml", "zmq": "pyzmq", "_cffi_backend": "cffi"}
 _SHARED = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
 _NOT_LIBRARY = ("test", "site-packages", "dist-packages")  # below the standard library's folder
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """One measured folder, or module of one file, and the prefix of its names."""
-
-    path: Path
-    name: str
-    only_code: bool = False
-    without: tuple[str, ...] = ()  # names right below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +77,7 @@ def code_of(config: Config) -> Code:
         *_versions_of_dependencies(known), *found,
     )  # fmt: skip
     data = data_roots(config.components)
-    measured = (tlsrt, *_dependencies(), *own, *needed, *data, *_hooks(), *_library())
+    measured = (tlsrt, *dependencies(), *own, *needed, *data, *_hooks(), *_library())
     return Code(measured, names, versions, files_of_programs(config.components))
 
 
@@ -142,38 +126,6 @@ def _own_version() -> str:
     return found[1].decode("ascii", "replace") if found else "0"
 
 
-def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
-    """Return the packages that these components come from. Raises ConfigError when one is not there."""
-    known = {"tlsrt", *NEEDED, *USED, *EXTRA}
-    found: dict[str, list[Root]] = {}
-    for component in components:
-        package = component.package
-        if not component.builtin and package not in known:
-            found.setdefault(package, _component(component, package))
-    return [root for package in sorted(found) for root in found[package]]
-
-
-def source_of(module: str) -> Path | None:
-    """Return the source of a module, None if there is none that can be found."""
-    package, *parts = module.split(".")
-    places = [package_folder()] if package == "tlsrt" else [root.path for root in _find(package, package)]
-    for place in places:
-        for path in (place.joinpath(*parts, "__init__.py"), place.joinpath(*parts).with_suffix(".py"), place):
-            if path.suffix == ".py" and path.is_file() and (parts or path.stem in (package, "__init__")):
-                return path
-    return None
-
-
-def folder_of_package(package: str) -> Path | None:
-    """Return the folder of an installed package, None if there is none; the first of a namespace's."""
-    return next((root.path for root in _find(package, package) if root.path.is_dir()), None)
-
-
-def has_http() -> bool:
-    """Tell whether the package that parses HTTP is installed."""
-    return bool(_find("h11", "dep/h11"))
-
-
 def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Path]:
     """Return the folders (and modules of one file) that must be readable in a process that imports these components.
 
@@ -181,7 +133,7 @@ def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Pa
     keys may lie), the packages of components, and the folders of shared libraries.
     """
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
-    folders += [root.path.parent for root in _dependencies()]
+    folders += [root.path.parent for root in dependencies()]
     components = list(components)
     folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(components))]
     folders += _elsewhere(components, folders)
@@ -212,53 +164,6 @@ def _shows_bytecode(config: Config) -> bool:
     return all(os.stat(folder).st_mode & stat.S_IXOTH for folder in config.path.parents)
 
 
-def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the measured name and entry of each file below a folder, links followed."""
-    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, _CACHE), ())
-
-
-def _walk(
-    folder: str, name: str, only_code: bool, without: tuple[str, ...], above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a link to a folder around it
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if entry.name not in without:
-                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (_CACHE,), (*above, here))
-            elif not only_code or entry.name.endswith(CODE):
-                yield f"{name}/{entry.name}", entry
-
-
-@cache
-def _dependencies() -> tuple[Root, ...]:
-    found = [root for package in NEEDED for root in _needed(package)]
-    found += [root for package in (*USED, *EXTRA) for root in _find(package, f"dep/{package}")]
-    folders = {root.path.parent for root in found}
-    found += [Root(at / name, f"dep/{name}") for at in sorted(folders) for name in LIBRARIES if (at / name).is_dir()]
-    return tuple(found)
-
-
-def _needed(package: str) -> list[Root]:
-    found = _find(package, f"dep/{package}")
-    if not found:
-        raise ConfigError(f"the Python package {package} is not installed: install tlsrt again with pip")
-    return found
-
-
-def _component(component: ComponentConfig, package: str) -> list[Root]:
-    found = _find(package, f"component/{package}")
-    if not found:
-        raise ConfigError(
-            f"component {component.address}: this Python has no package {package}: install it beside tlsrt with pip, "
-            f"or correct its class {component.class_path}"
-        )
-    return [Root(root.path, root.name, is_checkout()) for root in found]
-
-
 def _needed_by(
     packages: tuple[str, ...], own: Sequence[Root], known: Mapping[str, Distribution], more: Iterable[str] = ()
 ) -> tuple[list[Root], frozenset[str], list[Version]]:
@@ -271,12 +176,12 @@ def _needed_by(
         return [], frozenset(names), []
     known = {name: one for name, one in known.items() if name != "tlsrt"}  # measured as what it is
     owner = owners(known)
-    dependencies = _dependencies()
-    roots = {root.path: root for root in dependencies}
+    tlsrts = dependencies()
+    roots = {root.path: root for root in tlsrts}
     versions: dict[str, Version] = {}
     waiting = [(package, [root for root in own if _names_package(root, package)]) for package in packages]
     for name in sorted({*more} - names - sys.stdlib_module_names):
-        if not (places := _find(name, f"dep/{name}")):
+        if not (places := find(name, f"dep/{name}")):
             raise ConfigError(f"this Python has no package {name}: install it, or correct `imports` of a component")
         names.add(name)
         for root in places:
@@ -294,19 +199,19 @@ def _needed_by(
                 if new and one is distribution and root.path not in [place.path for place in places]:
                     places.append(root)
         for name in sorted(imported_names(_sources(places)) - names - sys.stdlib_module_names):
-            if found := _find(name, f"dep/{name}"):
+            if found := find(name, f"dep/{name}"):
                 names.add(name)
                 for root in found:
                     _add(root, roots)
                 waiting.append((name, found if name not in owner else []))
     for name in sorted(names - {"", "tlsrt"}):  # what an import finds may be another file than RECORD's
-        for root in _find(name, f"dep/{name}"):
+        for root in find(name, f"dep/{name}"):
             _add(root, roots)
     for root in own:  # measured by its own name
         if (of := roots.pop(root.path, None)) is not None and of.name in versions:
             old = versions.pop(of.name)
             versions[root.name] = Version(old.distribution, old.version, root.name, old.metadata)
-    for dependency in dependencies:
+    for dependency in tlsrts:
         roots.pop(dependency.path, None)
         versions.pop(dependency.name, None)
     return list(roots.values()), frozenset(names), list(versions.values())
@@ -396,34 +301,12 @@ def _platform_library() -> str:
 
 def _versions_of_dependencies(known: Mapping[str, Distribution]) -> list[Version]:
     found: list[Version] = []
-    for root in _dependencies():
+    for root in dependencies():
         name = _importable(root.name.removeprefix("dep/"))
         distribution = known.get(_DISTRIBUTIONS.get(name, name))
         if distribution is not None:
             found.append(Version(distribution.name, distribution.version, root.name, distribution.text()))
     return found
-
-
-def _find(package: str, name: str) -> list[Root]:
-    spec = _spec(package)
-    if spec is None:
-        return []
-    if spec.submodule_search_locations is not None:
-        places = [Path(place) for place in spec.submodule_search_locations]
-        names = [name, *(f"{name}@{number}" for number in range(2, len(places) + 1))]  # a namespace has several
-        return [Root(path, one) for path, one in zip(places, names, strict=True) if path.is_dir()]
-    if spec.origin and os.path.isfile(spec.origin):
-        return [Root(Path(spec.origin), name.rpartition("/")[0] + "/" + os.path.basename(spec.origin))]
-    return []
-
-
-def _spec(package: str) -> ModuleSpec | None:
-    try:
-        if is_checkout():
-            return importlib.util.find_spec(package)  # by an editable install, or where a test has put it
-        return PathFinder.find_spec(package, [str(folder) for folder in package_folders()])
-    except (ValueError, ImportError):
-        return None
 
 
 def _rooms() -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.component_options import class_in
-from tlsrt.config.packages import source_of
+from tlsrt.config.package_search import source_of
 from tlsrt.config.schema import Config
 from tlsrt.text import did_you_mean
 

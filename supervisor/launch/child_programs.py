@@ -18,7 +18,8 @@ from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.import_path import also_measured, package_folder
 from tlsrt.config.measure import measured_paths
-from tlsrt.config.packages import Code, code_roots, component_roots
+from tlsrt.config.package_search import component_roots
+from tlsrt.config.packages import Code, code_roots
 from tlsrt.config.schema import Config, Engine
 from tlsrt.config.secrets import Sealings, read_sealings
 from tlsrt.errors import ConfigError, PeerError, SandboxError

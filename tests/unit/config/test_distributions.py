@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config import packages
+from tlsrt.config import package_search, packages
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import closure, imported_names, installed, normalized, owners
 from tlsrt.config.import_path import package_folders
@@ -48,8 +48,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     distribution(folder, "pip", ["pip/__init__.py"])
     distribution(folder, "lazy", ["lazy/__init__.py"])
     (folder / "camera/__init__.py").write_text("def late():\n    import lazy.part as l, json\n")
-    monkeypatch.setattr(packages, "is_checkout", lambda: False)
-    monkeypatch.setattr(packages, "package_folders", lambda: [folder, *package_folders()])
+    for module in (package_search, packages):
+        monkeypatch.setattr(module, "is_checkout", lambda: False)
+    for module in (package_search, packages):
+        monkeypatch.setattr(module, "package_folders", lambda: [folder, *package_folders()])
     return folder
 
 
@@ -101,7 +103,8 @@ def test_what_an_import_finds_instead_of_a_recorded_file_is_a_change(
     site: Path, with_camera: Config, monkeypatch: pytest.MonkeyPatch, file: str, name: str
 ) -> None:
     (earlier := site.with_name("earlier")).mkdir()
-    monkeypatch.setattr(packages, "package_folders", lambda: [earlier, site, *package_folders()])
+    for module in (package_search, packages):
+        monkeypatch.setattr(module, "package_folders", lambda: [earlier, site, *package_folders()])
     before = measure(with_camera)
     shadow = site.parent / file
     shadow.parent.mkdir(parents=True, exist_ok=True)

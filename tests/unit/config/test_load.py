@@ -365,7 +365,7 @@ def test_scheduling(minimal: str) -> None:
 def test_http_needs_its_package(minimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host does; a command that asks it may be in an environment without it."""
     text = minimal + ADMIN.replace("}}\n", ", http: true}}\n")
-    monkeypatch.setattr("tlsrt.config.packages.has_http", lambda: False)
+    monkeypatch.setattr("tlsrt.config.package_search.has_http", lambda: False)
     monkeypatch.setattr("tlsrt.config.http_package.has_http", lambda: False)
     config = parse_config(text.encode(), FILE)
     with pytest.raises(ConfigError, match="client admin is to use HTTP, which needs the package h11: pip install"):

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config import measure as measure_module
-from tlsrt.config import packages, pki
+from tlsrt.config import package_search, packages, pki
 from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measure, measured_paths
-from tlsrt.config.packages import Root, code_of
+from tlsrt.config.package_search import Root
+from tlsrt.config.packages import code_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -52,10 +53,11 @@ def with_notes(config: Config, notes: Path) -> Config:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if tlsrt were no checkout."""
-    monkeypatch.setattr(packages, "is_checkout", lambda: False)
-    monkeypatch.setattr(
-        packages, "package_folders", lambda: [Path(entry) for entry in sys.path if os.path.isdir(entry)]
-    )
+    for module in (package_search, packages):
+        monkeypatch.setattr(module, "is_checkout", lambda: False)
+        monkeypatch.setattr(
+            module, "package_folders", lambda: [Path(entry) for entry in sys.path if os.path.isdir(entry)]
+        )
 
 
 def component_names(found: dict[str, bytes]) -> list[str]:
@@ -91,7 +93,8 @@ def test_every_python_file_of_tlsrt_is_there(config: Config) -> None:
 
 
 def test_a_checkout_measures_code_only(with_notes: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "is_checkout", lambda: True)
+    for module in (package_search, packages):
+        monkeypatch.setattr(module, "is_checkout", lambda: True)
     assert component_names(measure(with_notes)) == ["component/noted/__init__.py", "component/noted/deep/core.so"]
 
 
@@ -235,4 +238,4 @@ def test_walk_ends_on_a_loop_of_links(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/x.py").touch()
-    assert [name for name, _ in packages.walk(Root(tmp_path / "a", "n"))] == ["n/x.py"]
+    assert [name for name, _ in package_search.walk(Root(tmp_path / "a", "n"))] == ["n/x.py"]

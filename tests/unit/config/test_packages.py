@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config import import_path, packages
+from tlsrt.config import import_path, package_search
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder
-from tlsrt.config.packages import code_roots, component_roots, roots
+from tlsrt.config.package_search import component_roots
+from tlsrt.config.packages import code_roots, roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -49,18 +50,18 @@ def with_component(config: Config, class_path: str) -> Config:
 def test_the_list_of_dependencies_is_their_closure() -> None:
     wanted = {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
     names = set().union(*(top_level(name) for name in closure(list(wanted))))
-    assert names - set(packages.LIBRARIES) == {*NEEDED, *USED}
-    assert {name for name in names if name.endswith(".libs")} <= set(packages.LIBRARIES)
+    assert names - set(package_search.LIBRARIES) == {*NEEDED, *USED}
+    assert {name for name in names if name.endswith(".libs")} <= set(package_search.LIBRARIES)
 
 
 def test_what_an_extra_brings_is_measured_where_it_is() -> None:
-    assert {"dep/h11"} <= {root.name for root in packages._dependencies()}
+    assert {"dep/h11"} <= {root.name for root in package_search.dependencies()}
     assert closure(list(EXTRA)) == set(EXTRA)
 
 
 def test_finding_imports_nothing() -> None:
     code = (
-        "import sys; from tlsrt.config import import_path, packages; packages._dependencies();"
+        "import sys; from tlsrt.config import import_path, package_search; package_search.dependencies();"
         "print([name for name in sys.modules if name.partition('.')[0] in {*import_path.NEEDED, *import_path.USED}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
@@ -112,10 +113,10 @@ def test_a_component_that_is_not_installed(config: Config, package: str) -> None
 
 
 def test_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "NEEDED", ("no_such_package_anywhere",))
-    packages._dependencies.cache_clear()
+    monkeypatch.setattr(package_search, "NEEDED", ("no_such_package_anywhere",))
+    package_search.dependencies.cache_clear()
     with pytest.raises(ConfigError, match="the Python package no_such_package_anywhere is not installed: install"):
-        packages._dependencies()
+        package_search.dependencies()
 
 
 def test_code_roots_hold_what_a_loop_imports_and_no_keys(

@@ -1,0 +1,134 @@
+"""Where packages lie: found where the runtime will import them from, and nothing is imported.
+
+A package is found by the import path of the runtime (`import_path`), also by a command that imports from more places.
+In a checkout the rooms are links beside the package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder, package_folders
+from tlsrt.errors import ConfigError
+
+LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
+CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
+_CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One measured folder, or module of one file, and the prefix of its names."""
+
+    path: Path
+    name: str
+    only_code: bool = False
+    without: tuple[str, ...] = ()  # names right below it
+
+
+def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
+    """Return the packages that these components come from. Raises ConfigError when one is not there."""
+    known = {"tlsrt", *NEEDED, *USED, *EXTRA}
+    found: dict[str, list[Root]] = {}
+    for component in components:
+        package = component.package
+        if not component.builtin and package not in known:
+            found.setdefault(package, _component(component, package))
+    return [root for package in sorted(found) for root in found[package]]
+
+
+def source_of(module: str) -> Path | None:
+    """Return the source of a module, None if there is none that can be found."""
+    package, *parts = module.split(".")
+    places = [package_folder()] if package == "tlsrt" else [root.path for root in find(package, package)]
+    for place in places:
+        for path in (place.joinpath(*parts, "__init__.py"), place.joinpath(*parts).with_suffix(".py"), place):
+            if path.suffix == ".py" and path.is_file() and (parts or path.stem in (package, "__init__")):
+                return path
+    return None
+
+
+def folder_of_package(package: str) -> Path | None:
+    """Return the folder of an installed package, None if there is none; the first of a namespace's."""
+    return next((root.path for root in find(package, package) if root.path.is_dir()), None)
+
+
+def has_http() -> bool:
+    """Tell whether the package that parses HTTP is installed."""
+    return bool(find("h11", "dep/h11"))
+
+
+def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the measured name and entry of each file below a folder, links followed."""
+    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, _CACHE), ())
+
+
+def _walk(
+    folder: str, name: str, only_code: bool, without: tuple[str, ...], above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a link to a folder around it
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name not in without:
+                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (_CACHE,), (*above, here))
+            elif not only_code or entry.name.endswith(CODE):
+                yield f"{name}/{entry.name}", entry
+
+
+@cache
+def dependencies() -> tuple[Root, ...]:
+    found = [root for package in NEEDED for root in _needed(package)]
+    found += [root for package in (*USED, *EXTRA) for root in find(package, f"dep/{package}")]
+    folders = {root.path.parent for root in found}
+    found += [Root(at / name, f"dep/{name}") for at in sorted(folders) for name in LIBRARIES if (at / name).is_dir()]
+    return tuple(found)
+
+
+def _needed(package: str) -> list[Root]:
+    found = find(package, f"dep/{package}")
+    if not found:
+        raise ConfigError(f"the Python package {package} is not installed: install tlsrt again with pip")
+    return found
+
+
+def _component(component: ComponentConfig, package: str) -> list[Root]:
+    found = find(package, f"component/{package}")
+    if not found:
+        raise ConfigError(
+            f"component {component.address}: this Python has no package {package}: install it beside tlsrt with pip, "
+            f"or correct its class {component.class_path}"
+        )
+    return [Root(root.path, root.name, is_checkout()) for root in found]
+
+
+def find(package: str, name: str) -> list[Root]:
+    spec = _spec(package)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        places = [Path(place) for place in spec.submodule_search_locations]
+        names = [name, *(f"{name}@{number}" for number in range(2, len(places) + 1))]  # a namespace has several
+        return [Root(path, one) for path, one in zip(places, names, strict=True) if path.is_dir()]
+    if spec.origin and os.path.isfile(spec.origin):
+        return [Root(Path(spec.origin), name.rpartition("/")[0] + "/" + os.path.basename(spec.origin))]
+    return []
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    try:
+        if is_checkout():
+            return importlib.util.find_spec(package)  # by an editable install, or where a test has put it
+        return PathFinder.find_spec(package, [str(folder) for folder in package_folders()])
+    except (ValueError, ImportError):
+        return None
