@@ -160,10 +160,15 @@ class SyscallMonitor:
             self._refuse(call, f"{call}{hint_of(call)}", errno.EPERM)
 
     def _refuse(self, call: Notification, what: str, error: int) -> None:
-        answer_notification(self._listener, call, error=error)
         is_enough = not self._refused.take(self._event_loop.now)
         suffix = f"; that was one of more than {REFUSED_BURST} refused calls" if is_enough else ""
-        self._on_violation(Violation(call.call, what + suffix, ends=is_enough))
+        self._tell_and_answer(Violation(call.call, what + suffix, ends=is_enough), call, error)
+
+    def _tell_and_answer(self, violation: Violation, call: Notification, error: int) -> None:
+        """Refuse a call after it was told, so that nothing the process does next is heard of before."""
+        self._on_violation(violation)
+        if self._listener >= 0:  # else the process was ended for it
+            answer_notification(self._listener, call, error=error)
 
     def _carry_out(self, call: Notification, broker: Broker) -> None:
         if not self._brokered.take(self._event_loop.now):
@@ -193,9 +198,10 @@ class SyscallMonitor:
         if wish is Wish.SCAN:
             self._refuse(call, f"{sentence}, nor many others that it tried", reply.error)
             return
-        answer_notification(self._listener, call, error=reply.error)
         if wish is Wish.NEW:
-            self._on_violation(Violation(call.call, sentence, ends=False, wanted=reply.wanted))
+            self._tell_and_answer(Violation(call.call, sentence, False, reply.wanted), call, reply.error)
+        else:
+            answer_notification(self._listener, call, error=reply.error)
 
     def _replace(self, call: Notification, replacement: Replacement) -> None:
         error = 0

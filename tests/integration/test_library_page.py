@@ -38,10 +38,12 @@ def found() -> Iterator[tuple[dict[str, str], list[str]]]:
             it.refused.clear()
             return outcomes, told
 
-    yield asyncio.run(main())
-    use_way(None)
-    run.close()
-    sys.path.remove(str(PACKAGE))
+    try:
+        yield asyncio.run(main())
+    finally:
+        use_way(None)
+        run.close()
+        sys.path.remove(str(PACKAGE))
 
 
 @pytest.mark.parametrize("name", LINES)

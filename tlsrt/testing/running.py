@@ -37,12 +37,18 @@ class ComponentUnderTest:
     """
 
     def __init__(
-        self, conversation: Conversation, peers: PeerAnswers, component: Component | None, refused: list[str]
-    ) -> None:
-        self.refused = refused  # calls of the system that were refused, as they were told; clear it if they had to be
+        self, conversation: Conversation, peers: PeerAnswers, component: Component | None,
+        refused: Callable[[], list[str]],
+    ) -> None:  # fmt: skip
+        self._refused = refused
         self._conversation = conversation
         self._peers = peers
         self._component = component
+
+    @property
+    def refused(self) -> list[str]:
+        """Refused calls of the system, those before the last answer too; clear it if they had to be refused."""
+        return self._refused()
 
     @property
     def component(self) -> Any:
@@ -133,7 +139,8 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
             disk.start()
         await hosted.start()
         try:
-            yield ComponentUnderTest(conversation, peers, hosted.component, [])
+            none: list[str] = []
+            yield ComponentUnderTest(conversation, peers, hosted.component, lambda: none)
         finally:
             await hosted.stop()
     finally:

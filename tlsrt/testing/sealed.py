@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO
 
 from tlsrt.errors import ConfigError, MisuseError, Unavailable
@@ -106,8 +106,15 @@ class _News:
         self._over: asyncio.Future[None] = self._loop.create_future()
         self.failed = ""
         self._ended: str | None = None
-        self.refused: list[str] = []
+        self._refused: list[str] = []
         self._loop.add_reader(told, self._read)
+
+    def refused(self) -> list[str]:
+        """Return what was refused until now: it is told before the process goes on, so before it answers."""
+        with suppress(BlockingIOError):
+            while not self._over.done():
+                self._read()
+        return self._refused
 
     async def wait_for(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for a call to the process. Raises ConfigError for one that cannot begin, SealedError for its end."""
@@ -119,7 +126,7 @@ class _News:
                 await self.end()
         if self.failed:
             raise ConfigError(self.failed)
-        raise SealedError("\n".join([*self.refused, f"the sealed process has ended: {self._ended}; its log says why"]))
+        raise SealedError("\n".join([*self._refused, f"the sealed process has ended: {self._ended}; its log says why"]))
 
     async def end(self) -> None:
         """Wait for the end of the process."""
@@ -139,7 +146,7 @@ class _News:
 
     def _hear(self, news: dict[str, str]) -> None:
         if "refused" in news:
-            self.refused.append(news["refused"])
+            self._refused.append(news["refused"])
             return
         self.failed = news.get("failed", "")
         self._ended = news.get("ended", "it could not begin")

@@ -56,9 +56,13 @@ def test_what_passes_alone_is_named_as_flaky(tmp_path: Path) -> None:
     assert out.endswith("3 passed, 0 failed\n")
 
 
-def test_more_than_three_flaky_tests_fail(tmp_path: Path) -> None:
-    code, out = run(tmp_path, {"integration/test_a.py": FLAKY.format(count=4)}, ci=True)
-    assert code == 1 and "4 tests are flaky, at most 3 may be" in out
+def test_flaky_tests_in_more_than_three_files_fail(tmp_path: Path) -> None:
+    """Tests of one file share a host: what fails it fails them all."""
+    files = {f"integration/{name}/test_it.py": FLAKY.format(count=1) for name in "abcd"}
+    code, out = run(tmp_path / "four", files, ci=True)
+    assert code == 1 and "tests in 4 files are flaky, at most in 3 they may be" in out
+    code, out = run(tmp_path / "one", {"integration/test_a.py": FLAKY.format(count=26)}, ci=True)
+    assert code == 0 and out.endswith("26 passed, 0 failed\n")
 
 
 @pytest.mark.parametrize("name", ["integration/test_a.py", "unit/test_a.py"])
