@@ -255,7 +255,7 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
         )
     names = names_for(
         loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), components=built_in,
-        engine=config.channels.engine, outbound=outbound, asked=_asked(config, loop.name),
+        engine=config.channels.engine, outbound=outbound, direct=not is_asked, asked=_asked(config, loop.name),
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 

@@ -24,7 +24,7 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK, OUTBOUND, OFFLINE, LIBZMQ = "network", "outbound", "offline", "libzmq"
+NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
 THREADS, DATABASE, LISTEN = "threads", "database", "listen"
 Made = TypeVar("Made")
 
@@ -100,13 +100,14 @@ def fingerprint(folder: Path) -> bytes:
 
 def names_for(
     process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq",
-    asked: Iterable[str] = (), outbound: bool = False,
+    asked: Iterable[str] = (), outbound: bool = False, direct: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
-    `network` says that the process keeps the host's network, `outbound` that it reaches hosts without. `components` are
-    the addresses of its built-in components (None: all that there are), each of which has a fragment for what only it
-    needs. `engine` is what the loops speak to Primary through; Primary itself never speaks through libzmq. `asked` are
+    `network` says that the process keeps the host's network, `outbound` that it reaches hosts without, `direct` that it
+    makes its sockets itself, as no supervisor hears of its calls. `components` are the addresses of its built-in
+    components (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the
+    loops speak to Primary through; Primary itself never speaks through libzmq. `asked` are
     fragments that components ask for.
     """
     first = fragment_of_process(process)
@@ -116,8 +117,8 @@ def names_for(
         components = [component.address for component in COMPONENTS if component.process == process]
     own = [fragment_of_component(address) for address in components]
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
-    reach = NETWORK if network else OUTBOUND if outbound else OFFLINE
-    return (first, *link, reach, *asked, *own)
+    reach = [*([NETWORK] if network else []), DIRECT if direct else OUTBOUND] if network or outbound else [OFFLINE]
+    return (first, *link, *reach, *asked, *own)
 
 
 def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: bool) -> tuple[str, ...]:

@@ -67,13 +67,14 @@ def test_a_component_reaches_what_is_listed_from_an_empty_network_namespace(
     assert asked.returncode == 0 and "performed by the supervisor" in asked.stdout
 
 
-def test_a_captured_component_takes_no_datagram_of_a_peer_that_no_rule_lists(host: RunningHost) -> None:
+@pytest.mark.parametrize("address", ["forth/fetcher", "external/fetcher"])  # an empty namespace, and the host's
+def test_a_captured_component_takes_no_datagram_of_a_peer_that_no_rule_lists(host: RunningHost, address: str) -> None:
     """A send without an address binds its socket to a port of the host, which would be a door that was not granted."""
     with host.client() as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        port = client.call("forth/fetcher", "bind_by_sending")
+        port = client.call(address, "bind_by_sending")
         assert port
         stranger.sendto(b"let me in", ("127.0.0.1", port))  # over loopback it is there, or never will be
-        assert client.call("forth/fetcher", "unasked") == "EAGAIN"
+        assert client.call(address, "unasked") == "EAGAIN"
 
 
 def test_explain_says_what_happens(host: RunningHost, ports: dict[str, int]) -> None:

@@ -152,7 +152,9 @@ def test_a_component_that_is_not_there_has_no_part() -> None:
     assert fragment_of_component("third/io") == "components/third_io"
     names = names_for("primary", network=False, components=["primary/kernel"])
     assert names == ("primary", "offline", "components/primary_kernel")
-    assert names_for("mine", network=True, components=[]) == ("declared", "libzmq", "network")
+    assert names_for("mine", network=True, components=[]) == ("declared", "libzmq", "network", "outbound")
+    names = names_for("mine", network=True, components=[], direct=True)
+    assert names == ("declared", "libzmq", "network", "direct")
     assert names_for("mine", network=False, components=[], engine="native") == ("declared", "offline")
     assert names_for("authority", network=False) == ("authority",)
 

@@ -260,12 +260,20 @@ def test_only_a_network_loop_makes_network_sockets_and_threads() -> None:
         assert sealed(process, "clone", 0x1200011) in (REFUSED, USER_NOTIF)  # fork
         assert sealed(process, "bind") == USER_NOTIF
     for process in ("external", "reports"):
-        for arguments in ((2, 1, 6), (10, 2 | 0x80000, 17), (16, 3, 0)):
-            assert sealed(process, "socket", *arguments, network=True) == ALLOW
+        assert sealed(process, "socket", 16, 3, 0, network=True) == ALLOW
+        for arguments in ((2, 1, 6), (10, 2 | 0x80000, 17)):  # made by the supervisor, which makes no others
+            assert sealed(process, "socket", *arguments, network=True) == BROKERED
         assert sealed(process, "socket", 16, 3, 9, network=True) == USER_NOTIF  # NETLINK_AUDIT
         assert sealed(process, "socket", 2, 3, 6, network=True) == USER_NOTIF  # raw
         assert sealed(process, "clone", thread, network=True) == ALLOW
     assert sealed("authority", "socket", 1, 1, 0) == USER_NOTIF
+
+
+def test_a_loop_whose_calls_nobody_hears_of_makes_tcp_and_udp_sockets_and_no_others() -> None:
+    policy = compose("third", FILES.fragments(names_for("third", network=True, components=[], direct=True)))
+    program = program_of(policy, FilterStage.SEALED, "x86_64", PID, SEAL, watched=False)
+    for arguments, answer in (((2, 1, 6), ALLOW), ((10, 2, 0), ALLOW), ((2, 3, 1), REFUSED), ((17, 3, 0), REFUSED)):
+        assert run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"]["socket"], (*arguments, 0, 0, 0)) == answer
 
 
 def test_what_only_libzmq_needs_is_for_loops_that_speak_through_it() -> None:
@@ -376,7 +384,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     parts = {part.name: part for part in all_parts()}
     asked = ["threads", "database", "listen"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, HELPER)]
-    names.append(names_for("mine", network=False, components=[], outbound=True))
+    names += [names_for("mine", network=True, components=[], direct=flag) for flag in (False, True)]
     names += [names_for_program(runs_others=flag, executable_memory=flag, own_pids=flag) for flag in (False, True)]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
