@@ -13,8 +13,9 @@ import pytest
 from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.supervision import RestartConfig
-from tlsrt.supervisor.supervision import helper_process
-from tlsrt.supervisor.supervision.helper_process import AWAY, END_S, GONE, HUNG, REQUEST_S, HelperProcess
+from tlsrt.supervisor.supervision import service_process
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, REQUEST_S, HelperProcess
+from tlsrt.supervisor.supervision.service_process import END_S
 
 
 class Clock:
@@ -62,10 +63,10 @@ class Stage:
             current=SimpleNamespace(config=config, children=children), chance=lambda: 0.0, console=said, events=said,
             event_loop=self.clock, lock=-1,
         )  # fmt: skip
-        monkeypatch.setattr(helper_process, "open_log", lambda config, name: -1)
-        monkeypatch.setattr(helper_process, "shared_lock", lambda lock: nullcontext(-1))
-        monkeypatch.setattr(helper_process, "differences_of", lambda *arguments: [])
-        monkeypatch.setattr(helper_process, "send_signal", self.ignore)
+        monkeypatch.setattr(service_process, "open_log", lambda config, name: -1)
+        monkeypatch.setattr(service_process, "shared_lock", lambda lock: nullcontext(-1))
+        monkeypatch.setattr(service_process, "differences_of", lambda *arguments: [])
+        monkeypatch.setattr(service_process, "send_signal", self.ignore)
         self.helper = HelperProcess(cast("Any", context))
         self.helper.look()
         self.channel.send("sealed")
