@@ -14,15 +14,17 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hosts.installation import Environment
+from hosts.installation import Environment, scratch
 from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
@@ -76,6 +78,12 @@ class InstalledHost:
     def init(self) -> str:
         return self.do("init", self.folder, "--port", str(self.port))
 
+    def like_new(self) -> None:
+        """Have what `init` makes by a copy, a second faster: for a test of something else."""
+        template = _made_once(self.environment)
+        shutil.copytree(template.folder, self.folder, symlinks=True)
+        self.port = template.port
+
     def seal(self) -> str:
         return self.do("seal", "--config", self.config)
 
@@ -125,6 +133,13 @@ class InstalledHost:
         """No process has our configuration in its command line: not the launcher, the supervisor or its children."""
         left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(self.config) in _text(path)]
         assert not left, f"still running: {[(path, _text(path)) for path in left]}"
+
+
+@cache
+def _made_once(environment: Environment) -> InstalledHost:
+    host = InstalledHost(environment, scratch() / f"new-{environment.folder.name}")
+    host.init()
+    return host
 
 
 def _lines_until_ready(process: subprocess.Popen[bytes]) -> list[str]:

@@ -49,7 +49,7 @@ def sources(environment: Environment) -> Path:
 @pytest.fixture
 def host(environment: Environment) -> Iterator[InstalledHost]:
     host = InstalledHost(environment, scratch() / "components")
-    host.init()
+    host.like_new()
     with host.started():
         yield host
     shutil.rmtree(host.folder)
@@ -194,7 +194,7 @@ def test_a_package_that_changes_behind_the_operator_does_not_run(host: Installed
 
 def test_a_broken_drop_in_keeps_no_host_from_its_start(environment: Environment, sources: Path) -> None:
     host = InstalledHost(environment, scratch() / "broken")
-    host.init()
+    host.like_new()
     folder = host.folder / "components.d"
     folder.mkdir(mode=0o755)
     (folder / "third.kettle.yaml").write_text("package: kettle\noptoins: {}\n")

@@ -168,7 +168,7 @@ def test_a_host_that_has_everything_needs_nothing(whole: InstalledHost) -> None:
 
 
 def test_a_waiver_that_is_not_needed_is_said_by_every_start_and_by_check(whole: InstalledHost) -> None:
-    whole.init()
+    whole.like_new()
     text = whole.config.read_text()
     whole.config.write_text(f"{text}sandbox:\n  waive: {{landlock: an older kernel}}\n")
     whole.seal()
@@ -293,7 +293,7 @@ def test_master_key_in_ordinary_memory_is_said() -> None:
         host = InstalledHost(
             portable(), folder / "var", prefix=deprived(portable(), deny={"memfd_secret": errno.EPERM})
         )
-        host.init()
+        host.like_new()
         with host.started():
             assert any("master_key was in ordinary memory" in line for line in host.console)
         assert "no (Operation not permitted)" in host.run("sandbox", "check")[1]

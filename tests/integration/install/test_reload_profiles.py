@@ -21,7 +21,7 @@ ADDED = "\nallow:\n- calls: [sync]\n  why: for this test\n"
 @pytest.fixture
 def host() -> Iterator[InstalledHost]:
     made = InstalledHost(installed(), scratch() / "reloaded")
-    made.init()
+    made.like_new()
     yield made
     shutil.rmtree(made.folder)
 

@@ -35,7 +35,7 @@ def environment() -> Environment:
 def host(environment: Environment) -> Iterator[InstalledHost]:
     """A host that would start."""
     host = InstalledHost(environment, scratch() / f"strict-{next(NUMBER)}")
-    host.init()
+    host.like_new()
     yield host
     shutil.rmtree(host.folder)
 

@@ -29,7 +29,7 @@ def environment() -> Environment:
 @pytest.fixture(scope="module")
 def host(environment: Environment) -> Iterator[InstalledHost]:
     host = InstalledHost(environment, scratch() / "first")
-    host.init()
+    host.like_new()
     yield host
     shutil.rmtree(host.folder)
 
