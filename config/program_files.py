@@ -83,6 +83,8 @@ def files_of_programs(components: tuple[ComponentConfig, ...]) -> dict[tuple[str
 
 
 def _files_of(program: ProgramConfig, reader: ExecutableReader) -> ProgramFiles:
+    if program.problem:
+        raise ConfigError(program.problem)
     executable = reader.read(os.fspath(program.run))
     others = tuple(reader.read(os.fspath(path)) for path in program.also_runs)
     if scripts := [one.prefix[-1] for one in others if one.prefix]:

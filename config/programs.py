@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_form
 from tlsrt.config.needs import FOLDERS
 from tlsrt.config.setting import WHY, boolean, count, file_path, listing, mapping, seconds, table, text
+
+Life = Literal["call", "kept"]
+CALL_S, CALL_AT_ONCE = 60.0, 2
 
 _EXECUTABLE = {
     "pattern": r"/[^/].*",
@@ -42,6 +46,21 @@ class ProgramConfig:
             example='["-c", "-d --stdout", "-{level:1-9} -c"]',
         ),
     )
+    life: Life = field(
+        default="call",
+        metadata=text(
+            "call: each run has an end and a deadline; kept: one run, without a deadline, that `keep_running` begins "
+            "again after each end.",
+            choices=("call", "kept"),
+        ),
+    )
+    talks: bool = field(
+        default=False, metadata=boolean("Give it a socket to its component, as descriptor 3: `run.talk`.")
+    )
+    notifies: bool = field(
+        default=False,
+        metadata=boolean("Let it say in NOTIFY_SOCKET how it is, as sd_notify(3) does: `run.notices()`."),
+    )
     read: tuple[Path, ...] = field(default=(), metadata=FOLDERS)
     also_runs: tuple[Path, ...] = field(
         default=(),
@@ -52,14 +71,22 @@ class ProgramConfig:
             example="[/usr/bin/cat]",
         ),
     )
-    seconds: float = field(default=60.0, metadata=seconds("Time that one run may take.", 0.1, 86400))
+    seconds: float | None = field(
+        default=None,
+        metadata=seconds(
+            "Time that one run may take.", 0.1, 86400, default_says="60; a kept program has no deadline", example="10"
+        ),
+    )
     memory_mb: int = field(default=256, metadata=count("Memory of one run.", 8, 1048576, unit="MiB"))
     scratch_mb: int = field(
         default=0, metadata=count("Room for files in a /tmp of its own, which ends with the run.", 0, 65536, unit="MiB")
     )
     processes: int = field(default=16, metadata=count("Processes and threads of one run.", 1, 4096))
     open_files: int = field(default=256, metadata=count("Open descriptors of each of its processes.", 16, 65536))
-    at_once: int = field(default=2, metadata=count("Runs at the same time.", 1, 32))
+    at_once: int | None = field(
+        default=None,
+        metadata=count("Runs at the same time.", 1, 32, default_says="2; a kept program runs once", example="4"),
+    )
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )
@@ -75,6 +102,29 @@ class ProgramConfig:
         ),
     )
     where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the host can tell
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether it stays."""
+        return self.life == "kept"
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Return how long a run may take; None: as long as it likes."""
+        return None if self.is_kept else self.seconds or CALL_S
+
+    @property
+    def runs_most(self) -> int:
+        """Return how many runs there are at the same time."""
+        return 1 if self.is_kept else self.at_once or CALL_AT_ONCE
+
+    @property
+    def problem(self) -> str:
+        """Return what of it does not go together; empty if all does."""
+        if self.is_kept and (self.seconds is not None or self.at_once is not None):
+            name = "seconds" if self.seconds is not None else "at_once"
+            return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
+        return ""
 
 
 PROGRAMS = mapping(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
     from tlsrt.loops.component.follow import Gap
+    from tlsrt.loops.component.kept_program import KeptProgram
     from tlsrt.loops.component.peers import peer
     from tlsrt.loops.component.program import Program, Result
     from tlsrt.loops.component.timers import at, every
@@ -58,6 +59,7 @@ _LAZY = {
     "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
+    "KeptProgram": "tlsrt.loops.component.kept_program",
     "Length": "tlsrt.loops.component.validate",
     "Program": "tlsrt.loops.component.program",
     "Range": "tlsrt.loops.component.validate",
@@ -70,10 +72,10 @@ _LAZY = {
 
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
-    "DeadlineExceeded", "Denied", "Device", "Failed", "Gap", "InvalidArgument", "Length", "MisuseError", "NotFound",
-    "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result", "SandboxError",
-    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Uevent", "Unavailable", "__version__", "at",
-    "database", "every", "handler", "peer",
+    "DeadlineExceeded", "Denied", "Device", "Failed", "Gap", "InvalidArgument", "KeptProgram", "Length", "MisuseError",
+    "NotFound", "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result",
+    "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Uevent", "Unavailable",
+    "__version__", "at", "database", "every", "handler", "peer",
 ]  # fmt: skip
 
 

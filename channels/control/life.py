@@ -202,6 +202,21 @@ class ProgramMessage(NamedTuple):
     number: int  # of this run, in the life of the host
 
 
+class ProgramSocket(IntEnum):
+    """Which further socket of a run of a program."""
+
+    TALK = 1  # the other end of its descriptor 3
+    NOTICES = 2  # what it says in NOTIFY_SOCKET, as datagrams
+
+
+class ProgramSocketMessage(NamedTuple):
+    """A further socket of a run, before `program` tells of that run."""
+
+    program: int
+    number: int
+    kind: int  # a ProgramSocket
+
+
 class ProgramOverMessage(NamedTuple):
     """A run has ended, or, with the number 0, cannot begin."""
 
@@ -240,6 +255,7 @@ LIFE = MessageTable(
         Message(22, "unlink", _SUPERVISOR, _in(*_LIVING), UnlinkMessage, to="primary"),
         Message(24, "program", _SUPERVISOR, _in(*_LIVING), ProgramMessage, descriptors=3),
         Message(25, "program_over", _SUPERVISOR, _in(*_LIVING), ProgramOverMessage),
+        Message(26, "program_socket", _SUPERVISOR, _in(*_LIVING), ProgramSocketMessage, descriptors=1),
         Message(27, "device", _SUPERVISOR, _in(*_LIVING), DeviceMessage, descriptors=1),
         Message(28, "helped", _SUPERVISOR, _in(*_LIVING), HelpedMessage),
         Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), descriptors=1),

@@ -39,6 +39,7 @@ from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.follow import EVENTS, Followed
 from tlsrt.loops.component.grants import Grants, NoGrants
+from tlsrt.loops.component.kept_program import KeptProgram, Serve
 from tlsrt.loops.component.kept_topic import POSITION_MAX
 from tlsrt.loops.component.listeners import InheritedListeners
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
@@ -122,6 +123,7 @@ class Component(Counting):
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
     _tlsrt_grants: Surrounding[Grants] = Surrounding()
     _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
+    _tlsrt_kept: Surrounding[list[KeptProgram]] = Surrounding()
     _tlsrt_listeners: Surrounding[InheritedListeners] = Surrounding()
 
     def __new__(cls) -> Component:
@@ -225,6 +227,19 @@ class Component(Counting):
     ) -> Coroutine[Any, Any, RunResult]:
         """Run a declared program to its end, `await self.run("git", "--version")`; raises ProgramError and Busy."""
         return run_to_end(self.program(name, *arguments), input, most)
+
+    def keep_running(
+        self, name: str, *arguments: str | bytes, serve: Serve | None = None, reads_output: bool = False
+    ) -> KeptProgram:
+        """Have a program with `life: kept` run as long as this component: `self.keep_running("main")`.
+
+        `serve(run)` is run beside each run. What the program writes goes to the log; standard output not with
+        `reads_output`.
+        """
+        kept = KeptProgram(self._tlsrt_programs, name, arguments, serve, self.log, reads_output=reads_output)
+        kept.begin(lambda work, title: self.spawn(work, name=title))
+        self._tlsrt_kept.append(kept)
+        return kept
 
     def subscribe(self, target: str, topic: str, *, timeout_s: float = 300.0) -> AsyncIterator[Any]:
         """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""
@@ -384,7 +399,7 @@ def attach(
         component, address=address, options=typed, state=state, log=log, port=port, _tlsrt_work=work or NoWork(address),
         _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
-        _tlsrt_programs=programs or NoPrograms(),
+        _tlsrt_programs=programs or NoPrograms(), _tlsrt_kept=[],
         _tlsrt_listeners=InheritedListeners(address, listeners or {}),
     )  # fmt: skip
 
@@ -396,6 +411,11 @@ def _stream_since(port: Port, target: str, method: str, args: Sequence[object], 
 def tasks_of(component: Component) -> Tasks:
     """Return the tasks of an attached component, for the runtime."""
     return component._tlsrt_tasks
+
+
+def kept_programs_of(component: Component) -> list[KeptProgram]:
+    """Return the programs that an attached component keeps running, for the runtime."""
+    return component._tlsrt_kept
 
 
 def detach(component: Component) -> None:

@@ -24,12 +24,15 @@ from typing import Any, Protocol, Self, TypeVar
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.program_request import encode_request
 from tlsrt.errors import MisuseError, ProgramError
+from tlsrt.rate_limit import Bucket
 
 CHUNK_BYTES = 192 << 10  # so that a handler can give each chunk on as an item of its stream
 TAIL_BYTES = 4096  # of standard error, for the error and the result
 TAIL_LINES = 20
 _WRITE_BYTES = 1 << 20  # in one piece: between two, others have their turn
 _ERRORS_BYTES = 8 << 10  # in one piece: it can be that many lines
+NOTICE_BYTES = 4096  # the longest one that is taken
+NOTICES_BURST, NOTICES_PER_S = 50, 20.0  # of one run; beyond it they wait in its socket, which holds some ten
 
 _T = TypeVar("_T")
 
@@ -52,10 +55,18 @@ class Pipes:
     errors: socket.socket
     leash: socket.socket
     over: asyncio.Future[tuple[int, int]]
+    talk: socket.socket | None = None
+    notices: socket.socket | None = None
+    grace_s: float = 0.0  # that it has to end by itself, when it is let go
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Return those that a task may wait for."""
+        return [one for one in (self.data, self.errors, self.talk, self.notices) if one is not None]
 
     def close(self) -> None:
         """Let go of the run, when no task waits on its sockets."""
-        for one in (self.leash, self.data, self.errors):
+        for one in (self.leash, *self.sockets):
             one.close()
 
 
@@ -98,7 +109,7 @@ class Program:
         self._pipes = await self._runner.begin(self.name)
         try:
             loop = asyncio.get_running_loop()
-            self._told = loop.create_task(self._read_errors(self._pipes))
+            self._told = loop.create_task(self._log_lines(self._pipes, self._pipes.errors, keeps_tail=True))
             with suppress(ConnectionError):  # it has ended already; `wait` says why
                 await loop.sock_sendall(self._pipes.data, self._request)
         except BaseException:
@@ -171,6 +182,10 @@ class Program:
         await self.end_input()
         async for _ in self:
             pass
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for its end, and return its exit status. Raises ProgramError if it did not end by itself."""
         pipes = self._running()
         outcome, status = await asyncio.shield(pipes.over)
         if self._told is not None:
@@ -188,23 +203,63 @@ class Program:
         how = f"signal {status} ended it" if outcome is Outcome.SIGNALLED else SENTENCES[outcome]
         return ProgramError(self.name, outcome.name.lower(), how, status, self.stderr)
 
+    @property
+    def number(self) -> int:
+        """Return which run of the program this is, in the life of the host."""
+        return self._running().number
+
+    @property
+    def talk(self) -> socket.socket:
+        """Return the socket to its descriptor 3; it ends with the run. Raises MisuseError without `talks: true`."""
+        found = self._running().talk
+        if found is None:
+            raise MisuseError(f"the program {self.name} has no descriptor 3: declare it with `talks: true`")
+        return found
+
+    async def notices(self) -> AsyncIterator[bytes]:
+        """Give what it says in NOTIFY_SOCKET, one datagram at a time. Raises MisuseError without `notifies: true`."""
+        found = self._running().notices
+        if found is None:
+            raise MisuseError(f"the program {self.name} has no NOTIFY_SOCKET: declare it with `notifies: true`")
+        loop = asyncio.get_running_loop()
+        bucket = Bucket(NOTICES_BURST, NOTICES_PER_S)
+        while True:
+            while not bucket.take(loop.time()):
+                await asyncio.sleep(1 / NOTICES_PER_S)
+            notice = await self._do(loop.sock_recv(found, NOTICE_BYTES + 1))
+            if 0 < len(notice) <= NOTICE_BYTES:
+                yield notice
+
+    async def log_output(self) -> None:
+        """Pass its standard output on to the log of its component, as what it writes to standard error."""
+        pipes = self._running()
+        await self._do(self._log_lines(pipes, pipes.data))
+
     def _running(self) -> Pipes:
         if self._pipes is None:
             raise MisuseError(f"the program {self.name} does not run: use it inside of `async with`")
         return self._pipes
 
-    async def _read_errors(self, pipes: Pipes) -> None:
-        """Pass its standard error on, line by line, and keep the end of it."""
+    async def _log_lines(self, pipes: Pipes, source: socket.socket, *, keeps_tail: bool = False) -> None:
+        """Pass on what it writes, line by line, and keep the end of standard error."""
         loop, rest = asyncio.get_running_loop(), b""
         with suppress(ConnectionError):
-            while piece := await loop.sock_recv(pipes.errors, _ERRORS_BYTES):
-                self._tail = (self._tail + piece)[-TAIL_BYTES:]
+            while piece := await loop.sock_recv(source, _ERRORS_BYTES):
+                if keeps_tail:
+                    self._tail = (self._tail + piece)[-TAIL_BYTES:]
                 *lines, rest = (rest + piece).split(b"\n")
                 self._runner.log(self.name, pipes.number, lines)
                 rest = rest[-TAIL_BYTES:]
                 await asyncio.sleep(0)  # one that writes without end does not hold up others
         if rest:
             self._runner.log(self.name, pipes.number, [rest])
+
+    async def let_go(self) -> None:
+        """Have it end: a kept program by SIGTERM first, with a moment to end by itself."""
+        pipes = self._running()
+        pipes.leash.close()
+        if pipes.grace_s and not pipes.over.done():
+            await asyncio.wait([pipes.over], timeout=pipes.grace_s)
 
     async def _close(self) -> None:
         """Let go of it: what still runs is ended."""
@@ -216,7 +271,7 @@ class Program:
         for task in tasks:
             task.cancel()
         loop = asyncio.get_running_loop()
-        for one in (pipes.data, pipes.errors):  # the event loop must not know a number that is given again
+        for one in pipes.sockets:  # the event loop must not know a number that is given again
             loop.remove_reader(one)
             loop.remove_writer(one)
             one.close()

@@ -66,6 +66,12 @@ class SpawnedTask:
         if self._task is not None:
             self._task.cancel()
 
+    async def stop(self) -> None:
+        """End it for good, and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
     @property
     def is_running(self) -> bool:
         """Tell whether it runs, or waits to be started again."""

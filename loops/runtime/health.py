@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.components import HealthConfig
-from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.component import Component, kept_programs_of
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 _WORDS_MAX = 300
@@ -142,6 +143,12 @@ class _Readiness:
         self._host.note_ready(not trouble)
 
 
+def _ready(component: Component) -> object:
+    """Ask a component whether it is ready, if all programs run that it keeps running."""
+    trouble = next((kept.trouble for kept in kept_programs_of(component) if kept.trouble), "")
+    return trouble or component.ready()
+
+
 class HealthChecks:
     """Asks those components of a loop that have something to say.
 
@@ -154,9 +161,10 @@ class HealthChecks:
         self._ready: list[_Check] = []
         for index, host in enumerate(hosts):
             component, config = host.component, host.config.health
-            if type(component).ready is not Component.ready:
+            keeps = any(program.is_kept for program in host.config.programs)
+            if keeps or type(component).ready is not Component.ready:
                 often = HealthConfig(every_s=READY_EVERY_S, timeout_s=config.timeout_s)
-                self._ready.append(_Check("ready", component.ready, often, _Readiness(host).note))
+                self._ready.append(_Check("ready", partial(_ready, component), often, _Readiness(host).note))
             if type(component).healthy is not Component.healthy:
                 self._checks.append(_Check("healthy", component.healthy, config, self._note_of(index, host)))
 

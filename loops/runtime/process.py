@@ -324,6 +324,8 @@ class LoopProcess:
                     self.grants.events_come(descriptors[0])
                 elif name == "helped":
                     self.grants.answered(fields)
+                elif name == "program_socket":
+                    self._programs.socket_came(fields, descriptors[0])
                 elif name == "program":
                     self._programs.begun(fields, descriptors)
                 elif name == "program_over":

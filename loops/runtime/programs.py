@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tlsrt.channels.control.life import ProgramMessage, ProgramOverMessage
+from tlsrt.channels.control.life import ProgramMessage, ProgramOverMessage, ProgramSocket, ProgramSocketMessage
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
 from tlsrt.rate_limit import Bucket
@@ -26,6 +27,7 @@ ASKED_BURST, ASKED_PER_S = 28, 18.0  # below what the supervisor takes, so that 
 PAUSES_S = (0.05, 0.1, 0.2, 0.4)  # after each refusal of a busy supervisor; the last one is told
 LOGGED_BURST, LOGGED_PER_S = 50, 10.0  # lines of standard error of one program
 LINE_MOST = 400
+KEPT_GRACE_S = 1.9  # for a kept program to end by itself; its component waits as long, and no task may longer
 
 
 class ProcessPrograms:
@@ -39,7 +41,7 @@ class ProcessPrograms:
         for component in components:
             queues = self._by_component.setdefault(component.address, {})
             for program in component.programs:
-                queues[program.name] = _ProgramQueue(len(self._programs), program.at_once)
+                queues[program.name] = _ProgramQueue(len(self._programs), program)
                 self._programs.append(queues[program.name])
 
     def __bool__(self) -> bool:
@@ -76,6 +78,16 @@ class ProcessPrograms:
             return 0.0
         return max(0.001, (1 - self._asked.left) / ASKED_PER_S)
 
+    def socket_came(self, message: ProgramSocketMessage, descriptor: int) -> None:
+        """Take a further socket of a run that is about to be told. Raises PeerError for what was not asked for."""
+        made = socket.socket(fileno=descriptor)
+        made.setblocking(False)
+        queue = self._programs[message.program] if message.program < len(self._programs) else None
+        if queue is None or not queue.asked:
+            made.close()
+            raise PeerError("not_asked_for")
+        queue.sockets[message.number, ProgramSocket(message.kind)] = made
+
     def begun(self, message: ProgramMessage, descriptors: Sequence[int]) -> None:
         """Take a program that the supervisor has begun. Raises PeerError for one that was not asked for."""
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -88,13 +100,14 @@ class ProcessPrograms:
             raise PeerError("not_asked_for")
         over: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         queue.running[message.number] = over
+        data, errors, leash = sockets
+        talk, notices = (queue.sockets.pop((message.number, kind), None) for kind in ProgramSocket)
+        pipes = Pipes(message.number, data, errors, leash, over, talk, notices, queue.grace_s)
         future = queue.asked.popleft()
         if future.cancelled():
-            for one in sockets:
-                one.close()
+            pipes.close()
         else:
-            data, errors, leash = sockets
-            future.set_result(Pipes(message.number, data, errors, leash, over))
+            future.set_result(pipes)
 
     def over(self, message: ProgramOverMessage) -> None:
         """Take the end of a run, or the refusal of one. Raises PeerError for one that is not known."""
@@ -122,9 +135,11 @@ def _refusal(outcome: Outcome) -> Exception:
 class _ProgramQueue:
     """One program: who waits for it, and what runs."""
 
-    def __init__(self, index: int, slots: int) -> None:
+    def __init__(self, index: int, program: ProgramConfig) -> None:
         self.index = index
-        self.room = asyncio.Semaphore(slots)  # given back when the supervisor says that a run is over
+        self.grace_s = KEPT_GRACE_S if program.is_kept else 0.0
+        self.sockets: dict[tuple[int, ProgramSocket], socket.socket] = {}  # of a run that is about to be told
+        self.room = asyncio.Semaphore(program.runs_most)  # given back when the supervisor says that a run is over
         self.waiting = 0
         self.asked: deque[asyncio.Future[Pipes]] = deque()
         self.running: dict[int, asyncio.Future[tuple[int, int]]] = {}

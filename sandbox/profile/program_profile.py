@@ -61,7 +61,7 @@ def program_label(component: ComponentConfig, name: str) -> str:
 def slots_of(component: ComponentConfig, program: ProgramConfig) -> tuple[str, ...]:
     """Return the names of the processes that there can be of a program."""
     place = f"{component.loop}.{component.name}{SLOT_MARK}{program.name}"
-    return tuple(f"{place}{SLOT_MARK}{number}" for number in range(1, program.at_once + 1))
+    return tuple(f"{place}{SLOT_MARK}{number}" for number in range(1, program.runs_most + 1))
 
 
 def slots_of_all(config: Config) -> list[str]:

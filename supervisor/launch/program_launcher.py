@@ -8,6 +8,7 @@ letter at a time; in words it speaks to the component alone, over what becomes s
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlsrt.channels.control.program_request import LENGTH, decode_request_untrusted, request_length_untrusted
 from tlsrt.config.argument_patterns import ArgumentError, ArgumentForm, check_arguments_untrusted
@@ -32,6 +33,8 @@ from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
 REQUEST_S = 3.0  # for the component to write its whole request; it does so at once
 _LOOK_S = 10.0  # for the supervisor to look at this process
 _STDERR = 2
+_TALK = 3
+_ABOVE = 10  # where descriptors are out of the way of those that a program begins with
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -64,9 +67,11 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
     """In the child: enter the sandbox, take the arguments, execute. Return an exit code if that is not to be."""
     for descriptor in (1, _STDERR):
         os.dup2(start.log, descriptor, inheritable=False)
+    start = _placed(start)
+    talk = () if start.talk is None else (start.talk,)
     number = (int.from_bytes(os.urandom(8), "big") or 1) if execution.is_once else 0
     confinement = enter_world(
-        profile, {start.data, start.errors, start.control}, death_pipe=start.control, reports=start.reports,
+        profile, {start.data, start.errors, start.control, *talk}, death_pipe=start.control, reports=start.reports,
         plan=root.plan if root else None, once=number,
     )  # fmt: skip
     confinement.drop()
@@ -95,6 +100,23 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
         _say(start.errors, f"cannot execute {execution.path}: {error.strerror}")
         _tell(control, LauncherWord.FAILED)
     return EX_SOFTWARE
+
+
+def _placed(start: ProgramStart) -> ProgramStart:
+    """Return the same with descriptor 3 in its place, and nothing else of it there."""
+
+    def move(descriptor: int) -> int:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        os.close(descriptor)
+        return moved
+
+    if start.talk is None:
+        return start
+    reports = None if start.reports is None else move(start.reports)
+    data, errors, control, talk = map(move, (start.data, start.errors, start.control, start.talk))
+    os.dup2(talk, _TALK, inheritable=False)
+    os.close(talk)
+    return replace(start, data=data, errors=errors, control=control, reports=reports, talk=_TALK)
 
 
 def _tell(control: socket.socket, word: LauncherWord) -> None:
@@ -148,6 +170,8 @@ def _execute(
     spare = os.dup(start.errors)  # says what follows if it fails; closed by execve, as is all but 0, 1 and 2
     for descriptor, source in ((0, start.data), (1, start.data), (_STDERR, start.errors)):
         os.dup2(source, descriptor, inheritable=True)
+    if start.talk is not None:
+        os.set_inheritable(start.talk, True)
     try:
         syscalls.call("execveat", program, b"", *vectors, syscalls.AT_EMPTY_PATH, number)
     finally:

@@ -82,6 +82,7 @@ class ProgramStart:
     control: int  # to the supervisor
     log: int  # of its component's process, until it executes
     reports: int | None = None
+    talk: int | None = None  # becomes its descriptor 3
 
 
 @dataclass(frozen=True, slots=True)

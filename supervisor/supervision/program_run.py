@@ -35,6 +35,7 @@ class ProgramRun:
     monitor: SyscallMonitor | None = None
     control: socket.socket | None = None
     leash: socket.socket | None = None
+    notices: socket.socket | None = None  # what its NOTIFY_SOCKET stands for
     deadline: Timer | None = None
     begun_at: float = 0.0
     word: LauncherWord | None = None  # the last one of its launcher

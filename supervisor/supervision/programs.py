@@ -32,12 +32,12 @@ from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.program_run import ProgramRecord, ProgramRun, ProgramSlots
+from tlsrt.supervisor.supervision.program_sockets import RunSockets
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 
 BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
 ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
-SOCKET_BYTES = 1 << 20  # of each direction, if the host gives so much
-_SO_SNDBUFFORCE = 32  # socket(7)
+TERM_S = 1.5  # for a kept program that is let go to end by itself, less than its component waits
 _WORDS = {word.value: word for word in LauncherWord}
 _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CHANGED}
 
@@ -81,7 +81,7 @@ class Programs(Feature):
                 {
                     "name": placed.label,
                     "running": running,
-                    "at_once": placed.program.at_once,
+                    "at_once": placed.program.runs_most,
                     "begun": record.begun,
                     "ends": dict(record.ends),
                     "last": record.last,
@@ -152,22 +152,15 @@ class Programs(Feature):
         record = self._record(run.placed.label)
         record.begun += 1
         run.number, run.begun_at = record.begun, self._context.event_loop.now
-        theirs: list[socket.socket] = []
-        given: list[socket.socket] = []
+        sockets: RunSockets | None = None
         try:
-            for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
-                one, other = socket.socketpair(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
-                given.append(one)
-                theirs.append(other)
-            for data in (given[0], theirs[0]):
-                _enlarge(data)
-            run.leash = theirs.pop()
-            run.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            theirs.append(control)
-            run.monitor = self._monitor(run)
+            sockets = RunSockets(run.placed.program)
+            run.leash, run.control = sockets.leash, sockets.control
+            run.monitor = self._monitor(run, sockets)
             start = ProgramStart(
-                run.slot, theirs[0].fileno(), theirs[1].fileno(), control.fileno(), run.loop.log,
+                run.slot, sockets.data.fileno(), sockets.errors.fileno(), sockets.their_control.fileno(), run.loop.log,
                 run.monitor.child_end if run.monitor is not None else None,
+                sockets.talk.fileno() if sockets.talk is not None else None,
             )  # fmt: skip
             try:
                 run.child = run.children.spawn_program(start)
@@ -175,16 +168,21 @@ class Programs(Feature):
                 if run.monitor is not None:
                     run.monitor.forked(run.child)
             self._watch(run, run.child)
-            descriptors = [one.fileno() for one in given]
+            for kind, one in sockets.further:
+                self._loops.tell(
+                    run.loop, "program_socket", run.index, run.number, int(kind), descriptors=[one.fileno()]
+                )
+            descriptors = [one.fileno() for one in sockets.given]
             self._loops.tell(run.loop, "program", run.index, run.number, descriptors=descriptors)
         except (OSError, TlsrtError) as error:
             return f"cannot be forked: {error}"
         finally:
-            for each in (*theirs, *given):
-                each.close()
+            if sockets is not None:
+                sockets.close_passed()
+                run.notices = sockets.notices
         return ""
 
-    def _monitor(self, run: ProgramRun) -> SyscallMonitor | None:
+    def _monitor(self, run: ProgramRun, sockets: RunSockets) -> SyscallMonitor | None:
         rules = run.children.call_rules(run.slot)
         if rules is None:
             return None
@@ -198,9 +196,10 @@ class Programs(Feature):
         event_loop.watch(child.pidfd, lambda events: self._ended(run))
         event_loop.watch(run.control.fileno(), lambda events: self._hear(run))
         event_loop.watch(run.leash.fileno(), lambda events: self._let_go(run, events), 0)
-        seconds = run.placed.program.seconds
-        late = partial(self._kill, run, Outcome.DEADLINE, f"not over in {seconds:g} s")
-        run.deadline = event_loop.call_later(seconds, late)
+        seconds = run.placed.program.deadline_s
+        if seconds is not None:
+            late = partial(self._kill, run, Outcome.DEADLINE, f"not over in {seconds:g} s")
+            run.deadline = event_loop.call_later(seconds, late)
 
     # What it says and does
 
@@ -246,8 +245,16 @@ class Programs(Feature):
         self._kill(run, Outcome.FORBIDDEN, violation.sentence)
 
     def _let_go(self, run: ProgramRun, events: int) -> None:
-        if events & (select.EPOLLHUP | select.EPOLLERR):
-            self._kill(run, Outcome.CANCELLED, "its component has let go of it")
+        """End a run that its component does not want any more, a kept one by a signal that it can answer."""
+        if not events & (select.EPOLLHUP | select.EPOLLERR) or run.leash is None:
+            return
+        kill = partial(self._kill, run, Outcome.CANCELLED, "its component has let go of it")
+        if run.child is None or not run.placed.program.is_kept or run.word is not LauncherWord.EXECUTING:
+            kill()
+            return
+        self._context.event_loop.forget(run.leash.fileno())
+        send_signal(run.child, signal.SIGTERM)
+        run.deadline = self._context.event_loop.call_later(TERM_S, kill)
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """End the programs of a process that is no more, or is being killed: at once, whatever it does meanwhile."""
@@ -344,6 +351,9 @@ class Programs(Feature):
             self._context.event_loop.forget(run.leash.fileno())
             run.leash.close()
             run.leash = None
+        if run.notices is not None:
+            run.notices.close()
+            run.notices = None
 
     def _close_control(self, run: ProgramRun) -> None:
         if run.control is not None:
@@ -353,11 +363,3 @@ class Programs(Feature):
 
     def _record(self, label: str) -> ProgramRecord:
         return self._records.setdefault(label, ProgramRecord())
-
-
-def _enlarge(pair: socket.socket) -> None:
-    """Give one direction room, so that few wake-ups move much. Not everybody may go beyond the host's limit."""
-    for option in (_SO_SNDBUFFORCE, socket.SO_SNDBUF):
-        with suppress(OSError):
-            pair.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
-            return

@@ -103,9 +103,10 @@ def checks(*answers: Callable[[], Any], config: HealthConfig = CONFIG) -> tuple[
 
     components = [Component(), *map(made, answers)]
     for component in components:
-        give(component, log=logging.getLogger("asked"))
+        give(component, log=logging.getLogger("asked"), _tlsrt_kept=[])
     hosts: Any = [
-        SimpleNamespace(component=component, config=SimpleNamespace(health=config)) for component in components
+        SimpleNamespace(component=component, config=SimpleNamespace(health=config, programs=()))
+        for component in components
     ]
     return HealthChecks(hosts), components
 
@@ -208,9 +209,11 @@ def test_a_component_with_ready_is_not_ready_before_it_says_so_and_is_asked_at_e
             return next(answers)
 
     component = Bridge()
-    give(component, log=logging.getLogger("bridge"))
+    give(component, log=logging.getLogger("bridge"), _tlsrt_kept=[])
     told: list[bool] = []
-    hosts: Any = [SimpleNamespace(component=component, config=SimpleNamespace(health=CONFIG), note_ready=told.append)]
+    hosts: Any = [
+        SimpleNamespace(component=component, config=SimpleNamespace(health=CONFIG, programs=()), note_ready=told.append)
+    ]
 
     async def once() -> None:
         asked = HealthChecks(hosts)

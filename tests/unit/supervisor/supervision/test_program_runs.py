@@ -38,7 +38,7 @@ class ProgramChildren(FakeChildren):
 
     def programs_of(self, process: str) -> list[PlacedProgram]:
         slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
-        program = SimpleNamespace(seconds=60.0, at_once=len(slots))
+        program = SimpleNamespace(deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False)
         return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program))]
 
     def spawn_program(self, start: ProgramStart) -> Child:

@@ -1,0 +1,1 @@
+"""A component that keeps programs running, for tests."""
