@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.row import Case, PeerMissing, Sample
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.profile_files import ProfileFiles
+from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for
 from tlsrt.sandbox.seccomp import install
 
 LOOP = "third"
@@ -42,7 +42,9 @@ def _works() -> dict[str, Callable[[], object]]:
 def _child(sealed: bool, orders: int, answers: int) -> None:
     works = _works()
     if sealed:
-        filters = ProfileFiles().policy_of(LOOP, network=False).filters(watched=False, pid=os.getpid())
+        files = ProfileFiles()
+        policy = files.policy(LOOP, files.fragments(names_for(LOOP, network=False)))
+        filters = policy.filters(watched=False, pid=os.getpid())
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         install.install(filters.importing)
         install.install_at(filters.seal.address)

@@ -11,11 +11,14 @@ from typing import Any
 
 # The most dangerous first; what is not listed here comes before all of them, since it is not judged yet.
 _RANKS = (
-    "settings", "programs", "devices", "write", "listen", "sockets", "egress", "system calls", "events", "sys", "proc",
-    "read", "secrets", "calls",
+    "settings", "programs", "devices", "write", "listen", "network", "sockets", "egress", "system calls", "events",
+    "sys", "proc", "read", "secrets", "calls",
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
-_HARMLESS = ("memory_mb", "open_files", "file_size_mb", "processes", "threads", "imports", "data", "state_mb")
+_HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason
+    "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "state_mb",
+)  # fmt: skip
+_ONE = ("network", "sys", "proc")  # wishes of which there is one
 _KNOWN = ("class", "process", "health", "options", "needs")  # that ask for nothing
 _NAMES = {"calls": "system calls"}  # of needs; a manifest's own `calls` are those of other components
 _UNITS = {"_mb": " MiB", "_s": " s"}
@@ -68,6 +71,8 @@ def _cells(ask: Ask) -> tuple[str, str, str]:
 
 
 def _asked(kind: str, value: Any) -> list[Ask]:
+    if kind in _ONE and isinstance(value, dict):
+        return [_ask(kind, "yes", str(value.get("why", "")))] if value.get("shown", True) else []
     if isinstance(value, list):
         return [_entry(kind, one) for one in value]
     if isinstance(value, dict):

@@ -152,7 +152,7 @@ class LoopConfig:
         default=None,
         metadata=boolean(
             "Keep the host's network namespace; egress rules do without it.",
-            default_says="only if a built-in component needs it",
+            default_says="only if a component asks for it",
         ),
     )
     egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)

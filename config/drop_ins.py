@@ -19,7 +19,7 @@ from tlsrt.config.access import METHOD, POLICY_LINE
 from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.files import as_config_error, read_bounded
-from tlsrt.config.manifest import FILE, MANIFEST_MAX, ParsedManifest, checked_tree, parse_manifest
+from tlsrt.config.manifest import FILE, MANIFEST_MAX, ParsedManifest, changed_tree, checked_tree, parse_manifest
 from tlsrt.config.needs import NeedsConfig
 from tlsrt.config.setting import IDENTIFIER, NAME, Setting, Where, listing, mapping, table, text
 from tlsrt.errors import ConfigError
@@ -198,10 +198,8 @@ def combined(
     class_path = str(manifest.tree.get("class", ""))
     if class_path and class_path.partition(":")[0].partition(".")[0] != package:
         raise ConfigError(f"{manifest.places['class',]}: the class of a component of {package} is in {package} itself")
-    tree: dict[str, Any] = {**manifest.tree, **{key: said[key] for key in ("options", "process") if key in said}}
-    for key in ("needs", "health"):
-        if key in said:
-            tree[key] = {**(manifest.tree.get(key) or {}), **(said[key] or {})}
+    own = ("options", "process", "needs", "health")
+    tree = changed_tree(manifest.tree, {key: said[key] for key in own if key in said})
     policy = {f"{address} -> {target}": tuple(methods) for target, methods in manifest.calls.items()}
     places = {**manifest.places, **said_at}
     places |= {("policy", f"{address} -> {target}"): manifest.places["calls", target] for target in manifest.calls}

@@ -21,12 +21,15 @@ def _schema(setting: Setting, default: object = None) -> dict[str, Any]:
         bare = {"anyOf": [{"const": setting.word}, bare]}
     if setting.nullable:
         bare = {"anyOf": [bare, {"type": "null"}]}
-    if default is not None:
+    if default not in (None, ""):
         bare["default"] = default
     return {"description": setting.sentences, **bare}
 
 
 def _bare(setting: Setting) -> dict[str, Any]:
+    if setting.kind == "table" and setting.short:
+        assert setting.table is not None
+        return {"anyOf": [_bare(keys_of(setting.table)[setting.short].setting), _table(setting)]}
     if setting.kind == "table":
         return _table(setting)
     if setting.kind == "map":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +13,8 @@ from typing import Any
 from tlsrt.config import defaults
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.added_components import Judged, judge
-from tlsrt.config.components import ComponentConfig, HealthConfig
-from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
+from tlsrt.config.deception import check_deception, read_deception
+from tlsrt.config.defaults import BuiltIn, component_of
 from tlsrt.config.detection import check_detection
 from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, drop_in_files, installed_manifest
 from tlsrt.config.files import read_bounded
@@ -42,8 +42,9 @@ def load_config(path: Path) -> Config:
 
 
 def parse_config(
-    data: bytes, path: Path, drop_ins: DropInFiles = MappingProxyType({}), manifest: FindManifest = installed_manifest
-) -> Config:
+    data: bytes, path: Path, drop_ins: DropInFiles = MappingProxyType({}), manifest: FindManifest = installed_manifest,
+    built_in: BuiltIn = defaults.BUILT_IN,
+) -> Config:  # fmt: skip
     """Return the configuration that `data`, the bytes of the file `path`, says, with its drop-ins. Raises ConfigError.
 
     Touches no file but the manifests of packages that drop-ins name, which `manifest` finds.
@@ -63,11 +64,11 @@ def parse_config(
     if isinstance(value, dict):
         if drop_ins:
             found = added_components(Path(os.path.abspath(path)), drop_ins, manifest)
-            judged = judge(*found, tree, _loop_names(tree), {one.address for one in defaults.COMPONENTS})
-        _check_names(tree, judged, checker)
+            judged = judge(*found, tree, _loop_names(tree), built_in.addresses)
+        _check_names(tree, judged, built_in, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
-    config = _config(tree, Path(os.path.abspath(path)), checker.marks, judged)
+    config = _config(tree, Path(os.path.abspath(path)), checker.marks, judged, built_in)
     if sentences := problems_of(config.listeners, _own_places(config)):
         raise ConfigError(sentences)
     return config
@@ -115,21 +116,22 @@ def _loop_names(tree: Tree) -> list[str]:
     return [*DEFAULT_LOOPS, *(name for name in tree.get("loops", ()) if not is_part(name))]
 
 
-def _check_names(tree: Tree, judged: Judged, checker: Checker) -> None:
+def _check_names(tree: Tree, judged: Judged, built_in: BuiltIn, checker: Checker) -> None:
     """Add a problem for every reserved or unknown loop, component and client."""
     loops = _loop_names(tree)
     failed = [one.name for one in judged.failed]
-    processes = [*loops, *_parts(_with_added(tree, judged)), *(name.replace("/", ".") for name in failed)]
+    parts = _parts(_with_added(tree, judged, built_in), built_in.ours(_good(tree.get("components"), {})))
+    processes = [*loops, *parts, *(name.replace("/", ".") for name in failed)]
     for name in tree.get("loops", ()):
         if is_part(name) and name not in processes:
             checker.refuse(("loops", name), f"there is no process {name}{did_you_mean(name, processes)}")
         if name in defaults.RESERVED_NAMES:
             checker.refuse(("loops", name), f"{name} is a name of the runtime: choose another one")
-    addresses = {component.address for component in defaults.COMPONENTS}
+    addresses: Collection[str] = built_in.addresses
     for address, value in tree.get("components", {}).items():
         _check_component(address, value, loops, addresses, checker)
     switched_off = {address for address, value in tree.get("components", {}).items() if value is None}
-    addresses = (addresses | set(tree.get("components", ()))) - switched_off
+    addresses = {*addresses, *tree.get("components", ())} - switched_off
     addresses |= {*judged.trees, *failed}  # a line about one that has failed waits for it
     clients = [f"client/{name}" for name in tree.get("clients", ())]
     seen: dict[tuple[str, str], str] = {}
@@ -147,24 +149,16 @@ def _check_names(tree: Tree, judged: Judged, checker: Checker) -> None:
     check_deception(_good(tree.get("deception"), {}), addresses, checker)
 
 
-def _parts(tree: Tree) -> dict[str, None]:
-    """Return the further processes of loops, in the order of their components."""
-    changed = tree.get("components", {})
-    builtin = {component.address: component for component in defaults.COMPONENTS}
+def _parts(tree: Tree, ours: Collection[str]) -> dict[str, None]:
+    """Return the further processes of loops, in the order of their components; `ours` are the built-in ones."""
     found: dict[str, None] = {}
-    for address in (*builtin, *changed):
-        one = changed.get(address, {})
+    for address, one in tree["components"].items():
         if one is None:
             continue
-        part = _part_of(address, _good(one, {}), is_builtin=address in builtin)
+        part = part_for(address, is_builtin=address in ours, placement=_good(one, {}).get("process", "own"))
         if part:
             found[process_name(address.partition("/")[0], part)] = None
     return found
-
-
-def _part_of(address: str, tree: Tree, *, is_builtin: bool) -> str:
-    """Return the part of its loop that a component runs in. A class in a built-in's place is not built in."""
-    return part_for(address, is_builtin=is_builtin and "class" not in tree, placement=tree.get("process"))
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -274,31 +268,47 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
 # The tree to values
 
 
-def _with_added(tree: Tree, judged: Judged) -> Tree:
-    return {**tree, "components": {**tree.get("components", {}), **judged.trees}}
+def _with_added(tree: Tree, judged: Judged, built_in: BuiltIn) -> Tree:
+    """Return the tree with all components that there are in it: built-in and added ones too."""
+    return {**tree, "components": {**built_in.joined(_good(tree.get("components"), {})), **judged.trees}}
 
 
-def _config(main: Tree, path: Path, marks: Marks, judged: Judged) -> Config:
+def _config(main: Tree, path: Path, marks: Marks, judged: Judged, built_in: BuiltIn) -> Config:
     def place(where: Where) -> str:
-        return judged.place(where) or f"{path}:{':'.join(map(str, marks[where]))}"
+        if found := judged.place(where):
+            return found
+        return f"{path}:{':'.join(map(str, marks[where]))}" if where in marks else built_in.place(where)
 
-    tree = _with_added(main, judged)
+    tree, named = _with_added(main, judged, built_in), main.get("components", {})
+    ours, failed = built_in.ours(named), (*built_in.failed_in(named), *judged.failed)
+    for one in built_in.failed_in(named):
+        tree["components"].pop(one.name, None)
     builder = Builder(path.parent, place)
+    there = [address for address, one in tree["components"].items() if one is not None]
     composed = {  # of more than what the key itself says
-        "components": _components(tree.get("components", {}), builder, judged.origins, _places(marks, judged, builder)),
-        "policy": _policy(tree, judged),
+        "components": tuple(
+            replace(
+                component_of(
+                    address, tree["components"][address], builder, is_builtin=address in ours,
+                    origin=judged.origins.get(address, ""),
+                ),
+                places=places,
+            )
+            for address, places in _places(there, marks, judged, builder).items()
+        ),
+        "policy": _policy(tree, judged.policy, {one.name for one in failed} - {*there}),
         "supervision": read_supervision(tree.get("supervision", {})),
-        "deception": _deception(tree, builder),
-    }
+        "deception": read_deception(tree.get("deception", {}), there, ours, builder),
+    }  # fmt: skip
     others = {name: value for name, value in tree.items() if name not in composed}
-    values = builder.values(Config, {**others, "loops": _loops(tree)}) | composed
-    return Config(path=path, **values, failed=judged.failed, remarks=judged.remarks)
+    values = builder.values(Config, {**others, "loops": _loops(tree, ours)}) | composed
+    return Config(path=path, **values, failed=failed, remarks=judged.remarks)
 
 
-def _loops(tree: Tree) -> dict[str, Any]:
+def _loops(tree: Tree, ours: Collection[str]) -> dict[str, Any]:
     """Return the settings of every process: each loop's, and behind it those of its further ones."""
     named = {name: {} for name in DEFAULT_LOOPS} | tree.get("loops", {})
-    parts = _parts(tree)
+    parts = _parts(tree, ours)
     order = [
         process
         for loop in named
@@ -308,63 +318,24 @@ def _loops(tree: Tree) -> dict[str, Any]:
     return {process: named.get(process, {}) for process in order}
 
 
-def _policy(tree: Tree, judged: Judged) -> tuple[PolicyRule, ...]:
-    named = tree.get("policy", {})
-    rules = tuple(PolicyRule(*_sides(line), tuple(methods)) for line, methods in named.items())
-    runs = {address for address, one in tree.get("components", {}).items() if one is not None}
-    builtin = {component.address for component in defaults.COMPONENTS} - {*tree.get("components", {})}
-    failed = {one.name for one in judged.failed} - {*runs, *builtin}  # a drop-in may fail for an address that is taken
-    found = (*defaults.POLICY, *rules, *judged.policy)
+def _policy(tree: Tree, added: Iterable[PolicyRule], failed: Collection[str]) -> tuple[PolicyRule, ...]:
+    """Return all lines that hold; one about a component that has failed waits for it."""
+    rules = [PolicyRule(*_sides(line), tuple(methods)) for line, methods in tree.get("policy", {}).items()]
+    found = (*defaults.POLICY, *rules, *added)
     return tuple(rule for rule in found if rule.source not in failed and rule.target not in failed)
 
 
-def _deception(tree: Tree, builder: Builder) -> DeceptionConfig:
-    changed = tree.get("components", {})
-    builtin = {component.address for component in defaults.COMPONENTS}
-    real = {address for address in builtin | changed.keys() if changed.get(address, {}) is not None}
-    ours = {address for address in builtin & real if "class" not in changed.get(address, {})}
-    return read_deception(tree.get("deception", {}), real, ours, builder)
-
-
-def _places(marks: Marks, judged: Judged, builder: Builder) -> Mapping[str, Mapping[Where, str]]:
+def _places(there: Iterable[str], marks: Marks, judged: Judged, builder: Builder) -> Mapping[str, Mapping[Where, str]]:
     """Return for each component where its options stand, by the keys below `options`."""
-    found: dict[str, dict[Where, str]] = {}
+    found: dict[str, dict[Where, str]] = {address: {} for address in there}
     for where in marks:
-        if where[:1] != ("components",) or len(where) == 1:
+        if where[:1] != ("components",) or len(where) == 1 or where[1] not in found:
             continue
-        places = found.setdefault(where[1], {})
         if len(where) == 2:
-            places.setdefault((), builder.place(where))
+            found[where[1]].setdefault((), builder.place(where))
         elif where[2] == "options":
-            places[where[3:]] = builder.place(where)
+            found[where[1]][where[3:]] = builder.place(where)
     for one in judged.components:
         options = {where[1:]: place for where, place in one.places.items() if where[:1] == ("options",)}
         found[one.address] = {(): str(one.file)} | options
     return found
-
-
-def _components(
-    tree: Tree, builder: Builder, origins: Mapping[str, str], places: Mapping[str, Mapping[Where, str]]
-) -> tuple[ComponentConfig, ...]:
-    builtin = {component.address: component for component in defaults.COMPONENTS}
-    trees = {address: {} for address in builtin} | {**tree}  # null switches one off
-    return tuple(
-        replace(
-            _component(address, one, builtin.get(address), builder, origins.get(address, "")),
-            places=places.get(address, {}),
-        )
-        for address, one in trees.items()
-        if one is not None
-    )
-
-
-def _component(
-    address: str, tree: Tree, builtin: ComponentConfig | None, builder: Builder, origin: str
-) -> ComponentConfig:
-    values = builder.values(ComponentConfig, tree, ("components", address))
-    if builtin is None or "class" in tree:
-        loop, name = address.split("/")
-        return ComponentConfig(loop, name, **values, part=_part_of(address, tree, is_builtin=False), origin=origin)
-    health = replace(builtin.health, **builder.values(HealthConfig, tree.get("health", {})))
-    part = _part_of(address, tree, is_builtin=True)
-    return replace(builtin, **values | {"health": health, "part": part})

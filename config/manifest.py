@@ -100,6 +100,12 @@ def parse_manifest(data: bytes, path: Path) -> ParsedManifest:
     )
 
 
+def changed_tree(tree: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component's tree with what an operator says instead: of `needs` and `health` key by key."""
+    joined = {key: {**(tree.get(key) or {}), **(said[key] or {})} for key in ("needs", "health") if key in said}
+    return {**tree, **said, **joined}
+
+
 def checked_tree(data: bytes, path: Path, setting: Setting) -> tuple[Mapping[str, Any], Mapping[Where, str]]:
     """Return the checked values of a small file, and where each of its keys stands. Raises ConfigError."""
     problems = Problems(str(path))

@@ -44,6 +44,32 @@ EGRESS = listing(
 
 
 @dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """A folder or file of the host, at the same path inside, and the reason."""
+
+    path: Path = field(metadata=file_path("The path.", example="/srv/pictures"))
+    why: str = field(default="", metadata=WHY)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelViewConfig:
+    """Files in which the kernel tells of the host, and the reason."""
+
+    shown: bool = field(default=True, metadata=boolean("Whether the component sees them."))
+    why: str = field(default="", metadata=WHY)
+
+    def __bool__(self) -> bool:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True)
+class HostNetworkConfig:
+    """The host's own network namespace, and the reason."""
+
+    why: str = field(metadata=WHY)
+
+
+@dataclass(frozen=True, slots=True)
 class WriteConfig:
     """A folder of the host, at the same path inside, and the reason."""
 
@@ -103,9 +129,37 @@ class SecretConfig:
 class NeedsConfig:
     """What the component needs beyond what every loop has; its limits are added to its loop's."""
 
-    read: tuple[Path, ...] = field(default=(), metadata=FOLDERS)
-    proc: bool = field(default=False, metadata=boolean("A /proc of its loop's own processes, read-only."))
-    sys: bool = field(default=False, metadata=boolean("The host's /sys, read-only."))
+    read: tuple[ReadConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Folders and files that it may read.",
+            table(ReadConfig, short="path"),
+            64,
+            example="[{path: /srv/pictures, why: it shows them}]",
+        ),
+    )
+    proc: KernelViewConfig = field(
+        default=KernelViewConfig(shown=False),
+        metadata=table(
+            KernelViewConfig,
+            "A /proc of its loop's own processes, read-only.",
+            short="shown",
+            example="{why: load and pressure are files there}",
+        ),
+    )
+    sys: KernelViewConfig = field(
+        default=KernelViewConfig(shown=False),
+        metadata=table(KernelViewConfig, "The host's /sys, read-only.", short="shown", example="{why: sensors}"),
+    )
+    network: HostNetworkConfig | None = field(
+        default=None,
+        metadata=table(
+            HostNetworkConfig,
+            "The host's network namespace, for what tells of interfaces and routes. Hosts are reached by `egress`, and "
+            "without this.",
+            example="{why: it shows the interfaces of the host}",
+        ),
+    )
     write: tuple[WriteConfig, ...] = field(
         default=(),
         metadata=listing(
@@ -162,6 +216,14 @@ class NeedsConfig:
     state_mb: int = field(
         default=0,
         metadata=count("Room for its `database`; without this it has none.", 0, 1048576, unit="MiB"),
+    )
+    disk_threads: int = field(
+        default=0,
+        metadata=count(
+            "Threads that wait for its disk, each a `DiskThread`: they start before the seal, and no other can later.",
+            0,
+            16,
+        ),
     )
     threads: int = field(
         default=0,

@@ -43,17 +43,12 @@ def may_run_in(process: str, address: str, *, is_builtin: bool) -> bool:
     return core is None or (is_builtin and address in core)
 
 
-def default_placement(*, is_builtin: bool) -> Placement:
-    """Return where a component runs that does not say it: what is not built in has a process of its own."""
-    return "shared" if is_builtin else "own"
-
-
-def part_for(address: str, *, is_builtin: bool, placement: Placement | None = None) -> str:
+def part_for(address: str, *, is_builtin: bool, placement: Placement) -> str:
     """Return the part of its loop that a component runs in; "" for the loop's own process."""
     loop, _, name = address.partition("/")
     if loop in CORE and may_run_in(loop, address, is_builtin=is_builtin):
         return ""
-    if (placement or default_placement(is_builtin=is_builtin)) == "own":
+    if placement == "own":
         return name
     return SHARED_PARTS.get(loop, "")
 

@@ -76,7 +76,7 @@ def _entry(name: str, key: TableKey, links: Mapping[type[Any], _Link]) -> list[s
     facts = [_kind(setting, links)]
     if key.required:
         facts.append("required")
-    elif key.default is not None:
+    elif key.default not in (None, ""):
         facts.append(f"default {_code(key.default)}")
     elif setting.default_says:
         facts.append(f"default: {setting.default_says}")
@@ -90,7 +90,8 @@ def _kind(setting: Setting, links: Mapping[type[Any], _Link]) -> str:
     limits = bounds(setting)
     if setting.table is not None:
         link = links[setting.table]
-        return f"a table, see [`{link.name}`]({link.target})"
+        plain = f", or its `{setting.short}` alone" if setting.short else ""
+        return f"a table, see [`{link.name}`]({link.target}){plain}"
     if setting.item is not None:
         item = _kind(setting.item, links)
         if setting.kind == "map":

@@ -54,6 +54,7 @@ class Setting:
     table: type[Any] | None = None  # the dataclass of a table
     named_by: str = ""  # the field of the table that takes its key in a map, which becomes a tuple then
     placed_by: str = ""  # the field of the table that takes its place, FILE:LINE:COL
+    short: str = ""  # the key of the table that a plain value in its place stands for
     switch: str = ""  # a table's text field whose value decides which of `needs` goes with it
     needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     on_reload: bool = False  # a change is taken while the host runs

@@ -142,10 +142,13 @@ class Checker:
         return values
 
     def _table(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:
-        if node.pairs is None:
-            return self._wrong_kind(node, setting, name)
         assert setting.table is not None
         known, values = keys_of(setting.table), dict[str, object]()
+        if node.pairs is None and setting.short and node.kind == "scalar":
+            plain = self.check(node, known[setting.short].setting, where)
+            return BAD if plain is BAD else {setting.short: plain}
+        if node.pairs is None:
+            return self._wrong_kind(node, setting, name)
         for key, child in self._keys(node, where):
             if key.text not in known:
                 hint = did_you_mean(key.text, known)

@@ -102,9 +102,12 @@ def _check_options(index: int, kind: type[Component], config: ComponentConfig, l
         raise LoopFailure(FailCode.CONFIGURATION, index, f"{error.problems[0]}{more}") from None
 
 
-def check_databases(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
-    """Raise LoopFailure for a database without room for it."""
+def check_disk(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
+    """Raise LoopFailure for a database without room for it, and for a disk thread that was not asked for."""
     for index, (config, component) in enumerate(components):
+        if (count := len(component.disk_threads)) > config.needs.disk_threads:
+            sentence = f"{config.address} makes {count} disk threads: put `disk_threads: {count}` under its needs"
+            raise LoopFailure(FailCode.IMPORT, index, sentence)
         if component._tlsrt_database is not None and not config.needs.state_mb:
             sentence = f"{config.address} declares a database: put `state_mb: N` under its needs, the room for it"
             raise LoopFailure(FailCode.IMPORT, index, sentence)

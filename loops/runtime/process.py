@@ -49,8 +49,8 @@ from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
     LoopFailure,
-    check_databases,
     check_decoys,
+    check_disk,
     check_placement,
     import_components,
     start_code,
@@ -128,7 +128,7 @@ class LoopProcess:
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)
-            check_databases(components)
+            check_disk(components)
             self._assert_one_task(watch)
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)

@@ -1,8 +1,8 @@
 """What one process may see and use, as a frozen value with a digest; nothing here acts.
 
-A profile is composed from fragments (`profiles/*.yaml`): a base, what the process of that name needs, one for each of
-its built-in components, and what the configuration asks for (`requested.py`). The supervisor makes it before the fork;
-the child applies exactly it; attestation compares exactly it.
+A profile is composed from fragments: a base and what the process of that name needs (`profiles/*.yaml`), and what the
+configuration and the components ask for (`requested.py`). The supervisor makes it before the fork; the child applies
+exactly it; attestation compares exactly it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFra
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
 from tlsrt.sandbox.profile.profile_files import (
-    DATABASE,
+    DISK,
     LIBZMQ,
     LISTEN,
     NETWORK,
     THREADS,
     ProfileFiles,
-    fragment_of_component,
     names_for,
 )
 from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,
-    databases_of,
+    disk_threads_of,
     listeners_of,
     overlap,
     requested_fragments,
@@ -54,8 +53,6 @@ UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, 
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log
     LIBZMQ: 2,  # one for input and output, one that ends sockets
-    fragment_of_component("secondary/store"): 1,  # for its disk
-    fragment_of_component("third/io"): 1,  # for its disk
 }
 _IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
@@ -99,7 +96,7 @@ class Profile:
     waived: frozenset[str] = frozenset()
     policy: Policy = EMPTY_POLICY  # its system calls
     threads: int = 0  # that its components asked for
-    databases: int = 0  # of its components: a thread each
+    disk_threads: int = 0  # of its components, which start before the seal
     listen: tuple[ListenLine, ...] = ()  # sockets that it inherits
     sockets: tuple[str, ...] = ()  # UNIX sockets of other programs that it may connect to
     group: GroupPath | None = None  # its control group, where the host has any
@@ -120,7 +117,8 @@ class Profile:
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads, self.databases,
+            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived), self.threads,
+            self.disk_threads,
             sorted(one.form for one in self.listen), sorted(self.sockets),
             *self.policy.digests(watched=self.is_watched),
             self.keeps_root, [*self.reopened],
@@ -152,9 +150,9 @@ class Profile:
     def tasks_at_once(self) -> int | None:
         """Return how many tasks run at the same time at most, which is what the kernel is told; None as above."""
         parts = {entry.part for entry in self.policy.allowed(FilterStage.IMPORTING) if "clone" in entry.calls}
-        if parts - _THREADS.keys() - {THREADS, DATABASE}:
+        if parts - _THREADS.keys() - {THREADS, DISK}:
             return None
-        return 1 + sum(_THREADS.get(part, 0) for part in parts) + self.threads + self.databases
+        return 1 + sum(_THREADS.get(part, 0) for part in parts) + self.threads + self.disk_threads
 
     def expects(self, layer: str) -> bool:
         """Say whether attestation must find this layer: wanted, and not waived by the operator."""
@@ -242,11 +240,9 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
 
 def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
-    built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
     requested = requested_fragments(config, loop, files)
-    own = files.fragments(fragment_of_component(address) for address in built_in)
     outbound = any(one.egress for one in requested)
-    wishes = loop.network is not False and any(one.lines["network"] for one in own)
+    wishes = loop.network is not False and any(one.lines["network"] for one in requested)
     is_asked = _ASKS.isdisjoint(config.sandbox.waive)  # or no supervisor hears of its calls, and it makes them itself
     if outbound and not is_asked and loop.network is False:
         raise ConfigError(
@@ -254,15 +250,15 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
             f"calls ({' and '.join(sorted(_ASKS))} are not waived): remove `network: false`, or the rules"
         )
     names = names_for(
-        loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), components=built_in,
-        engine=config.channels.engine, outbound=outbound, direct=not is_asked, asked=_asked(config, loop.name),
+        loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), engine=config.channels.engine,
+        outbound=outbound, direct=not is_asked, asked=_asked(config, loop.name),
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 
 
 def _asked(config: Config, process: str) -> list[str]:
     """Return the fragments for what components of a process ask for."""
-    kinds = ((THREADS, threads_of), (DATABASE, databases_of), (LISTEN, listeners_of))
+    kinds = ((THREADS, threads_of), (DISK, disk_threads_of), (LISTEN, listeners_of))
     return [name for name, count in kinds if count(config, process)]
 
 
@@ -279,7 +275,7 @@ def profile_for_loop(
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)
     made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
-    return replace(made, threads=threads_of(config, loop.name), databases=databases_of(config, loop.name))
+    return replace(made, threads=threads_of(config, loop.name), disk_threads=disk_threads_of(config, loop.name))
 
 
 def profile_for_authority(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import Engine
 from tlsrt.config.yaml_nodes import read_plain
 from tlsrt.errors import ConfigError, SandboxError
@@ -25,7 +24,7 @@ FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
-THREADS, DATABASE, LISTEN = "threads", "database", "listen"
+THREADS, DISK, LISTEN = "threads", "disk", "listen"
 Made = TypeVar("Made")
 
 
@@ -63,10 +62,6 @@ class ProfileFiles:
         """Return the policy of these fragments. Raises SandboxError."""
         return self.keep((process, fragments), lambda: compose(process, fragments, is_quiet=is_quiet))
 
-    def policy_of(self, process: str, *, network: bool, engine: Engine = "libzmq") -> Policy:
-        """Return the policy of a process with all of its built-in components. Raises SandboxError."""
-        return self.policy(process, self.fragments(names_for(process, network=network, engine=engine)))
-
     def _collect(self, name: str, order: dict[str, PolicyFragment], path: tuple[str, ...]) -> None:
         if name in path:
             raise SandboxError("profile", f"profile {name} extends itself: {' > '.join((*path, name))}")
@@ -99,26 +94,21 @@ def fingerprint(folder: Path) -> bytes:
 
 
 def names_for(
-    process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq",
-    asked: Iterable[str] = (), outbound: bool = False, direct: bool = False,
+    process: str, *, network: bool, engine: Engine = "libzmq", asked: Iterable[str] = (), outbound: bool = False,
+    direct: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `outbound` that it reaches hosts without, `direct` that it
-    makes its sockets itself, as no supervisor hears of its calls. `components` are the addresses of its built-in
-    components (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the
-    loops speak to Primary through; Primary itself never speaks through libzmq. `asked` are
-    fragments that components ask for.
+    makes its sockets itself, as no supervisor hears of its calls. `engine` is what the loops speak to Primary through;
+    Primary itself never speaks through libzmq. `asked` are fragments that components ask for.
     """
     first = fragment_of_process(process)
     if process in ("authority", "helper"):
         return (first,)
-    if components is None:
-        components = [component.address for component in COMPONENTS if component.process == process]
-    own = [fragment_of_component(address) for address in components]
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     reach = [*([NETWORK] if network else []), DIRECT if direct else OUTBOUND] if network or outbound else [OFFLINE]
-    return (first, *link, *reach, *asked, *own)
+    return (first, *link, *reach, *asked)
 
 
 def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: bool) -> tuple[str, ...]:
@@ -131,8 +121,3 @@ def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: b
 def fragment_of_process(process: str) -> str:
     """Return the name of the fragment that a process begins with, behind what that extends."""
     return process if process in ("authority", "helper", *LOOP_PROCESSES) else DECLARED
-
-
-def fragment_of_component(address: str) -> str:
-    """Return the name of the fragment for a built-in component."""
-    return f"components/{address.replace('/', '_')}"

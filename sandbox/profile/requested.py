@@ -36,7 +36,7 @@ from tlsrt.sandbox.profile.grants import ListenLine, SocketLine, numbers_of
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.seccomp.granted_socket import UnfitSocketError, open_socket
 
-_KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
+_KERNEL = {"/proc": "ask with `proc`", "/sys": "ask with `sys`", "/dev": "no loop gets a device"}
 _HOLDS = ("seccomp_reports", "seccomp", "seccomp_sealed", "limits")  # what holds a process to its listening sockets
 _RUN = Path("/run")
 _HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr")
@@ -63,9 +63,10 @@ def threads_of(config: Config, process: str) -> int:
     return sum(component.needs.threads for component in config.components_of(process))
 
 
-def databases_of(config: Config, process: str) -> int:
-    """Return how many components of a process ask for room for a database."""
-    return sum(component.needs.state_mb > 0 for component in config.components_of(process))
+def disk_threads_of(config: Config, process: str) -> int:
+    """Return how many threads wait for a disk in a process: those asked for, and one for each database."""
+    needs = [component.needs for component in config.components_of(process)]
+    return sum(one.disk_threads + (one.state_mb > 0) for one in needs)
 
 
 def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
@@ -104,18 +105,20 @@ def _component(
 ) -> PolicyFragment:
     name, needs = f"components.{component.address}", component.needs
     listen = tuple(one for one in listeners if one.part == name)
-    mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
+    reads = f"{component.address} reads it"
+    views = (("/proc", needs.proc), ("/sys", needs.sys))
     return _fragment(
         files,
         name,
         f"what {component.address} needs",
         data=(
-            *_lines(needs.read, f"{component.address} reads it", name),
+            *(line for one in needs.read for line in _lines((one.path,), one.why or reads, name)),
             *_lines(
                 [root.path for root in data_roots([component])], f"data of {component.address}'s own package", name
             ),
         ),
-        mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
+        mounts=tuple(Line((path,), view.why or reads, name) for path, view in views if view),
+        network=(Line((), needs.network.why, name),) if needs.network else (),
         write=tuple(_write(config, component, one, name) for one in needs.write),
         egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
         allow=(*(_calls(one, name, files) for one in needs.calls), *map(_answers, listen_that_answer(listen))),
@@ -139,15 +142,15 @@ def _answers(line: ListenLine) -> PolicyEntry:
 
 def _fragment(
     files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
-    write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
-    listen: tuple[ListenLine, ...] = (), sockets: tuple[SocketLine, ...] = (),
+    network: tuple[Line, ...] = (), write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (),
+    allow: tuple[PolicyEntry, ...] = (), listen: tuple[ListenLine, ...] = (), sockets: tuple[SocketLine, ...] = (),
 ) -> PolicyFragment:  # fmt: skip
     """Return the same fragment for the same requests. So a reload that changes none makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
-    lines |= {"data": data, "mounts": mounts, "write": write}
+    lines |= {"data": data, "mounts": mounts, "network": network, "write": write}
     lists = dict.fromkeys(LISTS, ()) | {"allow": allow}
     return files.keep(
-        (name, about, data, mounts, write, egress, allow, listen, sockets),
+        (name, about, data, mounts, network, write, egress, allow, listen, sockets),
         lambda: PolicyFragment(name, about, (), lists, lines, egress, listen=listen, sockets=sockets),
     )
 
@@ -262,7 +265,7 @@ def _taken(config: Config, process: str) -> list[tuple[Path, str]]:
     taken += [(config.path, "the configuration")]
     taken += [(path, f"read by {other.name}") for other in config.loops for path in other.read]
     for component in config.components:
-        taken += [(path, f"read by {component.address}") for path in component.needs.read]
+        taken += [(one.path, f"read by {component.address}") for one in component.needs.read]
         if component.process != process:
             taken += [(one.path, f"written by {component.address}") for one in component.needs.write]
     return taken

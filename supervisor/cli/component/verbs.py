@@ -16,9 +16,11 @@ from typing import Any
 
 import yaml
 
+from tlsrt import __version__
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.distributions import Distribution
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.load import load_config
@@ -47,6 +49,7 @@ from tlsrt.text import did_you_mean, printable, size, table
 
 _COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
 _RIGHT = frozenset({"PID", "UID", "MEMORY"})
+_BUILT_IN = f"tlsrt {__version__}"  # the package of a built-in component
 _YES = ("y", "yes")
 _ADMIN = "admin"
 _NOBODY = "none"  # of --allow
@@ -278,7 +281,7 @@ def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Map
         "uid": uid,
         "memory_kib": loop["memory_kib"] if loop is not None else None,
         "health": known["health"] if known is not None else None,
-        "package": "built in" if one.builtin else _package_of(one, packages),
+        "package": _BUILT_IN if one.builtin else _package_of(one, packages),
         "why": [],
     }
 
@@ -303,14 +306,15 @@ def _row(one: Document) -> tuple[str, ...]:
 
 
 def show(arguments: argparse.Namespace) -> Document:
-    """Return what one added component is, asks for and may be called by, with the operator's part."""
+    """Return what one component with a manifest is, asks for and may be called by, with the operator's part."""
     config = fitting(config_of(arguments))
-    one = _added(config, arguments.address)
-    manifest = _approved(config, one.address)
+    built_in = next((one for one in config.components if one.builtin and one.address == arguments.address), None)
+    one = built_in or _added(config, arguments.address)
+    manifest = BUILT_IN.manifests[one.address] if built_in else _approved(config, one.address)
     return {
         "component": one.address,
         "title": manifest.title,
-        "package": _package_of(one, by_package()),
+        "package": _BUILT_IN if built_in else _package_of(one, by_package()),
         "class": one.class_path,
         "process": one.process,
         "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
@@ -320,7 +324,7 @@ def show(arguments: argparse.Namespace) -> Document:
             for rule in config.policy
             if one.address in (rule.source, rule.target)
         ],
-        "file": str(drop_in_file(config.path, one.address)),
+        "file": str(config.path if built_in else drop_in_file(config.path, one.address)),
     }
 
 

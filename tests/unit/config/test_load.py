@@ -15,7 +15,7 @@ from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.http_package import check_http
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
-from tlsrt.config.needs import CallsConfig, EgressConfig, NeedsConfig, WriteConfig
+from tlsrt.config.needs import CallsConfig, EgressConfig, KernelViewConfig, NeedsConfig, ReadConfig, WriteConfig
 from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
 from tlsrt.errors import ConfigError
 
@@ -206,7 +206,7 @@ def test_what_a_component_needs(minimal: str) -> None:
         "components:\n"
         "  third/io:\n"
         "    needs:\n"
-        "      read: [data, /srv/more]\n"
+        "      read: [data, {path: /srv/more, why: more of them}]\n"
         "      sys: true\n"
         "      write: [{path: /srv/pictures, why: puts them there}]\n"
         "      egress: [{to: ['192.0.2.7:443'], why: fetches them}]\n"
@@ -222,7 +222,8 @@ def test_what_a_component_needs(minimal: str) -> None:
     assert config.loop("third").processes == 70
     (component,) = config.components_of("third")
     assert component.builtin and component.needs == NeedsConfig(
-        read=(Path("/etc/tlsrt/data"), Path("/srv/more")), sys=True,
+        read=(ReadConfig(Path("/etc/tlsrt/data")), ReadConfig(Path("/srv/more"), "more of them")),
+        sys=KernelViewConfig(), disk_threads=1,  # as its manifest says
         write=(WriteConfig(Path("/srv/pictures"), "puts them there"),),
         egress=(EgressConfig((parse_egress("192.0.2.7:443"),), "fetches them"),),
         calls=(CallsConfig(("read",), "because"), CallsConfig(("fcntl",), "locks them", ("arg1 in F_GETLK",))),

@@ -8,7 +8,9 @@ import pytest
 
 from tlsrt.channels.control.life import FailCode
 from tlsrt.config.defaults import COMPONENTS
-from tlsrt.loops.runtime.imports import LoopFailure, check_placement
+from tlsrt.loops.component.component import Component
+from tlsrt.loops.disk_thread import DiskThread, EachAlone
+from tlsrt.loops.runtime.imports import LoopFailure, check_disk, check_placement
 
 NAMED = {component.address: component for component in COMPONENTS}
 EVENTS = NAMED["primary/events"]
@@ -29,3 +31,11 @@ def test_primarys_process_refuses_every_component_but_the_events(wrong: object) 
 def test_other_processes_host_what_they_are_given() -> None:
     check_placement("primary.facts", [NAMED["primary/kernel"], NAMED["primary/hardware"]])
     check_placement("secondary", [NAMED["secondary/store"]])
+
+
+def test_a_disk_thread_that_was_not_asked_for_is_refused_with_what_to_write() -> None:
+    component, store = Component(), NAMED["secondary/store"]
+    check_disk([(store, component)])
+    component.disk_threads = [DiskThread("one", EachAlone()), DiskThread("two", EachAlone())]
+    with pytest.raises(LoopFailure, match="makes 2 disk threads: put `disk_threads: 2` under its needs"):
+        check_disk([(store, component)])

@@ -21,7 +21,7 @@ from tlsrt.sandbox.profile.fragment import (
     Line,
     parse_fragment,
 )
-from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, fragment_of_component, names_for
+from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, names_for
 
 FILES = ProfileFiles()
 
@@ -148,21 +148,18 @@ def test_every_limit_is_one_of_this_system_and_every_setting_is_used() -> None:
     assert {line.value for part in parts for line in part.limits if isinstance(line.value, str)} == set(SETTINGS)
 
 
-def test_a_component_that_is_not_there_has_no_part() -> None:
-    assert fragment_of_component("third/io") == "components/third_io"
-    names = names_for("primary", network=False, components=["primary/kernel"])
-    assert names == ("primary", "offline", "components/primary_kernel")
-    assert names_for("mine", network=True, components=[]) == ("declared", "libzmq", "network", "outbound")
-    names = names_for("mine", network=True, components=[], direct=True)
-    assert names == ("declared", "libzmq", "network", "direct")
-    assert names_for("mine", network=False, components=[], engine="native") == ("declared", "offline")
+def test_a_process_has_the_parts_of_its_name_its_engine_and_its_network() -> None:
+    assert names_for("primary", network=False) == ("primary", "offline")
+    assert names_for("mine", network=True) == ("declared", "libzmq", "network", "outbound")
+    assert names_for("mine", network=True, direct=True) == ("declared", "libzmq", "network", "direct")
+    assert names_for("mine", network=False, engine="native") == ("declared", "offline")
     assert names_for("authority", network=False) == ("authority",)
 
 
 def test_bases_come_first_and_once() -> None:
-    names = [part.name for part in FILES.fragments(("third", "network", "components/third_io"))]
+    names = [part.name for part in FILES.fragments(("third", "network", "disk"))]
     assert names[0] == "base" and len(set(names)) == len(names)
-    assert names.index("loop") < names.index("third") < names.index("network") < names.index("components/third_io")
+    assert names.index("loop") < names.index("third") < names.index("network") < names.index("disk")
 
 
 def test_every_file_says_what_it_is_about() -> None:

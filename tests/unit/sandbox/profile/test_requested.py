@@ -61,6 +61,16 @@ def calls(names: str, when: str = "") -> str:
     return needs(f"calls: [{{calls: [{names}], when: [{when}], why: I want it}}]")
 
 
+def test_a_strangers_component_has_what_those_of_tlsrt_have_if_it_asks_for_it(tmp_path: Path) -> None:
+    wish = "network: {why: shows them}, proc: {why: counts}, disk_threads: 2"
+    profile = profile_of(config_of(tmp_path, needs(wish, "forth/mine")), "forth")
+    assert profile.network and profile.proc and profile.disk_threads == 2
+    plain = profile_of(config_of(tmp_path, needs("sys: true", "third/mine")), "third")
+    assert not plain.network and not plain.proc and plain.sys and plain.tasks_at_once == 4
+    refused = profile_of(config_of(tmp_path, "loops: {forth: {network: false}}\n" + needs(wish, "forth/mine")), "forth")
+    assert not refused.network, "the operator has the last word"
+
+
 def test_a_component_gets_what_it_needs_and_only_its_loop_gets_it(tmp_path: Path) -> None:
     for name in ("pictures", "data"):
         (tmp_path / name).mkdir()
@@ -186,9 +196,9 @@ def test_what_shall_be_read_must_be_there(tmp_path: Path, more: str, where: str)
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/proc", "/proc is the kernel's: ask with `proc: true`"),
+        ("/proc", "/proc is the kernel's: ask with `proc`"),
         ("/proc/1/root", "/proc is the kernel's"),
-        ("/sys/kernel", "/sys is the kernel's: ask with `sys: true`"),
+        ("/sys/kernel", "/sys is the kernel's: ask with `sys`"),
         ("/dev/mem", "/dev is the kernel's: no loop gets a device"),
         ("/", "that is the whole host"),
         ("/state", "/state is the name of its loop's own folder"),

@@ -140,7 +140,7 @@ def test_what_the_configuration_asks_is_shown_as_its_own(shown: Any) -> None:
         ("third /state/files", 0, "write: allowed loop: the one folder"),
         ("primary /proc/self/fd", 0, "primary: OpenSSL takes"),
         ("primary /sys/class", 1, "no line shows it"),
-        ("primary.facts /sys/class", 0, "components/primary_hardware"),
+        ("primary.facts /sys/class", 0, "components.primary/hardware"),
         ("third /proc/meminfo", 1, "no line shows it"),
         ("reports 192.0.2.7:443", 0, "loops.reports: the archive"),
         ("reports [2001:db8::9]:53/udp", 0, "when [2001:db8::]/32:53/udp"),

@@ -12,7 +12,7 @@ from hosts.authority_host import make_config
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
-from tlsrt.config.needs import NeedsConfig
+from tlsrt.config.needs import KernelViewConfig, NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.reload.plan import (
     Way,
@@ -88,7 +88,7 @@ def test_only_a_changed_profile_moves_the_epoch() -> None:
 def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     loops = tuple(replace(loop, memory_mb=99, read=(Path("/opt"),), network=True) for loop in config.loops)
-    components = tuple(replace(one, needs=NeedsConfig(proc=True)) for one in config.components)
+    components = tuple(replace(one, needs=NeedsConfig(proc=KernelViewConfig())) for one in config.components)
     sandbox = replace(config.sandbox, waive={"landlock": "no such kernel"})
     assert fixed_keys(config, replace(config, loops=loops, components=components, sandbox=sandbox, policy=())) == []
     assert fixed_keys(config, replace(config, components=(), loops=(*loops, LoopConfig("reports")))) == []
@@ -197,7 +197,9 @@ def test_the_second_folder_of_a_package_belongs_to_it() -> None:
 
 def test_a_process_gets_its_components_anew() -> None:
     one, other = ComponentConfig("third", "one", "one:One"), ComponentConfig("third", "other", "other:Other")
-    assert changed_components((one,), (replace(one, needs=NeedsConfig(proc=True)),)) == [], "those are in its profile"
+    assert changed_components((one,), (replace(one, needs=NeedsConfig(proc=KernelViewConfig())),)) == [], (
+        "those are in its profile"
+    )
     assert changed_components((one,), (one, other)) == ["third/other added"]
     assert changed_components((one, other), (other,)) == ["third/one removed"]
     assert changed_components((one, other), (other, one)) == ["order of components"]
