@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tlsrt.config.access import PolicyRule
@@ -34,6 +35,11 @@ class Judged:
     def origins(self) -> dict[str, str]:
         """Return the package that each comes from, by address."""
         return {one.address: one.package for one in self.components}
+
+    @property
+    def packages(self) -> dict[str, Path | None]:
+        """Return the folder of packages of its own of each, by address."""
+        return {one.address: one.packages for one in self.components}
 
     def place(self, where: Where) -> str | None:
         """Return where a key below `components` stands, None if no drop-in has it."""

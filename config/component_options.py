@@ -45,7 +45,7 @@ def check_classes(config: Config) -> None:
 
 def _absent(component: ComponentConfig) -> list[str]:
     module, _, kind = component.class_path.partition(":")
-    source = source_of(module)
+    source = source_of(module, component.packages)
     tree = tree_of(source) if source is not None else None
     if tree is None:
         return []
@@ -66,7 +66,7 @@ def _absent(component: ComponentConfig) -> list[str]:
 
 def _unknown(component: ComponentConfig) -> list[str]:
     module, _, kind = component.class_path.partition(":")
-    source = source_of(module)
+    source = source_of(module, component.packages)
     known = declared(source, kind) if source is not None else None
     if known is None:
         return []

@@ -19,9 +19,10 @@ from tlsrt.config.access import METHOD, POLICY_LINE
 from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.files import as_config_error, read_bounded
+from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.manifest import FILE, MANIFEST_MAX, ParsedManifest, changed_tree, checked_tree, parse_manifest
 from tlsrt.config.needs import NeedsConfig
-from tlsrt.config.setting import IDENTIFIER, NAME, Setting, Where, listing, mapping, table, text
+from tlsrt.config.setting import IDENTIFIER, NAME, Setting, Where, count, listing, mapping, table, text
 from tlsrt.errors import ConfigError
 
 FOLDER = "components.d"
@@ -29,7 +30,7 @@ DROP_IN, APPROVED = ".yaml", ".manifest"  # what the names of both files end wit
 PREFIX = "drop-in/"  # of their names in a measurement
 _NAME = re.compile(rf"({NAME})\.({NAME})")
 _MOST = 256
-FindManifest = Callable[[str, str, Path | str], tuple[Path, bytes]]  # see `installed_manifest`
+FindManifest = Callable[[str, str, Path | str, Path | None], tuple[Path, bytes]]  # see `installed_manifest`
 DropInFiles = Mapping[str, bytes | ConfigError]  # name -> what it holds, or why it cannot be read
 
 
@@ -48,6 +49,15 @@ class DropIn:
             "The manifest, in the folder of the package.",
             pattern=rf"(?:[a-z][a-z0-9_]*\.)?{re.escape(FILE)}",
             says=f"{FILE}, or NAME.{FILE}",
+        ),
+    )
+    isolated: int = field(
+        default=0,
+        metadata=count(
+            "The number of the folder of packages that are its own, which `component add --isolated` makes; without it "
+            "the package comes from beside tlsrt.",
+            1,
+            1 << 31,
         ),
     )
     options: Mapping[str, object] = field(default_factory=dict[str, object], metadata=_same("options"))
@@ -81,6 +91,7 @@ class AddedComponent:
     title: str
     package: str
     tree: Mapping[str, Any]  # as below its address in `components`
+    packages: Path | None  # the folder of those of its own
     policy: Mapping[str, Sequence[str]]  # lines, those of what it calls first
     places: Mapping[Where, str]  # keys of `tree`, and of ("policy", LINE) -> FILE:LINE:COL
     file: Path
@@ -126,11 +137,16 @@ def drop_in_digests(files: DropInFiles) -> dict[str, bytes]:
     }
 
 
-def installed_manifest(package: str, name: str, asked_by: Path | str) -> tuple[Path, bytes]:
-    """Return the path and bytes of a manifest in an installed package; nothing is imported. Raises ConfigError."""
+def installed_manifest(package: str, name: str, asked_by: Path | str, place: Path | None = None) -> tuple[Path, bytes]:
+    """Return the path and bytes of a manifest in an installed package; nothing is imported. Raises ConfigError.
+
+    `place` is the folder of packages of an isolated component.
+    """
     from tlsrt.config.package_search import folder_of_package
 
-    folder = folder_of_package(package)
+    folder = folder_of_package(package, place)
+    if folder is None and place is not None:
+        raise ConfigError(f"{asked_by}: there is no package {package} in {place}: remove it, and add it again")
     if folder is None:
         raise ConfigError(
             f"{asked_by}: this Python has no package {package}: install it beside tlsrt, or remove the component"
@@ -161,14 +177,19 @@ def added_components(
             continue
         address = f"{match[1]}/{match[2]}"
         try:
-            added.append(_added(address, path, data, files.get(f"{match[0]}{APPROVED}"), manifest))
+            added.append(_added(address, path, data, files.get(f"{match[0]}{APPROVED}"), manifest, config))
         except ConfigError as error:
             failed.append(FailedComponent(address, tuple(error.problems)))
     return tuple(added), tuple(failed)
 
 
 def _added(
-    address: str, path: Path, data: bytes | ConfigError, approved: bytes | ConfigError | None, manifest: FindManifest
+    address: str,
+    path: Path,
+    data: bytes | ConfigError,
+    approved: bytes | ConfigError | None,
+    manifest: FindManifest,
+    config: Path,
 ) -> AddedComponent:
     for one in (data, approved):
         if isinstance(one, ConfigError):
@@ -176,7 +197,9 @@ def _added(
     assert isinstance(data, bytes)
     tree, places = checked_tree(data, path, SETTING)
     package, name = str(tree["package"]), str(tree.get("manifest", FILE))
-    file, present = manifest(package, name, path)
+    number = int(tree.get("isolated", 0))
+    place = isolated_folder(config, address, number) if number else None
+    file, present = manifest(package, name, path, place)
     if approved is None:
         raise ConfigError(
             f"{path}: what {package} asks for was not approved: run `tlsrt-supervisor component update {address}`"
@@ -186,12 +209,12 @@ def _added(
             f"{file} is not the manifest that was approved: look at it with `tlsrt-supervisor component diff {address}`"
             f", and approve it with `component update {address}`"
         )
-    return combined(address, path, (tree, places), parse_manifest(present, file), package)
+    return combined(address, path, (tree, places), parse_manifest(present, file), package, place)
 
 
 def combined(
     address: str, path: Path, drop_in: tuple[Mapping[str, Any], Mapping[Where, str]], manifest: ParsedManifest,
-    package: str,
+    package: str, place: Path | None = None,
 ) -> AddedComponent:  # fmt: skip
     """Return a component of what its package and its operator say. Raises ConfigError."""
     said, said_at = drop_in
@@ -200,6 +223,11 @@ def combined(
         raise ConfigError(f"{manifest.places['class',]}: the class of a component of {package} is in {package} itself")
     own = ("options", "process", "needs", "health")
     tree = changed_tree(manifest.tree, {key: said[key] for key in own if key in said})
+    if place is not None and tree.get("process") == "shared":
+        raise ConfigError(
+            f"{said_at.get(('process',), path)}: a component with packages of its own has a process of its own, and "
+            "this one asks for its loop's: add it without --isolated, or say `process: own` here"
+        )
     policy = {f"{address} -> {target}": tuple(methods) for target, methods in manifest.calls.items()}
     places = {**manifest.places, **said_at}
     places |= {("policy", f"{address} -> {target}"): manifest.places["calls", target] for target in manifest.calls}
@@ -207,4 +235,4 @@ def combined(
         if address not in (side.strip() for side in line.split("->")):
             raise ConfigError(f"{said_at['policy', line]}: {line}: a line here is about {address}; write others there")
         policy[line] = tuple(methods)
-    return AddedComponent(address, manifest.title, package, tree, policy, places, path)
+    return AddedComponent(address, manifest.title, package, tree, place, policy, places, path)

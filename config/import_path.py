@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 import site
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -152,6 +152,56 @@ def only_measured() -> None:
     MeasuredPackages.folders = [str(folder) for folder in package_folders()]
     MeasuredPackages.names = frozenset(("tlsrt", *NEEDED, *EXTRA, *USED))
     sys.meta_path[:] = [MeasuredPackages if finder is PathFinder else finder for finder in sys.meta_path]
+
+
+def own_names() -> frozenset[str]:
+    """Return the packages that are tlsrt's own wherever it looks: itself, and what is there of what it needs."""
+    here = [str(folder) for folder in package_folders()]
+    there = (name for name in (*EXTRA, *USED) if PathFinder.find_spec(name, here) is not None)
+    return frozenset(("tlsrt", *NEEDED, *there))
+
+
+class IsolatedPackages:
+    """Finds what is tlsrt's where tlsrt lies, then the standard library, then the packages of one component.
+
+    Nothing else of the environment is found, and nothing of the component takes the place of what comes before it.
+    """
+
+    def __init__(self, folder: Path, own: Mapping[str, ModuleSpec]) -> None:
+        """`own` are the specs of tlsrt's packages, found already: of the folder around them no process sees more."""
+        self._folder = [str(folder)]
+        self._own = own
+        self._standard = library_folders()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of a module, or None. importlib.abc.MetaPathFinder."""
+        if path is not None:
+            return PathFinder.find_spec(fullname, path, target)
+        if fullname in self._own:
+            return self._own[fullname]
+        standard = PathFinder.find_spec(fullname, self._standard, target)
+        return standard or PathFinder.find_spec(fullname, self._folder, target)
+
+
+def only_isolated(folder: Path) -> None:
+    """Let this process import tlsrt, what that needs, and the packages in a folder; forget what else was imported."""
+    found = ((name, _spec_of(name)) for name in ("tlsrt", *NEEDED, *EXTRA, *USED))
+    own = {name: spec for name, spec in found if spec is not None}
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, IsolatedPackages(folder, own)]
+    sys.path[:] = [*library_folders(), str(folder)]
+    for name in list(sys.modules):
+        top = name.partition(".")[0]
+        if top not in own and top not in sys.stdlib_module_names and getattr(sys.modules[name], "__file__", None):
+            del sys.modules[name]
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    from importlib.util import find_spec  # which only this needs
+
+    loaded = sys.modules.get(name)
+    return find_spec(name) if loaded is None else loaded.__spec__
 
 
 def also_measured(names: Iterable[str]) -> None:

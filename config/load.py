@@ -293,6 +293,7 @@ def _config(main: Tree, path: Path, marks: Marks, judged: Judged, built_in: Buil
                     origin=judged.origins.get(address, ""),
                 ),
                 places=places,
+                packages=judged.packages.get(address),
             )
             for address, places in _places(there, marks, judged, builder).items()
         ),

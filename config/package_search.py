@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder, package_folders
+from tlsrt.config.isolation import measured_prefix
 from tlsrt.errors import ConfigError
 
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
@@ -39,15 +40,27 @@ def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
     found: dict[str, list[Root]] = {}
     for component in components:
         package = component.package
-        if not component.builtin and package not in known:
+        if component.packages is not None:
+            found[component.packages.name] = [Root(component.packages, measured_prefix(component.packages))]
+        elif not component.builtin and package not in known:
             found.setdefault(package, _component(component, package))
     return [root for package in sorted(found) for root in found[package]]
 
 
-def source_of(module: str) -> Path | None:
-    """Return the source of a module, None if there is none that can be found."""
+def package_roots(component: ComponentConfig) -> list[Root]:
+    """Return the package that a component comes from, also within packages of its own. Raises ConfigError."""
+    if component.packages is None:
+        return component_roots([component])
+    return find(component.package, f"{measured_prefix(component.packages)}/{component.package}", component.packages)
+
+
+def source_of(module: str, place: Path | None = None) -> Path | None:
+    """Return the source of a module, None if there is none that can be found.
+
+    `place` is the folder of packages of an isolated component, here as below.
+    """
     package, *parts = module.split(".")
-    places = [package_folder()] if package == "tlsrt" else [root.path for root in find(package, package)]
+    places = [package_folder()] if package == "tlsrt" else [root.path for root in find(package, package, place)]
     for place in places:
         for path in (place.joinpath(*parts, "__init__.py"), place.joinpath(*parts).with_suffix(".py"), place):
             if path.suffix == ".py" and path.is_file() and (parts or path.stem in (package, "__init__")):
@@ -55,9 +68,9 @@ def source_of(module: str) -> Path | None:
     return None
 
 
-def folder_of_package(package: str) -> Path | None:
+def folder_of_package(package: str, place: Path | None = None) -> Path | None:
     """Return the folder of an installed package, None if there is none; the first of a namespace's."""
-    return next((root.path for root in find(package, package) if root.path.is_dir()), None)
+    return next((root.path for root in find(package, package, place) if root.path.is_dir()), None)
 
 
 def has_http() -> bool:
@@ -88,6 +101,7 @@ def _walk(
 
 @cache
 def dependencies() -> tuple[Root, ...]:
+    """Return what tlsrt needs. Raises ConfigError for what is not installed."""
     found = [root for package in NEEDED for root in _needed(package)]
     found += [root for package in (*USED, *EXTRA) for root in find(package, f"dep/{package}")]
     folders = {root.path.parent for root in found}
@@ -112,8 +126,9 @@ def _component(component: ComponentConfig, package: str) -> list[Root]:
     return [Root(root.path, root.name, is_checkout()) for root in found]
 
 
-def find(package: str, name: str) -> list[Root]:
-    spec = _spec(package)
+def find(package: str, name: str, place: Path | None = None) -> list[Root]:
+    """Return the folders of a package, or its one file, under this measured name; nothing if it is not there."""
+    spec = _spec(package, place)
     if spec is None:
         return []
     if spec.submodule_search_locations is not None:
@@ -125,8 +140,10 @@ def find(package: str, name: str) -> list[Root]:
     return []
 
 
-def _spec(package: str) -> ModuleSpec | None:
+def _spec(package: str, place: Path | None) -> ModuleSpec | None:
     try:
+        if place is not None:
+            return PathFinder.find_spec(package, [str(place)])
         if is_checkout():
             return importlib.util.find_spec(package)  # by an editable install, or where a test has put it
         return PathFinder.find_spec(package, [str(folder) for folder in package_folders()])

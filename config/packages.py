@@ -29,8 +29,9 @@ from tlsrt.config.import_path import (
     package_folder,
     package_folders,
 )
+from tlsrt.config.isolation import isolated_folders, measured_prefix
 from tlsrt.config.package_data import data_files
-from tlsrt.config.package_search import Root, component_roots, dependencies, find, walk
+from tlsrt.config.package_search import Root, component_roots, dependencies, find, package_roots, walk
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -67,16 +68,17 @@ def roots(config: Config) -> list[Root]:
 
 def code_of(config: Config) -> Code:
     """Return what this host runs. Raises ConfigError for a package that is not installed."""
-    own = component_roots(config.components)
-    packages = tuple(dict.fromkeys(component.package for component in config.components if not component.builtin))
+    shared = _of_environment(config.components)
+    own = component_roots(shared)
     with as_config_error("measure", package_folder()):
-        needed, names, found = _needed_by(packages, own, known := _installed(), _imported(config.components))
+        needed, names, found = _needed_by(_packages(shared), own, known := _installed(), _imported(shared))
     tlsrt = Root(package_folder(), "tlsrt", is_checkout())
     versions = (
         Version("python", sys.version.split()[0], "python"), Version("tlsrt", _own_version(), "tlsrt"),
-        *_versions_of_dependencies(known), *found,
+        *_versions_of_dependencies(known), *found, *_versions_of_isolated(config.components),
     )  # fmt: skip
-    data = data_roots(config.components)
+    own = component_roots(config.components)
+    data = data_roots(shared)
     measured = (tlsrt, *dependencies(), *own, *needed, *data, *_hooks(), *_library())
     return Code(measured, names, versions, files_of_programs(config.components))
 
@@ -85,7 +87,7 @@ def data_roots(components: Iterable[ComponentConfig]) -> list[Root]:
     """Return the data files of components' packages. A checkout measures only code of a package, but these too."""
     found: dict[Path, Root] = {}
     for component in components:
-        places = component_roots([component]) if component.data else []
+        places = package_roots(component) if component.data else []
         for path in data_files(component, [root.path for root in places]):
             place = next(root for root in places if path.is_relative_to(root.path))
             found[path] = Root(path, f"{place.name}/{path.relative_to(place.path)}")
@@ -102,17 +104,29 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
         known = _installed()
         for loop in config.loops:
             components = config.components_of(loop.name)
-            own = component_roots(components)
-            packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
-            names = (
-                {root.name for root in (*own, *_needed_by(packages, own, known, _imported(components))[0])}
-                if own
-                else set[str]()
-            )
+            shared = _of_environment(components)
+            needed = _needed_by(_packages(shared), component_roots(shared), known, _imported(shared))[0]
+            names = {root.name for root in (*component_roots(components), *needed)}
             names |= {measured_name(path) for one in files_of_programs(components).values() for path in one.identities}
             if names:
                 found[loop.name] = frozenset(names)
     return found
+
+
+def _of_environment(components: Iterable[ComponentConfig]) -> list[ComponentConfig]:
+    """Return the components whose packages are those of the environment."""
+    return [one for one in components if one.packages is None]
+
+
+def _packages(components: Iterable[ComponentConfig]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.package for one in components if not one.builtin))
+
+
+def _versions_of_isolated(components: Iterable[ComponentConfig]) -> Iterator[Version]:
+    for folder in isolated_folders(components):
+        for one in installed([folder]).values():
+            for name in one.top_level():
+                yield Version(one.name, one.version, f"{measured_prefix(folder)}/{name}", one.text())
 
 
 def _installed() -> dict[str, Distribution]:
@@ -133,23 +147,32 @@ def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Pa
     keys may lie), the packages of components, and the folders of shared libraries.
     """
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
-    folders += [root.path.parent for root in dependencies()]
     components = list(components)
+    isolated = isolated_folders(components)
+    folders += [root.path if isolated else root.path.parent for root in dependencies()]
     folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(components))]
     folders += _elsewhere(components, folders)
-    folders += [bytecode_folder(config.path)] if _shows_bytecode(config) else []
+    folders += _shown_bytecode(config, folders) if _shows_bytecode(config) else []
     folders += [Path(folder) for folder in _SHARED]
     return _outermost(folder for folder in folders if folder.exists())
 
 
 def _elsewhere(components: Sequence[ComponentConfig], shown: Sequence[Path]) -> list[Path]:
     """Return what these components need and is in a folder of packages that is not shown: a .pth file may name one."""
+    components = _of_environment(components)
     own = component_roots(components)
     if not own or all(any(folder.is_relative_to(one) for one in shown) for folder in package_folders()):
         return []
-    packages = tuple(dict.fromkeys(component.package for component in components if not component.builtin))
-    needed = _needed_by(packages, own, _installed(), _imported(components))[0]
+    needed = _needed_by(_packages(components), own, _installed(), _imported(components))[0]
     return [root.path for root in needed if not any(root.path.is_relative_to(one) for one in shown)]
+
+
+def _shown_bytecode(config: Config, shown: Sequence[Path]) -> list[Path]:
+    """Return the folders of byte code for what a process is shown; all where no component has packages of its own."""
+    folder = bytecode_folder(config.path)
+    if not isolated_folders(config.components):
+        return [folder]
+    return [Path(f"{folder}{path}") for path in shown if path.is_dir()]
 
 
 def _shows_bytecode(config: Config) -> bool:

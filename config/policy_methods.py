@@ -22,11 +22,12 @@ ANY = "*"
 
 def unknown_methods(config: Config, rules: Iterable[PolicyRule]) -> list[str]:
     """Return a sentence for each method that a rule names and its target does not have."""
-    classes = {component.address: component.class_path for component in config.components}
+    classes = {component.address: component for component in config.components}
     found: list[str] = []
     for rule in rules:
         named = [method for method in rule.methods if method != ANY]
-        known = handlers_of(classes[rule.target]) if named and rule.target in classes else None
+        target = classes.get(rule.target)
+        known = handlers_of(target.class_path, target.packages) if named and target is not None else None
         if known is None:
             continue
         for method in named:
@@ -39,10 +40,10 @@ def unknown_methods(config: Config, rules: Iterable[PolicyRule]) -> list[str]:
     return found
 
 
-def handlers_of(class_path: str) -> Sequence[str] | None:
+def handlers_of(class_path: str, place: Path | None = None) -> Sequence[str] | None:
     """Return the handlers in the body of a class; None if its source does not say all. Raises ConfigError."""
     module, _, kind = class_path.partition(":")
-    source: Path | None = source_of(module)
+    source: Path | None = source_of(module, place)
     node = class_in(source, kind) if source is not None else None
     if node is None or not all(_name_of(base) == "Component" for base in node.bases):
         return None

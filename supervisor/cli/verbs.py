@@ -267,6 +267,7 @@ _COMPONENTS = (
                 "who may call it, 'client/kiosk: [boil]'; may be repeated (default: client/admin all; none: no other)",
                 "RULE", is_repeated=True,
             ),
+            flag("--isolated", text="with packages of its own, beside those of the environment and of all others"),
             _APPROVE, _ANSWER,
         ),
         run="component.verbs.add",
@@ -311,8 +312,8 @@ _COMPONENTS = (
             flag("--uninstall", text="uninstall its package, too, unless another component needs it"),
             _ANSWER,
         ),
-        run="component.verbs.remove",
-        lines="component.verbs.remove_lines",
+        run="component.removal.remove",
+        lines="component.removal.remove_lines",
     ),
 )  # fmt: skip
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from tlsrt.channels.control.life import LIFE, FailCode
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
-from tlsrt.config.import_path import also_measured, package_folder
+from tlsrt.config.import_path import also_measured, only_isolated, package_folder
+from tlsrt.config.isolation import isolated_folders
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.package_search import component_roots
 from tlsrt.config.packages import Code, code_roots
@@ -265,7 +266,11 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     `importable` are the packages that it may import besides those of tlsrt: they are measured.
     """
     _use_log(start.log)
-    also_measured(importable)
+    own = isolated_folders(start.config.components_of(start.loop))
+    if own:
+        only_isolated(own[0])
+    else:
+        also_measured(importable)
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
     sealings = _sealings(start)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.failed import FailedComponent
+from tlsrt.config.isolation import check_isolated, isolated_folders
 from tlsrt.config.packages import code_roots
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
@@ -49,6 +50,8 @@ def _check(config: Config, component: ComponentConfig, files: ProfileFiles, *, i
     for process in {component.process, *writers}:
         placed = config.components_of(process)
         try:
+            for folder in isolated_folders(placed) if installed else ():
+                check_isolated(folder)
             code = code_roots(config, placed) if installed else []
             check_requests(config, config.loop(process), files, code)
         except SandboxError as error:

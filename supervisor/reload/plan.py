@@ -20,7 +20,7 @@ from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 _LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
-_PACKAGES = ("component/", "dep/")  # the operator's packages, and what those and tlsrt need
+_PACKAGES = ("component/", "dep/", "isolated/")  # packages of components, and what those and tlsrt need
 _VERSION = "version/"  # how what says the version of files begins
 _FREE = (PROFILE_FILES, _VERSION, DROP_INS)
 

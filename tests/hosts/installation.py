@@ -155,6 +155,16 @@ def installed() -> Environment:
     return make_environment(scratch() / "env")
 
 
+@cache
+def installed_with_pip() -> Environment:
+    """Return an environment with pip in it, for tests of the command that installs; they leave it as it was."""
+    made = make_environment(scratch() / "env-components")
+    import pip
+
+    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    return made
+
+
 def copy_interpreter(folder: Path) -> Path:
     """Copy the running interpreter and its standard library, which find each other wherever they are; return it."""
     library = Path(sys.platlibdir, VERSION)

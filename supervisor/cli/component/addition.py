@@ -18,10 +18,12 @@ from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_files, drop_in_f
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
 from tlsrt.config.import_path import NEEDED, USED
 from tlsrt.config.init import changed_names
+from tlsrt.config.isolation import PREFIX as ISOLATED
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError
+from tlsrt.supervisor.cli.component.isolation import sweep
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask
 from tlsrt.supervisor.cli.setup import check_whole, renew_boot_token
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
@@ -114,10 +116,15 @@ def begin(config: Config) -> Generator[Change]:
             os.chown(folder, *owner_of(config.path))
         descriptor = open_folder(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield Change(config)
-    except BlockingIOError:
-        raise ConfigError(f"another `component` command works in {folder} now: wait for its end") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another `component` command works in {folder} now: wait for its end") from None
+        sweep(config.path)  # what a command that was ended has left
+        try:
+            yield Change(config)
+        finally:
+            sweep(config.path)
     finally:
         os.close(descriptor)
         with suppress(OSError):  # it holds something
@@ -133,10 +140,10 @@ def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -
     present |= {name: data for name, data in content.items() if data is not None}
     by_file = {drop_in_file(config.path, address): manifest for address, manifest in manifests.items()}
 
-    def find(package: str, name: str, asked_by: Path | str) -> tuple[Path, bytes]:
+    def find(package: str, name: str, asked_by: Path | str, place: Path | None) -> tuple[Path, bytes]:
         if isinstance(asked_by, Path) and asked_by in by_file:
             return Path(package, name), by_file[asked_by]
-        return installed_manifest(package, name, asked_by)
+        return installed_manifest(package, name, asked_by, place)
 
     made = parse_config(read_config(config.path), config.path, present, find)
     _refuse_failed(made, {one.name for one in config.failed} - manifests.keys())
@@ -163,7 +170,7 @@ def _refuse_others(config: Config) -> None:
 
 
 def _is_components(name: str) -> bool:
-    kinds = (PREFIX, "component/", "dep/", "program/", "version/", "bytecode")
+    kinds = (PREFIX, ISOLATED, "component/", "dep/", "program/", "version/", "bytecode")
     return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)
 
 

@@ -1,11 +1,10 @@
-"""`tlsrt-supervisor component`: add, list, show, compare, update and remove components of packages."""
+"""`tlsrt-supervisor component`: add, list, show, compare and update components of packages."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,17 +20,26 @@ from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.defaults import BUILT_IN
-from tlsrt.config.distributions import Distribution
+from tlsrt.config.distributions import Distribution, installed, owners
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
+from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.load import load_config
 from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
-from tlsrt.config.processes import SHARED_PARTS, loop_of, loop_of_address, process_name
+from tlsrt.config.processes import loop_of, loop_of_address
 from tlsrt.config.schema import Config
-from tlsrt.config.secrets import read_sealings, write_sealings
+from tlsrt.config.secrets import read_sealings
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.clients import parse_allow
 from tlsrt.supervisor.cli.component.addition import Content, begin, rehearse
+from tlsrt.supervisor.cli.component.isolation import install_isolated, next_number, number_of, numbered
+from tlsrt.supervisor.cli.component.known import (
+    added_component,
+    approved,
+    named,
+    package_of,
+    states_of,
+)
 from tlsrt.supervisor.cli.component.wheel import (
     Offer,
     Offering,
@@ -39,7 +47,6 @@ from tlsrt.supervisor.cli.component.wheel import (
     distribution_of,
     install,
     offering_of,
-    uninstall,
 )
 from tlsrt.supervisor.cli.exchange import ask, config_of, say
 from tlsrt.supervisor.control.client import NotRunning
@@ -64,6 +71,7 @@ class _Candidate:
     manifest: ParsedManifest
     address: str
     policy: dict[str, list[str] | str]
+    number: int  # of the folder with packages of its own; 0: those of the environment
 
     @property
     def asks(self) -> list[Ask]:
@@ -72,6 +80,7 @@ class _Candidate:
     def lines(self) -> list[str]:
         """Return what an operator reads before a yes."""
         kept = "its loop's process" if self.manifest.tree.get("process") == "shared" else "a process of its own"
+        kept += ", with packages of its own" if self.number else ""
         offering, asks = self.offering, self.asks
         found = [
             f"{offering.distribution} {offering.version}: {self.manifest.title}",
@@ -96,6 +105,7 @@ class _Candidate:
             "distribution": self.offering.distribution,
             "version": self.offering.version,
             "class": self.manifest.tree.get("class"),
+            "isolated": bool(self.number),
             "asks": [one.document() for one in self.asks],
             "policy": self.policy,
         }
@@ -108,7 +118,7 @@ def add(arguments: argparse.Namespace) -> Document | int:
     """Show what the components of a package ask for, take a yes, and let the host run them."""
     config = config_of(arguments, writes=True)
     with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
-        offering = offering_of(arguments.source, Path(folder))
+        offering = offering_of(arguments.source, Path(folder), isolated=arguments.isolated)
         candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
         if arguments.place is not None and len(candidates) > 1:
             raise InvalidArgument("--as names one component, and this package brings several: choose one with --only")
@@ -122,7 +132,11 @@ def add(arguments: argparse.Namespace) -> Document | int:
         if not _is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments):
             return EX_FAILED
         change.check_sealed()
-        install(offering)
+        if arguments.isolated:
+            for one in candidates:
+                install_isolated(offering, config.path, one.address, one.number, Path(folder))
+        else:
+            install(offering)
         answer = change.take(content)
     return {"added": [{**one.document(), "host": _outcome(config, one.address, answer)} for one in candidates]}
 
@@ -130,7 +144,7 @@ def add(arguments: argparse.Namespace) -> Document | int:
 def _kept(config: Config, address: str) -> list[str]:
     """Return what is there of a component that was at this address before."""
     found: list[str] = []
-    if any(folder.is_dir() for folder in _states_of(config, address)):
+    if any(folder.is_dir() for folder in states_of(config, address)):
         found.append(f"it gets the state that another component at {address} has left (`remove --purge` removes it)")
     if names := list(read_sealings(config.state_dir, address)):
         found.append(f"it gets the secrets that are set for {address}: {', '.join(names)}")
@@ -168,7 +182,8 @@ def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argp
             continue
         caller, methods = parse_allow(text)
         policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
-    return _Candidate(offering, offer, manifest, address, policy)
+    number = next_number(config.path, address) if arguments.isolated else 0
+    return _Candidate(offering, offer, manifest, address, policy, number)
 
 
 def _is_approved(blocks: Sequence[list[str]], arguments: argparse.Namespace) -> bool:
@@ -191,6 +206,8 @@ def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
     said: dict[str, Any] = {"package": one.offer.package}
     if one.offer.name != FILE:
         said["manifest"] = one.offer.name
+    if one.number:
+        said["isolated"] = one.number
     if options := dict(map(_option, arguments.option or ())):
         said["options"] = options
     if one.policy:
@@ -212,6 +229,12 @@ def _option(text: str) -> tuple[str, object]:
         return name, yaml.safe_load(value)
     except yaml.YAMLError:
         return name, value
+
+
+def _place(config: Config, address: str) -> Path | None:
+    """Return the folder with packages of its own of a component, also of one that has failed."""
+    number = number_of(drop_in_file(config.path, address).read_bytes())
+    return isolated_folder(config.path, address, number) if number else None
 
 
 def _outcome(config: Config, address: str, answer: Document | None) -> Document | None:
@@ -281,14 +304,9 @@ def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Map
         "uid": uid,
         "memory_kib": loop["memory_kib"] if loop is not None else None,
         "health": known["health"] if known is not None else None,
-        "package": _BUILT_IN if one.builtin else _package_of(one, packages),
+        "package": _BUILT_IN if one.builtin else package_of(one, packages),
         "why": [],
     }
-
-
-def _package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> str:
-    found = packages.get(one.origin)
-    return f"{found.name} {found.version}" if found is not None else one.class_path
 
 
 def component_lines(answer: Document) -> list[str]:
@@ -309,12 +327,12 @@ def show(arguments: argparse.Namespace) -> Document:
     """Return what one component with a manifest is, asks for and may be called by, with the operator's part."""
     config = fitting(config_of(arguments))
     built_in = next((one for one in config.components if one.builtin and one.address == arguments.address), None)
-    one = built_in or _added(config, arguments.address)
-    manifest = BUILT_IN.manifests[one.address] if built_in else _approved(config, one.address)
+    one = built_in or added_component(config, arguments.address)
+    manifest = BUILT_IN.manifests[one.address] if built_in else approved(config, one.address)
     return {
         "component": one.address,
         "title": manifest.title,
-        "package": _BUILT_IN if built_in else _package_of(one, by_package()),
+        "package": _BUILT_IN if built_in else package_of(one, by_package()),
         "class": one.class_path,
         "process": one.process,
         "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
@@ -356,22 +374,23 @@ def _difference(
     config: Config, address: str, source: str | None, folder: Path
 ) -> tuple[Document, Offering | None, bytes]:
     """Return the difference, what is to be installed, and the manifest that is to be approved."""
-    package, name = _named(config, address)
+    package, name = named(config, address)
+    place = _place(config, address)
     offering: Offering | None = None
     if source is not None:
-        offering = offering_of(source, folder)
+        offering = offering_of(source, folder, isolated=place is not None)
         offer = next((one for one in offering.offers if (one.package, one.name) == (package, name)), None)
         if offer is None:
             raise ConfigError(f"{offering.distribution} {offering.version} does not bring {address}")
         path, data = offer.path, offer.manifest
         version = f"{offering.distribution} {offering.version}"
     else:
-        path, data = installed_manifest(package, name, address)
-        found = distribution_of(package)
+        path, data = installed_manifest(package, name, address, place)
+        found = distribution_of(package) if place is None else owners(installed([place])).get(package)
         version = f"{found.name} {found.version}" if found is not None else package
     new = parse_manifest(data, path)
     try:
-        old = _approved(config, address)
+        old = approved(config, address)
     except ConfigError:  # all of it is new, then
         before, tree = [], dict[str, Any]()
     else:
@@ -398,117 +417,20 @@ def update(arguments: argparse.Namespace) -> Document | int:
     address: str = arguments.address
     with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
         difference, offering, data = _difference(config, address, arguments.source, Path(folder))
-        content: Content = {drop_in_file(config.path, address, APPROVED).name: data}
+        content: dict[str, bytes | None] = {drop_in_file(config.path, address, APPROVED).name: data}
+        is_isolated = offering is not None and _place(config, address) is not None
+        number = next_number(config.path, address) if is_isolated else 0
+        if is_isolated:
+            drop_in = drop_in_file(config.path, address).name
+            content[drop_in] = numbered(change.present(drop_in) or b"", number)
         rehearse(config, content, {address: data})
         if not _is_approved([diff_lines(difference)], arguments):
             return EX_FAILED
         if offering is not None:
             change.check_sealed()
-            install(offering)
+            if is_isolated:
+                install_isolated(offering, config.path, address, number, Path(folder))
+            else:
+                install(offering)
         answer = change.take(content)
     return {"added": [{"component": address, "host": _outcome(config, address, answer)}]}
-
-
-def _named(config: Config, address: str) -> tuple[str, str]:
-    """Return package and manifest of a drop-in, also of one that has failed. Raises ConfigError."""
-    path = drop_in_file(config.path, address)
-    _known(config, address)
-    try:
-        said = yaml.safe_load(path.read_text("utf-8"))
-        package, name = said["package"], said.get("manifest", FILE)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        raise ConfigError(f"{path} does not say which package it is of: correct it, or remove the component") from None
-    return str(package), str(name)
-
-
-def _package_if_named(config: Config, address: str) -> str:
-    try:
-        return _named(config, address)[0]
-    except ConfigError:
-        return ""  # which must not keep it from being removed
-
-
-def _known(config: Config, address: str) -> None:
-    added = [*(one.address for one in config.components if one.origin), *(one.name for one in config.failed)]
-    if address not in added:
-        hint = did_you_mean(address, added) or (f": there are {', '.join(added)}" if added else ": there is none")
-        raise InvalidArgument(f"{printable(address, 60)} was not added by `component add`{hint}")
-
-
-def _added(config: Config, address: str) -> ComponentConfig:
-    _known(config, address)
-    found = next((one for one in config.components if one.address == address), None)
-    if found is None:
-        raise ConfigError(next(one.problems for one in config.failed if one.name == address))
-    return found
-
-
-def _approved(config: Config, address: str) -> ParsedManifest:
-    path = drop_in_file(config.path, address, APPROVED)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; remove the component, and add it again") from None
-    return parse_manifest(data, path)
-
-
-# remove
-
-
-def remove(arguments: argparse.Namespace) -> Document:
-    """Let the host run a component no more; state and secrets stay, unless they are to be purged."""
-    config = config_of(arguments, writes=True)
-    address: str = arguments.address
-    _known(config, address)
-    if not re.fullmatch(ADDRESS, address):
-        raise InvalidArgument(f"{config.path.parent / address} is no component's file: remove it yourself")
-    package = _package_if_named(config, address)
-    states = _states_of(config, address)
-    name = address.replace("/", ".")
-    with begin(config) as change:
-        answer = change.take({f"{name}{DROP_IN}": None, f"{name}{APPROVED}": None})
-    if any(loop["name"] == name and loop["outcome"] == "failed" for loop in (answer or {"loops": []})["loops"]):
-        raise ConfigError(f"{address} is removed, and its process does not end: its state stays; see `status`")
-    is_configured = any(one.address == address and not one.origin for one in config.components)
-    if arguments.purge and not is_configured:
-        for state in states:
-            _purge(state, address)
-        write_sealings(config.state_dir, address, {})
-    others = [one for one in config.components if one.package == package and one.address != address]
-    failed = [
-        one.name for one in config.failed if one.name != address and _package_if_named(config, one.name) == package
-    ]
-    distribution = distribution_of(package) if package and not others and not failed else None
-    if arguments.uninstall and distribution is not None:
-        uninstall(distribution.name)
-    return {
-        "removed": address,
-        "host": answer is not None,
-        "state": next((str(state) for state in states if state.is_dir()), None),
-        "installed": distribution.name if distribution is not None and not arguments.uninstall else None,
-    }
-
-
-def _purge(state: Path, address: str) -> None:
-    try:
-        if state.is_dir():
-            shutil.rmtree(state)
-    except OSError as error:
-        raise ConfigError(f"{address} is removed; cannot remove {state}: {error.strerror}") from None
-
-
-def _states_of(config: Config, address: str) -> list[Path]:
-    """Return where the state of a component may lie: in a process of its own, or in one that it shares."""
-    loop, _, name = address.partition("/")
-    shared = process_name(loop, SHARED_PARTS.get(loop, ""))
-    own = process_name(loop, name)
-    return [*([config.state_dir / own] if own != shared else []), config.state_dir / shared / name]
-
-
-def remove_lines(answer: Document) -> list[str]:
-    found = [f"{answer['removed']} is removed" + ("" if answer["host"] else "; the host does not run")]
-    if answer["state"]:
-        found.append(f"its state is kept in {answer['state']}; --purge would remove it")
-    if answer["installed"]:
-        found.append(f"the package {answer['installed']} is still installed; --uninstall would remove it")
-    return found

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -26,8 +26,8 @@ from tlsrt.errors import ConfigError
 from tlsrt.text import printable
 
 _METADATA_MAX = 1 << 20
-_PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
-_WHEELS = ("--only-binary", ":all:")  # what is no wheel would run code of its own to become one, as the operator
+_PIP = ("--disable-pip-version-check", "--no-input")
+WHEELS = ("--only-binary", ":all:")  # what is no wheel would run code of its own to become one, as the operator
 _LINES_SHOWN = 3
 _ZIP_ERRORS = (
     OSError, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError, zipfile.BadZipFile,
@@ -56,10 +56,11 @@ class Offering:
     wheel: Path | None
 
 
-def offering_of(source: str, folder: Path) -> Offering:
+def offering_of(source: str, folder: Path, *, isolated: bool = False) -> Offering:
     """Return what a folder, a wheel, an installed distribution or one of the package index brings.
 
-    `folder` is an empty one for files of pip. Raises ConfigError.
+    `folder` is an empty one for files of pip. What becomes `isolated` comes as a wheel in any case, and may be of a
+    distribution that is installed. Raises ConfigError.
     """
     if os.sep in source or source.endswith(".whl") or source == ".":
         path = Path(source)
@@ -69,12 +70,12 @@ def offering_of(source: str, folder: Path) -> Offering:
             raise ConfigError(
                 f"{source} has no pyproject.toml: name the folder of a Python package's sources, or a wheel"
             )
-        return _wheel(path if path.suffix == ".whl" else _built(_copied(path, folder), folder, source))
-    found = _distributions().get(normalized(source))
+        return _wheel(path if path.suffix == ".whl" else _built(_copied(path, folder), folder, source), isolated)
+    found = None if isolated else known_distributions().get(normalized(source))
     if found is not None:
         return _installed(found)
-    _pip("download", "--no-deps", *_WHEELS, "--dest", str(folder), source, what=f"get a wheel of {source}")
-    return _wheel(_only_wheel(folder, source))
+    pip("download", "--no-deps", *WHEELS, "--dest", str(folder), source, what=f"get a wheel of {source}")
+    return _wheel(_only_wheel(folder, source), isolated)
 
 
 def install(offering: Offering) -> None:
@@ -85,11 +86,17 @@ def install(offering: Offering) -> None:
     if offering.wheel is None:
         return
     what, wheel = f"install {offering.distribution}", str(offering.wheel)
-    before_it = _distributions().get(normalized(offering.distribution))
-    _pip("install", "--no-compile", "--upgrade", *_WHEELS, wheel, what=what)
+    before_it = known_distributions().get(normalized(offering.distribution))
+    pip("install", "--no-compile", "--upgrade", *WHEELS, wheel, what=what)
     if before_it is not None and before_it.version == offering.version:  # which pip passes over, also if it is another
-        _pip("install", "--no-compile", "--no-deps", "--force-reinstall", wheel, what=what)
-    present = _installed(_distributions()[normalized(offering.distribution)])
+        pip("install", "--no-compile", "--no-deps", "--force-reinstall", wheel, what=what)
+    check_brought(offering)
+
+
+def check_brought(offering: Offering, site: Path | None = None) -> None:
+    """Refuse manifests that are not those which were shown; `site` is where it was installed. Raises ConfigError."""
+    known = known_distributions() if site is None else installed([site])
+    present = _installed(known[normalized(offering.distribution)])
     before = {(one.package, one.name): one.manifest for one in offering.offers}
     if {(one.package, one.name): one.manifest for one in present.offers} != before:
         raise ConfigError(f"what was installed as {offering.distribution} is not what was shown: nothing was added")
@@ -97,12 +104,12 @@ def install(offering: Offering) -> None:
 
 def uninstall(distribution: str) -> None:
     """Remove a distribution. Raises ConfigError."""
-    _pip("uninstall", "--yes", distribution, what=f"uninstall {distribution}")
+    pip("uninstall", "--yes", distribution, what=f"uninstall {distribution}")
 
 
 def by_package() -> Mapping[str, Distribution]:
     """Return the installed distribution that each package belongs to; this reads the metadata of all."""
-    return owners(_distributions())
+    return owners(known_distributions())
 
 
 def distribution_of(package: str) -> Distribution | None:
@@ -110,7 +117,8 @@ def distribution_of(package: str) -> Distribution | None:
     return by_package().get(package)
 
 
-def _distributions() -> dict[str, Distribution]:
+def known_distributions() -> dict[str, Distribution]:
+    """Return the distributions that are installed beside tlsrt, by name."""
     return installed(map(Path, sys.path) if is_checkout() else package_folders())
 
 
@@ -124,7 +132,7 @@ def _installed(one: Distribution) -> Offering:
     return _checked(Offering(one.name, one.version, tuple(offers), None))
 
 
-def _wheel(path: Path) -> Offering:
+def _wheel(path: Path, isolated: bool) -> Offering:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -132,7 +140,9 @@ def _wheel(path: Path) -> Offering:
             head = BytesHeaderParser().parsebytes(_member(archive, f"{info}/METADATA", _METADATA_MAX))
             listed = f"{info}/entry_points.txt"
             entries = _entries(_member(archive, listed, _METADATA_MAX)) if listed in names else []
-            _check_members(names, info, {package for package, _ in entries}, str(head["Name"]))
+            known = {} if isolated else known_distributions()
+            known.pop(normalized(str(head["Name"])), None)
+            _check_members(names, info, {package for package, _ in entries}, str(head["Name"]), owners(known))
             offers: list[Offer] = []
             for package, name in entries:
                 if f"{package}/{name}" not in names:
@@ -154,15 +164,14 @@ def _metadata_folder(names: Sequence[str], path: Path) -> str:
     return found.pop()
 
 
-def _check_members(names: Sequence[str], info: str, packages: Collection[str], distribution: str) -> None:
+def _check_members(
+    names: Sequence[str], info: str, packages: Collection[str], distribution: str, taken: Mapping[str, Distribution]
+) -> None:
     """Refuse what a component's package does not bring: it would run outside of every sandbox, or be another's.
 
-    pip puts each of these in its place, as root: a line of code in a `.pth` file runs in every later command. Raises
-    ConfigError.
+    pip puts each of these in its place, as root: a line of code in a `.pth` file runs in every later command. `taken`
+    are the modules of others. Raises ConfigError.
     """
-    known = _distributions()
-    known.pop(normalized(distribution), None)
-    taken = owners(known)
     for name in names:
         top, slash, rest = name.partition("/")
         module = top.partition(".")[0]
@@ -235,7 +244,7 @@ def _copied(sources: Path, folder: Path) -> str:
 
 
 def _built(requirement: str, folder: Path, shown: str) -> Path:
-    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), requirement, what=f"make a wheel of {shown}")
+    pip("wheel", "--no-deps", "--wheel-dir", str(folder), requirement, what=f"make a wheel of {shown}")
     return _only_wheel(folder, shown)
 
 
@@ -246,16 +255,20 @@ def _only_wheel(folder: Path, shown: str) -> Path:
     return found[0]
 
 
-def _pip(*words: str, what: str) -> None:
+def pip(
+    *words: str, what: str, python: Sequence[str] = (sys.executable, "-m", "pip"),
+    reason: Callable[[str], str] = lambda said: "",
+) -> None:  # fmt: skip
+    """Run pip. `reason` makes a sentence of what it has printed, if it can. Raises ConfigError."""
     try:
         done = subprocess.run(
-            [sys.executable, *_PIP, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, umask=0o022,
+            [*python, *_PIP, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, umask=0o022,
             check=False,
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(f"cannot {what}: {error.strerror}") from None
     if done.returncode:
-        raise ConfigError(f"cannot {what}: {_reason(done.stderr)}")
+        raise ConfigError(f"cannot {what}: {reason(done.stdout + done.stderr) or _reason(done.stderr)}")
 
 
 def _reason(said: str) -> str:

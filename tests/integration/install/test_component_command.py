@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.installation import Environment, build_wheel, make_environment, scratch
+from hosts.installation import Environment, build_wheel, installed_with_pip, scratch
 from hosts.installed_host import InstalledHost
 
 EX_FAILED, EX_USAGE, EX_CONFIG = 1, 64, 78
@@ -27,12 +27,7 @@ calls:
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    """An environment of its own, with pip: what the command installs with."""
-    made = make_environment(scratch() / "env-components")
-    import pip
-
-    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
-    return made
+    return installed_with_pip()
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def load(text: str, files: DropInFiles, manifests: Mapping[tuple[str, str], byte
     """Parse a configuration beside these drop-ins, where these manifests are installed."""
     known = {("kettle", "tlsrt.yaml"): MANIFEST} if manifests is None else manifests
 
-    def find(package: str, name: str, asked_by: Path | str) -> tuple[Path, bytes]:
+    def find(package: str, name: str, asked_by: Path | str, place: Path | None = None) -> tuple[Path, bytes]:
         if (package, name) not in known:
             raise ConfigError(f"{asked_by}: this Python has no package {package}")
         return Path("/site", package, name), known[package, name]

@@ -40,7 +40,7 @@ class Empty(Component):
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "noted.py").write_text(SOURCE)
     (tmp_path / "broken.py").write_text("class Notes(Component:")
-    monkeypatch.setattr("tlsrt.config.policy_methods.source_of", lambda module: tmp_path / f"{module}.py")
+    monkeypatch.setattr("tlsrt.config.policy_methods.source_of", lambda module, place: tmp_path / f"{module}.py")
 
 
 @pytest.mark.usefixtures("notes")

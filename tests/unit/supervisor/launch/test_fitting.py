@@ -38,7 +38,10 @@ def host(folder: Path, needs: dict[str, str], more: str = "") -> Config:
     known: DropInFiles = files
     path = folder / "d" / "tlsrt.yaml"
     return parse_config(
-        path.read_bytes() + more.encode(), path, known, lambda package, name, by: (Path(package), manifests[package])
+        path.read_bytes() + more.encode(),
+        path,
+        known,
+        lambda package, name, by, place: (Path(package), manifests[package]),
     )
 
 

@@ -1,0 +1,79 @@
+"""What is known of one added component: its files, its package, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.distributions import Distribution, installed, owners
+from tlsrt.config.drop_ins import APPROVED, drop_in_file
+from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
+from tlsrt.config.processes import SHARED_PARTS, process_name
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.text import did_you_mean, printable
+
+
+def check_known(config: Config, address: str) -> None:
+    """Refuse an address that no drop-in has. Raises InvalidArgument."""
+    added = [*(one.address for one in config.components if one.origin), *(one.name for one in config.failed)]
+    if address not in added:
+        hint = did_you_mean(address, added) or (f": there are {', '.join(added)}" if added else ": there is none")
+        raise InvalidArgument(f"{printable(address, 60)} was not added by `component add`{hint}")
+
+
+def added_component(config: Config, address: str) -> ComponentConfig:
+    """Return a component that was added and may run. Raises InvalidArgument and ConfigError."""
+    check_known(config, address)
+    found = next((one for one in config.components if one.address == address), None)
+    if found is None:
+        raise ConfigError(next(one.problems for one in config.failed if one.name == address))
+    return found
+
+
+def approved(config: Config, address: str) -> ParsedManifest:
+    """Return the manifest that was approved. Raises ConfigError."""
+    path = drop_in_file(config.path, address, APPROVED)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; remove the component, and add it again") from None
+    return parse_manifest(data, path)
+
+
+def named(config: Config, address: str) -> tuple[str, str]:
+    """Return package and manifest of a drop-in, also of one that has failed. Raises ConfigError."""
+    path = drop_in_file(config.path, address)
+    check_known(config, address)
+    try:
+        said = yaml.safe_load(path.read_text("utf-8"))
+        package, name = said["package"], said.get("manifest", FILE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        raise ConfigError(f"{path} does not say which package it is of: correct it, or remove the component") from None
+    return str(package), str(name)
+
+
+def package_if_named(config: Config, address: str) -> str:
+    """Return the package of a drop-in, "" for one that does not say it."""
+    try:
+        return named(config, address)[0]
+    except ConfigError:
+        return ""  # which must not keep it from being removed
+
+
+def package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> str:
+    """Return name and version of the distribution that brings a component; `packages` are those of the environment."""
+    found = (packages if one.packages is None else owners(installed([one.packages]))).get(one.origin)
+    alone = " (isolated)" if one.packages is not None else ""
+    return f"{found.name} {found.version}{alone}" if found is not None else one.class_path
+
+
+def states_of(config: Config, address: str) -> list[Path]:
+    """Return where the state of a component may lie: in a process of its own, or in one that it shares."""
+    loop, _, name = address.partition("/")
+    shared = process_name(loop, SHARED_PARTS.get(loop, ""))
+    own = process_name(loop, name)
+    return [*([config.state_dir / own] if own != shared else []), config.state_dir / shared / name]

@@ -1,0 +1,166 @@
+"""`component add --isolated`: two versions of one library in one host, and what such a package may not bring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts.installation import installed_with_pip, scratch
+from hosts.installed_host import InstalledHost
+from hosts.plain_wheels import write_wheel
+
+EX_CONFIG, EX_USAGE = 78, 64
+SOURCE = """\
+import importlib, os
+import boil, msgpack, psutil, tlsrt
+def found(name):
+    try:
+        return str(importlib.import_module(name).__file__)
+    except ImportError:
+        return ""
+FOUND = {name: found(name) for name in ("pip", "yaml", "sitecustomize", "two")}
+class NAME(tlsrt.Component):
+    @tlsrt.handler
+    async def version(self) -> int:
+        return boil.VERSION
+    @tlsrt.handler
+    async def places(self) -> dict[str, str]:
+        return {**FOUND, "msgpack": msgpack.__file__, "psutil": psutil.__file__, "boil": boil.__file__}
+    @tlsrt.handler
+    async def read(self, path: str) -> str:
+        try:
+            return ",".join(os.listdir(path))
+        except OSError as error:
+            return type(error).__name__
+"""
+
+
+def package(name: str, wheels: Path, needs: Sequence[str], version: str = "0.1", more: str = "", **files: str) -> Path:
+    kind = name.title()
+    manifest = f'manifest: 1\ncomponent: third/{name}\nclass: "{name}:{kind}"\ntitle: boils\n{more}'
+    own = {f"{name}/__init__.py": SOURCE.replace("NAME", kind), f"{name}/tlsrt.yaml": manifest}
+    return write_wheel(wheels, name, {**own, **files}, version=version, requires=needs, component=True)
+
+
+@pytest.fixture(scope="module")
+def wheels() -> Path:
+    folder = scratch() / "isolated-wheels"
+    for version in ("1.0", "2.0"):
+        write_wheel(folder, "boil", {"boil.py": f"VERSION = {version[0]}\n"}, version=version)
+    line = f"import os; os.mkdir({str(scratch() / 'ran')!r})"
+    hooks = {"hook.pth": f"{line}\n", "hook.py": ""}
+    write_wheel(folder, "hook", hooks)
+    write_wheel(folder, "evil", {"psutil.py": "raise SystemExit\n"})
+    write_wheel(folder, "custom", {"sitecustomize.py": f"{line}\n"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def host(wheels: Path) -> Iterator[InstalledHost]:
+    monkey = pytest.MonkeyPatch()
+    environment = installed_with_pip()
+    monkey.setenv("PIP_NO_INDEX", "1")
+    monkey.setenv("PIP_FIND_LINKS", str(wheels))
+    host = InstalledHost(environment, scratch() / "isolated")  # takes these along
+    host.init()
+    with host.started():
+        yield host
+    monkey.undo()
+
+
+def component(host: InstalledHost, *words: str | Path) -> dict[str, Any]:
+    code, output, errors = host.run("component", *words, "--json")
+    assert code == 0, errors
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def refused(host: InstalledHost, *words: str | Path) -> str:
+    ended, _, errors = host.run("component", *words, "--yes")
+    assert ended == EX_CONFIG, errors
+    assert host.do("seal", "--diff").strip() == "nothing differs from the boot token"
+    return errors
+
+
+def folders(host: InstalledHost) -> list[str]:
+    return sorted(path.name for path in (host.folder / "tlsrt.packages").glob("*"))
+
+
+def test_two_components_have_two_versions_and_see_nothing_else(host: InstalledHost, wheels: Path) -> None:
+    one = package("one", wheels, ["boil==1.0", "msgpack", "tlsrt", "hook"])
+    two = package("two", wheels, ["boil==2.0"])
+    [added] = component(host, "add", "--isolated", one, "--yes")["added"]
+    assert added["isolated"] and added["host"]["outcome"] == "added"
+    component(host, "add", "--isolated", two, "--yes")
+    assert [host.call(f"third/{name}", "version") for name in ("one", "two")] == [1, 2]
+    assert folders(host) == ["third.one@1", "third.two@1"]
+    places = host.call("third/one", "places")
+    site = str(host.environment.site)
+    assert places["boil"].startswith(f"{host.folder}/tlsrt.packages/third.one@1/")
+    assert all(places[name].startswith(f"{site}/") for name in ("msgpack", "psutil", "yaml"))
+    assert [name for name in ("pip", "sitecustomize", "two") if places.get(name)] == []
+    assert not (scratch() / "ran").exists()  # the line of code in hook.pth
+    assert not (host.environment.site / "one").exists()
+    assert host.call("third/two", "read", f"{host.folder}/tlsrt.packages/third.one@1") == "FileNotFoundError"
+    assert host.call("third/two", "read", f"{host.folder}/tlsrt.bytecode/{host.folder}/tlsrt.packages/third.one@1") == (
+        "FileNotFoundError"
+    )
+    [listed] = [each for each in component(host, "list")["components"] if each["component"] == "third/one"]
+    assert listed["package"] == "one 0.1 (isolated)"
+
+    newer = package("one", wheels, ["boil==2.0"], version="0.2", more=EGRESS)
+    assert component(host, "diff", "third/one", newer)["rows"][-1][1] == "egress"
+    component(host, "update", "third/one", newer, "--yes")
+    assert host.call("third/one", "version") == 2
+    assert folders(host) == ["third.one@2", "third.two@1"]
+    assert component(host, "show", "third/one")["package"] == "one 0.2 (isolated)"
+    assert component(host, "remove", "third/one", "--purge", "--uninstall")["isolated"]
+    assert folders(host) == ["third.two@1"]
+    assert host.do("seal", "--diff").strip() == "nothing differs from the boot token"
+
+
+EGRESS = 'needs:\n  egress: [{to: ["192.0.2.7:443"], why: it asks the weather there}]\n'
+
+
+def test_what_an_isolated_package_may_not_bring(host: InstalledHost, wheels: Path) -> None:
+    add = ("add", "--isolated")
+    before = folders(host)
+    stranger = scratch() / "strangers"
+    assert "takes the place of msgpack" in refused(
+        host, *add, package("three", stranger, [], **{"msgpack/__init__.py": ""})
+    )
+    assert "runs in every Python" in refused(host, *add, package("four", stranger, [], **{"x.pth": "import os\n"}))
+    assert "takes the place of psutil" in refused(host, *add, package("five", stranger, ["evil"]))
+    assert "a Python runs at its start" in refused(host, *add, package("six", stranger, ["custom"]))
+    conflict = refused(host, *add, package("seven", stranger, ["msgpack<1"]))
+    assert "seven 0.1 depends on msgpack<1, and tlsrt itself has msgpack " in conflict
+    shared = refused(host, *add, package("eight", stranger, ["boil"], more="process: shared\n"))
+    assert "packages of its own has a process of its own" in shared
+    assert folders(host) == before
+
+
+def test_what_is_changed_after_the_seal_does_not_run(host: InstalledHost, wheels: Path) -> None:
+    component(host, "add", "--isolated", package("nine", wheels, ["boil==1.0"]), "--yes")
+    file = host.folder / "tlsrt.packages" / "third.nine@1" / "boil.py"
+    assert file.stat().st_mode & 0o777 == 0o444 and file.parent.stat().st_mode & 0o777 == 0o555
+    text = file.read_text()
+    file.chmod(0o644)
+    file.write_text("VERSION = 666\n")
+    code, _, errors = host.run("reload")
+    assert code == EX_CONFIG and "run `tlsrt-supervisor seal`" in errors
+    file.write_text(text)
+    file.chmod(0o444)
+    outside = scratch() / "outside.py"
+    outside.write_text(text)
+    file.parent.chmod(0o755)
+    file.unlink()
+    file.symlink_to(outside)  # of the same content: no digest differs
+    sentence = "boil.py is a link: packages of a component hold files only"
+    assert "is not what was sealed" in host.run("reload")[2]
+    assert sentence in host.run("seal")[2]
+    [failed] = [one for one in component(host, "list")["components"] if one["state"] == "failed"]
+    assert sentence in failed["why"][0]
+    component(host, "remove", "third/nine")
