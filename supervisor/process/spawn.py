@@ -23,6 +23,7 @@ from tlsrt.errors import EX_SOFTWARE, InternalError, MisuseError, TlsrtError
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.exit_reason import ExitReason
+from tlsrt.supervisor.process.immortal import make_immortal
 
 # As the interpreter itself starts: writing to a closed pipe, or beyond RLIMIT_FSIZE, must be an OSError, not a death.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -44,11 +45,13 @@ class SpawnedChild:
 
 
 def freeze() -> None:
-    """Move everything alive out of the collector's sight, once, before the first spawn.
+    """Move everything alive out of the collector's sight and make it immortal, once, before the first spawn.
 
-    A collection in a child would write to every page that it shares with us, and could finalise what is ours.
+    A collection in a child would write to every page that it shares with us, and could finalise what is ours; to use
+    what is not immortal copies its page.
     """
     gc.collect()
+    make_immortal()
     gc.freeze()
 
 
