@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -27,6 +28,7 @@ from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.budget import Budget, OverBudget
 from tlsrt.errors import Busy
 from tlsrt.loops.disk_lines import DiskLines
+from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.sandbox.syscalls import name_thread
 
 Result = TypeVar("Result")
@@ -40,7 +42,7 @@ CHECK_S = 1.0  # that a health check waits
 
 
 class DiskWork(Generic[Result]):
-    """One thing to do on the disk; `size` are the bytes that it holds meanwhile. Changes may be done together."""
+    """One thing to do in a `DiskThread`; `size` are the bytes that it holds meanwhile. Changes may be done together."""
 
     __slots__ = ("is_change", "run", "size")
 
@@ -63,7 +65,7 @@ class DiskWorker(Protocol):
 
 
 class EachAlone:
-    """A worker that does one thing after another."""
+    """A worker of a `DiskThread` that does one thing after another."""
 
     def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
         return [outcome_of(work) for work in works]
@@ -117,11 +119,14 @@ class _Job:
 
 
 class DiskCheck:
-    """A health check that looks at the disk and never waits long for it: a wait is reported by other means."""
+    """A health check that looks at the disk and never waits long for it: a wait is reported by other means.
 
-    def __init__(self, disk: DiskThread, look: Callable[[], str | None]) -> None:
+    It tells of a folder that takes no more, and of what `look` says is wrong, which is called in the disk thread.
+    """
+
+    def __init__(self, disk: DiskThread, folder: Path, look: Callable[[], str | None] = lambda: None) -> None:
         self._disk = disk
-        self._look = look
+        self._look = lambda: look() or trouble_of_folder(folder)
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None  # when it looked last
 
@@ -140,7 +145,19 @@ class DiskCheck:
 
 
 class DiskThread:
-    """The thread, and what waits for it. Without `start` it is started with the first work."""
+    """A thread that does a component's work on its disk, so that a slow one makes answers late and nothing else.
+
+        def __init__(self) -> None:
+            self.disk = DiskThread("notes-disk", EachAlone())
+            self.disk_threads = (self.disk,)
+
+        @handler
+        async def add(self, text: str) -> None:
+            await self.disk.run(self.caller, DiskWork(partial(self.append, text), is_change=True, size=len(text)))
+
+    It takes `disk_threads: N` under `needs`. The runtime starts it before the seal, and status tells of a disk that
+    does not answer. Each subject has a line of its own, and a bounded share of what waits.
+    """
 
     def __init__(self, name: str, worker: DiskWorker) -> None:
         self._name = name

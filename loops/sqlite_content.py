@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Content(Protocol):
-    """What is in the file. All of it is called in the thread of the file, `prepare` in each new connection."""
+class SqliteContent(Protocol):
+    """What is in a `SqliteFile`. All of it is called in the thread of the file, `prepare` in each new connection."""
 
     noun: str  # "store": in sentences
     parts: str  # "values"

@@ -34,7 +34,7 @@ from typing import Any
 
 from tlsrt.errors import CallError, Failed, OutcomeUnknown
 from tlsrt.loops.disk_thread import DiskWork, outcome_of
-from tlsrt.loops.sqlite_content import Content
+from tlsrt.loops.sqlite_content import SqliteContent
 from tlsrt.loops.sqlite_errors import is_damage, is_full, is_unwritten, size_of
 from tlsrt.loops.sqlite_mark import MarkRecord, SqliteMark
 
@@ -48,10 +48,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class SqliteFile:
-    """The file. Failures are CallErrors. `open` it first. It is a DiskWorker; `clock` is monotonic, in seconds."""
+    """A file of SQLite whose acknowledged changes are on the disk, for who needs more than `database` gives.
+
+    It is the worker of a `DiskThread`, and is told by its content what is in it. Failures are CallErrors. `open` it
+    first; `clock` is monotonic, in seconds.
+    """
 
     def __init__(
-        self, content: Content, *, connect: Callable[[Path], sqlite3.Connection] = connect,
+        self, content: SqliteContent, *, connect: Callable[[Path], sqlite3.Connection] = connect,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._content = content

@@ -34,6 +34,7 @@ from tlsrt.errors import (
 )
 
 if TYPE_CHECKING:
+    from tlsrt.bounded_table import BoundedTable, WhenFull
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.channels.control.host_event import Uevent
@@ -44,8 +45,12 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.kept_program import KeptProgram
     from tlsrt.loops.component.peers import peer
     from tlsrt.loops.component.program import Program, Result
+    from tlsrt.loops.component.pubsub import PubSub
     from tlsrt.loops.component.timers import at, every
-    from tlsrt.loops.component.validate import Length, Range
+    from tlsrt.loops.component.validate import Length, Pattern, Range
+    from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
+    from tlsrt.loops.sqlite_content import SqliteContent
+    from tlsrt.loops.sqlite_file import SqliteFile
 
 __version__ = "0.1.0"
 
@@ -68,14 +73,25 @@ _LAZY = {
     "Result": "tlsrt.loops.component.program",
     "handler": "tlsrt.loops.component.component",
     "peer": "tlsrt.loops.component.peers",
+    "BoundedTable": "tlsrt.bounded_table",
+    "WhenFull": "tlsrt.bounded_table",
+    "DiskCheck": "tlsrt.loops.disk_thread",
+    "DiskThread": "tlsrt.loops.disk_thread",
+    "DiskWork": "tlsrt.loops.disk_thread",
+    "EachAlone": "tlsrt.loops.disk_thread",
+    "PubSub": "tlsrt.loops.component.pubsub",
+    "SqliteContent": "tlsrt.loops.sqlite_content",
+    "SqliteFile": "tlsrt.loops.sqlite_file",
+    "Pattern": "tlsrt.loops.component.validate",
 }
 
 __all__ = [
-    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict", "Database",
-    "DeadlineExceeded", "Denied", "Device", "Failed", "Gap", "InvalidArgument", "KeptProgram", "Length", "MisuseError",
-    "NotFound", "OutcomeUnknown", "Program", "ProgramError", "Quarantined", "Range", "Rejected", "Result",
-    "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Transaction", "Uevent", "Unavailable",
-    "__version__", "at", "database", "every", "handler", "peer",
+    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError",
+    "Conflict", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork",
+    "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "Length", "MisuseError", "NotFound",
+    "OutcomeUnknown", "Pattern", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
+    "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError",
+    "Transaction", "Uevent", "Unavailable", "WhenFull", "__version__", "at", "database", "every", "handler", "peer",
 ]  # fmt: skip
 
 

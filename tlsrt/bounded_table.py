@@ -99,7 +99,14 @@ class _Account(Generic[Key, Value]):
 
 
 class BoundedTable(Generic[Key, Value]):
-    """Rows by key. `most` is the size of all rows, `share` that of the rows of one subject; times are of one clock."""
+    """Rows by key, for what many callers ask for: `most` is the size of all rows, `share` that of one subject's.
+
+        self.readers = BoundedTable(64, 16, WhenFull.REFUSE)  # of one caller 16
+        if not self.readers.add(file, None, self.caller).is_added:
+            raise Busy("too many files are being read, try again later")
+
+    Times are of one clock.
+    """
 
     def __init__(self, most: int, share: int, policy: WhenFull) -> None:
         self.most = most

@@ -116,7 +116,17 @@ class Subscription:
 
 
 class PubSub:
-    """The subscribers of one publisher, by topic."""
+    """The subscribers of one publisher, by topic: for streams of a component that choose what they tell.
+
+        @handler
+        async def watch(self, prefix: str) -> AsyncIterator[str]:
+            with closing(self.changes.subscribe("keys")) as keys:  # contextlib
+                async for key in keys:
+                    if key.startswith(prefix):
+                        yield key
+
+    What everybody may hear is published with `Component.publish`, and takes none of this.
+    """
 
     def __init__(
         self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS, mailbox: type[Mailbox] = Mailbox,

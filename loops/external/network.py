@@ -10,10 +10,10 @@ from typing import Any
 
 import psutil
 
-from tlsrt.loops.component.component import Component, handler
+from tlsrt import Component, handler
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
-from tlsrt.loops.procfs import Interval, clocks, read_text
-from tlsrt.loops.samples import Samples
+from tlsrt.loops.sampling.procfs import Interval, clocks, read_text
+from tlsrt.loops.sampling.samples import Samples
 
 _TABLE_BYTES = 4 << 20  # 25,000 sockets or routes; a longer table is counted as far as this
 _FAMILIES = {int(socket.AF_INET): "ipv4", int(socket.AF_INET6): "ipv6", int(psutil.AF_LINK): "link"}

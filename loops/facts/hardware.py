@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.procfs import clocks, names, read_int, read_numbers, read_text, scaled
-from tlsrt.loops.samples import Samples
+from tlsrt import Component, handler
+from tlsrt.loops.sampling.procfs import clocks, names, read_int, read_numbers, read_text, scaled
+from tlsrt.loops.sampling.samples import Samples
 
 _CPUINFO_BYTES = 4 << 20  # 256 processors at 4 KiB each leave room
 _SECTOR = 512  # /sys/block/*/size counts these, whatever the device (Documentation/block/stat.rst)

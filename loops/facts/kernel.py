@@ -9,11 +9,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
-from tlsrt.errors import Denied, NotFound
-from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.validate import Length, Pattern
-from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_numbers, read_text
-from tlsrt.loops.samples import Samples
+from tlsrt import Component, Denied, Length, NotFound, Pattern, handler
+from tlsrt.loops.sampling.procfs import Interval, clocks, names, read_int, read_numbers, read_text
+from tlsrt.loops.sampling.samples import Samples
 
 _STAT_BYTES = 1 << 20  # one long line of interrupts: 4096 of them fit
 _SETTING = re.compile(r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9][a-z0-9_-]*)+")

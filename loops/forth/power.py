@@ -7,9 +7,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_text, scaled
-from tlsrt.loops.samples import Samples
+from tlsrt import Component, handler
+from tlsrt.loops.sampling.procfs import Interval, clocks, names, read_int, read_text, scaled
+from tlsrt.loops.sampling.samples import Samples
 
 _MAINS = ("Mains", "USB", "Wireless")  # Documentation/ABI/testing/sysfs-class-power: types that bring power in
 

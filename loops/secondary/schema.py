@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-from tlsrt.errors import ConfigError
+from tlsrt import ConfigError
 
 FORMAT = 3  # 1: without checksums; 2: on its way from 1 to 3
 SUM_BYTES = 16

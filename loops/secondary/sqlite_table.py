@@ -1,7 +1,7 @@
 """Entries of the store, in a file of SQLite: values with revisions, checksums and expiry.
 
 Revisions rise over deletes too. Expiry is wall time, because it must outlive a reboot. How changes come to the disk,
-and what a bad disk does to them, is in loops/sqlite_file.py; this knows which keys a commit of unknown outcome has
+and what a bad disk does to them, is SqliteFile's; this knows which keys a commit of unknown outcome has
 changed, and refuses only reads of these until it is settled.
 
 Each value has a checksum, and the counter has the sum of all entries: they are compared when the file is opened, and
@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsrt.errors import CallError, Conflict, Failed, NotFound
-from tlsrt.loops.disk_thread import DiskWork
+from tlsrt import CallError, Conflict, DiskWork, Failed, NotFound, SqliteContent, SqliteFile
 from tlsrt.loops.secondary.schema import SUM_BYTES, add_identity, checksum, identity, prepare_schema
-from tlsrt.loops.sqlite_file import SqliteFile, connect
 
 _PURGE = 16  # expired entries removed beside each change, so that no change has to clean up after all others
 _NAMED = 3  # damaged keys in one sentence
@@ -46,11 +43,8 @@ class SqliteTable:
 
     noun, parts, reread = "store", "values", "the key"
 
-    def __init__(
-        self, *, connect: Callable[[Path], sqlite3.Connection] = connect,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        self._file = SqliteFile(self, connect=connect, clock=clock)
+    def __init__(self, make_file: Callable[[SqliteContent], SqliteFile] = SqliteFile) -> None:
+        self._file = make_file(self)
         self._name = ""
         self._damaged: set[tuple[str, str]] = set()
         self._changed: set[tuple[str, str]] = set()  # within a transaction

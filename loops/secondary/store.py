@@ -15,13 +15,22 @@ from typing import Annotated, Any, Literal, cast
 
 import msgpack
 
-from tlsrt.bounded_table import BoundedTable, WhenFull
-from tlsrt.errors import InvalidArgument, NotFound, OutcomeUnknown
-from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.pubsub import PubSub
-from tlsrt.loops.component.validate import Length, Pattern, Range
-from tlsrt.loops.disk_space import trouble_of_folder
-from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork
+from tlsrt import (
+    BoundedTable,
+    Component,
+    DiskCheck,
+    DiskThread,
+    DiskWork,
+    InvalidArgument,
+    Length,
+    NotFound,
+    OutcomeUnknown,
+    Pattern,
+    PubSub,
+    Range,
+    WhenFull,
+    handler,
+)
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
 
 VALUE_BYTES = 256 * 1024  # encoded
@@ -68,7 +77,7 @@ class Store(Component):
         self._shared = self.options.namespace == "shared"
         self._changes = PubSub()
         self._cache: BoundedTable[tuple[str, str], TableRow] = BoundedTable(CACHE_BYTES, CACHE_BYTES, WhenFull.EVICT)
-        self._check = DiskCheck(self._disk, self._look)
+        self._check = DiskCheck(self._disk, self.state, self._table.check)
         try:
             await self._disk.run("", DiskWork(partial(self._table.open, self.state / "store.sqlite", size)))
         except BaseException:
@@ -76,9 +85,6 @@ class Store(Component):
             raise
         if trouble := await self._check.ask():
             self.log.warning("%s", trouble)
-
-    def _look(self) -> str | None:
-        return self._table.check() or trouble_of_folder(self.state)
 
     async def stop(self) -> None:
         self._changes.close()

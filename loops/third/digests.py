@@ -12,8 +12,7 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-from tlsrt.errors import InvalidArgument
-from tlsrt.loops.disk_thread import DiskThread, DiskWork
+from tlsrt import DiskThread, DiskWork, InvalidArgument
 from tlsrt.loops.third.folder import Folder, OpenFile
 
 PIECE_BYTES = 512 * 1024  # hashed in a millisecond or two

@@ -21,9 +21,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsrt.bounded_table import BoundedTable, WhenFull
-from tlsrt.config.files import open_folder, write_all
-from tlsrt.errors import Busy, CallError, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown
+from tlsrt import (
+    BoundedTable,
+    Busy,
+    CallError,
+    Denied,
+    Failed,
+    InvalidArgument,
+    NotFound,
+    OutcomeUnknown,
+    WhenFull,
+)
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 NAME_RULE = "letters, digits, dot, dash and underscore, not starting with a dot or dash, at most 127"
@@ -64,6 +72,13 @@ def told(name: str) -> Generator[None, None, None]:
         if error.errno in FULL:
             raise Failed(f"the disk is full: {name} was not changed") from None
         raise Failed(f"{name}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: write(2) may take less, as on a full disk."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def confirm(name: str, descriptor: int) -> None:
@@ -108,7 +123,7 @@ class Folder:
 
     def __init__(self, path: Path, quota: Quota) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = open_folder(path, follow=False)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.quota = quota
         self._sizes: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # bytes of each unfinished upload

@@ -11,12 +11,21 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from tlsrt.bounded_table import BoundedTable, WhenFull
-from tlsrt.errors import Busy, InvalidArgument
-from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.validate import Length, Pattern, Range
-from tlsrt.loops.disk_space import trouble_of_folder
-from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
+from tlsrt import (
+    BoundedTable,
+    Busy,
+    Component,
+    DiskCheck,
+    DiskThread,
+    DiskWork,
+    EachAlone,
+    InvalidArgument,
+    Length,
+    Pattern,
+    Range,
+    WhenFull,
+    handler,
+)
 from tlsrt.loops.third.digests import HEX, Digests
 from tlsrt.loops.third.folder import NAME, NAME_RULE, Folder, NewContent, OpenFile, Quota, check_name
 from tlsrt.loops.third.uploads import Uploads
@@ -57,7 +66,7 @@ class InputOutput(Component):
 
     async def start(self) -> None:
         quota = Quota(self.options.total_bytes, self.options.file_bytes, self.options.files)
-        self._check = DiskCheck(self._disk, partial(trouble_of_folder, self.state))
+        self._check = DiskCheck(self._disk, self.state)
         try:
             self._folder = await self._on_disk(partial(Folder, self.state / "files", quota))
         except BaseException:

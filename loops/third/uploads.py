@@ -20,11 +20,9 @@ from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
-from tlsrt.config.files import write_all
-from tlsrt.errors import Busy, CallError, Conflict, Failed
-from tlsrt.loops.disk_thread import DiskThread, DiskWork
+from tlsrt import Busy, CallError, Conflict, DiskThread, DiskWork, Failed
 from tlsrt.loops.third.digests import Digests, check_digest, hash_file
-from tlsrt.loops.third.folder import KEPT, Folder, OpenFile, check_name, told
+from tlsrt.loops.third.folder import KEPT, Folder, OpenFile, check_name, told, write_all
 
 UPLOADS_MAX = 32  # unfinished at a time, of all
 UPLOADS_SHARE = UPLOADS_MAX // 4  # of one sender

@@ -20,7 +20,7 @@ from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_
 from tlsrt.loops.facts.hardware import Hardware
 from tlsrt.loops.facts.kernel import Kernel
 from tlsrt.loops.forth.power import Power
-from tlsrt.loops.samples import FRESH_S
+from tlsrt.loops.sampling.samples import FRESH_S
 
 KINDS: list[type[Any]] = [Kernel, Hardware, Power, Network]
 

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from fakes.store_bench import ClockedStore, StoreBench
 
+from tlsrt import SqliteFile
 from tlsrt.errors import Failed, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import invoke
 from tlsrt.loops.secondary.schema import FORMAT
@@ -144,6 +146,7 @@ def test_entries_that_the_disk_lost_are_missed(tmp_path: Path) -> None:
 
 KILLED = """
 import asyncio, logging, os, signal, sys
+from functools import partial
 from pathlib import Path
 from tlsrt.loops.component.component import attach, invoke
 from tlsrt.loops.secondary.store import Store
@@ -267,7 +270,7 @@ class FailingStore(ClockedStore):
         def connect(path: Path) -> sqlite3.Connection:
             return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=FailingConnection)
 
-        return SqliteTable(connect=connect)
+        return SqliteTable(partial(SqliteFile, connect=connect))
 
 
 @pytest.mark.parametrize("word", ["l", "e"])
@@ -402,7 +405,7 @@ class MarkedStore(ClockedStore):
 
     def make_table(self) -> SqliteTable:
         self.mark_clock = MarkClock()
-        return SqliteTable(clock=self.mark_clock)
+        return SqliteTable(partial(SqliteFile, clock=self.mark_clock))
 
 
 class SlowConnection(sqlite3.Connection):
@@ -425,7 +428,7 @@ class SlowStore(ClockedStore):
         def connect(path: Path) -> sqlite3.Connection:
             return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=SlowConnection)
 
-        return SqliteTable(connect=connect)
+        return SqliteTable(partial(SqliteFile, connect=connect))
 
 
 def test_a_slow_disk_holds_up_neither_the_event_loop_nor_what_needs_no_disk(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from contextlib import aclosing
 
-from tlsrt.loops.samples import FRESH_S, Samples
+from tlsrt.loops.sampling.samples import FRESH_S, Samples
 
 WATCHERS, ITEMS = 200, 4
 

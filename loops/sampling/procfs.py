@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from tlsrt.loops.component.validate import Range
+from tlsrt import Range
 
 TEXT_BYTES = 64 * 1024  # more than any file read here is on a large host, except /proc/stat and cpuinfo (which say so)
 Interval = Annotated[float, Range(0.1, 3600.0)]  # seconds between two samples of a `watch` stream
