@@ -60,6 +60,7 @@ from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
+from tlsrt.loops.runtime.temporary_files import prepare_temporary
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.work_threads import AskedThreads
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
@@ -125,6 +126,8 @@ class LoopProcess:
             placed = self.config.components_of(self.name)
             self._programs = ProcessPrograms(placed, self._life)
             check_placement(self.name, placed)
+            if any(not one.builtin for one in placed):
+                prepare_temporary(Path(self.confinement.path("/state")))
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)

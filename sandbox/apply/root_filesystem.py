@@ -22,6 +22,7 @@ _TMPFS_OPTIONS = "size=256k,nr_inodes=4k,mode=755"
 # A file that no program has a reason to open, in every root: it looks like a key and is 32 random bytes.
 CANARY = "/etc/tlsrt/master.key.bak"
 CANARY_BYTES = 32
+TEMPORARY = ".tmp"  # in the state of a process
 SCRATCH = "/tmp"  # noqa: S108  # of a program's own root, not the host's
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
@@ -174,6 +175,12 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
 
 
+def _link_temporary(profile: Profile) -> None:
+    """Let /tmp be a folder in the state of a loop, where nothing of the profile's lies there."""
+    if {"/state", "/channel"} <= {inside for _, inside in profile.write} and not os.path.lexists(STAGE + SCRATCH):
+        os.symlink(f"/state/{TEMPORARY}", STAGE + SCRATCH)
+
+
 def _plant_canary() -> None:
     """Put the canary into the root itself, if nothing of the profile's lies in its way."""
     try:
@@ -208,6 +215,7 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
     syscalls.mount("tmpfs", STAGE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _TMPFS_OPTIONS)
     try:
         _fill(profile, plan, trees)
+        _link_temporary(profile)
         _plant_canary()
         _pivot()
     except OSError:

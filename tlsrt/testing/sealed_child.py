@@ -18,6 +18,7 @@ from tlsrt.loops.component.component_disk import disk_threads_of
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.runtime.imports import LoopFailure, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
+from tlsrt.loops.runtime.temporary_files import prepare_temporary
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.work_threads import AskedThreads
 from tlsrt.sandbox.apply.enter import enter_world
@@ -55,6 +56,7 @@ def run_sealed(start: SealedStart) -> int:
     if start.profile.network or start.profile.egress:
         prepare_outbound(start.profile.egress)
     confinement.drop()
+    prepare_temporary(Path(confinement.path("/state")))
     watch = ThreadWatch(confinement.is_single_task)
     try:
         ((_, component),) = import_components([start.component], log, watch)
