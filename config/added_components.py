@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlsrt.config import program_kind
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.drop_ins import AddedComponent
 from tlsrt.config.failed import FailedComponent
@@ -90,7 +91,9 @@ def _problems(one: AddedComponent, tree: Tree, loops: Sequence[str], builtin: Co
         yield f"{one.file}: there is no loop {loop}{did_you_mean(loop, loops)}"
     if name == SHARED_PARTS.get(loop) and one.tree.get("process") != "shared":
         yield f"{one.file}: {loop}.{name} is the process of components that share one: choose another name"
-    if "class" not in one.tree:
+    for key, sentence in program_kind.problems_of(one.tree):
+        yield f"{one.places[key]}: {one.address}: {sentence}"
+    if "class" not in one.tree and one.tree.get("kind") != "program":
         yield f"{one.places['component',]}: {one.address} has no class: name it as package.module:Class"
 
 

@@ -5,23 +5,29 @@ It is made of the file's own words, so that whatever can be asked for shows, als
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # The most dangerous first; what is not listed here comes before all of them, since it is not judged yet.
 _RANKS = (
-    "settings", "programs", "devices", "write", "listen", "network", "sockets", "egress", "system calls", "events",
-    "sys", "proc", "read", "secrets", "calls",
+    "settings", "runs", "programs", "also_runs", "executable_memory", "devices", "write", "listen", "network",
+    "sockets", "egress", "system calls", "events", "sys", "proc", "read", "secrets", "calls",
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason
     "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "state_mb",
+    "files", "environment", "scratch_mb",
 )  # fmt: skip
 _ONE = ("network", "sys", "proc")  # wishes of which there is one
-_KNOWN = ("class", "process", "health", "options", "needs")  # that ask for nothing
+_KNOWN = (  # that ask for nothing
+    "class", "process", "health", "options", "needs", "kind", "run", "args", "notifies", "watchdog_s", "offers",
+    "topics",
+)  # fmt: skip
 _NAMES = {"calls": "system calls"}  # of needs; a manifest's own `calls` are those of other components
 _UNITS = {"_mb": " MiB", "_s": " s"}
+_SHOWN = 200  # characters of a file
 NOTHING = "it asks for nothing but its own folder"
 
 
@@ -48,6 +54,7 @@ def asks_of(tree: Mapping[str, Any], calls: Mapping[str, Sequence[str]], reasons
     """Return what a component asks for: its tree in a checked file, and what it calls of others, with the reasons."""
     found = [ask for key, value in (tree.get("needs") or {}).items() for ask in _asked(_NAMES.get(key, key), value)]
     found += [ask for key, value in tree.items() if key not in _KNOWN for ask in _asked(key, value)]
+    found += _runs(tree)
     found += [
         _ask("calls", f"{target}: {', '.join(methods)}", reasons.get(target, "")) for target, methods in calls.items()
     ]
@@ -70,6 +77,15 @@ def _cells(ask: Ask) -> tuple[str, str, str]:
     return ask.kind, ask.what, ask.why
 
 
+def _runs(tree: Mapping[str, Any]) -> list[Ask]:
+    """Return what a component that is a program runs."""
+    if tree.get("kind") != "program":
+        return []
+    check = (tree.get("health") or {}).get("exec")
+    programs = [(tree, "it is this program"), *([(check, "it looks whether it is well")] if check else [])]
+    return [_ask("runs", " ".join([str(one["run"]), *(one.get("args") or ())]).strip(), why) for one, why in programs]
+
+
 def _asked(kind: str, value: Any) -> list[Ask]:
     if kind in _ONE and isinstance(value, dict):
         return [_ask(kind, "yes", str(value.get("why", "")))] if value.get("shown", True) else []
@@ -84,11 +100,20 @@ def _asked(kind: str, value: Any) -> list[Ask]:
 
 
 def _entry(kind: str, entry: Any, name: str = "") -> Ask:
+    if kind == "files":
+        entry = _shortened(str(entry))
     if not isinstance(entry, dict):
         return _ask(kind, f"{name}: {_words(entry)}" if name else _words(entry), "")
     values = [(key, one) for key, one in entry.items() if key != "why"]
     words = [_words(one) if number == 0 else f"{key} {_words(one)}" for number, (key, one) in enumerate(values)]
     return _ask(kind, f"{name}: {', '.join(words)}" if name else ", ".join(words), str(entry.get("why", "")))
+
+
+def _shortened(content: str) -> str:
+    """Return the content of a file, or its beginning and what tells it from any other."""
+    if len(content) <= _SHOWN:
+        return content
+    return f"{content[:_SHOWN]}... (SHA-256 {hashlib.sha256(content.encode()).hexdigest()})"
 
 
 def _words(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig, NeedsConfig
 from tlsrt.config.processes import Placement, is_part, process_name
+from tlsrt.config.program_kind import ProgramCheck, ProgramKind
 from tlsrt.config.programs import PROGRAMS, ProgramConfig
 from tlsrt.config.setting import (
     IDENTIFIER,
@@ -41,10 +42,35 @@ class HealthConfig:
             default_says="restart, for a built-in component none",
         ),
     )
+    tcp: int | None = field(
+        default=None,
+        metadata=count(
+            "Of a program: a TCP port of its `listen`; it is well if it takes a connection there.",
+            1,
+            65535,
+            default_says="none is looked at",
+            example="1883",
+        ),
+    )
+    http: str | None = field(
+        default=None,
+        metadata=text(
+            "Of a program: PORT/PATH, a TCP port of its `listen`; it is well if it answers GET with a status of 200 to "
+            "299.",
+            pattern=r"[1-9][0-9]{0,4}/[!-~]{0,200}",
+            says="PORT/PATH, such as 8080/health",
+            default_says="none is asked for",
+            example="8080/health",
+        ),
+    )
+    exec: ProgramCheck | None = field(default=None, metadata=table(ProgramCheck, default_says="none is run"))
+    start_s: float = field(
+        default=60.0, metadata=seconds("Of a program: time to become ready, before it counts as not well.", 1, 3600)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentConfig:
+class ComponentConfig(ProgramKind):
     """A component; null switches a built-in one off."""
 
     loop: str

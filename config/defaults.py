@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlsrt.config import program_kind
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.failed import FailedComponent
@@ -99,11 +100,13 @@ def read_built_in(folder: Path = LOOPS) -> BuiltIn:
 def component_of(
     address: str, tree: Mapping[str, Any], builder: Builder, *, is_builtin: bool = False, origin: str = ""
 ) -> ComponentConfig:
-    """Return a component of its checked tree, which has a class."""
+    """Return a component of its checked tree, which has a class or is a program."""
     loop, name = address.split("/")
-    values = builder.values(ComponentConfig, tree, ("components", address))
+    where = ("components", address)
+    values = {"class_path": program_kind.CLASS} | builder.values(ComponentConfig, tree, where)
     part = part_for(address, is_builtin=is_builtin, placement=tree.get("process", "own"))
-    return ComponentConfig(loop, name, **values, part=part, builtin=is_builtin, origin=origin)
+    made = ComponentConfig(loop, name, **values, part=part, builtin=is_builtin, origin=origin)
+    return program_kind.with_program(made, builder.place(where)) if made.kind == "program" else made
 
 
 BUILT_IN = read_built_in()

@@ -27,6 +27,7 @@ from tlsrt.errors import ConfigError
 
 FOLDER = "components.d"
 DROP_IN, APPROVED = ".yaml", ".manifest"  # what the names of both files end with
+ALONE = "approved"  # instead of the name of a manifest in a package: the one that was approved, which is of none
 PREFIX = "drop-in/"  # of their names in a measurement
 _NAME = re.compile(rf"({NAME})\.({NAME})")
 _MOST = 256
@@ -40,15 +41,23 @@ def _same(name: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
-    """A component of a package: what the operator decides of it."""
+    """A component of a package, or a program: what the operator decides of it."""
 
-    package: str = field(metadata=text("The package, as Python imports it.", pattern=IDENTIFIER, says="a package"))
+    package: str = field(
+        default="",
+        metadata=text(
+            "The package, as Python imports it.",
+            pattern=IDENTIFIER,
+            says="a package",
+            default_says="none, for `manifest: approved`",
+        ),
+    )
     manifest: str = field(
         default=FILE,
         metadata=text(
-            "The manifest, in the folder of the package.",
-            pattern=rf"(?:[a-z][a-z0-9_]*\.)?{re.escape(FILE)}",
-            says=f"{FILE}, or NAME.{FILE}",
+            f"The manifest, in the folder of the package; or {ALONE}, for a program that came with no package.",
+            pattern=rf"(?:[a-z][a-z0-9_]*\.)?{re.escape(FILE)}|{ALONE}",
+            says=f"{FILE}, NAME.{FILE} or {ALONE}",
         ),
     )
     isolated: int = field(
@@ -196,14 +205,21 @@ def _added(
             raise one
     assert isinstance(data, bytes)
     tree, places = checked_tree(data, path, SETTING)
-    package, name = str(tree["package"]), str(tree.get("manifest", FILE))
+    package, name = str(tree.get("package", "")), str(tree.get("manifest", FILE))
     number = int(tree.get("isolated", 0))
+    if bool(package) == (name == ALONE) or (number and not package):
+        raise ConfigError(f"{path}: name the package that brings it, or write `manifest: {ALONE}` for a program")
     place = isolated_folder(config, address, number) if number else None
-    file, present = manifest(package, name, path, place)
+    if package:
+        file, present = manifest(package, name, path, place)
     if approved is None:
         raise ConfigError(
-            f"{path}: what {package} asks for was not approved: run `tlsrt-supervisor component update {address}`"
+            f"{path}: what {package or address} asks for was not approved: run `tlsrt-supervisor component update "
+            f"{address}`"
         )
+    assert isinstance(approved, bytes)
+    if not package:
+        file, present = path.with_suffix(APPROVED), approved
     if present != approved:
         raise ConfigError(
             f"{file} is not the manifest that was approved: look at it with `tlsrt-supervisor component diff {address}`"
@@ -218,6 +234,8 @@ def combined(
 ) -> AddedComponent:  # fmt: skip
     """Return a component of what its package and its operator say. Raises ConfigError."""
     said, said_at = drop_in
+    if not package and manifest.tree.get("kind") != "program":
+        raise ConfigError(f"{manifest.file}: a class comes in a package: name the package, or say `kind: program`")
     class_path = str(manifest.tree.get("class", ""))
     if class_path and class_path.partition(":")[0].partition(".")[0] != package:
         raise ConfigError(f"{manifest.places['class',]}: the class of a component of {package} is in {package} itself")
@@ -235,4 +253,4 @@ def combined(
         if address not in (side.strip() for side in line.split("->")):
             raise ConfigError(f"{said_at['policy', line]}: {line}: a line here is about {address}; write others there")
         policy[line] = tuple(methods)
-    return AddedComponent(address, manifest.title, package, tree, place, policy, places, path)
+    return AddedComponent(address, manifest.title, package or FOLDER, tree, place, policy, places, path)

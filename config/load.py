@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tlsrt.config import defaults
+from tlsrt.config import defaults, program_kind
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.added_components import Judged, judge
 from tlsrt.config.deception import check_deception, read_deception
@@ -192,14 +192,22 @@ def _check_component(
         checker.refuse(where, sentence)
     if "/" in address and loop not in loops:
         checker.refuse(where, f"{address}: there is no loop {loop}{did_you_mean(loop, loops)}")
+    for key, sentence in program_kind.problems_of(_good(value, {})):
+        checker.refuse((*where, *key), f"{address}: {sentence}")
     if address in builtin:
+        if _good(value, {}).get("kind") == "program":
+            checker.refuse((*where, "kind"), f"{address} is built in, and no program: choose another address")
         return
     if value is None:
         checker.refuse(
             where, f"{address} is not built in, so null switches nothing off{did_you_mean(address, builtin)}"
         )
-    elif isinstance(value, dict) and "class" not in value and ("components", address, "class") not in checker.marks:
+    elif _has_no_class(value) and ("components", address, "class") not in checker.marks:
         checker.refuse(where, f"{address} has no class: name it as package.module:Class")
+
+
+def _has_no_class(value: object) -> bool:
+    return isinstance(value, dict) and "class" not in value and value.get("kind") != "program"
 
 
 def _check_rule(

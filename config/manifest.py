@@ -84,6 +84,7 @@ class ParsedManifest:
     tree: Mapping[str, Any]
     places: Mapping[Where, str]  # keys of the file -> FILE:LINE:COL
     reasons: Mapping[str, str]  # address that it calls -> why
+    file: Path
 
 
 def parse_manifest(data: bytes, path: Path) -> ParsedManifest:
@@ -97,6 +98,7 @@ def parse_manifest(data: bytes, path: Path) -> ParsedManifest:
         {key: value for key, value in tree.items() if key not in _OWN},
         places,
         {address: one["why"] for address, one in calls.items()},
+        path,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.component_options import class_in
+from tlsrt.config.components import ComponentConfig
 from tlsrt.config.package_search import source_of
 from tlsrt.config.schema import Config
 from tlsrt.text import did_you_mean
@@ -27,7 +28,7 @@ def unknown_methods(config: Config, rules: Iterable[PolicyRule]) -> list[str]:
     for rule in rules:
         named = [method for method in rule.methods if method != ANY]
         target = classes.get(rule.target)
-        known = handlers_of(target.class_path, target.packages) if named and target is not None else None
+        known = _methods_of(target) if named and target is not None else None
         if known is None:
             continue
         for method in named:
@@ -38,6 +39,12 @@ def unknown_methods(config: Config, rules: Iterable[PolicyRule]) -> list[str]:
                     f"policy: {rule.source} may call {method} of {rule.target}, which has no such method{hint}"
                 )
     return found
+
+
+def _methods_of(component: ComponentConfig) -> Sequence[str] | None:
+    if component.kind == "program":
+        return [offer.name for offer in component.offers]
+    return handlers_of(component.class_path, component.packages)
 
 
 def handlers_of(class_path: str, place: Path | None = None) -> Sequence[str] | None:

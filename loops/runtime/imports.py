@@ -15,6 +15,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.loops.component.component import Component, read_options
 from tlsrt.loops.component.method import required_parameters
 from tlsrt.loops.component.surroundings import give
+from tlsrt.loops.program.component import component_class
 from tlsrt.loops.runtime.disk_waits import is_of_disk
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.sandbox.apply.imports import remember_sources
@@ -67,9 +68,12 @@ def _import(index: int, config: ComponentConfig, log: logging.Logger) -> Compone
             does = "but the runtime makes the object without arguments; read self.options in `start`"
             raise TypeError(f"{attribute}.__init__ takes {', '.join(more)}, {does}")
         _check_options(index, kind, config, log)
+        if config.kind == "program":
+            kind = component_class(config)
         for name in (*config.imports, *(_RESOURCES if config.data else ())):
             importlib.import_module(name)
-        return kind()
+        made: Component = kind()
+        return made
     except (Exception, SystemExit) as error:
         if isinstance(error, LoopFailure):
             raise

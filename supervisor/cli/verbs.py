@@ -241,7 +241,7 @@ _AUDIT = (
 
 _COMPONENT = Argument(("address",), "the component", "LOOP/NAME")
 _SOURCE = Argument(
-    ("source",), "a folder with a pyproject.toml, a wheel, or the name of a package", "PACKAGE"
+    ("source",), "a folder with a pyproject.toml, a wheel, the name of a package, or a manifest of a program", "PACKAGE"
 )  # fmt: skip
 _NEWER = Argument(
     ("source",), "the other version: a folder, a wheel or a name (default: what is installed now)", "PACKAGE", nargs="?"

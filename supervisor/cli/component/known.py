@@ -9,7 +9,7 @@ import yaml
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import Distribution, installed, owners
-from tlsrt.config.drop_ins import APPROVED, drop_in_file
+from tlsrt.config.drop_ins import ALONE, APPROVED, drop_in_file
 from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
 from tlsrt.config.processes import SHARED_PARTS, process_name
 from tlsrt.config.schema import Config
@@ -50,7 +50,8 @@ def named(config: Config, address: str) -> tuple[str, str]:
     check_known(config, address)
     try:
         said = yaml.safe_load(path.read_text("utf-8"))
-        package, name = said["package"], said.get("manifest", FILE)
+        name = said.get("manifest", FILE)
+        package = "" if name == ALONE else said["package"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         raise ConfigError(f"{path} does not say which package it is of: correct it, or remove the component") from None
     return str(package), str(name)
@@ -68,7 +69,9 @@ def package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> st
     """Return name and version of the distribution that brings a component; `packages` are those of the environment."""
     found = (packages if one.packages is None else owners(installed([one.packages]))).get(one.origin)
     alone = " (isolated)" if one.packages is not None else ""
-    return f"{found.name} {found.version}{alone}" if found is not None else one.class_path
+    if found is not None:
+        return f"{found.name} {found.version}{alone}"
+    return f"program {one.run}" if one.kind == "program" else one.class_path
 
 
 def states_of(config: Config, address: str) -> list[Path]:

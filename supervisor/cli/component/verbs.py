@@ -21,7 +21,7 @@ from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.distributions import Distribution, installed, owners
-from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_file, installed_manifest
+from tlsrt.config.drop_ins import ALONE, APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.load import load_config
 from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
@@ -58,6 +58,7 @@ _COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
 _RIGHT = frozenset({"PID", "UID", "MEMORY"})
 _BUILT_IN = f"tlsrt {__version__}"  # the package of a built-in component
 _YES = ("y", "yes")
+_UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s")  # not what it asks for
 _ADMIN = "admin"
 _NOBODY = "none"  # of --allow
 
@@ -83,8 +84,8 @@ class _Candidate:
         kept += ", with packages of its own" if self.number else ""
         offering, asks = self.offering, self.asks
         found = [
-            f"{offering.distribution} {offering.version}: {self.manifest.title}",
-            f"{self.address}, class {self.manifest.tree['class']}, in {kept}",
+            f"{f'{offering.distribution} {offering.version}'.strip()}: {self.manifest.title}",
+            f"{self.address}, {_what(self.manifest)}, in {kept}",
             "",
             *(table(rows_of(asks)) if asks else [NOTHING]),
             "",
@@ -105,10 +106,18 @@ class _Candidate:
             "distribution": self.offering.distribution,
             "version": self.offering.version,
             "class": self.manifest.tree.get("class"),
+            "program": self.manifest.tree.get("run"),
             "isolated": bool(self.number),
             "asks": [one.document() for one in self.asks],
             "policy": self.policy,
         }
+
+
+def _what(manifest: ParsedManifest) -> str:
+    """Return what runs, in words."""
+    if manifest.tree.get("kind") == "program":
+        return f"the program {manifest.tree['run']}"
+    return f"class {manifest.tree['class']}"
 
 
 # add
@@ -203,7 +212,7 @@ def _is_approved(blocks: Sequence[list[str]], arguments: argparse.Namespace) -> 
 
 def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
     """Return the two files of a component, by name."""
-    said: dict[str, Any] = {"package": one.offer.package}
+    said: dict[str, Any] = {"package": one.offer.package} if one.offer.package else {}
     if one.offer.name != FILE:
         said["manifest"] = one.offer.name
     if one.number:
@@ -333,7 +342,8 @@ def show(arguments: argparse.Namespace) -> Document:
         "component": one.address,
         "title": manifest.title,
         "package": _BUILT_IN if built_in else package_of(one, by_package()),
-        "class": one.class_path,
+        "class": one.class_path if one.kind == "class" else None,
+        "program": str(one.run) if one.kind == "program" else None,
         "process": one.process,
         "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
         "options": dict(one.options),
@@ -348,9 +358,10 @@ def show(arguments: argparse.Namespace) -> Document:
 
 def show_lines(answer: Document) -> list[str]:
     asks = [("!" if one["dangerous"] else "", one["kind"], one["what"], one["why"]) for one in answer["asks"]]
+    what = f"class {answer['class']}" if answer["class"] else f"the program {answer['program']}"
     found = [
         f"{answer['component']}: {answer['title']}",
-        f"from {answer['package']}, class {answer['class']}, in the process {answer['process']}",
+        f"from {answer['package']}, {what}, in the process {answer['process']}",
         "",
         *(table([("", "ASKS FOR", "WHAT", "WHY"), *asks]) if asks else [NOTHING]),
     ]
@@ -377,13 +388,15 @@ def _difference(
     package, name = named(config, address)
     place = _place(config, address)
     offering: Offering | None = None
+    if name == ALONE and source is None:
+        raise InvalidArgument(f"{address} came with no package: name the file that has another manifest")
     if source is not None:
         offering = offering_of(source, folder, isolated=place is not None)
         offer = next((one for one in offering.offers if (one.package, one.name) == (package, name)), None)
         if offer is None:
             raise ConfigError(f"{offering.distribution} {offering.version} does not bring {address}")
         path, data = offer.path, offer.manifest
-        version = f"{offering.distribution} {offering.version}"
+        version = f"{offering.distribution} {offering.version}".strip()
     else:
         path, data = installed_manifest(package, name, address, place)
         found = distribution_of(package) if place is None else owners(installed([place])).get(package)
@@ -398,7 +411,7 @@ def _difference(
     rows = differences(before, asks_of(new.tree, new.calls, new.reasons))
     others = sorted(
         key for key in tree.keys() | new.tree.keys()
-        if tree and key in ("class", "process", "health") and tree.get(key) != new.tree.get(key)
+        if tree and key in _UNTABLED and tree.get(key) != new.tree.get(key)
     )  # fmt: skip
     document = {"component": address, "version": version, "rows": rows, "others": others}
     return document, offering, data

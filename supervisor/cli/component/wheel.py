@@ -20,6 +20,8 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 
 from tlsrt.config.distributions import Distribution, installed, normalized, owners
+from tlsrt.config.drop_ins import ALONE
+from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folders
 from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry
 from tlsrt.errors import ConfigError
@@ -29,6 +31,7 @@ _METADATA_MAX = 1 << 20
 _PIP = ("--disable-pip-version-check", "--no-input")
 WHEELS = ("--only-binary", ":all:")  # what is no wheel would run code of its own to become one, as the operator
 _LINES_SHOWN = 3
+_MANIFESTS = (".yaml", ".yml")  # that come alone
 _ZIP_ERRORS = (
     OSError, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError, zipfile.BadZipFile,
     zipfile.LargeZipFile, zlib.error,
@@ -59,9 +62,14 @@ class Offering:
 def offering_of(source: str, folder: Path, *, isolated: bool = False) -> Offering:
     """Return what a folder, a wheel, an installed distribution or one of the package index brings.
 
-    `folder` is an empty one for files of pip. What becomes `isolated` comes as a wheel in any case, and may be of a
-    distribution that is installed. Raises ConfigError.
+    A file of YAML is a manifest without a package, for a program. `folder` is an empty one for files of pip. What
+    becomes `isolated` comes as a wheel in any case, and may be of a distribution that is installed. Raises ConfigError.
     """
+    if source.endswith(_MANIFESTS):
+        path = Path(source)
+        with as_config_error("read", path):
+            data = read_bounded(path, MANIFEST_MAX, "the manifest")
+        return Offering(path.name, "", (Offer("", ALONE, data, path),), None)
     if os.sep in source or source.endswith(".whl") or source == ".":
         path = Path(source)
         if not path.exists():

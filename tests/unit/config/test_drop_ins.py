@@ -100,10 +100,10 @@ def test_one_package_may_bring_several(text: str) -> None:
         (b"", "third.kettle.yaml:1:1: the file is empty"),
         (b"package: [", "third.kettle.yaml:2:1: this is not YAML"),
         (b"\xff\xfe", "third.kettle.yaml:1:1: the file is not UTF-8 text"),
-        (b"options: {}", "third.kettle.yaml:1:1: package is missing"),
+        (b"options: {}", "third.kettle.yaml: name the package that brings it"),
         (DROP_IN + b"optoins: {}", "third.kettle.yaml:5:1: unknown key 'optoins', did you mean options?"),
         (b"package: kettel", "third.kettle.yaml: this Python has no package kettel"),
-        (b"package: kettle\nmanifest: ../../etc/passwd", "manifest must be tlsrt.yaml, or NAME.tlsrt.yaml"),
+        (b"package: kettle\nmanifest: ../../etc/passwd", "manifest must be tlsrt.yaml, NAME.tlsrt.yaml or approved"),
         (
             DROP_IN.replace(b"-> third/kettle", b"-> secondary/store"),
             "third.kettle.yaml:4:3: client/admin -> secondary/store: a line here is about third/kettle",

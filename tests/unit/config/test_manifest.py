@@ -49,7 +49,7 @@ def test_every_mistake_is_a_sentence_with_its_place() -> None:
 
 def test_options_are_the_operators() -> None:
     assert problems(GOOD + "options: {watts: 3}\n") == [
-        "kettle/tlsrt.yaml:9:1: unknown key 'options', did you mean component?"
+        "kettle/tlsrt.yaml:9:1: unknown key 'options', did you mean topics?"
     ]
 
 

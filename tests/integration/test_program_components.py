@@ -1,0 +1,253 @@
+"""Components that are programs, on a real host: a shell script, a static binary, and a captured one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts.running_host import RunningHost, running
+
+from tlsrt.errors import DeadlineExceeded, Failed, InvalidArgument, NotFound, Unavailable
+
+LIAR = Path(__file__).parent.parent / "attackers" / "lying_program.py"
+PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+STATIC = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(void) { puts("a static binary runs"); fflush(stdout); for (;;) pause(); }
+"""
+KETTLE = r"""#!/bin/sh
+# Speaks JSON-RPC in lines on descriptor 3, with nothing but the shell.
+echo "the kettle is on"
+while read -r line <&3; do
+    id=${line#*'"id":'}; id=${id%%,*}
+    litres=${line#*'"litres":'}; litres=${litres%%[,\}]*}
+    case $line in
+    *'"method":"boil"'*)
+        printf '{"jsonrpc":"2.0","method":"event","params":{"topic":"boiled","value":%s}}\n' "$litres" >&3
+        printf '{"jsonrpc":"2.0","id":%s,"result":"%s litres are hot"}\n' "$id" "$litres" >&3 ;;
+    *'"method":"spill"'*)
+        printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"there is no water"}}\n' "$id" >&3 ;;
+    *'"method":"wait"'*) echo "call $id waits" ;;
+    *'"method":"cancel"'*) echo "told that a caller has given up" ;;
+    esac
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("programs")
+    for above in (folder, *folder.parents[:2]):
+        above.chmod(0o755)
+    (folder / "kettle").write_text(KETTLE)
+    (folder / "kettle").chmod(0o755)
+    shutil.copy(LIAR, folder / "liar.py")
+    subprocess.run(
+        ["gcc", "-static", "-O1", "-x", "c", "-", "-o", folder / "static"], input=STATIC.encode(), check=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, folder: Path) -> Iterator[RunningHost]:
+    components: dict[str, dict[str, Any]] = {
+        "third/kettle": {
+            "run": str(folder / "kettle"),
+            "offers": {
+                "boil": {"says": "boils water", "arguments": {"litres": "float = 1"}, "returns": "str"},
+                "spill": {"says": "spills it"},
+                "wait": {"says": "says nothing"},
+            },
+            "topics": {"boiled": "the water has boiled"},
+        },
+        "external/static": {"run": str(folder / "static"), "health": {"exec": {"run": "/bin/true"}}},
+        "forth/unwell": {
+            "run": str(folder / "static"),
+            "health": {"exec": {"run": "/bin/false"}, "start_s": 1, "every_s": 0.5, "fails": 2, "then": "none"},
+        },
+        "third/liar": {
+            "run": PYTHON, "args": [f"-I -B {folder / 'liar.py'}"],
+            "environment": {"PYTHONHOME": sys.base_prefix},
+            "needs": {"read": [sysconfig.get_path("stdlib"), str(folder)]},
+            "offers": {"act": {"says": "lies", "arguments": {"what": "str"}, "returns": "str"}},
+            "topics": {"told": "what it tells"},
+        },
+    }  # fmt: skip
+    policy = {f"client/admin -> {address}": "*" for address in components}
+    placed = {address: {"kind": "program", **one} for address, one in components.items()}
+    yield from running(request, components=placed, policy=policy)
+
+
+def pid_of(host: RunningHost, process: str, name: str = "main") -> int:
+    found: list[int] = []
+
+    def is_there(document: dict[str, Any]) -> bool:
+        programs = next(one for one in document["loops"] if one["name"] == process)["programs"]
+        found[:] = [run["pid"] for one in programs if one["name"] == f"{process}/{name}" for run in one["running"]]
+        return bool(found)
+
+    host.until(is_there, f"a run of {name}")
+    return found[0]
+
+
+def health_of(document: dict[str, Any], process: str) -> str:
+    [component] = next(one for one in document["loops"] if one["name"] == process)["components"]
+    return str(component["health"])
+
+
+def act(host: RunningHost, what: str, timeout_s: float = 20.0) -> object:
+    return host.client().call("third/liar", "act", what, timeout_s=timeout_s)
+
+
+# A shell script
+
+
+def test_its_methods_are_described_with_their_types(host: RunningHost) -> None:
+    described = host.client().call("third/kettle", "describe")
+    assert described["doc"].startswith("The program /")
+    boil = described["methods"]["boil"]
+    assert boil["doc"] == "boils water"
+    assert [(one["name"], one["type"], one["default"]) for one in boil["parameters"]] == [("litres", "float", 1)]
+    assert boil["returns"]["type"] == "str"
+    assert described["topics"] == {"boiled": "the water has boiled"}
+
+
+def test_it_answers_and_both_sides_are_checked(host: RunningHost) -> None:
+    client = host.client()
+    assert client.call("third/kettle", "boil", 2.5) == "2.5 litres are hot"
+    assert client.call("third/kettle", "boil") == "1 litres are hot"
+    with pytest.raises(InvalidArgument, match="litres: expected float"):
+        client.call("third/kettle", "boil", "much")
+    with pytest.raises(InvalidArgument, match="there is no water"):
+        client.call("third/kettle", "spill")
+    with pytest.raises(NotFound):
+        client.call("third/kettle", "simmer")
+
+
+def test_what_it_publishes_is_heard(host: RunningHost) -> None:
+    client = host.client()
+    events = client.stream("third/kettle", "subscribe", "boiled")
+    heard: list[object] = []
+    listener = threading.Thread(target=lambda: heard.append(next(iter(events))))
+    listener.start()
+    while listener.is_alive():
+        client.call("third/kettle", "boil", 3.0)
+        listener.join(0.05)
+    assert heard == [3.0]
+
+
+def test_what_it_writes_is_in_the_log_and_a_caller_that_gives_up_is_told(host: RunningHost) -> None:
+    with pytest.raises(DeadlineExceeded):
+        host.client().call("third/kettle", "wait", timeout_s=0.3)
+    host.until(lambda _: "told that a caller has given up" in host.log("third.kettle"), "it is told")
+    assert "main #1: the kettle is on" in host.log("third.kettle")
+
+
+def test_killed_in_the_middle_of_a_call_it_leaves_no_caller_waiting_and_runs_again(host: RunningHost) -> None:
+    pid, waited = pid_of(host, "third.kettle"), host.log("third.kettle").count(" waits")
+    found: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            host.client().call("third/kettle", "wait")
+        except Exception as error:
+            found.append(error)
+
+    caller = threading.Thread(target=wait)
+    caller.start()
+    host.until(lambda _: host.log("third.kettle").count(" waits") > waited, "a call that waits")
+    os.kill(pid, signal.SIGKILL)
+    caller.join(10)
+    assert isinstance(found[0], Unavailable)
+    assert host.client().call("third/kettle", "boil") == "1 litres are hot", "the next call waits for the next run"
+
+
+# A static binary, and checks
+
+
+def test_a_static_binary_runs_and_its_check_says_that_it_is_well(host: RunningHost) -> None:
+    host.until(lambda _: "a static binary runs" in host.log("external.static"), "its first line")
+    host.until(lambda document: health_of(document, "external.static") == "good", "it is well")
+    listed = json.loads(host.cli("component", "list", "--json").stdout)["components"]
+    static = next(one for one in listed if one["component"] == "external/static")
+    assert static["package"].startswith("program /")
+    assert static["health"] == "good"
+
+
+def test_one_whose_check_fails_is_not_ready_and_then_not_well(host: RunningHost) -> None:
+    host.until(lambda document: health_of(document, "forth.unwell") == "failing", "it is not well")
+    log = host.log("forth.unwell")
+    assert "not ready: its check ended with status 1" in log
+    assert "not healthy" in log
+
+
+# A captured program
+
+
+def test_it_answers_and_has_no_descriptor_but_four(host: RunningHost) -> None:
+    assert act(host, "fine") == "1 []", "it is the first of its own processes, and sees no /proc"
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("huge", "it has written a line that is too long"),
+        ("junk", "it writes what makes no sense again and again"),
+        ("unasked", "a call that was not made"),
+    ],
+)
+def test_what_makes_no_sense_ends_its_run_and_is_told_in_a_line(host: RunningHost, what: str, said: str) -> None:
+    before = pid_of(host, "third.liar")
+    with pytest.raises(Unavailable):
+        act(host, what)
+    assert str(act(host, "fine")).startswith("1 "), "the next run answers"
+    log = host.log("third.liar")
+    assert said in log
+    assert "Traceback" not in log
+    assert pid_of(host, "third.liar") != before
+
+
+@pytest.mark.parametrize("what", ["deep", "half"])
+def test_a_single_wrong_line_costs_it_nothing_but_a_line_in_the_log(host: RunningHost, what: str) -> None:
+    before = pid_of(host, "third.liar")
+    assert act(host, what) == "after it"
+    assert "is no message of JSON-RPC" in host.log("third.liar")
+    assert pid_of(host, "third.liar") == before
+
+
+def test_an_answer_of_the_wrong_type_and_a_second_one_reach_no_caller(host: RunningHost) -> None:
+    with pytest.raises(Failed, match="expected str, got int"):
+        act(host, "wrong type")
+    assert act(host, "twice") == "first"
+    assert str(act(host, "fine")).startswith("1 ")
+
+
+def test_silence_holds_up_no_other_call(host: RunningHost) -> None:
+    with pytest.raises(DeadlineExceeded):
+        act(host, "silence", timeout_s=0.3)
+    assert str(act(host, "fine")).startswith("1 ")
+
+
+def test_a_child_whose_parent_dies_does_not_outlive_it(host: RunningHost) -> None:
+    before = pid_of(host, "third.liar")
+    with pytest.raises(Unavailable):
+        act(host, "leave a child")
+    assert str(act(host, "fine")).startswith("1 ")
+    assert pid_of(host, "third.liar") != before
+
+
+def test_a_flood_of_events_leaves_its_neighbour_alone(host: RunningHost) -> None:
+    with pytest.raises((DeadlineExceeded, Unavailable)):
+        act(host, "flood", timeout_s=1.0)
+    assert host.client().call("third/kettle", "boil") == "1 litres are hot"
