@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-import sysconfig
 from types import CodeType, FrameType, FunctionType
 
 _COUNTS = 1 << 45  # words of 32 bits: addresses of a process are below 2^47
@@ -52,7 +51,9 @@ def _can_be_done() -> bool:
     """Tell whether objects are as they are known to be: the count comes first, and None has one that is none."""
     if sys.version_info < (3, 12) or sys.implementation.name != "cpython" or sys.byteorder != "little":
         return False
-    if sysconfig.get_config_var("Py_GIL_DISABLED") or ctypes.sizeof(ctypes.c_void_p) != 8:
+    if (
+        "t" in sys.abiflags or ctypes.sizeof(ctypes.c_void_p) != 8
+    ):  # t: without the GIL; sysconfig would import its data
         return False
     probe = object()
     references = [probe] * (_REFERENCES - 1)
