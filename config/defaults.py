@@ -22,7 +22,8 @@ from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.config.setting import Builder, Where
 from tlsrt.errors import ConfigError
 
-RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and processes of the runtime itself
+# Addresses and processes of the runtime itself.
+RESERVED_NAMES = ("authority", "client", "door", "helper", "resolver", "supervisor")
 LOOPS = Path(__file__).parent.parent / "loops"
 _MANIFESTS = {  # address -> folder below LOOPS, of NAME.tlsrt.yaml
     "primary/kernel": "facts",

@@ -1,7 +1,7 @@
-"""Egress rules, what a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
+"""Egress rules of addresses, what a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
 
-Addresses and not names: what a name means is decided by the server that answers the resolver, so a rule of names would
-be no rule. `*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`.
+`*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`. Rules of
+names are in `name_rules.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ Protocol = Literal["tcp", "udp"]
 FORM = re.compile(
     r"(?:(\*)|\[([0-9A-Fa-f:.]+)\](/\d{1,3})?|([^\s\[\]:/]+)(/\d{1,2})?):(?:(\*)|(\d{1,5})(?:-(\d{1,5}))?)(?:/(tcp|udp))?"
 )
-SAYS = "an egress rule, ADDRESS[/PREFIX]:PORT[-PORT][/udp], such as 192.0.2.7:443, [2001:db8::]/32:443 or *:123/udp"
+SAYS = (
+    "an egress rule, HOST:PORT[-PORT][/udp] with a name or ADDRESS[/PREFIX], such as mqtt.example.org:8883, "
+    "192.0.2.7:443, [2001:db8::]/32:443 or *:123/udp"
+)
 LAST_PORT = 65535
 
 
@@ -32,12 +35,15 @@ class EgressRule:
     last_port: int
 
     def __str__(self) -> str:
-        ports = f"{self.first_port}-{self.last_port}"
-        if self.first_port == self.last_port:
-            ports = str(self.first_port)
-        elif (self.first_port, self.last_port) == (1, LAST_PORT):
-            ports = "*"
+        ports = ports_text(self.first_port, self.last_port)
         return f"{_host(self.network)}:{ports}{'/udp' if self.protocol == 'udp' else ''}"
+
+
+def ports_text(first: int, last: int) -> str:
+    """Return a range of ports as a rule says it."""
+    if first == last:
+        return str(first)
+    return "*" if (first, last) == (1, LAST_PORT) else f"{first}-{last}"
 
 
 def parse_egress(text: str) -> EgressRule:
@@ -98,5 +104,5 @@ def _host(network: Network | None) -> str:
 
 def _bad_host(text: str, four: str | None, error: ValueError) -> str:
     if four is not None and not re.fullmatch(r"[0-9.]+", four):
-        return f"{text!r}: {four} is a name; write its address, since the resolver decides what a name is"
+        return f"{text!r}: {four} is a name; only an address can stand here"
     return f"{text!r}: {error}"

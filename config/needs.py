@@ -5,14 +5,15 @@ An operator writes it in the configuration, a package in its manifest, in the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlsrt.config.devices import DeviceConfig
-from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
+from tlsrt.config.egress import SAYS, Network
 from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import ListenConfig
+from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
 from tlsrt.config.unix_sockets import SocketConfig
 
@@ -23,16 +24,31 @@ FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, examp
 class EgressConfig:
     """Some hosts and ports of the network, and the reason."""
 
-    to: tuple[EgressRule, ...] = field(
+    to: tuple[Rule, ...] = field(
         metadata=listing(
-            "Rules, ADDRESS[/PREFIX]:PORT[-PORT][/udp]; addresses and not names, * for any.",
-            text("A rule.", pattern=FORM.pattern, says=SAYS, parse=parse_egress, most=64),
+            "Rules, HOST:PORT[-PORT][/udp]; HOST is a name, or ADDRESS[/PREFIX], or * for any.",
+            text("A rule.", pattern=r"\S+:\S+", says=SAYS, parse=parse_rule, most=270),
             64,
             least=1,
             example='["192.0.2.7:443"]',
         )
     )
     why: str = field(metadata=WHY)
+    within: tuple[Network, ...] = field(
+        default=(),
+        metadata=listing(
+            "Networks, ADDRESS[/PREFIX], that hold the addresses of the names.",
+            text("A network.", parse=parse_network, most=64),
+            16,
+            default_says="a name may have any public address, and none that is private, link-local or of this host",
+            example="[192.168.1.0/24]",
+        ),
+    )
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Return its rules, each rule of a name with the networks that hold its addresses."""
+        return tuple(replace(one, within=self.within) if isinstance(one, NameRule) else one for one in self.to)
 
 
 EGRESS = listing(

@@ -19,6 +19,8 @@ from tlsrt.config.door import DoorConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import Listener
+from tlsrt.config.name_rules import NameRule, name_rules
+from tlsrt.config.resolver import ResolverConfig
 from tlsrt.config.setting import (
     ADDRESS,
     ADDRESS_SAYS,
@@ -273,6 +275,7 @@ class Config:
     detection: DetectionConfig = field(default=_WATCHED, metadata=table(DetectionConfig))
     deception: DeceptionConfig = field(default=_NO_DECOYS, metadata=table(DeceptionConfig))
     audit: AuditConfig = field(default=AuditConfig(), metadata=table(AuditConfig))
+    resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added
     remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say
 
@@ -293,6 +296,17 @@ class Config:
         """Say whether a component needs something that only the helper does."""
         needs = [component.needs for component in self.components]
         return any(one.devices or one.settings or one.events for one in needs)
+
+    @property
+    def needs_resolver(self) -> bool:
+        """Say whether an egress rule has a name."""
+        return any(self.names_of(loop.name) for loop in self.loops)
+
+    def names_of(self, process: str) -> tuple[NameRule, ...]:
+        """Return the egress rules of a process that have a name, each once."""
+        own = [one for loop in self.loops if loop.name == process for one in loop.egress]
+        own += [one for component in self.components_of(process) for one in component.needs.egress]
+        return name_rules(rule for one in own for rule in one.rules)
 
     def devices_of(self, process: str) -> tuple[tuple[ComponentConfig, DeviceConfig], ...]:
         """Return the devices of a process and whose they are, in the order in which its life channel counts them."""

@@ -60,8 +60,10 @@ from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.names import Names
 from tlsrt.supervisor.supervision.program_run import ProgramSlots
 from tlsrt.supervisor.supervision.programs import Programs
+from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
@@ -183,7 +185,9 @@ class Supervisor:
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
-        self._watchdog = Watchdog(context, loops, authority, helper)
+        resolver = self._resolver = ResolverProcess(context)
+        names = Names(context, resolver)
+        self._watchdog = Watchdog(context, loops, authority, (helper, resolver))
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
@@ -196,7 +200,7 @@ class Supervisor:
         self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, requests, audit, self._canaries, decoys, helper, devices, programs),
+            Standing(lock, requests, audit, self._canaries, decoys, helper, devices, programs, resolver, names),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
         watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
@@ -213,6 +217,8 @@ class Supervisor:
                 authority,
                 loops,
                 helper,
+                resolver,
+                names,
                 devices,
                 HostEventFeeds(context, loops, helper),
                 HelperRequests(context, loops, helper, devices, requests),
@@ -261,6 +267,7 @@ class Supervisor:
             self._loops.starter.prepare(loop)
         self._authority.spawn()
         self._current.children.preload()  # while the authority imports what it needs
+        self._resolver.look()  # so that names are there when components begin
         for loop in self._loops.all:
             self._loops.spawn(loop)
         self._authority.files.measurement = sealed_memory(self._measure())  # while the children build their sandboxes
@@ -284,6 +291,7 @@ class Supervisor:
             *(loop.process.child for loop in self._loops.all),
             self._authority.process.child,
             self._helper.child,
+            self._resolver.child,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.profile.profile import HOSTS_FILES, Profile
 
 # Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
 STAGE = "/proc"
@@ -104,6 +104,15 @@ def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Ro
             folders.add(real)
     outside = [(path, text) for path, text in links.items() if not _covers(folders, path)]
     return RootPlan(tuple(sorted(outside)), tuple(binds))
+
+
+def plan_of(profile: Profile) -> RootPlan:
+    """Return the plan of a profile, by the host as it is now. Raises SandboxError as `plan_root` does."""
+    plan = plan_root([str(path) for path in profile.read], read_link)
+    if profile.hosts is None:
+        return plan
+    own = {path: f"{os.path.realpath(profile.hosts)}/{os.path.basename(path)}" for path in HOSTS_FILES}
+    return RootPlan(tuple(sorted({**dict(plan.links), **own}.items())), plan.binds)
 
 
 def read_link(path: str) -> str | None:
@@ -207,7 +216,7 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
 
     Raises OSError or SandboxError; then the process is in a namespace of its own that still shows the host's files.
     """
-    plan = plan or plan_root([str(path) for path in profile.read], read_link)
+    plan = plan or plan_of(profile)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     trees = _open_all(profile, plan)

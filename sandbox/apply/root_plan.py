@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.sandbox.apply.mounts import Expected
-from tlsrt.sandbox.apply.root_filesystem import SCRATCH, RootPlan, plan_root, read_link
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH, RootPlan, plan_of
 from tlsrt.sandbox.profile.profile import Profile
 
 
@@ -27,7 +27,7 @@ class PlannedRoot:
 
 def planned_root(profile: Profile, proc: Path = Path("/proc")) -> PlannedRoot:
     """Plan by the host as it is now. Raises SandboxError as `plan_root` does, OSError for an unreadable mount table."""
-    plan = plan_root([str(path) for path in profile.read], read_link)
+    plan = plan_of(profile)
     write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
     with open(f"{proc}/self/mountinfo", "rb") as file:
         outside = os.fsdecode(file.read())

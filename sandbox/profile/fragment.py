@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from tlsrt.config.egress import EgressRule, parse_egress
+from tlsrt.config.egress import parse_egress
+from tlsrt.config.name_rules import Rule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.grants import ListenLine, SocketLine
 from tlsrt.sandbox.seccomp.bpf import LOW_32, Check
@@ -87,7 +88,7 @@ class Line:
 class EgressLine:
     """Egress rules, the reason, and the fragment."""
 
-    rules: tuple[EgressRule, ...]
+    rules: tuple[Rule, ...]
     why: str
     part: str
 

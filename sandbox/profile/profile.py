@@ -16,6 +16,7 @@ from pathlib import Path
 from tlsrt.config import door_places
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.egress import EgressRule
+from tlsrt.config.name_rules import NameRule, address_rules, name_rules
 from tlsrt.config.processes import links_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
@@ -45,7 +46,7 @@ from tlsrt.sandbox.profile.requested import (
 )
 
 AUTHORITY = "authority"
-HELPER = "helper"
+HELPER, RESOLVER = "helper", "resolver"
 # Roots of the host's file systems of devices and settings. They are not in the helper's own root: it can open what the
 # supervisor hands over of them. Whole, as the kernel keeps the roots alone in memory, and a rule is one of an inode.
 _REOPENED = ("/dev", "/proc", "/sys")
@@ -54,6 +55,7 @@ _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log
     LIBZMQ: 2,  # one for input and output, one that ends sockets
 }
+HOSTS_FILES = ("/etc/hosts", "/etc/nsswitch.conf")  # those of a process with names are links to its own
 _IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
@@ -84,6 +86,8 @@ class Profile:
     rootless: bool = False  # no uid of its own: it keeps the supervisor's, which is 0 in the user namespace
     network: bool = False  # keep the host's network namespace
     egress: tuple[EgressRule, ...] = ()  # what it may reach outside; nothing else
+    names: tuple[NameRule, ...] = ()  # the same, by names
+    hosts: Path | None = None  # the folder whose files it sees as /etc/hosts and /etc/nsswitch.conf
     proc: bool = False  # a fresh read-only /proc of its own pid namespace
     sys: bool = False  # the host's /sys, read-only
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
@@ -122,6 +126,8 @@ class Profile:
             sorted(one.form for one in self.listen), sorted(self.sockets),
             *self.policy.digests(watched=self.is_watched),
             self.keeps_root, [*self.reopened],
+            *([sorted(one.form for one in self.names)] if self.names else []),
+            *([os.fsencode(self.hosts)] if self.hosts is not None else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
@@ -134,7 +140,7 @@ class Profile:
     @property
     def has_sockets(self) -> bool:
         """Say whether it has sockets besides those of the runtime."""
-        return bool(self.network or self.egress or self.listen or self.sockets)
+        return bool(self.network or self.egress or self.names or self.listen or self.sockets)
 
     @property
     def max_tasks(self) -> int | None:
@@ -234,7 +240,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process in (AUTHORITY, HELPER):
+    if process in (AUTHORITY, HELPER, RESOLVER):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 
@@ -275,7 +281,22 @@ def profile_for_loop(
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)
     made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
-    return replace(made, threads=threads_of(config, loop.name), disk_threads=disk_threads_of(config, loop.name))
+    made = replace(made, threads=threads_of(config, loop.name), disk_threads=disk_threads_of(config, loop.name))
+    return _with_hosts(made, config) if made.names else made
+
+
+def _with_hosts(profile: Profile, config: Config) -> Profile:
+    """Return the profile of a process that finds its names in files of its own, in place of the host's."""
+    folder = name_folder(config, profile.name)
+    read, kept = (
+        tuple(path for path in paths if str(path) not in HOSTS_FILES) for paths in (profile.read, profile.kept)
+    )
+    return replace(profile, hosts=folder, read=(*read, folder), kept=(*kept, folder))
+
+
+def name_folder(config: Config, process: str) -> Path:
+    """Return the folder of the files in which a process finds its names."""
+    return config.run_dir / "names" / process
 
 
 def profile_for_authority(
@@ -298,6 +319,14 @@ def profile_for_helper(
     return replace(profile, keeps_root=not rootless, reopened=_REOPENED)
 
 
+def profile_for_resolver(
+    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+) -> Profile:
+    """Return the profile of the resolver: no file but code, and no socket but those that it is handed."""
+    fragments = fragments_of(config, RESOLVER, files)
+    return _profile(config, files.policy(RESOLVER, fragments), uid, fragments, {}, rootless=rootless, code=code)
+
+
 def _profile(
     config: Config, policy: Policy, uid: int, fragments: tuple[PolicyFragment, ...], settings: Mapping[str, int],
     *, rootless: bool, code: Sequence[Path],
@@ -315,13 +344,15 @@ def _profile(
     read = checked_read(name, [*paths("code"), *paths("data")], config)
     check_reads(fragments)
     check_writes(config, name, read)
+    rules = [rule for one in fragments for line in one.egress for rule in line.rules]
     profile = Profile(
         name=name,
         uid=uid,
         gid=uid,
         rootless=rootless,
         network=network,
-        egress=tuple(dict.fromkeys(rule for one in fragments for line in one.egress for rule in line.rules)),
+        egress=address_rules(rules),
+        names=name_rules(rules),
         proc="/proc" in mounts,
         sys="/sys" in mounts,
         read=read,

@@ -23,6 +23,7 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
+_OWN = ("authority", "helper", "resolver")  # processes of the runtime that are no loops
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
 THREADS, DISK, LISTEN = "threads", "disk", "listen"
 Made = TypeVar("Made")
@@ -104,7 +105,7 @@ def names_for(
     Primary itself never speaks through libzmq. `asked` are fragments that components ask for.
     """
     first = fragment_of_process(process)
-    if process in ("authority", "helper"):
+    if process in _OWN:
         return (first,)
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     reach = [*([NETWORK] if network else []), DIRECT if direct else OUTBOUND] if network or outbound else [OFFLINE]
@@ -120,4 +121,4 @@ def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: b
 
 def fragment_of_process(process: str) -> str:
     """Return the name of the fragment that a process begins with, behind what that extends."""
-    return process if process in ("authority", "helper", *LOOP_PROCESSES) else DECLARED
+    return process if process in (*_OWN, *LOOP_PROCESSES) else DECLARED

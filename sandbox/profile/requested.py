@@ -38,6 +38,7 @@ from tlsrt.sandbox.seccomp.granted_socket import UnfitSocketError, open_socket
 
 _KERNEL = {"/proc": "ask with `proc`", "/sys": "ask with `sys`", "/dev": "no loop gets a device"}
 _HOLDS = ("seccomp_reports", "seccomp", "seccomp_sealed", "limits")  # what holds a process to its listening sockets
+_NAMES = ("seccomp_reports", "seccomp", "mount_namespace")  # what holds a process to the addresses of its names
 _RUN = Path("/run")
 _HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr")
 
@@ -72,8 +73,9 @@ def disk_threads_of(config: Config, process: str) -> int:
 def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
     """Return the fragments of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
     name = f"loops.{loop.name}"
+    _check_names(config, loop)
     read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
-    egress = tuple(EgressLine(one.to, one.why, name) for one in loop.egress)
+    egress = tuple(EgressLine(one.rules, one.why, name) for one in loop.egress)
     found = [_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
     listeners = _listeners(config, loop)
     found += [_component(config, component, files, listeners) for component in config.components_of(loop.name)]
@@ -82,6 +84,16 @@ def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -
 
 def _says_something(one: PolicyFragment) -> bool:
     return bool(one.egress or one.listen or one.sockets or any(one.lines.values()) or one.lists["allow"])
+
+
+def _check_names(config: Config, loop: LoopConfig) -> None:
+    """Refuse names where a process could not be held to their addresses, or could not look them up."""
+    names = config.names_of(loop.name)
+    if names and (waived := next((layer for layer in _NAMES if layer in config.sandbox.waive), "")):
+        raise ConfigError(
+            f"{loop.name} cannot have a name in an egress rule ({names[0]}): sandbox layer {waived} is waived; write "
+            "its addresses"
+        )
 
 
 def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
@@ -120,7 +132,7 @@ def _component(
         mounts=tuple(Line((path,), view.why or reads, name) for path, view in views if view),
         network=(Line((), needs.network.why, name),) if needs.network else (),
         write=tuple(_write(config, component, one, name) for one in needs.write),
-        egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
+        egress=tuple(EgressLine(one.rules, one.why, name) for one in needs.egress),
         allow=(*(_calls(one, name, files) for one in needs.calls), *map(_answers, listen_that_answer(listen))),
         listen=listen,
         sockets=tuple(_socket(config, component, one, name) for one in needs.sockets),

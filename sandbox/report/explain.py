@@ -6,15 +6,18 @@ egress rules are asked.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tlsrt.config.egress import EgressRule, egress_rule_for, parse_egress
+from tlsrt.config.egress import EgressRule, egress_rule_for
+from tlsrt.config.name_rules import NameRule, parse_rule
+from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY
 from tlsrt.sandbox.profile.policy import FilterStage
-from tlsrt.sandbox.profile.profile import ALL_LAYERS
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.report.effective import Effective, grants
 from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, SyscallVerdict, verdict_of, verdicts_of
 from tlsrt.sandbox.report.visible_files import VisibleFiles
@@ -47,10 +50,12 @@ class Explanation:
 
 
 def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
-    """Return the answers about a path, a host (ADDRESS:PORT[/udp]), or a call and its arguments.
+    """Return the answers about a path, a host (HOST:PORT[/udp], perhaps after `connect`), or a call and its arguments.
 
     Raises ValueError with a sentence for what cannot be asked.
     """
+    if what[0] == "connect" and len(what) == 2 and not what[1].startswith("/") and ":" in what[1]:
+        return about_host(one, what[1])
     if what[0].startswith("/") or ":" in what[0]:
         if len(what) > 1:
             raise ValueError(f"{what[1]}: nothing can follow a path or a host")
@@ -81,7 +86,7 @@ def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanat
     machine = os.uname().machine
     if call not in NUMBERS[machine]:
         hint = did_you_mean(call, NUMBERS[machine])
-        raise ValueError(f"{call} is no system call of {machine}, no path (/...) and no host (ADDRESS:PORT){hint}")
+        raise ValueError(f"{call} is no system call of {machine}, no path (/...) and no host (HOST:PORT){hint}")
     if len(words) > ARGUMENTS:
         raise ValueError(f"a system call has {ARGUMENTS} arguments at most, not {len(words)}")
     arguments = [_argument(word) for word in words]
@@ -157,8 +162,12 @@ def about_path(one: Effective, path: str) -> list[Explanation]:
 
 
 def about_host(one: Effective, text: str) -> list[Explanation]:
-    """Return the answers about reaching ADDRESS:PORT[/udp]. Raises ValueError for anything but one host and port."""
-    rule = parse_egress(text)
+    """Return the answers about reaching HOST:PORT[/udp]. Raises ValueError for anything but one host and port."""
+    rule = parse_rule(text)
+    if isinstance(rule, NameRule):
+        if rule.first_port != rule.last_port:
+            raise ValueError(f"{text}: ask about one port, such as {rule.name}:443")
+        return _merged([_reach_name(one, rule, stage) for stage in FilterStage])
     if rule.network is None or rule.network.num_addresses != 1 or rule.first_port != rule.last_port:
         raise ValueError(f"{text}: ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp")
     return _merged([_reach(one, rule, stage) for stage in FilterStage])
@@ -188,6 +197,33 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
     if wanted.protocol == "tcp" and ports is not None and wanted.first_port not in ports and profile.expects(layer):
         return Explanation(when, action, False, "EACCES", layer, "no egress rule lists its port")
     return Explanation(when, action, True, "allowed", "", "seccomp_reports is waived, so the address is not checked")
+
+
+def _reach_name(one: Effective, wanted: NameRule, stage: FilterStage) -> Explanation:
+    profile, when, action = one.profile, STAGES[stage], f"reach {wanted}"
+    found = [
+        (rule, line) for fragment in one.fragments for line in fragment.egress for rule in line.rules
+        if isinstance(rule, NameRule) and rule.name == wanted.name and rule.covers(wanted.protocol, wanted.first_port)
+    ]  # fmt: skip
+    if not found:
+        others = sorted({rule.name for rule in profile.names})
+        hint = did_you_mean(wanted.name, others)
+        return Explanation(when, action, False, "refused", "egress", f"no egress rule lists this name{hint}")
+    rule, line = found[0]
+    inside = f"within {' '.join(map(str, rule.within))}" if rule.within else "of the Internet"
+    now = _addresses_now(profile, wanted.name)
+    how = f"{rule}, at the addresses {inside} that tlsrt finds for it{now}"
+    return Explanation(when, action, True, "allowed", "egress", line.why, line.part, how)
+
+
+def _addresses_now(profile: Profile, name: str) -> str:
+    """Return the addresses in the hosts file of a process that runs, in words; "" if there are none to be seen."""
+    try:
+        data = (profile.hosts / "hosts").read_bytes() if profile.hosts is not None else b""
+    except OSError:
+        return ""
+    found = [str(ipaddress.ip_address(address)) for address in parse_hosts(data).get(name, ())]
+    return f" (now {' '.join(found)})" if found else " (now none)"
 
 
 def _merged(findings: Sequence[Explanation]) -> list[Explanation]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tlsrt.sandbox.apply.landlock import MAKE_REG, READ_DIR, READ_FILE, WRITE_FILE
 from tlsrt.sandbox.apply.layers import landlock_rules
-from tlsrt.sandbox.apply.root_filesystem import CANARY, plan_root, read_link, resolve
+from tlsrt.sandbox.apply.root_filesystem import CANARY, plan_of, read_link, resolve
 from tlsrt.sandbox.profile.fragment import NULL
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 
@@ -41,7 +41,7 @@ class VisibleFiles:
         self._profile = profile
         self._sealed = sealed
         self._has_root = profile.expects(ROOT)
-        plan = plan_root([os.fspath(path) for path in profile.read], read_link)
+        plan = plan_of(profile)
         self._links, self._binds = dict(plan.links), plan.binds
         self._write = {inside: os.fspath(host) for host, inside in profile.write}
         mounts = [name for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]

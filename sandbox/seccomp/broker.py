@@ -12,8 +12,9 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
               belongs to the uid of the process, as rules of the host's packet filter see it. Unbound it is of no use
               but to connect; a UDP socket, which a send without an address would bind, takes no datagram until then
     listen    nothing is done: a socket that the process inherits listens already, and no other one may
-    connect   an address that an egress rule of the profile lists; the process's own channel to Primary; or a socket of
-              another program that it was granted, as the process itself (see `granted_socket.py`)
+    connect   an address that an egress rule of the profile lists, or that a name of one has now; the process's own
+              channel to Primary; or a socket of another program that it was granted, as the process itself (see
+              `granted_socket.py`)
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
               address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
               socket to port 0 of loopback, see `self_pair.py`
@@ -36,8 +37,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
+from tlsrt.config.name_rules import NameRule
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket, owning_as
+from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
 from tlsrt.sandbox.syscalls import call, connect
@@ -109,6 +112,8 @@ class Broker:
     channel: Path | None
     uid: int | None = None  # of the process, where it has another one than we
     sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
+    names: tuple[NameRule, ...] = ()
+    pins: NamePins = field(default_factory=NamePins)
     pairs: SelfPairs = field(default_factory=SelfPairs)
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
@@ -222,7 +227,7 @@ class Broker:
             return self._pair(duplicate, number)
         if target[1] == 0:  # nothing is there, and no rule could list it
             return BrokerReply(error=errno.EADDRNOTAVAIL)
-        if egress_rule_for(self.egress, protocol, *target) is None:
+        if not self._may_reach(protocol, *target):
             if protocol == "udp" and target[1] != _NAME_SERVER:  # getaddrinfo(3) tries every address so, and sends
                 return BrokerReply(error=errno.EACCES)  # nothing: no offence
             if not protocol:
@@ -233,6 +238,10 @@ class Broker:
         if protocol == "udp" and outcome == BrokerReply():
             _take_from_peer(duplicate)
         return outcome
+
+    def _may_reach(self, protocol: str, host: bytes, port: int) -> bool:
+        by_address = egress_rule_for(self.egress, protocol, host, port)
+        return by_address is not None or self.pins.rule_for(self.names, protocol, host, port) is not None
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]

@@ -21,7 +21,14 @@ from tlsrt.config.packages import code_roots
 from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
-from tlsrt.sandbox.profile.profile import HELPER, profile_for_authority, profile_for_helper, profile_for_loop
+from tlsrt.sandbox.profile.profile import (
+    HELPER,
+    RESOLVER,
+    profile_for_authority,
+    profile_for_helper,
+    profile_for_loop,
+    profile_for_resolver,
+)
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, document, effective
 from tlsrt.sandbox.report.explain import Explanation, is_allowed
@@ -112,6 +119,7 @@ def inside_check(arguments: list[str]) -> int:
 
 def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY, *([HELPER] if config.needs_helper else [])]
+    known += [RESOLVER] if config.needs_resolver else []
     if process not in known:
         hint = did_you_mean(process, known) or ": the processes are " + ", ".join(known)
         raise InvalidArgument(f"there is no loop {process}{hint}")
@@ -125,6 +133,8 @@ def effective_of(config: Config, process: str) -> Effective:
     uid = identity.uid(process)
     if process == HELPER:
         profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code)
+    elif process == RESOLVER:
+        profile = profile_for_resolver(config, uid, files, rootless=identity.rootless, code=code)
     elif process == AUTHORITY:
         profile = profile_for_authority(config, uid, files, rootless=identity.rootless, code=code)
     else:

@@ -109,16 +109,19 @@ def status_lines(status: Document) -> list[str]:
     return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
 
 
-def _helper_lines(status: Document) -> list[str]:
-    """Return how the helper is, and which devices are not there."""
-    lines = []
-    if helper := status.get("helper"):
-        ended = f"; its last end: {helper['last_death']['sentence']}" if helper["last_death"] else ""
-        lines.append(f"helper: {helper['state']}, pid {helper['pid']}, started again {helper['restarts']} times{ended}")
+def _grant_lines(status: Document) -> list[str]:
+    """Return how helper and resolver are, which devices are not there, and which names lead nowhere."""
+    lines = [_service_line(name, status[name]) for name in ("helper", "resolver") if status.get(name)]
+    lines += [one["problem"] for one in status.get("names", ()) if one["problem"]]
     return lines + [
         f"{one['component']}: device {one['name']} ({one['path']}) is {one['state']}; {one['why'] or 'it comes now'}"
         for loop in status["loops"] for one in loop.get("devices", ()) if one["state"] != "present"
     ]  # fmt: skip
+
+
+def _service_line(name: str, service: Document) -> str:
+    ended = f"; its last end: {service['last_death']['sentence']}" if service["last_death"] else ""
+    return f"{name}: {service['state']}, pid {service['pid']}, started again {service['restarts']} times{ended}"
 
 
 def remarks(status: Document) -> list[str]:
@@ -143,7 +146,7 @@ def remarks(status: Document) -> list[str]:
     lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _work_lines(status["loops"])
-    lines += _helper_lines(status)
+    lines += _grant_lines(status)
     lines += _unwell(status["loops"])
     wishes = [(entry["name"], target) for entry in status["loops"] for target in entry["egress_wanted"]]
     lines += [f"{name} wants {target}, and no egress rule lists it" for name, target in wishes]

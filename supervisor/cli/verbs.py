@@ -176,7 +176,7 @@ _SANDBOX = (
             _PROCESS,
             Argument(
                 ("what",),
-                "a system call and perhaps its arguments (socket AF_INET SOCK_STREAM), /a/path, or ADDRESS:PORT[/udp]",
+                "a system call and perhaps its arguments (socket AF_INET SOCK_STREAM), /a/path, or HOST:PORT[/udp]",
                 "WHAT", nargs="+",
             ),
             _SAME,

@@ -12,6 +12,7 @@ from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.egress import is_listed
+from tlsrt.config.name_rules import address_rules
 from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.audit_heads import AuditHeads
@@ -33,13 +34,15 @@ from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.disk_waits import DiskWait
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatStatus
-from tlsrt.supervisor.supervision.helper_process import NAME as HELPER
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loop import ComponentState, Incarnation, Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.names import Names
 from tlsrt.supervisor.supervision.programs import Programs
+from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
+from tlsrt.supervisor.supervision.service_process import ServiceProcess
 from tlsrt.supervisor.supervision.shutdown import Shutdown
 from tlsrt.supervisor.supervision.violations import ViolationRecord
 from tlsrt.supervisor.supervision.watchdog import Watchdog
@@ -71,6 +74,8 @@ class Standing:
     helper: HelperProcess
     devices: Devices
     programs: Programs
+    resolver: ResolverProcess
+    names: Names
 
 
 class Status(Feature):
@@ -109,8 +114,9 @@ class Status(Feature):
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
-            standing.requests.quarantined, standing.audit.document(), self._helper(now), standing.devices.document,
-            standing.programs.document,
+            standing.requests.quarantined, standing.audit.document(), _service(standing.helper, now),
+            standing.devices.document, standing.programs.document, _service(standing.resolver, now),
+            standing.names.document(),
         )  # fmt: skip
         return document(
             view,
@@ -122,21 +128,6 @@ class Status(Feature):
             {name: self._monitor.status(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
         )
-
-    def _helper(self, now: float) -> Document | None:
-        helper = self._standing.helper
-        if not helper.is_wanted and helper.child is None:
-            return None
-        pid = helper.child.host_pid if helper.child is not None else None
-        return {
-            "pid": pid,
-            "state": helper.state,
-            "uptime_s": _rounded(now - helper.spawned_at) if pid is not None else None,
-            "restarts": helper.restarts,
-            "memory_kib": memory_kib(pid) if pid is not None else None,
-            "sandbox": _sandbox(helper.managed_by.sandbox(HELPER)) if pid is not None else None,
-            "last_death": _death(helper.last_death),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +153,8 @@ class StatusInput:
     helper: Document | None = None  # if a component needs it
     devices: Callable[[Loop], list[dict[str, object]]] = lambda loop: []
     programs: Callable[[str], Sequence[Document]] = lambda process: ()
+    resolver: Document | None = None  # if an egress rule has a name
+    names: Sequence[Document] = ()  # of egress rules, with the addresses that they have now
 
 
 def document(
@@ -191,6 +184,8 @@ def document(
             for loop in loops
         ],
         "helper": view.helper,
+        "resolver": view.resolver,
+        "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
@@ -287,6 +282,21 @@ def _loop(
     }
 
 
+def _service(service: ServiceProcess, now: float) -> Document | None:
+    if not service.is_wanted and service.child is None:
+        return None
+    pid = service.child.host_pid if service.child is not None else None
+    return {
+        "pid": pid,
+        "state": service.state,
+        "uptime_s": _rounded(now - service.spawned_at) if pid is not None else None,
+        "restarts": service.restarts,
+        "memory_kib": memory_kib(pid) if pid is not None else None,
+        "sandbox": _sandbox(service.managed_by.sandbox(service.name)) if pid is not None else None,
+        "last_death": _death(service.last_death),
+    }
+
+
 def _unlisted(config: Config, process: str, wanted: Sequence[str]) -> list[str]:
     """Return the hosts that a process wanted and that no egress rule lists by now."""
     own = [loop.egress for loop in config.loops if loop.name == process]  # none: it is removed, and ends now
@@ -294,7 +304,7 @@ def _unlisted(config: Config, process: str, wanted: Sequence[str]) -> list[str]:
         *(one for each in own for one in each),
         *(one for each in config.components_of(process) for one in each.needs.egress),
     )
-    rules = [rule for one in asked for rule in one.to]
+    rules = address_rules(rule for one in asked for rule in one.rules)
     return [target for target in wanted if not is_listed(rules, target)]
 
 

@@ -73,6 +73,8 @@ _SECURITY = (
     ("violation", _ALARM, "forbidden system call"),
     ("difference", _ALARM, "attestation failed: the process differs from its profile"),
     ("egress_wanted", _WARNING, "host wanted that no egress rule lists"),
+    ("name_resolved", _INFO, "name of an egress rule has other addresses"),
+    ("name_unresolved", _WARNING, "name of an egress rule cannot be used"),
     ("limit_reached", _WARNING, "profile limit reached"),
     ("offence", _ALARM, "it broke the protocol of its control channel"),
     ("anomaly", _ALARM, "anomaly score exceeded threshold"),

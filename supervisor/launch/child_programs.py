@@ -37,11 +37,13 @@ from tlsrt.sandbox.profile.profile import (
     profile_for_authority,
     profile_for_helper,
     profile_for_loop,
+    profile_for_resolver,
     with_group,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_program
 from tlsrt.sandbox.profile.requested import settings_of
+from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.launch.program_launcher import run_program
@@ -60,6 +62,7 @@ from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
+from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
 from tlsrt.supervisor.process.scheduling import schedule
 from tlsrt.supervisor.process.spawn import freeze, reap, spawn
@@ -68,8 +71,12 @@ from tlsrt.supervisor.process.uids import Uids, remember
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
-HELPER = "helper"
-HELPER_RUNTIME = "tlsrt.supervisor.helper.main"
+HELPER, RESOLVER = "helper", "resolver"
+# Processes beside the loops -> what runs in each, and its entry.
+_SERVICES = {
+    HELPER: ("tlsrt.supervisor.helper.main", "helper_main"),
+    RESOLVER: ("tlsrt.supervisor.resolver.main", "resolver_main"),
+}
 _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
@@ -80,6 +87,7 @@ class ChildPrograms:
     def __init__(
         self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
+        pins: NamePins | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
@@ -90,6 +98,7 @@ class ChildPrograms:
         self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
         self.identity = identity
+        self.pins = pins or NamePins()
         self.files = ConfiguredFiles(config)
         self._importable = code.names
         self.profiles: dict[str, Profile] = {
@@ -105,6 +114,10 @@ class ChildPrograms:
         if config.needs_helper:
             self.profiles[HELPER] = profile_for_helper(
                 config, identity.uid(HELPER), files, rootless=identity.rootless, code=code_roots(config, ())
+            )
+        if config.needs_resolver:
+            self.profiles[RESOLVER] = profile_for_resolver(
+                config, identity.uid(RESOLVER), files, rootless=identity.rootless, code=code_roots(config, ())
             )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
         self._programs = ProgramsOfProcesses(config, code)
@@ -172,7 +185,11 @@ class ChildPrograms:
 
     def spawn_helper(self, start: HelperStart) -> Child:
         profile, root = self._prepared(HELPER)
-        return self._spawn(HELPER, lambda: run_helper(start, profile, root))
+        return self._spawn(HELPER, lambda: run_service(start, HELPER, profile, root))
+
+    def spawn_resolver(self, start: HelperStart) -> Child:
+        profile, root = self._prepared(RESOLVER)
+        return self._spawn(RESOLVER, lambda: run_service(start, RESOLVER, profile, root))
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return self._programs.of(process)
@@ -184,6 +201,7 @@ class ChildPrograms:
 
     def _prepared(self, name: str) -> tuple[Profile, PlannedRoot | None]:
         self._groups.limit(name, self._limits[name])  # those of the process before may have been others
+        write_name_files(self.profiles[name], self.pins)
         root = self._roots[name] = _planned(self.profiles[name])
         return self.profiles[name], root
 
@@ -209,7 +227,7 @@ class ChildPrograms:
         return self._sandboxes[name]
 
     def call_rules(self, name: str) -> CallRules | None:
-        return call_rules_of(self.profiles[name])
+        return call_rules_of(self.profiles[name], self.pins)
 
     def attest(self, name: str, pid: int) -> list[str]:
         self._groups.attested(name, pid)
@@ -236,7 +254,9 @@ class ChildPrograms:
 
     def renewed(self, config: Config, code: Code) -> ChildPrograms:
         identity = self.identity.extended(config)
-        return ChildPrograms(config, code, identity, self._groups, self._roots, self._profile_files.renewed())
+        return ChildPrograms(
+            config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins
+        )
 
 
 def _planned(profile: Profile) -> PlannedRoot | None:
@@ -344,12 +364,13 @@ def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | N
     return code
 
 
-def run_helper(start: HelperStart, profile: Profile, root: PlannedRoot | None) -> int:
+def run_service(start: HelperStart, name: str, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: all steps of the sandbox, before the first message."""
     _use_log(start.log)
-    syscalls.name_thread(HELPER.encode())
-    import_for_sealed(HELPER_RUNTIME)
-    helper_main = importlib.import_module(HELPER_RUNTIME).helper_main
+    syscalls.name_thread(name.encode())
+    runtime, entry = _SERVICES[name]
+    import_for_sealed(runtime)
+    main = getattr(importlib.import_module(runtime), entry)
     confinement = enter_world(
         profile, {start.channel, *start.keep}, death_pipe=start.channel, reports=start.reports,
         plan=root.plan if root else None,
@@ -358,7 +379,7 @@ def run_helper(start: HelperStart, profile: Profile, root: PlannedRoot | None) -
     confinement.assert_one_task()
     confinement.seal()
     end_imports()
-    code: int = helper_main(start.channel)
+    code: int = main(start.channel)
     return code
 
 
@@ -394,7 +415,7 @@ def import_for_sealed(*modules: str) -> None:
     remember_sources({"tlsrt"})
 
 
-def call_rules_of(profile: Profile) -> CallRules | None:
+def call_rules_of(profile: Profile, pins: NamePins) -> CallRules | None:
     """Return what becomes of the calls that a process with this profile reports; None if it reports none."""
     if not profile.is_watched:
         return None
@@ -402,7 +423,14 @@ def call_rules_of(profile: Profile) -> CallRules | None:
     channel = next((host for host, inside in profile.write if inside == "/channel"), None)
     uid = None if profile.rootless or not profile.expects("uid") else profile.uid
     return CallRules(
-        policy.named("kill"), policy.named("broker"), profile.egress, channel, frozenset(profile.sockets), uid
+        policy.named("kill"),
+        policy.named("broker"),
+        profile.egress,
+        channel,
+        frozenset(profile.sockets),
+        uid,
+        profile.names,
+        pins,
     )
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
+from tlsrt.config.name_rules import NameRule
 from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
+from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.uids import Uids
 
@@ -87,7 +89,7 @@ class ProgramStart:
 
 @dataclass(frozen=True, slots=True)
 class HelperStart:
-    """What the helper's process begins with."""
+    """What the process of the helper, or of the resolver, begins with."""
 
     channel: int  # to the supervisor
     log: int
@@ -105,6 +107,8 @@ class CallRules:
     channel: Path | None = None  # the folder on the host of its /channel
     sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
     uid: int | None = None  # its own, if it is another one than the supervisor's
+    names: tuple[NameRule, ...] = ()
+    pins: NamePins = field(default_factory=NamePins)  # what those names are now
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ class Children(Protocol):
     def files(self) -> HostFiles: ...
     @property
     def identity(self) -> Uids: ...
+    @property
+    def pins(self) -> NamePins: ...
 
     # One life
 
@@ -184,6 +190,9 @@ class Children(Protocol):
 
     def spawn_helper(self, start: HelperStart) -> Child:
         """Fork the helper, which there is if a component needs it. Raises OSError and TlsrtError."""
+
+    def spawn_resolver(self, start: HelperStart) -> Child:
+        """Fork the resolver, which there is if a rule has a name. Raises OSError and TlsrtError."""
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         """Return the programs of the components of a process, by the integers that it asks for them with."""

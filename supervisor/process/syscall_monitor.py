@@ -95,8 +95,9 @@ class SyscallMonitor:
         if child is None or self._pair is None:
             self.close()
             return
+        rules = self._rules
         self._broker = Broker(
-            child.pid, child.pidfd, self._rules.egress, self._rules.channel, self._rules.uid, self._rules.sockets
+            child.pid, child.pidfd, rules.egress, rules.channel, rules.uid, rules.sockets, rules.names, rules.pins
         )
         self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
@@ -104,7 +105,7 @@ class SyscallMonitor:
         """Go by other rules from the next call on."""
         self._rules = rules
         if self._broker is not None:
-            self._broker = replace(self._broker, egress=rules.egress, sockets=rules.sockets)
+            self._broker = replace(self._broker, egress=rules.egress, names=rules.names, sockets=rules.sockets)
 
     def close(self) -> None:
         """End: calls that still wait fail with ENOSYS."""

@@ -65,12 +65,13 @@ def step_for(
     if old is None or new is None:
         return ReloadStep(name, Way.RESTART, ("profile",))
     is_fixed = (
-        dataclasses.replace(new, limits=old.limits, egress=old.egress, sockets=old.sockets).digest() != old.digest()
+        dataclasses.replace(new, limits=old.limits, egress=old.egress, names=old.names, sockets=old.sockets).digest()
+        != old.digest()
     )
     if is_fixed or not _only_tighter(old.limits, new.limits) or not _can_reach_more(old, new):
         return ReloadStep(name, Way.RESTART, _changed(old, new))
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
-    way = Way.LIVE if (new.egress, new.sockets) == (old.egress, old.sockets) else Way.WIDER
+    way = Way.LIVE if _reach(new) == _reach(old) else Way.WIDER
     return ReloadStep(name, way, _changed(old, new), limits)
 
 
@@ -91,9 +92,16 @@ def _can_reach_more(old: Profile, new: Profile) -> bool:
 
     What is taken away ends only with the process: a connection that it has keeps working.
     """
-    if (new.egress, new.sockets) == (old.egress, old.sockets):
+    if _reach(new) == _reach(old):
         return True
-    return set(old.egress) <= set(new.egress) and set(old.sockets) <= set(new.sockets) and new.is_watched
+    return (
+        all(set(before) <= set(after) for before, after in zip(_reach(old), _reach(new), strict=True))
+        and new.is_watched
+    )
+
+
+def _reach(profile: Profile) -> tuple[tuple[object, ...], ...]:
+    return profile.egress, profile.names, profile.sockets
 
 
 def _changed(old: Profile, new: Profile) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ beats a process is also attested once, and never just when it says something: th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.exit_reason import Cause
@@ -18,9 +18,8 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
-from tlsrt.supervisor.supervision.helper_process import NAME as HELPER
-from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.service_process import ServiceProcess
 
 # All loops and the authority, with every heartbeat. A look takes 0.14 ms of CPU for one task and 0.25 for three, a few
 # times that when caches are cold, so six of them at most 1 % of a core; no message or report waits behind all of them.
@@ -31,12 +30,14 @@ TURNS = 3
 class Watchdog(Feature):
     """A timer; from the first word of a stop on it only looks who does not end."""
 
-    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, helper: HelperProcess) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, authority: AuthorityProcess, services: Sequence[ServiceProcess]
+    ) -> None:
         self._context = context
         self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
-        self._helper = helper
+        self._services = services  # the helper, the resolver: each is there while it is needed
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
         self._limits = LimitMonitor(loops.violations.limit_reached)
@@ -65,8 +66,9 @@ class Watchdog(Feature):
                 yield KilledProcess(loop.name, loop.process.child)
         if self._authority.is_killed and self._authority.process.child is not None:
             yield KilledProcess(AUTHORITY, self._authority.process.child)
-        if self._helper.is_killed and self._helper.child is not None:
-            yield KilledProcess(HELPER, self._helper.child)
+        for service in self._services:
+            if service.is_killed and service.child is not None:
+                yield KilledProcess(service.name, service.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
         what = "the end waits for it" if self._loops.is_stopping else "it is started again when it has ended"
@@ -107,8 +109,12 @@ class Watchdog(Feature):
         self._limits.look(name, incarnation or child.pid, usage, self._event_loop.now)
 
     def _count(self) -> int:
-        """Return how many processes there are to look at: the loops, the authority, and perhaps the helper."""
-        return len(self._loops.all) + 1 + (self._helper.child is not None)
+        """Return how many processes there are to look at: the loops, the authority, and services that are there."""
+        return len(self._loops.all) + 1 + len(self._present)
+
+    @property
+    def _present(self) -> list[ServiceProcess]:
+        return [service for service in self._services if service.child is not None]
 
     def _attest_next(self) -> None:
         loops = self._loops.all
@@ -116,9 +122,10 @@ class Watchdog(Feature):
         if self._next == len(loops):
             if self._authority.is_attested and self._authority.attest() and self._authority.process.child is not None:
                 self._look_at_limits(AUTHORITY, self._authority.managed_by, self._authority.process.child)
-        elif self._next == len(loops) + 1:
-            if self._helper.is_attested and self._helper.attest() and self._helper.child is not None:
-                self._look_at_limits(HELPER, self._helper.managed_by, self._helper.child)
+        elif self._next > len(loops):
+            service = self._present[self._next - len(loops) - 1]
+            if service.is_attested and service.attest() and service.child is not None:
+                self._look_at_limits(service.name, service.managed_by, service.child)
         elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.process.child is not None:
             self._look_at_limits(loop.name, self._loops.manager_of(loop), loop.process.child, loop.incarnation)
         self._next = (self._next + 1) % self._count()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.life import LIFE
+from tlsrt.channels.control.resolver import RESOLVER
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
@@ -21,6 +22,7 @@ from tlsrt.errors import InternalError
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
+from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.supervisor.process.children import (
     AuthorityStart,
     CallRules,
@@ -63,6 +65,7 @@ class FakeChildren:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
+    pins: NamePins = field(default_factory=NamePins)
     disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
 
     # One life
@@ -107,6 +110,9 @@ class FakeChildren:
 
     def spawn_helper(self, start: HelperStart) -> Child:
         return self._spawn("helper", ControlChannel(os.dup(start.channel), HELPER))
+
+    def spawn_resolver(self, start: HelperStart) -> Child:
+        return self._spawn("resolver", ControlChannel(os.dup(start.channel), RESOLVER))
 
     def _spawn(self, name: str, channel: ControlChannel) -> Child:
         self.channels[name] = channel

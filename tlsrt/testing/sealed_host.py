@@ -30,8 +30,10 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply.root_plan import planned_root
 from tlsrt.sandbox.profile.profile import Profile, profile_for_loop
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
+from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.supervisor.launch.child_programs import call_rules_of, preload_loops
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.spawn import reap, spawn
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.process.uids import other_uid_base, own_identity
@@ -82,8 +84,10 @@ class SealedHost:
         config = _config(request, folder)
         (component,) = [one for one in config.components if one.address == request["address"]]
         profile = self._profile(config, component.process, Path(request["state"]), folder)
+        pins = NamePins()  # a test asks no name server
+        write_name_files(profile, pins)
         root = planned_root(profile)
-        rules = call_rules_of(profile)
+        rules = call_rules_of(profile, pins)
         if rules is None:
             raise SandboxError("seccomp_reports", "calls of a sealed test must be reported")
         start = SealedStart(

@@ -56,13 +56,16 @@ def host(tmp_path: Path) -> Iterator[Host]:
 @pytest.mark.parametrize(
     ("notification", "order"),
     [
-        ("authority_booted", ["StartupReport", "LockControl", "Loops", "HelperProcess", "Reload", "KeyRotation"]),
+        (
+            "authority_booted",
+            ["StartupReport", "LockControl", "Loops", "HelperProcess", "ResolverProcess", "Reload", "KeyRotation"],
+        ),
         (
             "authority_lost",
             ["HostEvents", "LockControl", "Reload", "KeyRotation", "OperatorRequests"],
         ),
         ("authority_ended", ["Shutdown"]),
-        ("epoch_begun", ["Watchdog", "HelperProcess"]),
+        ("epoch_begun", ["Watchdog", "HelperProcess", "ResolverProcess", "Names"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "Programs"]),
@@ -75,7 +78,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("failed", ["Shutdown"]),
         (
             "stopping",
-            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "Devices", "RestartRequest",
+            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "ResolverProcess", "Names",
+             "Devices", "RestartRequest",
              "FileWatcher", "Reload", "KeyRotation", "OperatorRequests", "DecoyReport"],
         ),
         ("stopped", ["HostEvents", "EventFeed", "CanaryFiles"]),

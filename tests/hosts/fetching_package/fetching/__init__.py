@@ -38,8 +38,20 @@ class Fetcher(Component):
                 answer = (await reader.readexactly(4)).decode()
                 writer.close()
                 return answer
+        except socket.gaierror as error:
+            return str(error.strerror)
         except OSError as error:
             return errno.errorcode[error.errno or 0]
+
+    @handler
+    async def look_up(self, host: str) -> list[str]:
+        """Return the addresses of a name, as any library finds them; or why there are none."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            return [str(error.strerror)]
+        return sorted(str(place[0]) for *_, place in found)
 
     @handler
     async def bind_by_sending(self) -> int:

@@ -74,7 +74,7 @@ def test_a_whole_part() -> None:
         ("write", {"paths": ["/etc"], **WHY}, "`write` knows /state, /channel, not /etc"),
         ("mounts", {"paths": ["/dev"], **WHY}, "`mounts` knows /proc, /sys, /dev/null, not /dev"),
         ("network", {"paths": ["/x"], **WHY}, "paths has no meaning"),
-        ("egress", {"to": ["example.org:443"], **WHY}, "example.org is a name; write its address"),
+        ("egress", {"to": ["example.org:443"], **WHY}, "example.org is a name; only an address"),
         ("egress", {"to": ["192.0.2.7"], **WHY}, "is not an egress rule"),
         ("egress", {"to": "192.0.2.7:1", **WHY}, "must be a list of texts"),
         ("limits", {"limit": "files", "value": 1, **WHY}, "there is no limit files: the limits are as, core"),

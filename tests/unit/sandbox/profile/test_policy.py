@@ -36,7 +36,7 @@ FILES = ProfileFiles()
 
 PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
-HELPER = ("helper", False)
+SERVICES = (("helper", False), ("resolver", False))
 MACHINES = sorted(NUMBERS)
 PID = 7
 SEAL = 0x7F12_3456_7000
@@ -384,7 +384,7 @@ def all_parts() -> list[PolicyFragment]:
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
     asked = ["threads", "disk", "listen"]
-    names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, HELPER)]
+    names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
     names += [names_for_program(runs_others=flag, executable_memory=flag, own_pids=flag) for flag in (False, True)]
     reached = {part.name for each in names for part in FILES.fragments(each)}

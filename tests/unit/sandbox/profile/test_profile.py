@@ -15,6 +15,7 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.name_rules import NameRule
 from tlsrt.config.needs import NeedsConfig
 from tlsrt.config.schema import ChannelsConfig, Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
@@ -185,7 +186,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "threads": 1, "disk_threads": 2, "keeps_root": True, "reopened": ("/dev",),
         "execute": (Path("/bin/sh"),), "scratch_mb": 4,
         "listen": (ListenLine("third/mine:in", "127.0.0.1:8883/tcp", False, -1, "", ""),),
-        "sockets": ("/run/other.sock",),
+        "sockets": ("/run/other.sock",), "names": (NameRule("tcp", "example.org", 443, 443),), "hosts": Path("/x"),
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

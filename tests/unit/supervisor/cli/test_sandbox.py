@@ -171,14 +171,13 @@ def test_explain_answers_with_the_line_behind_it(
         ("show x", f"there is no loop x: the processes are {', '.join(defaults.PROCESSES)}, reports, authority"),
         ("explain thrid read", "there is no loop thrid, did you mean third?"),
         ("explain third raed", f"raed is no system call of {os.uname().machine}, no path (/...) and no host "
-         "(ADDRESS:PORT), did you mean read?"),
+         "(HOST:PORT), did you mean read?"),
         ("explain third socket AF_INETT", "AF_INETT is neither a number nor a constant, did you mean AF_INET?"),
         ("explain third socket -1", None),
         ("explain third read 1 2 3 4 5 6 7", "a system call has 6 arguments at most, not 7"),
         ("explain third read 0x10000000000000000", "0x10000000000000000 does not fit into a register"),
         ("explain third /etc/hosts 5", "5: nothing can follow a path or a host"),
-        ("explain third example.org:443", "'example.org:443': example.org is a name; write its address, since the "
-         "resolver decides what a name is"),
+        ("explain third example.org:1-2", "example.org:1-2: ask about one port, such as example.org:443"),
         ("explain third *:443", f"*:443: {ONE_HOST}"),
         ("explain third 192.0.2.0/24:443", f"192.0.2.0/24:443: {ONE_HOST}"),
         ("explain third 192.0.2.7:1-2", f"192.0.2.7:1-2: {ONE_HOST}"),

@@ -75,7 +75,7 @@ class Stage:
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
         helper: Any = SimpleNamespace(is_attested=False, is_killed=False, child=None)
-        Watchdog(context, self.loops, authority, helper).begin()
+        Watchdog(context, self.loops, authority, (helper,)).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1

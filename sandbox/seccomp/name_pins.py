@@ -1,0 +1,47 @@
+"""Addresses that names of egress rules have now: found by the resolver, judged by the supervisor, asked by the broker.
+
+One table for all processes of a life, changed while they run. An address is checked against the rule again whenever it
+is used, since two rules may have the same name and differ in the networks that they allow.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+from tlsrt.config.name_rules import NameRule
+
+
+class NamePins:
+    """name -> its addresses, of 4 or 16 bytes each."""
+
+    def __init__(self) -> None:
+        self._pinned: dict[str, frozenset[bytes]] = {}
+
+    def set(self, name: str, addresses: Iterable[bytes]) -> None:
+        """Replace what a name has."""
+        self._pinned[name] = frozenset(addresses)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take names out that no rule has any more."""
+        for name in names:
+            self._pinned.pop(name, None)
+
+    def all(self) -> Mapping[str, frozenset[bytes]]:
+        return self._pinned
+
+    def rule_for(self, rules: Iterable[NameRule], protocol: str, address: bytes, port: int) -> NameRule | None:
+        """Return the first rule whose name has this address (4 or 16 bytes), and that allows it and the port."""
+        host = plain_address(address)
+        for rule in rules:
+            if rule.covers(protocol, port) and host in self._pinned.get(rule.name, ()) and rule.may_be(host):
+                return rule
+        return None
+
+
+def plain_address(address: bytes) -> bytes:
+    """Return an address as the kernel sends it: of an IPv4 address inside an IPv6 one (::ffff:0:0/96) that."""
+    host = ipaddress.ip_address(address)
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        return host.ipv4_mapped.packed
+    return address

@@ -1,0 +1,1 @@
+"""The resolver: the one process that hears what name servers say. It holds no key, and makes no socket."""
