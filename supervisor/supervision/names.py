@@ -26,7 +26,7 @@ from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 _HOSTS_TTL_S = 30  # of what the host's own file says
 _REASONS = {Outcome.FAILED: "no server could tell", Outcome.SILENT: "no server answers"}
-_LONGEST_WAIT_S = 60.0
+_LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 60.0
 
 
 class Names(Feature):
@@ -58,8 +58,12 @@ class Names(Feature):
         self._take_rules()
         now = self._context.event_loop.now
         for (name, is_six), lookup in self._lookups.items():
-            if lookup.is_due(now) and not self._resolver.is_busy:
+            if not lookup.is_due(now):
+                continue
+            if not self._resolver.is_busy:
                 self._begin(name, lookup, is_six=is_six)
+            elif not self._resolver.is_attested and lookup.is_settled:
+                lookup.fail("the resolver is away", now)  # which takes nothing away
         self._is_looking = False
         self._wait()
 
@@ -100,8 +104,8 @@ class Names(Feature):
             self._timer.cancel()
             self._timer = None
         waiting = [one.next_at for one in self._lookups.values() if not one.is_asking]
-        if waiting and self._resolver.is_attested:
-            delay_s = min(max(min(waiting) - self._context.event_loop.now, 0.05), _LONGEST_WAIT_S)
+        if waiting and not self._resolver.is_stopping:
+            delay_s = min(max(min(waiting) - self._context.event_loop.now, _LEAST_WAIT_S), _LONGEST_WAIT_S)
             self._timer = self._context.event_loop.call_later(delay_s, self._again)
 
     def _again(self) -> None:
