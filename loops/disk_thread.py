@@ -147,13 +147,14 @@ class DiskCheck:
 class DiskThread:
     """A thread that does a component's work on its disk, so that a slow one makes answers late and nothing else.
 
-        def __init__(self) -> None:
-            self.disk = DiskThread("notes-disk", EachAlone())
-            self.disk_threads = (self.disk,)
+        class Diary(Component):
+            def __init__(self) -> None:
+                self.disk = DiskThread("diary-disk", EachAlone())
+                self.disk_threads = (self.disk,)
 
-        @handler
-        async def add(self, text: str) -> None:
-            await self.disk.run(self.caller, DiskWork(partial(self.append, text), is_change=True, size=len(text)))
+            @handler
+            async def add(self, text: str) -> None:
+                await self.disk.run(self.caller, DiskWork(partial(self.append, text), is_change=True))
 
     It takes `disk_threads: N` under `needs`. The runtime starts it before the seal, and status tells of a disk that
     does not answer. Each subject has a line of its own, and a bounded share of what waits.

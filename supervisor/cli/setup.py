@@ -37,9 +37,13 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_whole(config: Config) -> None:
-    """Refuse a host that would not start, and what would not be found out by its start. Raises ConfigError."""
+def check_whole(config: Config) -> list[str]:
+    """Refuse a host that would not start, and what would not be found out by its start. Raises ConfigError.
+
+    Returns remarks about what was not refused.
+    """
     from tlsrt.config.component_options import check_classes, check_options
+    from tlsrt.config.declared_calls import check_calls
     from tlsrt.config.host_paths import check_host_paths
     from tlsrt.config.http_package import check_http
     from tlsrt.supervisor.cli.sandbox import effective_of
@@ -49,8 +53,10 @@ def check_whole(config: Config) -> None:
     check_options(config)
     check_classes(config)
     check_http(config)
+    remarks = check_calls(config)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
+    return remarks
 
 
 def renew_boot_token(config: Config, *, older: int = 0) -> int:
@@ -70,13 +76,13 @@ def seal(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.launch.fitting import fitting
 
     config = fitting(config_of(arguments, writes=not arguments.diff))
-    check_whole(config)
+    remarks = check_whole(config)
     if arguments.diff:
         return _print_changes(config)
     before = changes(config) or []
     older = known_state_of(config) if arguments.accept_older_state else 0
     number = renew_boot_token(config, older=older)
-    say(*(f"warning: {sentence}" for sentence in (*unknown_methods(config, config.policy), *config.remarks)))
+    say(*(f"warning: {sentence}" for sentence in (*unknown_methods(config, config.policy), *config.remarks, *remarks)))
     say(*(f"warning: component {one.name} does not run: {one.sentence}" for one in config.failed))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
     if older:

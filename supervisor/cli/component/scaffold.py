@@ -43,6 +43,7 @@ title: an example to begin with
 # Whatever it needs of the host stands here, each with its reason, and is refused where it does not:
 # needs:
 #   egress: [{{to: ["192.0.2.7:443"], why: it asks the weather there}}]
+# What the class calls of others, as `kernel = peer("primary/kernel")`, stands here, or `component add` refuses it:
 # calls:
 #   primary/kernel: {{methods: [uname], why: it shows the release}}
 """

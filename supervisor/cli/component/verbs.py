@@ -40,6 +40,7 @@ from tlsrt.supervisor.cli.component.known import (
     package_of,
     states_of,
 )
+from tlsrt.supervisor.cli.component.sources import check_calls_of
 from tlsrt.supervisor.cli.component.wheel import (
     Offer,
     Offering,
@@ -137,7 +138,8 @@ def add(arguments: argparse.Namespace) -> Document | int:
         for one in candidates:
             content |= _content(one, arguments)
         rehearse(config, content, {one.address: one.offer.manifest for one in candidates})
-        kept = [sentence for one in candidates for sentence in _kept(config, one.address)]
+        kept = [sentence for one in candidates for sentence in check_calls_of(one.manifest, one.address, offering)]
+        kept += [sentence for one in candidates for sentence in _kept(config, one.address)]
         if not _is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments):
             return EX_FAILED
         change.check_sealed()
@@ -437,7 +439,9 @@ def update(arguments: argparse.Namespace) -> Document | int:
             drop_in = drop_in_file(config.path, address).name
             content[drop_in] = numbered(change.present(drop_in) or b"", number)
         rehearse(config, content, {address: data})
-        if not _is_approved([diff_lines(difference)], arguments):
+        manifest = parse_manifest(data, Path(*named(config, address)))
+        kept = check_calls_of(manifest, address, offering, _place(config, address))
+        if not _is_approved([diff_lines(difference), *([kept] if kept else [])], arguments):
             return EX_FAILED
         if offering is not None:
             change.check_sealed()

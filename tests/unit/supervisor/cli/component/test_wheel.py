@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.manifest import MANIFEST_MAX
+from tlsrt.config.manifest import MANIFEST_MAX, parse_manifest
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.component.sources import check_calls_of
 from tlsrt.supervisor.cli.component.wheel import offering_of
 
 MANIFEST = b"manifest: 1\n"
@@ -123,3 +124,18 @@ def test_bundled_metadata_is_not_the_wheels_own(tmp_path: Path) -> None:
 
 def test_a_licence_beside_the_package_is_no_code(tmp_path: Path) -> None:
     assert offering_of(wheel(tmp_path, files() | {"LICENSE": b"", "json": b""}), tmp_path).distribution == "Kettle"
+
+
+def test_what_a_class_in_a_wheel_calls_must_stand_in_its_manifest(tmp_path: Path) -> None:
+    manifest = b"manifest: 1\ncomponent: third/kettle\nclass: 'kettle.boiling:Kettle'\ntitle: it boils\n"
+    source = b"class Kettle(Component):\n    kernel = peer('primary/kernel')\n\nraise SystemExit('it ran')\n"
+    content = files() | {"kettle/tlsrt.yaml": manifest, "kettle/boiling.py": source}
+    found = offering_of(wheel(tmp_path, content), tmp_path)
+    with pytest.raises(ConfigError, match="third/kettle calls primary/kernel, which `calls`"):
+        check_calls_of(parse_manifest(manifest, Path("kettle/tlsrt.yaml")), "third/kettle", found)
+    asked = "{methods: [uname], why: it asks}"
+    listed = manifest + f"calls:\n  primary/kernel: {asked}\n  third/io: {asked}\n".encode()
+    assert check_calls_of(parse_manifest(listed, Path("kettle/tlsrt.yaml")), "third/kettle", found) == [
+        "remark: kettle/tlsrt.yaml:6:3: its class does not call uname of primary/kernel",
+        "remark: kettle/tlsrt.yaml:7:3: its class declares no peer third/io, which `calls` lists",
+    ]

@@ -1,0 +1,42 @@
+"""Sources of a package that may not be installed yet, read to compare what it calls with what its manifest says."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from tlsrt.config.declared_calls import FindSource, compared, source_finder
+from tlsrt.config.manifest import ParsedManifest
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.component.wheel import Offering
+
+_SOURCE_MAX = 4 << 20
+
+
+def check_calls_of(
+    manifest: ParsedManifest, address: str, offering: Offering | None, packages: Path | None = None
+) -> list[str]:
+    """Refuse calls that a manifest does not list, and return what is listed and not seen. Raises ConfigError.
+
+    `packages` is where an isolated component's are, if they are installed.
+    """
+    wheel = offering.wheel if offering is not None else None
+    find = source_finder(packages) if wheel is None else _finder_in(wheel)
+    unlisted, unseen = compared(manifest, find, address)
+    if unlisted:
+        raise ConfigError(unlisted)
+    return [f"remark: {sentence}" for sentence in unseen]
+
+
+def _finder_in(wheel: Path) -> FindSource:
+    def find(module: str) -> bytes | None:
+        path = module.replace(".", "/")
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+            name = next((name for name in (f"{path}/__init__.py", f"{path}.py") if name in names), None)
+            if name is None:
+                return None
+            with archive.open(name) as file:
+                return file.read(_SOURCE_MAX)
+
+    return find

@@ -1,0 +1,111 @@
+"""What a class calls must stand in its manifest: told before it runs, with the line to add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tlsrt.config.declared_calls import check_calls, compared
+from tlsrt.config.load import load_config, parse_config
+from tlsrt.config.manifest import parse_manifest
+from tlsrt.errors import ConfigError
+
+SOURCE = dedent(
+    """
+    class Report(Component):
+        kernel = peer("primary/kernel")
+        camera = peer("third/camera")
+
+        async def start(self):
+            await self.kernel.uname()
+            await self.kernel.sysctl("kernel.ostype")
+            helper(self.camera)
+            async for event in self.follow("primary/events", "lifecycle"):
+                pass
+    """
+)
+HEAD = "manifest: 1\ncomponent: third/report\nclass: 'report:Report'\ntitle: it reports\n"
+WHOLE = {"primary/kernel": "[uname, sysctl]", "third/camera": "[frames]", "primary/events": "[lifecycle]"}
+
+
+def told(calls: dict[str, str], source: str = SOURCE, address: str = "") -> tuple[list[str], list[str]]:
+    lines = "".join(f"  {target}: {{methods: {methods}, why: it asks}}\n" for target, methods in calls.items())
+    manifest = parse_manifest(f"{HEAD}{'calls:' if lines else ''}\n{lines}".encode(), Path("report/tlsrt.yaml"))
+    return compared(manifest, lambda module: source.encode() if module == "report" else None, address)
+
+
+def test_what_is_listed_is_good_and_a_star_lists_all() -> None:
+    assert told(WHOLE) == ([], [])
+    assert told(dict.fromkeys(WHOLE, '"*"')) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"primary/kernel": "[uname]"},
+            "report/tlsrt.yaml:6:3: third/report calls sysctl of primary/kernel, which `calls` of its manifest does "
+            "not list: write primary/kernel: {methods: [uname, sysctl], why: ...}",
+        ),
+        (
+            {"primary/kernel": None},
+            "report/tlsrt.yaml:5:1: third/report calls sysctl, uname of primary/kernel, which `calls` of its manifest "
+            "does not list: write primary/kernel: {methods: [sysctl, uname], why: ...}",
+        ),
+        (
+            {"third/camera": None},
+            "report/tlsrt.yaml:5:1: third/report calls third/camera, which `calls` of its manifest does not list: "
+            "write third/camera: {methods: [...], why: ...}",
+        ),
+        (
+            {"primary/events": "[health, lifecycle]"},
+            "",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_listed_is_refused_with_what_to_write(change: dict[str, str | None], sentence: str) -> None:
+    calls = {target: methods for target, methods in {**WHOLE, **change}.items() if methods is not None}
+    assert told(calls)[0] == ([sentence] if sentence else [])
+
+
+def test_without_calls_every_peer_is_told() -> None:
+    unlisted, unseen = told({})
+    assert [one.partition(": ")[0] for one in unlisted] == ["report/tlsrt.yaml:3:1"] * 3 and unseen == []
+    assert all("forth/mine calls" in one for one in told({}, address="forth/mine")[0])
+
+
+def test_what_is_listed_and_not_seen_is_a_remark_only() -> None:
+    unlisted, unseen = told({**WHOLE, "primary/events": "[lifecycle, health]", "secondary/store": "[get]"})
+    assert unlisted == []
+    assert unseen == [
+        "report/tlsrt.yaml:8:3: its class does not call health of primary/events",
+        "report/tlsrt.yaml:9:3: its class declares no peer secondary/store, which `calls` lists",
+    ]
+
+
+def test_a_source_that_cannot_be_read_is_not_judged() -> None:
+    assert told({}, "class Report(") == ([], []) and told({}, "\0") == ([], [])
+
+
+def test_the_manifests_of_a_host_are_compared_when_it_is_sealed(
+    minimal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that come with tlsrt too."""
+    folder = tmp_path / "packages/tlsrt_report"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    (folder / "__init__.py").write_text(SOURCE)
+    manifest = HEAD.replace("report:Report", "tlsrt_report:Report")
+    for name in ("packages/tlsrt_report/tlsrt.yaml", "components.d/third.report.manifest"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(manifest)
+    (tmp_path / "components.d/third.report.yaml").write_text("package: tlsrt_report\n")
+    (tmp_path / "tlsrt.yaml").write_text(minimal)
+    config = load_config(tmp_path / "tlsrt.yaml")
+    assert config.failed == ()
+    with pytest.raises(ConfigError, match="third/report calls") as caught:
+        check_calls(config)
+    assert len(caught.value.problems) == 3
+    assert check_calls(parse_config(minimal.encode(), tmp_path / "tlsrt.yaml")) == []
