@@ -61,21 +61,27 @@ class ListenConfig:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One listening socket of a configuration: of which component, in which process."""
+    """One listening socket of a configuration: of which component, in which process, perhaps for a program of it."""
 
     process: str
     address: str
     asked: ListenConfig
+    program: str = ""
 
     @property
     def key(self) -> str:
         """Return its name among all descriptors of its process."""
-        return key_of(self.address, self.asked.name)
+        return key_of(self.holder, self.asked.name)
+
+    @property
+    def holder(self) -> str:
+        """Return who has it: `third/notes`, or a program of it as `third/notes/main`."""
+        return f"{self.address}/{self.program}" if self.program else self.address
 
     @property
     def sentence(self) -> str:
         """Return what it is, in words."""
-        return f"{self.asked.place} for {self.address} ({self.asked.name}): {self.asked.why}"
+        return f"{self.asked.place} for {self.holder} ({self.asked.name}): {self.asked.why}"
 
 
 def key_of(address: str, name: str) -> str:
@@ -90,18 +96,20 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
     names: set[str] = set()
     for one in listeners:
         asked = one.asked
-        start = f"{asked.where}: {one.address}"
+        start = f"{asked.where}: {one.holder}"
         if one.key in names:
             found.append(f"{start} has two listeners {asked.name}: give each a name of its own")
         names.add(one.key)
-        if one.process == "primary":
+        if one.process == "primary" and not one.program:
             found.append(f"{start} runs in primary, which keeps the one door: remove `process: shared`")
-        if asked.answers and asked.protocol != "udp":
+        if asked.answers and one.program:
+            found.append(f"{start} cannot have `answers`: a program receives datagrams only; remove it")
+        elif asked.answers and asked.protocol != "udp":
             found.append(f"{start} cannot have `answers` over tcp: an accepted connection answers anyway; remove it")
         other = next((what for what, place in seen if overlaps(place, asked)), "")
         if other:
             found.append(f"{start} cannot listen on {asked.place}: {other} does; choose another port")
-        seen.append((f"{one.address} ({asked.name})", asked))
+        seen.append((f"{one.holder} ({asked.name})", asked))
     return found
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_form
-from tlsrt.config.needs import FOLDERS
+from tlsrt.config.listeners import ListenConfig
+from tlsrt.config.name_rules import NameRule
+from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig
 from tlsrt.config.setting import WHY, boolean, count, file_path, listing, mapping, seconds, table, text
 
 Life = Literal["call", "kept"]
@@ -61,6 +63,16 @@ class ProgramConfig:
         default=False,
         metadata=boolean("Let it say in NOTIFY_SOCKET how it is, as sd_notify(3) does: `run.notices()`."),
     )
+    listen: tuple[ListenConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Sockets that it may bind: the supervisor has bound them, and keeps them over its runs.",
+            table(ListenConfig, placed_by="where"),
+            16,
+            example="[{name: mqtt, port: 1883, why: sensors send there}]",
+        ),
+    )
+    egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)
     read: tuple[Path, ...] = field(default=(), metadata=FOLDERS)
     also_runs: tuple[Path, ...] = field(
         default=(),
@@ -124,6 +136,8 @@ class ProgramConfig:
         if self.is_kept and (self.seconds is not None or self.at_once is not None):
             name = "seconds" if self.seconds is not None else "at_once"
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
+        if named := [rule for one in self.egress for rule in one.to if isinstance(rule, NameRule)]:
+            return f"a program has no rules of names: say {named[0]} by its address"
         return ""
 
 

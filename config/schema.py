@@ -322,13 +322,18 @@ class Config:
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """Return the listening sockets of all components, in the order of the file."""
-        return tuple(Listener(each.process, each.address, one) for each in self.components for one in each.needs.listen)
+        """Return the listening sockets of all components and their programs, in the order of the file."""
+        found: list[Listener] = []
+        for each in self.components:
+            found += [Listener(each.process, each.address, one) for one in each.needs.listen]
+            pairs = [(program.name, one) for program in each.programs for one in program.listen]
+            found += [Listener(each.process, each.address, one, name) for name, one in pairs]
+        return tuple(found)
 
     @property
     def grants(self) -> tuple[str, ...]:
         """Return what the supervisor opens for components, a few words each, as the audit log records it."""
-        listens = [f"{one.address} listens on {one.asked.place}" for one in self.listeners]
+        listens = [f"{one.holder} listens on {one.asked.place}" for one in self.listeners]
         connects = [f"{one.address} connects to {each.path}" for one in self.components for each in one.needs.sockets]
         return (*listens, *connects)
 

@@ -181,7 +181,7 @@ class Supervisor:
             context, authority, each, listeners, component_listeners, monitor, policy, features
         )  # fmt: skip
         changes = RunningChanges()
-        programs = self._programs = Programs(context, loops, ProgramSlots(context, changes))
+        programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)

@@ -73,7 +73,9 @@ class KeptProgram:
             async with Program(self._runner, self.name, self._arguments) as run:
                 self.run, self.state = run, "running"
                 self.last = await self._attend(run, self._wish)
-        except (Busy, ProgramError) as error:
+        except ProgramError as error:
+            self.last = f"{error.how}{f': {error.stderr.splitlines()[-1]}' if error.stderr else ''}"
+        except Busy as error:
             self.last = str(error)
         finally:
             self.run, self.state = None, "waiting"
@@ -99,7 +101,7 @@ class KeptProgram:
                     served.result()  # its error ends the run
             if wish.done() and not ended.done():
                 return wish.result()
-            left = {*tasks, *([served] if served is not None else [])}
+            left = {*tasks, *([served] if served is not None and self._reads_output else [])}
             if left:
                 await asyncio.wait(left, timeout=LAST_WORDS_S)
             return f"it ended with status {ended.result()}"

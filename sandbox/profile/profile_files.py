@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Engine
 from tlsrt.config.yaml_nodes import read_plain
 from tlsrt.errors import ConfigError, SandboxError
@@ -112,11 +113,13 @@ def names_for(
     return (first, *link, *reach, *asked)
 
 
-def names_for_program(*, runs_others: bool, executable_memory: bool, own_pids: bool) -> tuple[str, ...]:
+def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, ...]:
     """Return the fragments of a program that a component has run."""
-    memory = ("program_memory",) if executable_memory else ()
+    memory = ("program_memory",) if program.executable_memory else ()
     signals = "program_signals" if own_pids else "program_signals_self"
-    return ("program", "program_runs" if runs_others else "program_once", signals, *memory)
+    words = "program_notifies" if program.notifies else "program_silent"
+    reach = [*(["program_egress"] if program.egress else []), *(["program_listen"] if program.listen else [])]
+    return ("program", "program_runs" if program.also_runs else "program_once", signals, words, *reach, *memory)
 
 
 def fragment_of_process(process: str) -> str:

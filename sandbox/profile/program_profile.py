@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.egress import EgressRule
 from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
@@ -23,11 +24,12 @@ from tlsrt.sandbox.profile.profile import (
     WORLD_LAYERS,
     Profile,
     checked_read,
+    expand,
     limits_of,
     waived_layers,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
-from tlsrt.sandbox.profile.requested import is_there, unfit_to_read
+from tlsrt.sandbox.profile.requested import check_held, is_there, program_fragment, unfit_to_read
 
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
@@ -70,14 +72,12 @@ def slots_of_all(config: Config) -> list[str]:
     return [slot for pair in pairs for slot in slots_of(*pair)]
 
 
-def fragments_of_program(config: Config, program: ProgramConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
+def fragments_of_program(config: Config, placed: PlacedProgram, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
     """Return the fragments of a program. Raises SandboxError."""
-    names = names_for_program(
-        runs_others=bool(program.also_runs),
-        executable_memory=program.executable_memory,
-        own_pids="pid_namespace" not in config.sandbox.waive,
-    )
-    return files.fragments(names)
+    names = names_for_program(placed.program, own_pids="pid_namespace" not in config.sandbox.waive)
+    program = placed.program
+    asked = [program_fragment(program, placed.label, files)] if program.listen or program.egress else []
+    return (*files.fragments(names), *asked)
 
 
 def profile_for_program(
@@ -88,7 +88,9 @@ def profile_for_program(
     Raises ConfigError for what it cannot be shown, SandboxError for a filter that cannot be made.
     """
     program = placed.program
-    fragments = fragments_of_program(config, program, files)
+    if program.listen or program.egress or program.notifies:
+        check_held(config, program.where, placed.label, "have sockets")
+    fragments = fragments_of_program(config, placed, files)
     policy = files.policy(_NAME, fragments, is_quiet=True)
     settings = {
         "memory_mb": program.memory_mb,
@@ -97,7 +99,8 @@ def profile_for_program(
         "open_files": program.open_files,
         "processes": program.processes,
     }
-    read = (*placed.files.shown, *_read(config, placed))
+    data = [path for one in fragments for line in one.lines["data"] for path in expand(line, ())]
+    read = tuple(dict.fromkeys((*placed.files.shown, *data, *_read(config, placed))))
     profile = Profile(
         name=name,
         uid=uid,
@@ -109,6 +112,8 @@ def profile_for_program(
         layers=tuple(one for one in LAYERS if one != "cgroup" and not (rootless and one == "uid")),
         waived=waived_layers(config),
         policy=policy,
+        egress=tuple(dict.fromkeys(rule for one in program.egress for rule in one.to if isinstance(rule, EgressRule))),
+        listen=tuple(line for one in fragments for line in one.listen),
         execute=tuple(map(Path, placed.files.runs)),
         scratch_mb=program.scratch_mb,
     )

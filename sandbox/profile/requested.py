@@ -16,6 +16,7 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.config.unix_sockets import SocketConfig
@@ -98,10 +99,9 @@ def _check_names(config: Config, loop: LoopConfig) -> None:
 
 def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
     """Return the sockets that a process inherits. Raises ConfigError where it could not be held to them."""
-    mine = [one for one in config.listeners if one.process == loop.name]
-    for one in mine:
-        if waived := next((layer for layer in _HOLDS if layer in config.sandbox.waive), ""):
-            raise ConfigError(f"{one.asked.where}: {one.address} cannot listen: sandbox layer {waived} is waived")
+    mine = [one for one in config.listeners if one.process == loop.name and not one.program]
+    if mine:
+        check_held(config, mine[0].asked.where, mine[0].address, "listen")
     places = [(one.key, one.asked.protocol == "udp") for one in mine]
     numbers = numbers_of(places, settings_of(config, loop)["open_files"])
     return tuple(
@@ -109,6 +109,24 @@ def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
             one.key, one.asked.place, one.asked.answers, numbers[one.key], one.asked.why, f"components.{one.address}"
         )
         for one in mine
+    )
+
+
+def check_held(config: Config, where: str, who: str, what: str) -> None:
+    """Refuse what only the supervisor's look at system calls holds, where it does not look. Raises ConfigError."""
+    if waived := next((layer for layer in _HOLDS if layer in config.sandbox.waive), ""):
+        raise ConfigError(f"{where}: {who} cannot {what}: sandbox layer {waived} is waived")
+
+
+def program_fragment(program: ProgramConfig, label: str, files: ProfileFiles) -> PolicyFragment:
+    """Return the fragment for the sockets that a program asks for."""
+    name = f"programs.{label}"
+    return _fragment(
+        files,
+        name,
+        f"what {label} asks for",
+        egress=tuple(EgressLine(one.to, one.why, name) for one in program.egress),
+        listen=tuple(ListenLine(one.name, one.place, one.answers, -1, one.why, name) for one in program.listen),
     )
 
 

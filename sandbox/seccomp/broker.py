@@ -123,9 +123,9 @@ class Broker:
         if call.call == "socket":
             return self._socket(*(value & 0xFFFFFFFF for value in call.arguments[:3]))
         try:
-            address = self._read(call, 4 if call.call == "sendto" else 1)
+            address = self.read_address(call, 4 if call.call == "sendto" else 1)
             message = self._read_message(call) if call.call == "sendto" else b""
-            duplicate = self._duplicate(call.arguments[0] & 0xFFFFFFFF)
+            duplicate = self.duplicate(call.arguments[0] & 0xFFFFFFFF)
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
         with duplicate:
@@ -153,13 +153,13 @@ class Broker:
     def _listen(self, call: Notification) -> BrokerReply:
         """Answer for a socket that listens already; of no other socket of the process does this make a door."""
         try:
-            with self._duplicate(call.arguments[0] & 0xFFFFFFFF) as duplicate:
+            with self.duplicate(call.arguments[0] & 0xFFFFFFFF) as duplicate:
                 listens = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
-        return BrokerReply() if listens else _refused("have a socket listen that is none of its listeners")
+        return BrokerReply() if listens else refused("have a socket listen that is none of its listeners")
 
-    def _duplicate(self, number: int) -> socket.socket:
+    def duplicate(self, number: int) -> socket.socket:
         """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
         descriptor = take_descriptor(self.pidfd, number)
         try:
@@ -168,30 +168,31 @@ class Broker:
             os.close(descriptor)
             raise
 
-    def _read(self, call: Notification, at: int) -> bytes:
+    def read_address(self, call: Notification, at: int) -> bytes:
+        """Return the address that two registers tell of. Raises OSError for what can be none."""
         length = call.arguments[at + 1] & 0xFFFFFFFF
         if not 2 <= length <= _LONGEST_ADDRESS:
             raise OSError(errno.EINVAL, "no such address")
-        return _read_memory(self.pid, call.arguments[at], length)
+        return read_memory(self.pid, call.arguments[at], length)
 
     def _read_message(self, call: Notification) -> bytes:
         length = call.arguments[2]
         if not _NLMSGHDR.size < length <= _LONGEST_QUESTION:
             raise OSError(errno.EACCES, "too long for a question")
-        return _read_memory(self.pid, call.arguments[1], length)
+        return read_memory(self.pid, call.arguments[1], length)
 
     def _bind(self, duplicate: socket.socket, number: int, address: bytes) -> BrokerReply:
         (family,) = struct.unpack_from("=H", address)
         domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
         if domain not in (socket.AF_INET, socket.AF_INET6):
             return _bind_netlink(duplicate, address)
-        target = _target(family, address)
+        target = target_of(family, address)
         if target is None or family != domain:
             return BrokerReply(error=errno.EAFNOSUPPORT)
         host, port = target
         if port:
-            return _refused(f"bind {_place(family, *target)}; a socket that listens is asked for by `listen`")
-        if host in LOOPBACK and _protocol_of(duplicate) == "tcp":
+            return refused(f"bind {_place(family, *target)}; a socket that listens is asked for by `listen`")
+        if host in LOOPBACK and protocol_of(duplicate) == "tcp":
             self.pairs.bind(duplicate, number)
         elif any(host):
             return BrokerReply(error=errno.EADDRNOTAVAIL)
@@ -203,7 +204,7 @@ class Broker:
         if bound is None:
             return BrokerReply(error=errno.ECONNREFUSED)
         inode, listener = bound
-        with self._duplicate(listener) as its:
+        with self.duplicate(listener) as its:
             if os.fstat(its.fileno()).st_ino != inode:
                 return BrokerReply(error=errno.ECONNREFUSED)
         return connected_pair(listener, number, fcntl.fcntl(duplicate, fcntl.F_GETFL))
@@ -214,15 +215,15 @@ class Broker:
         if domain == socket.AF_UNIX:
             return self._connect_channel(duplicate, address)
         if domain not in (socket.AF_INET, socket.AF_INET6):
-            return _refused(f"connect a socket of family {domain}")
+            return refused(f"connect a socket of family {domain}")
         if family == socket.AF_UNSPEC:  # ends an association, and reaches no host
-            if _protocol_of(duplicate) == "udp":  # a listener of its own is deaf as well, until its next process
+            if protocol_of(duplicate) == "udp":  # a listener of its own is deaf as well, until its next process
                 _turn_away(duplicate)
             return _begin(duplicate, address)
-        target = _target(family, address)
+        target = target_of(family, address)
         if target is None:
             return BrokerReply(error=errno.EAFNOSUPPORT)
-        protocol = _protocol_of(duplicate)
+        protocol = protocol_of(duplicate)
         if protocol == "tcp" and target[1] == 0 and target[0] in LOOPBACK:
             return self._pair(duplicate, number)
         if target[1] == 0:  # nothing is there, and no rule could list it
@@ -231,7 +232,7 @@ class Broker:
             if protocol == "udp" and target[1] != _NAME_SERVER:  # getaddrinfo(3) tries every address so, and sends
                 return BrokerReply(error=errno.EACCES)  # nothing: no offence
             if not protocol:
-                return _refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
+                return refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
             suffix = "/udp" if protocol == "udp" else ""
             return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
         outcome = _begin(duplicate, address)
@@ -251,7 +252,7 @@ class Broker:
         if os.fsdecode(path) in self.sockets and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
             return self._connect_granted(duplicate, os.fsdecode(path))
         if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
-            return _refused("connect to a UNIX socket other than its channel")
+            return refused("connect to a UNIX socket other than its channel")
         folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return _begin(duplicate, _by_descriptor(folder, b"/" + _NAME))
@@ -298,28 +299,28 @@ def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting
     return BrokerReply(error=error)
 
 
-def _protocol_of(duplicate: socket.socket) -> str:
+def protocol_of(duplicate: socket.socket) -> str:
     kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
     return kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
 
 
 def _bind_netlink(duplicate: socket.socket, address: bytes) -> BrokerReply:
     if not _is_netlink(duplicate):
-        return _refused("bind a socket of the network")
+        return refused("bind a socket of the network")
     if len(address) < _NETLINK.size or _NETLINK.unpack_from(address)[::3] != (socket.AF_NETLINK, 0):
-        return _refused("bind a netlink socket to groups")
+        return refused("bind a netlink socket to groups")
     duplicate.bind((0, 0))
     return BrokerReply()
 
 
 def _ask_netlink(duplicate: socket.socket, address: bytes, message: bytes, flags: int) -> BrokerReply:
     if not _is_netlink(duplicate):
-        return _refused("send to an address of its own choice: connect the socket first")
+        return refused("send to an address of its own choice: connect the socket first")
     length, kind, how, _, _ = _NLMSGHDR.unpack_from(message)
     is_question = length == len(message) and kind in _RTM_GET and how & _DUMP_REQUEST == _DUMP_REQUEST
     to_kernel = len(address) >= _NETLINK.size and _NETLINK.unpack_from(address)[2:] == (0, 0)
     if not (is_question and to_kernel and flags & ~socket.MSG_DONTWAIT == 0):
-        return _refused("say something over netlink that is no question for links, addresses or routes")
+        return refused("say something over netlink that is no question for links, addresses or routes")
     return BrokerReply(duplicate.sendto(message, socket.MSG_DONTWAIT, (0, 0)))
 
 
@@ -328,7 +329,7 @@ def _is_netlink(duplicate: socket.socket) -> bool:
     return (domain, protocol) == (socket.AF_NETLINK, 0)  # NETLINK_ROUTE
 
 
-def _target(family: int, address: bytes) -> tuple[bytes, int] | None:
+def target_of(family: int, address: bytes) -> tuple[bytes, int] | None:
     """Return address and port of a sockaddr_in or sockaddr_in6."""
     size = {int(socket.AF_INET): (16, 4), int(socket.AF_INET6): (28, 8)}.get(family)
     if size is None or len(address) < size[0]:
@@ -342,7 +343,7 @@ def _place(family: int, host: bytes, port: int) -> str:
     return f"[{text}]:{port}" if family == socket.AF_INET6 else f"{text}:{port}"
 
 
-def _refused(what: str) -> BrokerReply:
+def refused(what: str) -> BrokerReply:
     return BrokerReply(error=errno.EACCES, refused=what)
 
 
@@ -377,7 +378,7 @@ def _take_from_peer(datagrams: socket.socket) -> None:
             raise
 
 
-def _read_memory(pid: int, address: int, length: int) -> bytes:
+def read_memory(pid: int, address: int, length: int) -> bytes:
     """process_vm_readv(2): copy from another process. Raises OSError, EFAULT for less than `length` bytes."""
     buffer = ctypes.create_string_buffer(length)
     local = struct.pack("=QQ", ctypes.addressof(buffer), length)

@@ -125,6 +125,7 @@ _HEALTH = (
 _PROGRAM = (
     ("program_ended", _INFO, "program ended"),
     ("program_failed", _WARNING, "program did not end well"),
+    ("program_refused", _WARNING, "program was refused a system call"),
     ("program_forbidden", _ALARM, "program made a forbidden system call"),
 )
 

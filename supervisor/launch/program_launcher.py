@@ -28,6 +28,7 @@ from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.seccomp.program_sockets import NOTIFY_PATH
 from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
 
 REQUEST_S = 3.0  # for the component to write its whole request; it does so at once
@@ -55,6 +56,8 @@ def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
     """Return the execution of a program."""
     folder = SCRATCH if program.scratch_mb else "/"
     environment = {"PATH": _PATH, "HOME": folder, "LANG": "C.UTF-8"}
+    if program.notifies:
+        environment["NOTIFY_SOCKET"] = NOTIFY_PATH
     if files.executable.origin:
         environment["LD_ORIGIN_PATH"] = files.executable.origin  # there is no /proc in which the loader would look
     return Execution(

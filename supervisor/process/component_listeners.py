@@ -92,11 +92,19 @@ class ComponentListeners:
         Raises nothing. `say` gets a sentence about each that cannot be had again: the process gets a descriptor that
         is no socket then, and its component meets that as it uses it.
         """
-        found = {one.key: descriptor for one, descriptor in self._held.items() if one.process == process}
-        for one, descriptor in self._held.items():
-            if one.process == process and not _still_listens(one, descriptor):
+        mine = {one: number for one, number in self._held.items() if one.process == process and not one.program}
+        return {one.key: number for one, number in self._renewed(mine, say).items()}
+
+    def of_program(self, address: str, program: str, say: Callable[[str], None]) -> Mapping[Listener, int]:
+        """Return the descriptors for a program that is to be forked, in the same way."""
+        mine = {one: number for one, number in self._held.items() if (one.address, one.program) == (address, program)}
+        return self._renewed(mine, say)
+
+    def _renewed(self, mine: Mapping[Listener, int], say: Callable[[str], None]) -> Mapping[Listener, int]:
+        for one, descriptor in mine.items():
+            if not _still_listens(one, descriptor):
                 _listen_again(one, descriptor, say)
-        return found
+        return mine
 
 
 def _place(one: Listener) -> str:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tlsrt.rate_limit import Bucket
-from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Made
+from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Made, Outcome
 from tlsrt.sandbox.seccomp.notify import (
     Notification,
     answer_notification,
@@ -30,6 +30,7 @@ from tlsrt.sandbox.seccomp.notify import (
     still_waits,
     take_listener,
 )
+from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets
 from tlsrt.sandbox.seccomp.self_pair import Replacement
 from tlsrt.supervisor.process.children import CallRules, Child
 from tlsrt.supervisor.process.egress_wishes import EgressWishes, Wish
@@ -60,8 +61,13 @@ class Violation:
 class SyscallMonitor:
     """One process's reports, from before its fork to its end."""
 
-    def __init__(self, event_loop: EventLoop, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
+    def __init__(
+        self, event_loop: EventLoop, rules: CallRules, on_violation: Callable[[Violation], None],
+        sockets: ProgramSockets | None = None,
+    ) -> None:  # fmt: skip
+        """`sockets` are those of a program."""
         self._event_loop = event_loop
+        self._sockets = sockets
         self._rules = rules
         self._on_violation = on_violation
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -177,7 +183,7 @@ class SyscallMonitor:
         if len(self._connecting) >= CONNECTING_MOST:
             answer_notification(self._listener, call, error=errno.EAGAIN)
             return
-        outcome = broker.carry_out(call, lambda: still_waits(self._listener, call))
+        outcome = self._outcome(call, broker)
         if isinstance(outcome, Connecting):
             self._wait_for(call, outcome)
         elif isinstance(outcome, Made):
@@ -191,6 +197,12 @@ class SyscallMonitor:
             self._refuse(call, outcome.refused, outcome.error)
         else:
             answer_notification(self._listener, call, value=outcome.value, error=outcome.error)
+
+    def _outcome(self, call: Notification, broker: Broker) -> Outcome:
+        def waits() -> bool:
+            return still_waits(self._listener, call)
+
+        return broker.carry_out(call, waits) if self._sockets is None else self._sockets.carry_out(call, broker, waits)
 
     def _deny(self, call: Notification, reply: BrokerReply) -> None:
         """Refuse a host that no rule lists: told once, and an offence only of who tries many different ones."""

@@ -21,8 +21,10 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
+from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets, place_of
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.exit_reason import Cause, ExitReason
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
@@ -34,6 +36,7 @@ from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.program_run import ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.program_sockets import RunSockets
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
+from tlsrt.supervisor.supervision.violations import wanted_sentence
 
 BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
 ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
@@ -45,8 +48,9 @@ _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CH
 class Programs(Feature):
     """Forks programs, ends them with their components, and says how they ended."""
 
-    def __init__(self, context: Context, loops: Loops, slots: ProgramSlots) -> None:
+    def __init__(self, context: Context, loops: Loops, slots: ProgramSlots, listeners: ComponentListeners) -> None:
         self._context = context
+        self._listeners = listeners
         self._slots = slots
         self._loops = loops
         self._running: dict[str, ProgramRun] = {}  # by slot, from the request until nothing is left of the process
@@ -186,7 +190,16 @@ class Programs(Feature):
         rules = run.children.call_rules(run.slot)
         if rules is None:
             return None
-        return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run))
+        say = partial(self._context.console.bad, run.name, "listens")
+        program = run.placed.program
+        listeners = (
+            self._listeners.of_program(run.placed.component.address, program.name, say) if program.listen else {}
+        )
+        places = {
+            place_of(one.asked.protocol, one.asked.host, one.asked.port): number for one, number in listeners.items()
+        }
+        granted = ProgramSockets(sockets.notices, places)
+        return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
 
     def _watch(self, run: ProgramRun, child: Child) -> None:
         event_loop = self._context.event_loop
@@ -238,7 +251,14 @@ class Programs(Feature):
             run.control.send(LauncherWord.GO.value, socket.MSG_NOSIGNAL)
 
     def _violated(self, run: ProgramRun, violation: Violation) -> None:
-        """End a program for a call that none may make. Others are refused without a report."""
+        """End a program for a call that none may make, and tell of one that was refused; most are without a report."""
+        if not violation.ends:
+            sentence = violation.sentence
+            if violation.wanted:
+                sentence = wanted_sentence(run.placed.label, violation.wanted)
+            if self._emit(run, "program_refused", sentence, call=violation.call):
+                self._context.console.warning(run.name, sentence)
+            return
         pid = run.child.host_pid if run.child is not None else 0
         if self._emit(run, "program_forbidden", violation.sentence, call=violation.call):
             self._context.console.bad(run.name, "killed", f"{violation.sentence} (pid {pid})")

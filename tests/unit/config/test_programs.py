@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.name_rules import parse_rule
+from tlsrt.config.needs import EgressConfig
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import ConfigError
@@ -20,6 +22,12 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
     assert (kept.deadline_s, kept.runs_most, kept.problem) == (None, 1, "")
     short = ProgramConfig("main", Path("/bin/cat"), "a test", seconds=0.5, at_once=7)
     assert (short.deadline_s, short.runs_most) == (0.5, 7)
+
+
+def test_rules_of_names_are_refused() -> None:
+    rules = EgressConfig((parse_rule("mqtt.example.org:8883"),), "a test")
+    program = ProgramConfig("main", CAT.run, "a test", egress=(rules,))
+    assert program.problem == "a program has no rules of names: say mqtt.example.org:8883 by its address"
 
 
 @pytest.mark.parametrize("name", ["seconds", "at_once"])

@@ -12,6 +12,9 @@ from hosts.builtin_profiles import policy_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.config.listeners import ListenConfig
+from tlsrt.config.needs import EgressConfig
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
 from tlsrt.sandbox.profile.policy import ABSENT, BROKERED, REFUSED, FilterStage, Policy, compose, program_of
@@ -37,6 +40,11 @@ FILES = ProfileFiles()
 PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
 SERVICES = (("helper", False), ("resolver", False))
+PLAIN = ProgramConfig("cat", Path("/bin/cat"), "a test")
+WHOLE = ProgramConfig(
+    "cat", Path("/bin/cat"), "a test", also_runs=(Path("/bin/sh"),), executable_memory=True, notifies=True,
+    listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
+)  # fmt: skip
 MACHINES = sorted(NUMBERS)
 PID = 7
 SEAL = 0x7F12_3456_7000
@@ -386,7 +394,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     asked = ["threads", "disk", "listen"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
-    names += [names_for_program(runs_others=flag, executable_memory=flag, own_pids=flag) for flag in (False, True)]
+    names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE)]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():

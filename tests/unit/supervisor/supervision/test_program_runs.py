@@ -38,7 +38,9 @@ class ProgramChildren(FakeChildren):
 
     def programs_of(self, process: str) -> list[PlacedProgram]:
         slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
-        program = SimpleNamespace(deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False)
+        program = SimpleNamespace(
+            deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False, listen=()
+        )
         return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program))]
 
     def spawn_program(self, start: ProgramStart) -> Child:
@@ -84,7 +86,7 @@ class Stage:
         loops = SimpleNamespace(tell=lambda loop, *fields, **others: self.answers.append((loop.name, *fields)))
         self.changes = RunningChanges()
         slots = ProgramSlots(cast(Any, context), self.changes)
-        self.programs = Programs(cast(Any, context), cast(Any, loops), slots)
+        self.programs = Programs(cast(Any, context), cast(Any, loops), slots, cast(Any, None))
         self.loops = {
             name: SimpleNamespace(
                 name=name, managed_by=None, incarnation=1, is_living=True, log=-1, state=LoopState.ACTIVE
