@@ -72,6 +72,14 @@ def write_bytecode(config: Config, known: bytes | None = None) -> None:
         _remove_others(folder, {_target(str(folder), source) for source in sources})
 
 
+def forget_bytecode(config: Config, known: bytes | None) -> None:
+    """Remove all byte code, unless it has this digest: a start does without. The folders stay. Raises ConfigError."""
+    present = measure_bytecode(config)
+    if present is not None and present != known:
+        with as_config_error("remove", bytecode_folder(config.path)):
+            _remove_others(bytecode_folder(config.path), set())
+
+
 def _sources(root: Root, has_others: bool) -> Iterator[str]:
     if not root.path.is_dir():
         yield from [str(root.path)] if root.path.suffix == ".py" else []

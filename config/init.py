@@ -238,6 +238,12 @@ def _vouched_bytecode(config: Config, present: BootToken | None) -> bytes | None
     return present.entries.get(BYTECODE)
 
 
+def sealed_bytecode(config: Config) -> bytes | None:
+    """Return the digest of the byte code that was sealed, None for none. No key is read, so nothing vouches for it."""
+    present = _present_token(config.boot_token)
+    return present.entries.get(BYTECODE) if present is not None else None
+
+
 def changes(config: Config) -> list[str] | None:
     """Return a line for everything that a seal would accept, None without a boot token to compare with."""
     present = _present_token(config.boot_token)

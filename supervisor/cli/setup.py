@@ -72,10 +72,11 @@ def seal(arguments: argparse.Namespace) -> int:
     from tlsrt.config.differences import NAMED_MAX
     from tlsrt.config.init import changes
     from tlsrt.config.policy_methods import unknown_methods
+    from tlsrt.supervisor.cli.component.journal import whole_config
     from tlsrt.supervisor.cli.seal_record import known_state_of
     from tlsrt.supervisor.launch.fitting import fitting
 
-    config = fitting(config_of(arguments, writes=not arguments.diff))
+    config = fitting(config_of(arguments) if arguments.diff else whole_config(arguments))
     remarks = check_whole(config)
     if arguments.diff:
         return _print_changes(config)

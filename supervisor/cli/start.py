@@ -10,6 +10,8 @@ from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.search_path import find_config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
+CHANGE = "components.d/.change"  # what a `component` command that was interrupted has left; see journal.py
+
 
 def start(arguments: argparse.Namespace) -> int:
     """Run in the foreground until the supervisor ends."""
@@ -18,4 +20,9 @@ def start(arguments: argparse.Namespace) -> int:
 
     path = os.path.abspath(find_config(arguments.config))
     check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
+    if os.path.lexists(Path(path).parent / CHANGE):
+        from tlsrt.supervisor.cli.component.journal import recover
+        from tlsrt.supervisor.cli.exchange import say
+
+        say(recover(Path(path)))
     return launch(["--config", path], bytecode=bytecode_folder(Path(path)), sweep=sweep)

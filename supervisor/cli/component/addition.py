@@ -7,29 +7,43 @@ before anything is installed, and so is a package whose installation has changed
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import signal
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
+from tlsrt.config.bytecode import forget_bytecode
 from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_files, drop_in_folder, installed_manifest
-from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
+from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded
 from tlsrt.config.import_path import NEEDED, USED
-from tlsrt.config.init import changed_names
+from tlsrt.config.init import changed_names, sealed_bytecode
 from tlsrt.config.isolation import PREFIX as ISOLATED
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError
 from tlsrt.supervisor.cli.component.isolation import sweep
+from tlsrt.supervisor.cli.component.journal import NAME as JOURNAL
+from tlsrt.supervisor.cli.component.journal import (
+    Content,
+    Journal,
+    clear_left,
+    remove_journal,
+    token_digest,
+    write_content,
+    write_journal,
+)
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask
 from tlsrt.supervisor.cli.setup import check_whole, renew_boot_token
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.supervisor.launch.fitting import check_fits, fitting
+from tlsrt.text import printable
 
-Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
 _RELOAD_S = 3600.0  # the supervisor answers in time; this is for one that does not
 _BYTES_MAX = 1 << 20
 _TLSRTS = tuple(f"dep/{name}" for name in (*NEEDED, *USED))  # what no package of a component may bring
@@ -41,6 +55,7 @@ class Change:
     def __init__(self, config: Config) -> None:
         self._path = config.path
         self._folder = drop_in_folder(config.path)
+        self._owner = owner_of(config.path)
         self._token = config.boot_token
         self._failed = {one.name for one in fitting(config).failed}
 
@@ -64,36 +79,48 @@ class Change:
         Where any of it is refused, files and boot token are as before. Raises ConfigError, RequestRefused and
         ControlRefused.
         """
-        config = load_config(self._path)
         before = {name: self.present(name) for name in content}
         token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
+        journal = Journal(before, content, token_digest(self._token))
+        write_journal(self._folder, journal, self._owner)
+        asked = False
         try:
-            _write(self._folder, content, config)
+            write_content(self._folder, content, self._owner)
             taken = self._taken(content)
             renew_boot_token(taken)
-            return ask(taken, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
+            journal = replace(journal, token_after=token_digest(self._token))
+            write_journal(self._folder, journal, self._owner)
+            asked = True
+            answer = ask(taken, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
         except NotRunning:
-            return None
-        except (ConfigError, RequestRefused, ControlRefused, KeyboardInterrupt):
-            self._undo(before, token)
+            answer = None
+        except (ConfigError, RequestRefused, ControlRefused, KeyboardInterrupt) as error:
+            self._undo(before, token, is_taken=asked and isinstance(error, KeyboardInterrupt))
             raise
+        remove_journal(self._folder)
+        return answer
 
-    def _undo(self, before: Content, token: bytes | None) -> None:
+    def _undo(self, before: Content, token: bytes | None, *, is_taken: bool) -> None:
         """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
         What was installed stays, and is sealed without running: no manifest of it is approved. Where more differs, the
-        old boot token is put back, and a start says what it is.
+        old boot token is put back, and a start says what it is. With `is_taken` the host may have taken the change.
         """
-        config = load_config(self._path)
-        _write(self._folder, before, config)
-        config = fitting(load_config(self._path))
-        try:
-            if config.measure == "strict":
-                _refuse_others(config)
-            renew_boot_token(config)
-        except ConfigError:
-            if token is not None:
-                files.replace(self._token, token, 0o600, owner_of(self._token))
+        with _without_signals():
+            write_content(self._folder, before, self._owner)
+            config = fitting(load_config(self._path))
+            try:
+                if config.measure == "strict":
+                    _refuse_others(config)
+                renew_boot_token(config)
+            except ConfigError:
+                if token is not None and token_digest(self._token) != hashlib.sha256(token).hexdigest():
+                    files.replace(self._token, token, 0o600, owner_of(self._token))
+                forget_bytecode(config, sealed_bytecode(config))
+            remove_journal(self._folder)
+            if is_taken:
+                with suppress(NotRunning, RequestRefused, ControlRefused):
+                    ask(config, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
 
     def _taken(self, content: Content) -> Config:
         """Return the configuration with these files. Raises ConfigError for what the host cannot have."""
@@ -108,27 +135,59 @@ class Change:
 
 @contextmanager
 def begin(config: Config) -> Generator[Change]:
-    """Make the folder of drop-ins, and exclude another change of it for the time of a block. Raises ConfigError."""
+    """Make the folder of drop-ins, and exclude another change of it for the time of a block. Raises ConfigError.
+
+    SIGTERM ends the block as Ctrl-C does. What the block runs inherits the lock: it is held until that has ended, too.
+    """
     folder = drop_in_folder(config.path)
     with as_config_error("make the folder", folder):
         with suppress(FileExistsError):
             os.mkdir(folder, 0o755)
             os.chown(folder, *owner_of(config.path))
         descriptor = open_folder(folder)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"another `component` command works in {folder} now: wait for its end") from None
-        sweep(config.path)  # what a command that was ended has left
+            raise ConfigError(f"{_who_works(descriptor)} works in {folder} now: wait for its end") from None
+        if os.path.lexists(folder / JOURNAL):
+            raise ConfigError("another `component` command was interrupted just now: try again")
+        os.set_inheritable(descriptor, True)
+        clear_left(folder)  # what a command that was ended has left
+        sweep(config.path)
         try:
             yield Change(config)
         finally:
-            sweep(config.path)
+            if not os.path.lexists(folder / JOURNAL):  # else the next command needs both folders
+                sweep(config.path)
     finally:
+        signal.signal(signal.SIGTERM, before)
         os.close(descriptor)
         with suppress(OSError):  # it holds something
             os.rmdir(folder)
+
+
+@contextmanager
+def _without_signals() -> Generator[None]:
+    """Hold back Ctrl-C and SIGTERM for the time of a block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _who_works(folder: int) -> str:
+    """Return who holds the lock of a folder, proc_locks(5)."""
+    inode = f":{os.fstat(folder).st_ino}"
+    with suppress(OSError, IndexError, ValueError):
+        lines = Path("/proc/locks").read_text().splitlines()
+        pid = next(int(line.split()[4]) for line in lines if " FLOCK " in line and line.split()[5].endswith(inode))
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        at = words.index("component")
+        return f"`component {printable(words[at + 1], 20)}`, process {pid},"
+    return "another `component` command, or what one that was ended has started,"
 
 
 def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -> None:
@@ -172,15 +231,3 @@ def _refuse_others(config: Config) -> None:
 def _is_components(name: str) -> bool:
     kinds = (PREFIX, ISOLATED, "component/", "dep/", "program/", "version/", "bytecode")
     return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)
-
-
-def _write(folder: Path, content: Content, config: Config) -> None:
-    owner = owner_of(config.path)
-    for name, data in content.items():
-        path = folder / name
-        if data is None:
-            with as_config_error("remove", path), suppress(FileNotFoundError):
-                os.unlink(path)
-        else:
-            files.replace(path, data, 0o644, owner)
-    sync_folder(folder)

@@ -30,7 +30,7 @@ _RUN_PIP = (
 )
 _CONFLICT = re.compile(r"^ +(.+ depends on .+)$", re.MULTILINE)
 _LINE = re.compile(rb"^isolated:[ \t]*([0-9]+)[ \t]*(?:#.*)?$", re.MULTILINE)
-_UNFINISHED = "unfinished"
+_UNFINISHED = "unfinished-"
 
 
 def numbered(data: bytes, number: int) -> bytes:
@@ -68,7 +68,8 @@ def sweep(config: Path) -> None:
             continue
         if number_of(data) != int(number):
             remove_folder(folder)
-    remove_folder(packages_folder(config) / _UNFINISHED)
+    for left in packages_folder(config).glob(f"{_UNFINISHED}*"):
+        remove_folder(left)
 
 
 def remove_folder(folder: Path) -> None:
@@ -93,7 +94,7 @@ def install_isolated(offering: Offering, config: Path, address: str, number: int
     with as_config_error("make the folder", target):
         target.mkdir(mode=0o755, exist_ok=True)
         os.chown(target, *owner_of(config))
-    staged = target / _UNFINISHED
+    staged = target / f"{_UNFINISHED}{os.getpid()}"
     remove_folder(staged)
     _install(offering, staged, scratch)
     with as_config_error("write", staged):

@@ -14,14 +14,14 @@ from tlsrt.config.setting import ADDRESS
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.component.addition import begin
 from tlsrt.supervisor.cli.component.isolation import number_of
+from tlsrt.supervisor.cli.component.journal import whole_config
 from tlsrt.supervisor.cli.component.known import check_known, package_if_named, states_of
 from tlsrt.supervisor.cli.component.wheel import distribution_of, uninstall
-from tlsrt.supervisor.cli.exchange import config_of
 
 
 def remove(arguments: argparse.Namespace) -> Document:
     """Let the host run a component no more; state and secrets stay, unless they are to be purged."""
-    config = config_of(arguments, writes=True)
+    config = whole_config(arguments)
     address: str = arguments.address
     check_known(config, address)
     if not re.fullmatch(ADDRESS, address):

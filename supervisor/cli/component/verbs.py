@@ -31,8 +31,9 @@ from tlsrt.config.secrets import read_sealings
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.clients import parse_allow
-from tlsrt.supervisor.cli.component.addition import Content, begin, rehearse
+from tlsrt.supervisor.cli.component.addition import begin, rehearse
 from tlsrt.supervisor.cli.component.isolation import install_isolated, next_number, number_of, numbered
+from tlsrt.supervisor.cli.component.journal import Content, whole_config
 from tlsrt.supervisor.cli.component.known import (
     added_component,
     approved,
@@ -126,7 +127,7 @@ def _what(manifest: ParsedManifest) -> str:
 
 def add(arguments: argparse.Namespace) -> Document | int:
     """Show what the components of a package ask for, take a yes, and let the host run them."""
-    config = config_of(arguments, writes=True)
+    config = whole_config(arguments)
     with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
         offering = offering_of(arguments.source, Path(folder), isolated=arguments.isolated)
         candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
@@ -428,7 +429,7 @@ def diff_lines(answer: Document) -> list[str]:
 
 def update(arguments: argparse.Namespace) -> Document | int:
     """Show the difference, take a yes, install, and let the host run the other version."""
-    config = config_of(arguments, writes=True)
+    config = whole_config(arguments)
     address: str = arguments.address
     with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
         difference, offering, data = _difference(config, address, arguments.source, Path(folder))

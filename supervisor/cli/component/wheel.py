@@ -267,11 +267,14 @@ def pip(
     *words: str, what: str, python: Sequence[str] = (sys.executable, "-m", "pip"),
     reason: Callable[[str], str] = lambda said: "",
 ) -> None:  # fmt: skip
-    """Run pip. `reason` makes a sentence of what it has printed, if it can. Raises ConfigError."""
+    """Run pip. `reason` makes a sentence of what it has printed, if it can. Raises ConfigError.
+
+    It inherits the lock of the command, which so is held until it ends, also where the command is killed.
+    """
     try:
         done = subprocess.run(
             [*python, *_PIP, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, umask=0o022,
-            check=False,
+            check=False, close_fds=False,
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(f"cannot {what}: {error.strerror}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,21 @@ def host(wheels: Path) -> Iterator[InstalledHost]:
     with host.started():
         yield host
     monkey.undo()
+
+
+KILLED = """\
+import os, signal, sys
+from tlsrt.command_line import run
+from tlsrt.supervisor.cli.main import main
+real = os.rename
+def rename(source, target, **more):
+    if str(target).endswith("boot.token"):  # all is written, and byte code too, but nothing is sealed
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target, **more)
+os.rename = rename
+sys.argv = ["tlsrt-supervisor", *sys.argv[1:]]
+main()
+"""
 
 
 def component(host: InstalledHost, *words: str | Path) -> dict[str, Any]:
@@ -164,3 +180,21 @@ def test_what_is_changed_after_the_seal_does_not_run(host: InstalledHost, wheels
     [failed] = [one for one in component(host, "list")["components"] if one["state"] == "failed"]
     assert sentence in failed["why"][0]
     component(host, "remove", "third/nine")
+
+
+def test_a_command_that_is_killed_leaves_a_host_that_starts(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    host = InstalledHost(installed_with_pip(), scratch() / "killed")
+    host.init()
+    add = ("component", "add", "--isolated", package("ten", wheels, ["boil==1.0"]), "--yes", "--config", host.config)
+    code, _, errors = host.run("-c", KILLED, *add, program="python")
+    assert code == -signal.SIGKILL, errors
+    assert (host.folder / "components.d" / "third.ten.yaml").exists()
+    code, _, errors = host.run("component", "list", "--json")
+    assert code == 0, errors
+    with host.started():
+        assert any("a change of third/ten was interrupted before, and was put back" in line for line in host.console)
+        assert not (host.folder / "components.d" / "third.ten.yaml").exists()
+        component(host, *add[1:])
+        assert host.call("third/ten", "version") == 1

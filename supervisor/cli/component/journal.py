@@ -1,0 +1,156 @@
+"""The journal of a change of drop-ins: what a command that is ended in the middle, or a power cut, leaves to be done.
+
+    components.d/.change      the content of each file before and after, and digests of the boot token
+
+It is written before the first file changes and removed after the last. The boot token decides what becomes of a change
+that was interrupted: as long as it is the one from before, the files are put back; once it vouches for the new ones,
+they are completed; and a third one is that of a change which was being taken back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tlsrt.config import files
+from tlsrt.config.bytecode import forget_bytecode
+from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_folder
+from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
+from tlsrt.config.init import sealed_bytecode
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.config.trusted_path import check_trusted, trusted_uids
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.exchange import config_of, say
+
+NAME = ".change"
+Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
+_BYTES_MAX = 8 << 20
+_TOKEN_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A change: content before and after, and the digests of the boot token before and, once it is there, after."""
+
+    before: Content
+    after: Content
+    token_before: str
+    token_after: str = ""
+
+    def wanted(self, token: str) -> Content:
+        """Return the content that fits the boot token with this digest. Pure."""
+        if token == self.token_before:
+            return self.before
+        return self.after if token == self.token_after or not self.token_after else self.before
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file."""
+        return json.dumps({**asdict(self), "before": _text(self.before), "after": _text(self.after)}).encode()
+
+
+def parse_journal(data: bytes) -> Journal:
+    """Return what a file says. Raises ConfigError."""
+    try:
+        tree = json.loads(data)
+        before, after = _content(tree["before"]), _content(tree["after"])
+        return Journal(before, after, str(tree["token_before"]), str(tree["token_after"]))
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        raise ConfigError(f"the record of a change, {NAME}, is damaged: remove it, and run `seal` to accept") from None
+
+
+def _text(content: Content) -> dict[str, str | None]:
+    return {name: None if data is None else base64.b64encode(data).decode() for name, data in content.items()}
+
+
+def _content(tree: Mapping[str, str | None]) -> dict[str, bytes | None]:
+    if any("/" in name or name.startswith(".") or not name.endswith((DROP_IN, APPROVED)) for name in tree):
+        raise ValueError
+    return {name: None if text is None else base64.b64decode(text, validate=True) for name, text in tree.items()}
+
+
+def token_digest(path: Path) -> str:
+    """Return the digest of the boot token; "" where there is none. Raises ConfigError."""
+    if not os.path.lexists(path):
+        return ""
+    return hashlib.sha256(read_bounded(path, _TOKEN_MAX, "the boot token")).hexdigest()
+
+
+def write_journal(folder: Path, journal: Journal, owner: tuple[int, int]) -> None:
+    """Write it, to last. Raises ConfigError."""
+    files.replace(folder / NAME, journal.encode(), 0o600, owner)
+
+
+def remove_journal(folder: Path) -> None:
+    """Remove it, to last. Raises ConfigError."""
+    with as_config_error("remove", folder / NAME):
+        os.unlink(folder / NAME)
+    sync_folder(folder)
+
+
+def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> None:
+    """Write or remove these files, to last. Raises ConfigError."""
+    for name, data in content.items():
+        path = folder / name
+        if data is None:
+            with as_config_error("remove", path), suppress(FileNotFoundError):
+                os.unlink(path)
+        else:
+            files.replace(path, data, 0o644, owner)
+    sync_folder(folder)
+
+
+def clear_left(folder: Path) -> None:
+    """Remove files that were not finished; the lock is held. Raises ConfigError."""
+    with as_config_error("remove", folder):
+        for path in folder.glob(".*.new"):
+            path.unlink(missing_ok=True)
+
+
+def recover(config_path: Path) -> str:
+    """Put back or complete a change that was interrupted, if no command works at it; return what was done, or "".
+
+    Raises ConfigError for a record that cannot be used, or one that another user could have written.
+    """
+    folder = drop_in_folder(config_path)
+    if not os.path.lexists(folder / NAME):
+        return ""
+    check_trusted(folder / NAME, "the record of a change", trusted_uids())
+    with as_config_error("open", folder):
+        descriptor = open_folder(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _recover(folder, load_config(config_path)) if os.path.lexists(folder / NAME) else ""
+    except BlockingIOError:
+        return ""  # it is at work
+    finally:
+        os.close(descriptor)
+
+
+def whole_config(arguments: argparse.Namespace) -> Config:
+    """Return the configuration, after the recovery from what was interrupted. Raises ConfigError."""
+    if done := recover(config_of(arguments, writes=True).path):
+        say(done)
+    return config_of(arguments, writes=True)
+
+
+def _recover(folder: Path, config: Config) -> str:
+    journal = parse_journal(read_bounded(folder / NAME, _BYTES_MAX, "the record of a change"))
+    wanted = journal.wanted(token_digest(config.boot_token))
+    write_content(folder, wanted, owner_of(config.path))
+    forget_bytecode(config, sealed_bytecode(config))  # of which some may be of the other state
+    clear_left(folder)
+    remove_journal(folder)
+    names = sorted(name.removesuffix(DROP_IN).replace(".", "/", 1) for name in wanted if name.endswith(DROP_IN))
+    names = names or sorted(name.removesuffix(APPROVED).replace(".", "/", 1) for name in wanted)
+    done = "was put back" if wanted == journal.before else "was completed"
+    return f"a change of {', '.join(names)} was interrupted before, and {done}"

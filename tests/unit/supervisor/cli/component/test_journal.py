@@ -1,0 +1,210 @@
+"""A change of drop-ins that ends at any step: the host is as before, or has the whole change."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config import files
+from tlsrt.config.drop_ins import drop_in_digests, drop_in_files, drop_in_folder
+from tlsrt.config.files import write_new
+from tlsrt.config.init import changed_names, initialise, seal
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.errors import EX_CONFIG, ConfigError
+from tlsrt.supervisor.cli.component import addition
+from tlsrt.supervisor.cli.component.addition import begin
+from tlsrt.supervisor.cli.component.journal import Content, Journal, parse_journal, recover
+from tlsrt.supervisor.cli.exchange import RequestRefused
+
+MANIFEST = b'manifest: 1\ncomponent: third/kettle\nclass: "kettle:Kettle"\ntitle: boils water\n'
+OLD: Content = {"third.kettle.yaml": b"package: kettle\n", "third.kettle.manifest": MANIFEST}
+NEW: Content = {**OLD, "third.kettle.yaml": b"package: kettle\noptions: {watts: 3}\n"}
+GONE: Content = {"third.kettle.yaml": None, "third.kettle.manifest": None}
+STEPS = 40  # more than any change takes
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sealed host with one added component, which does not run."""
+    package = tmp_path / "site" / "kettle"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import tlsrt\nclass Kettle(tlsrt.Component):\n    pass\n")
+    (package / "tlsrt.yaml").write_bytes(MANIFEST)
+    monkeypatch.syspath_prepend(str(package.parent))
+    folder = tmp_path / "host"
+    initialise(folder, host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    (folder / "components.d").mkdir()
+    for name, data in OLD.items():
+        assert data is not None
+        write_new(folder / "components.d" / name, data, 0o644)
+    # What is measured of the installation is not the matter here, and takes long.
+    monkeypatch.setattr("tlsrt.config.init.measure", measured)
+    seal(load_config(folder / "tlsrt.yaml"))
+    return folder / "tlsrt.yaml"
+
+
+def measured(config: Config) -> dict[str, bytes]:
+    return {"tlsrt/text.py": bytes(32), **drop_in_digests(drop_in_files(config.path))}
+
+
+def content_of(config: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(drop_in_folder(config).glob("[!.]*"))}
+
+
+def there(content: Content) -> dict[str, bytes]:
+    return {name: data for name, data in sorted(content.items()) if data is not None}
+
+
+def killed_at(step: int, run: Callable[[], None]) -> bool:
+    """Run in a child that is killed before its n-th change of a name; tell whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        def counted(real: Callable[..., None]) -> Callable[..., None]:
+            def call(*words: object, **more: object) -> None:
+                nonlocal count
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                real(*words, **more)
+
+            return call
+
+        for name in ("rename", "unlink", "rmdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        try:
+            run()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def take(config: Path, content: Content, *, refused: bool = False) -> None:
+    def ask(*words: object, **more: object) -> None:
+        raise RequestRefused("no", EX_CONFIG)
+
+    if refused:
+        setattr(addition, "ask", ask)  # noqa: B010
+    with begin(load_config(config)) as change:
+        change.take(content)
+
+
+@pytest.mark.parametrize(("content", "refused"), [(NEW, False), (GONE, False), (NEW, True)])
+def test_killed_at_every_step(config: Path, content: Content, refused: bool) -> None:
+    ends: list[bool] = []
+    for step in range(STEPS):
+        was_killed = killed_at(step, lambda: take(config, content, refused=refused))
+        recover(config)
+        found = content_of(config)
+        assert found in (there(OLD), there(content)), step
+        assert changed_names(load_config(config)) == [], step
+        assert not list(drop_in_folder(config).glob(".change"))
+        ends.append(found == there(content))
+        if found != there(OLD):
+            take(config, OLD)
+        if not was_killed:
+            break
+    assert not was_killed and len(ends) > 5
+    assert ends[0] is False and ends[-1] is not refused
+    assert ends == sorted(ends) or refused  # before, up to one step; after it, the whole change
+
+
+def test_a_recovery_that_is_killed_is_done_again(config: Path) -> None:
+    for step in range(STEPS):
+        assert killed_at(3, lambda: take(config, NEW))  # the files are written, the boot token is not
+        was_killed = killed_at(step, lambda: print(recover(config)))
+        recover(config)
+        assert content_of(config) == there(OLD) and changed_names(load_config(config)) == []
+        if not was_killed:
+            break
+    assert not was_killed and step > 2
+
+
+def test_a_full_disk_at_every_step(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files.write_new
+    for step in range(STEPS):
+        count = 0
+
+        def full(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+            nonlocal count
+            count += 1
+            if count > step:  # noqa: B023
+                raise ConfigError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}")
+            real(path, data, mode, owner)
+
+        monkeypatch.setattr(files, "write_new", full)
+        sentence = ""
+        try:
+            take(config, GONE if step % 2 else NEW)
+        except ConfigError as error:
+            sentence = str(error)
+        monkeypatch.setattr(files, "write_new", real)
+        recover(config)
+        assert changed_names(load_config(config)) == [], step
+        if not sentence:
+            break
+        assert "No space left" in sentence
+        assert content_of(config) == there(OLD), step
+    assert not sentence and step > 2
+
+
+def test_a_second_command_says_who_is_at_work(config: Path) -> None:
+    with begin(load_config(config)):
+        child = os.fork()
+        if child == 0:
+            try:
+                take(config, NEW)
+            except ConfigError as error:
+                os._exit(0 if "works in" in str(error) and "wait for its end" in str(error) else 2)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert recover(config) == ""
+
+
+def test_a_signal_in_the_middle_leaves_the_host_as_before(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sent in (signal.SIGINT, signal.SIGTERM):
+
+        def interrupted(*words: object, sent: signal.Signals = sent, **more: object) -> None:
+            os.kill(os.getpid(), sent)
+
+        monkeypatch.setattr(addition, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            take(config, NEW)
+        assert content_of(config) == there(OLD)
+        assert changed_names(load_config(config)) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_the_boot_token_says() -> None:
+    journal = Journal(OLD, NEW, "a")
+    assert parse_journal(journal.encode()) == journal
+    assert journal.wanted("a") == OLD and journal.wanted("b") == NEW
+    journal = Journal(OLD, NEW, "a", "b")
+    assert [journal.wanted(token) for token in "abc"] == [OLD, NEW, OLD]
+
+
+@pytest.mark.parametrize("name", ["../tlsrt.yaml", "x/third.kettle.yaml", ".change", "third.kettle"])
+def test_a_record_names_files_of_components_only(name: str) -> None:
+    with pytest.raises(ConfigError, match="is damaged"):
+        parse_journal(Journal({name: b""}, {}, "a").encode())
+    with pytest.raises(ConfigError, match="is damaged"):
+        parse_journal(b"\xff{")
+
+
+def test_a_record_of_another_user_is_not_followed(config: Path) -> None:
+    record = drop_in_folder(config) / ".change"
+    record.write_bytes(Journal(NEW, NEW, "a").encode())
+    record.chmod(0o666)
+    with pytest.raises(ConfigError, match="could be exchanged by another user"):
+        recover(config)
+    assert content_of(config) == there(OLD) and record.exists()
