@@ -139,6 +139,7 @@ class SecretConfig:
         metadata=text("Its name.", pattern=NAME, says=NAME_SAYS, example="broker"),
     )
     why: str = field(metadata=WHY)
+    optional: bool = field(default=False, metadata=boolean("Whether the component starts without it."))
 
 
 @dataclass(frozen=True, slots=True)

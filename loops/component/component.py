@@ -39,6 +39,7 @@ from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.follow import EVENTS, Followed
 from tlsrt.loops.component.grants import Grants, NoGrants
+from tlsrt.loops.component.handlers import collect_handlers
 from tlsrt.loops.component.kept_program import KeptProgram, Serve
 from tlsrt.loops.component.kept_topic import POSITION_MAX
 from tlsrt.loops.component.listeners import InheritedListeners
@@ -49,7 +50,7 @@ from tlsrt.loops.component.port import Port
 from tlsrt.loops.component.program import NoPrograms, Program, ProgramRunner, run_to_end
 from tlsrt.loops.component.program import Result as RunResult
 from tlsrt.loops.component.pubsub import PubSub, now_on, numbered
-from tlsrt.loops.component.secrets import ComponentSecrets
+from tlsrt.loops.component.secrets import REQUIRED, ComponentSecrets
 from tlsrt.loops.component.status_text import TOPIC, StatusText
 from tlsrt.loops.component.surroundings import (
     OptionsSurrounding,
@@ -67,6 +68,7 @@ from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
+Default = TypeVar("Default")
 
 FOLLOW_OPEN_S = 30.0  # for the request of a stream that is followed
 
@@ -138,7 +140,7 @@ class Component(Counting):
         super().__init_subclass__(**kwargs)
         refuse_shadows(cls, Component, _RESERVED)
         database_of(cls)
-        cls.__tlsrt_methods__ = _collect(cls)
+        cls.__tlsrt_methods__ = collect_handlers(cls, _TAKEN)
         check_life(cls, _LIFE)
         if NAME in vars(cls) or (hasattr(cls, NAME) and cls.__tlsrt_options__ is None):
             cls.__tlsrt_options__ = compile_options(cls, getattr(cls, NAME))
@@ -263,13 +265,18 @@ class Component(Counting):
             self.log.info("status: %s", line)
             self._pubsub.publish(TOPIC, line)
 
-    def secret(self, name: str) -> bytes:
+    @overload
+    def secret(self, name: str) -> bytes: ...
+    @overload
+    def secret(self, name: str, default: Default) -> bytes | Default: ...
+    def secret(self, name: str, default: Any = REQUIRED) -> Any:
         """Return a secret that the operator has set: `self.secret("broker").decode()`. There from `start` on.
 
         Name it under `needs` (`secrets: [{name: broker, why: ...}]`). Raises MisuseError for one that is not named
-        there; one that is not set keeps the component from its start.
+        there. One that is not set keeps the component from its start, unless it is `optional` there: then this returns
+        the default, `self.secret("broker", None)`.
         """
-        return self._tlsrt_secrets.value(name)
+        return self._tlsrt_secrets.value(name, default)
 
     def device(self, name: str) -> Device:
         """Return a device that is granted under `needs: devices`; see `Device`."""
@@ -356,28 +363,7 @@ BUILTIN: Mapping[str, MethodSpec] = {
 _LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
 _RESERVED = reserve(Component, (*_THEIRS, *OPEN))  # all else
-
-
-def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
-    """Compile the handlers of a class and join them with those it inherits."""
-    methods: dict[str, MethodSpec] = {}
-    for base in reversed(cls.__mro__[1:]):
-        methods.update(base.__dict__.get("__tlsrt_methods__", {}))
-    for name, value in vars(cls).items():
-        inner = value.fget if isinstance(value, property) else getattr(value, "__func__", None)
-        idempotent = getattr(value, MARK, getattr(inner, MARK, None))
-        if inner is not None and idempotent is not None:
-            raise MisuseError(f"{cls.__name__}.{name}: @handler belongs on a plain method, and on the outside")
-        if idempotent is None:
-            if name in methods:
-                raise MisuseError(f"{cls.__name__}.{name} overrides a handler: mark it with @handler too")
-            continue
-        if name in (*_RESERVED, *_THEIRS, *BUILTIN) and name not in OPEN:
-            raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime; choose another")
-        if name.startswith("_"):
-            raise MisuseError(f"{cls.__name__}.{name}: a handler's name does not start with an underscore")
-        methods[name] = compile_method(cls.__name__, name, value, idempotent=idempotent)
-    return methods
+_TAKEN = frozenset({*_RESERVED, *_THEIRS, *BUILTIN} - OPEN)  # by which no handler is called
 
 
 def read_options(

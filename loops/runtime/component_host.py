@@ -58,7 +58,9 @@ class ComponentHost:
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
         own = programs.of(config.address, log) if programs is not None else None
-        self.secrets = ComponentSecrets(config.address, [one.name for one in config.needs.secrets], sealings)
+        asked = config.needs.secrets
+        optional = [one.name for one in asked if one.optional]
+        self.secrets = ComponentSecrets(config.address, [one.name for one in asked], sealings, optional)
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
             secrets=self.secrets, grants=grants, programs=own, listeners=listeners,

@@ -102,22 +102,27 @@ def _restarted(config: Config, address: str) -> str:
 def list_secrets(arguments: argparse.Namespace) -> Document:
     """Return every secret that a component asks for or that is set, never its value."""
     config = config_of(arguments)
-    asked = {(one.address, each.name): each.why for one in config.components for each in one.needs.secrets}
+    asked = {(one.address, each.name): each for one in config.components for each in one.needs.secrets}
     components = {*sealed_components(config.state_dir), *(address for address, _ in asked)}
     found = {(address, name) for address in components for name in read_sealings(config.state_dir, address)}
     return {
         "secrets": [
-            {"component": address, "name": name, "is_set": (address, name) in found, "why": asked.get((address, name))}
+            {
+                "component": address, "name": name, "is_set": (address, name) in found,
+                "is_optional": one is not None and one.optional, "why": one.why if one is not None else None,
+            }
             for address, name in sorted({*asked, *found})
+            for one in (asked.get((address, name)),)
         ]
-    }
+    }  # fmt: skip
 
 
 def list_lines(answer: Document) -> list[str]:
     rows = [("COMPONENT", "NAME", "STATE", "WHY")]
     rows += [
         (
-            one["component"], one["name"], "set" if one["is_set"] else "missing",
+            one["component"], one["name"],
+            "set" if one["is_set"] else "not set" if one["is_optional"] else "missing",
             "no component asks for it: remove it" if one["why"] is None else one["why"],
         )
         for one in answer["secrets"]

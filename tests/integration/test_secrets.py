@@ -13,7 +13,8 @@ from hosts.running_host import RunningHost, running_with_failed, words_of_failed
 from probes.process_memory import found_in
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "secretive_package" / "secretive"
-NEEDS = {"secrets": [{"name": "broker", "why": "it logs in there"}]}
+NEEDS: dict[str, Any] = {"secrets": [{"name": "broker", "why": "it logs in there"}]}
+MORE = {"secrets": [*NEEDS["secrets"], {"name": "proxy", "why": "it goes by one, perhaps", "optional": True}]}
 LOGIN, THIEF = "external/login", "external/thief"
 VALUE = b"correct-horse-battery-staple"
 
@@ -22,7 +23,7 @@ VALUE = b"correct-horse-battery-staple"
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     options: dict[str, Any] = {
         "components": {
-            LOGIN: {"class": "secretive:Login", "needs": NEEDS}, THIEF: {"class": "secretive:Thief", "needs": NEEDS},
+            LOGIN: {"class": "secretive:Login", "needs": MORE}, THIEF: {"class": "secretive:Thief", "needs": NEEDS},
         },
         "policy": {f"client/admin -> {address}": "*" for address in (LOGIN, THIEF)},
         "packages": [PACKAGE],
@@ -48,9 +49,12 @@ def test_a_secret_is_in_its_process_and_nowhere_else(host: RunningHost) -> None:
     assert "the secret is empty" in set_secret(host, LOGIN, b"\n", code=64)
     assert "external.login was started anew with it" in set_secret(host, LOGIN, VALUE + b"\n")
     assert host.client().call(LOGIN, "token") == VALUE.hex()
+    assert host.client().call(LOGIN, "has_proxy") is False, "an optional one keeps nothing from its start"
 
     listed = json.loads(host.cli("secret", "list", "--json").stdout)["secrets"]
-    assert [(one["component"], one["is_set"]) for one in listed] == [(LOGIN, True), (THIEF, False)]
+    assert [(one["component"], one["name"], one["is_set"]) for one in listed] == [
+        (LOGIN, "broker", True), (LOGIN, "proxy", False), (THIEF, "broker", False),
+    ]  # fmt: skip
     for path in (path for path in host.base.rglob("*") if path.is_file() and not path.is_symlink()):
         assert VALUE not in path.read_bytes(), path
     status = host.status()

@@ -12,6 +12,10 @@ class Login(Component):
     async def token(self) -> str:
         return self.secret("broker").hex()
 
+    @handler
+    async def has_proxy(self) -> bool:
+        return self.secret("proxy", None) is not None
+
 
 class Thief(Login):
     """Tries to read files that hold secrets."""

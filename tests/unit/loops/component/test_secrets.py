@@ -51,3 +51,30 @@ def test_what_another_master_key_has_sealed_is_not_missing() -> None:
     secrets.take_key(INSTALL, 1, KEY)
     assert not secrets.is_of_another_key() and secrets.problem() == ""
     assert not ComponentSecrets("third/kettle", ["broker"], {}).is_of_another_key()
+
+
+def test_an_optional_one_keeps_nothing_from_its_start_and_has_a_default() -> None:
+    secrets = ComponentSecrets("third/kettle", ["broker", "proxy"], {}, ["proxy"])
+    assert "set third/kettle broker" in secrets.problem()
+    secrets = ComponentSecrets("third/kettle", ["proxy"], {}, ["proxy"])
+    assert secrets.problem() == "" and secrets.value("proxy", None) is None
+    with pytest.raises(
+        MisuseError, match=r"proxy is optional and not set: give a default, self.secret\('proxy', None\)"
+    ):
+        secrets.value("proxy")
+    with pytest.raises(MisuseError, match="asks for no secret 'other'"):
+        secrets.value("other", None)
+
+
+def test_an_optional_one_that_is_set_and_damaged_is_told() -> None:
+    secrets = ComponentSecrets("third/kettle", ["proxy"], {"proxy": {1: sealed("proxy", b"x")}}, ["proxy"])
+    assert secrets.is_of_another_key()
+    secrets.take_key(INSTALL, 1, b"wrong" * 6 + b"ab")
+    assert "is damaged: set it again" in secrets.problem()
+
+
+def test_in_a_test_what_is_not_given_is_not_set() -> None:
+    secrets = ComponentSecrets.of_values("third/kettle", {"broker": b"x"})
+    assert secrets.value("broker", None) == b"x" and secrets.value("proxy", None) is None
+    with pytest.raises(MisuseError, match="asks for no secret 'proxy'"):
+        secrets.value("proxy")
