@@ -17,6 +17,7 @@ class NamePins:
 
     def __init__(self) -> None:
         self._pinned: dict[str, frozenset[bytes]] = {}
+        self.settled: set[str] = set()  # names that were asked for, whatever came of it
 
     def set(self, name: str, addresses: Iterable[bytes]) -> None:
         """Replace what a name has."""
@@ -26,6 +27,7 @@ class NamePins:
         """Take names out that no rule has any more."""
         for name in names:
             self._pinned.pop(name, None)
+            self.settled.discard(name)
 
     def all(self) -> Mapping[str, frozenset[bytes]]:
         return self._pinned

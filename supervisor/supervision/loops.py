@@ -40,6 +40,7 @@ from tlsrt.supervisor.supervision.disk_waits import FRESH_S, START_S, DiskWaits
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
+from tlsrt.supervisor.supervision.name_wait import NameWait
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.starter import Starter
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_of_event
@@ -75,6 +76,7 @@ class Loops(Feature):
         self.restart_policy = restart_policy
         self.is_stopping = False
         self.is_locked = False  # then no loop is told of Primary: it carries nothing
+        self._name_wait = NameWait(context, self.activate_next)
         self.violations = Violations(context, authority)
         self.health = ComponentHealth(context, self._unwell)
         self.disk_waits = DiskWaits(context)
@@ -369,7 +371,8 @@ class Loops(Feature):
         states = {loop.name: loop.state for loop in self.all}
         for loop in self.all:
             may = (open_so_far or loop.was_active) and self.restart_policy.may_activate(loop.name, states)
-            if loop.state is LoopState.READY and not loop.process.is_activating and may and not self.is_stopping:
+            is_next = loop.state is LoopState.READY and not loop.process.is_activating and may and not self.is_stopping
+            if is_next and not self._name_wait.holds(loop.name, loop.incarnation):
                 loop.process.is_activating = True
                 self._set_deadline(loop, "active")
                 self.tell(loop, "activate")

@@ -193,6 +193,7 @@ class Names(Feature):
         lookups = [self._lookups[name, is_six] for is_six in (False, True)]
         if not all(one.is_settled for one in lookups):
             return
+        self._pins.settled.add(name)
         pinned = sorted(str(ipaddress.ip_address(one)) for one in self._pins.all().get(name, ()))
         problem = self._problem(name)
         said = problem or f"{name} is {', '.join(pinned)}"

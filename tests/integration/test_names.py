@@ -54,7 +54,7 @@ def host(request: pytest.FixtureRequest, server: NameServer) -> Iterator[Running
         {**NEAR, "within": ["127.0.0.0/8"], "why": "the echo server of the test"},
         {**FAR, "why": "servers of the Internet"},
     ]
-    components = {COMPONENT: {"class": "fetching:Fetcher", "needs": {"egress": egress}}}
+    components = {COMPONENT: {"class": "fetching:EarlyFetcher", "needs": {"egress": egress}}}
     policy = {f"client/admin -> {COMPONENT}": "*"}
     extra = {"resolver": {"servers": [f"127.0.0.1:{server.port}"]}}
     yield from running(
@@ -64,6 +64,7 @@ def host(request: pytest.FixtureRequest, server: NameServer) -> Iterator[Running
 
 def test_a_name_is_reached_as_any_library_does(host: RunningHost, ports: dict[str, int]) -> None:
     with host.client() as client:
+        assert client.call(COMPONENT, "found_at_start") == "127.0.0.1"
         assert client.call(COMPONENT, "interfaces") == ["lo"]
         for name in ("echo.test", "alias.test", "long.test", "forged.test"):
             assert pinned(host, name) == ["127.0.0.1"]

@@ -74,3 +74,18 @@ class Fetcher(Component):
                 return own.recv(64).decode()
             except OSError as error:
                 return errno.errorcode[error.errno or 0]
+
+
+class EarlyFetcher(Fetcher):
+    """Looks a name up as many libraries do: once, at the start."""
+
+    def __init__(self) -> None:
+        self._at_start = ""
+
+    async def start(self) -> None:
+        self._at_start = ", ".join(await self.look_up("echo.test"))
+
+    @handler
+    async def found_at_start(self) -> str:
+        """Return what that name was."""
+        return self._at_start
