@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tlsrt import Component, handler
 
@@ -74,6 +76,36 @@ class Fetcher(Component):
                 return own.recv(64).decode()
             except OSError as error:
                 return errno.errorcode[error.errno or 0]
+
+
+class Flooder(Fetcher):
+    """A captured component that wears the broker out."""
+
+    @handler
+    async def begin_flood(self, count: int) -> str:
+        """Begin to make so many sockets, each closed again."""
+        self._flood = asyncio.get_running_loop().run_in_executor(None, _make_sockets, count)
+        return "begun"
+
+    @handler
+    async def end_flood(self) -> int:
+        """Return how many it has made in the end."""
+        return await self._flood
+
+    @handler
+    async def begin_stalling(self, host: str, port: int, count: int) -> str:
+        """Begin to wait for so many connections at once."""
+        threading.stack_size(1 << 18)  # 8 MiB for each would be more than its memory
+        self._waiting = ThreadPoolExecutor(count)
+        for _ in range(count):
+            self._waiting.submit(socket.create_connection, (host, port))
+        return "begun"
+
+
+def _make_sockets(count: int) -> int:
+    for _ in range(count):
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+    return count
 
 
 class EarlyFetcher(Fetcher):
