@@ -67,11 +67,17 @@ class Listener:
     address: str
     asked: ListenConfig
     program: str = ""
+    is_watched: bool = False  # by the component, which sees how many connections wait there
 
     @property
     def key(self) -> str:
         """Return its name among all descriptors of its process."""
         return key_of(self.holder, self.asked.name)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Tell whether the process of its component has it."""
+        return not self.program or self.is_watched
 
     @property
     def holder(self) -> str:

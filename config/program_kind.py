@@ -8,13 +8,16 @@ one port that it is to look at for the program's health.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm
-from tlsrt.config.needs import NeedsConfig
+from tlsrt.config.egress import EgressRule
+from tlsrt.config.listeners import ListenConfig
+from tlsrt.config.needs import EgressConfig, NeedsConfig
 from tlsrt.config.offers import OFFER_NAME, OFFER_NAME_SAYS, OfferConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.setting import Where, keys_of, mapping, seconds, table, text
@@ -26,7 +29,7 @@ Kind = Literal["class", "program"]
 CLASS = "tlsrt.loops.program.component:ProgramComponent"
 MAIN, CHECK = "main", "check"  # the names of its programs
 WATCHDOG = "WATCHDOG_USEC"  # of the environment: sd_watchdog_enabled(3)
-_GIVEN = ("read", "memory_mb", "open_files", "processes")  # to the program
+_GIVEN = ("read", "egress", "listen", "memory_mb", "open_files", "processes")  # to the program
 _PYTHONS = ("class", "programs", "options", "imports", "data")  # what a component that has a class may say
 _CHECKS = ("tcp", "http", "exec")
 
@@ -206,13 +209,39 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         MAIN, component.run, "the component is this program", component.args, life="kept",
         talks=bool(component.offers or component.topics), notifies=component.notifies, read=read,
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
-        executable_memory=component.executable_memory, where=where, **limits,
+        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen, where=where,
+        **limits,
     )  # fmt: skip
     programs: tuple[ProgramConfig, ...] = (main,)
     if health.exec is not None:
+        targets = tuple(_way_to(one) for one in needs.listen if one.protocol == "tcp")
         check = ProgramConfig(
             CHECK, health.exec.run, "it says whether the component is well", health.exec.args, at_once=1,
-            seconds=health.timeout_s, where=where,
+            seconds=health.timeout_s, egress=targets, where=where,
         )  # fmt: skip
         programs = (main, check)
-    return replace(component, class_path=CLASS, needs=NeedsConfig(), programs=programs)
+    checked = checked_listener(component)
+    own = NeedsConfig(egress=() if checked is None else (_way_to(checked),))
+    return replace(component, class_path=CLASS, needs=own, programs=programs)
+
+
+def checked_listener(component: ComponentConfig) -> ListenConfig | None:
+    """Return the listener that is looked at for a component's health; None if none is."""
+    health = component.health
+    port = int(health.http.partition("/")[0]) if health.http is not None else health.tcp
+    listeners = (*component.needs.listen, *(one for program in component.programs for one in program.listen))
+    return next((one for one in listeners if one.port == port and one.protocol == "tcp"), None)
+
+
+def host_of(listener: ListenConfig) -> str:
+    """Return the address at which a listener is reached on this host."""
+    address = ipaddress.ip_address(listener.host)
+    if not address.is_unspecified:
+        return listener.host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _way_to(listener: ListenConfig) -> EgressConfig:
+    """Return the right to connect to one listener, and to nothing else."""
+    rule = EgressRule("tcp", ipaddress.ip_network(host_of(listener)), listener.port, listener.port)
+    return EgressConfig((rule,), f"health: it looks whether {listener.name} answers")

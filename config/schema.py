@@ -20,6 +20,7 @@ from tlsrt.config.failed import FailedComponent
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import Listener
 from tlsrt.config.name_rules import NameRule, name_rules
+from tlsrt.config.program_kind import checked_listener
 from tlsrt.config.resolver import ResolverConfig
 from tlsrt.config.setting import (
     ADDRESS,
@@ -327,7 +328,8 @@ class Config:
         for each in self.components:
             found += [Listener(each.process, each.address, one) for one in each.needs.listen]
             pairs = [(program.name, one) for program in each.programs for one in program.listen]
-            found += [Listener(each.process, each.address, one, name) for name, one in pairs]
+            watched = checked_listener(each)
+            found += [Listener(each.process, each.address, one, name, one is watched) for name, one in pairs]
         return tuple(found)
 
     @property

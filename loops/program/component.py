@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.offers import OfferConfig
-from tlsrt.config.program_kind import CHECK, MAIN, words_of
+from tlsrt.config.program_kind import CHECK, MAIN, checked_listener, host_of, words_of
 from tlsrt.errors import Busy, Failed, ProgramError, Unavailable
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.method import MethodSpec, Parameter
@@ -29,6 +29,7 @@ from tlsrt.loops.program.conversation import ConversationEnded
 from tlsrt.loops.program.json_rpc import Notification
 from tlsrt.loops.program.link import CLOSED, Link
 from tlsrt.loops.program.notice import read_notice_untrusted
+from tlsrt.loops.program.probe import probe_http, probe_tcp
 from tlsrt.text import printable
 
 NEXT_S = 5.0  # that a call waits for a run: as long as one for a component that is started again
@@ -63,6 +64,7 @@ class ProgramComponent(Component):
         self._talks = asyncio.Event()  # there is a run that can be asked
         self._trouble = "it has not begun"
         self._unready_since = asyncio.get_running_loop().time()
+        self._listener = checked_listener(config)
         self._kept = self.keep_running(MAIN, *words_of(config.args[0]), serve=self._serve)
 
     async def ready(self) -> str | None:
@@ -90,13 +92,20 @@ class ProgramComponent(Component):
 
     async def _look(self) -> str:
         """Return what the check finds wrong; nothing without one."""
-        health = self.program_config.health
+        health, listener = self.program_config.health, self._listener
         try:
             async with asyncio.timeout(health.timeout_s * 0.9):  # before the runtime gives up: we can say more
                 if health.exec is not None:
                     return await self._run_check(words_of(health.exec.args[0]))
+                if listener is not None and health.http is not None:
+                    _, _, path = health.http.partition("/")
+                    return await probe_http(host_of(listener), listener.port, f"/{path}")
+                if listener is not None:
+                    with self.listener(listener.name) as watched:
+                        return await probe_tcp(host_of(listener), listener.port, watched)
         except TimeoutError:
-            return f"its check does not end within {health.timeout_s:g} s"
+            what = "its check does not end" if listener is None else f"port {listener.port} does not answer"
+            return f"{what} within {health.timeout_s:g} s"
         return ""
 
     async def _run_check(self, words: tuple[str, ...]) -> str:
@@ -111,7 +120,7 @@ class ProgramComponent(Component):
 
     async def _serve(self, run: Program) -> None:
         config = self.program_config
-        has_check = config.health.exec is not None
+        has_check = self._listener is not None or config.health.exec is not None
         link = Link(run.talk, self, self.log) if config.programs[0].talks else None
         state = self._running = _Run(link, has_said_so=not config.notifies, has_passed=not has_check)
         try:

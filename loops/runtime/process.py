@@ -32,7 +32,6 @@ from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untr
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
-from tlsrt.config.listeners import key_of
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
@@ -191,7 +190,11 @@ class LoopProcess:
             grants=self.grants.of(config), programs=self._programs,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}),
-            listeners={one.name: self.listeners[key_of(config.address, one.name)] for one in config.needs.listen},
+            listeners={
+                one.asked.name: self.listeners[one.key]
+                for one in self.config.listeners
+                if one.address == config.address and one.is_inherited
+            },
         )  # fmt: skip
         host.responder.hold()
         self.arrivals.add(host)

@@ -92,7 +92,7 @@ class ComponentListeners:
         Raises nothing. `say` gets a sentence about each that cannot be had again: the process gets a descriptor that
         is no socket then, and its component meets that as it uses it.
         """
-        mine = {one: number for one, number in self._held.items() if one.process == process and not one.program}
+        mine = {one: number for one, number in self._held.items() if one.process == process and one.is_inherited}
         return {one.key: number for one, number in self._renewed(mine, say).items()}
 
     def of_program(self, address: str, program: str, say: Callable[[str], None]) -> Mapping[Listener, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
-from hosts.running_host import RunningHost, running
+from hosts.running_host import RunningHost, free_port, running
+from paho.mqtt.enums import CallbackAPIVersion
+from tools.programs import need
 
 from tlsrt.errors import DeadlineExceeded, Failed, InvalidArgument, NotFound, Unavailable
 
@@ -45,6 +49,34 @@ done
 """
 
 
+SERVER = """
+import os, signal, socket, sys
+mode, port = sys.argv[1], int(sys.argv[2])
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+listener = socket.socket()
+listener.bind(("127.0.0.1", port))
+listener.listen(16)
+notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notices.connect(os.environ["NOTIFY_SOCKET"])
+if mode == "late":
+    print("WATCHDOG_USEC is", os.environ["WATCHDOG_USEC"], flush=True)
+notices.send(b"READY=1\\nSTATUS=serving")
+if mode in ("frozen", "late"):
+    signal.pause()
+while True:
+    connection, _ = listener.accept()
+    path = connection.recv(4096).split()[1]
+    status = b"200 OK" if path == b"/health" else b"503 Unwell"
+    connection.sendall(b"HTTP/1.1 " + status + b"\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    connection.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def ports() -> list[int]:
+    return [free_port() for _ in range(5)]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("programs")
@@ -60,7 +92,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def host(request: pytest.FixtureRequest, folder: Path) -> Iterator[RunningHost]:
+def host(request: pytest.FixtureRequest, folder: Path, ports: list[int]) -> Iterator[RunningHost]:
+    (folder / "server.py").write_text(SERVER)
+    (folder / "mosquitto.conf").write_text(f"listener {ports[0]} 127.0.0.1\nallow_anonymous true\n")
+    python = {"run": PYTHON, "environment": {"PYTHONHOME": sys.base_prefix}}
+    read = [sysconfig.get_path("stdlib"), str(folder)]
+
+    def server(mode: str, port: int, **more: Any) -> dict[str, Any]:
+        listen = [{"name": "web", "port": port, "why": "a test connects there"}]
+        return {
+            **python, "args": [f"-I -B {folder / 'server.py'} {mode} {port}"], "notifies": True,
+            "needs": {"read": read, "listen": listen}, **more,
+        }  # fmt: skip
+
     components: dict[str, dict[str, Any]] = {
         "third/kettle": {
             "run": str(folder / "kettle"),
@@ -77,12 +121,27 @@ def host(request: pytest.FixtureRequest, folder: Path) -> Iterator[RunningHost]:
             "health": {"exec": {"run": "/bin/false"}, "start_s": 1, "every_s": 0.5, "fails": 2, "then": "none"},
         },
         "third/liar": {
-            "run": PYTHON, "args": [f"-I -B {folder / 'liar.py'}"],
-            "environment": {"PYTHONHOME": sys.base_prefix},
-            "needs": {"read": [sysconfig.get_path("stdlib"), str(folder)]},
+            **python, "args": [f"-I -B {folder / 'liar.py'}"], "needs": {"read": read},
             "offers": {"act": {"says": "lies", "arguments": {"what": "str"}, "returns": "str"}},
             "topics": {"told": "what it tells"},
         },
+        "external/broker": {
+            "run": need("mosquitto"), "args": [f"-c {folder / 'mosquitto.conf'}"],
+            "health": {"tcp": ports[0], "every_s": 0.5},
+            "needs": {
+                "read": [str(folder / "mosquitto.conf")],
+                "listen": [{"name": "mqtt", "port": ports[0], "why": "things of the house talk here"}],
+            },
+        },
+        "external/web": server("well", ports[1], health={"http": f"{ports[1]}/health"}),
+        "external/ill": server(
+            "well", ports[2], health={"http": f"{ports[2]}/x", "start_s": 1, "every_s": 0.5, "fails": 2, "then": "none"}
+        ),
+        "external/frozen": server(
+            "frozen", ports[3],
+            health={"tcp": ports[3], "timeout_s": 0.5, "start_s": 1, "every_s": 0.5, "fails": 2, "then": "none"},
+        ),
+        "external/late": server("late", ports[4], watchdog_s=0.5),
     }  # fmt: skip
     policy = {f"client/admin -> {address}": "*" for address in components}
     placed = {address: {"kind": "program", **one} for address, one in components.items()}
@@ -190,6 +249,80 @@ def test_one_whose_check_fails_is_not_ready_and_then_not_well(host: RunningHost)
     log = host.log("forth.unwell")
     assert "not ready: its check ended with status 1" in log
     assert "not healthy" in log
+
+
+# Daemons with listeners
+
+
+def test_mosquitto_serves_with_one_listener_and_comes_again_when_it_is_killed(
+    host: RunningHost, ports: list[int]
+) -> None:
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    came: queue.Queue[bytes] = queue.Queue()
+
+    def subscribed(*_: object) -> None:
+        client.publish("kettle", b"hot")
+
+    def connected(*_: object) -> None:
+        client.subscribe("kettle")
+
+    client.on_connect = connected
+    client.on_subscribe = subscribed
+    client.on_message = lambda _, __, message: came.put(bytes(message.payload))
+    client.reconnect_delay_set(1, 1)
+    client.connect("127.0.0.1", ports[0])
+    client.loop_start()
+    try:
+        assert came.get(timeout=10) == b"hot"
+        before = pid_of(host, "external.broker")
+        os.kill(before, signal.SIGKILL)
+        assert came.get(timeout=10) == b"hot", "the client has come again, and the broker too"
+        assert pid_of(host, "external.broker") != before
+    finally:
+        client.loop_stop()
+    assert "mosquitto version" in host.log("external.broker")
+    assert health_of(host.status(), "external.broker") == "good"
+
+
+def test_an_http_server_is_ready_when_it_says_so_and_its_check_passes(host: RunningHost) -> None:
+    host.until(lambda document: health_of(document, "external.web") == "good", "it is well")
+    assert "status: serving" in host.log("external.web")
+
+
+def test_one_that_says_it_is_ready_and_does_not_serve_is_not_believed(host: RunningHost, ports: list[int]) -> None:
+    host.until(lambda document: health_of(document, "external.frozen") == "failing", "it is not well")
+    assert f"not ready: port {ports[3]} does not answer" in host.log("external.frozen")
+    host.until(lambda document: health_of(document, "external.ill") == "failing", "nor is the other")
+    assert "not ready: GET /x is answered with 503" in host.log("external.ill")
+
+
+def test_a_watchdog_that_does_not_come_ends_the_run(host: RunningHost) -> None:
+    host.until(lambda _: "no WATCHDOG=1 for 0.5 s" in host.log("external.late"), "a late watchdog")
+    assert "WATCHDOG_USEC is 500000" in host.log("external.late")
+
+
+# By a manifest alone
+
+
+def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, folder: Path) -> None:
+    file = folder / "teapot.yaml"
+    file.write_text(
+        "manifest: 1\ncomponent: third/teapot\nkind: program\ntitle: keeps it warm\n"
+        f"run: {folder / 'kettle'}\noffers: {{boil: {{says: boils it, arguments: {{litres: float}}, returns: str}}}}\n"
+    )
+    before = host.pids()
+    added = host.cli("component", "add", str(file), "--yes")
+    assert f"third/teapot, the program {folder / 'kettle'}, in a process of its own" in added.stdout
+    assert "third/teapot runs in third.teapot" in added.stdout, added.stderr
+    assert host.client().call("third/teapot", "boil", 1.5) == "1.5 litres are hot"
+    assert before.items() <= host.pids().items(), "no other process was restarted"
+    file.write_text(file.read_text() + "needs: {read: [/etc/hostname]}\n")
+    updated = host.cli("component", "update", "third/teapot", str(file), "--yes").stdout
+    assert "/etc/hostname" in updated
+    assert str(folder / "kettle") not in updated
+    assert host.client().call("third/teapot", "boil", 2.5) == "2.5 litres are hot"
+    host.cli("component", "remove", "third/teapot", "--purge")
+    assert "third.teapot" not in host.pids()
 
 
 # A captured program

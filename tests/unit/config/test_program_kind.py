@@ -70,6 +70,20 @@ def test_a_manifest_alone_makes_a_component_with_a_class_of_ours_and_a_kept_prog
     assert [offer.name for offer in kettle.offers] == ["boil"]
 
 
+def test_what_it_needs_of_the_network_goes_to_the_program_and_its_python_side_reaches_the_checked_port_alone() -> None:
+    tree = (
+        "kind: program, run: /bin/cat, health: {http: 80/x}, needs: {egress: [{to: ['192.0.2.7:1'], why: out}], "
+        "listen: [{name: a, port: 80, host: '0.0.0.0', why: web}, {name: b, port: 80, protocol: udp, why: web}]}"
+    )
+    config = load({}, f"components: {{third/kettle: {{{tree}}}}}\n")
+    (kettle,) = [one for one in config.components if one.name == "kettle"]
+    assert [one.name for one in kettle.programs[0].listen] == ["a", "b"]
+    assert [str(rule) for one in kettle.programs[0].egress for rule in one.to] == ["192.0.2.7:1"]
+    assert kettle.needs.listen == ()
+    assert [str(rule) for one in kettle.needs.egress for rule in one.to] == ["127.0.0.1:80"]
+    assert [(one.asked.name, one.is_inherited) for one in config.listeners] == [("a", True), ("b", False)]
+
+
 def test_what_it_runs_is_the_first_thing_that_is_asked_for() -> None:
     manifest = parse_manifest(KETTLE.encode(), Path("kettle.yaml"))
     rows = [(one.is_dangerous, one.kind, one.what) for one in asks_of(manifest.tree, {}, {})]
