@@ -23,6 +23,7 @@ from tools.programs import need
 
 from tlsrt.errors import DeadlineExceeded, Failed, InvalidArgument, NotFound, Unavailable
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kettle"
 LIAR = Path(__file__).parent.parent / "attackers" / "lying_program.py"
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 STATIC = r"""
@@ -305,21 +306,20 @@ def test_a_watchdog_that_does_not_come_ends_the_run(host: RunningHost) -> None:
 
 
 def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, folder: Path) -> None:
-    file = folder / "teapot.yaml"
-    file.write_text(
-        "manifest: 1\ncomponent: third/teapot\nkind: program\ntitle: keeps it warm\n"
-        f"run: {folder / 'kettle'}\noffers: {{boil: {{says: boils it, arguments: {{litres: float}}, returns: str}}}}\n"
-    )
-    before = host.pids()
+    shutil.copy(EXAMPLE / "kettle.sh", folder)
+    file, program = folder / "teapot.yaml", folder / "kettle.sh"
+    text = (EXAMPLE / "kettle.yaml").read_text()
+    file.write_text(text.replace("/usr/local/lib/kettle.sh", str(program)).replace("third/kettle", "third/teapot"))
+    before = {name: pid for name, pid in host.pids().items() if name != "external.late"}  # which ends by itself
     added = host.cli("component", "add", str(file), "--yes")
-    assert f"third/teapot, the program {folder / 'kettle'}, in a process of its own" in added.stdout
+    assert f"third/teapot, the program {program}, in a process of its own" in added.stdout
     assert "third/teapot runs in third.teapot" in added.stdout, added.stderr
     assert host.client().call("third/teapot", "boil", 1.5) == "1.5 litres are hot"
     assert before.items() <= host.pids().items(), "no other process was restarted"
-    file.write_text(file.read_text() + "needs: {read: [/etc/hostname]}\n")
+    file.write_text(file.read_text().replace("memory_mb: 16", "read: [/etc/hostname]"))
     updated = host.cli("component", "update", "third/teapot", str(file), "--yes").stdout
     assert "/etc/hostname" in updated
-    assert str(folder / "kettle") not in updated
+    assert str(program) not in updated
     assert host.client().call("third/teapot", "boil", 2.5) == "2.5 litres are hot"
     host.cli("component", "remove", "third/teapot", "--purge")
     assert "third.teapot" not in host.pids()
