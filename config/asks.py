@@ -121,7 +121,8 @@ def _words(value: Any) -> str:
         return " ".join(_words(one) for one in value)
     if isinstance(value, dict):
         return " ".join(f"{key} {_words(one)}" for key, one in value.items())
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    text = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return " ".join(text.split())  # a file's text has lines, and a cell of the table has none
 
 
 def _ask(kind: str, what: str, why: str) -> Ask:

@@ -18,6 +18,9 @@ from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig
 from tlsrt.config.setting import WHY, boolean, count, file_path, listing, mapping, seconds, table, text
 
 Life = Literal["call", "kept"]
+FILES_BYTES_MOST = 64 << 10  # they lie in the root itself, which is small
+_TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/channel/", "/etc/tlsrt/", "/run/tlsrt/")  # noqa: S108
+_TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
 CALL_S, CALL_AT_ONCE = 60.0, 2
 
 _EXECUTABLE = {
@@ -74,6 +77,17 @@ class ProgramConfig:
     )
     egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)
     read: tuple[Path, ...] = field(default=(), metadata=FOLDERS)
+    files: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        metadata=mapping(
+            "Small files that are made for it, read-only, with this text: its configuration.",
+            text("The text.", least=0, most=32768),
+            16,
+            r"(?:/(?!\.\.?(?:/|$))[^/\x00-\x1f]{1,255}){1,16}",
+            "an absolute path, such as /etc/mosquitto.conf",
+            example='{/etc/mosquitto.conf: "listener 1883 127.0.0.1"}',
+        ),
+    )
     also_runs: tuple[Path, ...] = field(
         default=(),
         metadata=listing(
@@ -136,6 +150,10 @@ class ProgramConfig:
         if self.is_kept and (self.seconds is not None or self.at_once is not None):
             name = "seconds" if self.seconds is not None else "at_once"
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
+        if taken := [path for path in self.files if path.startswith(_TAKEN)]:
+            return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
+        if sum(len(one.encode()) for one in self.files.values()) > FILES_BYTES_MOST:
+            return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
         if named := [rule for one in self.egress for rule in one.to if isinstance(rule, NameRule)]:
             return f"a program has no rules of names: say {named[0]} by its address"
         return ""

@@ -218,6 +218,7 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths += [(path, landlock.REOPEN) for path in profile.reopened]
     paths += [("/dev/null", landlock.DEVICE)]
     paths += [(os.fspath(path), landlock.READ_FILE | landlock.EXECUTE) for path in profile.execute]
+    paths += [(path, landlock.READ_FILE) for path, _ in profile.files if has_root]
     if has_root and profile.scratch_mb:
         paths.append((SCRATCH, landlock.STATE))
     if has_root and not sealed:

@@ -201,11 +201,24 @@ def _plant_canary() -> None:
     os.close(descriptor)
 
 
-def _pivot() -> None:
+def _make_files(profile: Profile) -> None:
+    """Make the files of a profile in the new root, where no link leads to the host. Raises SandboxError."""
+    for path, text in profile.files:
+        try:
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o444), "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise SandboxError("mount_namespace", f"cannot make the file {path}: {error.strerror}") from error
+
+
+def _pivot(profile: Profile) -> None:
     os.chdir(STAGE)
     syscalls.pivot_root(".", ".")  # the old root lies on top of the new one, where "." still is
     syscalls.umount2(".", syscalls.MNT_DETACH)
     os.chdir("/")
+    _make_files(profile)
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.mount_setattr(root, _DATA, recursive=False)
     os.close(root)
@@ -226,7 +239,7 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
         _fill(profile, plan, trees)
         _link_temporary(profile)
         _plant_canary()
-        _pivot()
+        _pivot(profile)
     except OSError:
         _uncover()
         raise

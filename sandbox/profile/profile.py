@@ -94,6 +94,7 @@ class Profile:
     kept: tuple[Path, ...] = ()  # those of them that are still readable after the seal: data, not code
     write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
     execute: tuple[Path, ...] = ()  # files that may be executed: of a program only
+    files: tuple[tuple[str, str], ...] = ()  # (path, text) that are made in its root: of a program only
     scratch_mb: int = 0  # of a folder /tmp that ends with the process; 0: there is none
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
@@ -129,6 +130,7 @@ class Profile:
             *([sorted(one.form for one in self.names)] if self.names else []),
             *([os.fsencode(self.hosts)] if self.hosts is not None else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
+            *([sorted(map(list, self.files))] if self.files else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 

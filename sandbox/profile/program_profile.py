@@ -7,6 +7,7 @@ its executable with its loader, and what `also_runs` lists, can be executed.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.profile.fragment import PolicyFragment
+from tlsrt.sandbox.profile.fragment import EgressLine, Line, PolicyFragment
+from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import (
     DROP_LAYERS,
     STAGE_1_LAYERS,
@@ -29,7 +31,7 @@ from tlsrt.sandbox.profile.profile import (
     waived_layers,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
-from tlsrt.sandbox.profile.requested import check_held, is_there, program_fragment, unfit_to_read
+from tlsrt.sandbox.profile.requested import check_held, is_there, overlap, requested_fragment, unfit_to_read
 
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
@@ -75,9 +77,24 @@ def slots_of_all(config: Config) -> list[str]:
 def fragments_of_program(config: Config, placed: PlacedProgram, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
     """Return the fragments of a program. Raises SandboxError."""
     names = names_for_program(placed.program, own_pids="pid_namespace" not in config.sandbox.waive)
+    return (*files.fragments(names), program_fragment(placed, files))
+
+
+def program_fragment(placed: PlacedProgram, files: ProfileFiles) -> PolicyFragment:
+    """Return the fragment for what a program asks for, and for its own files."""
     program = placed.program
-    asked = [program_fragment(program, placed.label, files)] if program.listen or program.egress else []
-    return (*files.fragments(names), *asked)
+    part = f"programs.{placed.label}"
+    shown = [os.fspath(path) for path in placed.files.shown]
+    kinds = (
+        (shown, "what it executes, the loader, and the libraries that this loads"),
+        ([os.fspath(path) for path in program.read], "listed under its `read`"),
+    )
+    return requested_fragment(
+        files, part, f"what {placed.label} asks for",
+        data=tuple(Line(tuple(paths), why, part, must_exist=True) for paths, why in kinds if paths),
+        egress=tuple(EgressLine(one.rules, one.why, part) for one in program.egress),
+        listen=tuple(ListenLine(one.name, one.place, one.answers, -1, one.why, part) for one in program.listen),
+    )  # fmt: skip
 
 
 def profile_for_program(
@@ -91,7 +108,7 @@ def profile_for_program(
     if program.listen or program.egress or program.notifies:
         check_held(config, program.where, placed.label, "have sockets")
     fragments = fragments_of_program(config, placed, files)
-    policy = files.policy(_NAME, fragments, is_quiet=True)
+    policy = files.policy(_NAME, fragments[:-1], is_quiet=True)  # the last one has no calls, and is its alone
     settings = {
         "memory_mb": program.memory_mb,
         "address_mb": program.memory_mb + UNCOUNTED_MB,
@@ -99,7 +116,8 @@ def profile_for_program(
         "open_files": program.open_files,
         "processes": program.processes,
     }
-    data = [path for one in fragments for line in one.lines["data"] for path in expand(line, ())]
+    data = [path for one in fragments[:-1] for line in one.lines["data"] for path in expand(line, ())]
+    _check_files(config, placed, data)
     read = tuple(dict.fromkeys((*placed.files.shown, *data, *_read(config, placed))))
     profile = Profile(
         name=name,
@@ -115,11 +133,23 @@ def profile_for_program(
         egress=tuple(dict.fromkeys(rule for one in program.egress for rule in one.to if isinstance(rule, EgressRule))),
         listen=tuple(line for one in fragments for line in one.listen),
         execute=tuple(map(Path, placed.files.runs)),
+        files=tuple(sorted(program.files.items())),
         scratch_mb=program.scratch_mb,
     )
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
     policy.digests(watched=profile.is_watched)
     return profile
+
+
+def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) -> None:
+    """Refuse files that cannot be made: in a root that is the host's, or where a read-only folder lies."""
+    program = placed.program
+    if program.files and "mount_namespace" in config.sandbox.waive:
+        raise ConfigError(f"{program.where}: {placed.label} cannot have files: sandbox layer mount_namespace is waived")
+    shown = [Path(os.path.realpath(path)) for path in (*placed.files.shown, *data, *program.read)]
+    for path in program.files:
+        if other := next((one for one in shown if overlap(one, Path(os.path.realpath(path)))), None):
+            raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: {other} is shown there")
 
 
 def _read(config: Config, placed: PlacedProgram) -> tuple[Path, ...]:

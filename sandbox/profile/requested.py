@@ -16,7 +16,6 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
-from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.config.unix_sockets import SocketConfig
@@ -77,7 +76,7 @@ def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -
     _check_names(config, loop)
     read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
     egress = tuple(EgressLine(one.rules, one.why, name) for one in loop.egress)
-    found = [_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
+    found = [requested_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
     listeners = _listeners(config, loop)
     found += [_component(config, component, files, listeners) for component in config.components_of(loop.name)]
     return tuple(one for one in found if _says_something(one))
@@ -118,18 +117,6 @@ def check_held(config: Config, where: str, who: str, what: str) -> None:
         raise ConfigError(f"{where}: {who} cannot {what}: sandbox layer {waived} is waived")
 
 
-def program_fragment(program: ProgramConfig, label: str, files: ProfileFiles) -> PolicyFragment:
-    """Return the fragment for the sockets that a program asks for."""
-    name = f"programs.{label}"
-    return _fragment(
-        files,
-        name,
-        f"what {label} asks for",
-        egress=tuple(EgressLine(one.to, one.why, name) for one in program.egress),
-        listen=tuple(ListenLine(one.name, one.place, one.answers, -1, one.why, name) for one in program.listen),
-    )
-
-
 def _component(
     config: Config, component: ComponentConfig, files: ProfileFiles, listeners: Sequence[ListenLine]
 ) -> PolicyFragment:
@@ -137,7 +124,7 @@ def _component(
     listen = tuple(one for one in listeners if one.part == name)
     reads = f"{component.address} reads it"
     views = (("/proc", needs.proc), ("/sys", needs.sys))
-    return _fragment(
+    return requested_fragment(
         files,
         name,
         f"what {component.address} needs",
@@ -170,7 +157,7 @@ def _answers(line: ListenLine) -> PolicyEntry:
     return parse_entry(line.part, "allow", document)
 
 
-def _fragment(
+def requested_fragment(
     files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
     network: tuple[Line, ...] = (), write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (),
     allow: tuple[PolicyEntry, ...] = (), listen: tuple[ListenLine, ...] = (), sockets: tuple[SocketLine, ...] = (),

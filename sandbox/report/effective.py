@@ -10,6 +10,7 @@ from typing import Any
 
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH
 from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, Line, PolicyFragment
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, fragments_of
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
@@ -17,6 +18,8 @@ from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_proces
 _LEFT_OUT = {
     "uid": "all processes have the one uid of the user",
     "net_namespace": "it keeps the host's network",
+    "landlock_sealed": "a program is sealed in one step, before it is executed",
+    "seccomp_sealed": "its one filter is its last",
     "cgroup": "the start makes a control group for it where the host has any, see `sandbox check`",
 }
 NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
@@ -61,7 +64,7 @@ def document(one: Effective) -> dict[str, Any]:
     profile = one.profile
     return {
         "process": profile.name,
-        "about": next(part.about for part in one.fragments if part.name == fragment_of_process(profile.name)),
+        "about": next(part.about for part in one.fragments if part.name == _first_part(profile)),
         "digest": profile.digest().hex(),
         "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
         "parts": [{"name": part.name, "about": part.about} for part in one.fragments],
@@ -69,6 +72,7 @@ def document(one: Effective) -> dict[str, Any]:
         "layers": [_layer(profile, one.config.sandbox.waive, name) for name in ALL_LAYERS],
         "scheduling": _scheduling(one),
         "files": _files(one),
+        "executes": sorted(map(os.fspath, profile.execute)),
         "network": [{"why": line.why, "part": line.part} for line in one.lines("network")] if profile.network else [],
         "egress": [
             {"rule": str(rule), "why": line.why, "part": line.part}
@@ -86,6 +90,10 @@ def document(one: Effective) -> dict[str, Any]:
         "calls": {kind: _calls(one, kind) for kind in LISTS},
         "grants": grants(one),
     }  # fmt: skip
+
+
+def _first_part(profile: Profile) -> str:
+    return "program" if profile.execute else fragment_of_process(profile.name)
 
 
 def grants(one: Effective) -> list[dict[str, str]]:
@@ -148,7 +156,15 @@ def _files(one: Effective) -> list[dict[str, Any]]:
                 if path in absent:
                     entry["absent"] = True  # on this host
                 found.append(entry)
-    return found
+    part = one.fragments[-1].name
+    made = [
+        {"kind": "data", "path": path, "why": "made for it: its `files`", "part": part} for path, _ in one.profile.files
+    ]
+    if one.profile.scratch_mb:
+        made.append(
+            {"kind": "write", "path": SCRATCH, "why": "its scratch folder, which ends with the run", "part": part}
+        )
+    return [*found, *made]
 
 
 def _ports(profile: Profile) -> list[int] | None:

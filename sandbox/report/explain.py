@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.config.name_rules import NameRule, parse_rule
 from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
-from tlsrt.sandbox.apply.root_filesystem import CANARY
+from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.report.effective import Effective, grants
@@ -29,6 +29,7 @@ from tlsrt.text import did_you_mean
 
 STAGES = {FilterStage.IMPORTING: "before the seal", FilterStage.SEALED: "after the seal"}
 ALWAYS = "always"
+_ONE_STAGE = {FilterStage.IMPORTING: ALWAYS}  # of a program, which is sealed before it is executed
 _LAYERS = {FilterStage.IMPORTING: "seccomp", FilterStage.SEALED: "seccomp_sealed"}
 _NO_LINE = "no line allows it"
 _PASSAGE = "on the way to what is shown"
@@ -49,6 +50,10 @@ class Explanation:
     when: str = ""  # conditions on the arguments
 
 
+def _stages(one: Effective) -> Mapping[FilterStage, str]:
+    return _ONE_STAGE if one.profile.execute else STAGES
+
+
 def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
     """Return the answers about a path, a host (HOST:PORT[/udp], perhaps after `connect`), or a call and its arguments.
 
@@ -60,8 +65,8 @@ def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
         if len(what) > 1:
             raise ValueError(f"{what[1]}: nothing can follow a path or a host")
         if not what[0].startswith("/"):
-            return about_host(one, what[0])
-        return [*about_grants(one, what[0]), *about_path(one, what[0])]
+            return [*about_host(one, what[0]), *about_listener(one, what[0])]
+        return [*about_grants(one, what[0]), *about_path(one, what[0]), *about_execution(one, what[0])]
     return about_call(one, what[0], what[1:])
 
 
@@ -81,6 +86,29 @@ def about_grants(one: Effective, path: str) -> list[Explanation]:
     ]  # fmt: skip
 
 
+def about_execution(one: Effective, path: str) -> list[Explanation]:
+    """Return whether a program may execute a file: itself, once, or what `also_runs` lists."""
+    if not one.profile.execute:
+        return []
+    real = os.path.realpath(path)
+    part = one.fragments[-1].name
+    if real not in {os.path.realpath(each) for each in one.profile.execute}:
+        return [Explanation(ALWAYS, "execute", False, "EACCES", "landlock", "its declaration does not list it")]
+    is_once = "execveat" in one.profile.policy.named("kill")
+    why = "as what it is, by the launcher; a second execve ends it" if is_once else "itself, or listed by `also_runs`"
+    return [Explanation(ALWAYS, "execute", True, "allowed", "", why, part)]
+
+
+def about_listener(one: Effective, place: str) -> list[Explanation]:
+    """Return whether a process has a socket that listens there; a program binds by itself."""
+    wanted = place if place.endswith("/udp") else f"{place}/tcp"
+    how = "by the supervisor, which puts the socket in place when it binds" if one.profile.execute else "inherited"
+    return [
+        Explanation(ALWAYS, f"listen on {place}", True, how, "", line.why, line.part)
+        for part in one.fragments for line in part.listen if line.place == wanted
+    ]  # fmt: skip
+
+
 def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanation]:
     """Return the answers about a call, without arguments one for every line that allows it. Raises ValueError."""
     machine = os.uname().machine
@@ -91,7 +119,7 @@ def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanat
         raise ValueError(f"a system call has {ARGUMENTS} arguments at most, not {len(words)}")
     arguments = [_argument(word) for word in words]
     found: list[Explanation] = []
-    for stage in FilterStage:
+    for stage in _stages(one):
         known = [verdict_of(one.profile, stage, call, arguments)] if words else verdicts_of(one.profile, stage, call)
         found += [_of_verdict(one, stage, call, verdict) for verdict in known]
         if words and call == "socket" and known[0].how == "asked" and not is_of_the_network(*_registers(arguments)):
@@ -127,20 +155,20 @@ def _of_verdict(
     layer, action = _LAYERS[stage], action or call
     if not one.profile.expects(layer):
         why = f"layer {layer} is waived: {one.config.sandbox.waive.get(layer, '')}"
-        return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, why)
+        return Explanation(_stages(one)[stage], action, verdict.is_allowed, verdict.how, layer, why)
     entry = verdict.entry
     if entry is None:
         others = "no line allows it with other arguments" if one.profile.policy.about(call, stage) else _NO_LINE
-        return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, others)
+        return Explanation(_stages(one)[stage], action, verdict.is_allowed, verdict.how, layer, others)
     when = ", ".join(entry.when)
-    return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, entry.why, entry.part, when)
+    return Explanation(_stages(one)[stage], action, verdict.is_allowed, verdict.how, layer, entry.why, entry.part, when)
 
 
 def about_path(one: Effective, path: str) -> list[Explanation]:
     """Return the answers about reading and writing an absolute path. Raises SandboxError for a circle of links."""
     found: list[Explanation] = []
     for write in (False, True):
-        for stage in FilterStage:
+        for stage in _stages(one):
             access = VisibleFiles(one.profile, sealed=stage is FilterStage.SEALED).access(
                 os.path.normpath(path), write=write
             )
@@ -149,16 +177,27 @@ def about_path(one: Effective, path: str) -> list[Explanation]:
                 sections = [section for section in sections if section != "code"]
             line = one.line_for(access.real, ["mounts"] if access.real == "/dev/null" else sections)
             how = "allowed" if access.is_allowed else "refused"
-            why = access.reason if not access.is_allowed else line.why if line else _BESIDE.get(access.real, _PASSAGE)
+            why = access.reason if not access.is_allowed else line.why if line else _beside(one, access.real)
             part = line.part if line and access.is_allowed else ""
             verb = "write" if write else "read"
-            found.append(Explanation(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))
+            found.append(Explanation(_stages(one)[stage], verb, access.is_allowed, how, access.layer, why, part))
     grant = next((grant for part in one.fragments for grant in part.sockets if grant.path == path), None)
     if grant is not None:
         how = "performed by the supervisor, as the uid of the process"
-        always = [Explanation(STAGES[stage], "connect", True, how, "", grant.why, grant.part) for stage in FilterStage]
+        always = [
+            Explanation(_stages(one)[stage], "connect", True, how, "", grant.why, grant.part) for stage in _stages(one)
+        ]
         found += always
     return _merged(found)
+
+
+def _beside(one: Effective, real: str) -> str:
+    """Return why something is there that no line shows."""
+    if real in dict(one.profile.files):
+        return "made for it: its `files`"
+    if one.profile.scratch_mb and f"{real}/".startswith(f"{SCRATCH}/"):
+        return "its scratch folder, which ends with the run"
+    return _BESIDE.get(real, _PASSAGE)
 
 
 def about_host(one: Effective, text: str) -> list[Explanation]:
@@ -167,15 +206,15 @@ def about_host(one: Effective, text: str) -> list[Explanation]:
     if isinstance(rule, NameRule):
         if rule.first_port != rule.last_port:
             raise ValueError(f"{text}: ask about one port, such as {rule.name}:443")
-        return _merged([_reach_name(one, rule, stage) for stage in FilterStage])
+        return _merged([_reach_name(one, rule, stage) for stage in _stages(one)])
     if rule.network is None or rule.network.num_addresses != 1 or rule.first_port != rule.last_port:
         raise ValueError(f"{text}: ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp")
-    return _merged([_reach(one, rule, stage) for stage in FilterStage])
+    return _merged([_reach(one, rule, stage) for stage in _stages(one)])
 
 
 def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanation:
     assert wanted.network is not None
-    profile, when, action = one.profile, STAGES[stage], f"reach {wanted}"
+    profile, when, action = one.profile, _stages(one)[stage], f"reach {wanted}"
     family = CONSTANTS["AF_INET6" if wanted.network.version == 6 else "AF_INET"]
     kind = CONSTANTS["SOCK_DGRAM" if wanted.protocol == "udp" else "SOCK_STREAM"]
     for call, arguments in (("socket", (family, kind, 0)), ("connect", (3, 0, 28))):
@@ -200,7 +239,7 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
 
 
 def _reach_name(one: Effective, wanted: NameRule, stage: FilterStage) -> Explanation:
-    profile, when, action = one.profile, STAGES[stage], f"reach {wanted}"
+    profile, when, action = one.profile, _stages(one)[stage], f"reach {wanted}"
     found = [
         (rule, line) for fragment in one.fragments for line in fragment.egress for rule in line.rules
         if isinstance(rule, NameRule) and rule.name == wanted.name and rule.covers(wanted.protocol, wanted.first_port)

@@ -18,6 +18,7 @@ from tlsrt.command_line.run import folded
 from tlsrt.command_line.table import Document
 from tlsrt.config.load import load_config
 from tlsrt.config.packages import code_roots
+from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
@@ -30,11 +31,17 @@ from tlsrt.sandbox.profile.profile import (
     profile_for_resolver,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
+from tlsrt.sandbox.profile.program_profile import (
+    PlacedProgram,
+    fragments_of_program,
+    profile_for_program,
+    program_label,
+)
 from tlsrt.sandbox.report.effective import Effective, document, effective
 from tlsrt.sandbox.report.explain import Explanation, is_allowed
 from tlsrt.sandbox.report.explain import explain as explained
 from tlsrt.supervisor.cli.exchange import PROGRAM, config_of
-from tlsrt.supervisor.process.uids import AUTHORITY, own_identity
+from tlsrt.supervisor.process.uids import AUTHORITY, Uids, own_identity
 from tlsrt.text import did_you_mean
 
 CHECK_PROGRAM = (
@@ -63,7 +70,8 @@ def show(arguments: argparse.Namespace) -> Document:
     """Return the effective profile of one process."""
     config = config_of(arguments)
     _check_process(config, arguments.process)
-    return document(effective_of(config, arguments.process))
+    found = document(effective_of(config, arguments.process))
+    return {**found, "process": arguments.process}  # a program by its name, and not by that of a slot
 
 
 def explain(arguments: argparse.Namespace) -> int:
@@ -120,6 +128,7 @@ def inside_check(arguments: list[str]) -> int:
 def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY, *([HELPER] if config.needs_helper else [])]
     known += [RESOLVER] if config.needs_resolver else []
+    known += [program_label(component, one.name) for component in config.components for one in component.programs]
     if process not in known:
         hint = did_you_mean(process, known) or ": the processes are " + ", ".join(known)
         raise InvalidArgument(f"there is no loop {process}{hint}")
@@ -128,6 +137,8 @@ def _check_process(config: Config, process: str) -> None:
 def effective_of(config: Config, process: str) -> Effective:
     """Return how a loop or the authority would be confined. Raises ConfigError, SandboxError."""
     identity = own_identity(config)
+    if "/" in process:
+        return _effective_of_program(config, process, identity)
     code = code_roots(config, config.components_of(process))
     files = ProfileFiles()
     uid = identity.uid(process)
@@ -140,6 +151,23 @@ def effective_of(config: Config, process: str) -> Effective:
     else:
         profile = profile_for_loop(config, config.loop(process), uid, files, rootless=identity.rootless, code=code)
     return effective(config, profile, code, files)
+
+
+def _effective_of_program(config: Config, label: str, identity: Uids) -> Effective:
+    """Return how a program would be confined. Raises ConfigError, SandboxError."""
+    files = ProfileFiles()
+    owner, name = next(
+        (component, one.name)
+        for component in config.components
+        for one in component.programs
+        if program_label(component, one.name) == label
+    )
+    found = files_of_programs((owner,))
+    program = next(one for one in owner.programs if one.name == name)
+    placed = PlacedProgram(owner, program, found[owner.address, name])
+    slot = placed.slots[0]
+    profile = profile_for_program(config, placed, slot, identity.uid(slot), files, rootless=identity.rootless)
+    return Effective(config, profile, fragments_of_program(config, placed, files), ())
 
 
 def profile_lines(document: Mapping[str, Any]) -> list[str]:
@@ -205,6 +233,8 @@ def _joined(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[
 
 def _files(document: Mapping[str, Any]) -> list[str]:
     lines = ["", "FILES: what the root shows; nothing else is there"]
+    if document["executes"]:
+        lines += _wrapped(" ".join(document["executes"]), " executes ", 10)
     for kind, title in _FILES.items():
         entries = [entry for entry in document["files"] if entry["kind"] == kind]
         if entries:

@@ -22,6 +22,7 @@ from tools.programs import need
 
 PACKAGE = Path(__file__).parent.parent / "hosts" / "kept_package" / "kept"
 KEEPER = "third/keeper"
+CONF = "/etc/mosquitto/broker.conf"
 WHY = "a test keeps it running"
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 SERVER = """
@@ -83,15 +84,15 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ["cc", "-static", "-o", folder / "greeter", PACKAGE.parent / "greeter.c"], check=True, timeout=60
     )  # fmt: skip
     ports = {name: free_port() for name in ("mqtt", "web", "static")}
-    (folder / "broker.conf").write_text(f"listener {ports['mqtt']} 127.0.0.1\nallow_anonymous true\n")
     with socket.create_server(("127.0.0.1", 0)) as known, socket.create_server(("127.0.0.1", 0)) as secret:
         threading.Thread(target=serve, args=[known], daemon=True).start()
         reached, hidden = (str(one.getsockname()[1]) for one in (known, secret))
+        text = f"listener {ports['mqtt']} 127.0.0.1\nallow_anonymous true\n"
         kept = {"args": ["{rest:text}..."], "why": WHY, "life": "kept"}
         doors = {name: [{"name": name, "port": port, "why": WHY}] for name, port in ports.items()}
         programs: dict[str, Any] = {
             "mqtt": kept | {
-                "run": os.path.realpath(shutil.which("mosquitto") or ""), "read": [str(folder / "broker.conf")],
+                "run": os.path.realpath(shutil.which("mosquitto") or ""), "files": {CONF: text},
                 "listen": doors["mqtt"], "notifies": True,
             },
             "web": kept | {
@@ -106,7 +107,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         }  # fmt: skip
         programs["mqtt"]["args"] = ["-c {file:text}"]
         keep = [
-            ["mqtt", "-c", str(folder / "broker.conf")],
+            ["mqtt", "-c", CONF],
             ["web", "-c", SERVER, str(ports["web"]), reached],
             ["static", str(ports["static"]), hidden],
         ]
