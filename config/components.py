@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlsrt.config.bus_proxies import proxies_of
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig, NeedsConfig
 from tlsrt.config.processes import Placement, is_part, process_name
 from tlsrt.config.program_kind import ProgramCheck, ProgramKind
@@ -161,6 +162,11 @@ class ComponentConfig(ProgramKind):
     @property
     def address(self) -> str:
         return f"{self.loop}/{self.name}"
+
+    @property
+    def all_programs(self) -> tuple[ProgramConfig, ...]:
+        """Return the programs that it may have run, and behind them those that run for its grants."""
+        return (*self.programs, *proxies_of(self.needs.buses))
 
     def place(self, where: Where) -> str:
         """Return where an option stands, or the nearest thing around it, as FILE:LINE:COL; empty if in no file."""

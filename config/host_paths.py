@@ -26,7 +26,7 @@ def check_host_paths(config: Config) -> None:
     named += [
         (path, f"the program {program.name} of {component.address}")
         for component in config.components
-        for program in component.programs
+        for program in component.all_programs
         for path in (program.run, *program.also_runs)
     ]
     uids = trusted_uids()

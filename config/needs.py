@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import SAYS, Network
 from tlsrt.config.host_events import HostEventsConfig
@@ -205,6 +206,15 @@ class NeedsConfig:
             example="[{path: /run/dbus/system_bus_socket, why: asks upowerd}]",
         ),
     )
+    buses: tuple[BusConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Buses of D-Bus, and what it may call, hear and own there.",
+            table(BusConfig, placed_by="where"),
+            8,
+            example="[{bus: system, call: {org.freedesktop.UPower: [org.freedesktop.UPower.*]}, why: the battery}]",
+        ),
+    )
     calls: tuple[CallsConfig, ...] = field(
         default=(),
         metadata=listing(
@@ -282,4 +292,6 @@ class NeedsConfig:
     @property
     def beside_profile(self) -> NeedsConfig:
         """Return only those that no profile shows: a change of one needs a new process all the same."""
-        return NeedsConfig(secrets=self.secrets, devices=self.devices, settings=self.settings, events=self.events)
+        return NeedsConfig(
+            secrets=self.secrets, devices=self.devices, settings=self.settings, events=self.events, buses=self.buses
+        )

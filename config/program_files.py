@@ -71,15 +71,22 @@ def files_of_programs(components: tuple[ComponentConfig, ...]) -> dict[tuple[str
     found: dict[tuple[str, str], ProgramFiles] = {}
     problems: list[str] = []
     for component in components:
-        for program in component.programs:
+        for program in component.all_programs:
             try:
                 found[component.address, program.name] = _files_of(program, reader)
             except ConfigError as error:
-                who = f"{component.address} cannot have the program {program.name}"
+                who = f"{component.address} cannot have {_what(program)}"
                 problems += [f"{program.where}: {who}: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _what(program: ProgramConfig) -> str:
+    if program.bus is None:
+        return f"the program {program.name}"
+    way = "install it, or say `unfiltered: true`, which is the whole bus"
+    return f"the bus {program.bus} without {program.run}, which holds it to what is listed ({way})"
 
 
 def _files_of(program: ProgramConfig, reader: ExecutableReader) -> ProgramFiles:

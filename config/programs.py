@@ -127,6 +127,7 @@ class ProgramConfig:
             example="{OMP_NUM_THREADS: '2'}",
         ),
     )
+    bus: Path | None = None  # whose proxy it is; then no component asks for it: see `bus_proxies.py`
     where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the host can tell
 
     @property

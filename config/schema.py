@@ -337,7 +337,8 @@ class Config:
         """Return what the supervisor opens for components, a few words each, as the audit log records it."""
         listens = [f"{one.holder} listens on {one.asked.place}" for one in self.listeners]
         connects = [f"{one.address} connects to {each.path}" for one in self.components for each in one.needs.sockets]
-        return (*listens, *connects)
+        buses = [f"{one.address} {each.sentence}" for one in self.components for each in one.needs.buses]
+        return (*listens, *connects, *buses)
 
     @property
     def placed_apart(self) -> Mapping[str, str]:

@@ -50,6 +50,7 @@ from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.buses import Buses
 from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.feature import Features
@@ -223,6 +224,7 @@ class Supervisor:
                 HostEventFeeds(context, loops, helper),
                 HelperRequests(context, loops, helper, devices, requests),
                 programs,
+                Buses(context, programs),
                 RestartRequest(context, loops, restarter, changes),
                 watcher,
                 self._reload,

@@ -36,8 +36,9 @@ def numbers_of(places: list[tuple[str, bool]], open_files: int) -> dict[str, int
 
 @dataclass(frozen=True, slots=True)
 class SocketLine:
-    """A UNIX socket of another program that the supervisor connects the process to."""
+    """A UNIX socket of another program that the supervisor connects the process to, or to its proxy instead."""
 
     path: str
     why: str
     part: str
+    proxy: str = ""  # where we listen for the proxy, on the host

@@ -104,6 +104,7 @@ class Profile:
     disk_threads: int = 0  # of its components, which start before the seal
     listen: tuple[ListenLine, ...] = ()  # sockets that it inherits
     sockets: tuple[str, ...] = ()  # UNIX sockets of other programs that it may connect to
+    buses: tuple[tuple[str, str], ...] = ()  # (socket of a bus, where we listen for its proxy instead)
     group: GroupPath | None = None  # its control group, where the host has any
     keeps_root: bool = False  # uid 0, without a capability
     reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
@@ -129,6 +130,7 @@ class Profile:
             self.keeps_root, [*self.reopened],
             *([sorted(one.form for one in self.names)] if self.names else []),
             *([os.fsencode(self.hosts)] if self.hosts is not None else []),
+            *([sorted(map(list, self.buses))] if self.buses else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
             *([sorted(map(list, self.files))] if self.files else []),
         ]  # fmt: skip
@@ -142,7 +144,7 @@ class Profile:
     @property
     def has_sockets(self) -> bool:
         """Say whether it has sockets besides those of the runtime."""
-        return bool(self.network or self.egress or self.names or self.listen or self.sockets)
+        return bool(self.network or self.egress or self.names or self.listen or self.sockets or self.buses)
 
     @property
     def max_tasks(self) -> int | None:
@@ -365,7 +367,8 @@ def _profile(
         waived=waived_layers(config),
         policy=policy,
         listen=tuple(line for one in fragments for line in one.listen),
-        sockets=tuple(dict.fromkeys(line.path for one in fragments for line in one.sockets)),
+        sockets=tuple(dict.fromkeys(line.path for one in fragments for line in one.sockets if not line.proxy)),
+        buses=tuple((line.path, line.proxy) for one in fragments for line in one.sockets if line.proxy),
     )
     if any(0 <= line.number < profile.limits["nofile"] for line in profile.listen):
         raise InternalError(f"{name}: the number of a listener is one that it could give to another descriptor")

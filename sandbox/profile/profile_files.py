@@ -117,7 +117,7 @@ def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, .
     """Return the fragments of a program that a component has run."""
     memory = ("program_memory",) if program.executable_memory else ()
     signals = "program_signals" if own_pids else "program_signals_self"
-    words = "program_notifies" if program.notifies else "program_silent"
+    words = "program_bus" if program.bus is not None else "program_notifies" if program.notifies else "program_silent"
     reach = [*(["program_egress"] if program.egress else []), *(["program_listen"] if program.listen else [])]
     return ("program", "program_runs" if program.also_runs else "program_once", signals, words, *reach, *memory)
 

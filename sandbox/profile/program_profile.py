@@ -70,7 +70,7 @@ def slots_of(component: ComponentConfig, program: ProgramConfig) -> tuple[str, .
 
 def slots_of_all(config: Config) -> list[str]:
     """Return the names of all processes that there can be of programs."""
-    pairs = [(component, program) for component in config.components for program in component.programs]
+    pairs = [(component, program) for component in config.components for program in component.all_programs]
     return [slot for pair in pairs for slot in slots_of(*pair)]
 
 

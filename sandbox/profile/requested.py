@@ -10,13 +10,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from tlsrt.config.bus_proxies import proxy_name, socket_of
+from tlsrt.config.buses import BusConfig
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
 from tlsrt.config.schema import Config
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.config.unix_sockets import SocketConfig
 from tlsrt.errors import ConfigError, SandboxError
@@ -140,7 +144,10 @@ def _component(
         egress=tuple(EgressLine(one.rules, one.why, name) for one in needs.egress),
         allow=(*(_calls(one, name, files) for one in needs.calls), *map(_answers, listen_that_answer(listen))),
         listen=listen,
-        sockets=tuple(_socket(config, component, one, name) for one in needs.sockets),
+        sockets=(
+            *(_socket(config, component, one, name) for one in needs.sockets),
+            *(_bus(config, component, number, one, name) for number, one in enumerate(needs.buses, 1)),
+        ),
     )
 
 
@@ -223,6 +230,22 @@ def _socket(config: Config, component: ComponentConfig, asked: SocketConfig, par
     if reason:
         raise ConfigError(f"{asked.where}: {component.address} cannot connect to {path}: {reason}")
     return SocketLine(os.fspath(path), asked.why, part)
+
+
+def _bus(config: Config, component: ComponentConfig, number: int, asked: BusConfig, part: str) -> SocketLine:
+    where = f"{asked.where}: {component.address} cannot have the bus {asked.bus}"
+    if asked.problem:
+        raise ConfigError(f"{where}: {asked.problem}")
+    here = [one.needs for one in config.components_of(component.process)]
+    paths = [*(each.bus for one in here for each in one.buses), *(each.path for one in here for each in one.sockets)]
+    if paths.count(asked.bus) > 1:
+        raise ConfigError(f"{where}: its process has it already; one entry says all that it may do there")
+    line = _socket(config, component, SocketConfig(asked.bus, asked.why, asked.where), part)
+    if asked.unfiltered:
+        return line
+    if component.process == PRIMARY:
+        raise ConfigError(f"{where}: ask with `process: own`; what carries all messages speaks to no bus")
+    return replace(line, proxy=os.fspath(socket_of(config.run_dir, component.address, proxy_name(number))))
 
 
 def _unfit_socket(config: Config, path: Path, real: Path) -> str:

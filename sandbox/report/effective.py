@@ -83,7 +83,8 @@ def document(one: Effective) -> dict[str, Any]:
             for part in one.fragments for line in part.listen
         ],
         "sockets": [
-            {"path": line.path, "why": line.why, "part": line.part} for part in one.fragments for line in part.sockets
+            {"path": line.path, "filtered": bool(line.proxy), "why": line.why, "part": line.part}
+            for part in one.fragments for line in part.sockets
         ],
         "tcp_connect_ports": _ports(profile),
         "limits": _limits(one),

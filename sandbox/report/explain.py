@@ -184,6 +184,8 @@ def about_path(one: Effective, path: str) -> list[Explanation]:
     grant = next((grant for part in one.fragments for grant in part.sockets if grant.path == path), None)
     if grant is not None:
         how = "performed by the supervisor, as the uid of the process"
+        if grant.proxy:
+            how += ", to a proxy that passes on what the grant lists"
         always = [
             Explanation(_stages(one)[stage], "connect", True, how, "", grant.why, grant.part) for stage in _stages(one)
         ]

@@ -11,10 +11,11 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
     socket    a TCP or UDP socket, made in our network namespace and added to the process, whose own one is empty. It
               belongs to the uid of the process, as rules of the host's packet filter see it. Unbound it is of no use
               but to connect; a UDP socket, which a send without an address would bind, takes no datagram until then
-    listen    nothing is done: a socket that the process inherits listens already, and no other one may
+    listen    nothing is done: a socket that the process inherits listens already, and no other one may. A proxy of a
+              bus gets the supervisor's own socket in the place of the one that it wants to have listen
     connect   an address that an egress rule of the profile lists, or that a name of one has now; the process's own
               channel to Primary; or a socket of another program that it was granted, as the process itself (see
-              `granted_socket.py`)
+              `granted_socket.py`); its proxy for a bus
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
               address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
               socket to port 0 of loopback, see `self_pair.py`
@@ -32,7 +33,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +115,8 @@ class Broker:
     sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
     names: tuple[NameRule, ...] = ()
     pins: NamePins = field(default_factory=NamePins)
+    buses: Mapping[str, Path] = field(default_factory=dict[str, Path])  # those of buses -> the socket of its proxy
+    door: socket.socket | None = None  # of such a proxy: it listens, whatever socket is to
     pairs: SelfPairs = field(default_factory=SelfPairs)
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
@@ -150,10 +153,13 @@ class Broker:
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
 
-    def _listen(self, call: Notification) -> BrokerReply:
+    def _listen(self, call: Notification) -> BrokerReply | Replacement:
         """Answer for a socket that listens already; of no other socket of the process does this make a door."""
+        number = call.arguments[0] & 0xFFFFFFFF
         try:
-            with self.duplicate(call.arguments[0] & 0xFFFFFFFF) as duplicate:
+            if self.door is not None:
+                return Replacement(((number, self.door.dup()),))
+            with self.duplicate(number) as duplicate:
                 listens = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
@@ -249,15 +255,14 @@ class Broker:
         if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
             return BrokerReply(error=errno.ENOENT)
         known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
-        if os.fsdecode(path) in self.sockets and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
-            return self._connect_granted(duplicate, os.fsdecode(path))
+        name = _by_its_own_name(os.fsdecode(path))
+        if name in self.sockets and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
+            return self._connect_granted(duplicate, name)
+        if name in self.buses and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
+            return _connect_in(duplicate, self.buses[name].parent, os.fsencode(self.buses[name].name))
         if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
             return refused("connect to a UNIX socket other than its channel")
-        folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return _begin(duplicate, _by_descriptor(folder, b"/" + _NAME))
-        finally:
-            os.close(folder)
+        return _connect_in(duplicate, self.channel, _NAME)
 
     def _connect_granted(self, duplicate: socket.socket, path: str) -> BrokerReply | Connecting:
         """Connect as the process itself, in whose right everything happens here: the way there, too."""
@@ -268,6 +273,20 @@ class Broker:
                 return _begin(duplicate, _by_descriptor(found))
             finally:
                 os.close(found)
+
+
+def _by_its_own_name(path: str) -> str:
+    """Return /run/X for /var/run/X, a link that libraries have in their constants: of D-Bus, for one. Pure."""
+    return path.removeprefix("/var") if path.startswith("/var/run/") else path
+
+
+def _connect_in(duplicate: socket.socket, place: Path, name: bytes) -> BrokerReply | Connecting:
+    """Connect to a socket of our own."""
+    folder = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _begin(duplicate, _by_descriptor(folder, b"/" + name))
+    finally:
+        os.close(folder)
 
 
 def _by_descriptor(descriptor: int, name: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ CONSTANTS: Mapping[str, int] = {
     "SOCK_STREAM": 1, "SOCK_DGRAM": 2, "SOCK_RAW": 3, "SOCK_TYPE_MASK": 0xF,
     "NETLINK_ROUTE": 0,
     # send(2)
+    "MSG_OOB": 0x1,
     "MSG_FASTOPEN": 0x20000000,
     # chmod(2)
     "S_ISUID": 0o4000, "S_ISGID": 0o2000, "S_ISVTX": 0o1000,

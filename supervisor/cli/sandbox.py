@@ -280,7 +280,8 @@ def _listeners(document: Mapping[str, Any]) -> list[str]:
         [" UNIX sockets of other programs, to which the supervisor connects as its uid"] if document["sockets"] else []
     )
     for one in document["sockets"]:
-        lines += _entry(one["path"], one["why"], one["part"])
+        filtered = ", through a proxy that passes on what its grant lists" if one["filtered"] else ""
+        lines += _entry(f"{one['path']}{filtered}", one["why"], one["part"])
     return lines
 
 

@@ -194,6 +194,9 @@ class ChildPrograms:
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return self._programs.of(process)
 
+    def proxies_of(self, process: str) -> Sequence[PlacedProgram]:
+        return self._programs.proxies_of(process)
+
     def spawn_program(self, start: ProgramStart) -> Child:
         profile, root = self._prepared(start.slot)
         execution = self._programs.execution(start.slot)
@@ -431,6 +434,7 @@ def call_rules_of(profile: Profile, pins: NamePins) -> CallRules | None:
         uid,
         profile.names,
         pins,
+        {path: Path(proxy) for path, proxy in profile.buses},
     )
 
 

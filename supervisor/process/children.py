@@ -6,6 +6,7 @@ is behind `Children`: `launch/child_programs.py` is what a host runs; tests have
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -106,9 +107,11 @@ class CallRules:
     egress: tuple[EgressRule, ...] = ()
     channel: Path | None = None  # the folder on the host of its /channel
     sockets: frozenset[str] = frozenset()  # UNIX sockets of other programs
-    uid: int | None = None  # its own, if it is another one than the supervisor's
+    uid: int | None = None  # as which it connects to them, if it is another one than the supervisor's
     names: tuple[NameRule, ...] = ()
     pins: NamePins = field(default_factory=NamePins)  # what those names are now
+    buses: Mapping[str, Path] = field(default_factory=dict[str, Path])  # sockets of buses -> where we listen instead
+    door: socket.socket | None = None  # listens, and takes the place of a socket of its own that is to listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,9 @@ class Children(Protocol):
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         """Return the programs of the components of a process, by the integers that it asks for them with."""
+
+    def proxies_of(self, process: str) -> Sequence[PlacedProgram]:
+        """Return the programs that run for the grants of the components of a process, and that none asks for."""
 
     def spawn_program(self, start: ProgramStart) -> Child:
         """Fork the launcher of a program. Raises OSError and TlsrtError."""

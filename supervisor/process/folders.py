@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from tlsrt.config.bus_proxies import FOLDER as BUS_FOLDER
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import ConfigError
@@ -32,6 +33,7 @@ def make_folders(config: Config, uid: Callable[[str], int]) -> None:
         make_folder(folder)
     _make_parents(config.log_dir)
     _make(_followed(config.log_dir), 0o750, os.geteuid())
+    _make(config.run_dir / BUS_FOLDER, _PRIVATE, os.geteuid())
     _make(config.state_dir / "authority", _PRIVATE, uid("authority"))
     for loop in config.loops:
         _make(config.state_dir / loop.name, _PRIVATE, uid(loop.name))

@@ -105,7 +105,16 @@ class SyscallMonitor:
             return
         rules = self._rules
         self._broker = Broker(
-            child.pid, child.pidfd, rules.egress, rules.channel, rules.uid, rules.sockets, rules.names, rules.pins
+            child.pid,
+            child.pidfd,
+            rules.egress,
+            rules.channel,
+            rules.uid,
+            rules.sockets,
+            rules.names,
+            rules.pins,
+            rules.buses,
+            rules.door,
         )
         self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
@@ -113,7 +122,9 @@ class SyscallMonitor:
         """Go by other rules from the next call on."""
         self._rules = rules
         if self._broker is not None:
-            self._broker = replace(self._broker, egress=rules.egress, names=rules.names, sockets=rules.sockets)
+            self._broker = replace(
+                self._broker, egress=rules.egress, names=rules.names, sockets=rules.sockets, buses=rules.buses
+            )
 
     def close(self) -> None:
         """End: calls that still wait fail with ENOSYS."""

@@ -6,11 +6,12 @@ import socket
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tlsrt.channels.control.program_outcome import Outcome
 from tlsrt.rate_limit import Bucket
 from tlsrt.sandbox.profile.program_profile import SLOT_MARK, PlacedProgram
-from tlsrt.supervisor.process.children import Child, Children, LauncherWord
+from tlsrt.supervisor.process.children import CallRules, Child, Children, LauncherWord
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 from tlsrt.supervisor.supervision.context import Context
@@ -20,16 +21,31 @@ from tlsrt.supervisor.supervision.running_changes import RunningChanges
 EVENTS_BURST, EVENTS_PER_S = 8, 0.5  # of one program; what is not told then is counted in the next
 
 
+class Asker(Protocol):
+    """What has a program run that no component asked for."""
+
+    @property
+    def run_as(self) -> CallRules:
+        """Return what becomes of the calls of the program."""
+
+    def handed(self, data: socket.socket, leash: socket.socket) -> None:
+        """Take the other ends of the program's input and output, and of what ends it when closed: to be duplicated."""
+
+    def over(self, outcome: Outcome) -> None:
+        """Hear that nothing of the run is left, or that there was none."""
+
+
 @dataclass(slots=True)
 class ProgramRun:
     """One run: its process, from the request to its end."""
 
     loop: Loop
     incarnation: int
-    index: int  # by which its component knows the program
+    index: int  # by which its component knows the program; -1 if that did not ask for it
     placed: PlacedProgram
     slot: str
     children: Children
+    asker: Asker | None = None  # None: the component
     number: int = 0
     child: Child | None = None
     monitor: SyscallMonitor | None = None

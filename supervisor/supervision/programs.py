@@ -21,6 +21,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
+from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets, place_of
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
@@ -33,7 +34,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
-from tlsrt.supervisor.supervision.program_run import ProgramRecord, ProgramRun, ProgramSlots
+from tlsrt.supervisor.supervision.program_run import Asker, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.program_sockets import RunSockets
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 from tlsrt.supervisor.supervision.violations import wanted_sentence
@@ -69,7 +70,8 @@ class Programs(Feature):
         """Return what status says about the programs of a process."""
         now = self._context.event_loop.now
         found: list[dict[str, Any]] = []
-        for placed in self._context.current.children.programs_of(process):
+        children = self._context.current.children
+        for placed in (*children.programs_of(process), *children.proxies_of(process)):
             record = self._record(placed.label)
             running = [
                 {
@@ -110,9 +112,20 @@ class Programs(Feature):
         if is_old or slot is None or not self._births.take(loop.name, now):
             self._loops.tell(loop, "program_over", number, 0, int(Outcome.BUSY), 0)
             return
-        run = ProgramRun(loop, loop.incarnation, number, placed, slot, children)
-        self._running[slot] = run
-        self._waiting.setdefault(loop.name, deque()).append(run)
+        self._queue(ProgramRun(loop, loop.incarnation, number, placed, slot, children))
+
+    def begin(self, loop: Loop, placed: PlacedProgram, asker: Asker) -> bool:
+        """Have a program run that no component asks for; tell whether it has its turn, as `asker` hears of its end."""
+        children = loop.managed_by or self._context.current.children
+        (slot,) = placed.slots
+        if slot in self._running or slot not in children.profiles:
+            return False
+        self._queue(ProgramRun(loop, loop.incarnation, -1, placed, slot, children, asker))
+        return True
+
+    def _queue(self, run: ProgramRun) -> None:
+        self._running[run.slot] = run
+        self._waiting.setdefault(run.loop.name, deque()).append(run)
         self._come(0)
 
     def _come(self, delay_s: float) -> None:
@@ -134,7 +147,7 @@ class Programs(Feature):
         if self._waiting:
             self._come(0)
         if not self._is_wanted(run):
-            del self._running[run.slot]
+            self._refuse(run, Outcome.CANCELLED)
         elif run.children is not self._context.current.children:  # a reload came between
             self._refuse(run, Outcome.BUSY)
         elif problem := self._begin(run):
@@ -146,7 +159,13 @@ class Programs(Feature):
 
     def _refuse(self, run: ProgramRun, outcome: Outcome) -> None:
         del self._running[run.slot]
-        self._loops.tell(run.loop, "program_over", run.index, 0, int(outcome), 0)
+        self._tell_over(run, outcome, 0, 0)
+
+    def _tell_over(self, run: ProgramRun, outcome: Outcome, number: int, status: int) -> None:
+        if run.asker is not None:
+            run.asker.over(outcome)
+        elif self._is_wanted(run):
+            self._loops.tell(run.loop, "program_over", run.index, number, int(outcome), status)
 
     def _is_wanted(self, run: ProgramRun) -> bool:
         return run.loop.is_living and run.loop.incarnation == run.incarnation
@@ -162,7 +181,8 @@ class Programs(Feature):
             run.leash, run.control = sockets.leash, sockets.control
             run.monitor = self._monitor(run, sockets)
             start = ProgramStart(
-                run.slot, sockets.data.fileno(), sockets.errors.fileno(), sockets.their_control.fileno(), run.loop.log,
+                run.slot, sockets.data.fileno(), run.loop.log if run.asker is not None else sockets.errors.fileno(),
+                sockets.their_control.fileno(), run.loop.log,
                 run.monitor.child_end if run.monitor is not None else None,
                 sockets.talk.fileno() if sockets.talk is not None else None,
             )  # fmt: skip
@@ -172,12 +192,7 @@ class Programs(Feature):
                 if run.monitor is not None:
                     run.monitor.forked(run.child)
             self._watch(run, run.child)
-            for kind, one in sockets.further:
-                self._loops.tell(
-                    run.loop, "program_socket", run.index, run.number, int(kind), descriptors=[one.fileno()]
-                )
-            descriptors = [one.fileno() for one in sockets.given]
-            self._loops.tell(run.loop, "program", run.index, run.number, descriptors=descriptors)
+            self._hand_over(run, sockets)
         except (OSError, TlsrtError) as error:
             return f"cannot be forked: {error}"
         finally:
@@ -186,10 +201,23 @@ class Programs(Feature):
                 run.notices = sockets.notices
         return ""
 
+    def _hand_over(self, run: ProgramRun, sockets: RunSockets) -> None:
+        """Give who asked for it the other ends."""
+        if run.asker is not None:
+            data, _, leash = sockets.given
+            run.asker.handed(data, leash)
+            return
+        for kind, one in sockets.further:
+            self._loops.tell(run.loop, "program_socket", run.index, run.number, int(kind), descriptors=[one.fileno()])
+        descriptors = [one.fileno() for one in sockets.given]
+        self._loops.tell(run.loop, "program", run.index, run.number, descriptors=descriptors)
+
     def _monitor(self, run: ProgramRun, sockets: RunSockets) -> SyscallMonitor | None:
-        rules = run.children.call_rules(run.slot)
+        rules = run.children.call_rules(run.slot) if run.asker is None else run.asker.run_as
         if rules is None:
             return None
+        if run.asker is not None:
+            return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run))
         say = partial(self._context.console.bad, run.name, "listens")
         program = run.placed.program
         listeners = (
@@ -352,8 +380,7 @@ class Programs(Feature):
             self._context.event_loop.call_later(LINGER_S, partial(self._clear, run, outcome, status))
             return
         del self._running[run.slot]
-        if self._is_wanted(run):
-            self._loops.tell(run.loop, "program_over", run.index, run.number, int(outcome), status)
+        self._tell_over(run, outcome, run.number, status)
         if run.slot not in self._context.current.children.profiles:
             self.sweep()
 

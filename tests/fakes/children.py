@@ -102,6 +102,9 @@ class FakeChildren:
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return ()
 
+    def proxies_of(self, process: str) -> Sequence[PlacedProgram]:
+        return ()
+
     def spawn_program(self, start: ProgramStart) -> Child:
         raise InternalError("this host has no programs")
 

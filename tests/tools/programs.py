@@ -26,6 +26,7 @@ PACKAGES = {
     "node": "nodejs",
     "strace": "strace",
     "unshare": "util-linux",
+    "xdg-dbus-proxy": "xdg-dbus-proxy",
     "zsh": "zsh",
 }
 _HEADERS = "linux-libc-dev"  # which gcc only recommends

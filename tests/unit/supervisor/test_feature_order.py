@@ -68,7 +68,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("epoch_begun", ["Watchdog", "HelperProcess", "ResolverProcess", "Names"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
-        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "Programs"]),
+        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "Programs", "Buses"]),
         ("loop_active", ["Restarter", "StartupReport"]),
         ("loop_changed", ["StartupReport", "LockControl", "RestartRequest", "Reload", "KeyRotation"]),
         ("loop_unwell", ["Restarter"]),
@@ -82,7 +82,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
              "Devices", "RestartRequest",
              "FileWatcher", "Reload", "KeyRotation", "OperatorRequests", "DecoyReport"],
         ),
-        ("stopped", ["HostEvents", "EventFeed", "CanaryFiles"]),
+        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles"]),
     ],
 )  # fmt: skip
 def test_order(host: Host, notification: str, order: list[str]) -> None:

@@ -41,6 +41,7 @@ PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
 SERVICES = (("helper", False), ("resolver", False))
 PLAIN = ProgramConfig("cat", Path("/bin/cat"), "a test")
+PROXY = ProgramConfig("bus-1", Path("/bin/cat"), "a test", bus=Path("/run/bus"))
 WHOLE = ProgramConfig(
     "cat", Path("/bin/cat"), "a test", also_runs=(Path("/bin/sh"),), executable_memory=True, notifies=True,
     listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
@@ -394,7 +395,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     asked = ["threads", "disk", "listen"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
-    names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE)]
+    names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE, PROXY)]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,13 +68,13 @@ def test_a_lost_race_for_the_sockets_flags_costs_a_moment(full: Path, monkeypatc
     assert outcome == BrokerReply(error=errno.EAGAIN)
 
 
-def call_of(memory: bytes, tmp_path: Path) -> Outcome:
+def call_of(memory: bytes, tmp_path: Path, buses: Mapping[str, Path] = {}) -> Outcome:
     buffer = ctypes.create_string_buffer(memory, len(memory))
     with socket.socket(socket.AF_UNIX) as client:
         arguments = (client.fileno(), ctypes.addressof(buffer), len(memory), 0, 0, 0)
         own = os.pidfd_open(os.getpid())
         try:
-            mine = Broker(os.getpid(), own, (), tmp_path)
+            mine = Broker(os.getpid(), own, (), tmp_path, buses=buses)
             return mine.carry_out(Notification(1, os.getpid(), "connect", arguments), lambda: True)
         finally:
             os.close(own)
@@ -95,6 +95,37 @@ def test_a_loop_reaches_its_channel_and_no_other_socket_that_it_sees(tmp_path: P
         abstract = struct.pack("=H", socket.AF_UNIX) + b"\0" + b"tlsrt"
         refused = call_of(abstract, tmp_path)
         assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES
+
+
+def test_under_the_name_of_a_bus_it_reaches_its_proxy_and_no_other(tmp_path: Path) -> None:
+    """Also by the name that libraries have in their constants; another one's proxy and the bus itself are refused."""
+    mine, other = tmp_path / "forth.one.bus-1", tmp_path / "forth.two.bus-1"
+    with socket.socket(socket.AF_UNIX) as door, socket.socket(socket.AF_UNIX) as decoy:
+        for one, path in ((door, mine), (decoy, other)):
+            one.bind(str(path))
+            one.listen()
+        buses = {"/run/dbus/system_bus_socket": mine}
+        for name in ("/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"):
+            assert call_of(unix_address(name), tmp_path, buses) == BrokerReply()
+            door.accept()[0].close()
+        for name in (str(mine), str(other), "/run/dbus/other", "/run/dbus/../dbus/system_bus_socket"):
+            refused = call_of(unix_address(name), tmp_path, buses)
+            assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES
+
+
+def test_a_proxy_gets_the_supervisors_socket_for_the_one_that_is_to_listen() -> None:
+    own = os.pidfd_open(os.getpid())
+    with socket.socket(socket.AF_UNIX) as door, socket.socket(socket.AF_UNIX) as wanted:
+        mine = Broker(os.getpid(), own, (), None, door=door)
+        made = mine.carry_out(Notification(1, os.getpid(), "listen", (wanted.fileno(), 10, 0, 0, 0, 0)), lambda: True)
+        assert isinstance(made, Replacement)
+        ((number, ours),) = made.places
+        assert number == wanted.fileno() and os.fstat(ours.fileno()).st_ino == os.fstat(door.fileno()).st_ino
+        made.close()
+        door.close()
+        late = mine.carry_out(Notification(1, os.getpid(), "listen", (wanted.fileno(), 10, 0, 0, 0, 0)), lambda: True)
+        assert isinstance(late, BrokerReply) and late.error
+    os.close(own)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])

@@ -36,6 +36,9 @@ class ProgramChildren(FakeChildren):
         self.attested: list[str] = []
         self.control = -1
 
+    def proxies_of(self, process: str) -> list[PlacedProgram]:
+        return []
+
     def programs_of(self, process: str) -> list[PlacedProgram]:
         slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
         program = SimpleNamespace(
