@@ -110,7 +110,7 @@ def check_disk(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
     """Raise LoopFailure for a database without room for it, and for a disk thread that was not asked for."""
     for index, (config, component) in enumerate(components):
         if (count := len(component.disk_threads)) > config.needs.disk_threads:
-            sentence = f"{config.address} makes {count} disk threads: put `disk_threads: {count}` under its needs"
+            sentence = f"{config.address} makes disk threads: put `disk_threads: {count}` under its needs"
             raise LoopFailure(FailCode.IMPORT, index, sentence)
         if component._tlsrt_database is not None and not config.needs.state_mb:
             sentence = f"{config.address} declares a database: put `state_mb: N` under its needs, the room for it"

@@ -15,12 +15,16 @@ from probes.sandbox_runner import MODES
 from tlsrt import CallError
 
 KEEPER = "captured.keeper:Keeper"
-COMPONENTS = {"third/keeper": {"class": KEEPER, "needs": {"state_mb": 8}}}
+DIARY = "captured.keeper:Diary"
+COMPONENTS = {
+    "third/keeper": {"class": KEEPER, "needs": {"state_mb": 8}},
+    "third/diary": {"class": DIARY, "needs": {"disk_threads": 1}},
+}
 
 
 @pytest.fixture(scope="module", params=MODES)
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    policy = {"client/admin -> third/keeper": "*"}
+    policy = {"client/admin -> third/keeper": "*", "client/admin -> third/diary": "*"}
     yield from running(request, components=COMPONENTS, policy=policy, packages=[PACKAGE], mode=request.param)
 
 
@@ -54,15 +58,25 @@ def test_the_thread_of_the_database_is_the_only_one(host: RunningHost) -> None:
     assert host.client().call("third/keeper", "threads") is False
 
 
+def test_a_strangers_component_waits_for_its_disk_in_a_thread_as_those_of_tlsrt_do(host: RunningHost) -> None:
+    assert host.client().call("third/diary", "write", "dear diary") == 10
+    assert host.client().call("third/diary", "threads") == ["MainThread", "diary-disk"]
+    assert (host.config.state_dir / "third.diary/diary/diary").read_text() == "dear diary"
+
+
 def test_a_database_without_room_is_told_in_one_sentence(host: RunningHost) -> None:
     after = len(host.console)
-    edit(host, lambda document: document["components"].update({"third/homeless": {"class": KEEPER}}))
+    wrong = {"third/homeless": {"class": KEEPER}, "third/threadless": {"class": DIARY}}
+    edit(host, lambda document: document["components"].update(wrong))
     seal_host(host)
     reload(host, code=EX_UNAVAILABLE)
-    host.wait_for(r"^third\.homeless +failed", after=after)
+    for name in ("homeless", "threadless"):
+        host.wait_for(rf"^third\.{name} +failed", after=after)
     sentence = "third/homeless declares a database: put `state_mb: N` under its needs, the room for it"
     assert sentence in host.log("third.homeless")
-    edit(host, lambda document: document["components"].pop("third/homeless"))
+    sentence = "third/threadless makes disk threads: put `disk_threads: 1` under its needs"
+    assert sentence in host.log("third.threadless")
+    edit(host, lambda document: [document["components"].pop(name) for name in wrong])
 
 
 def test_a_newer_database_is_refused_and_its_component_alone_is_down(host: RunningHost) -> None:

@@ -1,10 +1,12 @@
-"""Components with a database: one that keeps what it is told, an older version of it, and one without room."""
+"""Components with a database, an older version of it, and one with files of its own and a thread for their disk."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from functools import partial
 
-from tlsrt import Component, database, handler
+from tlsrt import Component, DiskCheck, DiskThread, DiskWork, EachAlone, database, handler
 
 _STEPS = [
     "create table notes (id integer primary key, text text not null)",
@@ -49,3 +51,31 @@ class OlderKeeper(Keeper):
     """Knows less than the database has."""
 
     db = database(steps=_STEPS[:1])
+
+
+class Diary(Component):
+    """Writes into a file of its own, as the files of tlsrt are written."""
+
+    def __init__(self) -> None:
+        self.disk = DiskThread("diary-disk", EachAlone())
+        self.disk_threads = (self.disk,)
+
+    async def start(self) -> None:
+        self.check = DiskCheck(self.disk, self.state)
+
+    @handler
+    async def write(self, text: str) -> int:
+        """Keep a text; returns its size."""
+        return await self.disk.run(self.caller, DiskWork(partial((self.state / "diary").write_text, text)))
+
+    @handler
+    async def threads(self) -> list[str]:
+        """The threads that there are, after another one was wanted."""
+        try:
+            threading.Thread(target=int).start()
+        except RuntimeError:
+            return sorted(thread.name for thread in threading.enumerate())
+        return ["another"]
+
+    async def healthy(self) -> str | None:
+        return await self.check.ask()

@@ -37,5 +37,5 @@ def test_a_disk_thread_that_was_not_asked_for_is_refused_with_what_to_write() ->
     component, store = Component(), NAMED["secondary/store"]
     check_disk([(store, component)])
     component.disk_threads = [DiskThread("one", EachAlone()), DiskThread("two", EachAlone())]
-    with pytest.raises(LoopFailure, match="makes 2 disk threads: put `disk_threads: 2` under its needs"):
+    with pytest.raises(LoopFailure, match="makes disk threads: put `disk_threads: 2` under its needs"):
         check_disk([(store, component)])
