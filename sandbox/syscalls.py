@@ -257,6 +257,14 @@ def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
     call("mount_setattr", descriptor, b"", flags, change, len(change))
 
 
+RENAME_EXCHANGE = 2
+
+
+def exchange(one: str, other: str) -> None:
+    """renameat2(2) with RENAME_EXCHANGE: two paths of one file system change their places at once."""
+    call("renameat2", AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+
+
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 
 

@@ -304,6 +304,20 @@ _COMPONENTS = (
         unmet="component.verbs.add_unmet",
     ),
     Verb(
+        "backup",
+        "write the state of a component into a file, while it runs",
+        (_COMPONENT, Argument(("file",), "the file to write", "FILE"), _ANSWER),
+        run="component.backup.backup",
+        lines="component.backup.backup_lines",
+    ),
+    Verb(
+        "restore",
+        "put the state of a backup in the place of a component's, and start its process anew",
+        (_COMPONENT, Argument(("file",), "a file that `component backup` has written", "FILE"), _ANSWER),
+        run="component.backup.restore",
+        lines="component.backup.restore_lines",
+    ),
+    Verb(
         "remove",
         "run a component no more; its state is kept",
         (

@@ -1,0 +1,217 @@
+"""`component backup` and `component restore`: the state of one component in a file, and back.
+
+A backup is made while the component runs: the files are copied, and looked at before and after; where one has changed
+meanwhile, it is done again. The state in a backup is therefore one that the disk had at one moment, as after a power
+cut, which SQLite files and files that are replaced whole come back from.
+
+A restore makes the new state beside the old one and exchanges both at once (renameat2(2)). A process that runs keeps
+the old one until it is started anew; if it does not start with the new one, they are exchanged again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tlsrt import __version__
+from tlsrt.command_line.table import Document
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.distributions import is_older
+from tlsrt.config.files import as_config_error, move, open_regular, owner_of, sync_folder
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.cli.component.addition import begin
+from tlsrt.supervisor.cli.component.journal import whole_config
+from tlsrt.supervisor.cli.component.known import package_of
+from tlsrt.supervisor.cli.component.state_file import (
+    Head,
+    read_head_untrusted,
+    read_state_untrusted,
+    stamps,
+    write_state,
+)
+from tlsrt.supervisor.cli.component.wheel import by_package
+from tlsrt.supervisor.cli.exchange import RequestRefused, ask, say
+from tlsrt.supervisor.control.client import ControlRefused, NotRunning
+from tlsrt.supervisor.process.uids import own_identity
+from tlsrt.text import did_you_mean, printable, size
+
+_TRIES = 8
+_PAUSE_S = 0.25  # before a try, and longer than the times of files are coarse
+_RESTART_S = 120.0
+_KEPT = ".before-restore."  # of the state before, until the new one has started
+
+
+def backup(arguments: argparse.Namespace) -> Document:
+    """Write the state of a component into a file that only we read."""
+    config = whole_config(arguments)
+    one = _component(config, arguments.address)
+    folder = config.state_dir / one.process / one.name
+    if not folder.is_dir():
+        raise ConfigError(f"{one.address} has no state yet: it has never run")
+    target = Path(os.path.abspath(arguments.file))
+    if target.is_relative_to(config.state_dir):
+        raise InvalidArgument("a backup beside the state is lost with it: name a file elsewhere")
+    package, version = _package(one)
+    head = Head(one.address, package, version, datetime.now(UTC).isoformat(timespec="seconds"))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    with begin(config):
+        try:
+            left = _copied(folder, head, beside)
+            move(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+    return {"component": one.address, "file": str(target), "bytes": target.stat().st_size, "left_out": left}
+
+
+def _copied(folder: Path, head: Head, beside: Path) -> list[str]:
+    """Copy a state of one moment. Raises ConfigError where the component never stops to write."""
+    for _ in range(_TRIES):
+        before = stamps(folder)
+        time.sleep(_PAUSE_S)
+        with as_config_error("write", beside):
+            beside.unlink(missing_ok=True)
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as out:
+                try:
+                    left = write_state(out, head, folder)
+                except FileNotFoundError:
+                    continue  # it has removed a file meanwhile
+                out.flush()
+                os.fsync(descriptor)
+        if stamps(folder) == before:
+            return left
+    raise ConfigError(
+        f"{head.component} writes all the time, so no copy is of one moment: stop the host, and take the backup then"
+    )
+
+
+def backup_lines(answer: Document) -> list[str]:
+    found = [
+        f"the state of {answer['component']} is in {answer['file']} ({size(answer['bytes'])}), as it was at one moment",
+        "it is not encrypted, and only you may read it; secrets are not in it",
+    ]
+    return found + [f"left out: {printable(line, 300)}" for line in answer["left_out"]]
+
+
+def restore(arguments: argparse.Namespace) -> Document:
+    """Put the state of a backup in the place of a component's, and keep the old one until the new one has started."""
+    config = whole_config(arguments)
+    one = _component(config, arguments.address)
+    if one.part != one.name:
+        raise ConfigError(f"{one.address} runs in the process of its loop: only a process of its own can be restored")
+    place = config.state_dir / one.process
+    with begin(config), _opened(arguments.file) as file:
+        head = read_head_untrusted(file, arguments.file)
+        _check(one, head)
+        kept = config.state_dir / f"{_KEPT}{one.process}.{time.time_ns()}"
+        had_state = place.is_dir()
+        for left in config.state_dir.glob(f"{_KEPT}{one.process}.*"):
+            say(f"a restore that was interrupted has left {left}: look at it, and remove it")
+        try:
+            with as_config_error("write", kept):
+                uid = own_identity(config).uid(one.process)
+                _staged(file, kept, one.name, owner_of(place) if had_state else (uid, uid))
+        except BaseException:
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
+        _exchange(kept, place) if had_state else move(kept, place)
+        is_running = _taken(config, one, kept if had_state else None, place)
+        if is_running:
+            shutil.rmtree(kept, ignore_errors=True)
+    return {
+        "component": one.address, "made": head.made, "version": head.version, "host": is_running,
+        "kept": str(kept) if kept.is_dir() else None,
+    }  # fmt: skip
+
+
+def _check(one: ComponentConfig, head: Head) -> None:
+    if head.component != one.address:
+        raise ConfigError(f"this is the state of {printable(head.component, 60)}, and not of {one.address}")
+    package, version = _package(one)
+    if head.package != package:
+        raise ConfigError(f"this is the state of {printable(head.package, 60)}, and {one.address} is of {package} now")
+    if is_older(version, head.version):
+        raise ConfigError(
+            f"this is the state of {package} {printable(head.version, 60)}, and {version} is installed: a state goes "
+            f"to newer versions only; update {one.address} first"
+        )
+
+
+def _staged(file: BinaryIO, kept: Path, name: str, owner: tuple[int, int]) -> None:
+    uid, gid = owner
+    os.mkdir(kept, 0o700)
+    os.mkdir(kept / name, 0o700)
+    read_state_untrusted(file, kept / name, uid, gid)
+    os.chown(kept / name, uid, gid)
+    os.chown(kept, uid, gid)
+    os.sync()  # before it takes the place of what is on the disk
+
+
+def _exchange(one: Path, other: Path) -> None:
+    with as_config_error("exchange", other):
+        syscalls.exchange(str(one), str(other))
+    sync_folder(other.parent)
+
+
+def _taken(config: Config, one: ComponentConfig, kept: Path | None, place: Path) -> bool:
+    """Start the process with its new state, and put the old one back if it does not; False where no host runs."""
+    try:
+        why = _failure(config, one.process)
+    except NotRunning:
+        return False
+    except (RequestRefused, ControlRefused) as error:
+        why = str(error)
+    if not why:
+        return True
+    if kept is not None:
+        _exchange(kept, place)
+        shutil.rmtree(kept, ignore_errors=True)
+        try:
+            _failure(config, one.process)
+        except (NotRunning, RequestRefused, ControlRefused) as error:
+            say(f"warning: {one.process} was not started anew: {error}")
+    raise ConfigError(f"{one.address} does not start with this state, and has the one from before again: {why}")
+
+
+def _failure(config: Config, process: str) -> str:
+    answer = ask(config, "restart", timeout_s=_RESTART_S, loop=process)
+    if not answer["failed"]:
+        return ""
+    return printable(next((one["reason"] for one in answer["loops"] if one["reason"]), "see `status`"), 600)
+
+
+def restore_lines(answer: Document) -> list[str]:
+    found = [f"{answer['component']} has the state of {answer['made']} ({answer['version']})"]
+    if answer["host"]:
+        found.append("it was started anew with it; the state from before is removed")
+    elif answer["kept"]:
+        found.append(f"the host does not run; the state from before is in {answer['kept']}: remove it once all is well")
+    return found
+
+
+def _opened(path: str) -> BinaryIO:
+    return open(open_regular(Path(path), "the backup"), "rb")
+
+
+def _component(config: Config, address: str) -> ComponentConfig:
+    known = {one.address: one for one in config.components}
+    if address not in known:
+        raise InvalidArgument(
+            f"there is no component {printable(address, 60)} that could run{did_you_mean(address, known)}"
+        )
+    return known[address]
+
+
+def _package(one: ComponentConfig) -> tuple[str, str]:
+    """Return the distribution that brings a component, and its version."""
+    if one.builtin:
+        return "tlsrt", __version__
+    name, _, rest = package_of(one, by_package()).partition(" ")
+    return (name, rest.partition(" ")[0]) if one.origin else (one.package, "0")

@@ -1,0 +1,201 @@
+"""The file of a backup: the state of one component, whole or not at all.
+
+    tlsrt component state 1\\n  {head, as JSON}\\n  ({entry, as JSON}\\n bytes)*  {}\\n  SHA-256 of all before
+
+An entry is a folder, or a regular file with the extents that hold data; what lies between is a hole. Everything else
+(links, sockets, pipes, devices) is left out and named. The digest is looked at before anything is read from the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tlsrt.config.files import open_folder
+from tlsrt.errors import ConfigError
+from tlsrt.sandbox import syscalls
+
+_MAGIC = b"tlsrt component state 1\n"
+_LINE_MAX = 1 << 20
+_PIECE = 1 << 20
+_DIGEST = 32
+_FILES_MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Whose state it is: the component, the distribution with its version, and when it was read."""
+
+    component: str
+    package: str
+    version: str
+    made: str
+
+
+Stamp = tuple[int, int, int, int, int]  # inode, size, mode, and both times of change
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """Return what tells whether a file below a folder has changed, by path; no link is followed."""
+    found: dict[str, Stamp] = {}
+    for path, status in _entries(folder):
+        found[path] = (status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
+    """Write the state in a folder; return a line for each thing that is left out. Raises OSError and ConfigError."""
+    digest = hashlib.sha256()
+
+    def put(data: bytes) -> None:
+        digest.update(data)
+        out.write(data)
+
+    put(_MAGIC + json.dumps(asdict(head)).encode() + b"\n")
+    left: list[str] = []
+    within = open_folder(folder, follow=False)
+    try:
+        for path, status in _entries(folder):
+            entry: dict[str, Any] = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o700}
+            if stat.S_ISDIR(status.st_mode):
+                put(json.dumps({**entry, "kind": "folder"}).encode() + b"\n")
+            elif stat.S_ISREG(status.st_mode):
+                _put_file(put, within, path, entry)
+            else:
+                left.append(f"{path} ({_kind(status.st_mode)})")
+    finally:
+        os.close(within)
+    put(b"{}\n")
+    out.write(digest.digest())
+    return left
+
+
+def _put_file(put: Callable[[bytes], None], within: int, path: str, entry: dict[str, Any]) -> None:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # the folder is its component's: no link in it is followed
+    descriptor = syscalls.openat2(within, path, flags, syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS)
+    with open(descriptor, "rb", buffering=0) as file:
+        size = os.fstat(descriptor).st_size
+        extents = list(_extents(descriptor, size))
+        put(json.dumps({**entry, "kind": "file", "size": size, "extents": extents}).encode() + b"\n")
+        for offset, length in extents:
+            file.seek(offset)
+            while length:
+                data = file.read(min(length, _PIECE))
+                if not data:
+                    raise OSError(errno.EBUSY, "it has changed meanwhile")
+                put(data)
+                length -= len(data)
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of what is no hole, lseek(2)."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole
+                return
+            raise
+        at = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        if start < at:
+            yield start, at - start
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    count = 0
+    for here, folders, files in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted((*folders, *files)):
+            if (count := count + 1) > _FILES_MOST:
+                raise ConfigError(f"{folder} holds more than {_FILES_MOST} files: no backup is made of so many")
+            path = os.path.join(here, name)
+            yield os.path.relpath(path, folder), os.lstat(path)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+# Reading
+
+
+def read_head_untrusted(file: BinaryIO, name: str) -> Head:
+    """Return whose state a file holds, after a look at all of it. Raises ConfigError for anything but a whole one."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ConfigError(f"{name} is no backup of a component: name a file that `component backup` has written")
+    file.seek(0)
+    digest, left = hashlib.sha256(), size - _DIGEST
+    while left > 0 and (data := file.read(min(left, _PIECE))):
+        digest.update(data)
+        left -= len(data)
+    if left != 0 or file.read(_DIGEST) != digest.digest():
+        raise ConfigError(f"{name} is damaged, or was not written to its end: take another backup")
+    file.seek(len(_MAGIC))
+    try:
+        return Head(**{key: str(value) for key, value in _line(file).items()})
+    except TypeError:
+        raise ConfigError(f"{name} is of another version of tlsrt") from None
+
+
+def read_state_untrusted(file: BinaryIO, folder: Path, uid: int, gid: int) -> None:
+    """Write what stands behind the head into an empty folder, as files of these ids. Raises OSError and ConfigError."""
+    while entry := _line(file):
+        path = folder / checked_path(entry.get("path"))
+        try:
+            mode = int(entry.get("mode", 0)) & 0o700 | 0o600
+            size = int(entry.get("size", 0))
+            extents = [(int(at), int(length)) for at, length in entry.get("extents", ())]
+        except (ValueError, TypeError, OverflowError):
+            raise ConfigError("the backup has a line that cannot be read") from None
+        if size < 0 or any(at < 0 or length < 0 or at + length > size for at, length in extents):
+            raise ConfigError("the backup has a line that cannot be read")
+        if entry.get("kind") == "folder":
+            os.mkdir(path, mode | 0o100)
+        else:
+            _get_file(file, path, size, extents, mode)
+        os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def checked_path(path: object) -> str:
+    """Return a path that stays below the folder it is joined to. Raises ConfigError."""
+    if isinstance(path, str) and "\0" not in path and not {"", ".", ".."} & {*path.split("/")}:
+        return path
+    raise ConfigError(f"the backup names a file that is none: {path!r}")
+
+
+def _get_file(file: BinaryIO, path: Path, size: int, extents: Sequence[tuple[int, int]], mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb", buffering=0) as out:
+        out.truncate(size)
+        for offset, length in extents:
+            out.seek(offset)
+            while length > 0:
+                data = file.read(min(length, _PIECE))
+                if not data:
+                    raise ConfigError("the backup ends before its last file")
+                out.write(data)
+                length -= len(data)
+        os.fsync(descriptor)
+
+
+def _line(file: BinaryIO) -> dict[str, Any]:
+    try:
+        found = json.loads(file.readline(_LINE_MAX))
+    except ValueError:
+        raise ConfigError("the backup has a line that cannot be read") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,66 @@
+"""What a restore takes, and a backup of a component that does not stop to write."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config.components import ComponentConfig
+from tlsrt.errors import ConfigError
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.cli.component import backup, state_file
+from tlsrt.supervisor.cli.component.state_file import Head
+
+HEAD = Head("third/kettle", "kettle", "0.2", "now")
+KETTLE = ComponentConfig("third", "kettle", "kettle:Kettle", part="kettle", origin="kettle")
+
+
+def test_the_state_of_another_component_and_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_package", lambda one: ("kettle", "0.2"))
+    backup._check(KETTLE, HEAD)
+    backup._check(KETTLE, replace(HEAD, version="0.1"))
+    with pytest.raises(ConfigError, match="the state of third/pan, and not of third/kettle"):
+        backup._check(KETTLE, replace(HEAD, component="third/pan"))
+    with pytest.raises(ConfigError, match=r"of kettle 0\.10, and 0\.2 is installed: a state goes to newer"):
+        backup._check(KETTLE, replace(HEAD, version="0.10"))
+    with pytest.raises(ConfigError, match="the state of pan, and third/kettle is of kettle now"):
+        backup._check(KETTLE, replace(HEAD, package="pan"))
+
+
+def test_a_copy_is_of_one_moment_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, file = tmp_path / "state", tmp_path / "file"
+    state.mkdir()
+    monkeypatch.setattr(backup, "_PAUSE_S", 0.01)
+    real, count = state_file.write_state, 0
+
+    def written(*words: object) -> list[str]:
+        nonlocal count
+        count += 1
+        left = real(*words)  # type: ignore[arg-type]
+        if count < busy:
+            (state / "a").write_bytes(b"x" * count)  # while it is copied
+        return left
+
+    monkeypatch.setattr(backup, "write_state", written)
+    busy = 3
+    assert backup._copied(state, HEAD, file) == [] and count == 3
+    busy = 1000
+    with pytest.raises(ConfigError, match="writes all the time"):
+        backup._copied(state, HEAD, file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_exchange_is_there_or_not(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    pid = os.fork()
+    if pid == 0:
+        syscalls.exchange(str(tmp_path / "old"), str(tmp_path / "new"))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert (tmp_path / "old" / "new").exists() and (tmp_path / "new" / "old").exists()

@@ -1,0 +1,121 @@
+"""The file of a backup: what was in a folder comes back, and nothing but a whole file is taken."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.component.state_file import (
+    Head,
+    checked_path,
+    read_head_untrusted,
+    read_state_untrusted,
+    stamps,
+    write_state,
+)
+
+HEAD = Head("third/kettle", "kettle", "0.1", "2026-11-28T00:00:00+00:00")
+GIB = 1 << 30
+IDS = (os.getuid(), os.getgid())
+
+
+def written(folder: Path) -> tuple[bytes, list[str]]:
+    out = io.BytesIO()
+    left = write_state(out, HEAD, folder)
+    return out.getvalue(), left
+
+
+def test_what_was_there_comes_back(tmp_path: Path) -> None:
+    state, back = tmp_path / "state", tmp_path / "back"
+    (state / "deep" / "er").mkdir(parents=True)
+    (state / "empty").touch()
+    (state / "deep" / "er" / "a\nb").write_bytes(b"\0{}\n" * 1000)
+    with open(state / "sparse", "wb") as file:  # 1 GiB with two pieces of data
+        file.write(b"begin")
+        file.seek(GIB - 3)
+        file.write(b"end")
+    (state / "link").symlink_to("/etc/passwd")
+    os.mkfifo(state / "pipe")
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind(str(state / "socket"))
+        data, left = written(state)
+    assert len(data) < 1 << 20
+    assert left == ["link (a link)", "pipe (a pipe)", "socket (a socket)"]
+    back.mkdir()
+    whole = io.BytesIO(data)
+    assert read_head_untrusted(whole, "it") == HEAD
+    read_state_untrusted(whole, back, *IDS)
+    assert sorted(stamps(back)) == ["deep", "deep/er", "deep/er/a\nb", "empty", "sparse"]
+    assert (back / "deep" / "er" / "a\nb").read_bytes() == b"\0{}\n" * 1000
+    sparse = (back / "sparse").stat()
+    assert sparse.st_size == GIB and sparse.st_blocks * 512 < 1 << 20
+    with open(back / "sparse", "rb") as large:
+        assert large.read(5) == b"begin"
+        large.seek(GIB - 4)
+        assert large.read() == b"\0end"
+
+
+def test_only_a_whole_file_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"state")
+    data, _ = written(tmp_path)
+    for end in range(len(data)):
+        with pytest.raises(ConfigError, match=r"is damaged|is no backup"):
+            read_head_untrusted(io.BytesIO(data[:end]), "it")
+    for at in range(len(data)):
+        with pytest.raises(ConfigError, match=r"is damaged|is no backup"):
+            read_head_untrusted(io.BytesIO(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]), "it")
+    with pytest.raises(ConfigError, match="is damaged"):
+        read_head_untrusted(io.BytesIO(data + b"more"), "it")
+
+
+LIES: list[object] = [
+    {"path": "../out", "kind": "folder"}, {"path": "/etc/x", "kind": "folder"}, {"path": "a/../../b", "kind": "folder"},
+    {"path": "a\0b", "kind": "folder"}, {"path": 3, "kind": "folder"}, {"kind": "folder"}, {"path": ""},
+    {"path": "a", "kind": "file", "size": -1}, {"path": "a", "kind": "file", "size": "many"},
+    {"path": "a", "kind": "file", "size": 5, "extents": [[0, 50]]},
+    {"path": "a", "kind": "file", "size": 5, "extents": [[-4, 5]]},
+    {"path": "a", "kind": "file", "size": 5, "extents": [["x"]]},
+    {"path": "a", "kind": "file", "size": 9, "extents": [[0, 9]]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", LIES)
+def test_a_file_that_lies_writes_nothing_outside(tmp_path: Path, entry: object) -> None:
+    head = b'{"component": "a/b", "package": "p", "version": "1", "made": "x"}\n'
+    body = b"tlsrt component state 1\n" + head + json.dumps(entry).encode() + b"\n"
+    file = io.BytesIO(body + hashlib.sha256(body).digest())
+    read_head_untrusted(file, "it")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "kept").touch()
+    with pytest.raises(ConfigError):
+        read_state_untrusted(io.BytesIO(file.getvalue()[file.tell() : -32]), inside, *IDS)
+    assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+@given(st.text())
+def test_a_path_stays_below(path: str) -> None:
+    try:
+        checked = checked_path(path)
+    except ConfigError:
+        return
+    assert os.path.normpath(os.path.join("/a/b", checked)).startswith("/a/b/")
+
+
+@given(st.binary())
+def test_any_bytes_are_a_head_or_the_one_error(data: bytes) -> None:
+    body = b"tlsrt component state 1\n" + data
+    for tried in (data, body, body + hashlib.sha256(body).digest()):
+        try:
+            read_head_untrusted(io.BytesIO(tried), "it")
+        except ConfigError:
+            continue
