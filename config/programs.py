@@ -104,6 +104,13 @@ class ProgramConfig:
         ),
     )
     memory_mb: int = field(default=256, metadata=count("Memory of one run.", 8, 1048576, unit="MiB"))
+    state_mb: int = field(
+        default=0,
+        metadata=count(
+            "Size of one file in a folder /state of its own, which lives on; only of a kept program.",
+            0, 1048576, unit="MiB",
+        ),
+    )  # fmt: skip
     scratch_mb: int = field(
         default=0, metadata=count("Room for files in a /tmp of its own, which ends with the run.", 0, 65536, unit="MiB")
     )
@@ -151,6 +158,8 @@ class ProgramConfig:
         if self.is_kept and (self.seconds is not None or self.at_once is not None):
             name = "seconds" if self.seconds is not None else "at_once"
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
+        if self.state_mb and not self.is_kept:
+            return "only a kept program has a folder that lives on: say `life: kept`, or remove `state_mb`"
         if taken := [path for path in self.files if path.startswith(_TAKEN)]:
             return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
         if sum(len(one.encode()) for one in self.files.values()) > FILES_BYTES_MOST:

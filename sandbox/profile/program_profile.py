@@ -17,7 +17,7 @@ from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.profile.fragment import EgressLine, Line, PolicyFragment
+from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragment
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import (
     DROP_LAYERS,
@@ -74,6 +74,12 @@ def slots_of_all(config: Config) -> list[str]:
     return [slot for pair in pairs for slot in slots_of(*pair)]
 
 
+def slots_with_state(config: Config) -> list[str]:
+    """Return the names of the processes of programs that have a folder which lives on."""
+    pairs = [(component, program) for component in config.components for program in component.programs]
+    return [slot for component, program in pairs if program.state_mb for slot in slots_of(component, program)]
+
+
 def fragments_of_program(config: Config, placed: PlacedProgram, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
     """Return the fragments of a program. Raises SandboxError."""
     names = names_for_program(placed.program, own_pids="pid_namespace" not in config.sandbox.waive)
@@ -112,7 +118,7 @@ def profile_for_program(
     settings = {
         "memory_mb": program.memory_mb,
         "address_mb": program.memory_mb + UNCOUNTED_MB,
-        "file_size_mb": program.scratch_mb,
+        "file_size_mb": max(program.scratch_mb, program.state_mb),
         "open_files": program.open_files,
         "processes": program.processes,
     }
@@ -133,6 +139,7 @@ def profile_for_program(
         egress=tuple(dict.fromkeys(rule for one in program.egress for rule in one.to if isinstance(rule, EgressRule))),
         listen=tuple(line for one in fragments for line in one.listen),
         execute=tuple(map(Path, placed.files.runs)),
+        write=((config.state_dir / name, STATE),) if program.state_mb else (),
         files=tuple(sorted(program.files.items())),
         scratch_mb=program.scratch_mb,
     )
@@ -144,8 +151,11 @@ def profile_for_program(
 def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) -> None:
     """Refuse files that cannot be made: in a root that is the host's, or where a read-only folder lies."""
     program = placed.program
-    if program.files and "mount_namespace" in config.sandbox.waive:
-        raise ConfigError(f"{program.where}: {placed.label} cannot have files: sandbox layer mount_namespace is waived")
+    if (program.files or program.state_mb) and "mount_namespace" in config.sandbox.waive:
+        what = "files" if program.files else "a folder /state"
+        raise ConfigError(
+            f"{program.where}: {placed.label} cannot have {what}: sandbox layer mount_namespace is waived"
+        )
     shown = [Path(os.path.realpath(path)) for path in (*placed.files.shown, *data, *program.read)]
     for path in program.files:
         if other := next((one for one in shown if overlap(one, Path(os.path.realpath(path)))), None):

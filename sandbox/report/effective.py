@@ -165,6 +165,8 @@ def _files(one: Effective) -> list[dict[str, Any]]:
         made.append(
             {"kind": "write", "path": SCRATCH, "why": "its scratch folder, which ends with the run", "part": part}
         )
+    for host, inside in one.profile.write if one.profile.execute else ():
+        made.append({"kind": "write", "path": inside, "host": os.fspath(host), "why": "it lives on", "part": part})
     return [*found, *made]
 
 

@@ -16,6 +16,7 @@ from tlsrt.config.name_rules import NameRule, parse_rule
 from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH
+from tlsrt.sandbox.profile.fragment import STATE
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.report.effective import Effective, grants
@@ -199,6 +200,8 @@ def _beside(one: Effective, real: str) -> str:
         return "made for it: its `files`"
     if one.profile.scratch_mb and f"{real}/".startswith(f"{SCRATCH}/"):
         return "its scratch folder, which ends with the run"
+    if one.profile.execute and f"{real}/".startswith(f"{STATE}/"):
+        return "its folder that lives on"
     return _BESIDE.get(real, _PASSAGE)
 
 

@@ -27,6 +27,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
+from tlsrt.sandbox.profile.fragment import STATE
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.program_sockets import NOTIFY_PATH
 from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
@@ -54,7 +55,7 @@ class Execution:
 
 def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
     """Return the execution of a program."""
-    folder = SCRATCH if program.scratch_mb else "/"
+    folder = STATE if program.state_mb else SCRATCH if program.scratch_mb else "/"
     environment = {"PATH": _PATH, "HOME": folder, "LANG": "C.UTF-8"}
     if program.notifies:
         environment["NOTIFY_SOCKET"] = NOTIFY_PATH

@@ -15,6 +15,7 @@ from tlsrt.config.bus_proxies import FOLDER as BUS_FOLDER
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.profile.program_profile import slots_with_state
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_TO_PASS = 0o711  # every loop's uid passes through, none may list
@@ -38,6 +39,8 @@ def make_folders(config: Config, uid: Callable[[str], int]) -> None:
     for loop in config.loops:
         _make(config.state_dir / loop.name, _PRIVATE, uid(loop.name))
         _make(config.run_dir / "channel" / loop.name, _PRIVATE, uid(loop.name))
+    for slot in slots_with_state(config):
+        _make(config.state_dir / slot, _PRIVATE, uid(slot))
 
 
 def states_left_behind(config: Config, uid: Callable[[str], int]) -> list[str]:

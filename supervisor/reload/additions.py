@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from tlsrt.sandbox.profile.program_profile import slots_with_state
 from tlsrt.supervisor.process.folders import make_folders
 from tlsrt.supervisor.process.listeners import channel_listener, remove_socket
 from tlsrt.supervisor.process.logs import open_log
@@ -23,7 +24,8 @@ class Additions:
         self._config = renewal.config
         self._listeners: dict[str, int] = {}
         self._logs: dict[str, int] = {}
-        if not names:
+        lacking = [slot for slot in slots_with_state(self._config) if not (self._config.state_dir / slot).is_dir()]
+        if not names and not lacking:
             return
         renewal.children.reserve()
         make_folders(self._config, renewal.children.uid)

@@ -98,7 +98,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             "notifies": True, "read": [sysconfig.get_path("stdlib")], "memory_mb": 512,
             "environment": {"PYTHONHOME": sys.base_prefix, "PYTHONDONTWRITEBYTECODE": "1"},
             "listen": [{"name": "own", "port": port, "why": WHY}],
-            "egress": [{"to": ["192.0.2.7:443"], "why": WHY}],
+            "egress": [{"to": ["192.0.2.7:443"], "why": WHY}], "state_mb": 2,
         }  # fmt: skip
         cat = {"run": "/bin/cat", "why": WHY, "life": "kept"}
         components: dict[str, Any] = {
@@ -158,12 +158,31 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             "found = tried(lambda: one.sendmsg([b'RIGHTS=1'], rights, 0, os.environ['NOTIFY_SOCKET']))",
             "8",  # what it says arrives, and its descriptor does not
         ),
+        ("found = tried(lambda: open('/state/big', 'wb').write(bytes(3 << 20)))", "OSError 27"),
+        ("found = tried(lambda: open('/state/../etc/x', 'wb'))", "OSError 30"),
+        (
+            "import mmap\n"
+            "open('/state/code', 'wb').write(bytes(4096))\n"
+            "code = os.open('/state/code', os.O_RDONLY)\n"
+            "how = mmap.PROT_READ | mmap.PROT_EXEC\n"
+            "found = tried(lambda: mmap.mmap(code, 4096, flags=mmap.MAP_PRIVATE, prot=how))",
+            "PermissionError 1",
+        ),
         ("found = tried(lambda: open(sys.executable, 'r+b'))", "PermissionError 13"),
     ],
 )
 def test_what_it_tries_in_vain(world: World, script: str, answers: str) -> None:
     assert world.run(script) == answers
     assert world.nobody_came()
+
+
+def test_its_state_lives_on_and_is_its_alone(world: World) -> None:
+    world.run("open('/state/kept', 'w').write('as it was')")
+    world.another()
+    assert world.run("found = [os.getcwd(), open('/state/kept').read()]") == ["/state", "as it was"]
+    folder = world.host.folder / "state" / "third.captured+main+1"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert world.host.client().call(VICTIM, "can_see", str(folder)) is False
 
 
 def test_with_an_accepted_connection_it_reaches_no_neighbour(world: World) -> None:

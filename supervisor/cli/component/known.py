@@ -14,6 +14,7 @@ from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
 from tlsrt.config.processes import SHARED_PARTS, process_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.sandbox.profile.program_profile import SLOT_MARK
 from tlsrt.text import did_you_mean, printable
 
 
@@ -75,8 +76,9 @@ def package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> st
 
 
 def states_of(config: Config, address: str) -> list[Path]:
-    """Return where the state of a component may lie: in a process of its own, or in one that it shares."""
+    """Return where the state of a component may lie: in its own process, in a shared one, of its programs."""
     loop, _, name = address.partition("/")
     shared = process_name(loop, SHARED_PARTS.get(loop, ""))
     own = process_name(loop, name)
-    return [*([config.state_dir / own] if own != shared else []), config.state_dir / shared / name]
+    programs = sorted(config.state_dir.glob(f"{own}{SLOT_MARK}*"))
+    return [*([config.state_dir / own] if own != shared else []), config.state_dir / shared / name, *programs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,18 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
     assert (kept.deadline_s, kept.runs_most, kept.problem) == (None, 1, "")
     short = ProgramConfig("main", Path("/bin/cat"), "a test", seconds=0.5, at_once=7)
     assert (short.deadline_s, short.runs_most) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"state_mb": 1}, "only a kept program has a folder that lives on"),
+        ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),
+        ({"files": {"/etc/x": "x" * 40_000, "/etc/y": "x" * 40_000}}, "together they have more than 65536 bytes"),
+    ],
+)
+def test_what_does_not_go_together(entry: dict[str, Any], sentence: str) -> None:
+    assert sentence in replace(CAT, **entry).problem
 
 
 def test_rules_of_names_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,11 @@ class Keeper(Component):
                 return "closed"
             said += piece
         return said.decode()
+
+    @handler
+    async def can_see(self, path: str) -> bool:
+        """Tell whether there is such a path for this process."""
+        return os.path.exists(path)
 
     @handler
     async def end(self, name: str) -> None:
