@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tlsrt.config.declared_peers import peers_of
 from tlsrt.config.defaults import BUILT_IN
@@ -29,7 +30,8 @@ def check_calls(config: Config) -> list[str]:
         if not one.builtin and not one.origin:
             continue  # it has no manifest: the configuration says who may call whom
         manifest = BUILT_IN.manifests[one.address] if one.builtin else _approved(config.path, one.address)
-        unlisted, unseen = compared(manifest, source_finder(one.packages), one.address)
+        own = {rule.target: tuple(rule.methods) for rule in config.policy if rule.source == one.address}
+        unlisted, unseen = compared(manifest, source_finder(one.packages), one.address, own)
         problems += unlisted
         remarks += unseen
     if problems:
@@ -37,10 +39,14 @@ def check_calls(config: Config) -> list[str]:
     return remarks
 
 
-def compared(manifest: ParsedManifest, find: FindSource, address: str = "") -> tuple[list[str], list[str]]:
+def compared(
+    manifest: ParsedManifest, find: FindSource, address: str = "",
+    allowed: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return sentences about calls that a manifest does not list, and about listed ones that its class does not show.
 
-    `address` is where it runs, if not where its manifest says.
+    `address` is where it runs, if not where its manifest says; `allowed` is what the operator allows it, which need not
+    be listed.
     """
     declared = _declared(manifest, find)
     if declared is None:
@@ -49,8 +55,9 @@ def compared(manifest: ParsedManifest, find: FindSource, address: str = "") -> t
     unlisted, unseen = list[str](), list[str]()
     for target, methods in sorted(declared.items()):
         listed = tuple(manifest.calls.get(target, ()))
-        missing = sorted((methods or frozenset()) - set(listed)) if listed != _ALL else []
-        if missing or not listed:
+        good = {*listed, *allowed.get(target, ())}
+        missing = sorted((methods or frozenset()) - good) if "*" not in good else []
+        if missing or not good:
             what = f"{', '.join(missing)} of {target}" if missing else target
             wanted = f"[{', '.join((*listed, *missing))}]" if missing else "[...]"
             unlisted.append(

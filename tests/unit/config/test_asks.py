@@ -51,3 +51,15 @@ def test_a_difference_shows_what_is_new_and_what_is_gone() -> None:
     assert differences(old, new)[1:] == [
         ("-", "sys", "yes", ""), ("!", "write", "/srv", "puts"), ("+", "open_files", "3", ""),
     ]  # fmt: skip
+
+
+def test_the_hosts_network_and_kernel_files_are_one_row_each_with_their_reasons() -> None:
+    needs = {"network": {"why": "shows them"}, "proc": {"shown": False}, "sys": {"why": "sensors"}, "disk_threads": 1}
+    found = asks_of({"needs": {**needs, "read": [{"path": "/srv/a", "why": "shows it"}, {"path": "/srv/b"}]}}, {}, {})
+    assert [(one.is_dangerous, one.kind, one.what, one.why) for one in found] == [
+        (True, "network", "yes", "shows them"),
+        (False, "sys", "yes", "sensors"),
+        (False, "read", "/srv/a", "shows it"),
+        (False, "read", "/srv/b", ""),
+        (False, "disk_threads", "1", ""),
+    ]

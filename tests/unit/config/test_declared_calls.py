@@ -108,4 +108,9 @@ def test_the_manifests_of_a_host_are_compared_when_it_is_sealed(
     with pytest.raises(ConfigError, match="third/report calls") as caught:
         check_calls(config)
     assert len(caught.value.problems) == 3
+    line = '"third/report -> primary/kernel": [uname, sysctl]'
+    (tmp_path / "components.d/third.report.yaml").write_text(f"package: tlsrt_report\npolicy: {{{line}}}\n")
+    with pytest.raises(ConfigError, match="third/report calls") as caught:
+        check_calls(load_config(tmp_path / "tlsrt.yaml"))
+    assert len(caught.value.problems) == 2, "what the operator allows need not be listed"
     assert check_calls(parse_config(minimal.encode(), tmp_path / "tlsrt.yaml")) == []
