@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from probes.process_memory import found_in
 PACKAGE = Path(__file__).parents[1] / "hosts" / "secretive_package" / "secretive"
 NEEDS: dict[str, Any] = {"secrets": [{"name": "broker", "why": "it logs in there"}]}
 MORE = {"secrets": [*NEEDS["secrets"], {"name": "proxy", "why": "it goes by one, perhaps", "optional": True}]}
-LOGIN, THIEF = "external/login", "external/thief"
+LOGIN, THIEF, SLOW = "external/login", "external/thief", "external/slow"
 VALUE = b"correct-horse-battery-staple"
 
 
@@ -24,8 +25,9 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     options: dict[str, Any] = {
         "components": {
             LOGIN: {"class": "secretive:Login", "needs": MORE}, THIEF: {"class": "secretive:Thief", "needs": NEEDS},
+            SLOW: {"class": "secretive:Slow", "needs": NEEDS},
         },
-        "policy": {f"client/admin -> {address}": "*" for address in (LOGIN, THIEF)},
+        "policy": {f"client/admin -> {address}": "*" for address in (LOGIN, THIEF, SLOW)},
         "packages": [PACKAGE],
     }  # fmt: skip
     yield from running_with_failed(request, "external.[a-z]+", **options)
@@ -53,7 +55,7 @@ def test_a_secret_is_in_its_process_and_nowhere_else(host: RunningHost) -> None:
 
     listed = json.loads(host.cli("secret", "list", "--json").stdout)["secrets"]
     assert [(one["component"], one["name"], one["is_set"]) for one in listed] == [
-        (LOGIN, "broker", True), (LOGIN, "proxy", False), (THIEF, "broker", False),
+        (LOGIN, "broker", True), (LOGIN, "proxy", False), (SLOW, "broker", False), (THIEF, "broker", False),
     ]  # fmt: skip
     for path in (path for path in host.base.rglob("*") if path.is_file() and not path.is_symlink()):
         assert VALUE not in path.read_bytes(), path
@@ -79,8 +81,8 @@ def test_another_component_neither_reads_nor_opens_it(host: RunningHost) -> None
 
 
 def test_it_outlives_another_master_key_and_a_restart(host: RunningHost) -> None:
-    set_secret(host, LOGIN, VALUE)
-    set_secret(host, THIEF, b"its own")
+    for address in (LOGIN, THIEF, SLOW):
+        set_secret(host, address, VALUE)
     assert host.cli("rotate", "--master").returncode == 0
     assert host.cli("restart", "external.login").returncode == 0
     assert host.client().call(LOGIN, "token") == VALUE.hex()
@@ -89,6 +91,25 @@ def test_it_outlives_another_master_key_and_a_restart(host: RunningHost) -> None
     assert host.client().call(LOGIN, "token") == VALUE.hex()
     host.cli("secret", "remove", LOGIN, "broker")
     assert host.cli("restart", "external.login").returncode != 0
+
+
+def test_a_process_is_born_before_another_master_key_and_joins_after_it(host: RunningHost) -> None:
+    set_secret(host, SLOW, VALUE)
+    gate = host.config.state_dir / "external.slow" / "gate"
+    os.mkfifo(gate)
+    gate.chmod(0o644)
+    restart = subprocess.Popen(host.command("restart", "external.slow"), cwd=host.base, stdout=subprocess.DEVNULL)
+    with open(gate, "wb"):  # once it is opened there: the process has the sealings of the key before, and no key
+        gate.unlink()
+        assert host.cli("rotate", "--master").returncode == 0
+    restart.wait(60)
+    host.until(lambda status: state_of(status, "external.slow") == "active", "external.slow is active")
+    assert host.client().call(SLOW, "token") == VALUE.hex()
+    assert "its secrets were sealed by another master_key than the one that is in force" in host.log("external.slow")
+
+
+def state_of(status: dict[str, Any], process: str) -> str:
+    return next(str(loop["state"]) for loop in status["loops"] if loop["name"] == process)
 
 
 def test_what_no_component_asks_for_is_refused(host: RunningHost) -> None:

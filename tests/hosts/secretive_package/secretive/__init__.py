@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tlsrt import Component, handler
 
 
@@ -15,6 +17,15 @@ class Login(Component):
     @handler
     async def has_proxy(self) -> bool:
         return self.secret("proxy", None) is not None
+
+
+class Slow(Login):
+    """Is born and waits, before it joins, for the end of a file, if that is there."""
+
+    def warm_up(self) -> None:
+        gate = Path("/state/gate")
+        if gate.exists():
+            gate.read_bytes()
 
 
 class Thief(Login):
