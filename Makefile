@@ -14,7 +14,7 @@ $(BIN)/tlsrt-supervisor: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tlsrt needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[http]'
-	@$(BIN)/python -m compileall -q config channels sandbox loops supervisor tlsrt/command_line tlsrt/testing tlsrt/*.py
+	@$(BIN)/python -m compileall -q config channels sandbox loops supervisor tlsrt/command_line tlsrt/testing tlsrt/worker tlsrt/*.py
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(BIN)/tlsrt-supervisor

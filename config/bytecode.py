@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tlsrt.config.code_root import Root, walk
 from tlsrt.config.files import as_config_error
 from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.measure import measure_bytecode
-from tlsrt.config.package_search import Root, walk
 from tlsrt.config.packages import roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Self
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
+from tlsrt.config.code_root import Root, walk
 from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import bytecode_folder, is_checkout
-from tlsrt.config.package_search import Root, component_roots, walk
+from tlsrt.config.package_search import component_roots
 from tlsrt.config.packages import Code, code_of, code_roots
 from tlsrt.config.program_files import measured_name
 from tlsrt.config.schema import Config

@@ -8,30 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from tlsrt.config.code_root import Root
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder, package_folders
 from tlsrt.config.isolation import measured_prefix
 from tlsrt.errors import ConfigError
 
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
-CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
-_CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """One measured folder, or module of one file, and the prefix of its names."""
-
-    path: Path
-    name: str
-    only_code: bool = False
-    without: tuple[str, ...] = ()  # names right below it
 
 
 def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
@@ -76,27 +64,6 @@ def folder_of_package(package: str, place: Path | None = None) -> Path | None:
 def has_http() -> bool:
     """Tell whether the package that parses HTTP is installed."""
     return bool(find("h11", "dep/h11"))
-
-
-def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the measured name and entry of each file below a folder, links followed."""
-    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, _CACHE), ())
-
-
-def _walk(
-    folder: str, name: str, only_code: bool, without: tuple[str, ...], above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a link to a folder around it
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if entry.name not in without:
-                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (_CACHE,), (*above, here))
-            elif not only_code or entry.name.endswith(CODE):
-                yield f"{name}/{entry.name}", entry
 
 
 @cache

@@ -11,11 +11,12 @@ import re
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from tlsrt.config.code_root import Root, walk
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
 from tlsrt.config.files import as_config_error
@@ -25,20 +26,20 @@ from tlsrt.config.import_path import (
     USED,
     bytecode_folder,
     is_checkout,
-    library_folders,
     package_folder,
     package_folders,
 )
 from tlsrt.config.isolation import isolated_folders, measured_prefix
 from tlsrt.config.package_data import data_files
-from tlsrt.config.package_search import Root, component_roots, dependencies, find, package_roots, walk
+from tlsrt.config.package_search import component_roots, dependencies, find, package_roots, source_of
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
+from tlsrt.config.standard_library import library_roots, platform_library
+from tlsrt.config.worker_code import WORKER_NEEDS, WorkerCode, worker_code
 from tlsrt.errors import ConfigError
 
 _DISTRIBUTIONS = {"yaml": "pyyaml", "_yaml": "pyyaml", "zmq": "pyzmq", "_cffi_backend": "cffi"}
 _SHARED = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_NOT_LIBRARY = ("test", "site-packages", "dist-packages")  # below the standard library's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ def code_of(config: Config) -> Code:
     )  # fmt: skip
     own = component_roots(config.components)
     data = data_roots(shared)
-    measured = (tlsrt, *dependencies(), *own, *needed, *data, *_hooks(), *_library())
-    return Code(measured, names, versions, files_of_programs(config.components))
+    measured = (tlsrt, *dependencies(), *own, *needed, *data, *_hooks(), *library_roots())
+    return Code(measured, names, versions, files_of_programs(config.components, worker_code_of(config)))
 
 
 def data_roots(components: Iterable[ComponentConfig]) -> list[Root]:
@@ -92,6 +93,32 @@ def data_roots(components: Iterable[ComponentConfig]) -> list[Root]:
             place = next(root for root in places if path.is_relative_to(root.path))
             found[path] = Root(path, f"{place.name}/{path.relative_to(place.path)}")
     return list(found.values())
+
+
+def worker_code_of(config: Config) -> Callable[[ComponentConfig, str], WorkerCode]:
+    """Return what says which code the worker of a component imports: what is measured for it, and no more."""
+
+    def code(component: ComponentConfig, module: str) -> WorkerCode:
+        if source_of(module, component.packages) is None:
+            raise ConfigError(f"this Python has no module {module}: correct `worker`")
+        packages = [root for root in dependencies() if root.name in WORKER_NEEDS] + component_roots([component])
+        if component.packages is None:
+            packages += _worker_needs(component)
+        tlsrt = Root(package_folder(), "tlsrt", is_checkout())
+        folder = bytecode_folder(config.path) if _shows_bytecode(config) else None
+        return worker_code(module, [tlsrt, *packages], component.packages, library_roots(), _rooms(), folder)
+
+    return code
+
+
+def _worker_needs(component: ComponentConfig) -> list[Root]:
+    """Return what a component's package needs of the environment, with the metadata that libraries ask for."""
+    known, own = _installed(), component_roots([component])
+    needed = _needed_by(_packages([component]), own, known, _imported([component]))[0]
+    owner = owners({name: one for name, one in known.items() if name != "tlsrt"})
+    names = dict.fromkeys(_importable(root.path.name) for root in (*own, *needed))
+    folders = dict.fromkeys(owner[name] for name in (*names, "msgpack") if name in owner)
+    return [*needed, *(Root(one.metadata, f"metadata/{one.name}") for one in folders if one.metadata.is_dir())]
 
 
 def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
@@ -107,7 +134,8 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
             shared = _of_environment(components)
             needed = _needed_by(_packages(shared), component_roots(shared), known, _imported(shared))[0]
             names = {root.name for root in (*component_roots(components), *needed)}
-            names |= {measured_name(path) for one in files_of_programs(components).values() for path in one.identities}
+            programs = files_of_programs(components, worker_code_of(config)).values()
+            names |= {measured_name(path) for one in programs for path in one.identities}
             if names:
                 found[loop.name] = frozenset(names)
     return found
@@ -146,7 +174,7 @@ def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Pa
     The standard library, site-packages, tlsrt with the folders its rooms link to (never the checkout itself, where
     keys may lie), the packages of components, and the folders of shared libraries.
     """
-    folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
+    folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(platform_library())]
     components = list(components)
     isolated = isolated_folders(components)
     folders += [root.path if isolated else root.path.parent for root in dependencies()]
@@ -254,7 +282,11 @@ def _add(root: Root, roots: dict[Path, Root]) -> bool:
 
 def _imported(components: Iterable[ComponentConfig]) -> set[str]:
     """Return the packages that components import besides their own."""
-    return {name.partition(".")[0] for component in components for name in component.imports}
+    return {
+        name.partition(".")[0]
+        for component in components
+        for name in (*component.imports, *(program.worker for program in component.programs if program.worker))
+    }
 
 
 def _names_package(root: Root, package: str) -> bool:
@@ -294,32 +326,6 @@ def _hooks() -> list[Root]:
         hooks = [name for name in names if name.endswith(".pth") or "customize" in name]
         found += [Root(folder / name, f"{group}/{name}") for name in hooks]
     return found
-
-
-def _library() -> list[Root]:
-    """Return the standard library without its tests, and the interpreter."""
-    folders = dict.fromkeys((sysconfig.get_path("stdlib"), _platform_library()))
-    major, minor, *_ = sys.version_info
-    without = (*_NOT_LIBRARY, f"config-{major}.{minor}-{sys.implementation._multiarch}")
-    names = ("python", "python@2")
-    found = [Root(Path(folder), name, without=without) for folder, name in zip(folders, names, strict=False)]
-    files = [Path(os.path.realpath(sys.executable)), *(Path(one) for one in library_folders() if one.endswith(".zip"))]
-    shared = sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED") else None
-    if shared:
-        files += _loaded(shared)
-    return [*found, *(Root(file, f"python/{file.name}") for file in files if os.path.isfile(file))]
-
-
-def _loaded(library: str) -> list[Path]:
-    """Return the shared library of that name which this process runs: it need not be where it was built for."""
-    with as_config_error("measure", Path("/proc/self/maps")), open("/proc/self/maps", encoding="utf-8") as maps:
-        paths = {line.split(maxsplit=5)[-1].strip() for line in maps if line.rstrip().endswith(f"/{library}")}
-    return sorted(map(Path, paths))
-
-
-def _platform_library() -> str:
-    """Return the folder of the compiled part, also in a virtual environment, which has none of its own."""
-    return sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
 
 
 def _versions_of_dependencies(known: Mapping[str, Distribution]) -> list[Version]:

@@ -7,16 +7,16 @@ process that is about to execute it refuses.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tlsrt.config.code_root import Identity, Root, identity_of, identity_of_root
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.elf import CACHE, Executable, ExecutableReader
 from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.worker_code import WorkerCode
 from tlsrt.errors import ConfigError
-
-Identity = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class ProgramFiles:
     executable: Executable
     others: tuple[Executable, ...] = ()
     identities: Mapping[str, Identity] = field(default_factory=dict[str, Identity])
+    trees: Mapping[Root, bytes] = field(default_factory=dict[Root, bytes])  # of a worker: its code, which is measured
+    folders: tuple[Path, ...] = ()  # and where all of that lies
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -36,16 +38,8 @@ class ProgramFiles:
     def shown(self) -> tuple[Path, ...]:
         """Return the files that its root shows: all of them, and the loader's list of libraries."""
         cache = (CACHE,) if CACHE.exists() else ()
-        return (*map(Path, self.identities), *cache)
-
-
-def identity_of(path: str) -> Identity:
-    """Return what differs when a file is changed or exchanged: stat(2). Raises OSError."""
-    status = os.stat(path)
-    return (
-        status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns,
-        status.st_ctime_ns,
-    )  # fmt: skip
+        files = [path for path in map(Path, self.identities) if not any(map(path.is_relative_to, self.folders))]
+        return (*files, *self.folders, *cache)
 
 
 def changed_file(files: ProgramFiles) -> str:
@@ -57,6 +51,13 @@ def changed_file(files: ProgramFiles) -> str:
         except OSError:
             pass
         return path
+    for root, tree in files.trees.items():
+        try:
+            if identity_of_root(root) == tree:
+                continue
+        except OSError:
+            pass
+        return f"{root.path}"
     return ""
 
 
@@ -65,15 +66,25 @@ def measured_name(path: str) -> str:
     return f"program{path}"
 
 
-def files_of_programs(components: tuple[ComponentConfig, ...]) -> dict[tuple[str, str], ProgramFiles]:
-    """Return (address, name) -> files, for every program. Raises ConfigError with FILE:LINE:COL."""
+def files_of_programs(
+    components: tuple[ComponentConfig, ...],
+    worker_code: Callable[[ComponentConfig, str], WorkerCode] | None = None,
+) -> dict[tuple[str, str], ProgramFiles]:
+    """Return (address, name) -> files, for every program. Raises ConfigError with FILE:LINE:COL.
+
+    `worker_code` says what a worker of a component imports, by the name of its module; None: that is not
+    looked at, as where its package is not installed yet.
+    """
     reader = ExecutableReader()
     found: dict[tuple[str, str], ProgramFiles] = {}
     problems: list[str] = []
     for component in components:
         for program in component.all_programs:
             try:
-                found[component.address, program.name] = _files_of(program, reader)
+                if program.problem:
+                    raise ConfigError(program.problem)
+                code = worker_code(component, program.worker) if program.worker and worker_code is not None else None
+                found[component.address, program.name] = _files_of(program, reader, code)
             except ConfigError as error:
                 who = f"{component.address} cannot have {_what(program)}"
                 problems += [f"{program.where}: {who}: {problem}" for problem in error.problems]
@@ -89,18 +100,21 @@ def _what(program: ProgramConfig) -> str:
     return f"the bus {program.bus} without {program.run}, which holds it to what is listed ({way})"
 
 
-def _files_of(program: ProgramConfig, reader: ExecutableReader) -> ProgramFiles:
-    if program.problem:
-        raise ConfigError(program.problem)
+def _files_of(program: ProgramConfig, reader: ExecutableReader, code: WorkerCode | None) -> ProgramFiles:
     executable = reader.read(os.fspath(program.run))
+    folders: tuple[Path, ...] = ()
+    if code is not None:
+        executable = replace(executable, prefix=code.words)
+        folders = code.folders
     others = tuple(reader.read(os.fspath(path)) for path in program.also_runs)
     if scripts := [one.prefix[-1] for one in others if one.prefix]:
         raise ConfigError(f"also_runs: {scripts[0]} is a script: name its interpreter instead")
     identities: dict[str, Identity] = {}
-    needed = [path for folder in program.read for path in reader.libraries_below(os.fspath(folder))]
+    needed = [path for folder in (*program.read, *folders) for path in reader.libraries_below(os.fspath(folder))]
     for path in (*(path for one in (executable, *others) for path in one.files), *needed):
         try:
             identities[path] = identity_of(path)
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    return ProgramFiles(executable, others, identities)
+    trees = {root: identity_of_root(root) for root in (code.roots if code is not None else ())}
+    return ProgramFiles(executable, others, identities, trees, folders)

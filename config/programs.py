@@ -1,7 +1,8 @@
 """Programs: what a component may have run, each in a process of its own that the supervisor makes.
 
 Such a process has no key, no network, no channel and no file but those that stand here; its arguments must fit one of
-the forms in `args` (`argument_patterns.py`).
+the forms in `args` (`argument_patterns.py`). A worker is such a program, too: the interpreter with one module, which
+answers calls of its component.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_for
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig
-from tlsrt.config.setting import WHY, boolean, count, file_path, listing, mapping, seconds, table, text
+from tlsrt.config.setting import (
+    IDENTIFIER,
+    REQUIRED_WHY,
+    boolean,
+    count,
+    file_path,
+    listing,
+    mapping,
+    seconds,
+    table,
+    text,
+)
+from tlsrt.config.standard_library import interpreter
 
 Life = Literal["call", "kept"]
 FILES_BYTES_MOST = 64 << 10  # they lie in the root itself, which is small
@@ -35,10 +48,14 @@ class ProgramConfig:
     """A program that the component may have run, and the reason."""
 
     name: str
-    run: Path = field(
-        metadata=file_path("The executable, or a script with a #! line.", **_EXECUTABLE, example="/usr/bin/gzip")
-    )
-    why: str = field(metadata=WHY)
+    run: Path = field(  # of a worker, the interpreter
+        default=Path(),
+        metadata=file_path(
+            "The executable, or a script with a #! line.", **_EXECUTABLE, required=False, default_says="none",
+            example="/usr/bin/gzip",
+        ),
+    )  # fmt: skip
+    why: str = field(default="", metadata=REQUIRED_WHY)
     args: tuple[ArgumentForm, ...] = field(
         default=(NO_ARGUMENTS,),
         metadata=listing(
@@ -97,10 +114,30 @@ class ProgramConfig:
             example="[/usr/bin/cat]",
         ),
     )
+    worker: str = field(
+        default="",
+        metadata=text(
+            "In place of `run`: a module whose functions the component calls, in a process that lives as long as they "
+            "are called; all that Python needs is found.",
+            pattern=rf"{IDENTIFIER}(?:\.{IDENTIFIER})*",
+            says="a module, such as speech.model",
+            most=256,
+            default_says="none",
+            example="speech.model",
+        ),
+    )
+    threads: int = field(
+        default=1,
+        metadata=count("Processors that a worker sees: its libraries compute with as many threads.", 1, 1024),
+    )
     seconds: float | None = field(
         default=None,
         metadata=seconds(
-            "Time that one run may take.", 0.1, 86400, default_says="60; a kept program has no deadline", example="10"
+            "Time that one run may take, of a worker one call.",
+            0.1,
+            86400,
+            default_says="60; a kept program has no deadline",
+            example="10",
         ),
     )
     memory_mb: int = field(default=256, metadata=count("Memory of one run.", 8, 1048576, unit="MiB"))
@@ -114,12 +151,17 @@ class ProgramConfig:
     scratch_mb: int = field(
         default=0, metadata=count("Room for files in a /tmp of its own, which ends with the run.", 0, 65536, unit="MiB")
     )
-    processes: int = field(default=16, metadata=count("Processes and threads of one run.", 1, 4096))
+    processes: int = field(
+        default=16, metadata=count("Processes and threads of one run, a worker's `threads` not counted.", 1, 4096)
+    )
     open_files: int = field(default=256, metadata=count("Open descriptors of each of its processes.", 16, 65536))
     at_once: int | None = field(
         default=None,
-        metadata=count("Runs at the same time.", 1, 32, default_says="2; a kept program runs once", example="4"),
-    )
+        metadata=count(
+            "Runs at the same time; of a worker, processes, each for one call at a time.", 1, 32,
+            default_says="2; a worker 1; a kept program runs once", example="4",
+        ),
+    )  # fmt: skip
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )
@@ -137,6 +179,11 @@ class ProgramConfig:
     bus: Path | None = None  # whose proxy it is; then no component asks for it: see `bus_proxies.py`
     where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the host can tell
 
+    def __post_init__(self) -> None:
+        """Fill in what a worker is run by."""
+        if self.worker and self.run == Path():
+            object.__setattr__(self, "run", interpreter())
+
     @property
     def is_kept(self) -> bool:
         """Tell whether it stays."""
@@ -145,12 +192,22 @@ class ProgramConfig:
     @property
     def deadline_s(self) -> float | None:
         """Return how long a run may take; None: as long as it likes."""
-        return None if self.is_kept else self.seconds or CALL_S
+        return None if self.is_kept or self.worker else self.seconds or CALL_S
+
+    @property
+    def call_s(self) -> float:
+        """Return how long a call of a worker may take."""
+        return self.seconds or CALL_S
 
     @property
     def runs_most(self) -> int:
         """Return how many runs there are at the same time."""
-        return 1 if self.is_kept else self.at_once or CALL_AT_ONCE
+        return 1 if self.is_kept else self.at_once or (1 if self.worker else CALL_AT_ONCE)
+
+    @property
+    def tasks(self) -> int:
+        """Return how many processes and threads one run may have."""
+        return self.processes + (2 * self.threads if self.worker else 0)  # libraries have a pool of threads each
 
     @property
     def problem(self) -> str:
@@ -166,7 +223,23 @@ class ProgramConfig:
             return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
         if named := [rule for one in self.egress for rule in one.to if isinstance(rule, NameRule)]:
             return f"a program has no rules of names: say {named[0]} by its address"
-        return ""
+        if self.worker:
+            return self._problem_of_worker
+        if self.run == Path():
+            return "it has neither `run` nor `worker`: name an executable, or a module"
+        return "`threads` are a worker's: `processes` bounds those of a program" if self.threads != 1 else ""
+
+    @property
+    def _problem_of_worker(self) -> str:
+        if self.run != interpreter():
+            return "it has `run` and `worker`: only one is possible"
+        if self.args != (NO_ARGUMENTS,):
+            return "a worker takes no `args`: its functions have parameters"
+        wrong = next(
+            (name for name in ("talks", "notifies", "listen", "egress") if getattr(self, name)),
+            "life" if self.is_kept else "",
+        )
+        return f"a worker lives as long as it is called: remove `{wrong}`" if wrong else ""
 
 
 PROGRAMS = mapping(

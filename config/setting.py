@@ -128,7 +128,9 @@ def anything(about: str) -> Metadata:
     return _metadata("free", about, {})
 
 
-WHY = text("The reason, for the next reader.", least=3, most=1000, example="it sends the reports there")
+_WHY = {"least": 3, "most": 1000, "example": "it sends the reports there"}
+WHY = text("The reason, for the next reader.", **_WHY)
+REQUIRED_WHY = text("The reason, for the next reader.", **_WHY, required=True)  # where the dataclass has a default
 
 
 class TableKey(NamedTuple):

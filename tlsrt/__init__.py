@@ -31,6 +31,7 @@ from tlsrt.errors import (
     StreamBroken,
     TlsrtError,
     Unavailable,
+    WorkerError,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.pubsub import PubSub
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Pattern, Range
+    from tlsrt.loops.component.worker import worker_of
     from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
     from tlsrt.loops.sqlite_content import SqliteContent
     from tlsrt.loops.sqlite_file import SqliteFile
@@ -83,6 +85,7 @@ _LAZY = {
     "SqliteContent": "tlsrt.loops.sqlite_content",
     "SqliteFile": "tlsrt.loops.sqlite_file",
     "Pattern": "tlsrt.loops.component.validate",
+    "worker_of": "tlsrt.loops.component.worker",
 }
 
 __all__ = [
@@ -91,7 +94,8 @@ __all__ = [
     "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "Length", "MisuseError", "NotFound",
     "OutcomeUnknown", "Pattern", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
     "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError",
-    "Transaction", "Uevent", "Unavailable", "WhenFull", "__version__", "at", "database", "every", "handler", "peer",
+    "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every",
+    "handler", "peer", "worker_of",
 ]  # fmt: skip
 
 

@@ -109,6 +109,20 @@ class ProgramError(TlsrtError):
         super().__init__(f"program {program}: {how}{said}")
 
 
+class WorkerError(TlsrtError):
+    """A function of a worker raised an exception; `kind` is its class, `message` its text. The worker runs on.
+
+    Its traceback is in the component's log.
+    """
+
+    def __init__(self, worker: str, method: str, kind: str, message: str) -> None:
+        self.worker = worker
+        self.method = method
+        self.kind = kind
+        self.message = message
+        super().__init__(f"worker {worker}: {method} raised {kind}: {message}")
+
+
 class CallError(TlsrtError):
     """A call without a result; `code` is the word on the wire, `message` the sentence for people."""
 

@@ -19,7 +19,7 @@ from tlsrt.loops.component.types import Mismatch, ParameterType, shown
 from tlsrt.loops.component.validate import compile_shape
 
 MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
-_ASYNC: tuple[object, ...] = (AsyncIterator, AsyncGenerator, AsyncIterable)
+ASYNC: tuple[object, ...] = (AsyncIterator, AsyncGenerator, AsyncIterable)
 _SUSPENDING = frozenset({"SEND", "GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_FROM"})
 _MISSING = inspect.Parameter.empty
 
@@ -116,7 +116,7 @@ def _by_name(spec: MethodSpec, args: Sequence[object], kwargs: Mapping[Any, obje
     return given
 
 
-def _resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
+def resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -126,7 +126,7 @@ def _resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
         ) from None
 
 
-def _shape(annotation: object, where: str) -> ParameterType:
+def shape_of(annotation: object, where: str) -> ParameterType:
     try:
         return compile_shape(annotation)
     except MisuseError as error:
@@ -134,21 +134,21 @@ def _shape(annotation: object, where: str) -> ParameterType:
 
 
 def _is_upload(annotation: object, where: str) -> bool:
-    if get_origin(annotation) not in _ASYNC and annotation not in _ASYNC:
+    if get_origin(annotation) not in ASYNC and annotation not in ASYNC:
         return False
     if get_args(annotation)[:1] != (bytes,):
         raise MisuseError(f"{where}: an upload is a stream of bytes, annotate it as AsyncIterator[bytes]")
     return True
 
 
-def _parameter(parameter: inspect.Parameter, annotation: object, where: str) -> Parameter:
+def parameter_of(parameter: inspect.Parameter, annotation: object, where: str) -> Parameter:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise MisuseError(f"{where}: *args and **kwargs are not supported, a handler names its parameters")
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise MisuseError(f"{where}: positional-only parameters are not supported")
     if annotation is _MISSING:
         raise MisuseError(f"{where}: has no annotation; write `{parameter.name}: int`, or Any for anything")
-    shape = _shape(annotation, where)
+    shape = shape_of(annotation, where)
     required = parameter.default is _MISSING
     if not required and not (shape.structured or _fits(shape, parameter.default)):
         hint = f"; write `{parameter.name}: {shape.text} | None = None`" if parameter.default is None else ""
@@ -169,19 +169,19 @@ def _returns(function: Callable[..., Any], annotation: object, where: str) -> tu
     """Whether it streams, and the shape of its result or of one item."""
     if annotation is _MISSING:
         raise MisuseError(f"{where}: has no return annotation; write `-> None` if it returns nothing")
-    iterates = get_origin(annotation) in _ASYNC or annotation in _ASYNC
+    iterates = get_origin(annotation) in ASYNC or annotation in ASYNC
     if inspect.isasyncgenfunction(function):
         if not iterates:
             raise MisuseError(f"{where}: yields, so it returns AsyncIterator[...]")
         item = get_args(annotation)[:1]
-        return True, _shape(item[0] if item else Any, f"{where} (return)")
+        return True, shape_of(item[0] if item else Any, f"{where} (return)")
     if not inspect.iscoroutinefunction(function):
         is_wrapped = inspect.iscoroutinefunction(inspect.unwrap(function))
         hint = ", and so must be what its decorator makes of it" if is_wrapped else ""
         raise MisuseError(f"{where}: a handler must be `async def`{hint}")
     if iterates:
         raise MisuseError(f"{where}: returns an AsyncIterator, so it must yield its items")
-    return False, _shape(annotation, f"{where} (return)")
+    return False, shape_of(annotation, f"{where} (return)")
 
 
 def compile_method(owner: str, name: str, function: Callable[..., Any], *, idempotent: bool) -> MethodSpec:
@@ -189,7 +189,7 @@ def compile_method(owner: str, name: str, function: Callable[..., Any], *, idemp
     where = f"{owner}.{name}"
     if not callable(function) or isinstance(function, (staticmethod, classmethod)):
         raise MisuseError(f"{where}: a handler is a plain method")
-    hints = _resolve(function, where)
+    hints = resolve(function, where)
     stream, returns = _returns(function, hints.get("return", _MISSING), where)
     parameters: list[Parameter] = []
     upload: str | None = None
@@ -204,7 +204,7 @@ def compile_method(owner: str, name: str, function: Callable[..., Any], *, idemp
         if _is_upload(annotation, place):
             upload = parameter.name
         else:
-            parameters.append(_parameter(parameter, annotation, place))
+            parameters.append(parameter_of(parameter, annotation, place))
     doc = inspect.cleandoc(function.__doc__ or "")
     immediate = not stream and upload is None and not _awaits(function)
     return MethodSpec(name, doc, function, tuple(parameters), returns, stream, idempotent, upload, immediate)

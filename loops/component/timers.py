@@ -117,6 +117,11 @@ def _marked(timer: Timer) -> Callable[[Function], Function]:
     return mark
 
 
+def period_s(what: str, value: str | float) -> float:
+    """Return a duration in seconds, as timers read it. Raises MisuseError."""
+    return _seconds(what, value, LEAST_S)
+
+
 def _seconds(what: str, value: str | float, least_s: float) -> float:
     try:
         text = value if isinstance(value, str) else f"{value:.3f}"

@@ -25,6 +25,7 @@ from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.grants import Grants
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
+from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
 from tlsrt.loops.runtime.programs import ProcessPrograms
@@ -87,6 +88,7 @@ class ComponentHost:
             raise ConfigError(problem)
         await open_database(self.component, self.config.needs.state_mb << 20)
         await self.component.start()
+        begin_workers(self.component)
         self.timers.start()
         self.responder.start()
 
@@ -98,6 +100,7 @@ class ComponentHost:
         try:
             await self.component.stop()
         finally:
+            await end_workers(self.component)
             await close_database(self.component)
 
     def note_ready(self, is_ready: bool) -> None:

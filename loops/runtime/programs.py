@@ -19,6 +19,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
+from tlsrt.loops.component.worker_pool import WorkerLimits
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean, printable
 
@@ -137,6 +138,7 @@ class _ProgramQueue:
 
     def __init__(self, index: int, program: ProgramConfig) -> None:
         self.index = index
+        self.worker = WorkerLimits(program.runs_most, program.call_s) if program.worker else None
         self.grace_s = KEPT_GRACE_S if program.is_kept else 0.0
         self.sockets: dict[tuple[int, ProgramSocket], socket.socket] = {}  # of a run that is about to be told
         self.room = asyncio.Semaphore(program.runs_most)  # given back when the supervisor says that a run is over
@@ -171,6 +173,14 @@ class ComponentPrograms:
             return await self._begin(name, queue)
         finally:
             queue.waiting -= 1
+
+    def worker(self, name: str) -> WorkerLimits:
+        """Return the limits of a worker. Raises MisuseError for what is none."""
+        queue = self._queues.get(name)
+        if queue is None or queue.worker is None:
+            guess = did_you_mean(name, [one for one, queue in self._queues.items() if queue.worker is not None])
+            raise MisuseError(f"no worker {name!r} is declared under `programs`{guess}")
+        return queue.worker
 
     async def _begin(self, name: str, queue: _ProgramQueue) -> Pipes:
         await queue.room.acquire()

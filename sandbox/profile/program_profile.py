@@ -120,7 +120,7 @@ def profile_for_program(
         "address_mb": program.memory_mb + UNCOUNTED_MB,
         "file_size_mb": max(program.scratch_mb, program.state_mb),
         "open_files": program.open_files,
-        "processes": program.processes,
+        "processes": program.tasks,
     }
     data = [path for one in fragments[:-1] for line in one.lines["data"] for path in expand(line, ())]
     _check_files(config, placed, data)

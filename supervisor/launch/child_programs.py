@@ -125,7 +125,7 @@ class ChildPrograms:
             self.profiles[slot] = profile_for_program(
                 config, placed, slot, identity.uid(slot), files, rootless=identity.rootless
             )
-            tasks[slot] = placed.program.processes
+            tasks[slot] = placed.program.tasks
         self._limits = {
             name: group_limits(profile, tasks.get(name, _AUTHORITY_TASKS)) for name, profile in self.profiles.items()
         }

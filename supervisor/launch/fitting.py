@@ -11,7 +11,7 @@ from dataclasses import replace
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.isolation import check_isolated, isolated_folders
-from tlsrt.config.packages import code_roots
+from tlsrt.config.packages import code_roots, worker_code_of
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
@@ -56,7 +56,7 @@ def _check(config: Config, component: ComponentConfig, files: ProfileFiles, *, i
             check_requests(config, config.loop(process), files, code)
         except SandboxError as error:
             raise ConfigError(f"{component.address}: {error.reason}") from None
-    files_of_programs((component,))
+    files_of_programs((component,), worker_code_of(config) if installed else None)
 
 
 def _without(config: Config, gone: set[str]) -> Config:

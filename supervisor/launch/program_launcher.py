@@ -51,6 +51,7 @@ class Execution:
     folder: str
     files: ProgramFiles
     is_once: bool  # it may execute nothing else afterwards
+    processors: int = 0  # that it sees, if not all
 
 
 def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
@@ -63,7 +64,7 @@ def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
         environment["LD_ORIGIN_PATH"] = files.executable.origin  # there is no /proc in which the loader would look
     return Execution(
         files.executable.path, files.executable.prefix, program.args, environment | dict(program.environment),
-        folder, files, not program.also_runs,
+        folder, files, not program.also_runs, program.threads if program.worker else 0,
     )  # fmt: skip
 
 
@@ -73,6 +74,8 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
         os.dup2(start.log, descriptor, inheritable=False)
     start = _placed(start)
     talk = () if start.talk is None else (start.talk,)
+    if execution.processors:
+        os.sched_setaffinity(0, _some_processors(execution.processors))
     number = (int.from_bytes(os.urandom(8), "big") or 1) if execution.is_once else 0
     confinement = enter_world(
         profile, {start.data, start.errors, start.control, *talk}, death_pipe=start.control, reports=start.reports,
@@ -121,6 +124,13 @@ def _placed(start: ProgramStart) -> ProgramStart:
     os.dup2(talk, _TALK, inheritable=False)
     os.close(talk)
     return replace(start, data=data, errors=errors, control=control, reports=reports, talk=_TALK)
+
+
+def _some_processors(count: int) -> set[int]:
+    """Return so many of the processors that there are; not always the same ones, as others are given some, too."""
+    here = sorted(os.sched_getaffinity(0))
+    first = os.urandom(1)[0] % len(here)
+    return {*(here[first:] + here[:first])[:count]}
 
 
 def _tell(control: socket.socket, word: LauncherWord) -> None:

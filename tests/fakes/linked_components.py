@@ -201,7 +201,7 @@ def run(
 ) -> LinkedComponents:
     async def main() -> LinkedComponents:
         wired = LinkedComponents(component)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):
             await test(wired)
             while wired.world.gate.calls.by_name:  # on a slow machine the last ends wait for their turn
                 await asyncio.sleep(0)

@@ -12,8 +12,10 @@ from typing import Any
 from tlsrt.errors import CallError, Failed, TlsrtError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
+from tlsrt.loops.component.program import ProgramRunner
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
+from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.runtime.timers import Clock, ComponentTimers, HostClock
 from tlsrt.testing.answering import ComponentAnswers
 from tlsrt.testing.conversation import Carrier, Conversation, Request
@@ -85,6 +87,7 @@ class HostedComponent:
     def __init__(
         self, component: Component, carrier: Carrier, *, address: str, options: Mapping[str, object], state: Path,
         clock: Clock | None = None, work: Work | None = None, secrets: Mapping[str, bytes] = MappingProxyType({}),
+        programs: ProgramRunner | None = None,
     ) -> None:  # fmt: skip
         self.component = component
         self.ended = asyncio.Event()
@@ -95,7 +98,7 @@ class HostedComponent:
         self._port = PeersPort(self.conversation, address)
         attach(
             component, address=address, options=options, state=state, log=log, port=self._port, work=work,
-            secrets=ComponentSecrets.of_values(address, secrets),
+            secrets=ComponentSecrets.of_values(address, secrets), programs=programs,
         )  # fmt: skip
         self.timers = ComponentTimers(component, state, log, clock or HostClock())
 
@@ -115,11 +118,13 @@ class HostedComponent:
         try:
             await open_database(self.component, STATE_BYTES)
             await self.component.start()
+            begin_workers(self.component)
             self.timers.start()
         except BaseException:
             try:
                 await self._let_go()
             finally:
+                await end_workers(self.component)
                 await close_database(self.component)
             raise
 
@@ -132,6 +137,7 @@ class HostedComponent:
             await self._let_go()
             await self.component.stop()
         finally:
+            await end_workers(self.component)
             await close_database(self.component)
         if self._port.failed:
             raise RuntimeError(f"the component has failed: {self._port.failed}")

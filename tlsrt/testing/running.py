@@ -20,6 +20,7 @@ from tlsrt.loops.runtime.work_threads import WorkThreads
 from tlsrt.testing.answering import PeerAnswers, Sent
 from tlsrt.testing.conversation import Conversation, ItemStream, Message
 from tlsrt.testing.hosted import HostedComponent
+from tlsrt.testing.workers import PlainPrograms, declared_programs
 
 CALLER = "client/test"
 THREADS = 4  # for its `work`
@@ -112,6 +113,7 @@ class Setup:
     address: str
     options: Mapping[str, object]
     needs: Mapping[str, object]
+    programs: Mapping[str, Mapping[str, object]]
     secrets: Mapping[str, bytes]
     clock: Clock | None
     state: Path
@@ -128,9 +130,10 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
     """Run a component in the event loop of the test. What it needs of its process is there anyway."""
     there, here = _Queue(), _Queue()
     work = WorkThreads(THREADS, logging.getLogger(setup.address))
+    programs = PlainPrograms(setup.programs, logging.getLogger(setup.address))
     hosted = HostedComponent(
         setup.kind(), here, address=setup.address, options=setup.options, state=setup.state, clock=setup.clock,
-        work=work, secrets=setup.secrets,
+        work=work, secrets=setup.secrets, programs=programs,
     )  # fmt: skip
     conversation = Conversation(there, peers)
     there.take, here.take = hosted.conversation.on_message, conversation.on_message
@@ -145,6 +148,7 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
             await hosted.stop()
     finally:
         await conversation.close()
+        await programs.close()
         work.shutdown(wait=False)
 
 
@@ -160,13 +164,15 @@ def use_way(way: Way | None) -> None:
 async def running(
     kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
-    secrets: Mapping[str, bytes] | None = None, clock: Clock | None = None,
+    programs: Mapping[str, Mapping[str, object]] | None = None, secrets: Mapping[str, bytes] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
     """Run a component without a host, and stop it at the end. A few milliseconds.
 
-    `options` and `needs` are as in the YAML. `state` is its folder, else one that is removed afterwards. `peers` are
-    components that it may call, by address: objects of Component, or of any class with methods of these names.
-    `secrets` are values by name, and `clock` is what its timers go by. Every argument, result, item and error makes
+    `options`, `needs` and `programs` are as in the YAML; without `programs`, they are those of its manifest. `state` is
+    its folder, else one that is removed afterwards. `peers` are components that it may call, by address: objects of
+    Component, or of any class with methods of these names. `secrets` are values by name, and `clock` is what its timers
+    go by. Every argument, result, item and error makes
     its way through msgpack with the checks and bounds of a host. Raises what a peer of the test raised, unless it is a
     CallError, and with `pytest --sealed` a SealedError for each system call that was refused.
 
@@ -180,8 +186,9 @@ async def running(
     with ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tlsrt-state-")))
         setup = Setup(
-            kind, address or f"third/{kind.__name__.lower()}", options or {}, needs or {}, secrets or {}, clock, folder
-        )
+            kind, address or f"third/{kind.__name__.lower()}", options or {}, needs or {},
+            programs if programs is not None else declared_programs(kind), secrets or {}, clock, folder,
+        )  # fmt: skip
         async with _ways[0](setup, answers) as it:
             yield it
         if answers.faults:

@@ -13,9 +13,9 @@ import pytest
 
 from tlsrt.config import bytecode, measure
 from tlsrt.config.bytecode import write_bytecode
+from tlsrt.config.code_root import Root
 from tlsrt.config.import_path import bytecode_folder, inner_command
 from tlsrt.config.measure import measure_bytecode
-from tlsrt.config.package_search import Root
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 

@@ -16,10 +16,10 @@ import pytest
 from tlsrt.config import measure as measure_module
 from tlsrt.config import package_search, packages, pki
 from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.code_root import Root, walk
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measure, measured_paths
-from tlsrt.config.package_search import Root
 from tlsrt.config.packages import code_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -238,4 +238,4 @@ def test_walk_ends_on_a_loop_of_links(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/x.py").touch()
-    assert [name for name, _ in package_search.walk(Root(tmp_path / "a", "n"))] == ["n/x.py"]
+    assert [name for name, _ in walk(Root(tmp_path / "a", "n"))] == ["n/x.py"]

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from tlsrt.config.argument_patterns import parse_form
+from tlsrt.config.code_root import Root, identity_of_root
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.name_rules import parse_rule
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.standard_library import interpreter
+from tlsrt.config.worker_code import worker_code
 from tlsrt.errors import ConfigError
 
 CAT = ProgramConfig("main", Path("/bin/cat"), "a test", where="tlsrt.yaml:3:5")
@@ -50,3 +54,62 @@ def test_a_kept_one_with_what_it_cannot_have_is_refused_with_its_place(name: str
     component = ComponentConfig("third", "broker", "", programs=(wrong,))
     with pytest.raises(ConfigError, match=rf"tlsrt.yaml:3:5: third/broker .* a kept program has no `{name}`"):
         files_of_programs((component,))
+
+
+WORKER = {"name": "model", "why": "a test", "worker": "speech.model"}
+
+
+def test_a_worker_is_run_by_this_interpreter_lives_as_long_as_it_is_called_and_is_one_process() -> None:
+    worker = ProgramConfig(**WORKER, seconds=5, threads=4)  # type: ignore[arg-type]
+    assert (worker.run, worker.deadline_s, worker.call_s, worker.runs_most) == (interpreter(), None, 5, 1)
+    assert worker.tasks == 16 + 8
+    assert not worker.problem
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (WORKER | {"run": Path("/bin/cat")}, "it has `run` and `worker`"),
+        (WORKER | {"args": (parse_form("-v"),)}, "a worker takes no `args`"),
+        (WORKER | {"life": "kept"}, "remove `life`"),
+        (WORKER | {"talks": True}, "remove `talks`"),
+        (WORKER | {"worker": ""}, "neither `run` nor `worker`"),
+        ({"name": "cat", "why": "a test", "run": Path("/bin/cat"), "threads": 4}, "`threads` are a worker's"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(entry: dict[str, Any], sentence: str) -> None:
+    assert sentence in ProgramConfig(**entry).problem
+
+
+def test_a_worker_is_shown_what_is_measured_for_it_and_started_without_site(tmp_path: Path) -> None:
+    for name in ("speech", "tlsrt", "bytecode", "lib"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bytecode" / str(tmp_path / "speech").lstrip("/")).mkdir(parents=True)
+    packages = [Root(tmp_path / "speech", "component/speech"), Root(tmp_path / "tlsrt", "tlsrt")]
+    code = worker_code("speech.model", packages, None, [Root(tmp_path / "lib", "python")], [], tmp_path / "bytecode")
+    cached = tmp_path / "bytecode" / str(tmp_path / "speech").lstrip("/")
+    assert code.folders == (tmp_path / "speech", tmp_path / "tlsrt", tmp_path / "lib", cached)
+    assert code.words[:5] == ("-I", "-S", "-B", "-X", f"pycache_prefix={tmp_path / 'bytecode'}")
+    assert code.words[5] == "-c" and "main('speech.model')" in code.words[6] and f"[{str(tmp_path)!r}]" in code.words[6]
+
+
+def test_a_root_differs_when_a_file_of_it_changes_comes_or_goes(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.py").write_text("1")
+    (tmp_path / "link").symlink_to("/nowhere")
+    root = Root(tmp_path, "root", without=("test",))
+    seen = {identity_of_root(root)}
+    for change in (
+        lambda: (tmp_path / "inner" / "a.py").write_text("22"),
+        lambda: (tmp_path / "b.py").touch(),
+        lambda: (tmp_path / "b.py").unlink(),
+        lambda: (tmp_path / "inner" / "a.py").replace(tmp_path / "inner" / "c.py"),
+    ):
+        change()
+        seen.add(identity_of_root(root))
+    assert len(seen) == 5 - 1, "what came and went leaves it as it was"
+    before = identity_of_root(root)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").touch()
+    assert identity_of_root(root) == before

@@ -68,8 +68,7 @@ def test_what_waits_is_bounded_in_all_and_for_each_subject() -> None:
 def test_what_has_begun_goes_on_and_is_counted_and_told(way: str, caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         work, go = WorkThreads(1, LOG), threading.Event()
-        # late: long enough that the thread has begun by then, also on a busy machine
-        task = asyncio.create_task(work.run("a", go.wait, [], {}, 0.5 if way == "late" else None))
+        task = asyncio.create_task(work.run("a", go.wait, [], {}, 0.01 if way == "late" else None))
         while work.counted().running == 0:
             await asyncio.sleep(0)
         if way == "cancelled":

@@ -1,0 +1,1 @@
+"""A package whose component has workers."""
