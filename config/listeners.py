@@ -50,7 +50,19 @@ class ListenConfig:
             "udp only: it may send datagrams from this port too, and then to any host: their addresses are not checked."
         ),
     )
+    replies: bool = field(
+        default=False,
+        metadata=boolean(
+            "udp only: it may send datagrams from this port to who has sent one to it within 5 minutes, and to no "
+            "other host: the kernel holds it to that."
+        ),
+    )
     where: str = field(default="", compare=False)  # FILE:LINE:COL
+
+    @property
+    def sends(self) -> bool:
+        """Tell whether it names addresses as it sends."""
+        return self.answers or self.replies
 
     @property
     def place(self) -> str:
@@ -108,10 +120,13 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
         names.add(one.key)
         if one.process == "primary" and not one.program:
             found.append(f"{start} runs in primary, which keeps the one door: remove `process: shared`")
-        if asked.answers and one.program:
-            found.append(f"{start} cannot have `answers`: a program receives datagrams only; remove it")
-        elif asked.answers and asked.protocol != "udp":
-            found.append(f"{start} cannot have `answers` over tcp: an accepted connection answers anyway; remove it")
+        word = "answers" if asked.answers else "replies"
+        if asked.sends and one.program:
+            found.append(f"{start} cannot have `{word}`: a program receives datagrams only; remove it")
+        elif asked.sends and asked.protocol != "udp":
+            found.append(f"{start} cannot have `{word}` over tcp: an accepted connection answers anyway; remove it")
+        elif asked.answers and asked.replies:
+            found.append(f"{start} cannot have both `answers` and `replies`: the first one is to any host; remove one")
         other = next((what for what, place in seen if overlaps(place, asked)), "")
         if other:
             found.append(f"{start} cannot listen on {asked.place}: {other} does; choose another port")

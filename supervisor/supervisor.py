@@ -137,7 +137,7 @@ class Supervisor:
         sockets[DOOR] = door_listener(config.door)
         if config.deception.endpoint is not None:
             sockets[DECOY] = decoy_listener(config.deception.endpoint)
-        component_listeners = ComponentListeners(config)
+        component_listeners = ComponentListeners(config, children.answering_group)
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._build(listeners, component_listeners)

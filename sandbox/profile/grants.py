@@ -21,11 +21,12 @@ class ListenLine:
     number: int
     why: str
     part: str
+    replies: bool = False  # of those that answer: only to who has sent something, see `reply_filter.py`
 
     @property
-    def form(self) -> tuple[str, str, bool, int]:
+    def form(self) -> tuple[str, str, bool, int, bool]:
         """Return what of it makes a process another one."""
-        return self.key, self.place, self.answers, self.number
+        return self.key, self.place, self.answers, self.number, self.replies
 
 
 def numbers_of(places: list[tuple[str, bool]], open_files: int) -> dict[str, int]:

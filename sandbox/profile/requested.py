@@ -105,11 +105,22 @@ def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
     mine = [one for one in config.listeners if one.process == loop.name and not one.program]
     if mine:
         check_held(config, mine[0].asked.where, mine[0].address, "listen")
+    if held := next((one for one in mine if one.asked.replies and "cgroup" in config.sandbox.waive), None):
+        raise ConfigError(
+            f"{held.asked.where}: {held.address} cannot have `replies`: sandbox layer cgroup is waived, where the "
+            "kernel holds it to them; write `answers`, if it may send to any host"
+        )
     places = [(one.key, one.asked.protocol == "udp") for one in mine]
     numbers = numbers_of(places, settings_of(config, loop)["open_files"])
     return tuple(
         ListenLine(
-            one.key, one.asked.place, one.asked.answers, numbers[one.key], one.asked.why, f"components.{one.address}"
+            one.key,
+            one.asked.place,
+            one.asked.sends,
+            numbers[one.key],
+            one.asked.why,
+            f"components.{one.address}",
+            one.asked.replies,
         )
         for one in mine
     )

@@ -79,7 +79,7 @@ def document(one: Effective) -> dict[str, Any]:
             for part in one.fragments for line in part.egress for rule in line.rules
         ],
         "listeners": [
-            {"place": line.place, "answers": line.answers, "why": line.why, "part": line.part}
+            {"place": line.place, "answers": line.answers, "replies": line.replies, "why": line.why, "part": line.part}
             for part in one.fragments for line in part.listen
         ],
         "sockets": [

@@ -274,7 +274,8 @@ def _network(document: Mapping[str, Any]) -> list[str]:
 def _listeners(document: Mapping[str, Any]) -> list[str]:
     lines = [" listens, on sockets that the supervisor has bound"] if document["listeners"] else []
     for one in document["listeners"]:
-        answers = ", and may send from there to any host" if one["answers"] else ""
+        whom = "who has sent something to it within 5 minutes" if one["replies"] else "any host"
+        answers = f", and may send from there to {whom}" if one["answers"] else ""
         lines += _entry(f"{one['place']}{answers}", one["why"], one["part"])
     lines += (
         [" UNIX sockets of other programs, to which the supervisor connects as its uid"] if document["sockets"] else []

@@ -161,6 +161,9 @@ class ChildPrograms:
     def preload_authority(self) -> bool:
         return self._authority_modules.step()
 
+    def answering_group(self) -> int:
+        return self._groups.answering()
+
     def limits(self) -> str:
         return self._groups.sentence()
 

@@ -15,7 +15,9 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits, own_place
 from tlsrt.sandbox.cgroup.orphans import Orphans
 from tlsrt.sandbox.cgroup.tree import GroupTree, make_tree, tag_of
+from tlsrt.sandbox.seccomp.reply_filter import attach
 
+ANSWERING = "-answering"  # no process can have this name
 _KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
 
 
@@ -70,6 +72,22 @@ class ControlGroups:
     def descriptor(self, name: str) -> int:
         """Return the descriptor of the group that a child starts in, -1 for none of its own."""
         return self._tree.group(name).folder if self._tree is not None else -1
+
+    def answering(self) -> int:
+        """Return the descriptor of the group whose datagram sockets send answers only, see `reply_filter.py`.
+
+        Raises OSError where the host has no such groups, or lets us attach nothing to them.
+        """
+        if self._tree is None:
+            raise OSError(errno.ENOTSUP, f"there are no control groups ({self._reason})")
+        if ANSWERING not in self._tree.groups:
+            self._tree.add({ANSWERING: Limits()})
+            try:
+                attach(self._tree.group(ANSWERING).folder)
+            except OSError:
+                self._tree.discard(ANSWERING)
+                raise
+        return self._tree.group(ANSWERING).folder
 
     def expect(self, name: str) -> None:
         """Expect the next process of that name."""

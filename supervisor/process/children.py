@@ -177,6 +177,9 @@ class Children(Protocol):
     def preload_authority(self) -> bool:
         """Import one more module of the authority; tell whether there may be more."""
 
+    def answering_group(self) -> int:
+        """Return the descriptor of the group whose datagram sockets send answers only. Raises OSError for none."""
+
     def limits(self) -> str:
         """Return one line: which limits are enforced by what."""
 

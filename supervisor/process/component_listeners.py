@@ -10,6 +10,7 @@ A descriptor keeps its number whatever happens to the socket, so a reload that i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -40,8 +41,12 @@ _LONGEST_OPTION = 16  # struct timeval
 class ComponentListeners:
     """The sockets in force, and those that a reload has prepared."""
 
-    def __init__(self, config: Config) -> None:
-        """Make all of a configuration. Raises ConfigError, and leaves nothing open then."""
+    def __init__(self, config: Config, answering: Callable[[], int] | None = None) -> None:
+        """Make all of a configuration. Raises ConfigError, and leaves nothing open then.
+
+        `answering` returns the control group of sockets that send answers only, or raises OSError.
+        """
+        self._answering = answering or _no_group
         self._held: dict[Listener, int] = {}
         self._prepared: dict[Listener, int] | None = None
         self.prepare(config)
@@ -61,7 +66,7 @@ class ComponentListeners:
         try:
             for one in config.listeners:
                 known = held.get(_place(one))
-                prepared[one] = component_listener(one) if known is None else known
+                prepared[one] = component_listener(one, self._answering) if known is None else known
         except BaseException:
             self.cancel()
             raise
@@ -103,7 +108,7 @@ class ComponentListeners:
     def _renewed(self, mine: Mapping[Listener, int], say: Callable[[str], None]) -> Mapping[Listener, int]:
         for one, descriptor in mine.items():
             if not _still_listens(one, descriptor):
-                _listen_again(one, descriptor, say)
+                _listen_again(one, descriptor, self._answering, say)
         return mine
 
 
@@ -146,7 +151,13 @@ def _is_plain(held: socket.socket) -> bool:
     return is_plain
 
 
-def _listen_again(one: Listener, descriptor: int, say: Callable[[str], None]) -> None:
+def _no_group() -> int:
+    raise OSError(errno.ENOTSUP, "there are no control groups")
+
+
+def _listen_again(
+    one: Listener, descriptor: int, answering: Callable[[], int], say: Callable[[str], None]
+) -> None:  # fmt: skip
     """Put a new socket under the number; the old one has to go first, as it may have the port still."""
     try:
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -154,7 +165,7 @@ def _listen_again(one: Listener, descriptor: int, say: Callable[[str], None]) ->
             os.dup2(nothing, descriptor, inheritable=False)
         finally:
             os.close(nothing)
-        made = component_listener(one)
+        made = component_listener(one, answering)
         try:
             os.dup2(made, descriptor, inheritable=False)
         finally:

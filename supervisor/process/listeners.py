@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
@@ -17,6 +18,7 @@ from tlsrt.config.listeners import Listener
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.seccomp.reply_filter import made_in
 from tlsrt.supervisor.process.unix_path import bind_unix
 
 SOCKET_NAME = "primary.sock"  # of each channel, in its folder
@@ -54,30 +56,53 @@ def decoy_listener(endpoint: EndpointConfig) -> int:
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
 
 
-def component_listener(listener: Listener) -> int:
-    """Return the descriptor of a component's listening socket. Raises ConfigError with its place in the file."""
+def component_listener(listener: Listener, answering: Callable[[], int]) -> int:
+    """Return the descriptor of a component's listening socket. Raises ConfigError with its place in the file.
+
+    `answering` returns the control group of those that send answers only, or raises OSError.
+    """
     asked = listener.asked
     name = f"{listener.address} ({asked.name})"
     try:
         if asked.protocol == "tcp":
             return _tcp_listener(asked.host, asked.port, name, COMPONENT_BACKLOG)
+        if asked.replies:
+            return _answering_socket(asked.host, asked.port, name, answering)
         return _datagram_socket(asked.host, asked.port, name)
     except ConfigError as error:
         raise ConfigError([f"{asked.where}: {sentence}" for sentence in error.problems]) from None
 
 
-def _datagram_socket(host: str, port: int, name: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+def _answering_socket(host: str, port: int, name: str, answering: Callable[[], int]) -> int:
     try:
-        if family is socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((host, port))
+        group = answering()
     except OSError as error:
-        listener.close()
-        place = f"{host}:{port}" if family is socket.AF_INET else f"[{host}]:{port}"
+        raise ConfigError(
+            f"{name} cannot be held to `replies` on this host: {error.strerror}; write `answers`, if it may send to "
+            "any host"
+        ) from None
+    return _said(host, port, name, lambda: made_in(group, partial(_bound_datagrams, host, port)))
+
+
+def _datagram_socket(host: str, port: int, name: str) -> int:
+    return _said(host, port, name, partial(_bound_datagrams, host, port))
+
+
+def _said(host: str, port: int, name: str, make: Callable[[], int]) -> int:
+    try:
+        return make()
+    except OSError as error:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise ConfigError(_sentence(place, name, error)) from None
-    return listener.detach()
+
+
+def _bound_datagrams(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as made:
+        if family is socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((host, port))
+        return made.detach()
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:

@@ -6,6 +6,7 @@ kills it. Who needs bodies that run by themselves derives a class and spawns the
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,9 @@ class FakeChildren:
 
     def spawn_helper(self, start: HelperStart) -> Child:
         return self._spawn("helper", ControlChannel(os.dup(start.channel), HELPER))
+
+    def answering_group(self) -> int:
+        raise OSError(errno.ENOTSUP, "no control groups")
 
     def spawn_resolver(self, start: HelperStart) -> Child:
         return self._spawn("resolver", ControlChannel(os.dup(start.channel), RESOLVER))

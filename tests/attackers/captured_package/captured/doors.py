@@ -120,3 +120,21 @@ class Doors(Component):
             one.close()
         found["sends"] = _named(lambda: os.fstat(number))
         return found
+
+
+class Replies(Component):
+    """Serves `beacon` (udp, with replies) as any library does, and tries to speak to others from there."""
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(Echo, sock=self.listener("beacon"))
+
+    @handler
+    async def speak(self, host: str, port: int) -> str:
+        """Send a datagram from its port to a host of its choice."""
+        return _named(lambda: self.listener("beacon").sendto(b"speak", (host, port)))
+
+    @handler
+    async def connect_and_speak(self, host: str, port: int) -> str:
+        """Connect the socket first, after which nothing asks where a datagram goes."""
+        return _named(lambda: self.listener("beacon").connect((host, port)))

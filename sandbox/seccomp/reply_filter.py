@@ -1,0 +1,189 @@
+"""Datagram sockets that answer and do no more: two programs in the kernel, on a control group of the sockets.
+
+A filter of system calls sees no address, and no call tells the supervisor who a process has heard from. But the kernel
+asks programs that are attached to a control group (version 2, bpf(2)) about both: UDPx_RECVMSG when a datagram is
+handed over, with the address that it came from, and UDPx_SENDMSG when a call names where one goes. The first notes the
+peer, its port and the port of the socket; the second lets through what was noted within the last minutes, and answers
+EPERM to all else. A socket belongs to the group of the process that made it, for its life and wherever it is passed, so
+these are made by a child that is forked into the group, and handed over. Instructions by hand: tlsrt has no compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tlsrt.sandbox.syscalls import call, fork_into
+
+REMEMBERED_S = 300
+MOST_PEERS = 4096  # of all sockets of the group: the one that was heard of longest ago makes room
+_MAP_CREATE, _PROG_LOAD, _PROG_ATTACH = 0, 5, 8  # commands of bpf(2)
+_LRU_HASH, _SOCK_ADDR = 9, 18
+_LOOKUP, _UPDATE, _KTIME = 1, 2, 5  # helpers, bpf-helpers(7)
+_INSTRUCTION = struct.Struct("=BBhi")
+_CONTEXT, _FRAME = 6, 10  # registers
+_KEY = -24  # on the stack: address (16 bytes), port of the peer, port of the socket
+_NOW = -32
+_USER_IP4, _USER_IP6, _USER_PORT, _SOCKET, _SOURCE_PORT = 4, 8, 24, 64, 44  # struct bpf_sock_addr, struct bpf_sock
+_LOG = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One place where the kernel asks: enum bpf_attach_type, of which family, and whether it is about sending."""
+
+    number: int
+    is_six: bool
+    sends: bool
+
+
+HOOKS = (Hook(14, False, True), Hook(15, True, True), Hook(19, False, False), Hook(20, True, False))
+
+
+def program_of(hook: Hook, peers: int) -> bytes:
+    """Return the instructions for one hook; `peers` is the descriptor of the map. Pure."""
+    code = [
+        _move(_CONTEXT, 1), _store_0(_KEY), _store_0(_KEY + 8),
+        *(_copy(_USER_IP6 + at, _KEY + at) for at in (0, 4, 8, 12) if hook.is_six),
+        *(() if hook.is_six else (_copy(_USER_IP4, _KEY),)),
+        _copy(_USER_PORT, _KEY + 16),
+        _load(1, _CONTEXT, _SOCKET, wide=True), _load(0, 1, _SOURCE_PORT), _store(_KEY + 20, 0),
+    ]  # fmt: skip
+    if hook.sends:
+        code += [_map(peers), _pointer(2, _KEY), _call(_LOOKUP)]
+        late = [_load(7, 0, 0, wide=True), _call(_KTIME), _subtract(0, 7), _constant(1, REMEMBERED_S * 10**9)]
+        allow = [_set(0, 1), _exit()]
+        code += [_jump_if_0(0, _length(late) + 1 + _length(allow)), *late]
+        code += [_jump_if_above(0, 1, _length(allow)), *allow, _set(0, 0), _exit()]
+    else:
+        code += [_call(_KTIME), _store(_NOW, 0, wide=True), _map(peers), _pointer(2, _KEY), _pointer(3, _NOW)]
+        code += [_set(4, 0), _call(_UPDATE), _set(0, 1), _exit()]
+    return b"".join(code)
+
+
+def _length(code: list[bytes]) -> int:
+    return sum(map(len, code)) // _INSTRUCTION.size
+
+
+def _one(code: int, to: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
+    return _INSTRUCTION.pack(code, to | source << 4, offset, value)
+
+
+def _move(to: int, source: int) -> bytes:
+    return _one(0xBF, to, source)
+
+
+def _set(to: int, value: int) -> bytes:
+    return _one(0xB7, to, value=value)
+
+
+def _subtract(to: int, source: int) -> bytes:
+    return _one(0x1F, to, source)
+
+
+def _load(to: int, source: int, offset: int, *, wide: bool = False) -> bytes:
+    return _one(0x79 if wide else 0x61, to, source, offset)
+
+
+def _store(offset: int, source: int, *, wide: bool = False) -> bytes:
+    return _one(0x7B if wide else 0x63, _FRAME, source, offset)
+
+
+def _store_0(offset: int) -> bytes:
+    return _one(0x7A, _FRAME, 0, offset, 0)
+
+
+def _copy(offset: int, to: int) -> bytes:
+    return _load(0, _CONTEXT, offset) + _store(to, 0)
+
+
+def _pointer(to: int, offset: int) -> bytes:
+    return _move(to, _FRAME) + _one(0x07, to, value=offset)
+
+
+def _constant(to: int, value: int) -> bytes:
+    low, high = struct.unpack("=ii", struct.pack("=Q", value))
+    return _one(0x18, to, value=low) + _one(0, value=high)
+
+
+def _map(descriptor: int) -> bytes:
+    return _one(0x18, 1, 1, value=descriptor) + _one(0)  # BPF_PSEUDO_MAP_FD
+
+
+def _call(helper: int) -> bytes:
+    return _one(0x85, value=helper)
+
+
+def _jump_if_0(register: int, over: int) -> bytes:
+    return _one(0x15, register, offset=over)
+
+
+def _jump_if_above(register: int, other: int, over: int) -> bytes:
+    return _one(0x2D, register, other, offset=over)
+
+
+def _exit() -> bytes:
+    return _one(0x95)
+
+
+def attach(group: int) -> None:
+    """Hold all datagram sockets that are made in a control group (its descriptor) to answers. Raises OSError."""
+    peers = _bpf(_MAP_CREATE, struct.pack("=IIII", _LRU_HASH, 24, 8, MOST_PEERS))
+    try:
+        for hook in HOOKS:
+            program = _load_program(hook, program_of(hook, peers))
+            try:
+                _bpf(_PROG_ATTACH, struct.pack("=IIII", group, program, hook.number, 0))
+            finally:
+                os.close(program)
+    finally:
+        os.close(peers)
+
+
+def _load_program(hook: Hook, code: bytes) -> int:
+    instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"MIT")
+    attributes = struct.pack(
+        "=IIQQIIQII16sII", _SOCK_ADDR, len(code) // _INSTRUCTION.size, ctypes.addressof(instructions),
+        ctypes.addressof(licence), 0, 0, 0, 0, 0, b"tlsrt_replies", 0, hook.number,
+    )  # fmt: skip
+    return _bpf(_PROG_LOAD, attributes)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    """bpf(2)."""
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return call("bpf", ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+
+
+def made_in(group: int, make: Callable[[], int]) -> int:
+    """Return a socket that a child makes which is forked into a control group. Raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            pid = fork_into(group)
+            if pid == 0:
+                _make_and_end(theirs, make)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(ours, 16, 1)
+        finally:
+            os.waitpid(pid, 0)
+    if not descriptors:
+        number = int(data or errno.EIO)
+        raise OSError(number, os.strerror(number))
+    return descriptors[0]
+
+
+def _make_and_end(theirs: socket.socket, make: Callable[[], int]) -> NoReturn:
+    """In the child: nothing but this runs here, and it ends."""
+    try:
+        socket.send_fds(theirs, [b"0"], [make()])
+    except OSError as error:
+        theirs.send(str(error.errno or errno.EIO).encode())
+    finally:
+        os._exit(0)
