@@ -24,5 +24,6 @@ def start(arguments: argparse.Namespace) -> int:
         from tlsrt.supervisor.cli.component.journal import recover
         from tlsrt.supervisor.cli.exchange import say
 
-        say(recover(Path(path)))
+        if done := recover(Path(path)):
+            say(done)
     return launch(["--config", path], bytecode=bytecode_folder(Path(path)), sweep=sweep)
