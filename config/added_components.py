@@ -38,6 +38,11 @@ class Judged:
         return {one.address: one.package for one in self.components}
 
     @property
+    def titles(self) -> dict[str, str]:
+        """Return what each is, in one line, by address."""
+        return {one.address: one.title for one in self.components}
+
+    @property
     def packages(self) -> dict[str, Path | None]:
         """Return the folder of packages of its own of each, by address."""
         return {one.address: one.packages for one in self.components}

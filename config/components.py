@@ -143,6 +143,7 @@ class ComponentConfig(ProgramKind):
     programs: tuple[ProgramConfig, ...] = field(default=(), metadata=PROGRAMS)
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig, on_reload=True))
     part: str = ""  # of its loop, that it runs in: see processes.py
+    title: str = field(default="", compare=False)  # of its manifest, if a drop-in adds it
     packages: Path | None = None  # the folder of those of its own, in place of the environment's: see isolation.py
     origin: str = field(default="", compare=False)  # the package that a drop-in adds it from
     places: Mapping[Where, str] = field(  # of its options in the file, FILE:LINE:COL, by the keys below `options`

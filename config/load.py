@@ -302,6 +302,7 @@ def _config(main: Tree, path: Path, marks: Marks, judged: Judged, built_in: Buil
                 ),
                 places=places,
                 packages=judged.packages.get(address),
+                title=judged.titles.get(address, ""),
             )
             for address, places in _places(there, marks, judged, builder).items()
         ),

@@ -219,7 +219,8 @@ async def _ever() -> None:
 
 def component_class(config: ComponentConfig) -> type[ProgramComponent]:
     """Return the class of a component that is a program. Raises MisuseError."""
-    own = {"__doc__": f"The program {config.run}.", "program_config": config, "topics": dict(config.topics)}
+    doc = f"{config.title or 'A program'}\n\nIt runs {config.run}."
+    own = {"__doc__": doc, "program_config": config, "topics": dict(config.topics)}
     kind: type[ProgramComponent] = type("ProgramComponent", (ProgramComponent,), own)
     kind.__tlsrt_methods__ = {offer.name: _method(offer) for offer in config.offers}
     return kind

@@ -175,7 +175,7 @@ def act(host: RunningHost, what: str, timeout_s: float = 20.0) -> object:
 
 def test_its_methods_are_described_with_their_types(host: RunningHost) -> None:
     described = host.client().call("third/kettle", "describe")
-    assert described["doc"].startswith("The program /")
+    assert described["doc"].startswith("A program\n\nIt runs /")
     boil = described["methods"]["boil"]
     assert boil["doc"] == "boils water"
     assert [(one["name"], one["type"], one["default"]) for one in boil["parameters"]] == [("litres", "float", 1)]
@@ -315,6 +315,7 @@ def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, f
     assert f"third/teapot, the program {program}, in a process of its own" in added.stdout
     assert "third/teapot runs in third.teapot" in added.stdout, added.stderr
     assert host.client().call("third/teapot", "boil", 1.5) == "1.5 litres are hot"
+    assert host.client().call("third/teapot", "describe")["doc"].startswith("boils water, in the shell\n")
     assert before.items() <= host.pids().items(), "no other process was restarted"
     file.write_text(file.read_text().replace("memory_mb: 16", "read: [/etc/hostname]"))
     updated = host.cli("component", "update", "third/teapot", str(file), "--yes").stdout
