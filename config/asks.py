@@ -23,7 +23,7 @@ _HARMLESS = (  # what it may use up of its own share, or of its own package: sho
 _ONE = ("network", "sys", "proc")  # wishes of which there is one
 _KNOWN = (  # that ask for nothing
     "class", "process", "health", "options", "needs", "kind", "run", "args", "notifies", "watchdog_s", "offers",
-    "topics",
+    "topics", "stop_signal",
 )  # fmt: skip
 _NAMES = {"calls": "system calls"}  # of needs; a manifest's own `calls` are those of other components
 _UNITS = {"_mb": " MiB", "_s": " s"}
@@ -110,10 +110,9 @@ def _entry(kind: str, entry: Any, name: str = "") -> Ask:
 
 
 def _shortened(content: str) -> str:
-    """Return the content of a file, or its beginning and what tells it from any other."""
-    if len(content) <= _SHOWN:
-        return content
-    return f"{content[:_SHOWN]}... (SHA-256 {hashlib.sha256(content.encode()).hexdigest()})"
+    """Return the beginning of a file, and what tells it from any other that would look the same in a table."""
+    more = "..." if len(content) > _SHOWN else ""
+    return f"{content[:_SHOWN]}{more} (SHA-256 {hashlib.sha256(content.encode()).hexdigest()[:32]})"
 
 
 def _words(value: Any) -> str:

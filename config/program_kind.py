@@ -19,7 +19,7 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.needs import EgressConfig, NeedsConfig
 from tlsrt.config.offers import OFFER_NAME, OFFER_NAME_SAYS, OfferConfig
-from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.programs import ProgramConfig, StopSignal
 from tlsrt.config.setting import Where, keys_of, mapping, seconds, table, text
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ class ProgramKind:
     )
     also_runs: tuple[Path, ...] = field(default=(), metadata=_same("also_runs"))
     environment: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("environment"))
+    files: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("files"))
     scratch_mb: int = field(default=0, metadata=_same("scratch_mb"))
     executable_memory: bool = field(default=False, metadata=_same("executable_memory"))
+    stop_signal: StopSignal = field(default="TERM", metadata=_same("stop_signal"))
     notifies: bool = field(
         default=False,
         metadata=_same(
@@ -209,7 +211,8 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         MAIN, component.run, "the component is this program", component.args, life="kept",
         talks=bool(component.offers or component.topics), notifies=component.notifies, read=read,
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
-        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen, where=where,
+        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen, files=component.files,
+        stop_signal=component.stop_signal, where=where,
         **limits,
     )  # fmt: skip
     programs: tuple[ProgramConfig, ...] = (main,)

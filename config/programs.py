@@ -31,6 +31,7 @@ from tlsrt.config.setting import (
 from tlsrt.config.standard_library import interpreter
 
 Life = Literal["call", "kept"]
+StopSignal = Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]
 FILES_BYTES_MOST = 64 << 10  # they lie in the root itself, which is small
 _TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/channel/", "/etc/tlsrt/", "/run/tlsrt/")  # noqa: S108
 _TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
@@ -162,6 +163,13 @@ class ProgramConfig:
             default_says="2; a worker 1; a kept program runs once", example="4",
         ),
     )  # fmt: skip
+    stop_signal: StopSignal = field(
+        default="TERM",
+        metadata=text(
+            "The signal by which a kept program is asked to end, 1.5 s before it is killed.",
+            choices=("TERM", "INT", "QUIT", "HUP", "USR1", "USR2"),
+        ),
+    )
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )

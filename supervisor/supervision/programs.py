@@ -301,7 +301,7 @@ class Programs(Feature):
             kill()
             return
         self._context.event_loop.forget(run.leash.fileno())
-        send_signal(run.child, signal.SIGTERM)
+        send_signal(run.child, signal.Signals[f"SIG{run.placed.program.stop_signal}"])
         run.deadline = self._context.event_loop.call_later(TERM_S, kill)
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:

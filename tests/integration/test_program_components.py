@@ -95,7 +95,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, folder: Path, ports: list[int]) -> Iterator[RunningHost]:
     (folder / "server.py").write_text(SERVER)
-    (folder / "mosquitto.conf").write_text(f"listener {ports[0]} 127.0.0.1\nallow_anonymous true\n")
     python = {"run": PYTHON, "environment": {"PYTHONHOME": sys.base_prefix}}
     read = [sysconfig.get_path("stdlib"), str(folder)]
 
@@ -127,10 +126,10 @@ def host(request: pytest.FixtureRequest, folder: Path, ports: list[int]) -> Iter
             "topics": {"told": "what it tells"},
         },
         "external/broker": {
-            "run": need("mosquitto"), "args": [f"-c {folder / 'mosquitto.conf'}"],
+            "run": need("mosquitto"), "args": ["-c /etc/mosquitto.conf"],
+            "files": {"/etc/mosquitto.conf": f"listener {ports[0]} 127.0.0.1\nallow_anonymous true\n"},
             "health": {"tcp": ports[0], "every_s": 0.5},
             "needs": {
-                "read": [str(folder / "mosquitto.conf")],
                 "listen": [{"name": "mqtt", "port": ports[0], "why": "things of the house talk here"}],
             },
         },
@@ -306,9 +305,10 @@ def test_a_watchdog_that_does_not_come_ends_the_run(host: RunningHost) -> None:
 
 
 def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, folder: Path) -> None:
-    shutil.copy(EXAMPLE / "kettle.sh", folder)
     file, program = folder / "teapot.yaml", folder / "kettle.sh"
-    text = (EXAMPLE / "kettle.yaml").read_text()
+    program.write_text((EXAMPLE / "kettle.sh").read_text().replace("TERM", "HUP"))
+    program.chmod(0o755)
+    text = (EXAMPLE / "kettle.yaml").read_text() + "stop_signal: HUP\n"
     file.write_text(text.replace("/usr/local/lib/kettle.sh", str(program)).replace("third/kettle", "third/teapot"))
     before = {name: pid for name, pid in host.pids().items() if name != "external.late"}  # which ends by itself
     added = host.cli("component", "add", str(file), "--yes")
@@ -322,6 +322,7 @@ def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, f
     assert "/etc/hostname" in updated
     assert str(program) not in updated
     assert host.client().call("third/teapot", "boil", 2.5) == "2.5 litres are hot"
+    assert "main #1: the kettle is off" in host.log("third.teapot")
     host.cli("component", "remove", "third/teapot", "--purge")
     assert "third.teapot" not in host.pids()
 

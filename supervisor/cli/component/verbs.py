@@ -60,7 +60,7 @@ _COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
 _RIGHT = frozenset({"PID", "UID", "MEMORY"})
 _BUILT_IN = f"tlsrt {__version__}"  # the package of a built-in component
 _YES = ("y", "yes")
-_UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s")  # not what it asks for
+_UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s", "stop_signal")
 _ADMIN = "admin"
 _NOBODY = "none"  # of --allow
 
