@@ -29,7 +29,7 @@ Kind = Literal["class", "program"]
 CLASS = "tlsrt.loops.program.component:ProgramComponent"
 MAIN, CHECK = "main", "check"  # the names of its programs
 WATCHDOG = "WATCHDOG_USEC"  # of the environment: sd_watchdog_enabled(3)
-_GIVEN = ("read", "egress", "listen", "memory_mb", "open_files", "processes")  # to the program
+_GIVEN = ("read", "egress", "listen", "state_mb", "memory_mb", "open_files", "processes")  # to the program
 _PYTHONS = ("class", "programs", "options", "imports", "data")  # what a component that has a class may say
 _CHECKS = ("tcp", "http", "exec")
 
@@ -116,7 +116,7 @@ class ProgramKind:
 class ProgramCheck:
     """A program that is run to see whether another one is well: it is if it ends with the status 0."""
 
-    run: Path = field(metadata=_same("run", example="/usr/bin/redis-cli"))
+    run: Path = field(metadata=_same("run", required=True, default_says="", example="/usr/bin/redis-cli"))
     args: tuple[ArgumentForm, ...] = field(
         default=(NO_ARGUMENTS,),
         metadata=_same("args", about="Its arguments, as one line of words.", most=1, example='["ping"]'),
@@ -211,7 +211,8 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         MAIN, component.run, "the component is this program", component.args, life="kept",
         talks=bool(component.offers or component.topics), notifies=component.notifies, read=read,
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
-        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen, files=component.files,
+        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen,
+        state_mb=needs.state_mb, files=component.files,
         stop_signal=component.stop_signal, where=where,
         **limits,
     )  # fmt: skip

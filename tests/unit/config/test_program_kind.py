@@ -73,13 +73,15 @@ def test_a_manifest_alone_makes_a_component_with_a_class_of_ours_and_a_kept_prog
 def test_what_it_needs_of_the_network_goes_to_the_program_and_its_python_side_reaches_the_checked_port_alone() -> None:
     tree = (
         "kind: program, run: /bin/cat, health: {http: 80/x}, needs: {egress: [{to: ['192.0.2.7:1'], why: out}], "
+        "state_mb: 8, "
         "listen: [{name: a, port: 80, host: '0.0.0.0', why: web}, {name: b, port: 80, protocol: udp, why: web}]}"
     )
     config = load({}, f"components: {{third/kettle: {{{tree}}}}}\n")
     (kettle,) = [one for one in config.components if one.name == "kettle"]
     assert [one.name for one in kettle.programs[0].listen] == ["a", "b"]
     assert [str(rule) for one in kettle.programs[0].egress for rule in one.to] == ["192.0.2.7:1"]
-    assert kettle.needs.listen == ()
+    assert kettle.programs[0].state_mb == 8
+    assert (kettle.needs.listen, kettle.needs.state_mb) == ((), 0)
     assert [str(rule) for one in kettle.needs.egress for rule in one.to] == ["127.0.0.1:80"]
     assert [(one.asked.name, one.is_inherited) for one in config.listeners] == [("a", True), ("b", False)]
 
@@ -113,6 +115,7 @@ def test_a_policy_line_about_a_method_that_is_not_offered_is_told() -> None:
         ("kind: program, run: /bin/cat, args: [a, b]", "from 1 to 1 entries"),
         ("kind: program, run: /bin/cat, watchdog_s: 3", "needs `notifies: true`"),
         ("kind: program, run: /bin/cat, health: {tcp: 80}", "80 is no TCP port of needs.listen"),
+        ("kind: program, run: /bin/cat, health: {exec: {args: [x]}}", "run is missing"),
         ("kind: program, run: cat", "absolute path"),
         ("kind: program, run: /bin/cat, offers: {describe: {says: what it is}}", "those of every component"),
         ("kind: program, run: /bin/cat, offers: {boil: {says: boils, returns: bytes}}", "no type"),
