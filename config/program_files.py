@@ -83,6 +83,7 @@ def files_of_programs(
             try:
                 if program.problem:
                     raise ConfigError(program.problem)
+                _check_secrets(component, program)
                 code = worker_code(component, program.worker) if program.worker and worker_code is not None else None
                 found[component.address, program.name] = _files_of(program, reader, code)
             except ConfigError as error:
@@ -98,6 +99,13 @@ def _what(program: ProgramConfig) -> str:
         return f"the program {program.name}"
     way = "install it, or say `unfiltered: true`, which is the whole bus"
     return f"the bus {program.bus} without {program.run}, which holds it to what is listed ({way})"
+
+
+def _check_secrets(component: ComponentConfig, program: ProgramConfig) -> None:
+    names = {one.name for one in component.needs.secrets}
+    for name in program.secrets:
+        if name not in names:
+            raise ConfigError(f"secrets: {component.address} has no secret {name}: put it under its `needs: secrets`")
 
 
 def _files_of(program: ProgramConfig, reader: ExecutableReader, code: WorkerCode | None) -> ProgramFiles:

@@ -33,7 +33,7 @@ from tlsrt.config.standard_library import interpreter
 Life = Literal["call", "kept"]
 StopSignal = Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]
 FILES_BYTES_MOST = 64 << 10  # they lie in the root itself, which is small
-_TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/channel/", "/etc/tlsrt/", "/run/tlsrt/")  # noqa: S108
+_TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/secrets/", "/channel/", "/etc/tlsrt/", "/run/tlsrt/")  # noqa: S108
 _TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
 CALL_S, CALL_AT_ONCE = 60.0, 2
 
@@ -149,6 +149,15 @@ class ProgramConfig:
             0, 1048576, unit="MiB",
         ),
     )  # fmt: skip
+    secrets: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        metadata=mapping(
+            "Secrets of its component that it gets as files /secrets/NAME, each with the reason.",
+            REQUIRED_WHY,
+            16,
+            example="{broker: it logs in there}",
+        ),
+    )
     scratch_mb: int = field(
         default=0, metadata=count("Room for files in a /tmp of its own, which ends with the run.", 0, 65536, unit="MiB")
     )

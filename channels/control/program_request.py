@@ -1,5 +1,7 @@
 """The request of one run of a program: its arguments, as a component writes them to the program's own socket.
 
+A program with secrets gets their values in a second block of the same form, behind the request.
+
     u32 length of all that follows | u16 count | for each argument: u16 length | bytes          (big endian)
 
 No privileged process reads it: the launcher does, in the new process, after it has given up everything. What comes
@@ -25,6 +27,17 @@ def encode_request(arguments: Sequence[bytes]) -> bytes:
         raise InvalidArgument(f"at most {ARGUMENTS_MOST} arguments of together {ARGUMENTS_BYTES_MOST} bytes")
     if any(len(one) > ARGUMENT_BYTES_MOST or b"\0" in one for one in arguments):
         raise InvalidArgument(f"an argument has at most {ARGUMENT_BYTES_MOST} bytes, and no null byte")
+    return _packed(arguments)
+
+
+def encode_secrets(values: Sequence[bytes]) -> bytes:
+    """Return the bytes that follow a request of a program with secrets. Raises InvalidArgument for too long ones."""
+    if sum(map(len, values)) > ARGUMENTS_BYTES_MOST or any(len(one) > ARGUMENT_BYTES_MOST for one in values):
+        raise InvalidArgument(f"a program gets at most {ARGUMENTS_BYTES_MOST} bytes of secrets, and of each a quarter")
+    return _packed(values)
+
+
+def _packed(arguments: Sequence[bytes]) -> bytes:
     body = _COUNT.pack(len(arguments)) + b"".join(_COUNT.pack(len(one)) + one for one in arguments)
     return LENGTH.pack(len(body)) + body
 

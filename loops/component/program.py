@@ -76,6 +76,9 @@ class ProgramRunner(Protocol):
     def begin(self, name: str) -> Coroutine[Any, Any, Pipes]:
         """Have one run. Raises MisuseError for one that is not declared, Busy, ProgramError."""
 
+    def secrets(self, name: str) -> bytes:
+        """Return what follows its arguments: its secrets, if it is declared with some. Raises InvalidArgument."""
+
     def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
         """Take lines that it has written to its standard error."""
 
@@ -85,6 +88,9 @@ class NoPrograms:
 
     async def begin(self, name: str) -> Pipes:
         raise MisuseError(f"no program {name!r} can be run here: there is no host")
+
+    def secrets(self, name: str) -> bytes:
+        return b""
 
     def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
         """Nothing runs, and so nothing is said."""
@@ -111,7 +117,7 @@ class Program:
             loop = asyncio.get_running_loop()
             self._told = loop.create_task(self._log_lines(self._pipes, self._pipes.errors, keeps_tail=True))
             with suppress(ConnectionError):  # it has ended already; `wait` says why
-                await loop.sock_sendall(self._pipes.data, self._request)
+                await loop.sock_sendall(self._pipes.data, self._request + self._runner.secrets(self.name))
         except BaseException:
             await self._close()
             raise

@@ -58,10 +58,10 @@ class ComponentHost:
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
-        own = programs.of(config.address, log) if programs is not None else None
         asked = config.needs.secrets
         optional = [one.name for one in asked if one.optional]
         self.secrets = ComponentSecrets(config.address, [one.name for one in asked], sealings, optional)
+        own = programs.of(config.address, log, self.secrets) if programs is not None else None
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
             secrets=self.secrets, grants=grants, programs=own, listeners=listeners,

@@ -14,11 +14,13 @@ from contextlib import suppress
 
 from tlsrt.channels.control.life import ProgramMessage, ProgramOverMessage, ProgramSocket, ProgramSocketMessage
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
+from tlsrt.channels.control.program_request import encode_secrets
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
+from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.worker_pool import WorkerLimits
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean, printable
@@ -49,9 +51,9 @@ class ProcessPrograms:
         """Tell whether there are any."""
         return bool(self._programs)
 
-    def of(self, address: str, log: logging.Logger) -> ComponentPrograms:
-        """Return the programs of one component."""
-        return ComponentPrograms(self, self._by_component.get(address, {}), log)
+    def of(self, address: str, log: logging.Logger, secrets: ComponentSecrets) -> ComponentPrograms:
+        """Return the programs of one component, which get secrets of it."""
+        return ComponentPrograms(self, self._by_component.get(address, {}), log, secrets)
 
     async def ask(self, queue: _ProgramQueue) -> Pipes:
         """Have a program run. Takes the caller's permit of `queue.room`, which comes back in every case."""
@@ -138,6 +140,7 @@ class _ProgramQueue:
 
     def __init__(self, index: int, program: ProgramConfig) -> None:
         self.index = index
+        self.secrets = tuple(program.secrets)
         self.worker = WorkerLimits(program.runs_most, program.call_s) if program.worker else None
         self.grace_s = KEPT_GRACE_S if program.is_kept else 0.0
         self.sockets: dict[tuple[int, ProgramSocket], socket.socket] = {}  # of a run that is about to be told
@@ -150,7 +153,10 @@ class _ProgramQueue:
 class ComponentPrograms:
     """The programs of one component, by their names."""
 
-    def __init__(self, process: ProcessPrograms, queues: dict[str, _ProgramQueue], log: logging.Logger) -> None:
+    def __init__(self, process: ProcessPrograms, queues: dict[str, _ProgramQueue], log: logging.Logger,
+        secrets: ComponentSecrets,
+    ) -> None:  # fmt: skip
+        self._secrets = secrets
         self._process = process
         self._queues = queues
         self._log = log
@@ -188,6 +194,13 @@ class ComponentPrograms:
             return await self._process.ask(queue)
         except ProgramError as error:
             raise ProgramError(name, error.outcome, error.how, error.status, "") from None
+
+    def secrets(self, name: str) -> bytes:
+        queue = self._queues.get(name)
+        if queue is None or not queue.secrets:
+            return b""
+        values = [self._secrets.value(one, b"") for one in queue.secrets]
+        return encode_secrets([one for one in values if isinstance(one, bytes)])
 
     def log(self, name: str, number: int, lines: Sequence[bytes]) -> None:
         """Log lines of its standard error; of too many only how many they were, which costs no time for each."""

@@ -21,7 +21,7 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
-from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, RootPlan, build_root
+from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, RootPlan, build_root
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
@@ -219,6 +219,8 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths += [("/dev/null", landlock.DEVICE)]
     paths += [(os.fspath(path), landlock.READ_FILE | landlock.EXECUTE) for path in profile.execute]
     paths += [(path, landlock.READ_FILE) for path, _ in profile.files if has_root]
+    if has_root and profile.secrets:
+        paths.append((SECRETS, landlock.READ))
     if has_root and profile.scratch_mb:
         paths.append((SCRATCH, landlock.STATE))
     if has_root and not sealed:

@@ -41,7 +41,7 @@ class Expected:
     write: tuple[tuple[str, str], ...] = ()
     proc: bool = False
     sys: bool = False
-    scratch: str = ""  # a writable folder that ends with the process
+    scratch: tuple[str, ...] = ()  # folders in memory that end with the process
 
 
 def _unescape(text: str) -> str:
@@ -96,7 +96,7 @@ def _wrong_root(mounts: Sequence[Mount]) -> Iterator[str]:
 def _wrong_write(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
     hosts = {inside: host for host, inside in expected.write}
     for mount in mounts:
-        if expected.scratch and mount.point == expected.scratch:
+        if mount.point in expected.scratch:
             if mount.kind != "tmpfs" or not mount.options >= _HARMLESS:
                 yield f"{mount.point} is not a scratch folder with nosuid, nodev and noexec"
         elif mount.is_writable and mount.point != "/" and mount.point not in hosts:
@@ -125,7 +125,7 @@ def _wrong_read(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount
 def _wrong_extra(expected: Expected, mounts: Sequence[Mount]) -> Iterator[str]:
     allowed = [*expected.binds, *(inside for _, inside in expected.write), "/dev/null"]
     allowed += ["/sys"] if expected.sys else []
-    allowed += [expected.scratch] if expected.scratch else []
+    allowed += expected.scratch
     for mount in mounts:
         if mount.point == "/" or any(_is_below(mount.point, path) for path in allowed):
             continue

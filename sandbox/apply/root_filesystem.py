@@ -24,6 +24,7 @@ CANARY = "/etc/tlsrt/master.key.bak"
 CANARY_BYTES = 32
 TEMPORARY = ".tmp"  # in the state of a process
 SCRATCH = "/tmp"  # noqa: S108  # of a program's own root, not the host's
+SECRETS = "/secrets"  # of a program: files that its launcher fills, and nothing changes afterwards
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 _READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -184,6 +185,21 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
 
 
+def _make_secrets(profile: Profile) -> None:
+    """Make an empty file for each secret, in memory that is not swapped where the kernel can (Linux 6.4)."""
+    os.mkdir(STAGE + SECRETS, 0o755)
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    options = f"size=256k,nr_inodes=64,mode=500,uid={profile.uid},gid={profile.gid}"
+    try:
+        syscalls.mount("tmpfs", STAGE + SECRETS, "tmpfs", flags, f"{options},noswap")
+    except OSError:
+        syscalls.mount("tmpfs", STAGE + SECRETS, "tmpfs", flags, options)
+    for name in profile.secrets:
+        path = f"{STAGE}{SECRETS}/{name}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400))
+        os.chown(path, profile.uid if not profile.rootless else -1, -1)
+
+
 def _link_temporary(profile: Profile) -> None:
     """Let /tmp be a folder in the state of a loop, where nothing of the profile's lies there."""
     if {"/state", "/channel"} <= {inside for _, inside in profile.write} and not os.path.lexists(STAGE + SCRATCH):
@@ -237,6 +253,8 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
     syscalls.mount("tmpfs", STAGE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _TMPFS_OPTIONS)
     try:
         _fill(profile, plan, trees)
+        if profile.secrets:
+            _make_secrets(profile)
         _link_temporary(profile)
         _plant_canary()
         _pivot(profile)

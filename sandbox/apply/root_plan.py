@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.sandbox.apply.mounts import Expected
-from tlsrt.sandbox.apply.root_filesystem import SCRATCH, RootPlan, plan_of
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS, RootPlan, plan_of
 from tlsrt.sandbox.profile.profile import Profile
 
 
@@ -31,5 +31,5 @@ def planned_root(profile: Profile, proc: Path = Path("/proc")) -> PlannedRoot:
     write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
     with open(f"{proc}/self/mountinfo", "rb") as file:
         outside = os.fsdecode(file.read())
-    scratch = SCRATCH if profile.scratch_mb else ""
+    scratch = ((SCRATCH,) if profile.scratch_mb else ()) + ((SECRETS,) if profile.secrets else ())
     return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys, scratch), outside)

@@ -95,6 +95,7 @@ class Profile:
     write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
     execute: tuple[Path, ...] = ()  # files that may be executed: of a program only
     files: tuple[tuple[str, str], ...] = ()  # (path, text) that are made in its root: of a program only
+    secrets: tuple[str, ...] = ()  # names of files in its /secrets, which its launcher fills: of a program only
     scratch_mb: int = 0  # of a folder /tmp that ends with the process; 0: there is none
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
@@ -132,7 +133,7 @@ class Profile:
             *([os.fsencode(self.hosts)] if self.hosts is not None else []),
             *([sorted(map(list, self.buses))] if self.buses else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
-            *([sorted(map(list, self.files))] if self.files else []),
+            *([sorted(map(list, self.files))] if self.files else []), *([sorted(self.secrets)] if self.secrets else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 

@@ -140,6 +140,7 @@ def profile_for_program(
         listen=tuple(line for one in fragments for line in one.listen),
         execute=tuple(map(Path, placed.files.runs)),
         write=((config.state_dir / name, STATE),) if program.state_mb else (),
+        secrets=tuple(program.secrets),
         files=tuple(sorted(program.files.items())),
         scratch_mb=program.scratch_mb,
     )
@@ -151,8 +152,8 @@ def profile_for_program(
 def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) -> None:
     """Refuse files that cannot be made: in a root that is the host's, or where a read-only folder lies."""
     program = placed.program
-    if (program.files or program.state_mb) and "mount_namespace" in config.sandbox.waive:
-        what = "files" if program.files else "a folder /state"
+    if (program.files or program.state_mb or program.secrets) and "mount_namespace" in config.sandbox.waive:
+        what = "files" if program.files or program.secrets else "a folder /state"
         raise ConfigError(
             f"{program.where}: {placed.label} cannot have {what}: sandbox layer mount_namespace is waived"
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
-from tlsrt.sandbox.apply.root_filesystem import SCRATCH
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
 from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, Line, PolicyFragment
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, fragments_of
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
@@ -165,6 +165,8 @@ def _files(one: Effective) -> list[dict[str, Any]]:
         made.append(
             {"kind": "write", "path": SCRATCH, "why": "its scratch folder, which ends with the run", "part": part}
         )
+    for name in one.profile.secrets:
+        made.append({"kind": "data", "path": f"{SECRETS}/{name}", "why": "a secret of its component", "part": part})
     for host, inside in one.profile.write if one.profile.execute else ():
         made.append({"kind": "write", "path": inside, "host": os.fspath(host), "why": "it lives on", "part": part})
     return [*found, *made]

@@ -15,7 +15,7 @@ from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.config.name_rules import NameRule, parse_rule
 from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
-from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH
+from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS
 from tlsrt.sandbox.profile.fragment import STATE
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
@@ -198,6 +198,8 @@ def _beside(one: Effective, real: str) -> str:
     """Return why something is there that no line shows."""
     if real in dict(one.profile.files):
         return "made for it: its `files`"
+    if one.profile.secrets and f"{real}/".startswith(f"{SECRETS}/"):
+        return "secrets of its component"
     if one.profile.scratch_mb and f"{real}/".startswith(f"{SCRATCH}/"):
         return "its scratch folder, which ends with the run"
     if one.profile.execute and f"{real}/".startswith(f"{STATE}/"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tlsrt.sandbox.apply.landlock import MAKE_REG, READ_DIR, READ_FILE, WRITE_FILE
 from tlsrt.sandbox.apply.layers import landlock_rules
-from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, plan_of, read_link, resolve
+from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, plan_of, read_link, resolve
 from tlsrt.sandbox.profile.fragment import NULL
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 
@@ -45,7 +45,7 @@ class VisibleFiles:
         self._links, self._binds = dict(plan.links), plan.binds
         self._write = {inside: os.fspath(host) for host, inside in profile.write}
         mounts = [name for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
-        made = [path for path, _ in profile.files]
+        made = [path for path, _ in profile.files] + ([SECRETS] if profile.secrets else [])
         if profile.scratch_mb:
             self._write[SCRATCH] = SCRATCH
         self._shown = (*self._binds, *self._write, *mounts, *made, NULL, CANARY)

@@ -25,7 +25,7 @@ from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE, PeerError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
-from tlsrt.sandbox.apply.root_filesystem import SCRATCH
+from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.fragment import STATE
 from tlsrt.sandbox.profile.profile import Profile
@@ -81,6 +81,7 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
         profile, {start.data, start.errors, start.control, *talk}, death_pipe=start.control, reports=start.reports,
         plan=root.plan if root else None, once=number,
     )  # fmt: skip
+    secrets = [os.open(f"{SECRETS}/{name}", os.O_WRONLY | os.O_CLOEXEC) for name in profile.secrets]
     confinement.drop()
     program = os.open(execution.path, os.O_PATH | os.O_CLOEXEC)
     control = socket.socket(fileno=start.control)
@@ -95,6 +96,8 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
     try:
         arguments = _read_arguments_untrusted(start.data)
         check_arguments_untrusted(arguments, execution.forms)
+        if secrets:
+            _fill(secrets, _read_arguments_untrusted(start.data))
     except (ArgumentError, PeerError) as error:
         reason = error.reason if isinstance(error, PeerError) else str(error)
         _say(start.errors, f"arguments refused: {reason}")
@@ -141,6 +144,15 @@ def _tell(control: socket.socket, word: LauncherWord) -> None:
 def _say(errors: int, sentence: str) -> None:
     with suppress(OSError):
         os.write(errors, f"tlsrt: {sentence}\n".encode("utf-8", "backslashreplace"))
+
+
+def _fill(secrets: Sequence[int], values: Sequence[bytes]) -> None:
+    """Write each secret to its file; nothing can afterwards. Raises PeerError if they are not as many."""
+    if len(values) != len(secrets):
+        raise PeerError("not_its_secrets")
+    for descriptor, value in zip(secrets, values, strict=True):
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(value)
 
 
 def _is_let_go(control: socket.socket) -> bool:

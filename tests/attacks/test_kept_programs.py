@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -98,12 +99,13 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             "notifies": True, "read": [sysconfig.get_path("stdlib")], "memory_mb": 512,
             "environment": {"PYTHONHOME": sys.base_prefix, "PYTHONDONTWRITEBYTECODE": "1"},
             "listen": [{"name": "own", "port": port, "why": WHY}],
-            "egress": [{"to": ["192.0.2.7:443"], "why": WHY}], "state_mb": 2,
+            "egress": [{"to": ["192.0.2.7:443"], "why": WHY}], "state_mb": 2, "secrets": {"broker": WHY},
         }  # fmt: skip
         cat = {"run": "/bin/cat", "why": WHY, "life": "kept"}
         components: dict[str, Any] = {
             CAPTURED: {
                 "class": "kept.keeper:Keeper", "programs": {"main": main},
+                "needs": {"secrets": [{"name": "broker", "why": WHY, "optional": True}]},
                 "options": {"keep": [["main", "-c", OBEY, str(port)]], "hears": ["main"]},
             },
             VICTIM: {"class": "kept.keeper:Keeper", "programs": {"cat": cat}, "options": {"keep": []}},
@@ -174,6 +176,24 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def test_what_it_tries_in_vain(world: World, script: str, answers: str) -> None:
     assert world.run(script) == answers
     assert world.nobody_came()
+
+
+def test_a_secret_is_in_its_file_and_nowhere_else(world: World) -> None:
+    look = "found = [tried(lambda: open('/secrets/broker').read()), tried(lambda: open('/secrets/broker', 'wb'))]"
+    assert world.run(look) == ["", "PermissionError 13"], "an optional one that is not set is empty"
+    before, value = world.pid(), b"swordfish-2741"
+    done = subprocess.run(
+        world.host.command("secret", "set", CAPTURED, "broker"), input=value, capture_output=True, timeout=60,
+        cwd=world.host.base, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    world.host.until(lambda _: world.pid() != before, "the run with the secret")
+    assert world.run(look) == [value.decode(), "PermissionError 13"]
+    again = "os.chmod('/secrets/broker', 0o600)\nfound = tried(lambda: open('/secrets/broker', 'wb'))"
+    assert world.run(again) == "PermissionError 13"
+    assert world.run("found = dict(os.environ)").get("broker") is None
+    for path in (path for path in world.host.base.rglob("*") if path.is_file() and not path.is_symlink()):
+        assert value not in path.read_bytes(), path
 
 
 def test_its_state_lives_on_and_is_its_alone(world: World) -> None:

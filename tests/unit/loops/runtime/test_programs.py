@@ -16,6 +16,7 @@ from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import Busy
+from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.runtime.programs import ASKED_BURST, LOGGED_BURST, ComponentPrograms, ProcessPrograms
 
 
@@ -27,7 +28,9 @@ class Stage:
         component = ComponentConfig("third", "runner", "", programs=(program,))
         self.process = ProcessPrograms([component], life)
         self.log = logging.getLogger("stage")
-        self.programs: ComponentPrograms = self.process.of(component.address, self.log)
+        self.programs: ComponentPrograms = self.process.of(
+            component.address, self.log, ComponentSecrets("third/runner", (), {})
+        )
         self.number = 0
 
     def answer(self) -> list[socket.socket]:
