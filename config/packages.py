@@ -35,7 +35,7 @@ from tlsrt.config.package_search import component_roots, dependencies, find, pac
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
 from tlsrt.config.standard_library import library_roots, platform_library
-from tlsrt.config.worker_code import WORKER_NEEDS, WorkerCode, worker_code
+from tlsrt.config.worker_code import WorkerCode, worker_code
 from tlsrt.errors import ConfigError
 
 _DISTRIBUTIONS = {"yaml": "pyyaml", "_yaml": "pyyaml", "zmq": "pyzmq", "_cffi_backend": "cffi"}
@@ -101,7 +101,7 @@ def worker_code_of(config: Config) -> Callable[[ComponentConfig, str], WorkerCod
     def code(component: ComponentConfig, module: str) -> WorkerCode:
         if source_of(module, component.packages) is None:
             raise ConfigError(f"this Python has no module {module}: correct `worker`")
-        packages = [root for root in dependencies() if root.name in WORKER_NEEDS] + component_roots([component])
+        packages = [*dependencies(), *component_roots([component])]  # its package may import what components do
         if component.packages is None:
             packages += _worker_needs(component)
         tlsrt = Root(package_folder(), "tlsrt", is_checkout())

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tlsrt.config.code_root import Root
 
-WORKER_NEEDS = ("dep/msgpack", "dep/msgpack.libs")  # of what tlsrt needs
 MAIN = "tlsrt.worker.main"
 
 

@@ -201,7 +201,9 @@ class WorkerCall:
                 except TlsrtError:
                     is_between_calls = True  # the function has raised it
                     raise
-                if frame.kind is Kind.END or frame.kind is Kind.RESULT:
+                if is_stream != (frame.kind in (Kind.ITEM, Kind.END)):
+                    raise process.broken("unexpected_kind")
+                if frame.kind is not Kind.ITEM:
                     is_between_calls = True
                 if frame.kind is Kind.END:
                     return

@@ -61,7 +61,7 @@ class WorkerProcess:
             _, kind, message = self._trusted(error_untrusted, frame.value)
             raise Unavailable(f"worker {self._program.name} cannot be loaded: {kind}: {message}")
         if frame.kind is not Kind.HELLO:
-            raise self._broken("unexpected_kind")
+            raise self.broken("unexpected_kind")
         self.methods = self._trusted(methods_untrusted, frame.value)
 
     def watch(self, ended: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ class WorkerProcess:
         """
         frame = await self._next()
         if frame.kind not in _FROM_CALL:
-            raise self._broken("unexpected_kind")
+            raise self.broken("unexpected_kind")
         if frame.kind in ENDS:
             await self._end_parts()  # what the function did not read of an upload, it leaves out
             if self._parts_error is not None:
@@ -113,7 +113,7 @@ class WorkerProcess:
         try:
             while (frame := await self._next()).kind not in ENDS:
                 if frame.kind is not Kind.ITEM:
-                    raise self._broken("unexpected_kind")
+                    raise self.broken("unexpected_kind")
             await cancel
         finally:
             cancel.cancel()
@@ -199,9 +199,10 @@ class WorkerProcess:
         try:
             return read(*args)
         except PeerError as error:
-            raise self._broken(error.reason) from None
+            raise self.broken(error.reason) from None
 
-    def _broken(self, reason: str) -> Unavailable:
+    def broken(self, reason: str) -> Unavailable:
+        """Return the error of an answer that is none; nothing more is asked of this process."""
         self.is_over = True
         return Unavailable(f"worker {self._program.name} broke its protocol: {reason}")
 
