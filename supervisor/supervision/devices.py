@@ -1,7 +1,8 @@
 """Devices of processes: looked up here, opened and set by the helper, and handed over on the life channel.
 
 A process gets its devices when it is attested, and again when they come back after they were unplugged: it says which
-of them it has lost. What is not there is looked for now and then; to look runs no driver, and nothing here waits.
+of them it has lost. What is not there is looked for when something appears in its folder, and now and then; to look
+runs no driver, and nothing here waits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.devices import DeviceConfig, TtyConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.folder_watch import FolderWatch, nearest_folder
 from tlsrt.supervisor.process.host_paths import Found, find_device
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
@@ -24,6 +26,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
 
+SOON_S = 0.005  # from what appears in a folder to a look there: more may come at once
 LOOK_S = 0.25  # from one look for what is not there to the next
 LONGEST_S = 8.0  # the same for what is there and cannot be opened, or is lost again and again
 HUNG_S = 20.0  # the same, and doubled each time, for what the helper did not come back from: all others wait meanwhile
@@ -68,10 +71,12 @@ class Devices(Feature):
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._is_stopping = False
+        self._folders = FolderWatch(context.event_loop, self._appeared)
         helper.on_ready.append(self._look)
 
     def stopping(self) -> None:
         self._is_stopping = True
+        self._folders.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -95,6 +100,7 @@ class Devices(Feature):
         now = self._context.event_loop.now
         was_steady = now - place.since >= STEADY_S
         self._absent(place, "it was unplugged", LOOK_S if was_steady else min(2 * place.delay_s, LONGEST_S))
+        self._watch()
 
     def document(self, loop: Loop) -> list[dict[str, object]]:
         """Return what status says of the devices of a process."""
@@ -127,9 +133,22 @@ class Devices(Feature):
         for place in self._wanted():
             if place.next_at <= now:
                 self._find(place)
+        if self._watch():
+            self._appeared()  # perhaps it came before we watched
         due = [place.next_at for place in self._wanted()]
         if due:
             self._later(max(0.01, min(due) - now))
+
+    def _watch(self) -> bool:
+        """Watch the folders of what is absent; tell whether there are other ones now."""
+        return self._folders.watch(nearest_folder(place.config.path) for place in self._wanted())
+
+    def _appeared(self) -> None:
+        """Look soon for what was not there; what could not be opened has its own time."""
+        for place in self._wanted():
+            if place.delay_s == LOOK_S:
+                place.next_at = self._context.event_loop.now
+        self._later(SOON_S)
 
     def _wanted(self) -> list[_Place]:
         """Return what is absent, of processes that may get it."""

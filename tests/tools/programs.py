@@ -26,6 +26,7 @@ PACKAGES = {
     "node": "nodejs",
     "strace": "strace",
     "unshare": "util-linux",
+    "upower": "upower",  # and upowerd, which is in no PATH
     "xdg-dbus-proxy": "xdg-dbus-proxy",
     "zsh": "zsh",
 }

@@ -35,6 +35,8 @@ class Stage:
         ]
         current = SimpleNamespace(config=SimpleNamespace(devices_of=lambda process: granted))
         monkeypatch.setattr(module, "find_device", self.find)
+        no_watch = SimpleNamespace(watch=lambda folders: False, close=lambda: None)  # nothing appears in /dev here
+        monkeypatch.setattr(module, "FolderWatch", lambda event_loop, on_change: no_watch)
         self.devices = Devices(
             cast("Any", SimpleNamespace(current=current, event_loop=self)), cast("Any", None), cast("Any", self)
         )

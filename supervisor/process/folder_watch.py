@@ -1,0 +1,61 @@
+"""Watch over folders for what appears in them, by inotify(7): a hint to look again, and nothing more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from tlsrt.sandbox.syscalls import call
+from tlsrt.supervisor.process.event_loop import EventLoop
+
+_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK, IN_CLOEXEC
+_CREATE, _MOVED_TO, _ATTRIB = 0x100, 0x80, 0x4
+_READ_BYTES = 64 * 1024
+
+
+def nearest_folder(path: str) -> str:
+    """Return the folder in which a path is, or the nearest one above that there is."""
+    folder = os.path.dirname(path)
+    while folder != "/" and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+class FolderWatch:
+    """The folders that are watched now; `on_change` is called, with nothing, for whatever happens in one."""
+
+    def __init__(self, event_loop: EventLoop, on_change: Callable[[], None]) -> None:
+        self._event_loop = event_loop
+        self._on_change = on_change
+        self._folders: frozenset[str] = frozenset()
+        self._descriptor = -1
+
+    def watch(self, folders: Iterable[str]) -> bool:
+        """Watch these folders alone; tell whether others were watched before. A host without inotify has none."""
+        wanted = frozenset(folders)
+        if wanted == self._folders:
+            return False
+        self.close()
+        self._folders = wanted
+        if wanted:
+            with suppress(OSError):
+                self._descriptor = call("inotify_init1", _FLAGS)
+                self._event_loop.watch(self._descriptor, lambda events: self._hear())
+        for folder in wanted:
+            with suppress(OSError):  # gone meanwhile
+                call("inotify_add_watch", self._descriptor, os.fsencode(folder), _CREATE | _MOVED_TO | _ATTRIB)
+        return True
+
+    def close(self) -> None:
+        """Watch nothing."""
+        self._folders = frozenset()
+        if self._descriptor >= 0:
+            self._event_loop.forget(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _hear(self) -> None:
+        with suppress(OSError):
+            os.read(self._descriptor, _READ_BYTES)
+        self._on_change()

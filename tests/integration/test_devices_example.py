@@ -1,0 +1,183 @@
+"""examples/devices on a running host: a real upowerd on a bus, a line that is unplugged, and uevents of the kernel."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fakes.bus_daemon import bus_daemon
+from hosts.running_host import RunningHost
+from tools.programs import need
+
+from tlsrt.config.schema import SandboxConfig
+
+PACKAGE = Path(__file__).parents[2] / "examples" / "devices" / "home_devices"
+BATTERY, METER, PLUGGED = "forth/battery", "third/meter", "primary/plugged"
+UPOWERD = Path("/usr/libexec/upowerd")
+UPOWER = "org.freedesktop.UPower"
+# No component gets the terminal of a person, and a pty is the one line that a test can plug and unplug.
+# One that is lost again and again is looked for less often, which the test takes away.
+PTYS = """
+import tlsrt.supervisor.process.host_paths as paths
+import tlsrt.supervisor.supervision.devices as devices
+del paths.REFUSED_DRIVERS['pts']
+devices.STEADY_S = 0.0
+"""
+UEVENT = Path("/sys/devices/virtual/mem/null/uevent")
+PLUG_MS = 50  # what a plugged device may take to its component; measured: 5 to 20
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices and names of uids are root's")
+
+
+class Line:
+    """A pty whose end for the component is found by a link below /dev, as that of a plugged device."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "line"
+        self.master = self.kept = -1
+
+    def plug(self) -> None:
+        self.master, self.kept = pty.openpty()
+        self.path.symlink_to(f"../pts/{Path(os.ttyname(self.kept)).name}")
+
+    def unplug(self) -> None:
+        if self.master >= 0:
+            self.path.unlink()
+            os.close(self.kept)
+            os.close(self.master)
+            self.master = -1
+
+
+def add(host: RunningHost, address: str, manifest: str, **decided: Any) -> None:
+    """Write what `component add` writes for a component of the package."""
+    folder = host.folder / "components.d"
+    folder.mkdir(exist_ok=True)
+    name = address.replace("/", ".")
+    drop_in = {"package": PACKAGE.name, "manifest": manifest, "policy": {f"client/admin -> {address}": "*"}, **decided}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(drop_in))
+    shutil.copyfile(PACKAGE / manifest, folder / f"{name}.manifest")
+
+
+def is_ready(status: dict[str, Any], process: str) -> bool:
+    [loop] = [loop for loop in status["loops"] if loop["name"] == process]
+    return bool(loop["components"] and loop["components"][0]["ready"])
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[Line]:
+    folder = Path(tempfile.mkdtemp(prefix="tlsrt-", dir="/dev"))
+    line = Line(folder)
+    line.plug()
+    yield line
+    line.unplug()
+    folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def upowerd() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A bus and upowerd on it."""
+    need("xdg-dbus-proxy")
+    need("upower")
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="tlsrt-bus."))
+        stack.callback(shutil.rmtree, folder)
+        folder.chmod(0o755)
+        base = SandboxConfig().uid_base
+        stack.enter_context(bus_daemon(folder / "bus.sock", range(base, base + 512)))
+        environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={folder}/bus.sock"}
+        daemon = stack.enter_context(
+            subprocess.Popen([UPOWERD], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+        stack.callback(daemon.terminate)
+        yield folder / "bus.sock", daemon
+
+
+@pytest.fixture(scope="module")
+def host(
+    request: pytest.FixtureRequest, line: Line, upowerd: tuple[Path, subprocess.Popen[bytes]]
+) -> Iterator[RunningHost]:
+    failed = request.session.testsfailed
+    host = RunningHost(packages=[PACKAGE], prelude=PTYS)
+    bus = str(upowerd[0])
+    try:
+        (asked,) = yaml.safe_load((PACKAGE / "battery.tlsrt.yaml").read_text())["needs"]["buses"]
+        options = {"bus": f"unix:path={bus}", "retry_s": 0.05}
+        add(host, BATTERY, "battery.tlsrt.yaml", options=options, needs={"buses": [{**asked, "bus": bus}]})
+        device = {"name": "line", "path": str(line.path), "tty": {"baud": 9600}, "why": "the meter"}
+        add(host, METER, "meter.tlsrt.yaml", needs={"devices": [device]})
+        add(host, PLUGGED, "plugged.tlsrt.yaml")
+        sealed = host.cli("seal")
+        assert sealed.returncode == 0, sealed.stderr
+        host.start()
+        host.until(lambda status: is_ready(status, "forth.battery"), "a battery that is ready")
+        host.until(lambda status: is_ready(status, "third.meter"), "a meter that is ready")
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
+    finally:
+        host.close()
+
+
+def until(what: Callable[[], Any], wanted: Any, limit_s: float = 10.0) -> float:
+    """Ask until it is what is wanted; return how long that took."""
+    began = time.monotonic()
+    while what() != wanted:
+        assert time.monotonic() < began + limit_s, what()
+    return time.monotonic() - began
+
+
+def test_the_battery_is_what_upowerd_says(host: RunningHost) -> None:
+    with host.client() as client:
+        state = client.call(BATTERY, "power")
+        assert {"DaemonVersion", "OnBattery", "LidIsClosed"} <= state.keys()
+        assert isinstance(client.call(BATTERY, "sources"), dict)
+
+
+def test_the_meter_is_read_and_told(host: RunningHost, line: Line) -> None:
+    with host.client() as client:
+        os.write(line.master, b"power=1250\r\nvoltage=230.5\n")
+        until(lambda: client.call(METER, "last"), {"power": 1250.0, "voltage": 230.5})
+        client.call(METER, "tell", "report")
+        assert os.read(line.master, 100) == b"report\n"
+
+
+def test_the_meter_is_there_again_soon_after_it_was_plugged(host: RunningHost, line: Line) -> None:
+    """From the link below /dev to the component: by inotify, and not with the next look of four in a second."""
+    took_ms = []
+    with host.client() as client:
+        for value in map(float, range(5)):
+            line.unplug()
+            host.until(lambda status: not is_ready(status, "third.meter"), "the meter gone")
+            line.plug()
+
+            def read(value: float = value) -> float:
+                os.write(line.master, f"power={value}\n".encode())  # what came before the line was set is gone
+                return float(client.call(METER, "last")["power"])
+
+            took_ms.append(1000 * until(read, value))
+    print(f"plug to component: {[round(one, 1) for one in took_ms]} ms")
+    assert statistics.median(took_ms) < PLUG_MS
+
+
+def test_what_is_plugged_is_told(host: RunningHost) -> None:
+    with host.client() as client:
+        UEVENT.write_text("add")
+        until(lambda: [one["name"] for one in client.call(PLUGGED, "recent")][-1:], ["null"])
+
+
+def test_no_library_did_what_is_refused(host: RunningHost) -> None:
+    status = host.status()
+    wanted = ("forth.battery", "third.meter", "primary.plugged")
+    assert {loop["name"]: loop["violations"] for loop in status["loops"] if loop["name"] in wanted} == dict.fromkeys(
+        wanted, 0
+    )
