@@ -11,7 +11,7 @@ from pathlib import Path
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import SAYS, Network
-from tlsrt.config.host_events import HostEventsConfig
+from tlsrt.config.host_events import HostEventsConfig, refusal_of_events
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
@@ -283,8 +283,8 @@ class NeedsConfig:
         default=(),
         metadata=listing(
             "Events of the host's kernel that it hears.",
-            table(HostEventsConfig),
-            4,
+            table(HostEventsConfig, placed_by="where", check=refusal_of_events),
+            16,
             example="[{kind: uevents, why: it greets a plugged device}]",
         ),
     )

@@ -17,6 +17,7 @@ from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.failed import FailedComponent
+from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import Listener
 from tlsrt.config.name_rules import NameRule, name_rules
@@ -317,9 +318,9 @@ class Config:
         """Return the settings of the kernel of a process, in the order in which its life channel counts them."""
         return tuple((one, setting) for one in self.components_of(process) for setting in one.needs.settings)
 
-    def event_grants_of(self, process: str) -> frozenset[str]:
-        """Return which kinds of events of the host's kernel a process hears."""
-        return frozenset(event.kind for one in self.components_of(process) for event in one.needs.events)
+    def host_events_of(self, process: str) -> tuple[tuple[ComponentConfig, HostEventsConfig], ...]:
+        """Return the event grants of a process and whose they are, in the order in which its life channel counts."""
+        return tuple((one, events) for one in self.components_of(process) for events in one.needs.events)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

@@ -57,6 +57,7 @@ class Setting:
     short: str = ""  # the key of the table that a plain value in its place stands for
     switch: str = ""  # a table's text field whose value decides which of `needs` goes with it
     needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check: Callable[[Mapping[str, Any]], str] | None = None  # a whole table: the sentence for what is wrong, or ""
     on_reload: bool = False  # a change is taken while the host runs
     example: str = ""  # YAML in one line
 

@@ -157,6 +157,9 @@ class Checker:
             values[key.text] = self.check(child, known[key.text].setting, (*where, key.text))
         self._missing(node, known, where, values)
         self._switched(node, setting, where, values)
+        is_whole = all(one in values for one, key in known.items() if key.required) and BAD not in values.values()
+        if setting.check is not None and is_whole and (sentence := setting.check(values)):
+            self._bad(node, f"{where[-1] if where else name}: {sentence}")
         return {key: value for key, value in values.items() if value is not BAD}
 
     def _missing(

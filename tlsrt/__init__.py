@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.channels.control.host_event import Uevent
+    from tlsrt.channels.control.kernel_record import KernelRecord
+    from tlsrt.channels.control.pressure import Pressure
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
@@ -63,6 +65,8 @@ _LAZY = {
     "Component": "tlsrt.loops.component.component",
     "Database": "tlsrt.loops.component.database",
     "Transaction": "tlsrt.loops.component.database",
+    "KernelRecord": "tlsrt.channels.control.kernel_record",
+    "Pressure": "tlsrt.channels.control.pressure",
     "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
@@ -89,10 +93,10 @@ _LAZY = {
 }
 
 __all__ = [
-    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError",
-    "Conflict", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork",
-    "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "Length", "MisuseError", "NotFound",
-    "OutcomeUnknown", "Pattern", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
+    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
+    "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone", "Failed",
+    "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
+    "Pattern", "Pressure", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
     "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError",
     "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every",
     "handler", "peer", "worker_of",

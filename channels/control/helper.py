@@ -1,4 +1,4 @@
-"""The helper's protocol: supervisor <-> helper. Integers and descriptors only.
+"""The helper's protocol: supervisor <-> helper. Integers and descriptors, and how a grant filters the kernel's log.
 
 The supervisor looks paths up and sends what they lead to as descriptors that can do nothing yet (O_PATH, open(2)); the
 helper opens them anew and does what the message says. Each request has a number, and one answer.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 
-HELPER_CAP = 256
+HELPER_CAP = 1024  # the prefixes of a grant, 8 of 64 bytes, are the longest
 
 
 class WriteMessage(NamedTuple):
@@ -32,6 +32,21 @@ class OpenMessage(NamedTuple):
     parity: int  # 0 none, 1 odd, 2 even
     stop_bits: int
     flow: int  # 0 none, 1 RTS/CTS, 2 XON/XOFF
+
+
+class PressureMessage(NamedTuple):
+    """Tell a component when the kernel says so on the first descriptor, on the second one."""
+
+    resource: int  # an index of RESOURCES in pressure.py
+    stall: int  # of STALLS
+
+
+class KernelLogMessage(NamedTuple):
+    """Tell a component what can be read from the first descriptor and passes the filter, on the second one."""
+
+    level: int
+    programs: int
+    prefixes: bytes  # see kernel_record.py
 
 
 class DoneMessage(NamedTuple):
@@ -61,6 +76,8 @@ HELPER = MessageTable(
         Message(2, "open", _SUPERVISOR, _SEALED, OpenMessage, descriptors=1),
         Message(3, "listen", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # to the kernel, on this netlink socket
         Message(4, "subscribe", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # a component, on this socket
+        Message(5, "pressure", _SUPERVISOR, _SEALED, PressureMessage, descriptors=2),
+        Message(6, "kernel_log", _SUPERVISOR, _SEALED, KernelLogMessage, descriptors=2),
         Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
         Message(17, "done", _HELPER, _SEALED, DoneMessage),
         Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),

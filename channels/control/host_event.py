@@ -50,9 +50,9 @@ def parse_uevent_untrusted(data: bytes) -> Uevent:
     return Uevent(action, properties.get("SUBSYSTEM", ""), devpath, devname, properties)
 
 
-def encode_uevent(event: Uevent) -> bytes:
+def encode_uevent(event: Uevent, dropped: int) -> bytes:
     """Return the datagram for a component."""
-    packed: bytes = msgpack.packb([event.action, event.devpath, event.dropped, dict(event.properties)])
+    packed: bytes = msgpack.packb([event.action, event.devpath, dropped, dict(event.properties)])
     return packed
 
 

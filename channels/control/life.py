@@ -162,6 +162,12 @@ class DeviceMessage(NamedTuple):
     grant: int
 
 
+class HostEventsMessage(NamedTuple):
+    """Where the helper tells the events of one grant from now on, in the descriptor."""
+
+    grant: int
+
+
 class RunMessage(NamedTuple):
     """Have a program run: which one of those of this process, in the order of the configuration."""
 
@@ -258,7 +264,7 @@ LIFE = MessageTable(
         Message(26, "program_socket", _SUPERVISOR, _in(*_LIVING), ProgramSocketMessage, descriptors=1),
         Message(27, "device", _SUPERVISOR, _in(*_LIVING), DeviceMessage, descriptors=1),
         Message(28, "helped", _SUPERVISOR, _in(*_LIVING), HelpedMessage),
-        Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), descriptors=1),
+        Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), HostEventsMessage, descriptors=1),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
     ),
 )

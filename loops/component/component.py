@@ -29,16 +29,14 @@ from collections.abc import (
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import Annotated, Any, ClassVar, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
-from tlsrt.channels.control.host_event import Uevent
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
-from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.follow import EVENTS, Followed
-from tlsrt.loops.component.grants import Grants, NoGrants
+from tlsrt.loops.component.grants import Granted, Grants, NoGrants
 from tlsrt.loops.component.handlers import collect_handlers
 from tlsrt.loops.component.kept_program import KeptProgram, Serve
 from tlsrt.loops.component.kept_topic import POSITION_MAX
@@ -98,7 +96,7 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
-class Component(Counting):
+class Component(Granted, Counting):
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the manifest.
 
     From `start` on it has `self.address` ("third/kettle"), `self.options` (an object of its class `Options`),
@@ -123,7 +121,6 @@ class Component(Counting):
     _tlsrt_work: Surrounding[Work] = Surrounding()
     _tlsrt_secrets: Surrounding[ComponentSecrets] = Surrounding()
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
-    _tlsrt_grants: Surrounding[Grants] = Surrounding()
     _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
     _tlsrt_kept: Surrounding[list[KeptProgram]] = Surrounding()
     _tlsrt_listeners: Surrounding[InheritedListeners] = Surrounding()
@@ -278,22 +275,6 @@ class Component(Counting):
         """
         return self._tlsrt_secrets.value(name, default)
 
-    def device(self, name: str) -> Device:
-        """Return a device that is granted under `needs: devices`; see `Device`."""
-        return self._tlsrt_grants.device(name)
-
-    async def set(self, name: str, value: int) -> None:
-        """Have a setting of the kernel written that is granted under `needs: settings`, after the audit log has it.
-
-        Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded, Failed with the
-        kernel's reason, OutcomeUnknown if the helper ended over it: it may have been written.
-        """
-        await self._tlsrt_grants.set(name, value)
-
-    def host_events(self, kind: Literal["uevents"]) -> AsyncIterator[Uevent]:
-        """Return what the kernel tells of devices from now on, if granted under `needs: events`; see `Uevent`."""
-        return self._tlsrt_grants.host_events(kind)
-
     def follow(self, target: str, topic: str, *, since: str = "") -> Followed:
         """Iterate the events of a topic of `target` over restarts of it and of Primary, each once.
 
@@ -362,7 +343,7 @@ BUILTIN: Mapping[str, MethodSpec] = {
 }
 _LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
-_RESERVED = reserve(Component, (*_THEIRS, *OPEN))  # all else
+_RESERVED = reserve(Component, (*_THEIRS, *OPEN)) | reserve(Granted, ())  # all else
 _TAKEN = frozenset({*_RESERVED, *_THEIRS, *BUILTIN} - OPEN)  # by which no handler is called
 
 

@@ -1,17 +1,21 @@
-"""What a component is granted of the host beyond its process: devices and settings. The port, and one with nothing."""
+"""What a component is granted of the host beyond its process: devices, settings and events. Also one with nothing."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast, overload
 
 from tlsrt.channels.control.host_event import Uevent
+from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.pressure import Pressure
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.device import Device
+from tlsrt.loops.component.host_events import HostEvent
+from tlsrt.loops.component.surroundings import Surrounding
 
 
 class Grants(Protocol):
-    """The runtime's side of `Component.device` and `Component.set`."""
+    """The runtime's side of `Granted`."""
 
     def device(self, name: str) -> Device:
         """Return a device. Raises MisuseError for one that is not granted."""
@@ -21,7 +25,7 @@ class Grants(Protocol):
         """Have a setting written. Raises CallErrors, and MisuseError for one that is not granted."""
         ...
 
-    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
+    def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         """Return the events of a kind from now on. Raises MisuseError for one that is not granted."""
         ...
 
@@ -35,5 +39,41 @@ class NoGrants:
     async def set(self, name: str, value: int) -> None:
         raise MisuseError(f"setting {name!r} is not granted: name it under `needs: settings`")
 
-    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
+    def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         raise MisuseError(f"events {kind!r} are not granted: name them under `needs: events`")
+
+
+class Granted:
+    """The part of a component that reaches what it is granted of the host."""
+
+    _tlsrt_grants: Surrounding[Grants] = Surrounding()
+
+    def device(self, name: str) -> Device:
+        """Return a device that is granted under `needs: devices`; see `Device`."""
+        return self._tlsrt_grants.device(name)
+
+    async def set(self, name: str, value: int) -> None:
+        """Have a setting of the kernel written that is granted under `needs: settings`, after the audit log has it.
+
+        Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded, Failed with the
+        kernel's reason, OutcomeUnknown if the helper ended over it: it may have been written.
+        """
+        await self._tlsrt_grants.set(name, value)
+
+    @overload
+    def host_events(self, kind: Literal["uevents"]) -> AsyncIterator[Uevent]: ...
+    @overload
+    def host_events(self, kind: Literal["pressure"]) -> AsyncIterator[Pressure]: ...
+    @overload
+    def host_events(self, kind: Literal["kernel_log"]) -> AsyncIterator[KernelRecord]: ...
+    def host_events(self, kind: str) -> AsyncIterator[Any]:
+        """Return what the kernel tells from now on, if granted under `needs: events`.
+
+        Of `uevents` that is a `Uevent` for each device that comes, goes or changes, of `pressure` a `Pressure`
+        whenever tasks have waited for longer than the grant says, of `kernel_log` each `KernelRecord` that passes the
+        grant's filter. What is not taken in time is lost, and `dropped` counts it.
+
+            async for event in self.host_events("pressure"):
+                self.log.warning("%s: %.1f %% of the last 10 s", event.resource, event.avg10)
+        """
+        return cast("AsyncIterator[Any]", self._tlsrt_grants.host_events(kind))

@@ -6,24 +6,28 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from tlsrt.channels.control.host_event import Uevent
+from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.pressure import Pressure
 
 WAITING_MAX = 256  # events that one iteration has not taken
+HostEvent: TypeAlias = Uevent | Pressure | KernelRecord
 
 
-class UeventFeed:
-    """All iterations of one component. What comes while none runs is for none."""
+class HostEventFeed:
+    """All iterations of one component over the events of one kind. What comes while none runs is for none."""
 
     def __init__(self) -> None:
         self._waiting: list[_Iteration] = []
 
-    def take(self, event: Uevent) -> None:
+    def take(self, event: HostEvent) -> None:
         """Give an event to every iteration."""
         for iteration in self._waiting:
             iteration.put(event)
 
-    async def follow(self) -> AsyncIterator[Uevent]:
+    async def follow(self) -> AsyncIterator[HostEvent]:
         """Give what happens from now on."""
         iteration = _Iteration()
         self._waiting.append(iteration)
@@ -38,17 +42,17 @@ class _Iteration:
     """What one iteration has to take; the oldest events go when there are too many, and are counted."""
 
     def __init__(self) -> None:
-        self._events: deque[Uevent] = deque()
+        self._events: deque[HostEvent] = deque()
         self._has_come = asyncio.Event()
         self._dropped = 0
 
-    def put(self, event: Uevent) -> None:
+    def put(self, event: HostEvent) -> None:
         if len(self._events) >= WAITING_MAX:
             self._dropped += 1 + self._events.popleft().dropped
         self._events.append(event)
         self._has_come.set()
 
-    async def next(self) -> Uevent:
+    async def next(self) -> HostEvent:
         while not self._events:
             self._has_come.clear()
             await self._has_come.wait()

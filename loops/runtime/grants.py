@@ -6,11 +6,12 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control.host_event import EVENT_MAX, Uevent, decode_uevent_untrusted
+from tlsrt.channels.control.host_event import EVENT_MAX, decode_uevent_untrusted
+from tlsrt.channels.control.kernel_record import decode_record_untrusted
 from tlsrt.channels.control.life import (
     SETTINGS_AT_ONCE,
     SETTINGS_PER_S,
@@ -19,13 +20,15 @@ from tlsrt.channels.control.life import (
     AskWhat,
     DeviceMessage,
     HelpedMessage,
+    HostEventsMessage,
 )
+from tlsrt.channels.control.pressure import decode_pressure_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
-from tlsrt.loops.component.host_events import UeventFeed
+from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
@@ -35,6 +38,9 @@ Ask = Callable[[int, int, int, int], None]  # number, AskWhat, grant, value
 
 
 EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
+_DECODERS: Mapping[str, Callable[[bytes], HostEvent]] = {
+    "uevents": decode_uevent_untrusted, "pressure": decode_pressure_untrusted, "kernel_log": decode_record_untrusted,
+}  # fmt: skip
 
 
 class ProcessGrants:
@@ -50,15 +56,16 @@ class ProcessGrants:
             for grant, (component, device) in enumerate(config.devices_of(process))
         ]
         self._settings = list(config.host_settings_of(process))
-        self._uevents = {
-            component.address: UeventFeed() for component in config.components_of(process) if component.needs.events
-        }
-        self._feed: socket.socket | None = None
+        self._events: list[tuple[str, str]] = [
+            (owner.address, events.kind) for owner, events in config.host_events_of(process)
+        ]
+        self._feeds = {key: HostEventFeed() for key in self._events}
+        self._told_on: dict[int, socket.socket] = {}  # by grant
 
     @property
     def has_devices(self) -> bool:
         """Whether descriptors may come."""
-        return bool(self._devices or self._uevents)
+        return bool(self._devices or self._events)
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
         """Return those of one component."""
@@ -68,31 +75,34 @@ class ProcessGrants:
             for grant, (owner, setting) in enumerate(self._settings)
             if owner.address == component.address
         }
-        return ComponentGrants(component.address, devices, settings, self.set, self._uevents.get(component.address))
+        feeds = {kind: feed for (address, kind), feed in self._feeds.items() if address == component.address}
+        return ComponentGrants(component.address, devices, settings, self.set, feeds)
 
-    def events_come(self, descriptor: int) -> None:
-        """Take the socket over which the helper tells events from now on. Raises PeerError if none are granted."""
+    def events_come(self, message: HostEventsMessage, descriptor: int) -> None:
+        """Take the socket over which the helper tells the events of a grant. Raises PeerError for another grant."""
+        if message.grant >= len(self._events):
+            os.close(descriptor)
+            raise PeerError("no_such_events")
         loop = asyncio.get_running_loop()
-        if self._feed is not None:
-            loop.remove_reader(self._feed.fileno())
-            self._feed.close()
-        self._feed = socket.socket(fileno=descriptor)
-        loop.add_reader(descriptor, self._hear, self._feed)
+        if (before := self._told_on.get(message.grant)) is not None:
+            loop.remove_reader(before.fileno())
+            before.close()
+        self._told_on[message.grant] = told_on = socket.socket(fileno=descriptor)
+        loop.add_reader(descriptor, self._hear, self._events[message.grant], told_on)
 
-    def _hear(self, feed: socket.socket) -> None:
+    def _hear(self, key: tuple[str, str], told_on: socket.socket) -> None:
         for _ in range(EVENTS_AT_ONCE):
             try:
-                data = feed.recv(EVENT_MAX + 1)
-                event = decode_uevent_untrusted(data) if data else None
+                data = told_on.recv(EVENT_MAX + 1)
+                event = _DECODERS[key[1]](data) if data else None
             except BlockingIOError:
                 return
             except (OSError, PeerError):  # of a helper that is captured, or has ended: another one comes
                 event = None
             if event is None:
-                asyncio.get_running_loop().remove_reader(feed.fileno())
+                asyncio.get_running_loop().remove_reader(told_on.fileno())
                 return
-            for one in self._uevents.values():
-                one.take(event)
+            self._feeds[key].take(event)
 
     def device_came(self, message: DeviceMessage, descriptor: int) -> None:
         """Take a device that is there. Raises PeerError for one that this process has not."""
@@ -151,18 +161,18 @@ class ComponentGrants:
 
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
-        write: Callable[[int, int, str], Coroutine[Any, Any, None]], uevents: UeventFeed | None,
+        write: Callable[[int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
     ) -> None:  # fmt: skip
         self._address = address
         self._devices = devices
         self._settings = settings
         self._write = write
-        self._uevents = uevents
+        self._feeds = feeds
 
-    def host_events(self, kind: str) -> AsyncIterator[Uevent]:
-        if kind != "uevents" or self._uevents is None:
+    def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
+        if kind not in self._feeds:
             raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
-        return self._uevents.follow()
+        return self._feeds[kind].follow()
 
     def device(self, name: str) -> Device:
         found = self._devices.get(name)

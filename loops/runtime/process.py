@@ -327,7 +327,7 @@ class LoopProcess:
                 elif name == "device":
                     self.grants.device_came(fields, descriptors[0])
                 elif name == "host_events":
-                    self.grants.events_come(descriptors[0])
+                    self.grants.events_come(fields, descriptors[0])
                 elif name == "helped":
                     self.grants.answered(fields)
                 elif name == "program_socket":

@@ -16,6 +16,7 @@ from pathlib import Path
 from tlsrt.config.bus_proxies import proxy_name, socket_of
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.host_events import UNPRIVILEGED_MS, HostEventsConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
@@ -24,6 +25,7 @@ from tlsrt.config.supervision import PRIMARY
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.config.unix_sockets import SocketConfig
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.capabilities import has as has_capability
 from tlsrt.sandbox.profile.forbidden import refusal_of
 from tlsrt.sandbox.profile.fragment import (
     CHANNEL,
@@ -136,6 +138,7 @@ def _component(
     config: Config, component: ComponentConfig, files: ProfileFiles, listeners: Sequence[ListenLine]
 ) -> PolicyFragment:
     name, needs = f"components.{component.address}", component.needs
+    _check_events(component)
     listen = tuple(one for one in listeners if one.part == name)
     reads = f"{component.address} reads it"
     views = (("/proc", needs.proc), ("/sys", needs.sys))
@@ -160,6 +163,26 @@ def _component(
             *(_bus(config, component, number, one, name) for number, one in enumerate(needs.buses, 1)),
         ),
     )
+
+
+def _check_events(component: ComponentConfig) -> None:
+    """Refuse events that this kernel does not tell, unless the component runs without them. Raises ConfigError."""
+    for one in component.needs.events:
+        if not one.optional and (why := untold(one)):
+            raise ConfigError(f"{one.where}: {component.address} cannot hear {one.kind}: {why}")
+
+
+def untold(events: HostEventsConfig) -> str:
+    """Return why events cannot be heard on this host, and what to do; "" if they can."""
+    if events.file and not os.path.exists(events.file):
+        how = "boot it with psi=1, " if events.kind == "pressure" else ""
+        return f"this kernel has no {events.file}; {how}remove the entry, or say `optional: true` to run without it"
+    if events.kind == "pressure" and events.within_ms % UNPRIVILEGED_MS and not has_capability("CAP_SYS_RESOURCE"):
+        return (
+            f"within_ms must be a multiple of {UNPRIVILEGED_MS}, not {events.within_ms}, where tlsrt runs without "
+            "CAP_SYS_RESOURCE"
+        )
+    return ""
 
 
 def listen_that_answer(listen: Sequence[ListenLine]) -> list[ListenLine]:

@@ -111,9 +111,9 @@ def grants(one: Effective) -> list[dict[str, str]]:
         for owner, setting in config.host_settings_of(process)
     ]  # fmt: skip
     return found + [
-        {"kind": "events", "name": event.kind, "what": event.kind, "path": "", "why": event.why,
+        {"kind": "events", "name": event.kind, "what": str(event), "path": event.file, "why": event.why,
          "part": f"components.{owner.address}"}
-        for owner in config.components_of(process) for event in owner.needs.events
+        for owner, event in config.host_events_of(process)
     ]  # fmt: skip
 
 

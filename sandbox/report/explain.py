@@ -77,8 +77,8 @@ def is_allowed(findings: Sequence[Explanation]) -> bool:
 
 
 def about_grants(one: Effective, path: str) -> list[Explanation]:
-    """Return what the helper does for the process with a device or setting of this path."""
-    actions = {"device": "have it opened, as", "setting": "have it written, as"}
+    """Return what the helper does for the process with a device, a setting or events of this path."""
+    actions = {"device": "have it opened, as", "setting": "have it written, as", "events": "hear what it tells, as"}
     return [
         Explanation(
             ALWAYS, f"{actions[grant['kind']]} {grant['name']}", True, "by the helper", "", grant["why"], grant["part"]

@@ -18,8 +18,11 @@ from typing import Any
 from tlsrt.channels.control.helper import HELPER, OpenMessage, WriteMessage
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
+from tlsrt.supervisor.helper.feeds import Feed, log_feed, pressure_feed
 from tlsrt.supervisor.helper.relay import UeventRelay
 from tlsrt.supervisor.helper.tty import SIZE, TCFLSH, TCGETS2, TCIOFLUSH, TCSETS2, Line, configured, is_as_wanted
+
+FEEDS_MAX = 256
 
 
 class Answer:
@@ -72,7 +75,8 @@ def _set_line(descriptor: int, line: Line) -> int:
 
 
 # All that this process does. Name of the message -> (what does it, what it is for people).
-# And `relay.py`: what the kernel says on the socket that it is handed, to components on the sockets that it is handed.
+# And `relay.py` and `feeds.py`: what the kernel says on a descriptor that it is handed, told to components on sockets
+# that it is handed.
 ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
     "write": (write_setting, "writes one number to one setting below /sys or /proc/sys"),
     "open": (open_device, "opens one character device, and sets its line"),
@@ -86,13 +90,16 @@ class Helper:
         self._supervisor = ControlChannel(channel, HELPER)
         self._waiting = select.poll()
         self._uevents = UeventRelay()
+        self._feeds: dict[int, Feed] = {}  # by both of their descriptors
 
     def run(self) -> int:
         """Serve until the supervisor closes the channel; return the exit code."""
         self._supervisor.send("sealed")
         self._waiting.register(self._supervisor.fileno(), select.POLLIN)
         while True:
-            self._waiting.poll()
+            for descriptor, _ in self._waiting.poll():
+                if (feed := self._feeds.get(descriptor)) is not None and not feed.serve(descriptor):
+                    self._end(feed)
             self._uevents.relay()
             received = self._supervisor.receive("supervisor", "sealed", descriptors=True)
             if received is not None:
@@ -104,6 +111,9 @@ class Helper:
             return
         if name == "subscribe":
             self._uevents.subscribe(descriptors[0])
+            return
+        if name in ("pressure", "kernel_log"):
+            self._begin((pressure_feed if name == "pressure" else log_feed)(*message, *descriptors))
             return
         try:
             answer = ACTIONS[name][0](message, descriptors[0])
@@ -118,6 +128,20 @@ class Helper:
             self._supervisor.send("opened", message.number, descriptors=(answer.device,))
         finally:
             os.close(answer.device)
+
+    def _begin(self, feed: Feed) -> None:
+        if len(self._feeds) >= 2 * FEEDS_MAX:
+            feed.close()
+            return
+        self._feeds |= {feed.source: feed, feed.target.fileno(): feed}
+        self._waiting.register(feed.source, feed.waits_for)
+        self._waiting.register(feed.target.fileno(), 0)  # only for its end
+
+    def _end(self, feed: Feed) -> None:
+        for descriptor in (feed.source, feed.target.fileno()):
+            del self._feeds[descriptor]
+            self._waiting.unregister(descriptor)
+        feed.close()
 
 
 def helper_main(channel: int) -> int:

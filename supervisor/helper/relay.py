@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from collections.abc import Callable
+from typing import TypeVar
 
 from tlsrt.channels.control.host_event import EVENT_MAX, encode_uevent, parse_uevent_untrusted
 from tlsrt.errors import PeerError
 
 AT_ONCE = 64  # events, before a request has its turn
 SUBSCRIBERS_MAX = 256
+Event = TypeVar("Event")
 
 
-class _Subscriber:
+class Subscriber:
+    """A component that hears events. It is never waited for: what it does not take is lost, and it hears how much."""
+
     def __init__(self, descriptor: int) -> None:
-        self.socket = socket.socket(fileno=descriptor)
+        self._socket = socket.socket(fileno=descriptor)
         self.dropped = 0
+        self.fileno = self._socket.fileno
+        self.close = self._socket.close
+
+    def tell(self, encode: Callable[[Event, int], bytes], event: Event) -> None:
+        """Tell it an event, with how many were lost before. Raises OSError if it has ended."""
+        try:
+            self._socket.send(encode(event, self.dropped))
+            self.dropped = 0
+        except BlockingIOError:
+            self.dropped += 1
 
 
 class UeventRelay:
-    """Parses what the kernel says, and tells it to all; who does not read loses it, and hears how much."""
+    """Parses what the kernel says, and tells it to all."""
 
     def __init__(self) -> None:
         self._kernel: socket.socket | None = None
-        self._subscribers: list[_Subscriber] = []
+        self._subscribers: list[Subscriber] = []
 
     def listen(self, descriptor: int) -> int:
         """Take the kernel's socket; return its descriptor."""
@@ -32,9 +46,9 @@ class UeventRelay:
 
     def subscribe(self, descriptor: int) -> None:
         """Tell a component from now on."""
-        self._subscribers.append(_Subscriber(descriptor))
+        self._subscribers.append(Subscriber(descriptor))
         if len(self._subscribers) > SUBSCRIBERS_MAX:
-            self._subscribers.pop(0).socket.close()  # the oldest ones have mostly ended
+            self._subscribers.pop(0).close()  # the oldest ones have mostly ended
 
     def relay(self) -> None:
         """Pass on what waits."""
@@ -58,12 +72,9 @@ class UeventRelay:
             return
         for one in [*self._subscribers]:
             try:
-                one.socket.send(encode_uevent(replace(event, dropped=one.dropped)))
-                one.dropped = 0
-            except BlockingIOError:
-                one.dropped += 1
+                one.tell(encode_uevent, event)
             except OSError:  # it has ended
-                one.socket.close()
+                one.close()
                 self._subscribers.remove(one)
 
     def _lose(self) -> None:

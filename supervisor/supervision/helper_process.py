@@ -79,12 +79,12 @@ class HelperProcess(ServiceProcess):
         """Have the device behind a descriptor (O_PATH) opened; `fields` are those of OpenMessage."""
         self._ask("open", done, place, *fields)
 
-    def hand(self, name: str, descriptor: int) -> None:
-        """Hand over a descriptor that it keeps; it stays the caller's too, and nothing answers."""
+    def hand(self, name: str, *fields: int | bytes, descriptors: tuple[int, ...]) -> None:
+        """Hand over descriptors that it keeps; they stay the caller's too, and nothing answers."""
         if self._channel is None or not self.is_attested:
             return
         try:
-            self._channel.send(name, descriptors=(descriptor,))
+            self._channel.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             self.kill(f"does not read its channel: {error.reason}")
 

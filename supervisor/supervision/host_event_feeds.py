@@ -1,14 +1,17 @@
-"""Feeds of kernel events: from the helper to a component over a pair of sockets of their own, one way.
+"""Feeds of kernel events: from the helper to a component over a pair of sockets of its own for each grant, one way.
 
-Nothing of an event passes the supervisor: it makes the socket that the kernel speaks to and the pair, and hands both
+Nothing of an event passes the supervisor: it opens what the kernel speaks on, sets it, makes the pair, and hands both
 over. A component that does not read loses events, and is told how many.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 
+from tlsrt.channels.control.kernel_record import joined
 from tlsrt.channels.control.life import LoopState
+from tlsrt.config.host_events import LEVELS, RESOURCES, STALLS, HostEventsConfig
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
@@ -31,41 +34,75 @@ class HostEventFeeds(Feature):
         helper.on_ready.append(self._begin)
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
-        if event is LoopEvent.ATTESTED and self._helper.is_attested and self._is_granted(loop):
+        if event is LoopEvent.ATTESTED and self._helper.is_attested:
             self._context.event_loop.call_later(0, lambda: self._connect(loop))
 
     def _begin(self) -> None:
         """Hand a new helper the feeds of all who listen."""
         self._is_listening = False
         for loop in self._loops.all:
-            if loop.is_trusted and self._is_granted(loop):
-                self._connect(loop)
-
-    def _listen(self) -> None:
-        """Hand the helper the socket that the kernel speaks to, once."""
-        if self._is_listening:
-            return
-        self._is_listening = True
-        try:
-            with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _UEVENT) as kernel:
-                kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
-                kernel.setblocking(False)
-                kernel.bind((0, _KERNEL_GROUP))
-                self._helper.hand("listen", kernel.fileno())
-        except OSError as error:
-            self._context.console.warning("helper", f"cannot hear of devices: {error.strerror}")
+            self._connect(loop)
 
     def _connect(self, loop: Loop) -> None:
-        if not (loop.is_trusted and self._helper.is_attested):
+        if not (loop.is_trusted and self._helper.is_attested and loop.managed_by is self._context.current.children):
             return
-        self._listen()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        with ours, theirs:
-            ours.shutdown(socket.SHUT_RD)  # what a component says there is not read
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            self._helper.hand("subscribe", ours.fileno())
-            self._loops.tell(loop, "host_events", descriptors=(theirs.fileno(),))
+        for grant, (component, events) in enumerate(self._context.current.config.host_events_of(loop.name)):
+            try:
+                self._feed(loop, grant, events)
+            except OSError as error:
+                words = f"{component.address} hears nothing of {events}: {error.strerror}"
+                self._context.console.warning("helper", words)
 
-    def _is_granted(self, loop: Loop) -> bool:
-        return bool(self._context.current.config.event_grants_of(loop.name))
+    def _feed(self, loop: Loop, grant: int, events: HostEventsConfig) -> None:
+        """Make the feed of one grant. Raises OSError where the kernel has nothing of its kind."""
+        source = -1 if events.kind == "uevents" else open_source(events)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            with ours, theirs:
+                ours.shutdown(socket.SHUT_RD)  # what a component says there is not read
+                ours.setblocking(False)
+                theirs.setblocking(False)
+                if events.kind == "uevents":
+                    self._listen()
+                    self._helper.hand("subscribe", descriptors=(ours.fileno(),))
+                elif events.kind == "pressure":
+                    fields = RESOURCES.index(events.resource), STALLS.index(events.stall)
+                    self._helper.hand("pressure", *fields, descriptors=(source, ours.fileno()))
+                else:
+                    level, prefixes = LEVELS.index(events.level), joined(events.prefixes)
+                    self._helper.hand(
+                        "kernel_log", level, int(events.programs), prefixes, descriptors=(source, ours.fileno())
+                    )
+                self._loops.tell(loop, "host_events", grant, descriptors=(theirs.fileno(),))
+        finally:
+            if source >= 0:
+                os.close(source)
+
+    def _listen(self) -> None:
+        """Hand the helper the socket that the kernel speaks of devices to, once. Raises OSError."""
+        if self._is_listening:
+            return
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _UEVENT) as kernel:
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+            kernel.setblocking(False)
+            kernel.bind((0, _KERNEL_GROUP))
+            self._helper.hand("listen", descriptors=(kernel.fileno(),))
+        self._is_listening = True
+
+
+def open_source(events: HostEventsConfig) -> int:
+    """Return the open descriptor on which the kernel tells events of a kind, from now on. Raises OSError.
+
+    Whether a trigger may be set, and the log read, is looked at when the file is opened: the helper could do neither.
+    """
+    mode = os.O_RDWR if events.kind == "pressure" else os.O_RDONLY
+    source = os.open(events.file, mode | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if events.kind == "pressure":
+            os.write(source, b"%s %d %d\0" % (events.stall.encode(), 1000 * events.ms, 1000 * events.within_ms))
+        else:
+            os.lseek(source, 0, os.SEEK_END)
+    except OSError:
+        os.close(source)
+        raise
+    return source

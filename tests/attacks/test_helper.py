@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -17,7 +18,7 @@ from probes.process_memory import found_in
 from tlsrt.channels.control.life import SETTINGS_AT_ONCE, SETTINGS_PER_S, AskWhat
 from tlsrt.errors import CallError
 
-CAPTURED, NEIGHBOUR = "third/helped", "forth/other"
+CAPTURED, NEIGHBOUR, KERNELS, PROGRAMS = "third/helped", "forth/other", "third/kernels", "forth/programs"
 STAT, SWAP = Path("/proc/sys/vm/stat_interval"), Path("/proc/sys/vm/swappiness")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="settings of the kernel and devices are root's")
 # What code in the helper tries, after its seal. What it gets of each is one line of its log.
@@ -62,11 +63,15 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     before = STAT.read_text()
     stat = {"name": "stat", "path": str(STAT), "values": "1-3", "why": "a test"}
     swap = {"name": "swap", "path": str(SWAP), "values": SWAP.read_text().strip(), "why": "a test"}
+    log = {"kind": "kernel_log", "prefixes": ["tlsrt-test ", "tlsrt-last"], "level": "warning", "why": "a test"}
     one = {"class": "captured.helped:Helped"}
+    hears = {"class": "captured.helped:Helped", "options": {"hears_log": True}}
     yield from running(
         request, packages=[PACKAGE], prelude=f"PATHS = {_paths()}\n{INSIDE}",
-        components={CAPTURED: one | {"needs": {"settings": [stat]}}, NEIGHBOUR: one | {"needs": {"settings": [swap]}}},
-        policy={f"client/admin -> {CAPTURED}": "*", f"client/admin -> {NEIGHBOUR}": "*"},
+        components={CAPTURED: one | {"needs": {"settings": [stat]}}, NEIGHBOUR: one | {"needs": {"settings": [swap]}},
+                    KERNELS: hears | {"needs": {"events": [log]}},
+                    PROGRAMS: hears | {"needs": {"events": [log | {"programs": True}]}}},
+        policy={f"client/admin -> {one}": "*" for one in (CAPTURED, NEIGHBOUR, KERNELS, PROGRAMS)},
     )  # fmt: skip
     STAT.write_text(before)
 
@@ -114,7 +119,9 @@ def test_code_in_the_helper_reaches_nothing(host: RunningHost) -> None:
     capabilities = [line.split()[1] for line in (folder / "status").read_text().splitlines() if line.startswith("Cap")]
     assert [int(one, 16) for one in capabilities] == [0] * 5
     held = [os.readlink(one) for one in (folder / "fd").iterdir()]
-    known = (str(host.config.log_dir / "helper.log"), str(host.config.state_dir / "lock"), "/dev/null")
+    known = (
+        str(host.config.log_dir / "helper.log"), str(host.config.state_dir / "lock"), "/dev/null", "/dev/kmsg",
+    )  # fmt: skip
     assert [one for one in held if one not in known and not one.startswith("socket:")] == [], held
 
 
@@ -126,6 +133,31 @@ def test_a_captured_helper_that_wants_a_network_is_killed_and_another_comes(host
     assert "violation" in host.status()["helper"]["last_death"]["sentence"] and STAT.read_text() != "3\n"
     host.until(lambda document: document["helper"]["state"] == "active", "the next one")
     assert host.client().call(CAPTURED, "write_setting", "stat", 1) == "done"
+
+
+def test_no_record_passes_the_filter_by_its_words(host: RunningHost) -> None:
+    """The whole log is a leak: what comes through begins as the grant says, is as grave, and from whom it says."""
+    client = host.client()
+    for text in (
+        "<4>other words", "<4>x tlsrt-test in the middle", "<6>tlsrt-test not grave enough",
+        "<4>a\n4,1,1,-;tlsrt-test a second line", "<4>\x1btlsrt-test behind an escape", "<4>tlsrt-test",
+        "<4>tlsrt-last",
+    ):  # fmt: skip
+        Path("/dev/kmsg").write_text(f"{text}\n")
+    told: list[str] = []
+
+    def has_last(document: object) -> bool:
+        told[:] = [text for _, (text, *_) in client.call(PROGRAMS, "what_was_told")]
+        return "tlsrt-last" in told
+
+    host.until(has_last, "the last record")
+    assert told == ["tlsrt-last"]
+    assert client.call(KERNELS, "what_was_told") == [], "programs say nothing in the kernel's name"
+
+
+def test_no_component_opens_the_log_or_a_trigger(host: RunningHost) -> None:
+    for path in ("/dev/kmsg", "/proc/kmsg", "/proc/pressure/memory"):
+        assert host.client().call(KERNELS, "open_it", path) in (errno.ENOENT, errno.EACCES)
 
 
 def test_the_helper_holds_no_key(host: RunningHost) -> None:

@@ -7,6 +7,8 @@ import glob
 import os
 import pty
 import struct
+import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -21,7 +23,9 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError, InvalidArgument
 
-HELPED, OTHER = "third/helped", "forth/other"
+HELPED, OTHER, PRESSED = "third/helped", "forth/other", "third/pressed"
+PRESSURE = {"kind": "pressure", "resource": "cpu", "ms": 10, "why": "a test"}
+LOG = {"kind": "kernel_log", "prefixes": ["tlsrt-test "], "level": "info", "programs": True, "why": "a test"}
 STAT = Path("/proc/sys/vm/stat_interval")
 DISKS = os.listdir("/sys/class/bdi")
 BDI = next(  # the limit of one disk, as a pattern that only its folder fits
@@ -81,9 +85,11 @@ def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
                 "needs": {"settings": [stat, ratio], "devices": [line],
                           "events": [{"kind": "uevents", "why": "a test"}]},
             },
-            OTHER: {"class": "captured.helped:Helped"},
+            OTHER: {"class": "captured.helped:Helped", "options": {"hears_log": True}, "needs": {"events": [LOG]}},
+            PRESSED: {"class": "captured.helped:Helped", "options": {"hears_pressure": True},
+                      "needs": {"events": [PRESSURE]}},
         },
-        policy={f"client/admin -> {HELPED}": "*", f"client/admin -> {OTHER}": "*"},
+        policy={f"client/admin -> {one}": "*" for one in (HELPED, OTHER, PRESSED)},
     )  # fmt: skip
     STAT.write_text(before)
 
@@ -154,11 +160,36 @@ def test_a_uevent_of_the_kernel_is_heard(host: RunningHost) -> None:
     print(f"a uevent was heard after {(heard[0][0] - before) * 1000:.2f} ms")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/pressure/cpu"), reason="this kernel tells no pressure")
+def test_pressure_is_heard_while_tasks_wait(host: RunningHost) -> None:
+    client = host.client()
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range((os.cpu_count() or 1) + 2)]
+    try:
+        host.until(lambda document: bool(client.call(PRESSED, "what_was_told")), "the pressure")
+    finally:
+        for one in burning:
+            one.kill()
+            one.wait()
+    resource, stall, share, total = client.call(PRESSED, "what_was_told")[0][1]
+    assert (resource, stall) == ("cpu", "some") and 0 <= share <= 100 and total > 0
+
+
+def test_the_log_of_the_kernel_is_heard(host: RunningHost) -> None:
+    client, before = host.client(), time.monotonic()
+    Path("/dev/kmsg").write_text("<6>tlsrt-test hello\n")
+    host.until(lambda document: bool(client.call(OTHER, "what_was_told")), "the record")
+    at, told = client.call(OTHER, "what_was_told")[0]
+    assert told == ["tlsrt-test hello", 6, 1, 0] and at - before < 1.0, told
+    print(f"a record of the log was heard after {(at - before) * 1000:.2f} ms")
+
+
 def test_what_is_granted_is_explained(host: RunningHost) -> None:
     shown = host.cli("sandbox", "show", "third.helped").stdout
     assert all(word in shown for word in ("GRANTS", "device line", "setting stat", "events uevents"))
     assert host.cli("sandbox", "explain", "third.helped", str(STAT)).returncode == 0
     assert host.cli("sandbox", "explain", "forth.other", str(STAT)).returncode != 0
+    assert "hear what it tells" in host.cli("sandbox", "explain", "forth.other", "/dev/kmsg").stdout
+    assert "log of the kernel and programs" in host.cli("sandbox", "show", "forth.other").stdout
     assert "uid 0" in host.cli("sandbox", "show", "helper").stdout and "helper: active" in host.cli("status").stdout
 
 

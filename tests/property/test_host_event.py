@@ -40,7 +40,7 @@ def test_what_the_helper_says_is_what_the_component_hears(
 ) -> None:
     said = "".join(f"{line}\0" for line in (f"{action}@/{path}", *(f"{k}={v}" for k, v in properties.items())))
     event = replace(parse_uevent_untrusted(said.encode()), dropped=dropped)
-    assert decode_uevent_untrusted(encode_uevent(event)) == event and event.properties == properties
+    assert decode_uevent_untrusted(encode_uevent(event, dropped)) == event and event.properties == properties
 
 
 def test_the_words_of_the_kernel() -> None:

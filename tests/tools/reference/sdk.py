@@ -13,6 +13,7 @@ from typing import Any
 
 import tlsrt
 import tlsrt.testing
+from tlsrt import Component
 from tools.reference.markdown import code, table
 
 SECTIONS: Sequence[tuple[str, str, tuple[str, ...]]] = (
@@ -47,11 +48,11 @@ def _section(title: str, about: str, module: ModuleType, names: Sequence[str]) -
 
 def _entry(name: str, value: Any) -> str:
     """Return what the source says of a class or function: it is the same for each version of Python."""
-    [node] = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body
+    node = _node(value)
     parts = [f"### `{name}`"]
     if isinstance(node, ast.ClassDef):
         parts += [_made(name, node, is_dataclass=dataclasses.is_dataclass(value)), _text(node)]
-        parts += [f"{_signature(one)}\n\n{_text(one)}" for one in _public(node)]
+        parts += [f"{_signature(one)}\n\n{_text(one)}" for one in _public(node, *map(_node, _parts_of(value)))]
     else:
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         parts += [_signature(node), _text(node)]
@@ -62,8 +63,20 @@ def _functions(node: ast.ClassDef) -> list[Function]:
     return [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def _public(node: ast.ClassDef) -> list[Function]:
-    return [one for one in _functions(node) if not one.name.startswith("_") and ast.get_docstring(one)]
+def _node(value: Any) -> Any:
+    [node] = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body
+    return node
+
+
+def _parts_of(kind: type) -> list[type]:
+    """Return the classes that a component's class is made of besides."""
+    return [one for one in kind.__mro__[1:] if one.__module__.startswith("tlsrt.loops.")] if kind is Component else []
+
+
+def _public(*nodes: ast.ClassDef) -> list[Function]:
+    return [
+        one for node in nodes for one in _functions(node) if not one.name.startswith("_") and ast.get_docstring(one)
+    ]
 
 
 def _made(name: str, node: ast.ClassDef, *, is_dataclass: bool) -> str:

@@ -20,8 +20,13 @@ class Helped(Component):
         self.heard = b""
         self.came = 0
         self.uevents: list[tuple[float, str, str]] = []
+        self.told: list[tuple[float, Any]] = []
         if self.options.get("hears"):
             self.spawn(self._hear)
+        if self.options.get("hears_pressure"):
+            self.spawn(self._hear_pressure)
+        if self.options.get("hears_log"):
+            self.spawn(self._hear_log)
         self.task = asyncio.create_task(self._listen()) if self.options.get("listens") else None
 
     async def _listen(self) -> None:
@@ -31,6 +36,18 @@ class Helped(Component):
     async def _hear(self) -> None:
         async for event in self.host_events("uevents"):
             self.uevents.append((time.monotonic(), event.action, event.devpath))
+
+    async def _hear_pressure(self) -> None:
+        async for event in self.host_events("pressure"):
+            self.told.append((time.monotonic(), [event.resource, event.stall, event.avg10, event.total_us]))
+
+    async def _hear_log(self) -> None:
+        async for record in self.host_events("kernel_log"):
+            self.told.append((time.monotonic(), [record.text, record.level, record.facility, record.dropped]))
+
+    @handler
+    async def what_was_told(self) -> list[tuple[float, Any]]:
+        return self.told
 
     @handler
     async def uevents_heard(self) -> list[tuple[float, str, str]]:

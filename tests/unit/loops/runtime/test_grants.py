@@ -19,7 +19,7 @@ class Nothing:
     def devices_of(self, process: str) -> tuple[()]:
         return ()
 
-    host_settings_of = components_of = devices_of
+    host_settings_of = components_of = host_events_of = devices_of
 
 
 class Asked:

@@ -13,7 +13,8 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.process import LoopProcess
 
-NO_GRANTS = dict.fromkeys([f"{name}.return_value" for name in ("devices_of", "host_settings_of", "components_of")], ())
+_GRANTS = ("devices_of", "host_settings_of", "components_of", "host_events_of")
+NO_GRANTS = dict.fromkeys([f"{name}.return_value" for name in _GRANTS], ())
 
 
 def test_an_epoch_is_acknowledged_when_the_authority_reads_again() -> None:
