@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from tlsrt.config.setting import NAME, NAME_SAYS, WHY, text
+from tlsrt.config.network_settings import GATEWAYS_MAX, RouteConfig, SetConfig, number_of, ranges_of, text_of
+from tlsrt.config.number_ranges import Values, parse_values
+from tlsrt.config.setting import NAME, NAME_SAYS, WHY, table, text
 
 ROOTS = ("/proc/sys", "/sys")
-MOST = (1 << 63) - 1
 _RUNS = "the kernel runs a program of that name as root"
 _MODULES = "it decides which code the kernel loads"
 _HIDES = "it protects the kernel, or other processes, from every process of the host"
@@ -134,38 +137,36 @@ def setting_path(value: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The numbers that may be written: single ones, and ranges with both ends."""
-
-    ranges: tuple[tuple[int, int], ...]
-
-    def has(self, value: int) -> bool:
-        """Say whether this number is one of them."""
-        return any(low <= value <= high for low, high in self.ranges)
-
-    def __str__(self) -> str:
-        return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in self.ranges)
+Capability = Literal["", "CAP_NET_ADMIN"]
 
 
-def parse_values(value: str) -> Values:
-    """Return the numbers of a text such as `0-100` or `0, 1, 5-9`. Raises ValueError with a sentence."""
-    found: list[tuple[int, int]] = []
-    for piece in value.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,19})(?:\s*-\s*([0-9]{1,19}))?\s*", piece)
-        if match is None:
-            raise ValueError(f"values must be numbers and ranges such as `0-100` or `0, 1`, not {value}")
-        low = int(match[1])
-        high = int(match[2]) if match[2] is not None else low
-        if not low <= high <= MOST:
-            raise ValueError(f"values: {piece.strip()} is no range, since it must rise and end below 2^63")
-        found.append((low, high))
-    return Values(tuple(found))
+def refusal_of_setting(entry: Mapping[str, Any]) -> str:
+    """Return what is wrong with an entry as a whole, "" if nothing is. Pure."""
+    kinds = [one for one in ("path", "route", "set") if one in entry]
+    if len(kinds) != 1:
+        return "it must have one of path, route and set"
+    if kinds == ["path"]:
+        return "" if "values" in entry else "values is missing: which numbers it may write"
+    if other := next((one for one in ("values", "capability") if one in entry), ""):
+        return f"{other} goes with path only: remove it"
+    try:
+        if kinds == ["set"]:
+            ranges_of(entry["set"]["type"], tuple(entry["set"]["values"]))
+            return ""
+        version = 6 if ":" in entry["route"]["to"] else 4
+        gateways = ranges_of(f"ipv{version}_addr", tuple(entry["route"]["via"]))
+    except ValueError as error:
+        return str(error)
+    if gateways.has(0):
+        return f"{text_of(f'ipv{version}_addr', 0)} is no gateway"
+    if sum(high - low + 1 for low, high in gateways.ranges) > GATEWAYS_MAX:
+        return f"via holds more than {GATEWAYS_MAX} gateways"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingConfig:
-    """One setting of the kernel, written by the helper when the component asks, after the audit log has it."""
+    """One setting of the kernel, set by a helper when the component asks, after the audit log has it."""
 
     name: str = field(
         metadata=text(
@@ -175,21 +176,82 @@ class SettingConfig:
             example="brightness",
         )
     )
+    why: str = field(metadata=WHY)
     path: str = field(
+        default="",
         metadata=text(
             "The file below /sys or /proc/sys. Below /sys a folder may have * and ?; one file must fit.",
             parse=setting_path,
             most=256,
+            default_says="there is none",
             example="/sys/class/backlight/*/brightness",
-        )
+        ),
     )
     values: Values = field(
+        default=Values(()),
         metadata=text(
-            "The whole numbers that it may write: ranges with both ends, and single ones.",
+            "With `path`: the whole numbers that it may write, ranges with both ends, and single ones.",
             parse=parse_values,
             most=256,
             example='"0-100"',
-        )
+        ),
     )
-    why: str = field(metadata=WHY)
+    capability: Capability = field(
+        default="",
+        metadata=text(
+            "With `path`: the capability that the kernel asks for, as of most files of a network device.",
+            choices=("CAP_NET_ADMIN",),
+            example="CAP_NET_ADMIN",
+        ),
+    )
+    route: RouteConfig | None = field(default=None, metadata=table(RouteConfig))
+    nft_set: SetConfig | None = field(default=None, metadata=table(SetConfig, key="set"))
     where: str = field(default="", compare=False)  # FILE:LINE:COL
+
+    @property
+    def is_network(self) -> bool:
+        """Say whether the network helper does it."""
+        return bool(self.capability or self.reversible)
+
+    @property
+    def reversible(self) -> RouteConfig | SetConfig | None:
+        """Return what can be unset again, None of a file."""
+        return self.route or self.nft_set
+
+    @property
+    def accepts(self) -> Values:
+        """Return the numbers that may be set."""
+        return self.values if self.reversible is None else self.reversible.accepts
+
+    @property
+    def choices(self) -> int:
+        """Return how many devices there are to choose from, 1 if there is no choice."""
+        return max(1, len(self.route.devices)) if self.route is not None else 1
+
+    def chosen(self, value: object) -> tuple[int, int]:
+        """Return what a component says as a number, and which device it chose. Raises ValueError with a sentence."""
+        device, number = 0, value
+        if self.route is not None and self.route.devices and type(value) is str:
+            number, _, name = value.partition("%")
+            if not name and len(self.route.devices) == 1:
+                name = self.route.devices[0]
+            if name not in self.route.devices:
+                raise ValueError(f"must be ADDRESS%DEVICE with one of {', '.join(self.route.devices)}, not {value!r}")
+            device = self.route.devices.index(name)
+        if self.reversible is not None:
+            number = number_of(self.reversible.kind, number)
+        if type(number) is not int or not self.accepts.has(number):
+            raise ValueError(f"must be {self}, not {value!r}")
+        return number, device
+
+    def __str__(self) -> str:
+        """Return what may be said, in words."""
+        if self.route is not None:
+            return f"a gateway of {', '.join(self.route.via)}"
+        return f"one of {', '.join(self.nft_set.values)}" if self.nft_set else f"a whole number of {self.values}"
+
+    @property
+    def about(self) -> str:
+        """Return what is set, in words."""
+        by = f" by {self.capability}" if self.capability else ""
+        return str(self.reversible) if self.reversible is not None else f"{self.path} = {self.values}{by}"

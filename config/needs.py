@@ -12,7 +12,7 @@ from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import SAYS, Network
 from tlsrt.config.host_events import HostEventsConfig, refusal_of_events
-from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.host_settings import SettingConfig, refusal_of_setting
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
@@ -273,7 +273,7 @@ class NeedsConfig:
         default=(),
         metadata=listing(
             "Settings of the kernel that are written for it, within a range, after the audit log has it.",
-            table(SettingConfig, placed_by="where"),
+            table(SettingConfig, placed_by="where", check=refusal_of_setting),
             16,
             example='[{name: light, path: /sys/class/backlight/*/brightness, values: "0-100", why: dims it}]',
         ),

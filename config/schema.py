@@ -297,7 +297,13 @@ class Config:
     def needs_helper(self) -> bool:
         """Say whether a component needs something that only the helper does."""
         needs = [component.needs for component in self.components]
-        return any(one.devices or one.settings or one.events for one in needs)
+        settings = [setting for one in needs for setting in one.settings if not setting.is_network]
+        return bool(settings) or any(one.devices or one.events for one in needs)
+
+    @property
+    def needs_network_helper(self) -> bool:
+        """Say whether a component needs something that takes CAP_NET_ADMIN."""
+        return any(setting.is_network for one in self.components for setting in one.needs.settings)
 
     @property
     def needs_resolver(self) -> bool:

@@ -303,9 +303,10 @@ def name_thread(name: bytes) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(kept))
 
 
-def capset_none() -> None:
-    """capset(2): empty the effective, permitted and inheritable sets of this task."""
-    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24))
+def capset(kept: int) -> None:
+    """capset(2): keep only these in the effective and permitted sets of this task, and none in the inheritable one."""
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
 
 
 def close_all_but(keep: frozenset[int]) -> None:

@@ -56,7 +56,7 @@ from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
-from tlsrt.supervisor.supervision.helper_process import HelperProcess
+from tlsrt.supervisor.supervision.helper_process import HelperProcess, NetworkHelperProcess
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
 from tlsrt.supervisor.supervision.loop import Loop
@@ -186,9 +186,10 @@ class Supervisor:
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
+        network_helper = self._network_helper = NetworkHelperProcess(context)
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
-        self._watchdog = Watchdog(context, loops, authority, (helper, resolver))
+        self._watchdog = Watchdog(context, loops, authority, (helper, network_helper, resolver))
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
@@ -201,7 +202,10 @@ class Supervisor:
         self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, requests, audit, self._canaries, decoys, helper, devices, programs, resolver, names),
+            Standing(
+                lock, requests, audit, self._canaries, decoys, helper, network_helper, devices, programs, resolver,
+                names,
+            ),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
         watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
@@ -218,11 +222,12 @@ class Supervisor:
                 authority,
                 loops,
                 helper,
+                network_helper,
                 resolver,
                 names,
                 devices,
                 HostEventFeeds(context, loops, helper),
-                HelperRequests(context, loops, helper, devices, requests),
+                HelperRequests(context, loops, helper, network_helper, devices, requests),
                 programs,
                 Buses(context, programs),
                 RestartRequest(context, loops, restarter, changes),
@@ -293,6 +298,7 @@ class Supervisor:
             *(loop.process.child for loop in self._loops.all),
             self._authority.process.child,
             self._helper.child,
+            self._network_helper.child,
             self._resolver.child,
             *self._programs.children,
         ]

@@ -361,6 +361,7 @@ class SettingMessage(NamedTuple):
     component: str
     path: str
     value: int
+    words: str  # in the place of a value that is no number
 
 
 _SUPERVISOR = frozenset({"supervisor"})

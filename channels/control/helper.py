@@ -49,6 +49,36 @@ class KernelLogMessage(NamedTuple):
     prefixes: bytes  # see kernel_record.py
 
 
+class RouteMessage(NamedTuple):
+    """Make or remove a route, over the socket of the kernel in the descriptor; addresses are halves of 64 bits."""
+
+    number: int
+    removes: int
+    version: int  # of IP
+    to_high: int
+    to_low: int
+    prefix: int
+    via_high: int
+    via_low: int
+    device: int  # its index, or 0
+    metric: int
+
+
+class ElementMessage(NamedTuple):
+    """Put an element into a set of nftables, or take it out, over the socket of the kernel in the descriptor."""
+
+    number: int
+    removes: int
+    family: int
+    type: int
+    size: int  # bytes of the element
+    high: int
+    low: int
+    timeout_ms: int  # 0: it stays
+    table: str
+    set: str
+
+
 class DoneMessage(NamedTuple):
     """The end of a request without a device: 0, or an errno."""
 
@@ -63,7 +93,7 @@ class OpenedMessage(NamedTuple):
 
 
 _SUPERVISOR = frozenset({"supervisor"})
-_HELPER = frozenset({"helper"})
+_HELPER = frozenset({"helper", "network_helper"})
 _ANY = frozenset({"new", "sealed"})
 _SEALED = frozenset({"sealed"})
 
@@ -78,6 +108,8 @@ HELPER = MessageTable(
         Message(4, "subscribe", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # a component, on this socket
         Message(5, "pressure", _SUPERVISOR, _SEALED, PressureMessage, descriptors=2),
         Message(6, "kernel_log", _SUPERVISOR, _SEALED, KernelLogMessage, descriptors=2),
+        Message(7, "route", _SUPERVISOR, _SEALED, RouteMessage, descriptors=1),
+        Message(8, "element", _SUPERVISOR, _SEALED, ElementMessage, descriptors=1),
         Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
         Message(17, "done", _HELPER, _SEALED, DoneMessage),
         Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),

@@ -58,6 +58,7 @@ class AskWhat(IntEnum):
 
     SET = 1  # write a number to a setting
     DEVICE_LOST = 2  # a device has gone: bring it again when it is there
+    UNSET = 3  # undo what was set: a route, an element of a set
 
 
 class AskOutcome(IntEnum):
@@ -145,7 +146,9 @@ class AskMessage(NamedTuple):
     number: int
     what: int  # an AskWhat
     grant: int
-    value: int
+    value: int  # its lower 64 bits
+    high: int  # the upper ones, of an address of IPv6
+    choice: int  # which of the grant's network devices
 
 
 class HelpedMessage(NamedTuple):

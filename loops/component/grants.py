@@ -21,8 +21,12 @@ class Grants(Protocol):
         """Return a device. Raises MisuseError for one that is not granted."""
         ...
 
-    def set(self, name: str, value: int) -> Coroutine[Any, Any, None]:
-        """Have a setting written. Raises CallErrors, and MisuseError for one that is not granted."""
+    def set(self, name: str, value: int | str) -> Coroutine[Any, Any, None]:
+        """Have a setting set. Raises CallErrors, and MisuseError for one that is not granted."""
+        ...
+
+    def unset(self, name: str, value: int | str) -> Coroutine[Any, Any, None]:
+        """Have it undone. Raises as `set` does."""
         ...
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
@@ -36,8 +40,10 @@ class NoGrants:
     def device(self, name: str) -> Device:
         raise MisuseError(f"device {name!r} is not granted: name it under `needs: devices`")
 
-    async def set(self, name: str, value: int) -> None:
+    async def set(self, name: str, value: int | str) -> None:
         raise MisuseError(f"setting {name!r} is not granted: name it under `needs: settings`")
+
+    unset = set
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         raise MisuseError(f"events {kind!r} are not granted: name them under `needs: events`")
@@ -52,13 +58,21 @@ class Granted:
         """Return a device that is granted under `needs: devices`; see `Device`."""
         return self._tlsrt_grants.device(name)
 
-    async def set(self, name: str, value: int) -> None:
-        """Have a setting of the kernel written that is granted under `needs: settings`, after the audit log has it.
+    async def set(self, name: str, value: int | str) -> None:
+        """Have a setting of the kernel made that is granted under `needs: settings`, after the audit log has it.
 
-        Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded, Failed with the
-        kernel's reason, OutcomeUnknown if the helper ended over it: it may have been written.
+        `value` is a number for a file, an address (`"10.0.0.5%eth1"`) for a route, an element (`"192.0.2.7"`, a port)
+        for a set of nftables. Raises InvalidArgument outside its range, Busy, Unavailable if it could not be recorded,
+        Failed with the kernel's reason, OutcomeUnknown if the helper ended over it: it may have been made.
         """
         await self._tlsrt_grants.set(name, value)
+
+    async def unset(self, name: str, value: int | str) -> None:
+        """Have a route, or an element of a set, removed again: `await self.unset("block", "192.0.2.7")`.
+
+        What is not there is removed already. Raises as `set` does, and MisuseError for a file: that has always one.
+        """
+        await self._tlsrt_grants.unset(name, value)
 
     @overload
     def host_events(self, kind: Literal["uevents"]) -> AsyncIterator[Uevent]: ...

@@ -32,9 +32,10 @@ from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
+_LOW = (1 << 64) - 1
 ANSWER_S = 70.0  # beyond what the supervisor waits for the audit log at most
 
-Ask = Callable[[int, int, int, int], None]  # number, AskWhat, grant, value
+Ask = Callable[[int, int, int, int, int, int], None]  # number, AskWhat, grant, value, high, choice
 
 
 EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
@@ -76,7 +77,7 @@ class ProcessGrants:
             if owner.address == component.address
         }
         feeds = {kind: feed for (address, kind), feed in self._feeds.items() if address == component.address}
-        return ComponentGrants(component.address, devices, settings, self.set, feeds)
+        return ComponentGrants(component.address, devices, settings, self.change, feeds)
 
     def events_come(self, message: HostEventsMessage, descriptor: int) -> None:
         """Take the socket over which the helper tells the events of a grant. Raises PeerError for another grant."""
@@ -118,20 +119,20 @@ class ProcessGrants:
             waiting.set_result(message)
 
     def _lost(self, grant: int) -> None:
-        self._say(AskWhat.DEVICE_LOST, grant, 0)
+        self._say(AskWhat.DEVICE_LOST, grant, 0, 0)
 
-    def _say(self, what: AskWhat, grant: int, value: int) -> int:
+    def _say(self, what: AskWhat, grant: int, value: int, choice: int) -> int:
         self._number += 1
-        self._ask(self._number, int(what), grant, value)
+        self._ask(self._number, int(what), grant, value & _LOW, value >> 64, choice)
         return self._number
 
-    async def set(self, grant: int, value: int, name: str) -> None:
-        """Have a number written, and wait for how that ended. Raises CallErrors."""
+    async def change(self, what: AskWhat, grant: int, value: int, choice: int, name: str) -> None:
+        """Have a setting made or undone, and wait for how that ended. Raises CallErrors."""
         now = asyncio.get_running_loop().time()
         if len(self._waiting) >= SETTINGS_WAITING or not self._rate.take(now):
             raise Busy(f"{name}: too many settings at once; try again")
         try:
-            number = self._say(AskWhat.SET, grant, value)
+            number = self._say(what, grant, value, choice)
         except PeerError as error:
             raise Busy(f"{name}: the supervisor does not listen now: {error.reason}") from None
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -161,12 +162,12 @@ class ComponentGrants:
 
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
-        write: Callable[[int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
+        change: Callable[[AskWhat, int, int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
     ) -> None:  # fmt: skip
         self._address = address
         self._devices = devices
         self._settings = settings
-        self._write = write
+        self._change = change
         self._feeds = feeds
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
@@ -181,12 +182,22 @@ class ComponentGrants:
             raise MisuseError(f"{self._address} has no device {name!r}{hint}: name it under `needs: devices`")
         return found
 
-    async def set(self, name: str, value: int) -> None:
+    async def set(self, name: str, value: int | str) -> None:
+        await self._ask(AskWhat.SET, name, value)
+
+    async def unset(self, name: str, value: int | str) -> None:
+        await self._ask(AskWhat.UNSET, name, value)
+
+    async def _ask(self, what: AskWhat, name: str, value: int | str) -> None:
         found = self._settings.get(name)
         if found is None:
             hint = did_you_mean(name, self._settings)
             raise MisuseError(f"{self._address} has no setting {name!r}{hint}: name it under `needs: settings`")
         grant, setting = found
-        if type(value) is not int or not setting.values.has(value):
-            raise InvalidArgument(f"{name} must be a whole number of {setting.values}, not {value!r}")
-        await self._write(grant, value, name)
+        if what is AskWhat.UNSET and setting.reversible is None:
+            raise MisuseError(f"{self._address} cannot unset {name}: a file has a value always; set another one")
+        try:
+            number, choice = setting.chosen(value)
+        except ValueError as error:
+            raise InvalidArgument(f"{name} {error}") from None
+        await self._change(what, grant, number, choice, name)

@@ -22,6 +22,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, RootPlan, build_root
+from tlsrt.sandbox.capabilities import mask
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
@@ -164,7 +165,7 @@ def _uid(profile: Profile, context: LayerContext) -> None:
 
 
 def _capabilities(profile: Profile, context: LayerContext) -> None:
-    syscalls.capset_none()  # securebits keep a uid change from doing it for us
+    syscalls.capset(mask(profile.capabilities))  # securebits keep a uid change from doing it for us
 
 
 def _no_new_privs(profile: Profile, context: LayerContext) -> None:

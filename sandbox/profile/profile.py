@@ -46,10 +46,12 @@ from tlsrt.sandbox.profile.requested import (
 )
 
 AUTHORITY = "authority"
-HELPER, RESOLVER = "helper", "resolver"
+HELPER, NETWORK_HELPER, RESOLVER = "helper", "network_helper", "resolver"
+HELPERS = (HELPER, NETWORK_HELPER)
 # Roots of the host's file systems of devices and settings. They are not in the helper's own root: it can open what the
 # supervisor hands over of them. Whole, as the kernel keeps the roots alone in memory, and a rule is one of an inode.
 _REOPENED = ("/dev", "/proc", "/sys")
+_REOPENED_OF_NETWORK = ("/proc", "/sys")
 UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log
@@ -107,7 +109,8 @@ class Profile:
     sockets: tuple[str, ...] = ()  # UNIX sockets of other programs that it may connect to
     buses: tuple[tuple[str, str], ...] = ()  # (socket of a bus, where we listen for its proxy instead)
     group: GroupPath | None = None  # its control group, where the host has any
-    keeps_root: bool = False  # uid 0, without a capability
+    keeps_root: bool = False  # uid 0, which has no more rights by that than its capabilities
+    capabilities: tuple[str, ...] = ()  # that it keeps
     reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
 
     def digest(self) -> bytes:
@@ -132,6 +135,7 @@ class Profile:
             *([sorted(one.form for one in self.names)] if self.names else []),
             *([os.fsencode(self.hosts)] if self.hosts is not None else []),
             *([sorted(map(list, self.buses))] if self.buses else []),
+            *([sorted(self.capabilities)] if self.capabilities else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
             *([sorted(map(list, self.files))] if self.files else []), *([sorted(self.secrets)] if self.secrets else []),
         ]  # fmt: skip
@@ -245,7 +249,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process in (AUTHORITY, HELPER, RESOLVER):
+    if process in (AUTHORITY, *HELPERS, RESOLVER):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 
@@ -316,12 +320,20 @@ def profile_for_authority(
 
 
 def profile_for_helper(
-    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path], name: str = HELPER
 ) -> Profile:
-    """Return the profile of the helper: root by its uid only, since /proc/sys asks for it with each write."""
-    fragments = fragments_of(config, HELPER, files)
-    profile = _profile(config, files.policy(HELPER, fragments), uid, fragments, {}, rootless=rootless, code=code)
-    return replace(profile, keeps_root=not rootless, reopened=_REOPENED)
+    """Return the profile of a helper: root by its uid only, since /proc/sys asks for it with each write.
+
+    That of the network keeps the one capability that its grants take, and opens nothing of /dev anew. Raises
+    ConfigError where there is none to keep.
+    """
+    fragments = fragments_of(config, name, files)
+    profile = _profile(config, files.policy(name, fragments), uid, fragments, {}, rootless=rootless, code=code)
+    if name == HELPER:
+        return replace(profile, keeps_root=not rootless, reopened=_REOPENED)
+    if rootless:
+        raise ConfigError("routes, sets of nftables and settings with a capability need tlsrt to be started as root")
+    return replace(profile, keeps_root=True, reopened=_REOPENED_OF_NETWORK, capabilities=("CAP_NET_ADMIN",))
 
 
 def profile_for_resolver(

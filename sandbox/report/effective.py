@@ -66,7 +66,8 @@ def document(one: Effective) -> dict[str, Any]:
         "process": profile.name,
         "about": next(part.about for part in one.fragments if part.name == _first_part(profile)),
         "digest": profile.digest().hex(),
-        "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
+        "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless,
+                     "capabilities": [*profile.capabilities]},
         "parts": [{"name": part.name, "about": part.about} for part in one.fragments],
         "namespaces": {name: _namespace(profile, name) for name in NAMESPACES},
         "layers": [_layer(profile, one.config.sandbox.waive, name) for name in ALL_LAYERS],
@@ -102,17 +103,17 @@ def grants(one: Effective) -> list[dict[str, str]]:
     config, process = one.config, one.profile.name
     found = [
         {"kind": "device", "name": device.name, "what": f"{device.path} ({device.mode})", "path": device.path,
-         "why": device.why, "part": f"components.{owner.address}"}
+         "why": device.why, "by": "helper", "part": f"components.{owner.address}"}
         for owner, device in config.devices_of(process)
     ]  # fmt: skip
     found += [
-        {"kind": "setting", "name": setting.name, "what": f"{setting.path} = {setting.values}", "path": setting.path,
-         "why": setting.why, "part": f"components.{owner.address}"}
+        {"kind": "setting", "name": setting.name, "what": setting.about, "path": setting.path,
+         "why": setting.why, "by": "network" if setting.is_network else "helper", "part": f"components.{owner.address}"}
         for owner, setting in config.host_settings_of(process)
     ]  # fmt: skip
     return found + [
         {"kind": "events", "name": event.kind, "what": str(event), "path": event.file, "why": event.why,
-         "part": f"components.{owner.address}"}
+         "by": "helper", "part": f"components.{owner.address}"}
         for owner, event in config.host_events_of(process)
     ]  # fmt: skip
 

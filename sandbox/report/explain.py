@@ -78,10 +78,11 @@ def is_allowed(findings: Sequence[Explanation]) -> bool:
 
 def about_grants(one: Effective, path: str) -> list[Explanation]:
     """Return what the helper does for the process with a device, a setting or events of this path."""
+    by = {"helper": "by the helper", "network": "by the network helper, with CAP_NET_ADMIN"}
     actions = {"device": "have it opened, as", "setting": "have it written, as", "events": "hear what it tells, as"}
     return [
         Explanation(
-            ALWAYS, f"{actions[grant['kind']]} {grant['name']}", True, "by the helper", "", grant["why"], grant["part"]
+            ALWAYS, f"{actions[grant['kind']]} {grant['name']}", True, by[grant["by"]], "", grant["why"], grant["part"]
         )
         for grant in grants(one) if grant["path"] == path
     ]  # fmt: skip

@@ -17,10 +17,12 @@ from pathlib import Path
 from tlsrt.sandbox.apply.mounts import mount_differences, mount_identities
 from tlsrt.sandbox.apply.rlimits import limit_differences, parse_limits
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
+from tlsrt.sandbox.capabilities import mask
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group
 from tlsrt.sandbox.profile.profile import ATTESTATION, FILTER_LAYERS, Profile
 from tlsrt.sandbox.verify.descriptors import descriptor_differences
 
+_KEPT_SETS = ("CapPrm", "CapEff")  # of a process that keeps a capability
 _CAPABILITY_SETS = {
     "CapInh": "capabilities",
     "CapPrm": "capabilities",
@@ -96,8 +98,9 @@ def task_differences(task: Task, profile: Profile, own: NamespaceSet) -> list[st
     if task.groups != groups and (profile.rootless or profile.expects("uid")):
         found.append(f"groups are {task.groups}, not {groups}")
     for name, layer in _CAPABILITY_SETS.items():
-        if task.capabilities[name] and profile.expects(layer):
-            found.append(f"{name} is {task.capabilities[name]:#x}, not 0")
+        kept = mask(profile.capabilities) if name in _KEPT_SETS else 0
+        if task.capabilities[name] != kept and profile.expects(layer):
+            found.append(f"{name} is {task.capabilities[name]:#x}, not {kept:#x}")
     if task.no_new_privs != 1 and profile.expects("no_new_privs"):
         found.append("no_new_privs is not set")
     least = own.filters + sum(profile.expects(name) for name in FILTER_LAYERS)

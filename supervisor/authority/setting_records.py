@@ -23,9 +23,9 @@ class SettingRecords(Service):
         return {"setting": self._setting}
 
     def _setting(self, message: SettingMessage, moment: Moment) -> None:
-        number, component, path, value = message
+        number, component, path, value, words = message
         self._context.recorder.before(
-            "setting", component, {"path": path, "value": value}, moment,
+            "setting", component, {"path": path, "value": words or value}, moment,
             lambda: self._context.answer(number, ResultCode.DONE, []),
             lambda why: self._context.answer(number, ResultCode.UNCHANGED, [why]), RECORD,
         )  # fmt: skip

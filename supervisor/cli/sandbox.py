@@ -24,6 +24,8 @@ from tlsrt.config.search_path import find_config
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
 from tlsrt.sandbox.profile.profile import (
     HELPER,
+    HELPERS,
+    NETWORK_HELPER,
     RESOLVER,
     profile_for_authority,
     profile_for_helper,
@@ -127,6 +129,7 @@ def inside_check(arguments: list[str]) -> int:
 
 def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY, *([HELPER] if config.needs_helper else [])]
+    known += [NETWORK_HELPER] if config.needs_network_helper else []
     known += [RESOLVER] if config.needs_resolver else []
     known += [program_label(component, one.name) for component in config.components for one in component.programs]
     if process not in known:
@@ -142,8 +145,8 @@ def effective_of(config: Config, process: str) -> Effective:
     code = code_roots(config, config.components_of(process))
     files = ProfileFiles()
     uid = identity.uid(process)
-    if process == HELPER:
-        profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code)
+    if process in HELPERS:
+        profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code, name=process)
     elif process == RESOLVER:
         profile = profile_for_resolver(config, uid, files, rootless=identity.rootless, code=code)
     elif process == AUTHORITY:
@@ -173,7 +176,8 @@ def _effective_of_program(config: Config, label: str, identity: Uids) -> Effecti
 def profile_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a document of `sandbox.effective` as people read it."""
     identity = document["identity"]
-    who = f"uid {identity['uid']}, gid {identity['gid']}, no other groups, no capabilities"
+    kept = ", ".join(identity["capabilities"]) or "no capabilities"
+    who = f"uid {identity['uid']}, gid {identity['gid']}, no other groups, {kept}"
     if identity["rootless"]:
         who = f"rootless, uid {identity['uid']} of the user who starts it, no capabilities"
     namespaces = ", ".join(f"{name} {whose}" for name, whose in document["namespaces"].items())

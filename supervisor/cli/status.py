@@ -109,9 +109,12 @@ def status_lines(status: Document) -> list[str]:
     return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
 
 
+_SERVICES = ("helper", "network_helper", "resolver")
+
+
 def _grant_lines(status: Document) -> list[str]:
-    """Return how helper and resolver are, which devices are not there, and which names lead nowhere."""
-    lines = [_service_line(name, status[name]) for name in ("helper", "resolver") if status.get(name)]
+    """Return how helpers and resolver are, which devices are not there, and which names lead nowhere."""
+    lines = [_service_line(name, status[name]) for name in _SERVICES if status.get(name)]
     lines += [one["problem"] for one in status.get("names", ()) if one["problem"]]
     return lines + [
         f"{one['component']}: device {one['name']} ({one['path']}) is {one['state']}; {one['why'] or 'it comes now'}"

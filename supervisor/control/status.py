@@ -72,6 +72,7 @@ class Standing:
     canaries: CanaryFiles
     decoys: DecoyReport
     helper: HelperProcess
+    network_helper: HelperProcess
     devices: Devices
     programs: Programs
     resolver: ResolverProcess
@@ -115,6 +116,7 @@ class Status(Feature):
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
             standing.requests.quarantined, standing.audit.document(), _service(standing.helper, now),
+            _service(standing.network_helper, now),
             standing.devices.document, standing.programs.document, _service(standing.resolver, now),
             standing.names.document(),
         )  # fmt: skip
@@ -151,6 +153,7 @@ class StatusInput:
     quarantined: Sequence[str] = ()
     audit: Document | None = None  # how the audit log stands, see `audit_heads.py`
     helper: Document | None = None  # if a component needs it
+    network_helper: Document | None = None
     devices: Callable[[Loop], list[dict[str, object]]] = lambda loop: []
     programs: Callable[[str], Sequence[Document]] = lambda process: ()
     resolver: Document | None = None  # if an egress rule has a name
@@ -184,6 +187,7 @@ def document(
             for loop in loops
         ],
         "helper": view.helper,
+        "network_helper": view.network_helper,
         "resolver": view.resolver,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),

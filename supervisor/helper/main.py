@@ -74,10 +74,11 @@ def _set_line(descriptor: int, line: Line) -> int:
     return 0
 
 
+Actions = Mapping[str, tuple[Callable[[Any, int], Answer], str]]
 # All that this process does. Name of the message -> (what does it, what it is for people).
 # And `relay.py` and `feeds.py`: what the kernel says on a descriptor that it is handed, told to components on sockets
 # that it is handed.
-ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
+ACTIONS: Actions = {
     "write": (write_setting, "writes one number to one setting below /sys or /proc/sys"),
     "open": (open_device, "opens one character device, and sets its line"),
 }
@@ -86,7 +87,8 @@ ACTIONS: Mapping[str, tuple[Callable[[Any, int], Answer], str]] = {
 class Helper:
     """Answers one request after another, and tells components what the kernel says meanwhile."""
 
-    def __init__(self, channel: int) -> None:
+    def __init__(self, channel: int, actions: Actions) -> None:
+        self._actions = actions
         self._supervisor = ControlChannel(channel, HELPER)
         self._waiting = select.poll()
         self._uevents = UeventRelay()
@@ -116,7 +118,7 @@ class Helper:
             self._begin((pressure_feed if name == "pressure" else log_feed)(*message, *descriptors))
             return
         try:
-            answer = ACTIONS[name][0](message, descriptors[0])
+            answer = self._actions[name][0](message, descriptors[0])
         except OSError as error:
             answer = Answer(error.errno or errno.EIO)
         finally:
@@ -146,8 +148,13 @@ class Helper:
 
 def helper_main(channel: int) -> int:
     """Run the body of the forked, confined process; return its exit code. `channel` is owned from here on."""
+    return serve(channel, ACTIONS)
+
+
+def serve(channel: int, actions: Actions) -> int:
+    """Do what the supervisor asks for until it closes the channel; return the exit code."""
     try:
-        return Helper(channel).run()
+        return Helper(channel, actions).run()
     except PeerError as error:
         if error.reason == "closed":
             return 0  # the supervisor wants no helper any more

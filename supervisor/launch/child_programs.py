@@ -71,10 +71,11 @@ from tlsrt.supervisor.process.uids import Uids, remember
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
-HELPER, RESOLVER = "helper", "resolver"
+HELPER, NETWORK_HELPER, RESOLVER = "helper", "network_helper", "resolver"
 # Processes beside the loops -> what runs in each, and its entry.
 _SERVICES = {
     HELPER: ("tlsrt.supervisor.helper.main", "helper_main"),
+    NETWORK_HELPER: ("tlsrt.supervisor.helper.network", "network_helper_main"),
     RESOLVER: ("tlsrt.supervisor.resolver.main", "resolver_main"),
 }
 _AUTHORITY_TASKS = 64
@@ -111,9 +112,11 @@ class ChildPrograms:
             self.profiles[loop.name] = profile_for_loop(
                 config, loop, uid, files, rootless=identity.rootless, code=shown
             )
-        if config.needs_helper:
-            self.profiles[HELPER] = profile_for_helper(
-                config, identity.uid(HELPER), files, rootless=identity.rootless, code=code_roots(config, ())
+        helpers = {HELPER: config.needs_helper, NETWORK_HELPER: config.needs_network_helper}
+        for name in (name for name, is_needed in helpers.items() if is_needed):
+            shown = code_roots(config, ())
+            self.profiles[name] = profile_for_helper(
+                config, identity.uid(name), files, rootless=identity.rootless, code=shown, name=name
             )
         if config.needs_resolver:
             self.profiles[RESOLVER] = profile_for_resolver(
@@ -187,8 +190,8 @@ class ChildPrograms:
         return self._spawn(AUTHORITY, lambda: run_authority(start, profile, root))
 
     def spawn_helper(self, start: HelperStart) -> Child:
-        profile, root = self._prepared(HELPER)
-        return self._spawn(HELPER, lambda: run_service(start, HELPER, profile, root))
+        profile, root = self._prepared(start.name)
+        return self._spawn(start.name, lambda: run_service(start, start.name, profile, root))
 
     def spawn_resolver(self, start: HelperStart) -> Child:
         profile, root = self._prepared(RESOLVER)

@@ -96,6 +96,7 @@ class HelperStart:
     log: int
     keep: tuple[int, ...] = ()
     reports: int | None = None
+    name: str = "helper"  # or of the helper for the network
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.program_profile import slots_of_all
 
 AUTHORITY = "authority"
-HELPER, RESOLVER = "helper", "resolver"
+HELPERS, RESOLVER = ("helper", "network_helper"), "resolver"
 FILE = "uids.json"
 _LOOPS = range(1, 256)  # numbers of the loops' own processes
 _PARTS = range(256, 4096)  # those of further processes
@@ -40,10 +40,10 @@ class Uids:
     mapped: tuple[range, ...] = field(default=(), compare=False)  # the ids that exist here
 
     def uid(self, name: str) -> int:
-        """Return the uid (and gid) of a process of a loop, of the authority, or of the helper, which is root's."""
+        """Return the uid (and gid) of a process of a loop, of the authority, or of a helper, which is root's."""
         if self.rootless:
             return self.own_uid
-        if name == HELPER:
+        if name in HELPERS:
             return 0
         return self.uid_base + (0 if name == AUTHORITY else self.numbers[name])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tlsrt.channels.control.helper import HELPER
@@ -21,6 +22,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.service_process import ServiceProcess
 
 NAME = "helper"
+NETWORK_NAME = "network_helper"
 REQUEST_S = 10.0  # for a driver to open a device; what takes longer is given up, and the helper with it
 WAITING_MAX = 64  # requests that it has not answered
 # In the place of an errno:
@@ -34,8 +36,8 @@ Done = Callable[[int, int], None]  # an errno, 0, AWAY, GONE or HUNG; and a devi
 class HelperProcess(ServiceProcess):
     """The one helper, over all its incarnations."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context, NAME, HELPER)
+    def __init__(self, context: Context, name: str = NAME) -> None:
+        super().__init__(context, name, HELPER)
         self._requests: dict[int, Done] = {}  # the one that it does now first
         self._late: Timer | None = None  # for that one
         self._number = 0
@@ -79,6 +81,10 @@ class HelperProcess(ServiceProcess):
         """Have the device behind a descriptor (O_PATH) opened; `fields` are those of OpenMessage."""
         self._ask("open", done, place, *fields)
 
+    def change(self, name: str, kernel: int, fields: tuple[int | str, ...], done: Done) -> None:
+        """Have something changed over a socket of the kernel; `fields` are those of `name` behind the number."""
+        self._ask(name, done, kernel, *fields)
+
     def hand(self, name: str, *fields: int | bytes, descriptors: tuple[int, ...]) -> None:
         """Hand over descriptors that it keeps; they stay the caller's too, and nothing answers."""
         if self._channel is None or not self.is_attested:
@@ -88,7 +94,7 @@ class HelperProcess(ServiceProcess):
         except PeerError as error:
             self.kill(f"does not read its channel: {error.reason}")
 
-    def _ask(self, name: str, done: Done, place: int, *fields: int) -> None:
+    def _ask(self, name: str, done: Done, place: int, *fields: int | str) -> None:
         if self._channel is None or not self.is_attested or len(self._requests) >= WAITING_MAX:
             done(AWAY, -1)
             return
@@ -114,3 +120,40 @@ class HelperProcess(ServiceProcess):
             done(0, descriptors[0])
         else:
             done(message.error, -1)
+
+
+class NetworkHelperProcess(HelperProcess):
+    """The helper with CAP_NET_ADMIN: there while a grant asks for it, and as long as something is to be undone."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, NETWORK_NAME)
+        self._held = 0
+        self._is_to_stop = False
+
+    def is_needed(self, config: Config) -> bool:
+        return config.needs_network_helper or (self._held > 0 and self.child is not None)
+
+    def _spawn(self) -> None:
+        self._next = None
+        if self.is_needed(self._context.current.config):  # one that has ended comes for nothing that was only held
+            super()._spawn()
+
+    def fork(self, children: Children, start: HelperStart) -> Child:
+        return children.spawn_helper(replace(start, name=NETWORK_NAME))
+
+    def hold(self) -> None:
+        """Have it stay for something that is to be undone."""
+        self._held += 1
+
+    def release(self) -> None:
+        """Let it end, if nothing else needs it."""
+        self._held -= 1
+        if self._held == 0 and self._is_to_stop:
+            super().stopping()
+        elif self._held == 0 and self.is_wanted:
+            self.look()
+
+    def stopping(self) -> None:
+        self._is_to_stop = True
+        if self._held == 0:
+            super().stopping()

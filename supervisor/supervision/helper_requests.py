@@ -1,4 +1,4 @@
-"""What processes ask the helper for: kernel settings, which the audit log has before they are written.
+"""What processes ask the helpers for: settings, which the audit log has before they are made, and undone at the end.
 
 A process says numbers only: which of its grants, and the value. The component's own code keeps to the range before it
 asks, so what comes from outside it is said by a process that does not run that code any more, and ends it.
@@ -19,18 +19,20 @@ from tlsrt.channels.control.life import (
     AskMessage,
     AskOutcome,
     AskWhat,
+    LoopState,
 )
-from tlsrt.config.host_settings import SettingConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.messages.result_codes import ResultCode
-from tlsrt.supervisor.process.host_paths import Found, find_setting
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.devices import Devices
+from tlsrt.supervisor.supervision.effects import Effect, effect_of
 from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler, Reply
-from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, HelperProcess
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, HelperProcess, NetworkHelperProcess
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import LoopEvent
+from tlsrt.supervisor.supervision.undoing import Undoing
 
 
 class AuditRequests(Protocol):
@@ -45,99 +47,116 @@ class _Asked:
 
     loop: Loop
     incarnation: int
-    number: int
+    message: AskMessage
     component: str
-    setting: SettingConfig
-    value: int
-    found: Found
+    effect: Effect
+    helper: HelperProcess
+    words: str  # who, what and where, for events
 
 
 class HelperRequests(Feature):
     """Takes `ask` of all processes."""
 
     def __init__(
-        self, context: Context, loops: Loops, helper: HelperProcess, devices: Devices, audit: AuditRequests
-    ) -> None:
+        self, context: Context, loops: Loops, helper: HelperProcess, network: NetworkHelperProcess, devices: Devices,
+        audit: AuditRequests,
+    ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._helper = helper
+        self._network = network
         self._devices = devices
         self._audit = audit
         self._rates = Buckets(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._waiting: dict[str, int] = {}  # process -> changes that are not answered
+        self._undoing = Undoing(context, network, self._record)
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
         return {"ask": self._asked}
+
+    def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
+        if not loop.is_living:
+            self._undoing.ended(loop.name)
 
     def _asked(self, loop: Loop, message: AskMessage) -> None:
         if loop.managed_by is not self._context.current.children:
             self._answer(loop, message.number, AskOutcome.BUSY)  # it counts the grants of the configuration before
         elif message.what == AskWhat.DEVICE_LOST:
             self._devices.lost_untrusted(loop, message.grant)
-        elif message.what == AskWhat.SET:
+        elif message.what in (AskWhat.SET, AskWhat.UNSET):
             self._set_untrusted(loop, message)
         else:
             raise PeerError("asks_for_nothing")
 
     def _set_untrusted(self, loop: Loop, message: AskMessage) -> None:
-        """Begin to write a setting; raises PeerError for one that this process has not, or a number out of range."""
+        """Begin to change a setting; raises PeerError for one that this process has not, or a number out of range."""
         granted = self._context.current.config.host_settings_of(loop.name)
         if message.grant >= len(granted):
             raise PeerError("no_such_setting")
         component, setting = granted[message.grant]
-        if not setting.values.has(message.value):
+        number, removes = message.high << 64 | message.value, message.what == AskWhat.UNSET
+        if not setting.accepts.has(number) or message.choice >= setting.choices:
             raise PeerError("setting_out_of_range")
+        if removes and setting.reversible is None:
+            raise PeerError("setting_cannot_be_unset")
+        helper = self._network if setting.is_network else self._helper
         waiting = self._waiting.get(loop.name, 0)
-        if waiting >= SETTINGS_WAITING or not self._rates.take(loop.name, self._context.event_loop.now):
-            self._answer(loop, message.number, AskOutcome.BUSY)
-            return
-        if not self._helper.is_attested:
+        is_busy = waiting >= SETTINGS_WAITING or not self._rates.take(loop.name, self._context.event_loop.now)
+        if is_busy or not helper.is_attested or self._undoing.is_full(loop.name):
             self._answer(loop, message.number, AskOutcome.BUSY)
             return
         try:
-            found = find_setting(setting.path)
+            effect = effect_of(setting, number, message.choice, removes=removes)
         except OSError as error:
-            self._failed(loop, component.address, setting, error)
+            words = f"{component.address}: {setting.about}: {error.strerror}"
+            self._context.events.emit("setting_failed", loop.name, words)
             self._answer(loop, message.number, AskOutcome.FAILED, error.errno or errno.EIO)
             return
-        asked = _Asked(loop, loop.incarnation, message.number, component.address, setting, message.value, found)
+        words = f"{component.address}: {effect.words or effect.number} to {effect.place}"
+        asked = _Asked(loop, loop.incarnation, message, component.address, effect, helper, words)
         self._waiting[loop.name] = waiting + 1
+        if setting.reversible is not None and not setting.reversible.keep and not removes:
+            self._undoing.begun(loop.name, component.address, setting, number, message.choice)
+        self._record(component.address, effect, lambda answer: self._recorded(asked, answer))
+
+    def _record(self, component: str, effect: Effect, reply: Reply) -> None:
+        """Have a change recorded; `reply` hears if it was."""
         self._audit.ask(
-            lambda answer: self._recorded(asked, answer), lambda code, rows: {"code": code}, "setting",
-            component.address, found.path, message.value,
-        )  # fmt: skip
+            reply, lambda code, rows: {"code": code}, "setting", component, effect.place, effect.number, effect.words
+        )
 
     def _recorded(self, asked: _Asked, answer: Answer) -> None:
-        """Have it written, now that the log has it; or not, if it has not."""
+        """Have it made, now that the log has it; or not, if it has not."""
         is_same = asked.loop.incarnation == asked.incarnation and asked.loop.is_living
         if answer.get("code") != ResultCode.DONE or not is_same:
             self._end(asked, AskOutcome.UNRECORDED)
             return
-        self._helper.write(asked.found.descriptor, asked.value, lambda error, device: self._written(asked, error))
+        asked.effect.send(asked.helper, lambda error, device: self._made(asked, error))
 
-    def _written(self, asked: _Asked, error: int) -> None:
-        words = f"{asked.component}: {asked.value} to {asked.found.path}"
+    def _made(self, asked: _Asked, error: int) -> None:
+        emit, process = self._context.events.emit, asked.loop.name
         if error == 0:
-            self._context.events.emit("setting_written", asked.loop.name, words)
+            emit("setting_written", process, asked.words)
             self._end(asked, AskOutcome.DONE)
         elif error == AWAY:
-            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: there is no helper now")
+            emit("setting_failed", process, f"{asked.words}: there is no helper now")
             self._end(asked, AskOutcome.BUSY)
         elif error in (GONE, HUNG):
-            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: the helper ended over it")
+            emit("setting_failed", process, f"{asked.words}: the helper ended over it")
             self._end(asked, AskOutcome.UNKNOWN)
         else:
-            self._context.events.emit("setting_failed", asked.loop.name, f"{words}: {os.strerror(error)}")
+            emit("setting_failed", process, f"{asked.words}: {os.strerror(error)}")
             self._end(asked, AskOutcome.FAILED, error)
 
-    def _failed(self, loop: Loop, component: str, setting: SettingConfig, error: OSError) -> None:
-        self._context.events.emit("setting_failed", loop.name, f"{component}: {setting.path}: {error.strerror}")
-
     def _end(self, asked: _Asked, outcome: AskOutcome, error: int = 0) -> None:
-        os.close(asked.found.descriptor)
+        asked.effect.close()
         self._waiting[asked.loop.name] -= 1
         if asked.loop.incarnation == asked.incarnation:
-            self._answer(asked.loop, asked.number, outcome, error)
+            self._answer(asked.loop, asked.message.number, outcome, error)
+        if outcome is AskOutcome.DONE and asked.message.what == AskWhat.UNSET:
+            self._undoing.undone(asked.loop.name, asked.message)
+        if not asked.loop.is_living:
+            self._undoing.ended(asked.loop.name)  # it ended while this was made
 
     def _answer(self, loop: Loop, number: int, outcome: AskOutcome, error: int = 0) -> None:
         self._loops.tell(loop, "helped", number, int(outcome), error)

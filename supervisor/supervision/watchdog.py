@@ -37,7 +37,7 @@ class Watchdog(Feature):
         self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
-        self._services = services  # the helper, the resolver: each is there while it is needed
+        self._services = services  # helpers and resolver: each is there while it is needed
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
         self._limits = LimitMonitor(loops.violations.limit_reached)

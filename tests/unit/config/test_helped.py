@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tlsrt.config.devices import device_path
-from tlsrt.config.host_settings import REFUSED_NAMES, REFUSED_PLACES, parse_values, refusal_of, setting_path
+from tlsrt.config.host_settings import REFUSED_NAMES, REFUSED_PLACES, refusal_of, setting_path
+from tlsrt.config.number_ranges import parse_values
 
 
 @pytest.mark.parametrize("path", ["/dev/ttyUSB0", "/dev/serial/by-id/usb-x", "/dev/input/event0"])

@@ -58,17 +58,18 @@ def host(tmp_path: Path) -> Iterator[Host]:
     [
         (
             "authority_booted",
-            ["StartupReport", "LockControl", "Loops", "HelperProcess", "ResolverProcess", "Reload", "KeyRotation"],
+            ["StartupReport", "LockControl", "Loops", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
+             "Reload", "KeyRotation"],
         ),
         (
             "authority_lost",
             ["HostEvents", "LockControl", "Reload", "KeyRotation", "OperatorRequests"],
         ),
         ("authority_ended", ["Shutdown"]),
-        ("epoch_begun", ["Watchdog", "HelperProcess", "ResolverProcess", "Names"]),
+        ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess", "Names"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
-        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "Programs", "Buses"]),
+        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
         ("loop_active", ["Restarter", "StartupReport"]),
         ("loop_changed", ["StartupReport", "LockControl", "RestartRequest", "Reload", "KeyRotation"]),
         ("loop_unwell", ["Restarter"]),
@@ -78,8 +79,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("failed", ["Shutdown"]),
         (
             "stopping",
-            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "ResolverProcess", "Names",
-             "Devices", "RestartRequest",
+            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "NetworkHelperProcess",
+             "ResolverProcess", "Names", "Devices", "RestartRequest",
              "FileWatcher", "Reload", "KeyRotation", "OperatorRequests", "DecoyReport"],
         ),
         ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles"]),

@@ -54,8 +54,13 @@ class Helped(Component):
         return self.uevents
 
     @handler
-    async def write_setting(self, name: str, value: int) -> str:
+    async def write_setting(self, name: str, value: int | str) -> str:
         await self.set(name, value)
+        return "done"
+
+    @handler
+    async def undo_setting(self, name: str, value: int | str) -> str:
+        await self.unset(name, value)
         return "done"
 
     @handler
@@ -93,10 +98,10 @@ class Helped(Component):
         return 0
 
     @handler
-    async def ask(self, what: int, grant: int, value: int, times: int = 1) -> str:
+    async def ask(self, what: int, grant: int, value: int, times: int = 1, high: int = 0, choice: int = 0) -> str:
         """Say on the life channel what a captured process would."""
         for number in range(times):
-            _process()._life.send("ask", 1000 + number, what, grant, value)
+            _process()._life.send("ask", 1000 + number, what, grant, value, high, choice)
         return "sent"
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tlsrt.channels.control.life import SETTINGS_AT_ONCE, SETTINGS_WAITING, AskOutcome, HelpedMessage
+from tlsrt.channels.control.life import SETTINGS_AT_ONCE, SETTINGS_WAITING, AskOutcome, AskWhat, HelpedMessage
 from tlsrt.errors import Busy, CallError, Failed, OutcomeUnknown, Unavailable
 from tlsrt.loops.runtime.grants import ProcessGrants
 from tlsrt.supervisor.supervision.life_channel import MAX_RECORDS_PER_S
@@ -30,7 +30,7 @@ class Asked:
         self.numbers: list[int] = []
         self.grants = ProcessGrants(cast("Any", Nothing()), "third", self.take)
 
-    def take(self, number: int, what: int, grant: int, value: int) -> None:
+    def take(self, number: int, *fields: int) -> None:
         self.numbers.append(number)
         if self.outcome is not None:
             asyncio.get_running_loop().call_soon(self.grants.answered, HelpedMessage(number, int(self.outcome), 5))
@@ -43,7 +43,7 @@ def test_what_is_set_too_often_is_busy_before_a_record_is_sent() -> None:
         busy = 0
         for value in range(2 * MAX_RECORDS_PER_S):
             try:
-                await asked.grants.set(0, value, "light")
+                await asked.grants.change(AskWhat.SET, 0, value, 0, "light")
             except Busy:
                 busy += 1
         return busy
@@ -56,7 +56,7 @@ def test_what_is_set_too_often_is_busy_before_a_record_is_sent() -> None:
 
 def test_as_many_wait_for_an_answer_as_the_supervisor_takes() -> None:
     async def set_at_once(asked: Asked) -> set[type[BaseException | None]]:
-        tasks = [asyncio.create_task(asked.grants.set(0, value, "light")) for value in range(60)]
+        tasks = [asyncio.create_task(asked.grants.change(AskWhat.SET, 0, value, 0, "light")) for value in range(60)]
         while sum(task.done() for task in tasks) < 60 - SETTINGS_WAITING:
             await asyncio.sleep(0)
         ended = {type(one.exception()) for one in tasks if one.done()}
@@ -79,4 +79,4 @@ def test_as_many_wait_for_an_answer_as_the_supervisor_takes() -> None:
 )  # fmt: skip
 def test_how_it_ended_is_told(outcome: AskOutcome, error: type[CallError]) -> None:
     with pytest.raises(error, match="light"):
-        asyncio.run(Asked(outcome).grants.set(0, 1, "light"))
+        asyncio.run(Asked(outcome).grants.change(AskWhat.SET, 0, 1, 0, "light"))

@@ -184,6 +184,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
         "egress": (parse_egress("192.0.2.7:443"),), "policy": make("forth").policy,
         "threads": 1, "disk_threads": 2, "keeps_root": True, "reopened": ("/dev",),
+        "capabilities": ("CAP_NET_ADMIN",),
         "execute": (Path("/bin/sh"),), "scratch_mb": 4, "files": (("/etc/x.conf", "text"),), "secrets": ("broker",),
         "listen": (ListenLine("third/mine:in", "127.0.0.1:8883/tcp", False, -1, "", ""),),
         "sockets": ("/run/other.sock",), "buses": (("/run/bus", "/run/tlsrt/bus/x"),),

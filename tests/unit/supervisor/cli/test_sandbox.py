@@ -76,7 +76,8 @@ def test_show_says_what_the_profile_says(file: str, process: str, shown: Any) ->
     profile = effective_of(load_config(Path(file)), process).profile
     document = shown(process)
     assert document["digest"] == profile.digest().hex()
-    assert document["identity"] == {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless}
+    who = {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless, "capabilities": []}
+    assert document["identity"] == who
     assert {limit["limit"]: limit["value"] for limit in document["limits"]} == dict(profile.limits)
     paths = {kind: [line["path"] for line in document["files"] if line["kind"] == kind and "absent" not in line]
              for kind in ("code", "data", "write", "mounts")}  # fmt: skip

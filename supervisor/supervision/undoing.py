@@ -1,0 +1,102 @@
+"""Undoing: what a process has set and does not keep is taken back when it has ended.
+
+What it has set is known from the request on, before it is made: what may have been made is removed, and to remove what
+is not there does no harm. A supervisor that is killed undoes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from tlsrt.channels.control.life import AskMessage
+from tlsrt.config.host_settings import SettingConfig
+from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.effects import Effect, effect_of
+from tlsrt.supervisor.supervision.feature import Reply
+from tlsrt.supervisor.supervision.helper_process import AWAY, NetworkHelperProcess
+
+SET_MAX = 1024  # effects of one process that are not kept
+TRIES = 3  # of an undo for which there was no helper
+AGAIN_S = 1.0
+Key = tuple[str, str, int, int]  # component, setting, number, choice
+
+
+class Undoing:
+    """The effects of all processes that end with them."""
+
+    def __init__(
+        self, context: Context, network: NetworkHelperProcess, record: Callable[[str, Effect, Reply], None]
+    ) -> None:
+        self._context = context
+        self._network = network
+        self._record = record
+        self._set: dict[str, dict[Key, tuple[SettingConfig, float]]] = {}  # until when, in the clock of the event loop
+
+    def begun(self, process: str, component: str, setting: SettingConfig, number: int, choice: int) -> None:
+        """Take note of what is about to be made."""
+        timeout_s = setting.nft_set.timeout_s if setting.nft_set is not None else 0
+        until = self._context.event_loop.now + timeout_s + AGAIN_S if timeout_s else float("inf")
+        if process not in self._set:
+            self._set[process] = {}
+            self._network.hold()  # as long as there may be something to undo
+        self._set[process][component, setting.name, number, choice] = setting, until
+
+    def undone(self, process: str, message: AskMessage) -> None:
+        """Take note that a process has undone something itself."""
+        found = self._context.current.config.host_settings_of(process)[message.grant]
+        key = (found[0].address, found[1].name, message.high << 64 | message.value, message.choice)
+        self._set.get(process, {}).pop(key, None)
+
+    def is_full(self, process: str) -> bool:
+        """Tell whether a process has set as much as is remembered of it."""
+        known = self._set.get(process, {})
+        if len(known) < SET_MAX:
+            return False
+        now = self._context.event_loop.now
+        for key in [key for key, (_, until) in known.items() if until < now]:
+            del known[key]
+        return len(known) >= SET_MAX
+
+    def ended(self, process: str) -> None:
+        """Undo what a process has set that has ended."""
+        known = self._set.pop(process, None)
+        if known is None:
+            return
+        now = self._context.event_loop.now
+        left = [
+            (component, setting, number, choice)
+            for (component, _, number, choice), (setting, until) in known.items() if until >= now
+        ]  # fmt: skip
+        self._next(process, deque(left), TRIES)
+
+    def _next(self, process: str, left: deque[tuple[str, SettingConfig, int, int]], tries: int) -> None:
+        """Undo the first one that is left, and the others after it."""
+        if not left:
+            self._network.release()
+            return
+        component, setting, number, choice = left[0]
+
+        def ended(error: int, device: int) -> None:
+            effect.close()
+            if error == AWAY and tries > 1:
+                self._context.event_loop.call_later(AGAIN_S, partial(self._next, process, left, tries - 1))
+                return
+            if error:
+                self._say(process, component, setting, os.strerror(error) if error > 0 else "there is no helper")
+            left.popleft()
+            self._context.event_loop.call_later(0, partial(self._next, process, left, TRIES))
+
+        try:
+            effect = effect_of(setting, number, choice, removes=True)
+        except OSError:  # its device has gone, and the route with it
+            left.popleft()
+            self._context.event_loop.call_later(0, partial(self._next, process, left, TRIES))
+            return
+        self._record(component, effect, lambda answer: None)  # nothing waits for it: what it says shall end anyway
+        effect.send(self._network, ended)
+
+    def _say(self, process: str, component: str, setting: SettingConfig, why: str) -> None:
+        self._context.events.emit("setting_failed", process, f"{component}: {setting.about}: cannot undo it: {why}")
