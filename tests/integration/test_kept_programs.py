@@ -13,7 +13,7 @@ import pytest
 from hosts.running_host import RunningHost, running
 
 PACKAGE = Path(__file__).parent.parent / "hosts" / "kept_package" / "kept"
-KEEPER, FRAIL = "third/keeper", "third/frail"
+KEEPER = "third/keeper"
 WHY = "a test keeps it running"
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 SHELL: dict[str, Any] = {"run": "/bin/sh", "args": ["-c {script:text}"], "why": WHY, "life": "kept", "scratch_mb": 1}
@@ -27,11 +27,6 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
             "class": "kept.keeper:Keeper",
             "programs": {"echo": SHELL | {"talks": True}},
             "options": {"keep": [["echo", "-c", ECHO]]},
-        },
-        FRAIL: {
-            "class": "kept.keeper:Keeper",
-            "programs": {"short": SHELL | {"talks": True}},
-            "options": {"keep": [["short", "-c", "read line <&3; echo these were its last words >&2; exit 3"]]},
         },
     }
     policy = {f"client/admin -> {address}": "*" for address in components}
@@ -96,24 +91,3 @@ def test_it_ends_with_its_component(host: RunningHost) -> None:
     until(host, "another component", lambda: host.pids().get("third.keeper") not in (None, own))
     assert pid_of(host, "third.keeper", "echo") != before
     assert not Path(f"/proc/{before}").exists()
-
-
-def test_too_many_ends_are_the_end_of_its_component(host: RunningHost) -> None:
-    """Six runs, each ended by a line that is written to it: the fifth restart was the last."""
-    own = host.pids()["third.frail"]
-    client = host.client()
-    for number in range(1, 7):
-        until(host, f"run {number}", lambda number=number: state_of_now(host) >= number)  # type: ignore[misc]
-        assert client.call(FRAIL, "say", "short", "end") == "closed"
-    until(host, "another component", lambda: host.pids().get("third.frail") not in (None, own))
-    log = host.log("third.frail")
-    assert "program short: it ended with status 3" in log
-    assert "short #1: these were its last words" in log
-    assert "more than 5 times in 60 s" in log
-
-
-def state_of_now(host: RunningHost) -> int:
-    try:
-        return int(state_of(host, "short", FRAIL)["number"])
-    except Exception:  # it is not ready while its program does not run
-        return 0
