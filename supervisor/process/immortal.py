@@ -7,7 +7,7 @@ are: in the lower half of their first word. Older interpreters are left as they 
 otherwise.
 
 What is immortal never goes. So this is for what a program has after its imports: code, classes, modules, constants.
-What holds something (it has `close` or `__del__`) and what runs stays as it is.
+What holds something (it has `close`, `release` or `__del__`) and what runs stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import gc
 import sys
 from types import CodeType, FrameType, FunctionType
 
-_COUNTS = 1 << 45  # words of 32 bits: addresses of a process are below 2^47
+_COUNTS = 1 << 50  # words of 32 bits: more than any address of a process (aarch64: up to 2^52)
 _NO_COUNT = 1 << 30
 _REFERENCES = 7
 
@@ -44,7 +44,7 @@ def make_immortal() -> None:
 
 
 def _holds_something(kind: type) -> bool:
-    return kind is FrameType or hasattr(kind, "close") or hasattr(kind, "__del__")
+    return kind is FrameType or any(hasattr(kind, name) for name in ("close", "release", "__del__"))
 
 
 def _can_be_done() -> bool:
