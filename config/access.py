@@ -1,14 +1,23 @@
-"""Configuration of access: the clients outside, and the policy, which says who may call what."""
+"""Configuration of access: the clients outside, and the policy, which says who may call what. Pure.
+
+A pattern is `owner/name` where `*` stands for a whole owner or a whole name: `client/*`, `third/*`, `*/*`. What several
+lines allow adds up. A subject with any right to a target may also call its `describe`, to learn how.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlsrt.config.setting import IDENTIFIER, NAME, boolean, listing, text
 
 _SIDE = rf"(?:\*|{NAME})/(?:\*|{NAME})"
 POLICY_LINE = rf"{_SIDE} *-> *{_SIDE}"  # as YAML has it
+ANY = "*"
+DESCRIBE = "describe"
 METHOD = text("A method.", pattern=IDENTIFIER, says="a method name", most=64)
+
+Rights = Mapping[str, tuple[str, ...]]  # target: methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,30 @@ class PolicyRule:
     source: str  # "third/console", "client/admin", "third/*", "client/*"
     target: str  # "secondary/store", "secondary/*", "*/*"
     methods: tuple[str, ...]  # ("*",) means all
+
+
+def matches(pattern: str, address: str) -> bool:
+    """Tell whether `pattern` names `address`; both are `owner/name`."""
+    pattern_owner, _, pattern_name = pattern.partition("/")
+    owner, _, name = address.partition("/")
+    return pattern_owner in (ANY, owner) and pattern_name in (ANY, name)
+
+
+def rights_of(subject: str, policy: Iterable[PolicyRule], components: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return target -> methods for one subject; `("*",)` is all of them.
+
+    No subject gets a key to itself by a wildcard: only a line that names the same address on both sides gives that.
+    `describe` is allowed on every target that the subject holds any right to.
+    """
+    found: dict[str, set[str]] = {}
+    for rule in policy:
+        if not rule.methods or not matches(rule.source, subject):
+            continue
+        for target in components:
+            itself = target == subject and not rule.source == rule.target == subject
+            if not itself and matches(rule.target, target):
+                found.setdefault(target, {DESCRIBE}).update(rule.methods)
+    return {target: (ANY,) if ANY in methods else tuple(sorted(methods)) for target, methods in sorted(found.items())}
 
 
 def _fingerprint(text: str) -> bytes:

@@ -6,10 +6,10 @@ and at the seal. A listed one that the source does not show is a remark only, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
+from tlsrt.config.access import PolicyRule, rights_of
 from tlsrt.config.declared_peers import peers_of
 from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.drop_ins import APPROVED, drop_in_file
@@ -30,8 +30,7 @@ def check_calls(config: Config) -> list[str]:
         if not one.builtin and not one.origin:
             continue  # it has no manifest: the configuration says who may call whom
         manifest = BUILT_IN.manifests[one.address] if one.builtin else _approved(config.path, one.address)
-        own = {rule.target: tuple(rule.methods) for rule in config.policy if rule.source == one.address}
-        unlisted, unseen = compared(manifest, source_finder(one.packages), one.address, own)
+        unlisted, unseen = compared(manifest, source_finder(one.packages), one.address, config.policy)
         problems += unlisted
         remarks += unseen
     if problems:
@@ -40,18 +39,17 @@ def check_calls(config: Config) -> list[str]:
 
 
 def compared(
-    manifest: ParsedManifest, find: FindSource, address: str = "",
-    allowed: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    manifest: ParsedManifest, find: FindSource, address: str = "", policy: Iterable[PolicyRule] = ()
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return sentences about calls that a manifest does not list, and about listed ones that its class does not show.
 
-    `address` is where it runs, if not where its manifest says; `allowed` is what the operator allows it, which need not
-    be listed.
+    `address` is where it runs, if not where its manifest says; what the lines of `policy` allow it need not be listed.
     """
     declared = _declared(manifest, find)
     if declared is None:
         return [], []
     name = address or manifest.address
+    allowed = rights_of(name, policy, tuple(declared))
     unlisted, unseen = list[str](), list[str]()
     for target, methods in sorted(declared.items()):
         listed = tuple(manifest.calls.get(target, ()))

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from tlsrt.channels.control.trust import RIGHTS_PER_PAGE
 from tlsrt.channels.session.grant import GrantContent, Right
 from tlsrt.config import key_schedule
+from tlsrt.config.access import Rights
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
 from tlsrt.supervisor.authority.sessions.manager import Session
-from tlsrt.supervisor.authority.sessions.policy import Policy, Rights, RightsTable, Rulebook
+from tlsrt.supervisor.authority.sessions.policy import Policy, RightsTable, Rulebook
 
 PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fields
 

@@ -1,20 +1,12 @@
-"""Policy: which methods of which components a subject may call. Pure. Default deny.
-
-A pattern is `owner/name` where `*` stands for a whole owner or a whole name: `client/*`, `third/*`, `*/*`. What several
-lines allow adds up. A subject with any right to a target may also call its `describe`, to learn how.
-"""
+"""Policy: which methods of which components each subject may call, also one that was enrolled. Default deny."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tlsrt.config.access import PolicyRule
+from tlsrt.config.access import PolicyRule, Rights, rights_of
 
-ANY = "*"
-DESCRIBE = "describe"
-
-Rights = Mapping[str, tuple[str, ...]]  # target: methods
 Policy = tuple[PolicyRule, ...]
 
 
@@ -50,27 +42,3 @@ class Rulebook:
         if known is None or known[0] != own:
             known = self._enrolled[subject] = (own, rights_of(subject, (*self._policy, *own), self._components))
         return known[1]
-
-
-def matches(pattern: str, address: str) -> bool:
-    """Tell whether `pattern` names `address`; both are `owner/name`."""
-    pattern_owner, _, pattern_name = pattern.partition("/")
-    owner, _, name = address.partition("/")
-    return pattern_owner in (ANY, owner) and pattern_name in (ANY, name)
-
-
-def rights_of(subject: str, policy: Iterable[PolicyRule], components: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return target -> methods for one subject; `("*",)` is all of them.
-
-    No subject gets a key to itself by a wildcard: only a line that names the same address on both sides gives that.
-    `describe` is allowed on every target that the subject holds any right to.
-    """
-    found: dict[str, set[str]] = {}
-    for rule in policy:
-        if not rule.methods or not matches(rule.source, subject):
-            continue
-        for target in components:
-            itself = target == subject and not rule.source == rule.target == subject
-            if not itself and matches(rule.target, target):
-                found.setdefault(target, {DESCRIBE}).update(rule.methods)
-    return {target: (ANY,) if ANY in methods else tuple(sorted(methods)) for target, methods in sorted(found.items())}

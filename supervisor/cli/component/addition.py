@@ -190,8 +190,8 @@ def _who_works(folder: int) -> str:
     return "another `component` command, or what one that was ended has started,"
 
 
-def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -> None:
-    """Refuse what would be refused once the package is installed, while it is not. Raises ConfigError.
+def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -> Config:
+    """Return the configuration as it would be with the package installed, while it is not. Raises ConfigError.
 
     `manifests` are those of the components that change, by address.
     """
@@ -208,6 +208,7 @@ def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -
     _refuse_failed(made, {one.name for one in config.failed} - manifests.keys())
     for address in manifests:
         check_fits(made, address)
+    return made
 
 
 def _refuse_failed(config: Config, before: set[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from tlsrt.config.access import PolicyRule
 from tlsrt.config.declared_calls import FindSource, compared, source_finder
 from tlsrt.config.manifest import ParsedManifest
 from tlsrt.errors import ConfigError
@@ -14,15 +16,17 @@ _SOURCE_MAX = 4 << 20
 
 
 def check_calls_of(
-    manifest: ParsedManifest, address: str, offering: Offering | None, packages: Path | None = None
-) -> list[str]:
-    """Refuse calls that a manifest does not list, and return what is listed and not seen. Raises ConfigError.
+    manifest: ParsedManifest, address: str, offering: Offering | None, policy: Iterable[PolicyRule],
+    packages: Path | None = None,
+) -> list[str]:  # fmt: skip
+    """Refuse calls that neither a manifest nor the policy has, and return what is listed and not seen.
 
-    `packages` is where an isolated component's are, if they are installed.
+    Raises ConfigError. `policy` is that of the host with this manifest; `packages` is where an isolated component's
+    are, if they are installed.
     """
     wheel = offering.wheel if offering is not None else None
     find = source_finder(packages) if wheel is None else _finder_in(wheel)
-    unlisted, unseen = compared(manifest, find, address)
+    unlisted, unseen = compared(manifest, find, address, policy)
     if unlisted:
         raise ConfigError(unlisted)
     return [f"remark: {sentence}" for sentence in unseen]

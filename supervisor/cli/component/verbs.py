@@ -138,8 +138,12 @@ def add(arguments: argparse.Namespace) -> Document | int:
         content: dict[str, bytes | None] = {}
         for one in candidates:
             content |= _content(one, arguments)
-        rehearse(config, content, {one.address: one.offer.manifest for one in candidates})
-        kept = [sentence for one in candidates for sentence in check_calls_of(one.manifest, one.address, offering)]
+        made = rehearse(config, content, {one.address: one.offer.manifest for one in candidates})
+        kept = [
+            sentence
+            for one in candidates
+            for sentence in check_calls_of(one.manifest, one.address, offering, made.policy)
+        ]
         kept += [sentence for one in candidates for sentence in _kept(config, one.address)]
         if not _is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments):
             return EX_FAILED
@@ -439,9 +443,9 @@ def update(arguments: argparse.Namespace) -> Document | int:
         if is_isolated:
             drop_in = drop_in_file(config.path, address).name
             content[drop_in] = numbered(change.present(drop_in) or b"", number)
-        rehearse(config, content, {address: data})
+        made = rehearse(config, content, {address: data})
         manifest = parse_manifest(data, Path(*named(config, address)))
-        kept = check_calls_of(manifest, address, offering, _place(config, address))
+        kept = check_calls_of(manifest, address, offering, made.policy, _place(config, address))
         if not _is_approved([diff_lines(difference), *([kept] if kept else [])], arguments):
             return EX_FAILED
         if offering is not None:

@@ -26,6 +26,7 @@ SOURCE = dedent(
                 pass
     """
 )
+CALLS = "calls: {primary/kernel: {methods: [sysctl], why: it asks}}\n"
 HEAD = "manifest: 1\ncomponent: third/report\nclass: 'report:Report'\ntitle: it reports\n"
 WHOLE = {"primary/kernel": "[uname, sysctl]", "third/camera": "[frames]", "primary/events": "[lifecycle]"}
 
@@ -113,4 +114,12 @@ def test_the_manifests_of_a_host_are_compared_when_it_is_sealed(
     with pytest.raises(ConfigError, match="third/report calls") as caught:
         check_calls(load_config(tmp_path / "tlsrt.yaml"))
     assert len(caught.value.problems) == 2, "what the operator allows need not be listed"
+    (tmp_path / "components.d/third.report.manifest").write_text(f"{manifest}{CALLS}")
+    (tmp_path / "packages/tlsrt_report/tlsrt.yaml").write_text(f"{manifest}{CALLS}")
+    lines = 'policy: {"third/* -> primary/kernel": [uname], "third/report -> primary/*": [sysctl]}'
+    (tmp_path / "tlsrt.yaml").write_text(f"{minimal}{lines}\n")
+    (tmp_path / "components.d/third.report.yaml").write_text("package: tlsrt_report\n")
+    with pytest.raises(ConfigError, match="third/report calls") as caught:
+        check_calls(load_config(tmp_path / "tlsrt.yaml"))
+    assert len(caught.value.problems) == 2, "all lines count that match, as at the authority"
     assert check_calls(parse_config(minimal.encode(), tmp_path / "tlsrt.yaml")) == []

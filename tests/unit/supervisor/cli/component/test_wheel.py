@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tlsrt.config.init import initialise
 from tlsrt.config.manifest import MANIFEST_MAX, parse_manifest
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.cli.component.sources import check_calls_of
 from tlsrt.supervisor.cli.component.wheel import offering_of
 
@@ -132,10 +137,40 @@ def test_what_a_class_in_a_wheel_calls_must_stand_in_its_manifest(tmp_path: Path
     content = files() | {"kettle/tlsrt.yaml": manifest, "kettle/boiling.py": source}
     found = offering_of(wheel(tmp_path, content), tmp_path)
     with pytest.raises(ConfigError, match="third/kettle calls primary/kernel, which `calls`"):
-        check_calls_of(parse_manifest(manifest, Path("kettle/tlsrt.yaml")), "third/kettle", found)
+        check_calls_of(parse_manifest(manifest, Path("kettle/tlsrt.yaml")), "third/kettle", found, ())
     asked = "{methods: [uname], why: it asks}"
     listed = manifest + f"calls:\n  primary/kernel: {asked}\n  third/io: {asked}\n".encode()
-    assert check_calls_of(parse_manifest(listed, Path("kettle/tlsrt.yaml")), "third/kettle", found) == [
+    assert check_calls_of(parse_manifest(listed, Path("kettle/tlsrt.yaml")), "third/kettle", found, ()) == [
         "remark: kettle/tlsrt.yaml:6:3: its class does not call uname of primary/kernel",
         "remark: kettle/tlsrt.yaml:7:3: its class declares no peer third/io, which `calls` lists",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "third/kettle calls primary/kernel, which `calls`"),
+        ("third/kettle -> primary/kernel", "there is no terminal to ask at"),
+        ("third/* -> primary/kernel", "there is no terminal to ask at"),
+    ],
+)
+def test_an_update_counts_the_operators_own_lines_and_none_of_the_old_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
+    manifest = b"manifest: 1\ncomponent: third/kettle\nclass: 'kettle.boiling:Kettle'\ntitle: it boils\n"
+    source = b"class Kettle(Component):\n    kernel = peer('primary/kernel')\n"
+    content = files() | {"kettle/tlsrt.yaml": manifest, "kettle/boiling.py": source}
+    folder = tmp_path / "var/components.d"
+    folder.mkdir()
+    old = b"calls: {primary/kernel: {methods: [uname], why: it asks}}\n"
+    (folder / "third.kettle.manifest").write_bytes(manifest + old)
+    is_own = line.startswith("third/kettle")
+    own = f"policy: {{'{line}': [uname]}}\n" if is_own else ""
+    (folder / "third.kettle.yaml").write_text(f"package: kettle\n{own}")
+    file = tmp_path / "var/tlsrt.yaml"
+    if line and not is_own:
+        file.write_text(file.read_text().replace("\npolicy:\n", f"\npolicy:\n  {line}: [uname]\n"))
+    words = ["component", "update", "third/kettle", wheel(tmp_path, content), "--config", str(file)]
+    assert main.main(words) != 0 and said in capsys.readouterr().err

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsrt.config.access import PolicyRule
-from tlsrt.supervisor.authority.sessions.policy import matches, rights_of
+from tlsrt.config.access import PolicyRule, matches, rights_of
 
 COMPONENTS = ("primary/kernel", "secondary/store", "third/console", "third/io")
 
