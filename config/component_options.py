@@ -106,7 +106,8 @@ def _is_plain(node: ast.stmt) -> bool:
 
 
 def _is_of_class(annotation: ast.expr) -> bool:
-    return "ClassVar" in ast.unparse(annotation)
+    words = (getattr(node, name, None) for node in ast.walk(annotation) for name in ("id", "attr", "value"))
+    return any(isinstance(word, str) and "ClassVar" in word for word in words)
 
 
 def class_in(source: Path, kind: str) -> ast.ClassDef | None:
@@ -122,5 +123,5 @@ def tree_of(source: Path) -> ast.Module | None:
         text = source.read_bytes()
     try:
         return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

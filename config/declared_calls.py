@@ -76,7 +76,7 @@ def _declared(manifest: ParsedManifest, find: FindSource) -> Mapping[str, frozen
     source = find(module) if module else None
     try:
         return None if source is None else peers_of(source, kind)
-    except (SyntaxError, ValueError, RecursionError):  # its import says more
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # its import says more
         return None
 
 

@@ -76,6 +76,16 @@ def test_what_declares_nothing_takes_anything(config: Config, kind: str) -> None
     check_options(with_options(config, "no_such_module:Kind", anything=1))
 
 
+@pytest.mark.parametrize("signs", [1_000, 100_000])
+def test_a_source_that_is_too_deep_is_left_to_its_import(config: Config, camera: Path, signs: int) -> None:
+    options = f"class Options:\n        deep: {'-' * signs}1 = 2\n        own: t.ClassVar[int] = 1\n"
+    (camera / "flat.py").write_text(f"class Camera:\n    {options}        other: 'ClassVar[int]' = 1\n")
+    made = with_options(config, "flat:Camera", deep=1)
+    check_options(made)
+    check_classes(made)
+    assert declared(camera / "flat.py", "Camera") == (("deep",) if signs == 1_000 else None)
+
+
 def test_components_of_the_runtime_declare_theirs(config: Config) -> None:
     components = [
         replace(component, options={"max_byte": 1}) if component.address == "secondary/store" else component
