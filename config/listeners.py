@@ -21,6 +21,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if text and not ipaddress.ip_address(text).is_multicast:
+        raise ValueError(f"{text} is no multicast group, such as 224.0.0.251 or ff02::fb")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
     """A socket that listens, and the reason."""
@@ -57,7 +63,33 @@ class ListenConfig:
             "other host: the kernel holds it to that."
         ),
     )
+    group: str = field(
+        default="",
+        metadata=text(
+            "udp only: a multicast group, which it joins instead of listening on `host`. With `replies` it may send to "
+            "this group, too.",
+            pattern=IP_ADDRESS,
+            says="a multicast group, such as 224.0.0.251 or ff02::fb",
+            parse=_group,
+            example="224.0.0.251",
+        ),
+    )
+    interface: str = field(
+        default="",
+        metadata=text(
+            "The network interface on which it joins the group.",
+            pattern=r"[A-Za-z0-9_.:-]{1,15}",
+            says="the name of a network interface",
+            default_says="the one of the default route",
+            example="eth0",
+        ),
+    )
     where: str = field(default="", compare=False)  # FILE:LINE:COL
+
+    @property
+    def bound(self) -> str:
+        """Return the address that it is bound to: bound to a group it takes what is sent to that group only."""
+        return self.group or self.host
 
     @property
     def sends(self) -> bool:
@@ -67,8 +99,9 @@ class ListenConfig:
     @property
     def place(self) -> str:
         """Return where it listens, as HOST:PORT/PROTOCOL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}/{self.protocol}"
+        host = f"[{self.bound}]" if ":" in self.bound else self.bound
+        on = f"%{self.interface}" if self.interface else ""
+        return f"{host}{on}:{self.port}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +158,12 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
             found.append(f"{start} cannot have `{word}`: a program receives datagrams only; remove it")
         elif asked.sends and asked.protocol != "udp":
             found.append(f"{start} cannot have `{word}` over tcp: an accepted connection answers anyway; remove it")
+        elif asked.group and (asked.protocol != "udp" or one.program):
+            found.append(f"{start} cannot have `group`: only a component's udp socket joins one; remove it")
+        elif asked.interface and not asked.group:
+            found.append(f"{start} cannot have `interface` without `group`: write its address as `host`")
+        elif asked.group.lower().startswith(("ff02:", "ff12:")) and not asked.interface:
+            found.append(f"{start} cannot join {asked.group} without `interface`: each link has this group")
         elif asked.answers and asked.replies:
             found.append(f"{start} cannot have both `answers` and `replies`: the first one is to any host; remove one")
         other = next((what for what, place in seen if overlaps(place, asked)), "")
@@ -138,5 +177,5 @@ def overlaps(one: ListenConfig, other: ListenConfig) -> bool:
     """Tell whether the kernel refuses one of two sockets. Each is of one family, also where it stands for all of it."""
     if (one.port, one.protocol) != (other.port, other.protocol):
         return False
-    first, second = ipaddress.ip_address(one.host), ipaddress.ip_address(other.host)
+    first, second = ipaddress.ip_address(one.bound), ipaddress.ip_address(other.bound)
     return first.version == second.version and (first == second or first.is_unspecified or second.is_unspecified)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -23,8 +24,9 @@ from tlsrt.sandbox.syscalls import call, fork_into
 
 REMEMBERED_S = 300
 MOST_PEERS = 4096  # of all sockets of the group: the one that was heard of longest ago makes room
-_MAP_CREATE, _PROG_LOAD, _PROG_ATTACH = 0, 5, 8  # commands of bpf(2)
-_LRU_HASH, _SOCK_ADDR = 9, 18
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _PROG_ATTACH = 0, 2, 5, 8  # commands of bpf(2)
+_HASH, _LRU_HASH, _SOCK_ADDR = 1, 9, 18
+_KEY_BYTES, _MOST_GROUPS = 24, 256
 _LOOKUP, _UPDATE, _KTIME = 1, 2, 5  # helpers, bpf-helpers(7)
 _INSTRUCTION = struct.Struct("=BBhi")
 _CONTEXT, _FRAME = 6, 10  # registers
@@ -46,8 +48,28 @@ class Hook:
 HOOKS = (Hook(14, False, True), Hook(15, True, True), Hook(19, False, False), Hook(20, True, False))
 
 
-def program_of(hook: Hook, peers: int) -> bytes:
-    """Return the instructions for one hook; `peers` is the descriptor of the map. Pure."""
+@dataclass(frozen=True, slots=True)
+class AnsweringGroup:
+    """A control group that is held so, by its descriptor; and the table of multicast groups that its sockets are of."""
+
+    folder: int
+    groups: int
+
+    def let_send_to(self, group: str, port: int) -> None:
+        """Let the sockets of a port send to a multicast group, at the same port. Raises OSError."""
+        key = ctypes.create_string_buffer(group_key(group, port), _KEY_BYTES)
+        value = ctypes.create_string_buffer(8)
+        attributes = struct.pack("=IIQQQ", self.groups, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
+        _bpf(_MAP_UPDATE, attributes)
+
+
+def group_key(group: str, port: int) -> bytes:
+    """Return an address and both ports as the programs have them. Pure."""
+    return ipaddress.ip_address(group).packed.ljust(16, b"\0") + struct.pack("!HH", port, 0) + struct.pack("=I", port)
+
+
+def program_of(hook: Hook, peers: int, groups: int) -> bytes:
+    """Return the instructions for one hook; `peers` and `groups` are the descriptors of the maps. Pure."""
     code = [
         _move(_CONTEXT, 1), _store_0(_KEY), _store_0(_KEY + 8),
         *(_copy(_USER_IP6 + at, _KEY + at) for at in (0, 4, 8, 12) if hook.is_six),
@@ -56,9 +78,10 @@ def program_of(hook: Hook, peers: int) -> bytes:
         _load(1, _CONTEXT, _SOCKET, wide=True), _load(0, 1, _SOURCE_PORT), _store(_KEY + 20, 0),
     ]  # fmt: skip
     if hook.sends:
-        code += [_map(peers), _pointer(2, _KEY), _call(_LOOKUP)]
+        known = [_map(peers), _pointer(2, _KEY), _call(_LOOKUP)]
         late = [_load(7, 0, 0, wide=True), _call(_KTIME), _subtract(0, 7), _constant(1, REMEMBERED_S * 10**9)]
         allow = [_set(0, 1), _exit()]
+        code += [_map(groups), _pointer(2, _KEY), _call(_LOOKUP), _jump_if_0(0, _length(allow)), *allow, *known]
         code += [_jump_if_0(0, _length(late) + 1 + _length(allow)), *late]
         code += [_jump_if_above(0, 1, _length(allow)), *allow, _set(0, 0), _exit()]
     else:
@@ -132,18 +155,25 @@ def _exit() -> bytes:
     return _one(0x95)
 
 
-def attach(group: int) -> None:
+def attach(group: int) -> AnsweringGroup:
     """Hold all datagram sockets that are made in a control group (its descriptor) to answers. Raises OSError."""
-    peers = _bpf(_MAP_CREATE, struct.pack("=IIII", _LRU_HASH, 24, 8, MOST_PEERS))
+    peers = _bpf(_MAP_CREATE, struct.pack("=IIII", _LRU_HASH, _KEY_BYTES, 8, MOST_PEERS))
+    groups = -1
     try:
+        groups = _bpf(_MAP_CREATE, struct.pack("=IIII", _HASH, _KEY_BYTES, 8, _MOST_GROUPS))
         for hook in HOOKS:
-            program = _load_program(hook, program_of(hook, peers))
+            program = _load_program(hook, program_of(hook, peers, groups))
             try:
                 _bpf(_PROG_ATTACH, struct.pack("=IIII", group, program, hook.number, 0))
             finally:
                 os.close(program)
+    except OSError:
+        if groups >= 0:
+            os.close(groups)
+        raise
     finally:
         os.close(peers)
+    return AnsweringGroup(group, groups)
 
 
 def _load_program(hook: Hook, code: bytes) -> int:

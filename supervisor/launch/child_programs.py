@@ -44,6 +44,7 @@ from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_program
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.seccomp.name_pins import NamePins
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.launch.program_launcher import run_program
@@ -164,7 +165,7 @@ class ChildPrograms:
     def preload_authority(self) -> bool:
         return self._authority_modules.step()
 
-    def answering_group(self) -> int:
+    def answering_group(self) -> AnsweringGroup:
         return self._groups.answering()
 
     def limits(self) -> str:

@@ -7,6 +7,7 @@ which is which.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits, own_place
 from tlsrt.sandbox.cgroup.orphans import Orphans
 from tlsrt.sandbox.cgroup.tree import GroupTree, make_tree, tag_of
-from tlsrt.sandbox.seccomp.reply_filter import attach
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup, attach
 
 ANSWERING = "-answering"  # no process can have this name
 _KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
@@ -30,6 +31,7 @@ class ControlGroups:
         self._is_waived = waived is not None
         self._tree: GroupTree | None = None
         self._orphans = Orphans()  # only where there is no tree
+        self._answering: AnsweringGroup | None = None
 
     def claim(self, limits: Mapping[str, Limits]) -> None:
         """Make a group for each process, where the host gives any."""
@@ -73,21 +75,21 @@ class ControlGroups:
         """Return the descriptor of the group that a child starts in, -1 for none of its own."""
         return self._tree.group(name).folder if self._tree is not None else -1
 
-    def answering(self) -> int:
-        """Return the descriptor of the group whose datagram sockets send answers only, see `reply_filter.py`.
+    def answering(self) -> AnsweringGroup:
+        """Return the group whose datagram sockets send answers only, see `reply_filter.py`.
 
         Raises OSError where the host has no such groups, or lets us attach nothing to them.
         """
         if self._tree is None:
             raise OSError(errno.ENOTSUP, f"there are no control groups ({self._reason})")
-        if ANSWERING not in self._tree.groups:
+        if self._answering is None:
             self._tree.add({ANSWERING: Limits()})
             try:
-                attach(self._tree.group(ANSWERING).folder)
+                self._answering = attach(self._tree.group(ANSWERING).folder)
             except OSError:
                 self._tree.discard(ANSWERING)
                 raise
-        return self._tree.group(ANSWERING).folder
+        return self._answering
 
     def expect(self, name: str) -> None:
         """Expect the next process of that name."""
@@ -144,6 +146,9 @@ class ControlGroups:
     def release(self) -> None:
         """Remove every group, and kill what is left in one."""
         tree, self._tree = self._tree, None
+        if self._answering is not None:
+            os.close(self._answering.groups)
+            self._answering = None
         if tree is not None:
             try:
                 tree.remove()

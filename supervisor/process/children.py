@@ -21,6 +21,7 @@ from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.sandbox.seccomp.name_pins import NamePins
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.uids import Uids
 
@@ -178,8 +179,8 @@ class Children(Protocol):
     def preload_authority(self) -> bool:
         """Import one more module of the authority; tell whether there may be more."""
 
-    def answering_group(self) -> int:
-        """Return the descriptor of the group whose datagram sockets send answers only. Raises OSError for none."""
+    def answering_group(self) -> AnsweringGroup:
+        """Return the group whose datagram sockets send answers only. Raises OSError for none."""
 
     def limits(self) -> str:
         """Return one line: which limits are enforced by what."""

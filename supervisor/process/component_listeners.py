@@ -20,6 +20,7 @@ from contextlib import suppress
 from tlsrt.config.listeners import Listener
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
 from tlsrt.supervisor.process.listeners import component_listener
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
@@ -41,7 +42,7 @@ _LONGEST_OPTION = 16  # struct timeval
 class ComponentListeners:
     """The sockets in force, and those that a reload has prepared."""
 
-    def __init__(self, config: Config, answering: Callable[[], int] | None = None) -> None:
+    def __init__(self, config: Config, answering: Callable[[], AnsweringGroup] | None = None) -> None:
         """Make all of a configuration. Raises ConfigError, and leaves nothing open then.
 
         `answering` returns the control group of sockets that send answers only, or raises OSError.
@@ -151,12 +152,12 @@ def _is_plain(held: socket.socket) -> bool:
     return is_plain
 
 
-def _no_group() -> int:
+def _no_group() -> AnsweringGroup:
     raise OSError(errno.ENOTSUP, "there are no control groups")
 
 
 def _listen_again(
-    one: Listener, descriptor: int, answering: Callable[[], int], say: Callable[[str], None]
+    one: Listener, descriptor: int, answering: Callable[[], AnsweringGroup], say: Callable[[str], None]
 ) -> None:  # fmt: skip
     """Put a new socket under the number; the old one has to go first, as it may have the port still."""
     try:

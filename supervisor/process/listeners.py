@@ -8,17 +8,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
-from tlsrt.config.listeners import Listener
+from tlsrt.config.listeners import ListenConfig, Listener
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
-from tlsrt.sandbox.seccomp.reply_filter import made_in
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup, made_in
 from tlsrt.supervisor.process.unix_path import bind_unix
 
 SOCKET_NAME = "primary.sock"  # of each channel, in its folder
@@ -56,7 +57,7 @@ def decoy_listener(endpoint: EndpointConfig) -> int:
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
 
 
-def component_listener(listener: Listener, answering: Callable[[], int]) -> int:
+def component_listener(listener: Listener, answering: Callable[[], AnsweringGroup]) -> int:
     """Return the descriptor of a component's listening socket. Raises ConfigError with its place in the file.
 
     `answering` returns the control group of those that send answers only, or raises OSError.
@@ -66,43 +67,69 @@ def component_listener(listener: Listener, answering: Callable[[], int]) -> int:
     try:
         if asked.protocol == "tcp":
             return _tcp_listener(asked.host, asked.port, name, COMPONENT_BACKLOG)
-        if asked.replies:
-            return _answering_socket(asked.host, asked.port, name, answering)
-        return _datagram_socket(asked.host, asked.port, name)
+        make = partial(_bound_datagrams, asked)
+        return _said(asked, name, partial(_held, asked, name, answering, make) if asked.replies else make)
     except ConfigError as error:
         raise ConfigError([f"{asked.where}: {sentence}" for sentence in error.problems]) from None
 
 
-def _answering_socket(host: str, port: int, name: str, answering: Callable[[], int]) -> int:
+def _held(
+    asked: ListenConfig, name: str, answering: Callable[[], AnsweringGroup], make: Callable[[], int]
+) -> int:  # fmt: skip
+    """Return a socket that the kernel holds to replies. Raises OSError and ConfigError."""
     try:
         group = answering()
+        if asked.group:
+            group.let_send_to(asked.group, asked.port)
     except OSError as error:
         raise ConfigError(
             f"{name} cannot be held to `replies` on this host: {error.strerror}; write `answers`, if it may send to "
             "any host"
         ) from None
-    return _said(host, port, name, lambda: made_in(group, partial(_bound_datagrams, host, port)))
+    return made_in(group.folder, make)
 
 
-def _datagram_socket(host: str, port: int, name: str) -> int:
-    return _said(host, port, name, partial(_bound_datagrams, host, port))
-
-
-def _said(host: str, port: int, name: str, make: Callable[[], int]) -> int:
+def _said(asked: ListenConfig, name: str, make: Callable[[], int]) -> int:
     try:
         return make()
     except OSError as error:
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        raise ConfigError(_sentence(place, name, error)) from None
+        if error.errno == errno.ENODEV:
+            raise ConfigError(f"{name}: this host has no interface to join {asked.place} on") from None
+        raise ConfigError(_sentence(asked.place.removesuffix("/udp"), name, error)) from None
 
 
-def _bound_datagrams(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bound_datagrams(asked: ListenConfig) -> int:
+    """Return a datagram socket that is bound, and in its group. Raises OSError."""
+    is_six = ":" in asked.bound
+    family = socket.AF_INET6 if is_six else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as made:
-        if family is socket.AF_INET6:
+        if is_six:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind((host, port))
+        index = _interface(asked.interface)
+        if asked.group:
+            _join(made, asked.group, index)
+        made.bind((asked.bound, asked.port, 0, index) if is_six else (asked.bound, asked.port))
         return made.detach()
+
+
+def _interface(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name) if name else 0
+    except OSError:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
+
+
+def _join(made: socket.socket, group: str, index: int) -> None:
+    """Join a multicast group on an interface, and send to it from there: ip(7), ipv6(7)."""
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # others of this host hear the group as well
+    if made.family is socket.AF_INET6:
+        member = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        return
+    member = socket.inet_aton(group) + bytes(4) + struct.pack("@i", index)  # struct ip_mreqn
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + struct.pack("@i", index))
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:

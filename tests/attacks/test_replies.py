@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost, free_port, running
 
 COMPONENT = "third/replies"
+CLUB, CLUB_PORT = "239.255.77.7", free_port()
+LOOPBACK = bytes(4) + bytes(4) + struct.pack("@i", socket.if_nametoindex("lo"))  # struct ip_mreqn
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or "cgroup2" not in Path("/proc/self/mounts").read_text(),
     reason="programs are attached to control groups by root",
@@ -22,9 +25,10 @@ pytestmark = pytest.mark.skipif(
 def world(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, tuple[str, int]]]:
     place = request.param, free_port()
     beacon = {"name": "beacon", "port": place[1], "host": place[0], "protocol": "udp", "replies": True, "why": "a test"}
+    club = {**beacon, "name": "club", "port": CLUB_PORT, "group": CLUB, "interface": "lo"}
     hosts = running(
         request, packages=[PACKAGE],
-        components={COMPONENT: {"class": "captured.doors:Replies", "needs": {"listen": [beacon]}}},
+        components={COMPONENT: {"class": "captured.doors:Replies", "needs": {"listen": [beacon, club]}}},
         policy={f"client/admin -> {COMPONENT}": "*"},
     )  # fmt: skip
     for host in hosts:
@@ -66,3 +70,25 @@ def test_it_is_told_where_an_operator_looks(world: tuple[RunningHost, tuple[str,
     host, place = world
     shown = " ".join(host.cli("sandbox", "show", "third.replies").stdout.split())
     assert f"{place[1]}/udp, and may send from there to who has sent something to it within 5 minutes" in shown
+
+
+def test_a_member_of_a_group_hears_it_and_speaks_to_it_alone(world: tuple[RunningHost, tuple[str, int]]) -> None:
+    host, _ = world
+    with peer("127.0.0.1") as known, peer("127.0.0.1") as other, host.client() as client, member() as heard:
+        known.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, LOOPBACK)
+        known.sendto(b"ping", (CLUB, CLUB_PORT))
+        assert known.recv(64) == b"ping" and heard.recv(64) == b"ping"
+        assert client.call(COMPONENT, "speak", CLUB, CLUB_PORT, "club") == "allowed"
+        assert heard.recv(64) == b"speak"
+        for place in (("239.255.77.8", CLUB_PORT), (CLUB, CLUB_PORT ^ 1), other.getsockname()):
+            assert client.call(COMPONENT, "speak", *place, "club") == "EPERM"
+        assert client.call(COMPONENT, "speak", CLUB, CLUB_PORT, "beacon") != "allowed"  # of which it is no member
+
+
+def member() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(CLUB) + LOOPBACK[4:])
+    made.bind((CLUB, CLUB_PORT))
+    made.settimeout(10)
+    return made

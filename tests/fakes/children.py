@@ -24,6 +24,7 @@ from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.sandbox.seccomp.name_pins import NamePins
+from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
 from tlsrt.supervisor.process.children import (
     AuthorityStart,
     CallRules,
@@ -115,7 +116,7 @@ class FakeChildren:
     def spawn_helper(self, start: HelperStart) -> Child:
         return self._spawn("helper", ControlChannel(os.dup(start.channel), HELPER))
 
-    def answering_group(self) -> int:
+    def answering_group(self) -> AnsweringGroup:
         raise OSError(errno.ENOTSUP, "no control groups")
 
     def spawn_resolver(self, start: HelperStart) -> Child:

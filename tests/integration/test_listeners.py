@@ -162,6 +162,9 @@ def test_reload_opens_and_closes_doors_and_refuses_one_that_is_taken(world: Worl
         ({"port": "door"}, "cannot listen on 127.0.0.1:{door}/tcp: the door does; choose another port"),
         ({"name": "beacon"}, "has two listeners beacon"),
         ({"answers": True}, "cannot have `answers` over tcp"),
+        ({"protocol": "udp", "answers": True, "replies": True}, "cannot have both `answers` and `replies`"),
+        ({"protocol": "udp", "group": "ff02::fb"}, "cannot join ff02::fb without `interface`"),
+        ({"group": "239.255.0.1"}, "only a component's udp socket joins one"),
     ],
 )
 def test_a_conflict_is_a_sentence_with_its_place(world: World, change: dict[str, Any], sentence: str) -> None:

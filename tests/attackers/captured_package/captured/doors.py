@@ -127,12 +127,13 @@ class Replies(Component):
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(Echo, sock=self.listener("beacon"))
+        for name in ("beacon", "club"):
+            await loop.create_datagram_endpoint(Echo, sock=self.listener(name))
 
     @handler
-    async def speak(self, host: str, port: int) -> str:
+    async def speak(self, host: str, port: int, name: str = "beacon") -> str:
         """Send a datagram from its port to a host of its choice."""
-        return _named(lambda: self.listener("beacon").sendto(b"speak", (host, port)))
+        return _named(lambda: self.listener(name).sendto(b"speak", (host, port)))
 
     @handler
     async def connect_and_speak(self, host: str, port: int) -> str:

@@ -6,13 +6,13 @@ import struct
 
 import pytest
 
-from tlsrt.sandbox.seccomp.reply_filter import HOOKS, MOST_PEERS, REMEMBERED_S, Hook, program_of
+from tlsrt.sandbox.seccomp.reply_filter import HOOKS, MOST_PEERS, REMEMBERED_S, Hook, group_key, program_of
 
 _EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D)
 
 
 def instructions(hook: Hook) -> list[tuple[int, int, int, int]]:
-    return [*struct.iter_unpack("=BBhi", program_of(hook, 7))]
+    return [*struct.iter_unpack("=BBhi", program_of(hook, 7, 8))]
 
 
 def endings(hook: Hook) -> set[int]:
@@ -51,3 +51,10 @@ def test_a_peer_is_remembered_for_the_time_that_the_page_says() -> None:
     low, high = (code[at + step][3] for step in (0, 1))
     assert struct.unpack("=Q", struct.pack("=ii", low, high))[0] == REMEMBERED_S * 10**9 == 300 * 10**9
     assert MOST_PEERS == 4096
+
+
+def test_a_group_is_written_as_the_kernel_has_it() -> None:
+    assert group_key("239.1.2.3", 0x1234) == bytes([239, 1, 2, 3]) + bytes(12) + b"\x12\x34\0\0" + struct.pack(
+        "=I", 0x1234
+    )
+    assert group_key("ff02::fb", 1)[:16] == b"\xff\x02" + bytes(13) + b"\xfb"
