@@ -68,6 +68,7 @@ class ProgramKind:
     scratch_mb: int = field(default=0, metadata=_same("scratch_mb"))
     executable_memory: bool = field(default=False, metadata=_same("executable_memory"))
     stop_signal: StopSignal = field(default="TERM", metadata=_same("stop_signal"))
+    capabilities: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("capabilities"))
     notifies: bool = field(
         default=False,
         metadata=_same(
@@ -214,7 +215,7 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen,
         state_mb=needs.state_mb, files=component.files,
         stop_signal=component.stop_signal, where=where,
-        **limits,
+        capabilities=component.capabilities, **limits,
     )  # fmt: skip
     programs: tuple[ProgramConfig, ...] = (main,)
     if health.exec is not None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_form
+from tlsrt.config.capabilities import refusal_of_capability
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig
 from tlsrt.config.setting import (
     IDENTIFIER,
     REQUIRED_WHY,
+    WHY,
     boolean,
     count,
     file_path,
@@ -182,6 +184,18 @@ class ProgramConfig:
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )
+    capabilities: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        metadata=mapping(
+            "Capabilities that it keeps, each with the reason; it takes a supervisor that is root and has them.",
+            WHY,
+            4,
+            "CAP_[A-Z_]{1,32}",
+            "the name of a capability, such as CAP_IPC_LOCK",
+            default={},
+            example="{CAP_IPC_LOCK: its keys must never be swapped}",
+        ),
+    )
     environment: Mapping[str, str] = field(
         default_factory=dict[str, str],
         metadata=mapping(
@@ -238,6 +252,8 @@ class ProgramConfig:
             return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
         if sum(len(one.encode()) for one in self.files.values()) > FILES_BYTES_MOST:
             return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
+        if refused := next((why for one in self.capabilities if (why := refusal_of_capability(one))), ""):
+            return refused
         if named := [rule for one in self.egress for rule in one.to if isinstance(rule, NameRule)]:
             return f"a program has no rules of names: say {named[0]} by its address"
         if self.worker:

@@ -64,6 +64,7 @@ PR_SET_SECUREBITS = 28
 PR_SET_NO_NEW_PRIVS = 38
 PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -303,10 +304,10 @@ def name_thread(name: bytes) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(kept))
 
 
-def capset(kept: int) -> None:
-    """capset(2): keep only these in the effective and permitted sets of this task, and none in the inheritable one."""
-    low, high = kept & 0xFFFFFFFF, kept >> 32
-    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+def capset(kept: int, inheritable: int = 0) -> None:
+    """capset(2): keep only these in the effective and permitted sets of this task, and those in the inheritable one."""
+    sets = [one >> shift & 0xFFFFFFFF for shift in (0, 32) for one in (kept, kept, inheritable)]
+    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", *sets))
 
 
 def close_all_but(keep: frozenset[int]) -> None:

@@ -110,6 +110,7 @@ HELPER = MessageTable(
         Message(6, "kernel_log", _SUPERVISOR, _SEALED, KernelLogMessage, descriptors=2),
         Message(7, "route", _SUPERVISOR, _SEALED, RouteMessage, descriptors=1),
         Message(8, "element", _SUPERVISOR, _SEALED, ElementMessage, descriptors=1),
+        Message(9, "close", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # whose last close may wait for a driver
         Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
         Message(17, "done", _HELPER, _SEALED, DoneMessage),
         Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),

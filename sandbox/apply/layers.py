@@ -22,7 +22,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, RootPlan, build_root
-from tlsrt.sandbox.capabilities import mask
+from tlsrt.sandbox.capabilities import NUMBERS, effective, mask
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
@@ -140,6 +140,8 @@ def _limits(profile: Profile, context: LayerContext) -> None:
 
 def _bounding_set(profile: Profile, context: LayerContext) -> None:
     for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
+        if mask(profile.passed_on) >> capability & 1:
+            continue
         try:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
         except OSError as error:
@@ -150,6 +152,10 @@ def _bounding_set(profile: Profile, context: LayerContext) -> None:
 
 def _ambient_set(profile: Profile, context: LayerContext) -> None:
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+    if profile.passed_on:  # of another uid than root, an execve keeps what is ambient and nothing else
+        syscalls.capset(effective(), mask(profile.passed_on))
+    for name in profile.passed_on:
+        syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, NUMBERS[name], 0, 0)
 
 
 def _securebits(profile: Profile, context: LayerContext) -> None:
@@ -165,7 +171,9 @@ def _uid(profile: Profile, context: LayerContext) -> None:
 
 
 def _capabilities(profile: Profile, context: LayerContext) -> None:
-    syscalls.capset(mask(profile.capabilities))  # securebits keep a uid change from doing it for us
+    syscalls.capset(
+        mask(profile.capabilities), mask(profile.passed_on)
+    )  # securebits keep a uid change from doing it for us
 
 
 def _no_new_privs(profile: Profile, context: LayerContext) -> None:

@@ -142,6 +142,11 @@ class Profile:
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
     @property
+    def passed_on(self) -> tuple[str, ...]:
+        """Return the capabilities that an execve keeps: those of a program, whose launcher has no use for them."""
+        return self.capabilities if self.execute else ()
+
+    @property
     def is_watched(self) -> bool:
         """Say whether its first filter notifies the supervisor."""
         return self.expects("seccomp_reports")

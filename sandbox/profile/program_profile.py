@@ -17,6 +17,7 @@ from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.capabilities import has as has_capability
 from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragment
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import (
@@ -113,6 +114,7 @@ def profile_for_program(
     program = placed.program
     if program.listen or program.egress or program.notifies:
         check_held(config, program.where, placed.label, "have sockets")
+    _check_capabilities(placed, rootless=rootless)
     fragments = fragments_of_program(config, placed, files)
     policy = files.policy(_NAME, fragments[:-1], is_quiet=True)  # the last one has no calls, and is its alone
     settings = {
@@ -143,6 +145,7 @@ def profile_for_program(
         secrets=tuple(program.secrets),
         files=tuple(sorted(program.files.items())),
         scratch_mb=program.scratch_mb,
+        capabilities=tuple(sorted(program.capabilities)),
     )
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
     policy.digests(watched=profile.is_watched)
@@ -161,6 +164,14 @@ def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) ->
     for path in program.files:
         if other := next((one for one in shown if overlap(one, Path(os.path.realpath(path)))), None):
             raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: {other} is shown there")
+
+
+def _check_capabilities(placed: PlacedProgram, *, rootless: bool) -> None:
+    """Refuse more than the supervisor itself has. Raises ConfigError."""
+    for name in placed.program.capabilities:
+        if rootless or not has_capability(name):
+            why = "tlsrt does not run as root" if rootless else "the supervisor does not have it"
+            raise ConfigError(f"{placed.program.where}: {placed.label} cannot have {name}: {why}")
 
 
 def _read(config: Config, placed: PlacedProgram) -> tuple[Path, ...]:

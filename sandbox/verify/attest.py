@@ -98,7 +98,7 @@ def task_differences(task: Task, profile: Profile, own: NamespaceSet) -> list[st
     if task.groups != groups and (profile.rootless or profile.expects("uid")):
         found.append(f"groups are {task.groups}, not {groups}")
     for name, layer in _CAPABILITY_SETS.items():
-        kept = mask(profile.capabilities) if name in _KEPT_SETS else 0
+        kept = mask(profile.capabilities if name in _KEPT_SETS else profile.passed_on)
         if task.capabilities[name] != kept and profile.expects(layer):
             found.append(f"{name} is {task.capabilities[name]:#x}, not {kept:#x}")
     if task.no_new_privs != 1 and profile.expects("no_new_privs"):

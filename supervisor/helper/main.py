@@ -111,6 +111,9 @@ class Helper:
         if name == "listen":
             self._waiting.register(self._uevents.listen(descriptors[0]), select.POLLIN)
             return
+        if name == "close":
+            os.close(descriptors[0])
+            return
         if name == "subscribe":
             self._uevents.subscribe(descriptors[0])
             return

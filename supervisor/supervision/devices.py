@@ -185,7 +185,7 @@ class Devices(Feature):
                 self._loops.tell(place.loop, "device", place.grant, descriptors=(device,))
         finally:
             if device >= 0:
-                os.close(device)  # what is under way keeps it open, so this waits for no driver
+                self._helper.put_away(device)
 
     def _absent(self, place: _Place, why: str, delay_s: float, next_s: float | None = None) -> None:
         next_s = delay_s if next_s is None else next_s

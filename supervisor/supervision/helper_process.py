@@ -24,6 +24,7 @@ from tlsrt.supervisor.supervision.service_process import ServiceProcess
 NAME = "helper"
 NETWORK_NAME = "network_helper"
 REQUEST_S = 10.0  # for a driver to open a device; what takes longer is given up, and the helper with it
+LEFT_MAX = 64  # devices that wait for a helper to close them
 WAITING_MAX = 64  # requests that it has not answered
 # In the place of an errno:
 AWAY = -1  # there is no helper now, or it has too much to do: nothing was sent
@@ -41,6 +42,8 @@ class HelperProcess(ServiceProcess):
         self._requests: dict[int, Done] = {}  # the one that it does now first
         self._late: Timer | None = None  # for that one
         self._number = 0
+        self._left: list[int] = []  # devices that the next helper closes
+        self.on_ready.append(self._put_all_away)
 
     def is_needed(self, config: Config) -> bool:
         return config.needs_helper
@@ -84,6 +87,17 @@ class HelperProcess(ServiceProcess):
     def change(self, name: str, kernel: int, fields: tuple[int | str, ...], done: Done) -> None:
         """Have something changed over a socket of the kernel; `fields` are those of `name` behind the number."""
         self._ask(name, done, kernel, *fields)
+
+    def put_away(self, device: int) -> None:
+        """Have a device closed, which is ours from here on: its last close may wait for its driver, and we must not."""
+        self._left.append(device)
+        self._put_all_away()
+
+    def _put_all_away(self) -> None:
+        while self._left and (self.is_attested or len(self._left) > LEFT_MAX):
+            device = self._left.pop()
+            self.hand("close", descriptors=(device,))
+            os.close(device)  # what is under way keeps it open, so this is not its last close
 
     def hand(self, name: str, *fields: int | bytes, descriptors: tuple[int, ...]) -> None:
         """Hand over descriptors that it keeps; they stay the caller's too, and nothing answers."""

@@ -40,6 +40,24 @@ PROGRAMS: dict[str, Any] = {
     },
     "cat": {"run": "/bin/cat", "why": WHY},
 }  # fmt: skip
+if os.geteuid() == 0:
+    PROGRAMS["locked"] = PROGRAMS["python"] | {"capabilities": {"CAP_IPC_LOCK": "a test locks memory"}}
+# What a program holds, and whether it may lock a MiB, become another user, and make a socket that hears all.
+HOLDS = """
+import ctypes, os, socket, struct
+libc, data = ctypes.CDLL(None), ctypes.create_string_buffer(24)
+libc.capget(struct.pack("=Ii", 0x20080522, 0), data)
+low, permitted, inheritable, *_ = struct.unpack("=6I", data.raw)
+room = ctypes.create_string_buffer(1 << 20)
+def refused(action):
+    try:
+        action()
+    except OSError:
+        return 1
+    return 0
+print(low, permitted, libc.mlock(room, 1 << 20), refused(lambda: os.setuid(0)),
+      refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +151,13 @@ def test_a_request_that_is_none_runs_nothing(host: RunningHost) -> None:
         assert "arguments refused" in found["said"], (name, found)
     found = client.call(CAPTURED, "raw", "sh", body[:9], False)
     assert Outcome(found["outcome"]) is Outcome.DEADLINE, "half a request and silence: its seconds end it"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root nobody has a capability")
+def test_a_program_has_the_capability_that_it_was_granted_and_no_other(host: RunningHost) -> None:
+    lock = 1 << 14
+    assert once(host, "locked", "-c", HOLDS)["stdout"].split() == [b"%d" % lock, b"%d" % lock, b"0", b"1", b"1"]
+    assert python(host, HOLDS)["stdout"].split() == [b"0", b"0", b"-1", b"1", b"1"]
 
 
 def test_what_will_be_executed_is_written_by_nobody(host: RunningHost) -> None:

@@ -45,6 +45,7 @@ PROXY = ProgramConfig("bus-1", Path("/bin/cat"), "a test", bus=Path("/run/bus"))
 WHOLE = ProgramConfig(
     "cat", Path("/bin/cat"), "a test", also_runs=(Path("/bin/sh"),), executable_memory=True, notifies=True,
     listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
+    capabilities={"CAP_IPC_LOCK": "a test"},
 )  # fmt: skip
 MACHINES = sorted(NUMBERS)
 PID = 7

@@ -14,7 +14,7 @@ from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.supervision import RestartConfig
 from tlsrt.supervisor.supervision import service_process
-from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, REQUEST_S, HelperProcess
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, LEFT_MAX, REQUEST_S, HelperProcess
 from tlsrt.supervisor.supervision.service_process import END_S
 
 
@@ -130,3 +130,27 @@ def test_one_that_closes_its_channel_and_lives_on_is_killed(stage: Stage) -> Non
     assert stage.answers == {"first": GONE} and not stage.helper.is_attested and not stage.killed
     stage.clock.pass_by(END_S)
     assert len(stage.killed) == 1 and "closed its channel" in stage.killed[0]
+
+
+def test_a_device_that_is_nobodys_is_closed_by_the_helper(stage: Stage) -> None:
+    reads, writes = os.pipe()
+    stage.helper.put_away(writes)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writes)
+    name, _, [handed] = stage.channel.receive("supervisor", "sealed", descriptors=True) or ("", None, [-1])
+    assert name == "close" and os.fstat(handed).st_ino == os.fstat(reads).st_ino, "it was open until the helper had it"
+    os.close(handed)
+    os.close(reads)
+
+
+def test_it_waits_for_a_helper_where_there_is_none(stage: Stage) -> None:
+    stage.helper.kill("a test")
+    kept = os.open("/dev/null", os.O_RDONLY)
+    stage.helper.put_away(kept)
+    assert os.fstat(kept)
+    for _ in range(LEFT_MAX):
+        stage.helper.put_away(os.open("/dev/null", os.O_RDONLY))
+    assert len(stage.helper._left) == LEFT_MAX, "but no more of them than so many"
+    for one in stage.helper._left:
+        os.close(one)
+    stage.helper._left.clear()
