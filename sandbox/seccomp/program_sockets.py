@@ -54,16 +54,16 @@ def place_of(protocol: str, host: str, port: int) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSockets:
-    """What one run was given. `listeners` are descriptors of the supervisor; nothing here is owned."""
+    """What one run was given. `listeners` are descriptors of its own, open as long as it lives; not closed here."""
 
     notices: socket.socket | None = None
     listeners: Mapping[Place, int] = field(default_factory=dict[Place, int])
 
     def carry_out(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> Outcome:
         """Answer a call, with the broker for what is not of a program alone."""
-        if call.call == "socket":
-            return self._socket(call, broker, is_valid)
         try:
+            if call.call == "socket":
+                return self._socket(call, broker, is_valid)
             with _process_of(call, broker) as mine:
                 return self._carry_out(call, mine, is_valid)
         except OSError as error:
@@ -158,8 +158,13 @@ def _open_task(task: int) -> int:
 
 
 def _in_place_of(own: socket.socket, number: int, listener: int) -> Replacement:
-    """Return the supervisor's socket for the number of the program's own, with the mode of that."""
+    """Return the supervisor's socket for the number of the program's own, with the mode of that. Raises OSError."""
     flags = fcntl.fcntl(own, fcntl.F_GETFL)
-    held = socket.socket(fileno=os.dup(listener))
+    copy = os.dup(listener)
+    try:
+        held = socket.socket(fileno=copy)
+    except OSError:  # no socket: the supervisor could not have it again
+        os.close(copy)
+        raise
     held.setblocking(bool(~flags & os.O_NONBLOCK))
     return Replacement(((number, held),))

@@ -52,6 +52,7 @@ class ProgramRun:
     control: socket.socket | None = None
     leash: socket.socket | None = None
     notices: socket.socket | None = None  # what its NOTIFY_SOCKET stands for
+    listeners: list[int] = field(default_factory=list[int])  # copies: a reload may close the supervisor's own meanwhile
     deadline: Timer | None = None
     begun_at: float = 0.0
     word: LauncherWord | None = None  # the last one of its launcher

@@ -22,7 +22,7 @@ from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
-from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets, place_of
+from tlsrt.sandbox.seccomp.program_sockets import Place, ProgramSockets, place_of
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -223,9 +223,10 @@ class Programs(Feature):
         listeners = (
             self._listeners.of_program(run.placed.component.address, program.name, say) if program.listen else {}
         )
-        places = {
-            place_of(one.asked.protocol, one.asked.host, one.asked.port): number for one, number in listeners.items()
-        }
+        places: dict[Place, int] = {}
+        for one, number in listeners.items():
+            run.listeners.append(copy := os.dup(number))
+            places[place_of(one.asked.protocol, one.asked.host, one.asked.port)] = copy
         granted = ProgramSockets(sockets.notices, places)
         return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
 
@@ -401,6 +402,8 @@ class Programs(Feature):
         if run.notices is not None:
             run.notices.close()
             run.notices = None
+        while run.listeners:
+            os.close(run.listeners.pop())
 
     def _close_control(self, run: ProgramRun) -> None:
         if run.control is not None:

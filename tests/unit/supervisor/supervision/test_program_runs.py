@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -15,8 +18,14 @@ from fakes.children import FakeChildren
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.config.listeners import ListenConfig, Listener
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
-from tlsrt.supervisor.process.children import Child, ProgramStart
+from tlsrt.sandbox.seccomp.broker import Broker
+from tlsrt.sandbox.seccomp.notify import Notification
+from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets
+from tlsrt.sandbox.seccomp.self_pair import Replacement
+from tlsrt.supervisor.process.children import CallRules, Child, ProgramStart
+from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.programs import ALL_BIRTHS_BURST, BIRTHS_BURST, Programs
@@ -35,16 +44,22 @@ class ProgramChildren(FakeChildren):
         self.removed: list[str] = []
         self.attested: list[str] = []
         self.control = -1
+        self.listen: tuple[ListenConfig, ...] = ()
+
+    def call_rules(self, name: str) -> CallRules | None:
+        return CallRules(frozenset(), frozenset({"bind"})) if self.listen else None
 
     def proxies_of(self, process: str) -> list[PlacedProgram]:
         return []
 
     def programs_of(self, process: str) -> list[PlacedProgram]:
         slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
+        component = SimpleNamespace(address=f"third/{process}")
         program = SimpleNamespace(
-            deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False, listen=()
-        )
-        return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program))]
+            deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False, listen=self.listen,
+            name="p",
+        )  # fmt: skip
+        return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program, component=component))]
 
     def spawn_program(self, start: ProgramStart) -> Child:
         self.begun.append(start.slot)
@@ -66,7 +81,7 @@ class ProgramChildren(FakeChildren):
 class Stage:
     """An event loop that is turned by hand, and three processes that ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, listeners: ComponentListeners | None = None) -> None:
         self.children = ProgramChildren()
         self.due: list[tuple[float, Callable[[], None]]] = []
         self.watched: dict[int, Callable[[int], None]] = {}
@@ -89,7 +104,7 @@ class Stage:
         loops = SimpleNamespace(tell=lambda loop, *fields, **others: self.answers.append((loop.name, *fields)))
         self.changes = RunningChanges()
         slots = ProgramSlots(cast(Any, context), self.changes)
-        self.programs = Programs(cast(Any, context), cast(Any, loops), slots, cast(Any, None))
+        self.programs = Programs(cast(Any, context), cast(Any, loops), slots, cast(Any, listeners))
         self.loops = {
             name: SimpleNamespace(
                 name=name, managed_by=None, incarnation=1, is_living=True, log=-1, state=LoopState.ACTIVE
@@ -214,3 +229,44 @@ def test_slots_that_a_reload_has_removed_are_let_go_when_nothing_runs_there(stag
     assert set(new.removed) == gone - {run.slot}
     stage.end(run)
     assert set(new.removed) == gone and len(new.removed) == len(gone)
+
+
+def bound(granted: ProgramSockets, port: int) -> socket.socket:
+    """Bind as a program does; return what is put in the place of its own socket."""
+    address = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1"))
+    buffer = ctypes.create_string_buffer(address, len(address))
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        with socket.socket() as own:
+            call = Notification(1, os.getpid(), "bind", (own.fileno(), ctypes.addressof(buffer), len(address), 0, 0, 0))
+            outcome = granted.carry_out(call, Broker(os.getpid(), pidfd, (), None), lambda: True)
+    finally:
+        os.close(pidfd)
+    assert isinstance(outcome, Replacement)
+    ((_, given),) = outcome.places
+    return given
+
+
+def test_a_run_has_listeners_of_its_own_whatever_a_reload_puts_under_their_numbers() -> None:
+    """A reload takes the listener away, and the next socket that the supervisor opens gets its number."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    asked = ListenConfig("mqtt", port, "things talk here")
+    listener = Listener("a", "third/a", asked, "p")
+    listeners = ComponentListeners(cast(Any, SimpleNamespace(listeners=[listener])))
+    ((_, number),) = listeners.of_program("third/a", "p", print).items()
+    stage = Stage(listeners)
+    stage.children.listen = (asked,)
+    run = begin_one(stage)
+    channel, other = socket.socketpair()
+    listeners.prepare(cast(Any, SimpleNamespace(listeners=[])))
+    listeners.take()
+    os.dup2(channel.fileno(), number)
+    with channel, other, bound(run.monitor._sockets, port) as given:
+        assert given.getsockname() == ("127.0.0.1", port)
+    os.close(number)
+    (copy,) = run.listeners
+    stage.end(run)
+    assert not run.listeners
+    assert not os.path.exists(f"/proc/self/fd/{copy}")
+    os.close(stage.children.control)
