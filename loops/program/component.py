@@ -30,16 +30,13 @@ from tlsrt.loops.program.json_rpc import Notification
 from tlsrt.loops.program.link import CLOSED, Link
 from tlsrt.loops.program.notice import read_notice_untrusted
 from tlsrt.loops.program.probe import probe_http, probe_tcp
+from tlsrt.loops.program.watchdog import Watchdog, WatchdogError
 from tlsrt.text import printable
 
 NEXT_S = 5.0  # that a call waits for a run: as long as one for a component that is started again
 END_S = 1.0  # from the end of a program's descriptor 3 to its own
 _LINE_MOST = 400
 _CHECK_OUTPUT = 64 << 10
-
-
-class WatchdogError(Exception):
-    """A program has not said in time that it is alive."""
 
 
 class _Run:
@@ -129,7 +126,9 @@ class ProgramComponent(Component):
                     tasks.create_task(_speak(link))
                     self._talks.set()
                 if config.notifies:
-                    tasks.create_task(self._hear(run, state))
+                    watchdog = Watchdog(config.watchdog_s)
+                    tasks.create_task(self._hear(run, state, watchdog))
+                    tasks.create_task(watchdog.watch())
                 await _ever()
         except* (ConversationEnded, WatchdogError) as group:
             self._kept.restart(str(group.exceptions[0]))
@@ -142,24 +141,16 @@ class ProgramComponent(Component):
             if link is not None:
                 link.close()
 
-    async def _hear(self, run: Program, state: _Run) -> None:
-        """Take its notices. Raises WatchdogError for one that does not come in time."""
-        watchdog_s = self.program_config.watchdog_s
-        loop = asyncio.get_running_loop()
-        due: float | None = None
-        notices = run.notices()
-        while True:
-            try:
-                async with asyncio.timeout_at(due):
-                    notice = read_notice_untrusted(await anext(notices))
-            except TimeoutError:
-                raise WatchdogError(f"no WATCHDOG=1 for {watchdog_s:g} s") from None
-            except StopAsyncIteration:
-                return
+    async def _hear(self, run: Program, state: _Run, watchdog: Watchdog) -> None:
+        """Take its notices. Raises WatchdogError for one that says that it is not well."""
+        async for data in run.notices():
+            notice = read_notice_untrusted(data)
             if notice.trigger:
                 raise WatchdogError("it has said WATCHDOG=trigger")
-            if watchdog_s is not None and (notice.watchdog or (notice.ready and due is None)):
-                due = loop.time() + watchdog_s
+            if notice.watchdog:
+                watchdog.alive()
+            elif notice.ready:
+                watchdog.ready()
             if notice.reloading or notice.stopping:
                 state.has_said_so = False
             state.has_said_so = state.has_said_so or notice.ready
