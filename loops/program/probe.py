@@ -3,7 +3,8 @@
 The supervisor keeps a listening socket open over the deaths of its program, so connect(2) says nothing about the
 program: the kernel takes the connection and puts it into the queue. What says something is whether that queue becomes
 empty, which a descriptor of the listening socket tells (TCP_INFO, tcp(7): `tcpi_unacked` of a socket that listens is
-the length of its accept queue, `tcp_get_info` in the kernel).
+the length of its accept queue, `tcp_get_info` in the kernel). A program can end the listening of the socket itself,
+for all who have it: its next run gets another one, which this process does not have before it is started again.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import socket
 import struct
 from contextlib import suppress
 
-_QUEUE = struct.Struct("=8x4I I")  # struct tcp_info of <linux/tcp.h>: its fifth number is tcpi_unacked
+_INFO = struct.Struct("=B7x16xI")  # struct tcp_info of <linux/tcp.h>: tcpi_state, and its fifth number, tcpi_unacked
+_LISTENS = 10  # TCP_LISTEN of <linux/tcp.h>
 _LOOK_S = 0.02
 _HEAD_MOST = 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 
-def queue_of(listener: socket.socket) -> int:
-    """Return how many connections wait to be taken from a listening socket. Raises OSError."""
-    return int(_QUEUE.unpack(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size))[4])
+def queue_of(listener: socket.socket) -> int | None:
+    """Return how many connections wait to be taken from a socket; None if it does not listen. Raises OSError."""
+    state, waiting = _INFO.unpack(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
+    return int(waiting) if state == _LISTENS else None
 
 
 async def probe_tcp(host: str, port: int, listener: socket.socket) -> str:
@@ -31,9 +34,9 @@ async def probe_tcp(host: str, port: int, listener: socket.socket) -> str:
     if isinstance(connected, str):
         return connected
     with connected:
-        while queue_of(listener):
+        while waiting := queue_of(listener):
             await asyncio.sleep(_LOOK_S)
-    return ""
+    return f"port {port}: its program has ended the listener" if waiting is None else ""
 
 
 async def probe_http(host: str, port: int, path: str) -> str:

@@ -46,6 +46,19 @@ def test_a_listener_is_well_when_its_program_takes_the_connection_and_not_before
     asyncio.run(main())
 
 
+def test_a_listener_that_its_program_has_ended_is_not_well_although_there_is_another_one_at_its_place() -> None:
+    async def main() -> None:
+        listener, port = listening()
+        with listener, listener.dup() as inherited:
+            listener.shutdown(socket.SHUT_RDWR)
+            assert queue_of(inherited) is None
+            with socket.create_server(("127.0.0.1", port)):
+                found = await probe_tcp("127.0.0.1", port, inherited)
+        assert found == f"port {port}: its program has ended the listener"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("answer", "trouble"),
     [
