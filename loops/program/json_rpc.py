@@ -13,6 +13,7 @@ batches are not taken). We ask, the program answers; besides it may notify. Ever
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,7 @@ class Lines:
 def decode_untrusted(line: bytes) -> Message:
     """Return the message of a line. Raises NotJsonRpc, and nothing else."""
     try:
-        value = json.loads(line.decode(), parse_int=_whole, parse_constant=_refuse)
+        value = json.loads(line.decode(), parse_int=_whole, parse_float=_fraction, parse_constant=_refuse)
     except UnicodeDecodeError:
         raise NotJsonRpc("it is not UTF-8 text") from None
     except (ValueError, RecursionError):
@@ -155,6 +156,12 @@ def _whole(digits: str) -> int:
     if len(digits) <= _DIGITS_MOST and _LEAST <= (number := int(digits)) <= _MOST:
         return number
     raise NotJsonRpc("it holds a number that has not 64 bits")
+
+
+def _fraction(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise NotJsonRpc("it holds a number that is too large")
+    return number
 
 
 def _refuse(word: str) -> Any:

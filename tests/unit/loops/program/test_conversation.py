@@ -57,6 +57,7 @@ def said(conversation: Conversation, *lines: bytes, now: float = 0.0) -> list[ob
         (line(method=""), "method"),
         (line(method="x" * 65), "method"),
         (b'{"jsonrpc": "2.0", "id": 1, "result": NaN}', "NaN"),
+        (b'{"jsonrpc": "2.0", "id": 1, "result": [-1e999]}', "too large"),
         (b'{"jsonrpc": "2.0", "id": 1, "result": 18446744073709551616}', "64 bits"),
         (b'{"jsonrpc": "2.0", "id": 1, "result": ' + b"9" * 5000 + b"}", "64 bits"),
         (b'{"jsonrpc": "2.0", "id": 1, "result": "\\ud800"}', "half a character"),
