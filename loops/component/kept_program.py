@@ -16,9 +16,11 @@ from typing import Any, Literal
 from tlsrt.errors import Busy, ProgramError
 from tlsrt.loops.component.program import Program, ProgramRunner
 from tlsrt.loops.component.tasks import SpawnedTask
+from tlsrt.text import printable
 
 Serve = Callable[[Program], Awaitable[object]]
 State = Literal["starting", "running", "waiting", "ended"]
+_WORDS_MOST = 200
 LAST_WORDS_S = 1.0  # for `serve` to read what a run has left
 
 
@@ -77,6 +79,9 @@ class KeptProgram:
             self.last = f"{error.how}{f': {error.stderr.splitlines()[-1]}' if error.stderr else ''}"
         except Busy as error:
             self.last = str(error)
+        except Exception as error:
+            self.last = f"its run has failed: {printable(str(error) or type(error).__name__, _WORDS_MOST)}"
+            raise
         finally:
             self.run, self.state = None, "waiting"
         self._log.warning("program %s: %s", self.name, self.last)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 
+from tlsrt.loops.component.kept_program import KeptProgram
 from tlsrt.loops.component.program import Pipes, Program
 
 
@@ -126,5 +128,25 @@ def test_a_task_that_is_cancelled_while_it_waits_is_cancelled() -> None:
             run.theirs[0].send(b"y")
             assert await program.read(1) == b"y"
         run.close()
+
+    asyncio.run(both())
+
+
+def test_a_kept_one_whose_serve_fails_says_so_and_counts_that_run() -> None:
+    async def serve(run: Program) -> None:
+        raise ValueError("no such topic")
+
+    async def both() -> None:
+        runs = [OneRun(), OneRun()]
+        kept = KeptProgram(runs[0], "p", [], serve, logging.getLogger("test"), reads_output=False)
+        with pytest.raises(ValueError, match="no such topic"):
+            await kept._run_once()
+        assert (kept.last, kept.restarts) == ("its run has failed: no such topic", 0)
+        kept._runner = runs[1]
+        with pytest.raises(ValueError, match="no such topic"):
+            await kept._run_once()
+        assert kept.restarts == 1
+        for run in runs:
+            run.close()
 
     asyncio.run(both())
