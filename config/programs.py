@@ -248,8 +248,11 @@ class ProgramConfig:
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
         if self.state_mb and not self.is_kept:
             return "only a kept program has a folder that lives on: say `life: kept`, or remove `state_mb`"
-        if taken := [path for path in self.files if path.startswith(_TAKEN)]:
+        if taken := [path for path in self.files if _is_taken(path)]:
             return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
+        folders = {str(one) for path in self.files for one in Path(path).parents}
+        if both := folders & self.files.keys():
+            return f"files: {min(both)} cannot be a file and a folder: choose another name"
         if sum(len(one.encode()) for one in self.files.values()) > FILES_BYTES_MOST:
             return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
         if refused := next((why for one in self.capabilities if (why := refusal_of_capability(one))), ""):
@@ -273,6 +276,11 @@ class ProgramConfig:
             "life" if self.is_kept else "",
         )
         return f"a worker lives as long as it is called: remove `{wrong}`" if wrong else ""
+
+
+def _is_taken(path: str) -> bool:
+    """Tell whether a file there would lie in a place of the runtime, or stand in the way of one."""
+    return f"{path}/".startswith(_TAKEN) or any(one.startswith(f"{path}/") for one in _TAKEN)
 
 
 PROGRAMS = mapping(

@@ -35,6 +35,10 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
     [
         ({"state_mb": 1}, "only a kept program has a folder that lives on"),
         ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),
+        ({"files": {"/state": "text"}}, "/state cannot be made there"),
+        ({"files": {"/run": "text"}}, "/run cannot be made there"),
+        ({"files": {"/etc/x": "", "/etc/x/y/z": ""}}, "/etc/x cannot be a file and a folder"),
+        ({"files": {"/etc/x": "", "/etc/xy": "", "/statement": "", "/run/x": ""}}, ""),
         ({"files": {"/etc/x": "x" * 40_000, "/etc/y": "x" * 40_000}}, "together they have more than 65536 bytes"),
     ],
 )
