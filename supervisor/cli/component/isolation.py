@@ -20,6 +20,7 @@ from tlsrt.config.drop_ins import DROP_IN, drop_in_folder
 from tlsrt.config.files import as_config_error, owner_of, sync_folder
 from tlsrt.config.import_path import own_names
 from tlsrt.config.isolation import check_isolated, isolated_folder, packages_folder
+from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.component.wheel import WHEELS, Offering, check_brought, known_distributions, pip
 from tlsrt.text import printable
@@ -29,7 +30,7 @@ _RUN_PIP = (
     "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 )
 _CONFLICT = re.compile(r"^ +(.+ depends on .+)$", re.MULTILINE)
-_LINE = re.compile(rb"^isolated:[ \t]*([0-9]+)[ \t]*(?:#.*)?$", re.MULTILINE)
+_LINE = re.compile(rb"^isolated:[ \t]*[0-9]+(?=[ \t]*(?:[ \t]#.*)?\r?$)", re.MULTILINE)
 _UNFINISHED = "unfinished-"
 
 
@@ -38,15 +39,26 @@ def numbered(data: bytes, number: int) -> bytes:
 
     Raises ConfigError for one that says none.
     """
-    if _LINE.search(data) is None:
+    made = _LINE.sub(b"isolated: %d" % number, data, count=1)
+    if number_of(made, "the file") != number:
         raise ConfigError("the file does not say `isolated: NUMBER` in a line of its own: correct it")
-    return _LINE.sub(b"isolated: %d" % number, data, count=1)
+    return made
 
 
-def number_of(data: bytes) -> int:
-    """Return the number that a drop-in says, 0 for none."""
-    found = _LINE.search(data)
-    return int(found[1]) if found is not None else 0
+def number_of(data: bytes, file: Path | str) -> int:
+    """Return the number that a drop-in says, 0 for none. Raises ConfigError for what cannot be read."""
+    problems = Problems(str(file))
+    try:
+        root = read_document(data.decode("utf-8-sig"), problems)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: the file is not UTF-8 text") from None
+    problems.raise_if_any()
+    said = [value for key, value in (root.pairs if root is not None else None) or () if key.text == "isolated"]
+    if not said:
+        return 0
+    if len(said) > 1 or said[0].tag != "int" or not re.fullmatch("[1-9][0-9]*", said[0].text):
+        raise ConfigError(f"{file}:{said[0].line}:{said[0].column}: `isolated` is one number, from 1 on: correct it")
+    return int(said[0].text)
 
 
 def next_number(config: Path, address: str) -> int:
@@ -57,16 +69,20 @@ def next_number(config: Path, address: str) -> int:
 
 
 def sweep(config: Path) -> None:
-    """Remove what no drop-in names: folders of a command that was ended, and those before an update."""
+    """Remove what no drop-in names: folders of a command that was ended, and those before an update.
+
+    Those of a drop-in that cannot be read stay: they are in force once it is corrected.
+    """
     for folder in _folders(config):
         name, _, number = folder.name.partition("@")
+        file = drop_in_folder(config) / f"{name}{DROP_IN}"
         try:
-            data = (drop_in_folder(config) / f"{name}{DROP_IN}").read_bytes()
+            named = number_of(file.read_bytes(), file)
         except FileNotFoundError:
-            data = b""
-        except OSError:
+            named = 0
+        except (OSError, ConfigError):
             continue
-        if number_of(data) != int(number):
+        if named != int(number):
             remove_folder(folder)
     for left in packages_folder(config).glob(f"{_UNFINISHED}*"):
         remove_folder(left)
@@ -157,7 +173,8 @@ def conflict(said: str, own: Mapping[str, str]) -> str:
 
 def _site_packages(staged: Path) -> Path:
     """Return the one folder below a prefix that pip has put packages into. Raises ConfigError."""
-    found = {path.parent for path in staged.glob("**/*.dist-info") if (path / "METADATA").is_file()}
+    every = {path.parent for path in staged.glob("**/*.dist-info") if (path / "METADATA").is_file()}
+    found = {one for one in every if every.isdisjoint(one.parents)}  # others are of what a package bundles
     if len(found) != 1:
         raise ConfigError(f"cannot use what pip has installed: packages lie in {len(found)} folders")
     return found.pop()

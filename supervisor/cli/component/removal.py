@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.command_line.table import Document
@@ -30,7 +31,9 @@ def remove(arguments: argparse.Namespace) -> Document:
     states = states_of(config, address)
     name = address.replace("/", ".")
     with begin(config) as change:
-        is_isolated = bool(number_of(change.present(f"{name}{DROP_IN}") or b""))
+        is_isolated = False
+        with suppress(ConfigError):  # it cannot be read, and goes as well
+            is_isolated = bool(number_of(change.present(f"{name}{DROP_IN}") or b"", name))
         answer = change.take({f"{name}{DROP_IN}": None, f"{name}{APPROVED}": None})
     if any(loop["name"] == name and loop["outcome"] == "failed" for loop in (answer or {"loops": []})["loops"]):
         raise ConfigError(f"{address} is removed, and its process does not end: its state stays; see `status`")

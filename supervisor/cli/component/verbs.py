@@ -249,7 +249,8 @@ def _option(text: str) -> tuple[str, object]:
 
 def _place(config: Config, address: str) -> Path | None:
     """Return the folder with packages of its own of a component, also of one that has failed."""
-    number = number_of(drop_in_file(config.path, address).read_bytes())
+    file = drop_in_file(config.path, address)
+    number = number_of(file.read_bytes(), file)
     return isolated_folder(config.path, address, number) if number else None
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -145,7 +145,11 @@ def _wheel(path: Path, isolated: bool) -> Offering:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             info = _metadata_folder(names, path)
-            head = BytesHeaderParser().parsebytes(_member(archive, f"{info}/METADATA", _METADATA_MAX))
+            text = _member(archive, f"{info}/METADATA", _METADATA_MAX + 1)
+            if len(text) > _METADATA_MAX:
+                raise ConfigError(f"the metadata of {path.name} are larger than {_METADATA_MAX} bytes")
+            head = BytesHeaderParser().parsebytes(text)
+            _check_requirements(map(str, head.get_all("Requires-Dist", ())), str(head["Name"]))
             listed = f"{info}/entry_points.txt"
             entries = _entries(_member(archive, listed, _METADATA_MAX)) if listed in names else []
             known = {} if isolated else known_distributions()
@@ -170,6 +174,19 @@ def _metadata_folder(names: Sequence[str], path: Path) -> str:
     if len(found) != 1:
         raise ConfigError(f"{path} is no wheel: it has {len(found)} folders of metadata")
     return found.pop()
+
+
+def _check_requirements(requirements: Iterable[str], distribution: str) -> None:
+    """Refuse a requirement with an address of its own (PEP 508): `--only-binary` is said to the index only.
+
+    pip takes an archive of sources from there, and runs what it says of its build, as root. Raises ConfigError.
+    """
+    for one in requirements:
+        if "@" in one.partition(";")[0]:
+            raise ConfigError(
+                f"{distribution} requires {printable(one, 200)}, which names an address instead of a version: nothing "
+                "was installed"
+            )
 
 
 def _check_members(

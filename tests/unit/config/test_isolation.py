@@ -11,7 +11,15 @@ import pytest
 
 from tlsrt.config.isolation import check_isolated, isolated_folder
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.cli.component.isolation import conflict, next_number, number_of, numbered, remove_folder, sweep
+from tlsrt.supervisor.cli.component.isolation import (
+    _site_packages,
+    conflict,
+    next_number,
+    number_of,
+    numbered,
+    remove_folder,
+    sweep,
+)
 
 
 def folder_with(tmp_path: Path, **files: str) -> Path:
@@ -65,11 +73,42 @@ for name in ("pytest", "hypothesis", "pip"):
 
 def test_the_number_in_a_drop_in() -> None:
     text = b"# mine\npackage: kettle\nisolated: 3  # of it\noptions: {watts: 2}\n"
-    assert number_of(text) == 3
-    assert numbered(text, 4) == b"# mine\npackage: kettle\nisolated: 4\noptions: {watts: 2}\n"
-    assert number_of(b"package: kettle\n") == 0
+    assert number_of(text, "it") == 3
+    assert numbered(text, 4) == b"# mine\npackage: kettle\nisolated: 4  # of it\noptions: {watts: 2}\n"
+    assert numbered(b"package: kettle\r\nisolated: 3\r\n", 4) == b"package: kettle\r\nisolated: 4\r\n"
+    assert number_of(b"package: kettle\n", "it") == 0
     with pytest.raises(ConfigError, match="does not say"):
         numbered(b"package: kettle\n", 4)
+
+
+FORMS = [
+    b"package: kettle\r\nisolated: 2\r\n", b"isolated : 2\n", b"{package: kettle, isolated: 2}\n",
+    b"\xef\xbb\xbfisolated: 2\n", b"'isolated': 2\n", b"isolated:\n  2\n",
+]  # fmt: skip
+UNREADABLE = [b"", b"isolated: [\n", b"\xff", b"isolated: two\n", b"isolated: 0x2\n", b"isolated: 2\nisolated: 3\n"]
+
+
+@pytest.mark.parametrize("text", [*FORMS, *UNREADABLE])
+def test_packages_in_force_stay_however_their_number_is_written(tmp_path: Path, text: bytes) -> None:
+    config = tmp_path / "tlsrt.yaml"
+    isolated_folder(config, "third/kettle", 2).mkdir(parents=True)
+    (tmp_path / "components.d").mkdir()
+    (tmp_path / "components.d" / "third.kettle.yaml").write_bytes(text)
+    sweep(config)
+    assert isolated_folder(config, "third/kettle", 2).is_dir()
+    if text in FORMS:
+        assert number_of(text, "it") == 2
+    else:
+        with pytest.raises(ConfigError):
+            number_of(text, "it")
+
+
+def test_metadata_that_a_package_bundles_are_not_a_second_place(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "python3" / "site-packages"
+    for name in ("setuptools-1.0.dist-info", "setuptools/_vendor/wheel-1.0.dist-info"):
+        (site / name).mkdir(parents=True)
+        (site / name / "METADATA").touch()
+    assert _site_packages(tmp_path) == site
 
 
 def test_what_no_drop_in_names_is_removed(tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ def test_a_wheel_that_brings_what_is_no_component_is_refused(tmp_path: Path, nam
     assert said == f"Kettle brings {name}, which {reason}: nothing was installed"
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_requirement_with_an_address_of_its_own_is_refused(tmp_path: Path, isolated: bool) -> None:
+    name = "kettle-1.0.dist-info/METADATA"
+    head = b"Metadata-Version: 2.1\nName: Kettle\nVersion: 1.0\nRequires-Dist: "
+    for one in (b"evil @ https://example.org/evil.tar.gz", b"evil[a]@file:///evil", b"evil\n @ https://example.org/e"):
+        with pytest.raises(ConfigError, match=r"Kettle requires evil.*, which names an address instead of a version"):
+            offering_of(wheel(tmp_path, files() | {name: head + one + b"\n\n"}), tmp_path, isolated=isolated)
+    for one in (b"boil>=1; extra == 'a@b'", b"boil"):
+        assert offering_of(wheel(tmp_path, files() | {name: head + one + b"\n\n"}), tmp_path, isolated=isolated)
+    with pytest.raises(ConfigError, match=r"the metadata of .* are larger than"):
+        offering_of(wheel(tmp_path, files() | {name: head + b"a" * (1 << 20)}), tmp_path, isolated=isolated)
+
+
 def test_a_package_that_another_distribution_has_is_refused(tmp_path: Path) -> None:
     content = files("kettle = pytest\n") | {"pytest/tlsrt.yaml": b""}
     assert "belongs to pytest, which is installed" in refused(tmp_path, content)
