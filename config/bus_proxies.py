@@ -35,7 +35,7 @@ def arguments_of(bus: BusConfig) -> tuple[str, ...]:
 
 
 def proxies_of(buses: Sequence[BusConfig]) -> tuple[ProgramConfig, ...]:
-    """Return the proxies of these grants."""
+    """Return the proxies of these grants; one that cannot be had has none."""
     return tuple(
         ProgramConfig(
             name=proxy_name(number),
@@ -50,5 +50,5 @@ def proxies_of(buses: Sequence[BusConfig]) -> tuple[ProgramConfig, ...]:
             where=bus.where,
         )
         for number, bus in enumerate(buses, 1)
-        if not bus.unfiltered
+        if not bus.unfiltered and not bus.problem
     )

@@ -13,6 +13,7 @@ from tlsrt.config import bus_proxies
 from tlsrt.config.bus_proxies import arguments_of, proxies_of
 from tlsrt.config.buses import RULES_MOST, SYSTEM, BusConfig
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.load import parse_config
 from tlsrt.config.needs import NeedsConfig
 from tlsrt.config.program_files import files_of_programs
@@ -81,6 +82,14 @@ def test_the_whole_bus_is_said_in_so_many_words() -> None:
     assert "unfiltered is the whole bus" in BusConfig("the test", call=call, unfiltered=True).problem
     assert "rules" in BusConfig("the test", call={"org.a.B": ("org.a.I.Get",) * (RULES_MOST + 1)}).problem
     assert proxies_of([BusConfig("the test", unfiltered=True)]) == ()
+
+
+def test_too_many_rules_are_a_sentence_of_the_component_and_not_the_end_of_the_start(tmp_path: Path) -> None:
+    half = ", ".join(f"org.a.I.M{number}" for number in range(31))
+    config = config_of(tmp_path, f"why: the test, call: {{org.a.B: [{half}], org.a.C: [{half}]}}")
+    check_host_paths(config)
+    (component,) = [one for one in config.components if not one.builtin]
+    assert component.needs.buses[0].problem == "these are 62 rules, of at most 48" and component.all_programs == ()
 
 
 def test_without_the_proxy_the_grant_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
