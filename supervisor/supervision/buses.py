@@ -51,11 +51,12 @@ class BusDoor:
         self._begun_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._timer: Timer | None = None
-        self._listen()
+        self._is_closed = False
         self._wait()
 
     def close(self) -> None:
         """End, as the process has ended; its programs end with it."""
+        self._is_closed = True
         self._close_listener()
         if self._timer is not None:
             self._timer.cancel()
@@ -70,15 +71,17 @@ class BusDoor:
             self._context.console.bad(self._placed.label, "failed", f"cannot listen: {error.strerror}")
 
     def _wait(self) -> None:
-        """Begin the proxy when someone connects."""
-        if self._listener is not None:
-            self._is_watching = True
-            self._context.event_loop.watch(self._listener.fileno(), lambda events: self._begin())
+        """Begin the proxy when someone connects; without a socket, try again to listen."""
+        if self._listener is None:
+            self._listen()
+        if self._listener is None:
+            self._timer = self._context.event_loop.call_later(LONGEST_PAUSE_S, self._wait)
+            return
+        self._is_watching = True
+        self._context.event_loop.watch(self._listener.fileno(), lambda events: self._begin())
 
     def _begin(self) -> None:
         """Have the proxy run; it takes what waits, and what comes."""
-        if self._listener is None:
-            return
         self._forget()
         self._begun_at = self._context.event_loop.now
         if not self._programs.begin(self._loop, self._placed, self):
@@ -97,7 +100,8 @@ class BusDoor:
 
     def handed(self, data: socket.socket, leash: socket.socket) -> None:
         """Give the proxy its arguments, and keep what it ends with."""
-        self._held = [data.dup(), leash.dup()]
+        for one in (data, leash):
+            self._held.append(one.dup())
         words = [word.text.encode() for form in self._placed.program.args for word in form.words]
         self._held[0].setblocking(False)
         self._held[0].send(encode_request(words), socket.MSG_NOSIGNAL)
@@ -107,7 +111,7 @@ class BusDoor:
         self._let_go()
         if self._context.event_loop.now - self._begun_at > GOOD_S:
             self._pause_s = FIRST_PAUSE_S
-        if self._listener is not None:
+        if not self._is_closed:
             self._again()
 
     def _again(self) -> None:
