@@ -171,7 +171,7 @@ class Programs(Feature):
         return run.loop.is_living and run.loop.incarnation == run.incarnation
 
     def _begin(self, run: ProgramRun) -> str:
-        """Fork a launcher and hand its component the other ends. Return why that was not possible."""
+        """Fork a launcher and hand its component the other ends. Return why there is no process."""
         record = self._record(run.placed.label)
         record.begun += 1
         run.number, run.begun_at = record.begun, self._context.event_loop.now
@@ -194,7 +194,9 @@ class Programs(Feature):
             self._watch(run, run.child)
             self._hand_over(run, sockets)
         except (OSError, TlsrtError) as error:
-            return f"cannot be forked: {error}"
+            if run.child is None:
+                return f"cannot be forked: {error}"
+            self._kill(run, Outcome.FAILED, f"cannot be handed over: {error}")  # its end is that of a run
         finally:
             if sockets is not None:
                 sockets.close_passed()

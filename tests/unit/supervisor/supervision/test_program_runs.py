@@ -189,6 +189,27 @@ def begin_one(stage: Stage) -> Any:
     return run
 
 
+def test_one_that_cannot_be_handed_over_ends_as_a_run(stage: Stage) -> None:
+    """What asked for it hears of its end once, when nothing is left of the process."""
+
+    def handed(data: object, leash: object) -> None:
+        raise OSError("too many open files")
+
+    heard: list[Outcome] = []
+    rules = CallRules(frozenset(), frozenset())
+    asker = SimpleNamespace(run_as=rules, handed=handed, over=heard.append)
+    (placed,) = cast(Any, stage.children.programs_of("a"))
+    placed.slots = placed.slots[:1]
+    stage.children.can_fork = True
+    assert stage.programs.begin(cast(Any, stage.loops["a"]), placed, cast(Any, asker))
+    stage.turn()
+    (child,) = stage.programs.children
+    assert heard == []
+    select.select([child.pidfd], [], [], 10)
+    stage.watched[child.pidfd](select.EPOLLIN)
+    assert heard == [Outcome.FAILED] and not stage.programs._running
+
+
 def test_one_that_is_killed_is_not_looked_at(stage: Stage) -> None:
     run = begin_one(stage)
     stage.watched[run.leash.fileno()](select.EPOLLHUP)
