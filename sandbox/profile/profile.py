@@ -272,6 +272,7 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
     names = names_for(
         loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), engine=config.channels.engine,
         outbound=outbound, direct=not is_asked, asked=_asked(config, loop.name),
+        accepts=not any(one.is_watched for one in config.listeners if one.process == loop.name),
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 

@@ -26,7 +26,7 @@ LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "ex
 DECLARED = "declared"
 _OWN = ("authority", "helper", "network_helper", "resolver")  # processes of the runtime that are no loops
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
-THREADS, DISK, LISTEN = "threads", "disk", "listen"
+THREADS, DISK, LISTEN, SELF_PAIR = "threads", "disk", "listen", "self_pair"
 Made = TypeVar("Made")
 
 
@@ -97,20 +97,22 @@ def fingerprint(folder: Path) -> bytes:
 
 def names_for(
     process: str, *, network: bool, engine: Engine = "libzmq", asked: Iterable[str] = (), outbound: bool = False,
-    direct: bool = False,
+    direct: bool = False, accepts: bool = True,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `outbound` that it reaches hosts without, `direct` that it
-    makes its sockets itself, as no supervisor hears of its calls. `engine` is what the loops speak to Primary through;
-    Primary itself never speaks through libzmq. `asked` are fragments that components ask for.
+    makes its sockets itself, as no supervisor hears of its calls, `accepts` that it inherits no listener whose
+    connections are those of a program. `engine` is what the loops speak to Primary through; Primary itself never speaks
+    through libzmq. `asked` are fragments that components ask for.
     """
     first = fragment_of_process(process)
     if process in _OWN:
         return (first,)
     link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     reach = [*([NETWORK] if network else []), DIRECT if direct else OUTBOUND] if network or outbound else [OFFLINE]
-    return (first, *link, *reach, *asked)
+    pair = (SELF_PAIR,) if accepts and reach != [OFFLINE] else ()
+    return (first, *link, *reach, *pair, *asked)
 
 
 def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, ...]:

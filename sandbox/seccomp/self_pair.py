@@ -2,7 +2,7 @@
 
 Theory of operation. Such a library binds a TCP socket to port 0 of 127.0.0.1, listens, connects a second socket to it,
 accepts, and closes the first. No component may listen, as that would be a second door into the host. So of `bind`
-nothing happens but that the socket is remembered here, and of `listen` nothing at all (internet.yaml); `getsockname`
+nothing happens but that the socket is remembered here, and of `listen` nothing at all (self_pair.yaml); `getsockname`
 says port 0, and to that port the library connects. Then the two sockets are replaced in the process, under their
 numbers, by UNIX ones that are connected already: a listener with the one connection in its queue, whose name is gone
 before the process gets it, and the other end of that connection. So `accept` gives the pair, and nothing but the
