@@ -77,8 +77,12 @@ def slots_of_all(config: Config) -> list[str]:
 
 def slots_with_state(config: Config) -> list[str]:
     """Return the names of the processes of programs that have a folder which lives on."""
-    pairs = [(component, program) for component in config.components for program in component.programs]
-    return [slot for component, program in pairs if program.state_mb for slot in slots_of(component, program)]
+    return [slot for component in config.components for slot in slots_with_state_of(component)]
+
+
+def slots_with_state_of(component: ComponentConfig) -> list[str]:
+    """Return the names of the processes of a component's programs that have a folder which lives on."""
+    return [slot for program in component.programs if program.state_mb for slot in slots_of(component, program)]
 
 
 def fragments_of_program(config: Config, placed: PlacedProgram, files: ProfileFiles) -> tuple[PolicyFragment, ...]:

@@ -26,6 +26,7 @@ from tlsrt.config.files import as_config_error, move, open_regular, owner_of, sy
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.profile.program_profile import slots_with_state_of
 from tlsrt.supervisor.cli.component.addition import begin
 from tlsrt.supervisor.cli.component.journal import whole_config
 from tlsrt.supervisor.cli.component.known import package_of
@@ -53,6 +54,11 @@ def backup(arguments: argparse.Namespace) -> Document:
     config = whole_config(arguments)
     one = _component(config, arguments.address)
     folder = config.state_dir / one.process / one.name
+    if others := [str(config.state_dir / slot) for slot in slots_with_state_of(one)]:
+        raise ConfigError(
+            f"cannot back up {one.address}: a backup does not take the state of its programs in {', '.join(others)}; "
+            f"stop the host, and copy {'it' if len(others) == 1 else 'these'} and {folder} with owners and modes"
+        )
     if not folder.is_dir():
         raise ConfigError(f"{one.address} has no state yet: it has never run")
     target = Path(os.path.abspath(arguments.file))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.cli.component import backup, state_file
@@ -64,3 +68,17 @@ def test_an_exchange_is_there_or_not(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     assert (tmp_path / "old" / "new").exists() and (tmp_path / "new" / "old").exists()
+
+
+def test_the_state_of_programs_is_no_part_of_a_backup_and_none_is_made_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ProgramConfig("main", Path("/usr/bin/redis-server"), "a test", life="kept", state_mb=64)
+    config = SimpleNamespace(components=(replace(KETTLE, programs=(program,)),), state_dir=tmp_path / "state")
+    (config.state_dir / "third.kettle" / "kettle").mkdir(parents=True)
+    monkeypatch.setattr(backup, "whole_config", lambda arguments: config)
+    wanted = argparse.Namespace(address="third/kettle", file=str(tmp_path / "file"))
+    folder = re.escape(str(config.state_dir / "third.kettle+main+1"))
+    with pytest.raises(ConfigError, match=rf"^cannot back up third/kettle: .* in {folder}; stop the host, and copy it"):
+        backup.backup(wanted)
+    assert not (tmp_path / "file").exists()
