@@ -1,4 +1,7 @@
-"""Watch over folders for what appears in them, by inotify(7): a hint to look again, and nothing more."""
+"""Watch over folders for what appears in them, by inotify(7): a hint to look again, and nothing more.
+
+Who may touch something in a folder makes as many events as it likes, so one is heard, and then none until `arm`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from tlsrt.sandbox.syscalls import call
+from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.event_loop import EventLoop
 
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK, IN_CLOEXEC
 _CREATE, _MOVED_TO, _ATTRIB = 0x100, 0x80, 0x4
 _READ_BYTES = 64 * 1024
 
@@ -23,13 +25,14 @@ def nearest_folder(path: str) -> str:
 
 
 class FolderWatch:
-    """The folders that are watched now; `on_change` is called, with nothing, for whatever happens in one."""
+    """The folders that are watched now; `on_change` is called once for whatever happens in one, until `arm`."""
 
     def __init__(self, event_loop: EventLoop, on_change: Callable[[], None]) -> None:
         self._event_loop = event_loop
         self._on_change = on_change
         self._folders: frozenset[str] = frozenset()
         self._descriptor = -1
+        self._is_armed = False
 
     def watch(self, folders: Iterable[str]) -> bool:
         """Watch these folders alone; tell whether others were watched before. A host without inotify has none."""
@@ -40,22 +43,35 @@ class FolderWatch:
         self._folders = wanted
         if wanted:
             with suppress(OSError):
-                self._descriptor = call("inotify_init1", _FLAGS)
-                self._event_loop.watch(self._descriptor, lambda events: self._hear())
+                self._descriptor = syscalls.inotify_init()
+                self.arm()
         for folder in wanted:
             with suppress(OSError):  # gone meanwhile
-                call("inotify_add_watch", self._descriptor, os.fsencode(folder), _CREATE | _MOVED_TO | _ATTRIB)
+                syscalls.inotify_add_watch(self._descriptor, folder, _CREATE | _MOVED_TO | _ATTRIB)
         return True
+
+    def arm(self) -> None:
+        """Hear the next change, and not what was until now: to be called before a look."""
+        if self._descriptor < 0 or self._is_armed:
+            return
+        with suppress(OSError):
+            os.read(self._descriptor, _READ_BYTES)
+        with suppress(OSError):
+            self._event_loop.watch(self._descriptor, lambda events: self._hear())
+            self._is_armed = True
 
     def close(self) -> None:
         """Watch nothing."""
         self._folders = frozenset()
         if self._descriptor >= 0:
-            self._event_loop.forget(self._descriptor)
+            self._disarm()
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _disarm(self) -> None:
+        self._event_loop.forget(self._descriptor)
+        self._is_armed = False
+
     def _hear(self) -> None:
-        with suppress(OSError):
-            os.read(self._descriptor, _READ_BYTES)
+        self._disarm()
         self._on_change()

@@ -27,6 +27,7 @@ from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 SOON_S = 0.005  # from what appears in a folder to a look there: more may come at once
+HINTED_S = 0.05  # at least, from one such look to the next: any user of the host can touch /dev/null
 LOOK_S = 0.25  # from one look for what is not there to the next
 LONGEST_S = 8.0  # the same for what is there and cannot be opened, or is lost again and again
 HUNG_S = 20.0  # the same, and doubled each time, for what the helper did not come back from: all others wait meanwhile
@@ -70,6 +71,7 @@ class Devices(Feature):
         self._places: dict[tuple[str, int], _Place] = {}
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._hinted_at = 0.0  # the last or next look for what appeared
         self._is_stopping = False
         self._folders = FolderWatch(context.event_loop, self._appeared)
         helper.on_ready.append(self._look)
@@ -128,6 +130,7 @@ class Devices(Feature):
             self._timer.cancel()  # it may be the helper that calls
             self._timer = None
         now = self._context.event_loop.now
+        self._folders.arm()
         if not self._helper.is_attested:
             return  # it calls when it is there
         for place in self._wanted():
@@ -141,14 +144,19 @@ class Devices(Feature):
 
     def _watch(self) -> bool:
         """Watch the folders of what is absent; tell whether there are other ones now."""
+        if self._is_stopping:
+            return False
         return self._folders.watch(nearest_folder(place.config.path) for place in self._wanted())
 
     def _appeared(self) -> None:
         """Look soon for what was not there; what could not be opened has its own time."""
+        now = self._context.event_loop.now
+        if self._hinted_at <= now:
+            self._hinted_at = max(now + SOON_S, self._hinted_at + HINTED_S)
         for place in self._wanted():
             if place.delay_s == LOOK_S:
-                place.next_at = self._context.event_loop.now
-        self._later(SOON_S)
+                place.next_at = min(place.next_at, self._hinted_at)
+        self._later(self._hinted_at - now)
 
     def _wanted(self) -> list[_Place]:
         """Return what is absent, of processes that may get it."""

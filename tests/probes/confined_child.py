@@ -184,6 +184,7 @@ def probe(base: Path, port: int, sibling: str) -> Facts:
         "write_state": attempt(open, "/state/x", "w"),
         "write_channel": attempt(open, "/channel/x", "w"),
         "write_null": attempt(open, "/dev/null", "w"),
+        "touch_null": attempt(os.utime, 0),
         "proc": os.path.isdir("/proc/self"),
         "sys": os.path.isdir("/sys/class"),
         "resolver": os.path.exists("/etc/nsswitch.conf") or os.path.exists("/etc/hosts"),

@@ -42,7 +42,7 @@ def test_the_root_holds_only_what_the_profile_names(facts: Facts) -> None:
 def test_only_its_own_folders_are_writable(facts: Facts) -> None:
     assert facts["write_root"] == "EROFS" and facts["write_code"] == "EROFS"
     assert facts["write_state"] == "allowed" and facts["write_channel"] == "allowed"
-    assert facts["write_null"] == "allowed"
+    assert facts["write_null"] == "allowed" and facts["touch_null"] == "EROFS"
     assert facts["remount"] == "EPERM" and facts["mount"] == "EPERM"
 
 

@@ -35,3 +35,25 @@ def test_what_appears_is_heard_until_other_folders_are_watched(tmp_path: Path) -
         assert not watch.watch([])
     finally:
         loop.close()
+
+
+def test_a_flood_is_heard_once_until_it_is_armed_again(tmp_path: Path) -> None:
+    heard: list[str] = []
+    loop = EventLoop()
+    try:
+        watch = FolderWatch(loop, lambda: heard.append("once"))
+        watch.watch([str(tmp_path)])
+        for turn in (1, 2):
+            for number in range(100):
+                (tmp_path / "line").touch()
+                (tmp_path / f"{turn}-{number}").touch()
+                loop.call_later(0, lambda: None)
+                loop.run_once()
+            assert len(heard) == turn
+            watch.arm()
+        loop.call_later(0, lambda: None)
+        loop.run_once()
+        assert len(heard) == 2, "what was before is not heard"
+        watch.close()
+    finally:
+        loop.close()

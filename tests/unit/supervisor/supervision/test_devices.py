@@ -13,7 +13,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.supervisor.process.host_paths import Found
 from tlsrt.supervisor.supervision import devices as module
-from tlsrt.supervisor.supervision.devices import HUNG_S, LOOK_S, Devices
+from tlsrt.supervisor.supervision.devices import HINTED_S, HUNG_S, LOOK_S, SOON_S, Devices, DeviceState
 from tlsrt.supervisor.supervision.helper_process import GONE, HUNG
 from tlsrt.supervisor.supervision.states import LoopEvent
 
@@ -26,6 +26,8 @@ class Stage:
         self.timers: list[SimpleNamespace] = []
         self.asked: list[tuple[str, Callable[[int, int], None]]] = []
         self.is_attested = True
+        self.is_absent = False
+        self.looks = 0
         self.on_ready: list[Callable[[], None]] = []
         self._path = ""
         self.loop = SimpleNamespace(name="third", incarnation=1, is_trusted=True, is_living=True)
@@ -35,15 +37,40 @@ class Stage:
         ]
         current = SimpleNamespace(config=SimpleNamespace(devices_of=lambda process: granted))
         monkeypatch.setattr(module, "find_device", self.find)
-        no_watch = SimpleNamespace(watch=lambda folders: False, close=lambda: None)  # nothing appears in /dev here
-        monkeypatch.setattr(module, "FolderWatch", lambda event_loop, on_change: no_watch)
+        self.watched = 0
+        self.hint: Callable[[], None] = lambda: None
+        monkeypatch.setattr(module, "FolderWatch", self.folder_watch)
         self.devices = Devices(
             cast("Any", SimpleNamespace(current=current, event_loop=self)), cast("Any", None), cast("Any", self)
         )
         self.devices.loop_moved(cast("Any", self.loop), LoopState.SEALED, LoopEvent.ATTESTED)
         self.pass_by(0)
 
+    def folder_watch(self, event_loop: object, on_change: Callable[[], None]) -> SimpleNamespace:
+        """Return one that hears nothing of /dev, and of `hint` what it is told."""
+        is_armed = False
+
+        def arm() -> None:
+            nonlocal is_armed
+            is_armed = True
+
+        def hint() -> None:
+            nonlocal is_armed
+            if is_armed:
+                is_armed = False
+                on_change()
+
+        def watch(folders: object) -> bool:
+            self.watched += 1
+            return False
+
+        self.hint = hint
+        return SimpleNamespace(watch=watch, arm=arm, close=lambda: None)
+
     def find(self, path: str) -> Found:
+        self.looks += 1
+        if self.is_absent:
+            raise FileNotFoundError(2, "No such file or directory")
         self._path = path
         return Found(os.open("/dev/null", os.O_PATH), path)
 
@@ -120,3 +147,41 @@ def test_nothing_is_looked_for_that_none_may_get(stage: Stage) -> None:
     stage.answer(GONE, GONE)
     stage.pass_by(10 * LOOK_S)
     assert stage.asked == [] and stage.timers == []
+
+
+def test_a_flood_of_hints_costs_few_looks_and_one_hint_a_short_time(stage: Stage) -> None:
+    stage.is_absent = True
+    stage.answer(GONE, GONE)
+    stage.pass_by(2 * LOOK_S)
+    stage.looks = 0
+    stage.hint()
+    stage.pass_by(SOON_S)
+    assert stage.looks == 2, "both, and soon"
+    for _ in range(1000):
+        stage.hint()
+        stage.pass_by(0.001)
+    assert stage.looks <= 2 * (1 + 1 / HINTED_S + 1)
+
+
+def test_hints_are_heard_again_after_a_helper_was_away(stage: Stage) -> None:
+    stage.is_absent = True
+    stage.answer(GONE, GONE)
+    stage.pass_by(2 * LOOK_S)
+    stage.is_attested = False
+    stage.hint()
+    stage.pass_by(LOOK_S)
+    stage.is_attested = True
+    stage.on_ready[0]()
+    stage.looks = 0
+    stage.hint()
+    stage.pass_by(HINTED_S)
+    assert stage.looks == 2
+
+
+def test_nothing_is_watched_for_once_stopping(stage: Stage) -> None:
+    stage.devices.stopping()
+    stage.watched = 0
+    for place in stage.devices._places.values():
+        place.state = DeviceState.PRESENT
+    stage.devices.lost_untrusted(cast("Any", stage.loop), 0)
+    assert stage.watched == 0
