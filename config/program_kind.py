@@ -2,8 +2,8 @@
 
 What is said of the program becomes one entry `main` of `programs`, which is kept running, and the class is one of ours:
 its process has the keys and the channel, speaks for the program, and asks the supervisor for it by an integer as any
-component does. What stands under `needs` is what the program gets; its Python side gets nothing of it, but a way to the
-one port that it is to look at for the program's health.
+component does. What stands under `needs` is what the program gets; its Python side gets nothing of it, but the secrets,
+which it hands on, and a way to the one port that it is to look at for the program's health.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.needs import EgressConfig, NeedsConfig
 from tlsrt.config.offers import OFFER_NAME, OFFER_NAME_SAYS, OfferConfig
-from tlsrt.config.programs import ProgramConfig, StopSignal
+from tlsrt.config.programs import SECRETS_MOST, ProgramConfig, StopSignal
 from tlsrt.config.setting import Where, keys_of, mapping, seconds, table, text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Kind = Literal["class", "program"]
 CLASS = "tlsrt.loops.program.component:ProgramComponent"
 MAIN, CHECK = "main", "check"  # the names of its programs
 WATCHDOG = "WATCHDOG_USEC"  # of the environment: sd_watchdog_enabled(3)
-_GIVEN = ("read", "egress", "listen", "state_mb", "memory_mb", "open_files", "processes")  # to the program
+_GIVEN = ("read", "egress", "listen", "secrets", "state_mb", "memory_mb", "open_files", "processes")  # to the program
 _PYTHONS = ("class", "programs", "options", "imports", "data")  # what a component that has a class may say
 _CHECKS = ("tcp", "http", "exec")
 
@@ -159,6 +159,8 @@ def problems_of(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     for name in _table(tree, "needs"):
         if name not in _GIVEN:
             yield ("needs", name), f"a program cannot have {name}: it may ask for {', '.join(_GIVEN)}"
+    if isinstance(secrets := _table(tree, "needs").get("secrets"), list) and len(secrets) > SECRETS_MOST:
+        yield ("needs", "secrets"), f"a program gets at most {SECRETS_MOST} secrets: remove some"
     if "watchdog_s" in tree and tree.get("notifies") is not True:
         yield ("watchdog_s",), "watchdog_s needs `notifies: true`, as WATCHDOG=1 comes there"
     yield from _problems_of_words(tree, health)
@@ -213,7 +215,7 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         talks=bool(component.offers or component.topics), notifies=component.notifies, read=read,
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
         executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen,
-        state_mb=needs.state_mb, files=component.files,
+        state_mb=needs.state_mb, secrets={one.name: one.why for one in needs.secrets}, files=component.files,
         stop_signal=component.stop_signal, where=where,
         capabilities=component.capabilities, **limits,
     )  # fmt: skip
@@ -226,7 +228,7 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         )  # fmt: skip
         programs = (main, check)
     checked = checked_listener(component)
-    own = NeedsConfig(egress=() if checked is None else (_way_to(checked),))
+    own = NeedsConfig(egress=() if checked is None else (_way_to(checked),), secrets=needs.secrets)
     return replace(component, class_path=CLASS, needs=own, programs=programs)
 
 

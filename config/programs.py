@@ -37,6 +37,7 @@ StopSignal = Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]
 FILES_BYTES_MOST = 64 << 10  # they lie in the root itself, which is small
 _TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/secrets/", "/channel/", "/etc/tlsrt/", "/run/tlsrt/")  # noqa: S108
 _TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
+SECRETS_MOST = 16  # of the longest ones together just what follows a request, see `program_request.py`
 CALL_S, CALL_AT_ONCE = 60.0, 2
 
 _EXECUTABLE = {
@@ -156,7 +157,7 @@ class ProgramConfig:
         metadata=mapping(
             "Secrets of its component that it gets as files /secrets/NAME, each with the reason.",
             REQUIRED_WHY,
-            16,
+            SECRETS_MOST,
             example="{broker: it logs in there}",
         ),
     )

@@ -124,7 +124,7 @@ def profile_for_program(
     settings = {
         "memory_mb": program.memory_mb,
         "address_mb": program.memory_mb + UNCOUNTED_MB,
-        "file_size_mb": max(program.scratch_mb, program.state_mb),
+        "file_size_mb": max(program.scratch_mb, program.state_mb, bool(program.secrets)),  # its launcher writes those
         "open_files": program.open_files,
         "processes": program.tasks,
     }

@@ -48,8 +48,13 @@ while read -r line <&3; do
     esac
 done
 """
-
-
+SAFE = r"""#!/bin/sh
+read -r key </secrets/key; read -r spare </secrets/spare
+while read -r line <&3; do
+    id=${line#*'"id":'}; id=${id%%,*}
+    printf '{"jsonrpc":"2.0","id":%s,"result":"key %s, spare %s"}\n' "$id" "$key" "$spare" >&3
+done
+"""
 SERVER = """
 import os, signal, socket, sys
 mode, port = sys.argv[1], int(sys.argv[2])
@@ -325,6 +330,26 @@ def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, f
     assert "main #1: the kettle is off" in host.log("third.teapot")
     host.cli("component", "remove", "third/teapot", "--purge")
     assert "third.teapot" not in host.pids()
+
+
+def test_it_reads_its_secret_in_a_file_and_does_not_run_without_it(host: RunningHost, folder: Path) -> None:
+    file, program = folder / "safe.yaml", folder / "safe.sh"
+    program.write_text(SAFE)
+    program.chmod(0o755)
+    needs = "{secrets: [{name: key, why: it unlocks}, {name: spare, why: a second one, optional: true}]}"
+    file.write_text(
+        f"manifest: 1\ncomponent: third/safe\nkind: program\ntitle: a safe\nrun: {program}\nneeds: {needs}\n"
+        "offers: {unlock: {says: shows what it has, returns: str}}\n"
+    )
+    added = host.cli("component", "add", str(file), "--yes")
+    assert "spare, optional yes" in added.stdout
+    say = "there is no secret key: set it with `tlsrt-supervisor secret set third/safe key`"
+    assert say in added.stdout + added.stderr
+    command = host.command("secret", "set", "third/safe", "key")
+    done = subprocess.run(command, input=b"swordfish", capture_output=True, timeout=60, cwd=host.base, check=False)
+    assert b"third.safe was started anew with it" in done.stdout, done.stderr
+    assert host.client().call("third/safe", "unlock") == "key swordfish, spare "
+    host.cli("component", "remove", "third/safe", "--purge")
 
 
 # A captured program

@@ -36,10 +36,11 @@ offers:
   boil: {says: boils water, arguments: {litres: "float = 1"}, returns: str}
 topics: {boiled: the water has boiled}
 health: {exec: {run: /usr/bin/test, args: ["-e /"]}, timeout_s: 1}
-needs: {memory_mb: 32, read: [/srv/tea]}
+needs: {memory_mb: 32, read: [/srv/tea], secrets: [{name: key, why: it unlocks the lid}]}
 """
 DROP_IN = b'manifest: approved\npolicy: {client/admin -> third/kettle: "*"}\n'
 FILES: dict[str, bytes | ConfigError] = {"third.kettle.yaml": DROP_IN, "third.kettle.manifest": KETTLE.encode()}
+SECRETS = ", ".join(f"{{name: s{number}, why: a test}}" for number in range(17))
 
 
 def load(files: DropInFiles, text: str = "") -> Config:
@@ -66,14 +67,14 @@ def test_a_manifest_alone_makes_a_component_with_a_class_of_ours_and_a_kept_prog
     assert words_of(main.args[0]) == ("-v", "--mode={a}")
     assert (main.environment, main.read) == ({"LEVEL": "3"}, (Path("/srv/tea"),))
     assert (check.run, words_of(check.args[0]), check.seconds) == (Path("/usr/bin/test"), ("-e", "/"), 1)
-    assert kettle.needs == type(kettle.needs)(), "its Python side gets nothing of what the program asks for"
+    assert kettle.needs == type(kettle.needs)(secrets=kettle.needs.secrets), "its Python side gets what it hands on"
     assert [offer.name for offer in kettle.offers] == ["boil"]
 
 
 def test_what_it_needs_of_the_network_goes_to_the_program_and_its_python_side_reaches_the_checked_port_alone() -> None:
     tree = (
         "kind: program, run: /bin/cat, health: {http: 80/x}, needs: {egress: [{to: ['192.0.2.7:1'], why: out}], "
-        "state_mb: 8, "
+        "state_mb: 8, secrets: [{name: key, why: it logs in}, {name: spare, why: or so, optional: true}], "
         "listen: [{name: a, port: 80, host: '0.0.0.0', why: web}, {name: b, port: 80, protocol: udp, why: web}]}"
     )
     config = load({}, f"components: {{third/kettle: {{{tree}}}}}\n")
@@ -81,6 +82,8 @@ def test_what_it_needs_of_the_network_goes_to_the_program_and_its_python_side_re
     assert [one.name for one in kettle.programs[0].listen] == ["a", "b"]
     assert [str(rule) for one in kettle.programs[0].egress for rule in one.to] == ["192.0.2.7:1"]
     assert kettle.programs[0].state_mb == 8
+    assert kettle.programs[0].secrets == {"key": "it logs in", "spare": "or so"}
+    assert [(one.name, one.optional) for one in kettle.needs.secrets] == [("key", False), ("spare", True)]
     assert (kettle.needs.listen, kettle.needs.state_mb) == ((), 0)
     assert [str(rule) for one in kettle.needs.egress for rule in one.to] == ["127.0.0.1:80"]
     assert [(one.asked.name, one.is_inherited) for one in config.listeners] == [("a", True), ("b", False)]
@@ -91,7 +94,7 @@ def test_what_it_runs_is_the_first_thing_that_is_asked_for() -> None:
     rows = [(one.is_dangerous, one.kind, one.what) for one in asks_of(manifest.tree, {}, {})]
     assert rows == [
         (True, "runs", "/usr/bin/test -e /"), (True, "runs", "/usr/local/bin/kettle -v --mode={{a}}"),
-        (False, "read", "/srv/tea"),
+        (False, "read", "/srv/tea"), (False, "secrets", "key"),
         (False, "environment", "LEVEL: 3"), (False, "memory_mb", "32 MiB"),
     ]  # fmt: skip
 
@@ -111,6 +114,7 @@ def test_a_policy_line_about_a_method_that_is_not_offered_is_told() -> None:
         ("kind: program, run: /bin/cat, options: {a: 1}", "has no options"),
         ("kind: program, run: /bin/cat, process: shared", "a process of its own"),
         ("kind: program, run: /bin/cat, needs: {threads: 2}", "a program cannot have threads"),
+        (f"kind: program, run: /bin/cat, needs: {{secrets: [{SECRETS}]}}", "at most 16 secrets"),
         ("kind: program, run: /bin/cat, args: ['{file}']", "leaves open"),
         ("kind: program, run: /bin/cat, args: [a, b]", "from 1 to 1 entries"),
         ("kind: program, run: /bin/cat, watchdog_s: 3", "needs `notifies: true`"),
