@@ -70,10 +70,10 @@ class BuiltIn:
 
     def failed_in(self, named: Mapping[str, Any]) -> tuple[FailedComponent, ...]:
         """Return those that are wrong, and are neither switched off nor replaced."""
+        none: dict[str, Any] = {}
         return tuple(
-            one for one in self.failed
-            if one.name not in named or (named[one.name] is not None and "class" not in named[one.name])
-        )  # fmt: skip
+            one for one in self.failed if isinstance(tree := named.get(one.name, none), Mapping) and "class" not in tree
+        )
 
     def place(self, where: Where) -> str:
         """Return where a key below `components` stands in the manifest."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from tlsrt.config import defaults, program_kind
 from tlsrt.config.access import PolicyRule
@@ -19,7 +19,7 @@ from tlsrt.config.detection import check_detection
 from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, drop_in_files, installed_manifest
 from tlsrt.config.files import read_bounded
 from tlsrt.config.listeners import ListenConfig, problems_of
-from tlsrt.config.processes import SHARED_PARTS, is_part, loop_of, part_for, process_name
+from tlsrt.config.processes import SHARED_PARTS, Placement, is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
@@ -120,8 +120,10 @@ def _check_names(tree: Tree, judged: Judged, built_in: BuiltIn, checker: Checker
     """Add a problem for every reserved or unknown loop, component and client."""
     loops = _loop_names(tree)
     failed = [one.name for one in judged.failed]
-    parts = _parts(_with_added(tree, judged, built_in), built_in.ours(_good(tree.get("components"), {})))
-    processes = [*loops, *parts, *(name.replace("/", ".") for name in failed)]
+    named = _good(tree.get("components"), {})
+    parts = _parts(_with_added(tree, judged, built_in), built_in.ours(named))
+    waiting = _processes_of([*failed, *(one.name for one in built_in.failed_in(named))], built_in)
+    processes = [*loops, *dict.fromkeys((*parts, *waiting))]
     for name in tree.get("loops", ()):
         if is_part(name) and name not in processes:
             checker.refuse(("loops", name), f"there is no process {name}{did_you_mean(name, processes)}")
@@ -159,6 +161,14 @@ def _parts(tree: Tree, ours: Collection[str]) -> dict[str, None]:
         if part:
             found[process_name(address.partition("/")[0], part)] = None
     return found
+
+
+def _processes_of(failed: Iterable[str], built_in: BuiltIn) -> Iterator[str]:
+    """Yield every process in which components that have failed would run: which, their manifests cannot say."""
+    for address in failed:
+        for placement in get_args(Placement):
+            part = part_for(address, is_builtin=address in built_in.addresses, placement=placement)
+            yield process_name(address.partition("/")[0], part)
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:

@@ -13,6 +13,7 @@ from tlsrt.config.defaults import BUILT_IN, COMPONENTS, LOOPS, BuiltIn, read_bui
 from tlsrt.config.load import parse_config
 from tlsrt.config.needs import KernelViewConfig
 from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
 
 FILE = Path("/etc/tlsrt/tlsrt.yaml")
 
@@ -76,6 +77,29 @@ def test_a_wrong_manifest_makes_its_component_fail_and_no_other(
     assert other.failed == () and other.components_of("secondary.store")[0].class_path == "mine:Store"
     changed = f"{minimal}components: {{secondary/store: {{options: {{max_bytes: 70000}}}}}}\n"
     assert load(changed, built_in).failed == (one,)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "loops: {primary.facts: {memory_mb: 99}}",
+        "scheduling: {cpus: {primary.facts: [1]}, real_time: [primary.facts]}",
+        "components: {primary/kernel: {options: {}}}\nloops: {primary.facts: {}}",
+    ],
+)
+def test_what_is_said_of_a_process_waits_for_it_when_all_that_run_there_have_failed(
+    minimal: str, copies: Path, more: str
+) -> None:
+    for name in ("kernel", "hardware"):
+        (copies / f"facts/{name}.tlsrt.yaml").write_text("")
+    config = load(f"{minimal}{more}\n", read_built_in(copies))
+    assert [one.name for one in config.failed] == ["primary/kernel", "primary/hardware"]
+    assert "primary.facts" not in {loop.name for loop in config.loops}
+    off = "components: {primary/kernel: null, primary/hardware: null}\nloops: {primary.facts: {}}\n"
+    with pytest.raises(ConfigError, match=r"there is no process primary\.facts"):
+        load(f"{minimal}{off}", read_built_in(copies))
+    with pytest.raises(ConfigError, match="primary/kernel must be a table"):
+        load(f"{minimal}components: {{primary/kernel: 7}}\n", read_built_in(copies))
 
 
 def test_a_missing_manifest_makes_its_component_fail(copies: Path) -> None:
