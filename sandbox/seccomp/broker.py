@@ -118,6 +118,7 @@ class Broker:
     buses: Mapping[str, Path] = field(default_factory=dict[str, Path])  # those of buses -> the socket of its proxy
     door: socket.socket | None = None  # of such a proxy: it listens, whatever socket is to
     pairs: SelfPairs = field(default_factory=SelfPairs)
+    most: int | None = None  # number that no descriptor of ours for a connection under way reaches
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Outcome:
         """Look, and make the call if the rules allow it. `is_valid` tells whether the task still waits for it."""
@@ -241,7 +242,7 @@ class Broker:
                 return refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
             suffix = "/udp" if protocol == "udp" else ""
             return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
-        outcome = _begin(duplicate, address)
+        outcome = _begin(duplicate, address, self.most if protocol == "tcp" else None)
         if protocol == "udp" and outcome == BrokerReply():
             _take_from_peer(duplicate)
         return outcome
@@ -300,10 +301,15 @@ def is_of_the_network(family: int, kind: int, protocol: int) -> bool:
     return family in (socket.AF_INET, socket.AF_INET6) and (plain, protocol) in _KINDS
 
 
-def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
-    """connect(2) without waiting, whatever the socket's own mode is; the socket keeps its mode."""
+def _begin(duplicate: socket.socket, address: bytes, most: int | None = None) -> BrokerReply | Connecting:
+    """connect(2) without waiting, whatever the socket's own mode is; the socket keeps its mode.
+
+    One that would be waited for is not begun with a descriptor of `most` or more.
+    """
     flags = fcntl.fcntl(duplicate, fcntl.F_GETFL)
     is_blocking = not flags & os.O_NONBLOCK
+    if is_blocking and most is not None and duplicate.fileno() >= most:
+        return BrokerReply(error=errno.EAGAIN)
     duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _ONE_TICK)
     if is_blocking:
         fcntl.fcntl(duplicate, fcntl.F_SETFL, flags | os.O_NONBLOCK)

@@ -81,7 +81,6 @@ class SyscallMonitor:
         self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S)
         self._wishes = EgressWishes()
         self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S)
-        self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4
         self._is_paused = False
         self._is_deserted = False
 
@@ -115,6 +114,7 @@ class SyscallMonitor:
             rules.pins,
             rules.buses,
             rules.door,
+            most=resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4,  # of all processes together: the rest is ours
         )
         self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
@@ -243,10 +243,6 @@ class SyscallMonitor:
 
     def _wait_for(self, call: Notification, connecting: Connecting) -> None:
         descriptor = connecting.socket.fileno()
-        if descriptor >= self._most_descriptors:  # of all processes together: the rest is for the supervisor's own work
-            connecting.socket.close()
-            answer_notification(self._listener, call, error=errno.EAGAIN)
-            return
         self._connecting[descriptor] = (call, connecting)
         self._event_loop.watch(descriptor, lambda events: self._connected(descriptor), select.EPOLLOUT)
 
