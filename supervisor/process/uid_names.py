@@ -6,6 +6,7 @@ the host runs; else it is said which user is to be added.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class UidNames:
     def __init__(self, etc: Path = Path("/etc"), records: Path = RECORDS) -> None:
         self._etc = etc
         self._records = records
-        self._written: list[Path] = []
+        self._written: set[Path] = set()
 
     def give(self, process: str, uid: int, say: Callable[[str], None]) -> None:
         """See that a uid has a name; `say` gets a sentence if it has none."""
@@ -73,20 +74,43 @@ class UidNames:
         self._written.clear()
 
     def _write(self, name: str, uid: int) -> None:
-        self._records.mkdir(mode=0o755, exist_ok=True)
-        for file, text in records_of(name, uid).items():
-            path = self._records / file
-            link = path.with_name(f"{uid}{path.suffix}")
-            for one in (path, link):
-                one.unlink(missing_ok=True)
-            self._written += [path, link]
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                os.fchmod(out.fileno(), 0o644)
-                out.write(text)
-            link.symlink_to(file)
+        """Write the records of a uid, but touch none of others: one under its uid is its name. Raises OSError."""
+        with suppress(FileExistsError):
+            self._records.mkdir()
+            self._records.chmod(0o755)  # whatever the umask is
+        for one in (name, f"tlsrt-{uid}"):
+            files = {self._records / file: text for file, text in records_of(one, uid).items()}
+            links = {path.with_name(f"{uid}{path.suffix}"): path.name for path in files}
+            if all(_is_free(path, text) for path, text in files.items()) and all(map(_leads_to, links, links.values())):
+                break
+        else:
+            if os.path.lexists(link := self._records / f"{uid}.user"):
+                return
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(link.with_name(f"{name}.user")))
+        self._written |= files.keys() | links.keys()
+        for path, text in files.items():
+            with suppress(FileExistsError):
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                    os.fchmod(out.fileno(), 0o644)
+                    out.write(text)
+        for link, target in links.items():
+            with suppress(FileExistsError):
+                link.symlink_to(target)
 
     def _text(self, name: str) -> str:
         with suppress(OSError, UnicodeDecodeError):
             return (self._etc / name).read_text(encoding="utf-8")
         return ""
+
+
+def _is_free(path: Path, text: str) -> bool:
+    """Tell whether a record is not there, or is the one that would be written. Raises OSError."""
+    if not os.path.lexists(path):
+        return True
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode()
+
+
+def _leads_to(link: Path, target: str) -> bool:
+    """Tell whether a link is not there, or leads where it would. Raises OSError."""
+    return not os.path.lexists(link) or (link.is_symlink() and os.readlink(link) == target)
