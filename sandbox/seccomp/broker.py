@@ -256,7 +256,9 @@ class Broker:
         if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
             return BrokerReply(error=errno.ENOENT)
         known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
-        name = _by_its_own_name(os.fsdecode(path))
+        name = os.fsdecode(path)
+        if name not in self.sockets and name not in self.buses:
+            name = _by_its_own_name(name)
         if name in self.sockets and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:
             return self._connect_granted(duplicate, name)
         if name in self.buses and struct.unpack_from("=H", address)[0] == socket.AF_UNIX:

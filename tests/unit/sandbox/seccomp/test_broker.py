@@ -105,10 +105,11 @@ def test_under_the_name_of_a_bus_it_reaches_its_proxy_and_no_other(tmp_path: Pat
             one.bind(str(path))
             one.listen()
         buses = {"/run/dbus/system_bus_socket": mine}
-        for name in ("/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"):
+        buses |= {"/var/run/real/bus": mine}  # where /var/run is a folder
+        for name in ("/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket", "/var/run/real/bus"):
             assert call_of(unix_address(name), tmp_path, buses) == BrokerReply()
             door.accept()[0].close()
-        for name in (str(mine), str(other), "/run/dbus/other", "/run/dbus/../dbus/system_bus_socket"):
+        for name in (str(mine), str(other), "/run/dbus/other", "/run/real/bus", "/run/dbus/../dbus/system_bus_socket"):
             refused = call_of(unix_address(name), tmp_path, buses)
             assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES
 
