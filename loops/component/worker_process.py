@@ -49,6 +49,8 @@ class WorkerProcess:
         self._pump: asyncio.Task[None] | None = None
         self._parts_error: Exception | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._is_answered = True  # what was called has ended
+        self._watched: asyncio.Task[WorkerFrame] | None = None
         self._why = ""  # it was ended by us
         self.methods: dict[str, tuple[bool, bool]] = {}
         self.is_over = False  # nothing more can be asked of it
@@ -66,7 +68,10 @@ class WorkerProcess:
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Hear of its end, or of a word that was not asked for, while it waits for a call."""
-        self._read().add_done_callback(lambda task: None if task.cancelled() else ended())
+        task = self._read()
+        if task is not self._watched:  # a call that was refused has read nothing
+            self._watched = task
+            task.add_done_callback(lambda task: None if task.cancelled() else ended())
 
     @property
     def last_words(self) -> str:
@@ -87,6 +92,7 @@ class WorkerProcess:
         """Send a call, and its parts as they come. Raises InvalidArgument before anything is sent."""
         pieces = encode_frame(Kind.CALL, [method, [*args], kwargs, parts is not None])
         self._parts_error = None
+        self._is_answered = False
         self._write(pieces)
         if parts is not None:
             self._pump = asyncio.get_running_loop().create_task(self._send_parts(parts))
@@ -100,6 +106,7 @@ class WorkerProcess:
         if frame.kind not in _FROM_CALL:
             raise self.broken("unexpected_kind")
         if frame.kind in ENDS:
+            self._is_answered = True
             await self._end_parts()  # what the function did not read of an upload, it leaves out
             if self._parts_error is not None:
                 raise self._parts_error
@@ -111,8 +118,10 @@ class WorkerProcess:
         """Come to the end of a call that is not wanted any more. Raises Unavailable if the process ends meanwhile."""
         cancel = asyncio.get_running_loop().create_task(self._cancel())
         try:
-            while (frame := await self._next()).kind not in ENDS:
-                if frame.kind is not Kind.ITEM:
+            while not self._is_answered:
+                frame = await self._next()
+                self._is_answered = frame.kind in ENDS
+                if not self._is_answered and frame.kind is not Kind.ITEM:
                     raise self.broken("unexpected_kind")
             await cancel
         finally:
@@ -164,10 +173,10 @@ class WorkerProcess:
             self._write(encode_frame(Kind.PARTS_END))
 
     async def _end_parts(self) -> None:
-        pump, self._pump = self._pump, None
-        if pump is not None:
-            pump.cancel()
-            await asyncio.wait([pump])
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+            self._pump = None  # only now: who waits may be cancelled, and `settle` has to wait again
         await self._written()
 
     async def _cancel(self) -> None:

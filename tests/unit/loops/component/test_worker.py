@@ -1,0 +1,181 @@
+"""Workers that serve in threads of this process: whatever ends a call, the process is free for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.channels.control.program_request import encode_request
+from tlsrt.errors import Unavailable
+from tlsrt.loops.component.metrics import Metrics
+from tlsrt.loops.component.program import Pipes, Program
+from tlsrt.loops.component.worker import Worker
+from tlsrt.loops.component.worker_method import compile_function
+from tlsrt.loops.component.worker_pool import WorkerLimits, WorkerPool
+from tlsrt.loops.component.worker_process import WorkerProcess
+from tlsrt.worker.serving import ComponentGone, Serving
+
+
+def size(data: bytes) -> int:
+    return len(data)
+
+
+def total(parts: Iterator[bytes]) -> int:
+    return sum(map(len, parts))
+
+
+def first(parts: Iterator[bytes]) -> bytes:
+    return next(parts)
+
+
+def leave() -> None:
+    raise ComponentGone
+
+
+held = threading.Event()
+
+
+def hold() -> None:
+    held.wait(30)
+
+
+FUNCTIONS = {one.__name__: compile_function("model", one.__name__, one) for one in (size, total, first, leave, hold)}
+
+
+class Threads:
+    """Runs each worker in a thread."""
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._limits = WorkerLimits(at_once, 60.0)
+        self._threads: list[threading.Thread] = []
+        self.begun = 0
+        self.failure: Exception | None = None
+
+    def worker(self, name: str) -> WorkerLimits:
+        return self._limits
+
+    async def begin(self, name: str) -> Pipes:
+        self.begun += 1
+        if self.failure is not None:
+            raise self.failure
+        (data, theirs), (errors, their_errors), (leash, their_leash) = [socket.socketpair() for _ in range(3)]
+        their_errors.close()
+        their_leash.close()
+        for one in (data, errors, leash):
+            one.setblocking(False)
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[tuple[int, int]] = loop.create_future()
+        thread = threading.Thread(target=_serve, args=(theirs, lambda: loop.call_soon_threadsafe(_end, over)))
+        self._threads.append(thread)
+        thread.start()
+        return Pipes(self.begun, data, errors, leash, over)
+
+    def secrets(self, name: str) -> bytes:
+        return b""
+
+    def log(self, name: str, number: int, lines: Any) -> None:
+        """Nothing is written there."""
+
+    async def close(self) -> None:
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+
+def _serve(data: socket.socket, ended: Callable[[], object]) -> None:
+    data.recv(len(encode_request([])), socket.MSG_WAITALL)
+    try:
+        Serving(data).run(FUNCTIONS)
+    except ComponentGone:
+        pass
+    data.close()
+    ended()
+
+
+def _end(over: asyncio.Future[tuple[int, int]]) -> None:
+    over.set_result((Outcome.ENDED, 0))
+
+
+def with_workers(test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1) -> None:
+    """Run a test that ends within 20 s with a worker."""
+
+    async def run() -> None:
+        threads = Threads(at_once)
+        pool = WorkerPool("model", threads, None, logging.getLogger("test"), Metrics())
+        try:
+            async with asyncio.timeout(20):
+                await test(Worker(pool, None), threads)
+        finally:
+            await pool.close()
+            await threads.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no microphone"), Unavailable("no microphone")])
+def test_an_upload_that_raises_leaves_the_worker_free_for_the_next_call(error: Exception) -> None:
+    async def upload() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise error
+
+    async def test(model: Any, threads: Threads) -> None:
+        with pytest.raises(type(error), match="no microphone"):
+            await model.total(upload())
+        assert await model.size(b"abcd") == 4
+        assert threads.begun == 1
+
+    with_workers(test)
+
+
+def test_a_caller_that_gives_up_while_its_upload_ends_leaves_the_worker_free_for_the_next_call() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        ends, may_end = asyncio.Event(), asyncio.Event()
+
+        async def upload() -> AsyncIterator[bytes]:
+            try:
+                yield b"abc"
+                await asyncio.Event().wait()
+            finally:
+                ends.set()
+                await may_end.wait()
+
+        async def call() -> None:
+            await model.first(upload())
+
+        task = asyncio.create_task(call())
+        await ends.wait()  # the answer is there
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        next_call = asyncio.create_task(_size(model))
+        may_end.set()
+        assert await next_call == 4
+        assert threads.begun == 1
+
+    with_workers(test)
+
+
+async def _size(model: Any) -> Any:
+    return await model.size(b"abcd")
+
+
+def test_one_that_waits_for_a_call_is_heard_of_once_however_often_it_is_given_back() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        process = WorkerProcess(Program(threads, "model", ()))
+        await process.load()
+        heard: list[str] = []
+        ended = asyncio.Event()
+        for _ in range(3):
+            process.watch(lambda: (heard.append("ended"), ended.set()))  # type: ignore[func-returns-value]
+        process.begin("leave", [], {}, None)
+        await ended.wait()
+        await process.close(orderly=False)
+        assert heard == ["ended"]
+
+    with_workers(test)
