@@ -130,11 +130,13 @@ class WorkerPool:
     async def _settle(self, process: WorkerProcess, late: asyncio.TimerHandle) -> None:
         try:
             await process.settle()
-        except TlsrtError as error:
-            self._log.warning("%s", error)
+        except Exception as error:  # MemoryError as well, or it would be kept for ever
+            self._log.warning("worker %s: %s", self.name, _words(error))
+            self.discard(process)
+        else:
+            self.give_back(process)
         finally:
             late.cancel()
-        self.give_back(process)
 
     def discard(self, process: WorkerProcess) -> None:
         """End a process of which nothing more is wanted."""
@@ -170,7 +172,7 @@ class WorkerPool:
             with self._metrics.timer(f"{self._figure}.load"):
                 async with asyncio.timeout(LOAD_MOST_S):
                     await process.load()
-        except (TlsrtError, TimeoutError) as error:
+        except Exception as error:  # MemoryError as well: who waits is told
             await self._close(process, orderly=False)
             self._not_loaded(error)
             return
@@ -185,7 +187,7 @@ class WorkerPool:
         """Tell who waits, if no other process may answer, and make a pause."""
         if isinstance(error, TimeoutError):
             error = Unavailable(f"worker {self.name} was not loaded in {LOAD_MOST_S:g} s")
-        self._why = str(error)
+        self._why = _words(error)
         if not isinstance(error, Busy):
             self._pause_s = min(PAUSE_MOST_S, max(PAUSE_LEAST_S, 2 * self._pause_s))
             self._not_before = asyncio.get_running_loop().time() + self._pause_s
@@ -220,14 +222,17 @@ class WorkerPool:
         if not orderly:
             self._metrics.count(f"{self._figure}.ended", 1)
         await self._close(process, orderly=orderly)
-        if self._waiting and not self._all and not self._is_closed:
+        has_room = len(self._all) < self.limits.at_once and not self._is_closed
+        if has_room and self._loading < len(self._waiting):
             self._begin_one()  # for those who wait
 
     async def _close(self, process: WorkerProcess, *, orderly: bool) -> None:
-        with suppress(CallError, ProgramError):
-            await process.close(orderly=orderly)
-        self._all.discard(process)
-        self._show()
+        try:
+            with suppress(CallError, ProgramError):
+                await process.close(orderly=orderly)
+        finally:
+            self._all.discard(process)
+            self._show()
 
     def _show(self) -> None:
         self._metrics.gauge(f"{self._figure}.running", len(self._all) - self._loading)
@@ -236,3 +241,7 @@ class WorkerPool:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, TlsrtError) else f"{type(error).__name__}: {error}"

@@ -39,11 +39,12 @@ def leave() -> None:
     raise ComponentGone
 
 
-held = threading.Event()
+holds, release = threading.Event(), threading.Event()
 
 
 def hold() -> None:
-    held.wait(30)
+    holds.set()
+    release.wait(30)
 
 
 FUNCTIONS = {one.__name__: compile_function("model", one.__name__, one) for one in (size, total, first, leave, hold)}
@@ -105,6 +106,9 @@ def _end(over: asyncio.Future[tuple[int, int]]) -> None:
 def with_workers(test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1) -> None:
     """Run a test that ends within 20 s with a worker."""
 
+    holds.clear()
+    release.clear()
+
     async def run() -> None:
         threads = Threads(at_once)
         pool = WorkerPool("model", threads, None, logging.getLogger("test"), Metrics())
@@ -165,17 +169,76 @@ async def _size(model: Any) -> Any:
     return await model.size(b"abcd")
 
 
+async def _hold(model: Any) -> Any:
+    return await model.hold()
+
+
+async def _leave(model: Any) -> str:
+    with pytest.raises(Unavailable):
+        await model.leave()
+    return "ended"
+
+
 def test_one_that_waits_for_a_call_is_heard_of_once_however_often_it_is_given_back() -> None:
     async def test(model: Any, threads: Threads) -> None:
         process = WorkerProcess(Program(threads, "model", ()))
         await process.load()
         heard: list[str] = []
         ended = asyncio.Event()
+
+        def hear() -> None:
+            heard.append("ended")
+            ended.set()
+
         for _ in range(3):
-            process.watch(lambda: (heard.append("ended"), ended.set()))  # type: ignore[func-returns-value]
+            process.watch(hear)
         process.begin("leave", [], {}, None)
         await ended.wait()
         await process.close(orderly=False)
         assert heard == ["ended"]
 
     with_workers(test)
+
+
+def test_one_that_cannot_be_begun_for_want_of_memory_is_told_and_not_kept() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        threads.failure = MemoryError()
+        for words in ("MemoryError", "MemoryError.*tried again"):
+            with pytest.raises(Unavailable, match=words):
+                await model.size(b"abcd")
+        assert threads.begun == 1
+
+    with_workers(test)
+
+
+def test_one_whose_answer_finds_no_memory_in_a_call_that_was_given_up_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def settle(process: WorkerProcess) -> None:
+        raise MemoryError
+
+    async def test(model: Any, threads: Threads) -> None:
+        call = asyncio.create_task(_hold(model))
+        await asyncio.to_thread(holds.wait)
+        monkeypatch.setattr(WorkerProcess, "settle", settle)
+        call.cancel()
+        try:
+            assert await model.size(b"abcd") == 4
+            assert threads.begun == 2
+        finally:
+            release.set()
+
+    with_workers(test)
+
+
+def test_another_one_is_begun_for_who_waits_when_one_dies_beside_a_busy_one() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        long_call = asyncio.create_task(_hold(model))
+        await asyncio.to_thread(holds.wait)
+        try:
+            ended, size = await asyncio.gather(_leave(model), _size(model))
+            assert (ended, size) == ("ended", 4)
+            assert threads.begun == 3
+        finally:
+            release.set()
+        await long_call
+
+    with_workers(test, at_once=2)
