@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.sandbox.apply.root_filesystem import TEMPORARY
 
 
@@ -15,20 +16,9 @@ def prepare_temporary(state: Path) -> None:
     """Make the folder empty, and name it in the environment; before the import of what may ask for it."""
     folder = state / TEMPORARY
     if os.path.lexists(folder):
-        _remove(str(folder))
+        try:
+            remove_tree(folder)
+        except OSError:  # what is in it keeps nothing from its start; `component remove --purge` takes it along
+            os.rename(folder, f"{folder}.{os.urandom(4).hex()}")
     folder.mkdir(mode=0o700)
     os.environ["TMPDIR"] = str(folder)
-
-
-def _remove(path: str) -> None:
-    """Remove what is at a path, no link followed. shutil, which does the same, costs every process an import."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        os.unlink(path)
-        return
-    for here, folders, files in os.walk(path, topdown=False):
-        for name in files:
-            os.unlink(os.path.join(here, name))
-        for name in folders:
-            inner = os.path.join(here, name)
-            (os.unlink if os.path.islink(inner) else os.rmdir)(inner)
-    os.rmdir(path)

@@ -20,6 +20,7 @@ from tlsrt.config.drop_ins import DROP_IN, drop_in_folder
 from tlsrt.config.files import as_config_error, owner_of, sync_folder
 from tlsrt.config.import_path import own_names
 from tlsrt.config.isolation import check_isolated, isolated_folder, packages_folder
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.component.wheel import WHEELS, Offering, check_brought, known_distributions, pip
@@ -93,11 +94,7 @@ def remove_folder(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     with as_config_error("remove", folder):
-        for here, folders, _ in os.walk(folder):
-            for name in (*folders, ""):
-                if not os.path.islink(path := os.path.join(here, name)):
-                    os.chmod(path, 0o700)
-        shutil.rmtree(folder)
+        remove_tree(folder)
 
 
 def install_isolated(offering: Offering, config: Path, address: str, number: int, scratch: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.command_line.table import Document
 from tlsrt.config.drop_ins import APPROVED, DROP_IN
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.secrets import write_sealings
 from tlsrt.config.setting import ADDRESS
 from tlsrt.errors import ConfigError, InvalidArgument
@@ -66,7 +66,7 @@ def remove(arguments: argparse.Namespace) -> Document:
 def _purge(state: Path, address: str) -> None:
     try:
         if state.is_dir():
-            shutil.rmtree(state)
+            remove_tree(state)
     except OSError as error:
         raise ConfigError(f"{address} is removed; cannot remove {state}: {error.strerror}") from None
 
