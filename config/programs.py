@@ -247,8 +247,10 @@ class ProgramConfig:
         if self.is_kept and (self.seconds is not None or self.at_once is not None):
             name = "seconds" if self.seconds is not None else "at_once"
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
-        if self.state_mb and not self.is_kept:
+        if self.state_mb and not self.is_kept and not self.worker:
             return "only a kept program has a folder that lives on: say `life: kept`, or remove `state_mb`"
+        if self.stop_signal != "TERM" and not self.is_kept:
+            return "only a kept program is asked to end: remove `stop_signal`"
         if taken := [path for path in self.files if _is_taken(path)]:
             return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
         folders = {str(one) for path in self.files for one in Path(path).parents}
@@ -273,7 +275,7 @@ class ProgramConfig:
         if self.args != (NO_ARGUMENTS,):
             return "a worker takes no `args`: its functions have parameters"
         wrong = next(
-            (name for name in ("talks", "notifies", "listen", "egress") if getattr(self, name)),
+            (name for name in ("talks", "notifies", "listen", "egress", "state_mb") if getattr(self, name)),
             "life" if self.is_kept else "",
         )
         return f"a worker lives as long as it is called: remove `{wrong}`" if wrong else ""

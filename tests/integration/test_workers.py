@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "hosts" / "worker_package" / "working"
 OPEN, TYPED = "third/open", "third/typed"
 WHY = "a test calls it"
 MODEL: dict[str, Any] = {"worker": "working.model", "why": WHY, "seconds": 3, "memory_mb": 192}
+GIVEN: dict[str, Any] = {"files": {"/etc/working/model.conf": "voice = low"}, "secrets": {"key": WHY}}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,11 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     broken = {"worker": "working.broken", "why": WHY}
     jit = MODEL | {"executable_memory": True, "threads": 2, "at_once": 2}
     components = {
-        OPEN: {"class": "working.component:Open", "programs": {"model": MODEL, "broken": broken}},
+        OPEN: {
+            "class": "working.component:Open",
+            "programs": {"model": MODEL | GIVEN, "broken": broken},
+            "needs": {"secrets": [{"name": "key", "why": WHY, "optional": True}]},
+        },
         TYPED: {"class": "working.component:Typed", "programs": {"model": jit}},
     }
     policy = {f"client/admin -> {address}": "*" for address in components}
@@ -135,6 +141,18 @@ def test_its_process_is_confined_and_sees_as_many_processors_as_it_was_given(hos
     assert links == ["/dev/null", "socket", "socket", "socket"], (
         "three sockets are one pair to its component, and its log"
     )
+
+
+def test_it_has_the_files_and_secrets_that_are_made_for_it(host: RunningHost) -> None:
+    assert one(host, "read", "/etc/working/model.conf") == b"voice = low"
+    assert one(host, "read", "/secrets/key") == b"", "an optional one that is not set"
+    done = subprocess.run(
+        host.command("secret", "set", OPEN, "key"), input=b"swordfish", capture_output=True, timeout=60, cwd=host.base,
+        check=False,
+    )  # fmt: skip
+    assert b"third.open was started anew with it" in done.stdout, done.stderr
+    assert one(host, "read", "/secrets/key") == b"swordfish"
+    assert one(host, "echo", b"x" * 200_000) == b"x" * 200_000
 
 
 def test_changed_code_is_refused_until_it_is_sealed_and_reloaded(host: RunningHost) -> None:

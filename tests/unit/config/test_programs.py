@@ -34,6 +34,7 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
     ("entry", "sentence"),
     [
         ({"state_mb": 1}, "only a kept program has a folder that lives on"),
+        ({"stop_signal": "HUP"}, "only a kept program is asked to end"),
         ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),
         ({"files": {"/state": "text"}}, "/state cannot be made there"),
         ({"files": {"/run": "text"}}, "/run cannot be made there"),
@@ -77,6 +78,8 @@ def test_a_worker_is_run_by_this_interpreter_lives_as_long_as_it_is_called_and_i
         (WORKER | {"args": (parse_form("-v"),)}, "a worker takes no `args`"),
         (WORKER | {"life": "kept"}, "remove `life`"),
         (WORKER | {"talks": True}, "remove `talks`"),
+        (WORKER | {"state_mb": 1}, "a worker lives as long as it is called: remove `state_mb`"),
+        (WORKER | {"stop_signal": "HUP"}, "remove `stop_signal`"),
         (WORKER | {"worker": ""}, "neither `run` nor `worker`"),
         ({"name": "cat", "why": "a test", "run": Path("/bin/cat"), "threads": 4}, "`threads` are a worker's"),
     ],

@@ -73,6 +73,12 @@ def sums(parts: Iterator[bytes]) -> Iterator[int]:
 
 
 @worker
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@worker
 def total(parts: Iterator[bytes]) -> int:
     return sum(map(len, parts))
 
