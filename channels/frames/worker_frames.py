@@ -80,6 +80,10 @@ def encode_frame(kind: Kind, value: object = None) -> list[bytes]:
     if len(structure) > STRUCTURE_MAX or size > BLOBS_MAX:
         sizes = f"{len(structure)} bytes of {STRUCTURE_MAX}, and large ones of {size} bytes of {BLOBS_MAX}"
         raise InvalidArgument(f"cannot send so much at once: {sizes}; use a stream")
+    try:
+        unpack_untrusted(structure, _DEPTH_MAX + 4)  # what its reader refuses ends the process
+    except StructureError as error:
+        raise InvalidArgument(f"cannot send a value of type {type(value).__name__}: {error}") from error
     return [HEAD.pack(kind, len(structure), size) + structure, *(blob for _, blob in blobs)]
 
 
@@ -90,7 +94,13 @@ def _without_blobs(value: object, path: list[int | str], blobs: list[tuple[list[
     if isinstance(value, dict | list | tuple) and depth == 0:
         raise InvalidArgument(f"cannot send a value that is nested more than {_DEPTH_MAX} deep, or holds itself")
     if isinstance(value, dict):
-        return {key: _without_blobs(one, [*path, key], blobs, depth - 1) for key, one in value.items()}
+        plain: dict[Any, Any] = {}
+        for key, one in value.items():
+            before = len(blobs)
+            plain[key] = _without_blobs(one, [*path, key], blobs, depth - 1)
+            if len(blobs) > before and not isinstance(key, str):
+                raise InvalidArgument("cannot send large bytes in a map below a key that is no str")
+        return plain
     if isinstance(value, list | tuple):
         return [_without_blobs(one, [*path, at], blobs, depth - 1) for at, one in enumerate(value)]
     return value

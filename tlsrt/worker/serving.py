@@ -10,7 +10,7 @@ import select
 import socket
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tlsrt.channels.frames.worker_frames import TEXT_MAX, Kind, WorkerFrame, WorkerFrames, call_untrusted, encode_frame
 from tlsrt.errors import CallError, InvalidArgument, NotFound
@@ -71,7 +71,7 @@ class Serving:
             if spec.stream:
                 self._stream(spec, iter(spec.function(**bound)), parts or _Parts(self))
             else:
-                self._send(Kind.RESULT, _checked(spec, spec.function(**bound)))
+                self._send_value(Kind.RESULT, spec, spec.function(**bound))
         except ComponentGone:
             raise
         except BaseException as error:  # the next call may be a good one; sys.exit ends no worker
@@ -84,7 +84,7 @@ class Serving:
             for item in items:
                 if parts.is_cancelled():
                     raise CallCancelled
-                self._send(Kind.ITEM, _checked(spec, item))
+                self._send_value(Kind.ITEM, spec, item)
         finally:
             if (close := getattr(items, "close", None)) is not None:
                 close()  # its `finally` runs now, and not when memory is collected
@@ -111,9 +111,21 @@ class Serving:
             raise ComponentGone
         self._frames.feed(data)
 
-    def _send(self, kind: Kind, value: object = None) -> None:
+    def _send_value(self, kind: Kind, spec: MethodSpec, value: object) -> None:
+        """Send a result or item. Raises TypeError, ValueError: the function is wrong, and not its caller."""
+        plain = _checked(spec, value)
         try:
-            for piece in encode_frame(kind, value):
+            pieces = encode_frame(kind, plain)
+        except InvalidArgument as error:
+            raise ValueError(f"{spec.name} returned what has no room: {error.message}") from None
+        self._send_all(pieces)
+
+    def _send(self, kind: Kind, value: object = None) -> None:
+        self._send_all(encode_frame(kind, value))
+
+    def _send_all(self, pieces: Sequence[bytes]) -> None:
+        try:
+            for piece in pieces:
                 self._data.sendall(piece)
         except OSError:
             raise ComponentGone from None

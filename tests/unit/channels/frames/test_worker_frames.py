@@ -53,6 +53,28 @@ def test_what_is_sent_arrives_whole_or_in_pieces(sent: list[tuple[Kind, Any]]) -
     assert frames_of(data, 977) == wanted if data else True
 
 
+deep: Any = []
+for _ in range(31):
+    deep = [deep]
+odd_values = st.recursive(
+    scalars | st.sampled_from([LARGE, [[]] * 8185, deep, 2**64, "\ud800", msgpack.Timestamp(1), {("a",): 1}]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=4) | st.integers() | st.binary(max_size=4) | st.none(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from([Kind.CALL, Kind.ITEM, Kind.RESULT]), odd_values)
+def test_what_is_encoded_is_always_decoded(kind: Kind, value: Any) -> None:
+    try:
+        data = b"".join(encode_frame(kind, value))
+    except InvalidArgument:
+        return
+    assert frames_of(data) == [WorkerFrame(kind, value)]
+
+
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_are_frames_or_the_one_error(data: bytes, size: int) -> None:
     found: list[object] = []
@@ -125,6 +147,13 @@ def test_what_claims_much_builds_nothing() -> None:
 def test_what_cannot_be_sent_is_refused_before_anything_is() -> None:
     endless: list[object] = []
     endless.append(endless)
-    for value, words in ((endless, "deep"), ({"a": object()}, "no data"), ("x" * STRUCTURE_MAX, "use a stream")):
+    for value, words in (
+        (endless, "deep"),
+        ({"a": object()}, "no data"),
+        ("x" * STRUCTURE_MAX, "use a stream"),
+        ([[]] * 8192, "8192 lists and maps"),
+        ({1: [LARGE]}, "a key that is no str"),
+        ({1: 2}, "a key that is no str"),
+    ):
         with pytest.raises(InvalidArgument, match=words):
             encode_frame(Kind.RESULT, value)

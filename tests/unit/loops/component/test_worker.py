@@ -13,7 +13,7 @@ import pytest
 
 from tlsrt.channels.control.program_outcome import Outcome
 from tlsrt.channels.control.program_request import encode_request
-from tlsrt.errors import Unavailable
+from tlsrt.errors import InvalidArgument, Unavailable, WorkerError
 from tlsrt.loops.component.metrics import Metrics
 from tlsrt.loops.component.program import Pipes, Program
 from tlsrt.loops.component.worker import Worker
@@ -35,6 +35,14 @@ def first(parts: Iterator[bytes]) -> bytes:
     return next(parts)
 
 
+def lists(count: int) -> list[list[int]]:
+    return [[]] * count
+
+
+def lists_in_lists(count: int) -> Iterator[list[list[int]]]:
+    yield [[]] * count
+
+
 def leave() -> None:
     raise ComponentGone
 
@@ -47,7 +55,10 @@ def hold() -> None:
     release.wait(30)
 
 
-FUNCTIONS = {one.__name__: compile_function("model", one.__name__, one) for one in (size, total, first, leave, hold)}
+FUNCTIONS = {
+    one.__name__: compile_function("model", one.__name__, one)
+    for one in (size, total, first, lists, lists_in_lists, leave, hold)
+}
 
 
 class Threads:
@@ -177,6 +188,20 @@ async def _leave(model: Any) -> str:
     with pytest.raises(Unavailable):
         await model.leave()
     return "ended"
+
+
+def test_what_has_no_room_is_an_error_of_who_made_it_and_the_worker_goes_on() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        with pytest.raises(InvalidArgument, match="8192 lists and maps"):
+            await model.size([[]] * 8192)
+        with pytest.raises(WorkerError, match="lists returned what has no room"):
+            await model.lists(8192)
+        with pytest.raises(WorkerError, match="lists_in_lists returned what has no room"):
+            await anext(model.lists_in_lists(8192))
+        assert await model.size(b"abcd") == 4
+        assert threads.begun == 1
+
+    with_workers(test)
 
 
 def test_one_that_waits_for_a_call_is_heard_of_once_however_often_it_is_given_back() -> None:
