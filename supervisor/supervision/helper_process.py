@@ -26,6 +26,7 @@ NETWORK_NAME = "network_helper"
 REQUEST_S = 10.0  # for a driver to open a device; what takes longer is given up, and the helper with it
 LEFT_MAX = 64  # devices that wait for a helper to close them
 WAITING_MAX = 64  # requests that it has not answered
+ERRNO_MAX = 4095  # the kernel's own bound
 # In the place of an errno:
 AWAY = -1  # there is no helper now, or it has too much to do: nothing was sent
 GONE = -2  # it was sent, and the helper ended before it answered: it may have been done
@@ -39,7 +40,9 @@ class HelperProcess(ServiceProcess):
 
     def __init__(self, context: Context, name: str = NAME) -> None:
         super().__init__(context, name, HELPER)
-        self._requests: dict[int, Done] = {}  # the one that it does now first
+        self._requests: dict[
+            int, tuple[str, Done]
+        ] = {}  # what was asked, and who asked; the one that it does now first
         self._late: Timer | None = None  # for that one
         self._number = 0
         self._left: list[int] = []  # devices that the next helper closes
@@ -59,7 +62,7 @@ class HelperProcess(ServiceProcess):
         if self._late is not None:
             self._late.cancel()
         requests, self._requests = self._requests, {}
-        for place, done in enumerate(requests.values()):
+        for place, (_, done) in enumerate(requests.values()):
             done(GONE if place else first, -1)
 
     def _hung(self) -> None:
@@ -119,21 +122,21 @@ class HelperProcess(ServiceProcess):
             self.kill(f"does not read its channel: {error.reason}")
             done(AWAY, -1)
             return
-        self._requests[self._number] = done
+        self._requests[self._number] = name, done
         if len(self._requests) == 1:
             self._time_next()
 
     def take(self, name: str, message: Any, descriptors: list[int]) -> None:
-        done = self._requests.pop(message.number, None)
-        if done is None:
+        asked, done = self._requests.get(message.number, ("", None))
+        is_open, error = name == "opened", 0 if name == "opened" else message.error
+        is_fit = asked == "open" if is_open else 0 <= error <= ERRNO_MAX and (error > 0 or asked != "open")
+        if done is None or not is_fit:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise PeerError("unasked")
+        del self._requests[message.number]
         self._time_next()
-        if name == "opened":
-            done(0, descriptors[0])
-        else:
-            done(message.error, -1)
+        done(error, descriptors[0] if is_open else -1)
 
 
 class NetworkHelperProcess(HelperProcess):

@@ -89,9 +89,16 @@ class Stage:
             if descriptor >= 0:
                 callback(0)
 
-    def ask(self, name: str) -> None:
+    def ask(self, name: str, *, is_open: bool = False) -> None:
         with open("/dev/null", "rb") as place:
-            self.helper.write(place.fileno(), 1, lambda error, device: self.answers.update({name: error}))
+
+            def done(error: int, device: int) -> None:
+                self.answers[name] = error
+
+            if is_open:
+                self.helper.open(place.fileno(), (0,) * 8, done)
+            else:
+                self.helper.write(place.fileno(), 1, done)
 
 
 @pytest.fixture
@@ -154,3 +161,24 @@ def test_it_waits_for_a_helper_where_there_is_none(stage: Stage) -> None:
     for one in stage.helper._left:
         os.close(one)
     stage.helper._left.clear()
+
+
+@pytest.mark.parametrize(
+    ("is_open", "name", "fields"),
+    [
+        (False, "done", (1, 2**40)),  # no errno
+        (False, "opened", (1,)),  # a device that nobody takes
+        (True, "done", (1, 0)),  # no device
+        (True, "done", (2, 0)),
+        (False, "opened", (2,)),
+    ],
+)
+def test_an_answer_to_something_else_ends_it(stage: Stage, is_open: bool, name: str, fields: tuple[int, ...]) -> None:
+    stage.ask("first", is_open=is_open)
+    reads, writes = os.pipe()
+    stage.channel.send(name, *fields, descriptors=(writes,) if name == "opened" else ())
+    os.close(writes)
+    stage.hear()
+    assert stage.answers == {"first": GONE} and stage.killed == ["helper protocol: unasked"]
+    assert os.read(reads, 1) == b"", "no descriptor is left open"
+    os.close(reads)
