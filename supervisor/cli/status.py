@@ -150,6 +150,7 @@ def remarks(status: Document) -> list[str]:
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _work_lines(status["loops"])
     lines += _grant_lines(status)
+    lines += _program_lines(status["loops"])
     lines += _unwell(status["loops"])
     wishes = [(entry["name"], target) for entry in status["loops"] for target in entry["egress_wanted"]]
     lines += [f"{name} wants {target}, and no egress rule lists it" for name, target in wishes]
@@ -200,6 +201,13 @@ def _work_lines(loops: Sequence[Document]) -> list[str]:
                 f"{entry['name']} works in {threads['running']} of {threads['most']} threads{given_up}; "
                 f"{threads['waiting']} wait"
             )
+    return ["", *lines] if lines else []
+
+
+def _program_lines(loops: Sequence[Document]) -> list[str]:
+    """Return a line for each kept program or worker that is down."""
+    found = [(loop["name"], one) for loop in loops for one in loop["programs"] if one["is_down"]]
+    lines = [f"{one['name']} does not run; its last end: {one['last']}; see the log of {name}" for name, one in found]
     return ["", *lines] if lines else []
 
 

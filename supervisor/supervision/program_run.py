@@ -73,7 +73,16 @@ class ProgramRecord:
     begun: int = 0
     ends: Counter[str] = field(default_factory=Counter[str])
     last: str | None = None
+    is_down: bool = False  # while nothing of it runs: it should, or the last run should not have ended as it did
     untold: int = 0
+
+    def note(self, run: ProgramRun, outcome: Outcome, status: int, sentence: str) -> None:
+        """Keep how a run has ended."""
+        self.ends[outcome.name.lower()] += 1
+        self.last = f"#{run.number}: {sentence}" if run.number else sentence
+        program = run.placed.program
+        is_good = outcome is Outcome.CANCELLED or (outcome is Outcome.ENDED and not status and not program.is_kept)
+        self.is_down = not is_good and (program.is_kept or bool(program.worker))
 
 
 class ProgramSlots:

@@ -91,6 +91,7 @@ class Programs(Feature):
                     "begun": record.begun,
                     "ends": dict(record.ends),
                     "last": record.last,
+                    "is_down": record.is_down and not running,
                 }
             )
         return found
@@ -153,7 +154,7 @@ class Programs(Feature):
         elif problem := self._begin(run):
             if self._emit(run, "program_failed", problem):
                 self._context.console.bad(run.placed.label, "failed", problem)
-            self._record(run.placed.label).ends[Outcome.FAILED.name.lower()] += 1
+            self._record(run.placed.label).note(run, Outcome.FAILED, 0, problem)
             self._release(run)
             self._refuse(run, Outcome.FAILED)
 
@@ -358,9 +359,7 @@ class Programs(Feature):
         is_good = outcome in (Outcome.ENDED, Outcome.CANCELLED)
         how = {Outcome.ENDED: f"with status {reason.code}", Outcome.SIGNALLED: f"by signal {reason.signal}"}
         sentence = run.why or how.get(outcome, SENTENCES[outcome])
-        record = self._record(run.placed.label)
-        record.ends[outcome.name.lower()] += 1
-        record.last = f"#{run.number}: {sentence}"
+        self._record(run.placed.label).note(run, outcome, reason.code or 0, sentence)
         self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
 
     def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> bool:

@@ -172,6 +172,9 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
         {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3, **SILENT},
     ]
     lines = status_lines(found)
+    down = {"name": "primary.notes/main", "is_down": True, "last": "#4: with status 1"}
+    lines += status_lines(make_document(programs=lambda process: [down] if process == "primary" else []))
+    assert "primary.notes/main does not run; its last end: #4: with status 1; see the log of primary" in lines
     assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
     assert (
         "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"

@@ -27,7 +27,7 @@ from tlsrt.sandbox.seccomp.self_pair import Replacement
 from tlsrt.supervisor.process.children import CallRules, Child, ProgramStart
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.spawn import SpawnedChild
-from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRun, ProgramSlots
+from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.programs import ALL_BIRTHS_BURST, BIRTHS_BURST, Programs
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
@@ -39,7 +39,8 @@ class ProgramChildren(FakeChildren):
         super().__init__()
         self.names = [f"{loop}+p+{number}" for loop in "abc" for number in range(40)]
         self.profiles = cast(Any, dict.fromkeys(self.names))
-        self.can_fork = False
+        self.can_fork = self.is_kept = False
+        self.worker = ""
         self.begun: list[str] = []
         self.removed: list[str] = []
         self.attested: list[str] = []
@@ -56,8 +57,8 @@ class ProgramChildren(FakeChildren):
         slots = tuple(name for name in self.names if name.startswith(f"{process}+"))
         component = SimpleNamespace(address=f"third/{process}")
         program = SimpleNamespace(
-            deadline_s=60.0, runs_most=len(slots), is_kept=False, talks=False, notifies=False, listen=self.listen,
-            name="p",
+            deadline_s=60.0, runs_most=len(slots), is_kept=self.is_kept, talks=False, notifies=False,
+            listen=self.listen, name="p", worker=self.worker,
         )  # fmt: skip
         return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program, component=component))]
 
@@ -224,6 +225,38 @@ def test_one_that_has_ended_is_not_looked_at(stage: Stage) -> None:
     stage.end(run)
     assert stage.events == ["program_failed"]
     assert not stage.children.attested
+
+
+@pytest.mark.parametrize(
+    ("is_kept", "worker", "code", "is_down"),
+    [(True, "", 0, True), (False, "a.b", 0, False), (False, "a.b", 3, True), (False, "", 3, False)],
+)
+def test_what_should_run_and_does_not_is_down(
+    stage: Stage, is_kept: bool, worker: str, code: int, is_down: bool
+) -> None:
+    stage.children.is_kept, stage.children.worker = is_kept, worker
+    run = begin_one(stage)
+    assert not stage.programs.document("a")[0]["is_down"], "it runs"
+    ProgramRecord.note(stage.programs._record(run.placed.label), run, Outcome.ENDED, code, f"with status {code}")
+    assert not stage.programs.document("a")[0]["is_down"], "there is the next run already"
+    child, run.child = run.child, None
+    assert stage.programs.document("a")[0]["is_down"] is is_down
+    run.child = child
+
+
+def test_one_that_its_component_has_let_go_of_is_not_down_and_one_that_cannot_be_forked_is(stage: Stage) -> None:
+    stage.children.is_kept = True
+    run = begin_one(stage)
+    stage.watched[run.leash.fileno()](select.EPOLLHUP)
+    stage.programs._kill(run, Outcome.CANCELLED, "let go")
+    select.select([run.child.pidfd], [], [], 10)
+    stage.watched[run.child.pidfd](select.EPOLLIN)
+    assert not stage.programs.document("a")[0]["is_down"]
+    stage.children.can_fork = False
+    stage.ask("a")
+    stage.run_out()
+    (found,) = stage.programs.document("a")
+    assert found["is_down"] and "no more processes" in found["last"]
 
 
 def test_one_that_differs_is_told_and_killed(stage: Stage) -> None:
