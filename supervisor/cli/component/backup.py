@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from tlsrt.command_line.table import Document
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import is_older
 from tlsrt.config.files import as_config_error, move, open_regular, owner_of, sync_folder
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.sandbox import syscalls
@@ -31,6 +32,7 @@ from tlsrt.supervisor.cli.component.addition import begin
 from tlsrt.supervisor.cli.component.journal import whole_config
 from tlsrt.supervisor.cli.component.known import package_of
 from tlsrt.supervisor.cli.component.state_file import (
+    Changed,
     Head,
     read_head_untrusted,
     read_state_untrusted,
@@ -79,20 +81,18 @@ def backup(arguments: argparse.Namespace) -> Document:
 def _copied(folder: Path, head: Head, beside: Path) -> list[str]:
     """Copy a state of one moment. Raises ConfigError where the component never stops to write."""
     for _ in range(_TRIES):
-        before = stamps(folder)
-        time.sleep(_PAUSE_S)
-        with as_config_error("write", beside):
-            beside.unlink(missing_ok=True)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as out:
-                try:
+        with suppress(Changed):
+            before = stamps(folder)
+            time.sleep(_PAUSE_S)
+            with as_config_error("write", beside):
+                beside.unlink(missing_ok=True)
+                descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with open(descriptor, "wb") as out:
                     left = write_state(out, head, folder)
-                except FileNotFoundError:
-                    continue  # it has removed a file meanwhile
-                out.flush()
-                os.fsync(descriptor)
-        if stamps(folder) == before:
-            return left
+                    out.flush()
+                    os.fsync(descriptor)
+            if stamps(folder) == before:
+                return left
     raise ConfigError(
         f"{head.component} writes all the time, so no copy is of one moment: stop the host, and take the backup then"
     )
@@ -125,12 +125,12 @@ def restore(arguments: argparse.Namespace) -> Document:
                 uid = own_identity(config).uid(one.process)
                 _staged(file, kept, one.name, owner_of(place) if had_state else (uid, uid))
         except BaseException:
-            shutil.rmtree(kept, ignore_errors=True)
+            _remove(kept)
             raise
         _exchange(kept, place) if had_state else move(kept, place)
         is_running = _taken(config, one, kept if had_state else None, place)
         if is_running:
-            shutil.rmtree(kept, ignore_errors=True)
+            _remove(kept)
     return {
         "component": one.address, "made": head.made, "version": head.version, "host": is_running,
         "kept": str(kept) if kept.is_dir() else None,
@@ -174,16 +174,28 @@ def _taken(config: Config, one: ComponentConfig, kept: Path | None, place: Path)
         return False
     except (RequestRefused, ControlRefused) as error:
         why = str(error)
+    except BaseException:
+        if kept is not None:
+            say(f"{one.address} has the new state, and may not start with it: the one from before is in {kept}")
+        raise
     if not why:
         return True
-    if kept is not None:
-        _exchange(kept, place)
-        shutil.rmtree(kept, ignore_errors=True)
-        try:
-            _failure(config, one.process)
-        except (NotRunning, RequestRefused, ControlRefused) as error:
-            say(f"warning: {one.process} was not started anew: {error}")
+    if kept is None:
+        raise ConfigError(f"{one.address} does not start with this state, and keeps it, as it had none before: {why}")
+    _exchange(kept, place)
+    _remove(kept)
+    try:
+        again = _failure(config, one.process)
+    except (NotRunning, RequestRefused, ControlRefused) as error:
+        again = str(error)
+    if again:
+        say(f"warning: {one.process} does not start with the state from before, either: {again}")
     raise ConfigError(f"{one.address} does not start with this state, and has the one from before again: {why}")
+
+
+def _remove(kept: Path) -> None:
+    with suppress(OSError):
+        remove_tree(kept)
 
 
 def _failure(config: Config, process: str) -> str:

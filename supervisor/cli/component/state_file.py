@@ -13,20 +13,28 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tlsrt.config.files import open_folder
+from tlsrt.config.files import as_config_error, open_folder
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
+from tlsrt.text import printable
 
 _MAGIC = b"tlsrt component state 1\n"
 _LINE_MAX = 1 << 20
 _PIECE = 1 << 20
 _DIGEST = 32
 _FILES_MOST = 100_000
+_EXTENTS_MOST = 10_000  # whose numbers fit into a line
+_SIZE_MOST = 1 << 63
+_MEANWHILE = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE, errno.EAGAIN, errno.EXDEV)
+)  # of what is replaced or removed between two calls, openat2(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +47,27 @@ class Head:
     made: str
 
 
+class Changed(Exception):
+    """What is read was changed meanwhile: it is to be read again."""
+
+
 Stamp = tuple[int, int, int, int, int]  # inode, size, mode, and both times of change
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:
-    """Return what tells whether a file below a folder has changed, by path; no link is followed."""
-    found: dict[str, Stamp] = {}
-    for path, status in _entries(folder):
-        found[path] = (status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
-    return found
+    """Return what tells whether a file below a folder has changed, by path. Raises Changed and ConfigError."""
+    with _opened(folder) as within:
+        return {
+            path: (status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+            for path, status in _entries(within)
+        }
 
 
 def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
-    """Write the state in a folder; return a line for each thing that is left out. Raises OSError and ConfigError."""
+    """Write the state in a folder; return a line for each thing that is left out.
+
+    Raises Changed and ConfigError for what is read, OSError for the output.
+    """
     digest = hashlib.sha256()
 
     def put(data: bytes) -> None:
@@ -60,9 +76,8 @@ def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
 
     put(_MAGIC + json.dumps(asdict(head)).encode() + b"\n")
     left: list[str] = []
-    within = open_folder(folder, follow=False)
-    try:
-        for path, status in _entries(folder):
+    with _opened(folder) as within:
+        for path, status in _entries(within):
             entry: dict[str, Any] = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o700}
             if stat.S_ISDIR(status.st_mode):
                 put(json.dumps({**entry, "kind": "folder"}).encode() + b"\n")
@@ -70,58 +85,108 @@ def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
                 _put_file(put, within, path, entry)
             else:
                 left.append(f"{path} ({_kind(status.st_mode)})")
-    finally:
-        os.close(within)
     put(b"{}\n")
     out.write(digest.digest())
     return left
 
 
 def _put_file(put: Callable[[bytes], None], within: int, path: str, entry: dict[str, Any]) -> None:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # the folder is its component's: no link in it is followed
-    descriptor = syscalls.openat2(within, path, flags, syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS)
+    with _reading(path):
+        descriptor = _open_below(within, path, os.O_NONBLOCK)
     with open(descriptor, "rb", buffering=0) as file:
-        size = os.fstat(descriptor).st_size
-        extents = list(_extents(descriptor, size))
-        put(json.dumps({**entry, "kind": "file", "size": size, "extents": extents}).encode() + b"\n")
+        with _reading(path):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Changed
+            extents = _extents(descriptor, status.st_size)
+        put(json.dumps({**entry, "kind": "file", "size": status.st_size, "extents": extents}).encode() + b"\n")
         for offset, length in extents:
             file.seek(offset)
             while length:
-                data = file.read(min(length, _PIECE))
+                with _reading(path):
+                    data = file.read(min(length, _PIECE))
                 if not data:
-                    raise OSError(errno.EBUSY, "it has changed meanwhile")
+                    raise Changed
                 put(data)
                 length -= len(data)
 
 
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of what is no hole, lseek(2)."""
+def _extents(descriptor: int, size: int) -> list[tuple[int, int]]:
+    """Return offset and length of what is no hole, lseek(2); of some holes too, where the line would get too long."""
+    found: list[tuple[int, int]] = []
     at = 0
     while at < size:
         try:
             start = os.lseek(descriptor, at, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:  # nothing but a hole
-                return
+                break
             raise
         at = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
         if start < at:
-            yield start, at - start
+            found.append((start, at - start))
+        if len(found) > _EXTENTS_MOST:
+            found = halved(found)
+    return found
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    count = 0
-    for here, folders, files in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted((*folders, *files)):
-            if (count := count + 1) > _FILES_MOST:
-                raise ConfigError(f"{folder} holds more than {_FILES_MOST} files: no backup is made of so many")
-            path = os.path.join(here, name)
-            yield os.path.relpath(path, folder), os.lstat(path)
+def halved(extents: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return half as many extents, each of two and of the hole between them. Pure."""
+    return [
+        (one[0], sum(other) - one[0])
+        for one, other in zip_longest(extents[::2], extents[1::2], fillvalue=extents[-1])
+    ]  # fmt: skip
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _entries(within: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield path and status of what is below an open folder: each folder before what is in it."""
+    waiting, count = ["."], 0
+    while waiting:
+        here = waiting.pop()
+        with _reading(here):
+            descriptor = _open_below(within, here, os.O_DIRECTORY)
+            try:
+                names = sorted(os.listdir(descriptor))
+                if (count := count + len(names)) > _FILES_MOST:
+                    raise ConfigError(f"the state holds more than {_FILES_MOST} files: no backup is made of so many")
+                found = [
+                    (
+                        os.path.normpath(os.path.join(here, name)),
+                        os.stat(name, dir_fd=descriptor, follow_symlinks=False),
+                    )
+                    for name in names
+                ]
+            finally:
+                os.close(descriptor)
+        yield from found
+        waiting += [path for path, status in reversed(found) if stat.S_ISDIR(status.st_mode)]
+
+
+def _open_below(within: int, path: str, flags: int) -> int:
+    """Open what is below a folder; that is its component's, so no link in it is followed."""
+    resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+    return syscalls.openat2(within, path, os.O_RDONLY | os.O_CLOEXEC | flags, resolve)
+
+
+@contextmanager
+def _opened(folder: Path) -> Generator[int]:
+    with as_config_error("read", folder):
+        within = open_folder(folder, follow=False)
+    try:
+        yield within
+    finally:
+        os.close(within)
+
+
+@contextmanager
+def _reading(path: str) -> Generator[None]:
+    """Turn an OSError of the block into Changed or ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MEANWHILE:
+            raise Changed from None
+        raise ConfigError(f"cannot read {printable(path, 300)} of the state: {os.strerror(error.errno or 0)}") from None
 
 
 def _kind(mode: int) -> str:
@@ -162,7 +227,7 @@ def read_state_untrusted(file: BinaryIO, folder: Path, uid: int, gid: int) -> No
             extents = [(int(at), int(length)) for at, length in entry.get("extents", ())]
         except (ValueError, TypeError, OverflowError):
             raise ConfigError("the backup has a line that cannot be read") from None
-        if size < 0 or any(at < 0 or length < 0 or at + length > size for at, length in extents):
+        if not 0 <= size < _SIZE_MOST or any(at < 0 or length < 0 or at + length > size for at, length in extents):
             raise ConfigError("the backup has a line that cannot be read")
         if entry.get("kind") == "folder":
             os.mkdir(path, mode | 0o100)
@@ -174,7 +239,9 @@ def read_state_untrusted(file: BinaryIO, folder: Path, uid: int, gid: int) -> No
 def checked_path(path: object) -> str:
     """Return a path that stays below the folder it is joined to. Raises ConfigError."""
     if isinstance(path, str) and "\0" not in path and not {"", ".", ".."} & {*path.split("/")}:
-        return path
+        with suppress(UnicodeEncodeError):  # half of a character
+            os.fsencode(path)
+            return path
     raise ConfigError(f"the backup names a file that is none: {path!r}")
 
 
@@ -196,6 +263,8 @@ def _get_file(file: BinaryIO, path: Path, size: int, extents: Sequence[tuple[int
 def _line(file: BinaryIO) -> dict[str, Any]:
     try:
         found = json.loads(file.readline(_LINE_MAX))
-    except ValueError:
-        raise ConfigError("the backup has a line that cannot be read") from None
-    return found if isinstance(found, dict) else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError("the backup has a line that cannot be read")
+    return found

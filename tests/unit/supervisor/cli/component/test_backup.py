@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,37 @@ def test_a_copy_is_of_one_moment_or_none(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="writes all the time"):
         backup._copied(state, HEAD, file)
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_told_when_a_state_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config: Any = None  # which nothing here asks
+    place, kept = tmp_path / "place", tmp_path / "kept"
+    place.mkdir()
+    answers: list[str | BaseException] = []
+
+    def failure(*_: object) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(backup, "_failure", failure)
+    answers[:] = ["it is spoiled"]
+    with pytest.raises(ConfigError, match="keeps it, as it had none before: it is spoiled"):
+        backup._taken(config, KETTLE, None, place)
+    kept.mkdir()
+    answers[:] = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        backup._taken(config, KETTLE, kept, place)
+    assert f"the one from before is in {kept}" in capsys.readouterr().err
+    (kept / "old").touch()
+    answers[:] = ["it is spoiled", "nor with this"]
+    with pytest.raises(ConfigError, match="has the one from before again: it is spoiled"):
+        backup._taken(config, KETTLE, kept, place)
+    assert "the state from before, either: nor with this" in capsys.readouterr().err
+    assert (place / "old").exists() and not kept.exists()
 
 
 def test_an_exchange_is_there_or_not(tmp_path: Path) -> None:

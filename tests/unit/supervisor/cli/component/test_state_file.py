@@ -7,14 +7,18 @@ import io
 import json
 import os
 import socket
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.component import state_file
 from tlsrt.supervisor.cli.component.state_file import (
+    Changed,
     Head,
     checked_path,
     read_head_untrusted,
@@ -84,8 +88,74 @@ LIES: list[object] = [
     {"path": "a", "kind": "file", "size": 5, "extents": [[0, 50]]},
     {"path": "a", "kind": "file", "size": 5, "extents": [[-4, 5]]},
     {"path": "a", "kind": "file", "size": 5, "extents": [["x"]]},
-    {"path": "a", "kind": "file", "size": 9, "extents": [[0, 9]]},
+    {"path": "a", "kind": "file", "size": 9, "extents": [[0, 9]]}, {"path": "a", "kind": "file", "size": 1 << 63},
+    {"path": "a\ud800", "kind": "folder"}, [],
 ]  # fmt: skip
+
+
+def test_a_line_that_nests_without_end_is_refused() -> None:
+    body = b"tlsrt component state 1\n" + b"[" * 100_000 + b"\n"
+    with pytest.raises(ConfigError, match="has a line that cannot be read"):
+        read_head_untrusted(io.BytesIO(body + hashlib.sha256(body).digest()), "it")
+
+
+@pytest.mark.parametrize("what", ["removed", "file", "link", "shorter", "pipe"])
+def test_what_changes_while_it_is_read_is_told_as_such(tmp_path: Path, what: str) -> None:
+    state, deep, outside = tmp_path / "state", tmp_path / "state" / "deep", tmp_path / "outside"
+    deep.mkdir(parents=True)
+    outside.mkdir()
+    (deep / "a").write_bytes(b"x")
+    (deep / "b").write_bytes(b"x" * 100)
+
+    def happens() -> None:
+        if what == "shorter":
+            os.truncate(deep / "b", 10)
+            return
+        deep.rename(tmp_path / "gone")
+        if what == "link":
+            deep.symlink_to(outside)
+        elif what == "file":
+            deep.touch()
+        elif what == "pipe":
+            deep.mkdir()
+            os.mkfifo(deep / "b")
+
+    class Out(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            mark = b'"deep/b"' if what == "shorter" else b'"deep/a"'
+            if mark in data:
+                happens()
+            return super().write(data)
+
+    with pytest.raises(Changed):
+        write_state(Out(), HEAD, state)
+
+
+def test_many_extents_are_told_as_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_file, "_EXTENTS_MOST", 4)
+    (tmp_path / "state").mkdir()
+    with open(tmp_path / "state" / "a", "wb") as file:
+        for at in range(11):
+            file.seek(at << 20)
+            file.write(b"%d" % at)
+    data, _ = written(tmp_path / "state")
+    listed = json.loads(data.splitlines()[2])["extents"]
+    assert 0 < len(listed) <= 4
+    whole = io.BytesIO(data)
+    read_head_untrusted(whole, "it")
+    (tmp_path / "back").mkdir()
+    read_state_untrusted(whole, tmp_path / "back", *IDS)
+    assert (tmp_path / "back" / "a").read_bytes() == (tmp_path / "state" / "a").read_bytes()
+
+
+@given(st.lists(st.integers(1, 1 << 40), min_size=2, max_size=99, unique=True))
+def test_half_as_many_extents_hold_the_same(ends: list[int]) -> None:
+    edges = sorted(ends)[: len(ends) // 2 * 2]
+    extents = [(start, end - start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    found = state_file.halved(extents)
+    assert len(found) == (len(extents) + 1) // 2
+    assert all(any(at <= a and a + b <= at + length for at, length in found) for a, b in extents)
+    assert all(one[0] + one[1] < other[0] for one, other in pairwise(found))
 
 
 @pytest.mark.parametrize("entry", LIES)
