@@ -106,7 +106,9 @@ def test_the_sdist_holds_what_the_wheel_needs_the_tests_and_the_documents() -> N
     program = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
     made = scratch() / run(sys.executable, "-c", program, scratch(), cwd=source).splitlines()[-1]
     with tarfile.open(made) as archive:
-        archive.extractall(scratch() / "unpacked", filter="data")
+        if hasattr(tarfile, "data_filter"):  # from 3.11.4 on
+            archive.extraction_filter = staticmethod(tarfile.data_filter)
+        archive.extractall(scratch() / "unpacked")
     [unpacked] = (scratch() / "unpacked").iterdir()
     inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     links = {f"tlsrt/{room}" for room in ROOMS}
