@@ -121,17 +121,7 @@ class ProgramComponent(Component):
         link = Link(run.talk, self, self.log) if config.programs[0].talks else None
         state = self._running = _Run(link, has_said_so=not config.notifies, has_passed=not has_check)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                if link is not None:
-                    tasks.create_task(_speak(link))
-                    self._talks.set()
-                if config.notifies:
-                    watchdog = Watchdog(config.watchdog_s)
-                    tasks.create_task(self._hear(run, state, watchdog))
-                    tasks.create_task(watchdog.watch())
-                await _ever()
-        except* (ConversationEnded, WatchdogError) as group:
-            self._kept.restart(str(group.exceptions[0]))
+            self._kept.restart(await self._until_trouble(run, state))
             await _ever()
         finally:
             self._running = None
@@ -140,6 +130,23 @@ class ProgramComponent(Component):
                 self._unready_since = asyncio.get_running_loop().time()
             if link is not None:
                 link.close()
+
+    async def _until_trouble(self, run: Program, state: _Run) -> str:
+        """Speak with it and hear it, until it must not go on; return why."""
+        trouble = ""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if state.link is not None:
+                    tasks.create_task(_speak(state.link))
+                    self._talks.set()
+                if self.program_config.notifies:
+                    watchdog = Watchdog(self.program_config.watchdog_s)
+                    tasks.create_task(self._hear(run, state, watchdog))
+                    tasks.create_task(watchdog.watch())
+                await _ever()
+        except* (ConversationEnded, WatchdogError) as group:
+            trouble = str(group.exceptions[0])  # nothing is awaited here: 3.11 makes a group of a cancellation
+        return trouble
 
     async def _hear(self, run: Program, state: _Run, watchdog: Watchdog) -> None:
         """Take its notices. Raises WatchdogError for one that says that it is not well."""
