@@ -45,8 +45,9 @@ def worker_of(name: str, kind: Any = None, *, idle: str | float | None = "5m", w
                 return await self.whisper.transcribe(sound, "en")
 
     `async for word in self.whisper.words(sound)` iterates a stream, and an async iterator among the arguments is an
-    upload. Raises what the function raised (WorkerError, or an error of tlsrt as itself), Unavailable if the process
-    ended or cannot be loaded, DeadlineExceeded after the `seconds` of the entry, Busy if 64 calls wait.
+    upload. Raises what the function raised (InvalidArgument, NotFound, Conflict, Busy and Failed as themselves, else
+    WorkerError), Unavailable if the process ended or cannot be loaded, DeadlineExceeded after the `seconds` of the
+    entry, Busy if 64 calls wait.
     """
     if not isinstance(name, str) or not name:
         raise MisuseError(f"cannot have the worker {name!r}: name an entry of `programs`, as in worker_of('whisper')")
@@ -207,7 +208,7 @@ class WorkerCall:
                     is_between_calls = True
                 if frame.kind is Kind.END:
                     return
-                value = self._checked_untrusted(frame.value)
+                value = self._checked_untrusted(process, frame.value)
                 if frame.kind is Kind.RESULT:
                     yield value
                     return
@@ -233,15 +234,14 @@ class WorkerCall:
             way = "a stream: iterate it" if offered[0] else "no stream: await it"
             raise MisuseError(f"worker {self._pool.name}: {self._method} is {way}")
 
-    def _checked_untrusted(self, value: Any) -> Any:
-        """Return a result or item as its declared type. Raises Unavailable for another one."""
+    def _checked_untrusted(self, process: WorkerProcess, value: Any) -> Any:
+        """Return a result or item as its declared type. For another one the process is over: raises Unavailable."""
         if self._result is None:
             return value
         try:
             return self._result[1].check(value)
         except Mismatch as error:
-            words = f"{self._method} returned another type{error.path}: {error.reason}"
-            raise Unavailable(f"worker {self._pool.name} broke its protocol: {words}") from None
+            raise process.broken(f"{self._method} returned another type{error.path}: {error.reason}") from None
 
 
 def begin_workers(component: Any) -> None:

@@ -27,7 +27,8 @@ def worker(function: Function) -> Function:
     """Have a component call this function: a plain one, or a generator for a stream of items.
 
     Types are those of handlers; a last parameter of type `Iterator[bytes]` is an upload. One call runs after the other,
-    in the main thread. What is raised reaches the component as WorkerError, an error of `tlsrt` as itself.
+    in the main thread. What is raised reaches the component as WorkerError; InvalidArgument, NotFound, Conflict, Busy
+    and Failed as themselves.
 
         @worker
         def transcribe(sound: bytes, language: str = "en") -> str:

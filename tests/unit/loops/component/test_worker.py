@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -114,7 +114,9 @@ def _end(over: asyncio.Future[tuple[int, int]]) -> None:
     over.set_result((Outcome.ENDED, 0))
 
 
-def with_workers(test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1) -> None:
+def with_workers(
+    test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1, kind: type | None = None
+) -> None:
     """Run a test that ends within 20 s with a worker."""
 
     holds.clear()
@@ -125,7 +127,7 @@ def with_workers(test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_o
         pool = WorkerPool("model", threads, None, logging.getLogger("test"), Metrics())
         try:
             async with asyncio.timeout(20):
-                await test(Worker(pool, None), threads)
+                await test(Worker(pool, kind), threads)
         finally:
             await pool.close()
             await threads.close()
@@ -267,3 +269,19 @@ def test_another_one_is_begun_for_who_waits_when_one_dies_beside_a_busy_one() ->
         await long_call
 
     with_workers(test, at_once=2)
+
+
+class Wrong(Protocol):
+    """Says of a function what is not so."""
+
+    async def size(self, data: bytes) -> str: ...
+
+
+def test_an_answer_of_another_type_than_the_protocol_says_ends_the_process() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        for count in (1, 2):
+            with pytest.raises(Unavailable, match="broke its protocol: size returned another type"):
+                await model.size(b"abcd")
+            assert threads.begun == count
+
+    with_workers(test, kind=Wrong)
