@@ -130,6 +130,7 @@ def profile_for_program(
     }
     data = [path for one in fragments[:-1] for line in one.lines["data"] for path in expand(line, ())]
     _check_files(config, placed, data)
+    _check_worker(config, placed)
     read = tuple(dict.fromkeys((*placed.files.shown, *data, *_read(config, placed))))
     profile = Profile(
         name=name,
@@ -168,6 +169,14 @@ def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) ->
     for path in program.files:
         if other := next((one for one in shown if overlap(one, Path(os.path.realpath(path)))), None):
             raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: {other} is shown there")
+
+
+def _check_worker(config: Config, placed: PlacedProgram) -> None:
+    """Refuse a worker that could not list the folders its packages lie in, so would find none of them."""
+    waived = config.sandbox.waive
+    if placed.program.worker and "mount_namespace" in waived and "landlock" not in waived:
+        why = "sandbox layer mount_namespace is waived, so it could import no package"
+        raise ConfigError(f"{placed.program.where}: {placed.label} cannot be a worker: {why}")
 
 
 def _check_capabilities(placed: PlacedProgram, *, rootless: bool) -> None:
