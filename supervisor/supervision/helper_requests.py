@@ -21,6 +21,7 @@ from tlsrt.channels.control.life import (
     AskWhat,
     LoopState,
 )
+from tlsrt.config.host_settings import SettingConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -49,6 +50,7 @@ class _Asked:
     incarnation: int
     message: AskMessage
     component: str
+    setting: SettingConfig
     effect: Effect
     helper: HelperProcess
     words: str  # who, what and where, for events
@@ -113,7 +115,7 @@ class HelperRequests(Feature):
             self._answer(loop, message.number, AskOutcome.FAILED, error.errno or errno.EIO)
             return
         words = f"{component.address}: {effect.words or effect.number} to {effect.place}"
-        asked = _Asked(loop, loop.incarnation, message, component.address, effect, helper, words)
+        asked = _Asked(loop, loop.incarnation, message, component.address, setting, effect, helper, words)
         self._waiting[loop.name] = waiting + 1
         if setting.reversible is not None and not setting.reversible.keep and not removes:
             self._undoing.begun(loop.name, component.address, setting, number, message.choice)
@@ -154,7 +156,8 @@ class HelperRequests(Feature):
         if asked.loop.incarnation == asked.incarnation:
             self._answer(asked.loop, asked.message.number, outcome, error)
         if outcome is AskOutcome.DONE and asked.message.what == AskWhat.UNSET:
-            self._undoing.undone(asked.loop.name, asked.message)
+            number = asked.message.high << 64 | asked.message.value
+            self._undoing.undone(asked.loop.name, asked.component, asked.setting.name, number, asked.message.choice)
         if not asked.loop.is_living:
             self._undoing.ended(asked.loop.name)  # it ended while this was made
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from tlsrt.channels.control.life import AskMessage
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.effects import Effect, effect_of
@@ -44,11 +43,9 @@ class Undoing:
             self._network.hold()  # as long as there may be something to undo
         self._set[process][component, setting.name, number, choice] = setting, until
 
-    def undone(self, process: str, message: AskMessage) -> None:
+    def undone(self, process: str, component: str, setting: str, number: int, choice: int) -> None:
         """Take note that a process has undone something itself."""
-        found = self._context.current.config.host_settings_of(process)[message.grant]
-        key = (found[0].address, found[1].name, message.high << 64 | message.value, message.choice)
-        self._set.get(process, {}).pop(key, None)
+        self._set.get(process, {}).pop((component, setting, number, choice), None)
 
     def is_full(self, process: str) -> bool:
         """Tell whether a process has set as much as is remembered of it."""

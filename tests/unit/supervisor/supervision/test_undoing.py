@@ -1,0 +1,97 @@
+"""Undoing: what a process has set and does not keep, and what is forgotten of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.channels.control.life import AskMessage, AskWhat
+from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.network_settings import SetConfig
+from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.supervision import helper_requests, undoing
+from tlsrt.supervisor.supervision.helper_requests import HelperRequests
+
+BLOCK = SettingConfig("block", "a test", nft_set=SetConfig("filter", "blocked", "ipv4_addr", ("192.0.2.0/24",)))
+FIRST = 0xC0000200
+
+
+class Stage:
+    """One process with a grant; the log, the helper and the clock are moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.granted = [(SimpleNamespace(address="external/warden"), BLOCK)]
+        self.made: list[tuple[int, bool]] = []  # what the helper is asked: number, whether it removes
+        self.asked: list[Any] = []  # who waits for it
+        self.said: list[tuple[object, ...]] = []
+        self.holds = 0
+        self.later: list[Any] = []
+        self.refused: list[int] = []  # errors of the next looks
+        config = SimpleNamespace(host_settings_of=lambda process: self.granted)
+        children = object()
+        context = SimpleNamespace(
+            current=SimpleNamespace(config=config, children=children), event_loop=self,
+            events=SimpleNamespace(emit=lambda *words: self.said.append(words)),
+        )  # fmt: skip
+        self.loop: Any = SimpleNamespace(name="external", incarnation=1, is_living=True, managed_by=children)
+        loops = SimpleNamespace(tell=lambda loop, name, *fields: self.said.append(fields))
+        network = SimpleNamespace(is_attested=True, hold=self.hold, release=self.release)
+        audit = SimpleNamespace(ask=lambda reply, document, *fields: reply({"code": ResultCode.DONE}))
+        for module in (helper_requests, undoing):
+            monkeypatch.setattr(module, "effect_of", self.effect_of)
+        untyped = cast("Any", HelperRequests)
+        self.requests: HelperRequests = untyped(context, loops, object(), network, object(), audit)
+
+    def hold(self) -> None:
+        self.holds += 1
+
+    def release(self) -> None:
+        self.holds -= 1
+
+    def call_later(self, delay_s: float, callback: Any) -> None:
+        self.later.append(callback)
+
+    def pass_by(self) -> None:
+        while self.later:
+            self.later.pop(0)()
+
+    def effect_of(self, setting: SettingConfig, number: int, choice: int, *, removes: bool) -> SimpleNamespace:
+        if self.refused:
+            raise OSError(self.refused.pop(), "a test")
+
+        def send(helper: object, done: Any) -> None:
+            self.made.append((number, removes))
+            self.asked.append(done)
+
+        return SimpleNamespace(place="set", number=0, words="it", send=send, close=lambda: None)
+
+    def ask(self, what: AskWhat, number: int = FIRST) -> None:
+        fields: dict[str, int] = dict.fromkeys(AskMessage._fields, 0)
+        message = AskMessage(**{**fields, "number": 7, "what": int(what), "value": number})
+        self.requests.loop_messages()["ask"](self.loop, message)
+
+    def answer(self, error: int = 0) -> None:
+        self.asked.pop(0)(error, -1)
+
+    def end(self) -> None:
+        self.loop.is_living = False
+        self.requests.loop_moved(self.loop, cast("Any", None), cast("Any", None))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def test_a_reload_while_something_is_unset_ends_nothing(stage: Stage) -> None:
+    stage.ask(AskWhat.SET)
+    stage.answer()
+    stage.ask(AskWhat.UNSET)
+    stage.granted = []
+    stage.answer()
+    stage.end()
+    stage.pass_by()
+    assert stage.made == [(FIRST, False), (FIRST, True)] and stage.holds == 0, "it is not undone once more"
