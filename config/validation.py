@@ -36,11 +36,13 @@ class Checker:
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
         self.marks: dict[Where, tuple[int, int]] = {}
+        self._wrong = 0  # nodes that were refused
 
     def check(self, node: YamlNode, setting: Setting, where: Where = ()) -> object:
         """Return the plain value of `node`, or BAD; what is wrong inside is BAD or missing."""
         name = where[-1] if where else "the file"
         if node.tag == "alias":
+            self._wrong += 1
             return BAD
         if node.tag == "null" and setting.nullable:
             return None
@@ -56,9 +58,11 @@ class Checker:
 
     def refuse(self, where: Where, sentence: str) -> None:
         """Add a problem with the key that stands there."""
+        self._wrong += 1
         self.problems.add(*self.marks[where], sentence)
 
     def _bad(self, node: YamlNode, sentence: str) -> Invalid:
+        self._wrong += 1
         self.problems.add(node.line, node.column, sentence)
         return BAD
 
@@ -143,7 +147,7 @@ class Checker:
 
     def _table(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:
         assert setting.table is not None
-        known, values = keys_of(setting.table), dict[str, object]()
+        known, values, wrong = keys_of(setting.table), dict[str, object](), self._wrong
         if node.pairs is None and setting.short and node.kind == "scalar":
             plain = self.check(node, known[setting.short].setting, where)
             return BAD if plain is BAD else {setting.short: plain}
@@ -157,8 +161,8 @@ class Checker:
             values[key.text] = self.check(child, known[key.text].setting, (*where, key.text))
         self._missing(node, known, where, values)
         self._switched(node, setting, where, values)
-        is_whole = all(one in values for one, key in known.items() if key.required) and BAD not in values.values()
-        if setting.check is not None and is_whole and (sentence := setting.check(values)):
+        is_right = wrong == self._wrong  # what lies deeper too: a check reads that
+        if setting.check is not None and is_right and (sentence := setting.check(values)):
             self._bad(node, f"{where[-1] if where else name}: {sentence}")
         return {key: value for key, value in values.items() if value is not BAD}
 

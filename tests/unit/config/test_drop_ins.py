@@ -221,3 +221,20 @@ def test_files_are_read_once_and_measured(tmp_path: Path) -> None:
     (folder / "third.kettle.yaml").write_bytes(b"other")
     after = drop_in_digests(drop_in_files(config))
     assert {name for name in before if before[name] != after[name]} == {"drop-in/third.kettle.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("route: {via: [10.0.0.1]}", "to is missing"),
+        ("route: {to: 10.9.0.1/16, via: [10.0.0.1]}", "to must be a network"),
+        ("route: {to: 10.9.0.0/16, via: 10.0.0.1}", "via must be a list"),
+        ("route: {to: *net, via: [10.0.0.1]}", "aliases are not allowed"),
+        ("set: {table: filter, set: blocked, type: ipv4, values: [192.0.2.1]}", "type must be ipv4_addr or"),
+        ("set: {table: filter, set: blocked, type: inet_service, values: [22, 80]}", "put it in quotes"),
+    ],
+)
+def test_a_mistake_in_a_setting_is_a_sentence(text: str, entry: str, words: str) -> None:
+    needs = f"needs: {{settings: [{{name: uplink, why: a test, {entry}}}]}}"
+    _, problems = failure(load(text, {**KETTLE, "third.kettle.yaml": DROP_IN + needs.encode()}))
+    assert any(words in one for one in problems), problems
