@@ -33,6 +33,7 @@ from tlsrt.supervisor.cli.component.journal import (
     Content,
     Journal,
     clear_left,
+    is_in_place,
     remove_journal,
     token_digest,
     write_content,
@@ -146,11 +147,15 @@ def begin(config: Config) -> Generator[Change]:
             os.chown(folder, *owner_of(config.path))
         descriptor = open_folder(folder)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    is_ours = False
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{_who_works(descriptor)} works in {folder} now: wait for its end") from None
+        if not is_in_place(descriptor, folder):
+            raise ConfigError("another `component` command has ended just now: try again")
+        is_ours = True
         if os.path.lexists(folder / JOURNAL):
             raise ConfigError("another `component` command was interrupted just now: try again")
         os.set_inheritable(descriptor, True)
@@ -163,9 +168,10 @@ def begin(config: Config) -> Generator[Change]:
                 sweep(config.path)
     finally:
         signal.signal(signal.SIGTERM, before)
+        if is_ours:  # and locked yet: another may begin with it once it is not
+            with suppress(OSError):  # it holds something
+                os.rmdir(folder)
         os.close(descriptor)
-        with suppress(OSError):  # it holds something
-            os.rmdir(folder)
 
 
 @contextmanager

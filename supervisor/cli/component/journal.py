@@ -34,7 +34,7 @@ from tlsrt.supervisor.cli.exchange import config_of, say
 
 NAME = ".change"
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
-_BYTES_MAX = 8 << 20
+_BYTES_MAX = 64 << 20
 _TOKEN_MAX = 1 << 20
 
 
@@ -87,7 +87,10 @@ def token_digest(path: Path) -> str:
 
 def write_journal(folder: Path, journal: Journal, owner: tuple[int, int]) -> None:
     """Write it, to last. Raises ConfigError."""
-    files.replace(folder / NAME, journal.encode(), 0o600, owner)
+    data = journal.encode()
+    if len(data) > _BYTES_MAX:
+        raise ConfigError(f"a change of more than {_BYTES_MAX} bytes cannot be made at once: make it in parts")
+    files.replace(folder / NAME, data, 0o600, owner)
 
 
 def remove_journal(folder: Path) -> None:
@@ -107,6 +110,14 @@ def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> Non
         else:
             files.replace(path, data, 0o644, owner)
     sync_folder(folder)
+
+
+def is_in_place(descriptor: int, folder: Path) -> bool:
+    """Tell whether a folder that is locked is the one that lies there: a command removes an empty one at its end."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
+    except FileNotFoundError:
+        return False
 
 
 def clear_left(folder: Path) -> None:
@@ -129,7 +140,9 @@ def recover(config_path: Path) -> str:
         descriptor = open_folder(folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _recover(folder, load_config(config_path)) if os.path.lexists(folder / NAME) else ""
+        if not is_in_place(descriptor, folder) or not os.path.lexists(folder / NAME):
+            return ""  # a command has ended just now
+        return _recover(folder, load_config(config_path))
     except BlockingIOError:
         return ""  # it is at work
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -169,6 +170,30 @@ def test_a_second_command_says_who_is_at_work(config: Path) -> None:
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         assert recover(config) == ""
+
+
+def test_a_folder_that_a_command_removes_at_its_end_is_not_begun_with(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = drop_in_folder(config)
+    for path in folder.iterdir():
+        path.unlink()
+    with begin(load_config(config)):
+        with pytest.raises(ConfigError, match="works in"), begin(load_config(config)):
+            pass
+        assert folder.is_dir()  # which the refused one has left
+    assert not folder.exists()
+
+    def lock(descriptor: int, how: int) -> None:
+        folder.rename(folder.with_name("old"))  # the inode is not used again
+        folder.mkdir()
+        real(descriptor, how)
+
+    real = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.raises(ConfigError, match="has ended just now"), begin(load_config(config)):
+        pass
+    assert folder.is_dir()
 
 
 def test_a_signal_in_the_middle_leaves_the_host_as_before(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
