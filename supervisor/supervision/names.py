@@ -7,9 +7,11 @@ server anything, not even when it connects. What a server says of a name counts 
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,7 @@ from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 _HOSTS_TTL_S = 30  # of what the host's own file says
 _REASONS = {Outcome.FAILED: "no server could tell", Outcome.SILENT: "no server answers"}
+_UNKNOWN = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # no socket to ask with
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 60.0
 
 
@@ -137,13 +140,15 @@ class Names(Feature):
         if server is None or lookup is not self._lookups.get((name, is_six)):
             self._ended(name, lookup, last, 0, [])
             return
-        heard = partial(self._heard, name, lookup, asking, turn, is_six)
+        heard = partial(self._heard, name, lookup, asking, turn, is_six, is_stream)
         self._resolver.ask(name, server, asking.wait_s, heard, is_six=is_six, is_stream=is_stream)
 
     def _heard(
-        self, name: str, lookup: NameLookup, asking: Asking, turn: int, is_six: bool, outcome: Outcome, ttl_s: int,
-        addresses: list[bytes],
+        self, name: str, lookup: NameLookup, asking: Asking, turn: int, is_six: bool, is_stream: bool, outcome: Outcome,
+        ttl_s: int, addresses: list[bytes],
     ) -> None:  # fmt: skip
+        if outcome is Outcome.TRUNCATED and is_stream:  # or the same question could be asked without end
+            outcome = Outcome.FAILED
         if outcome is Outcome.TRUNCATED:
             self._try(name, lookup, asking, turn, is_six=is_six, is_stream=True)
         elif outcome in _REASONS and self._resolver.is_attested:
@@ -226,12 +231,21 @@ def refusal_of(address: bytes, rules: Iterable[NameRule], *, is_own: bool) -> st
 
 
 def is_own_address(address: bytes) -> bool:
-    """Tell whether an address is this host's: to itself it sends from the same address. No packet is sent."""
-    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    """Tell whether an address is this host's, or may be. No packet is sent.
+
+    A socket can be bound to each address that this host has, and sends to it from the same one. Where the host lets
+    sockets bind to any address, an address that is not the first one of its network is not seen.
+    """
+    is_four = len(address) == 4
+    family = socket.AF_INET if is_four else socket.AF_INET6
     host = socket.inet_ntop(family, address)
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        if read_file(f"/proc/sys/net/ipv{4 if is_four else 6}/ip_nonlocal_bind").strip() in (b"", b"0"):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+                probe.bind((host, 0))
+                return True
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))
             return bool(probe.getsockname()[0] == host)
-        except OSError:
-            return False  # nothing leads there
+    except OSError as error:
+        return error.errno in _UNKNOWN  # otherwise nothing leads there

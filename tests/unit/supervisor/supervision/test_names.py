@@ -1,0 +1,65 @@
+"""What is this host's own, and how often a server is asked."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.channels.control.resolver import Outcome
+from tlsrt.config.resolver import NameServer
+from tlsrt.supervisor.supervision import names as module
+from tlsrt.supervisor.supervision.names import Names, is_own_address
+
+
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [("127.0.0.1", True), ("127.0.0.2", True), ("192.0.2.77", False), ("::1", True), ("2001:db8::77", False)],
+)
+def test_each_address_that_a_socket_can_have_is_the_hosts_own(address: str, is_own: bool) -> None:
+    assert is_own_address(ipaddress.ip_address(address).packed) is is_own
+
+
+@pytest.mark.parametrize(
+    ("number", "is_own"), [(errno.EAFNOSUPPORT, False), (errno.EMFILE, True), (errno.ENFILE, True)]
+)
+def test_a_socket_that_cannot_be_had_ends_nothing(monkeypatch: pytest.MonkeyPatch, number: int, is_own: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert is_own_address(socket.inet_pton(socket.AF_INET6, "2001:db8::1")) is is_own
+
+
+def test_an_answer_that_is_cut_off_over_a_stream_too_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def ask(
+        _: str, server: NameServer, __: float, heard: Callable[..., None], *, is_six: bool, is_stream: bool
+    ) -> None:
+        asked.append((server.host, is_stream))
+        assert len(asked) < 20, "no end"
+        if not is_six:
+            heard(Outcome.TRUNCATED, 0, [])
+
+    monkeypatch.setattr(module, "read_file", lambda path: b"")
+    servers = (NameServer("192.0.2.1"), NameServer("192.0.2.2"))
+    rule = SimpleNamespace(name="example.org", within=(), may_be=lambda address: True)
+    config = SimpleNamespace(
+        loops=[SimpleNamespace(name="third")], names_of=lambda process: [rule],
+        resolver=SimpleNamespace(servers=servers),
+    )  # fmt: skip
+    pins = SimpleNamespace(forget=lambda gone: None, all=dict, settled=set())
+    context = SimpleNamespace(
+        current=SimpleNamespace(config=config, children=SimpleNamespace(pins=pins)),
+        event_loop=SimpleNamespace(now=1.0, call_later=lambda *_: SimpleNamespace(cancel=lambda: None)),
+    )
+    resolver = SimpleNamespace(ask=ask, is_busy=False, is_attested=True, is_stopping=False, on_ready=[])
+    Names(cast("Any", context), cast("Any", resolver)).look()
+    of_four = asked[:-1]
+    assert of_four == [(one.host, stream) for one in servers * 2 for stream in (False, True)]
