@@ -159,17 +159,40 @@ def _no_group() -> AnsweringGroup:
 def _listen_again(
     one: Listener, descriptor: int, answering: Callable[[], AnsweringGroup], say: Callable[[str], None]
 ) -> None:  # fmt: skip
-    """Put a new socket under the number; the old one has to go first, as it may have the port still."""
+    """Put a new socket under the number; the port is at no time free.
+
+    It could not be freed: a child that was forked a moment ago has a copy of the old socket until it closes what is not
+    its own. So the new one is bound beside the old one, which has to allow it.
+    """
     try:
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.dup2(nothing, descriptor, inheritable=False)
-        finally:
-            os.close(nothing)
-        made = component_listener(one, answering)
+        made = _made(one, descriptor, answering, say)
         try:
             os.dup2(made, descriptor, inheritable=False)
         finally:
             os.close(made)
+    except OSError as error:
+        say(f"does not listen on {one.sentence}: {error}")
+
+
+def _made(
+    one: Listener, descriptor: int, answering: Callable[[], AnsweringGroup], say: Callable[[str], None]
+) -> int:  # fmt: skip
+    """Return a new socket, or what is none. Raises OSError."""
+    try:
+        return component_listener(one, answering, is_beside=_made_way(descriptor))
     except (OSError, ConfigError) as error:
         say(f"does not listen on {one.sentence}: {error}")
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _made_way(descriptor: int) -> bool:
+    """Let another socket be bound where this one is; tell whether one is there."""
+    try:
+        with _duplicate(descriptor) as old:
+            old.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if old.type == socket.SOCK_STREAM:
+                with suppress(OSError):  # it does not listen
+                    old.shutdown(socket.SHUT_RDWR)
+            return True
+    except OSError:  # no socket: it could not be had the last time
+        return False

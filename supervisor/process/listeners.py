@@ -57,17 +57,20 @@ def decoy_listener(endpoint: EndpointConfig) -> int:
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
 
 
-def component_listener(listener: Listener, answering: Callable[[], AnsweringGroup]) -> int:
+def component_listener(
+    listener: Listener, answering: Callable[[], AnsweringGroup], *, is_beside: bool = False
+) -> int:  # fmt: skip
     """Return the descriptor of a component's listening socket. Raises ConfigError with its place in the file.
 
-    `answering` returns the control group of those that send answers only, or raises OSError.
+    `answering` returns the control group of those that send answers only, or raises OSError. `is_beside` is for one
+    that takes the place of a socket that is bound there still, with SO_REUSEADDR.
     """
     asked = listener.asked
     name = f"{listener.address} ({asked.name})"
     try:
         if asked.protocol == "tcp":
             return _tcp_listener(asked.host, asked.port, name, COMPONENT_BACKLOG)
-        make = partial(_bound_datagrams, asked)
+        make = partial(_bound_datagrams, asked, is_beside=is_beside)
         return _said(asked, name, partial(_held, asked, name, answering, make) if asked.replies else make)
     except ConfigError as error:
         raise ConfigError([f"{asked.where}: {sentence}" for sentence in error.problems]) from None
@@ -98,17 +101,21 @@ def _said(asked: ListenConfig, name: str, make: Callable[[], int]) -> int:
         raise ConfigError(_sentence(asked.place.removesuffix("/udp"), name, error)) from None
 
 
-def _bound_datagrams(asked: ListenConfig) -> int:
+def _bound_datagrams(asked: ListenConfig, *, is_beside: bool) -> int:
     """Return a datagram socket that is bound, and in its group. Raises OSError."""
     is_six = ":" in asked.bound
     family = socket.AF_INET6 if is_six else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as made:
         if is_six:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if is_beside:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         index = _interface(asked.interface)
         if asked.group:
             _join(made, asked.group, index)
         made.bind((asked.bound, asked.port, 0, index) if is_six else (asked.bound, asked.port))
+        if not asked.group:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # no other program may be bound beside it
         return made.detach()
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -133,6 +134,33 @@ def test_a_datagram_socket_is_another_one_for_each_process() -> None:
         client.sendto(b"x", own.getsockname())
         own.settimeout(10)
         assert own.recv(1) == b"x"
+    listeners.prepare(cast("Any", Wanted()))
+    listeners.take()
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_copy_that_a_child_has_not_closed_yet_holds_nothing_up(protocol: str) -> None:
+    """Between its fork and the closing of descriptors a child of any process has all of them."""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    listener = one("in", free_port(kind), protocol)
+    listeners = ComponentListeners(cast("Any", Wanted((listener,))))
+    with shared(of(listeners)[listener.key]) as stale:
+        with suppress(OSError):
+            stale.shutdown(socket.SHUT_RDWR)
+        stale.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # as a captured process may leave it
+        with shared(of(listeners)[listener.key]) as own, socket.socket(socket.AF_INET, kind) as client:
+            own.settimeout(10)
+            client.connect((HOST, listener.asked.port))
+            client.send(b"x")
+            if protocol == "tcp":
+                own.accept()[0].close()
+            else:
+                assert own.recv(1) == b"x"
+                assert not own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        with socket.socket(socket.AF_INET, kind) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind((HOST, listener.asked.port))
     listeners.prepare(cast("Any", Wanted()))
     listeners.take()
 
