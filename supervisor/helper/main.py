@@ -13,6 +13,7 @@ import os
 import select
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tlsrt.channels.control.helper import HELPER, OpenMessage, WriteMessage
@@ -52,10 +53,12 @@ def open_device(message: OpenMessage, place: int) -> Answer:
     descriptor = _open_again(place, (os.O_RDWR if message.writes else os.O_RDONLY) | os.O_NOCTTY)
     try:
         if message.is_tty and (error := _set_line(descriptor, Line(*message[3:]))):
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
             return Answer(error)
     except OSError:
-        os.close(descriptor)
+        with suppress(OSError):
+            os.close(descriptor)
         raise
     return Answer(device=descriptor)
 
@@ -112,7 +115,8 @@ class Helper:
             self._waiting.register(self._uevents.listen(descriptors[0]), select.POLLIN)
             return
         if name == "close":
-            os.close(descriptors[0])
+            with suppress(OSError):  # a driver may refuse what is left to do, and it is closed all the same
+                os.close(descriptors[0])
             return
         if name == "subscribe":
             self._uevents.subscribe(descriptors[0])
@@ -132,7 +136,8 @@ class Helper:
         try:
             self._supervisor.send("opened", message.number, descriptors=(answer.device,))
         finally:
-            os.close(answer.device)
+            with suppress(OSError):
+                os.close(answer.device)
 
     def _begin(self, feed: Feed) -> None:
         if len(self._feeds) >= 2 * FEEDS_MAX:

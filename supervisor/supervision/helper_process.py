@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -98,18 +99,21 @@ class HelperProcess(ServiceProcess):
 
     def _put_all_away(self) -> None:
         while self._left and (self.is_attested or len(self._left) > LEFT_MAX):
-            device = self._left.pop()
-            self.hand("close", descriptors=(device,))
-            os.close(device)  # what is under way keeps it open, so this is not its last close
+            if not self.hand("close", descriptors=(self._left[-1],)) and len(self._left) <= LEFT_MAX:
+                return  # the next helper gets it
+            with suppress(OSError):  # a driver may refuse what is left to do, and it is closed all the same
+                os.close(self._left.pop())  # what is under way keeps it open, so this is not its last close
 
-    def hand(self, name: str, *fields: int | bytes, descriptors: tuple[int, ...]) -> None:
-        """Hand over descriptors that it keeps; they stay the caller's too, and nothing answers."""
+    def hand(self, name: str, *fields: int | bytes, descriptors: tuple[int, ...]) -> bool:
+        """Hand over descriptors that it keeps, and say if they were sent; they stay the caller's too."""
         if self._channel is None or not self.is_attested:
-            return
+            return False
         try:
             self._channel.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             self.kill(f"does not read its channel: {error.reason}")
+            return False
+        return True
 
     def _ask(self, name: str, done: Done, place: int, *fields: int | str) -> None:
         if self._channel is None or not self.is_attested or len(self._requests) >= WAITING_MAX:
@@ -131,8 +135,7 @@ class HelperProcess(ServiceProcess):
         is_open, error = name == "opened", 0 if name == "opened" else message.error
         is_fit = asked == "open" if is_open else 0 <= error <= ERRNO_MAX and (error > 0 or asked != "open")
         if done is None or not is_fit:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            self._left += descriptors  # for the next helper: this one is ended
             raise PeerError("unasked")
         del self._requests[message.number]
         self._time_next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,9 +14,13 @@ import pytest
 from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.supervision import RestartConfig
-from tlsrt.supervisor.supervision import service_process
+from tlsrt.supervisor.supervision import helper_process, service_process
 from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, LEFT_MAX, REQUEST_S, HelperProcess
 from tlsrt.supervisor.supervision.service_process import END_S
+
+
+def _refused(descriptor: int) -> None:
+    raise OSError(errno.EIO, "a driver says so")
 
 
 class Clock:
@@ -180,5 +185,26 @@ def test_an_answer_to_something_else_ends_it(stage: Stage, is_open: bool, name: 
     os.close(writes)
     stage.hear()
     assert stage.answers == {"first": GONE} and stage.killed == ["helper protocol: unasked"]
+    for left in stage.helper._left:  # for the next helper, as its last close may wait
+        os.close(left)
+    stage.helper._left.clear()
     assert os.read(reads, 1) == b"", "no descriptor is left open"
     os.close(reads)
+
+
+def test_what_was_not_sent_waits_for_the_next_helper(stage: Stage) -> None:
+    stage.channel.close()
+    kept = os.open("/dev/null", os.O_RDONLY)
+    stage.helper.put_away(kept)
+    assert os.fstat(kept) and stage.helper._left == [kept] and len(stage.killed) == 1
+    os.close(kept)
+    stage.helper._left.clear()
+
+
+def test_an_error_of_a_last_close_ends_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = os.open("/dev/null", os.O_RDONLY)
+    with monkeypatch.context() as patched:
+        patched.setattr(helper_process, "os", SimpleNamespace(close=_refused))
+        stage.helper.put_away(device)
+    assert stage.helper._left == [] and not stage.killed
+    os.close(device)
