@@ -54,6 +54,7 @@ class _Asked:
     effect: Effect
     helper: HelperProcess
     words: str  # who, what and where, for events
+    ordinal: int  # of what was set last before
 
 
 class HelperRequests(Feature):
@@ -115,7 +116,8 @@ class HelperRequests(Feature):
             self._answer(loop, message.number, AskOutcome.FAILED, error.errno or errno.EIO)
             return
         words = f"{component.address}: {effect.words or effect.number} to {effect.place}"
-        asked = _Asked(loop, loop.incarnation, message, component.address, setting, effect, helper, words)
+        before = self._undoing.ordinal
+        asked = _Asked(loop, loop.incarnation, message, component.address, setting, effect, helper, words, before)
         self._waiting[loop.name] = waiting + 1
         if setting.reversible is not None and not setting.reversible.keep and not removes:
             self._undoing.begun(loop.name, component.address, setting, number, message.choice)
@@ -157,7 +159,8 @@ class HelperRequests(Feature):
             self._answer(asked.loop, asked.message.number, outcome, error)
         if outcome is AskOutcome.DONE and asked.message.what == AskWhat.UNSET:
             number = asked.message.high << 64 | asked.message.value
-            self._undoing.undone(asked.loop.name, asked.component, asked.setting.name, number, asked.message.choice)
+            key = asked.component, asked.setting.name, number, asked.message.choice
+            self._undoing.undone(asked.loop.name, key, asked.ordinal)
         if not asked.loop.is_living:
             self._undoing.ended(asked.loop.name)  # it ended while this was made
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from tlsrt.config.host_settings import SettingConfig
@@ -23,6 +24,15 @@ AGAIN_S = 1.0
 Key = tuple[str, str, int, int]  # component, setting, number, choice
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Something that a process has set."""
+
+    setting: SettingConfig
+    until: float  # in the clock of the event loop
+    ordinal: int
+
+
 class Undoing:
     """The effects of all processes that end with them."""
 
@@ -32,7 +42,8 @@ class Undoing:
         self._context = context
         self._network = network
         self._record = record
-        self._set: dict[str, dict[Key, tuple[SettingConfig, float]]] = {}  # until when, in the clock of the event loop
+        self._set: dict[str, dict[Key, _Known]] = {}
+        self.ordinal = 0  # of the last that was begun
 
     def begun(self, process: str, component: str, setting: SettingConfig, number: int, choice: int) -> None:
         """Take note of what is about to be made."""
@@ -41,11 +52,14 @@ class Undoing:
         if process not in self._set:
             self._set[process] = {}
             self._network.hold()  # as long as there may be something to undo
-        self._set[process][component, setting.name, number, choice] = setting, until
+        self.ordinal += 1
+        self._set[process][component, setting.name, number, choice] = _Known(setting, until, self.ordinal)
 
-    def undone(self, process: str, component: str, setting: str, number: int, choice: int) -> None:
-        """Take note that a process has undone something itself."""
-        self._set.get(process, {}).pop((component, setting, number, choice), None)
+    def undone(self, process: str, key: Key, ordinal: int) -> None:
+        """Take note that a process has undone something itself, asked when `ordinal` was the last begun."""
+        known = self._set.get(process, {})
+        if key in known and known[key].ordinal <= ordinal:  # else it was set again since
+            del known[key]
 
     def is_full(self, process: str) -> bool:
         """Tell whether a process has set as much as is remembered of it."""
@@ -53,7 +67,7 @@ class Undoing:
         if len(known) < SET_MAX:
             return False
         now = self._context.event_loop.now
-        for key in [key for key, (_, until) in known.items() if until < now]:
+        for key in [key for key, one in known.items() if one.until < now]:
             del known[key]
         return len(known) >= SET_MAX
 
@@ -63,18 +77,18 @@ class Undoing:
         if known is None:
             return
         now = self._context.event_loop.now
-        left = [
-            (component, setting, number, choice)
-            for (component, _, number, choice), (setting, until) in known.items() if until >= now
-        ]  # fmt: skip
-        self._next(process, deque(left), TRIES)
+        left = deque((key, one.setting) for key, one in known.items() if one.until >= now)
+        self._next(process, left, TRIES)
 
-    def _next(self, process: str, left: deque[tuple[str, SettingConfig, int, int]], tries: int) -> None:
+    def _next(self, process: str, left: deque[tuple[Key, SettingConfig]], tries: int) -> None:
         """Undo the first one that is left, and the others after it."""
+        while left and self._is_set_again(process, *left[0]):
+            left.popleft()
         if not left:
             self._network.release()
             return
-        component, setting, number, choice = left[0]
+        key, setting = left[0]
+        component, _, number, choice = key
 
         def ended(error: int, device: int) -> None:
             effect.close()
@@ -94,6 +108,11 @@ class Undoing:
             return
         self._record(component, effect, lambda answer: None)  # nothing waits for it: what it says shall end anyway
         effect.send(self._network, ended)
+
+    def _is_set_again(self, process: str, key: Key, setting: SettingConfig) -> bool:
+        """Tell whether the process that came after it has set the same: then that one's end undoes it."""
+        known = self._set.get(process, {}).get(key)
+        return known is not None and known.setting == setting
 
     def _say(self, process: str, component: str, setting: SettingConfig, why: str) -> None:
         self._context.events.emit("setting_failed", process, f"{component}: {setting.about}: cannot undo it: {why}")

@@ -95,3 +95,27 @@ def test_a_reload_while_something_is_unset_ends_nothing(stage: Stage) -> None:
     stage.end()
     stage.pass_by()
     assert stage.made == [(FIRST, False), (FIRST, True)] and stage.holds == 0, "it is not undone once more"
+
+
+def test_what_is_unset_and_set_again_is_undone_at_the_end(stage: Stage) -> None:
+    for what in (AskWhat.SET, AskWhat.UNSET, AskWhat.SET):
+        stage.ask(what)
+    for _ in range(3):
+        stage.answer()
+    stage.end()
+    assert stage.made[3:] == [(FIRST, True)]
+
+
+def test_what_the_next_process_has_set_since_is_not_undone(stage: Stage) -> None:
+    for number in (FIRST, FIRST + 1):
+        stage.ask(AskWhat.SET, number)
+        stage.answer()
+    stage.end()
+    stage.loop.is_living, stage.loop.incarnation = True, 2
+    stage.ask(AskWhat.SET, FIRST + 1)
+    stage.answer()  # of the first undo
+    stage.answer()
+    stage.pass_by()
+    assert stage.made[2:] == [(FIRST, True), (FIRST + 1, False)] and stage.holds == 1
+    stage.end()
+    assert stage.made[4:] == [(FIRST + 1, True)], "it is, at the end of that one"
