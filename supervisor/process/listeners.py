@@ -29,6 +29,7 @@ DOOR = "door"
 DECOY = "decoy"
 COMPONENT_BACKLOG = 128
 DECOY_BACKLOG = 16
+_IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 DECOY_BUFFER = 4096  # bytes that the kernel keeps of what a peer sends there; it doubles them, socket(7)
 
 
@@ -127,16 +128,21 @@ def _interface(name: str) -> int:
 
 
 def _join(made: socket.socket, group: str, index: int) -> None:
-    """Join a multicast group on an interface, and send to it from there: ip(7), ipv6(7)."""
+    """Join a multicast group on an interface, hear it there alone, and send to it from there: ip(7), ipv6(7).
+
+    Without *_MULTICAST_ALL a socket hears a group wherever any program of the host has joined it.
+    """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # others of this host hear the group as well
     if made.family is socket.AF_INET6:
         member = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
         return
     member = socket.inet_aton(group) + bytes(4) + struct.pack("@i", index)  # struct ip_mreqn
     made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
     made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + struct.pack("@i", index))
+    made.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:

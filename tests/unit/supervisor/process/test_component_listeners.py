@@ -208,3 +208,17 @@ def test_a_place_that_is_taken_leaves_all_as_it_was(held: tuple[ComponentListene
             listeners.prepare(cast("Any", Wanted((listener, free, taken))))
     assert listeners.take() == ([], []) and can_connect(listener) and not can_connect(free)
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.mark.parametrize(("group", "level", "option"), [("239.255.77.9", 0, 49), ("ff05::7709", 41, 29)])
+def test_a_group_is_heard_on_its_interface_only(group: str, level: int, option: int) -> None:
+    """Not where another program of the host has joined it: IP_MULTICAST_ALL, IPV6_MULTICAST_ALL."""
+    asked = ListenConfig(
+        "in", free_port(socket.SOCK_DGRAM), "it must", HOST, "udp", group=group, interface="lo", where="f:1:1"
+    )
+    listener = Listener("third.a", "third/a", asked)
+    listeners = ComponentListeners(cast("Any", Wanted((listener,))))
+    with shared(of(listeners)[listener.key]) as own:
+        assert own.getsockopt(level, option) == 0
+    listeners.prepare(cast("Any", Wanted()))
+    listeners.take()
