@@ -36,7 +36,9 @@ def write_name_files(profile: Profile, pins: NamePins) -> None:
     if profile.hosts is None:
         return
     hosts, switch = (Path(path) for path in HOSTS_FILES)
-    profile.hosts.mkdir(mode=0o755, parents=True, exist_ok=True)
+    profile.hosts.mkdir(parents=True, exist_ok=True)
+    for folder in (profile.hosts.parent, profile.hosts):
+        folder.chmod(0o755)  # whatever the umask is: the process reads there as a user of its own
     _put(profile.hosts / hosts.name, render_hosts(read_file(hosts), pinned_for(profile, pins)))
     _put(profile.hosts / switch.name, read_file(switch) if asks_servers(profile) else _FILES_ONLY)
 
