@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.resolver import RESOLVER, Outcome
@@ -16,12 +17,15 @@ from tlsrt.config.resolver import NameServer
 from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.children import Child, Children, HelperStart
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.service_process import ServiceProcess
 
 NAME = "resolver"
 WAITING_MAX = 32  # questions on their way, each with a socket
 _MOST_ADDRESSES = 32
+LATE_S = 2.0  # after the time that the server has
 
 Heard = Callable[[Outcome, int, list[bytes]], None]  # how it ended, the time to live in seconds, the addresses
 
@@ -31,7 +35,7 @@ class ResolverProcess(ServiceProcess):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, NAME, RESOLVER)
-        self._questions: dict[int, tuple[bool, Heard]] = {}  # for IPv6 addresses, and who asks
+        self._questions: dict[int, tuple[bool, Heard, Timer]] = {}  # for IPv6, who asks, until when
         self._number = 0
 
     @property
@@ -59,7 +63,8 @@ class ResolverProcess(ServiceProcess):
             return
         self._number += 1
         question = (self._number, name.encode("ascii"), int(is_six), int(is_stream), round(wait_s * 1000))
-        self._questions[self._number] = is_six, heard
+        is_late = partial(self.kill, "does not answer", Cause.DEADLINE)
+        self._questions[self._number] = is_six, heard, self._context.event_loop.call_later(wait_s + LATE_S, is_late)
         try:
             self._channel.send("question", *question, descriptors=(descriptor,))
         except PeerError as error:
@@ -68,14 +73,17 @@ class ResolverProcess(ServiceProcess):
             os.close(descriptor)
 
     def take(self, name: str, message: Any, descriptors: list[int]) -> None:
-        is_six, heard = self._questions.pop(message.number, (False, None))
-        if heard is None:
+        if message.number not in self._questions:
             raise PeerError("unasked")
+        is_six, heard, timer = self._questions.pop(message.number)
+        timer.cancel()
         heard(*checked_untrusted(message.outcome, message.ttl_s, message.addresses, is_six=is_six))
 
     def lost(self) -> None:
         questions, self._questions = self._questions, {}
-        for _, heard in questions.values():
+        for _, _, timer in questions.values():
+            timer.cancel()
+        for _, heard, _ in questions.values():
             heard(Outcome.FAILED, 0, [])
 
 
