@@ -83,7 +83,10 @@ class ControlGroups:
         if self._tree is None:
             raise OSError(errno.ENOTSUP, f"there are no control groups ({self._reason})")
         if self._answering is None:
-            self._tree.add({ANSWERING: Limits()})
+            try:
+                self._tree.add({ANSWERING: Limits()})
+            except SandboxError as error:
+                raise OSError(errno.EIO, error.reason) from None
             try:
                 self._answering = attach(self._tree.group(ANSWERING).folder)
             except OSError:

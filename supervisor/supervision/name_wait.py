@@ -20,7 +20,7 @@ class NameWait:
     def __init__(self, context: Context, again: Callable[[], None]) -> None:
         self._context = context
         self._again = again
-        self._since: dict[tuple[str, int], float] = {}  # process and incarnation -> when it was ready
+        self._since: dict[str, tuple[int, float]] = {}  # process -> incarnation, when that was ready
         self._is_coming = False
 
     def holds(self, process: str, incarnation: int) -> bool:
@@ -30,8 +30,9 @@ class NameWait:
         now = self._context.event_loop.now
         if names <= current.children.pins.settled:
             return False
-        if now - self._since.setdefault((process, incarnation), now) >= MOST_S:
-            del self._since[process, incarnation]
+        if self._since.get(process, (-1, now))[0] != incarnation:
+            self._since[process] = incarnation, now
+        if now - self._since[process][1] >= MOST_S:
             current.children.pins.settled.update(names)  # it has waited for them once
             return False
         if not self._is_coming:

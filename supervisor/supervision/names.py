@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -45,6 +46,8 @@ class Names(Feature):
         self._said: dict[str, str] = {}  # name -> what was told of it last
         self._timer: Timer | None = None
         self._is_looking = False
+        self._hosts: dict[str, tuple[bytes, ...]] = {}  # what the host's own file said
+        self._hosts_state: tuple[int, ...] = ()  # of the file, as it was read
         resolver.on_ready.append(self.look)
 
     def epoch_begun(self) -> None:
@@ -122,11 +125,22 @@ class Names(Feature):
     def _begin(self, name: str, lookup: NameLookup, *, is_six: bool) -> None:
         lookup.ask()
         size = 16 if is_six else 4
-        known = parse_hosts(read_file(HOSTS)).get(name)
+        known = self._known_hosts().get(name)
         if known is not None:
             self._ended(name, lookup, Outcome.FOUND, _HOSTS_TTL_S, [one for one in known if len(one) == size])
             return
         self._try(name, lookup, self._asking(), 0, is_six=is_six)
+
+    def _known_hosts(self) -> dict[str, tuple[bytes, ...]]:
+        """Return what the host's own file says, read anew when it is another one."""
+        try:
+            found = os.stat(HOSTS)
+        except OSError:
+            return {}
+        state = found.st_mtime_ns, found.st_size, found.st_ino
+        if state != self._hosts_state:
+            self._hosts, self._hosts_state = parse_hosts(read_file(HOSTS)), state
+        return self._hosts
 
     def _asking(self) -> Asking:
         servers = self._context.current.config.resolver.servers

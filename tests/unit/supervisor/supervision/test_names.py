@@ -47,7 +47,13 @@ def test_an_answer_that_is_cut_off_over_a_stream_too_is_none(monkeypatch: pytest
         if not is_six:
             heard(Outcome.TRUNCATED, 0, [])
 
-    monkeypatch.setattr(module, "read_file", lambda path: b"")
+    read: list[str] = []
+
+    def read_file(path: str) -> bytes:
+        read.append(path)
+        return b""
+
+    monkeypatch.setattr(module, "read_file", read_file)
     servers = (NameServer("192.0.2.1"), NameServer("192.0.2.2"))
     rule = SimpleNamespace(name="example.org", within=(), may_be=lambda address: True)
     config = SimpleNamespace(
@@ -63,3 +69,4 @@ def test_an_answer_that_is_cut_off_over_a_stream_too_is_none(monkeypatch: pytest
     Names(cast("Any", context), cast("Any", resolver)).look()
     of_four = asked[:-1]
     assert of_four == [(one.host, stream) for one in servers * 2 for stream in (False, True)]
+    assert read == [module.HOSTS]  # once, as it has not changed
