@@ -60,7 +60,7 @@ class ListenConfig:
         default=False,
         metadata=boolean(
             "udp only: it may send datagrams from this port to who has sent one to it within 5 minutes, and to no "
-            "other host: the kernel holds it to that."
+            "other host: the kernel holds it to that. Not to link-local addresses of IPv6."
         ),
     )
     group: str = field(
@@ -164,6 +164,11 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
             found.append(f"{start} cannot have `interface` without `group`: write its address as `host`")
         elif asked.group.lower().startswith(("ff02:", "ff12:")) and not asked.interface:
             found.append(f"{start} cannot join {asked.group} without `interface`: each link has this group")
+        elif asked.replies and is_of_one_link(asked.bound):
+            found.append(
+                f"{start} cannot have `replies` on {asked.bound}: each link has such addresses, and who sends "
+                "chooses the link; choose a global address or group, or write `answers`, if it may send to any host"
+            )
         elif asked.answers and asked.replies:
             found.append(f"{start} cannot have both `answers` and `replies`: the first one is to any host; remove one")
         other = next((what for what, place in seen if overlaps(place, asked)), "")
@@ -171,6 +176,12 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
             found.append(f"{start} cannot listen on {asked.place}: {other} does; choose another port")
         seen.append((f"{one.holder} ({asked.name})", asked))
     return found
+
+
+def is_of_one_link(host: str) -> bool:
+    """Tell whether an address of IPv6 means another host or group on each link. Pure."""
+    address = ipaddress.ip_address(host)
+    return address.version == 6 and (address.is_link_local or (address.is_multicast and address.packed[1] & 15 <= 2))
 
 
 def overlaps(one: ListenConfig, other: ListenConfig) -> bool:

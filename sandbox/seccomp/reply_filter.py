@@ -3,9 +3,11 @@
 A filter of system calls sees no address, and no call tells the supervisor who a process has heard from. But the kernel
 asks programs that are attached to a control group (version 2, bpf(2)) about both: UDPx_RECVMSG when a datagram is
 handed over, with the address that it came from, and UDPx_SENDMSG when a call names where one goes. The first notes the
-peer, its port and the port of the socket; the second lets through what was noted within the last minutes, and answers
-EPERM to all else. A socket belongs to the group of the process that made it, for its life and wherever it is passed, so
-these are made by a child that is forked into the group, and handed over. Instructions by hand: tlsrt has no compiler.
+peer, its port, and the port and address that the socket is bound to; the second lets through what was noted within the
+last minutes, and answers EPERM to all else. A peer with a link-local address of IPv6 is not noted: who sends chooses
+the interface, and another host may have the same address there. A socket belongs to the group of the process that made
+it, for its life and wherever it is passed, so these are made by a child that is forked into the group, and handed over.
+Instructions by hand: tlsrt has no compiler.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ REMEMBERED_S = 300
 MOST_PEERS = 4096  # of all sockets of the group: the one that was heard of longest ago makes room
 _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _PROG_ATTACH = 0, 2, 5, 8  # commands of bpf(2)
 _HASH, _LRU_HASH, _SOCK_ADDR = 1, 9, 18
-_KEY_BYTES, _MOST_GROUPS = 24, 256
+_KEY_BYTES, _MOST_GROUPS = 40, 256
 _LOOKUP, _UPDATE, _KTIME = 1, 2, 5  # helpers, bpf-helpers(7)
 _INSTRUCTION = struct.Struct("=BBhi")
 _CONTEXT, _FRAME = 6, 10  # registers
-_KEY = -24  # on the stack: address (16 bytes), port of the peer, port of the socket
-_NOW = -32
-_USER_IP4, _USER_IP6, _USER_PORT, _SOCKET, _SOURCE_PORT = 4, 8, 24, 64, 44  # struct bpf_sock_addr, struct bpf_sock
+_KEY = -40  # on the stack: address (16 bytes) and port of the peer, port and address (16 bytes) of the socket
+_NOW = -48
+_USER_IP4, _USER_IP6, _USER_PORT, _SOCKET = 4, 8, 24, 64  # struct bpf_sock_addr
+_SOURCE_IP4, _SOURCE_IP6, _SOURCE_PORT = 24, 28, 44  # struct bpf_sock: what it is bound to
+_PREFIX, _LINK_LOCAL = struct.unpack("=ii", b"\xff\xc0\0\0\xfe\x80\0\0")  # fe80::/10, as the first word is loaded
 _LOG = 16384
 
 
@@ -64,18 +68,21 @@ class AnsweringGroup:
 
 
 def group_key(group: str, port: int) -> bytes:
-    """Return an address and both ports as the programs have them. Pure."""
-    return ipaddress.ip_address(group).packed.ljust(16, b"\0") + struct.pack("!HH", port, 0) + struct.pack("=I", port)
+    """Return the key of a socket that is bound to a group and sends to it. Pure."""
+    address = ipaddress.ip_address(group).packed.ljust(16, b"\0")
+    return address + struct.pack("!HH", port, 0) + struct.pack("=I", port) + address
 
 
 def program_of(hook: Hook, peers: int, groups: int) -> bytes:
     """Return the instructions for one hook; `peers` and `groups` are the descriptors of the maps. Pure."""
+    source, parts = (_SOURCE_IP6, (0, 4, 8, 12)) if hook.is_six else (_SOURCE_IP4, (0,))
+    user = _USER_IP6 if hook.is_six else _USER_IP4
     code = [
-        _move(_CONTEXT, 1), _store_0(_KEY), _store_0(_KEY + 8),
-        *(_copy(_USER_IP6 + at, _KEY + at) for at in (0, 4, 8, 12) if hook.is_six),
-        *(() if hook.is_six else (_copy(_USER_IP4, _KEY),)),
+        _move(_CONTEXT, 1), *(_store_0(_KEY + at) for at in range(0, _KEY_BYTES, 8)),
+        *(_copy(user + at, _KEY + at) for at in parts),
         _copy(_USER_PORT, _KEY + 16),
         _load(1, _CONTEXT, _SOCKET, wide=True), _load(0, 1, _SOURCE_PORT), _store(_KEY + 20, 0),
+        *(_load(0, 1, source + at) + _store(_KEY + 24 + at, 0) for at in parts),
     ]  # fmt: skip
     if hook.sends:
         known = [_map(peers), _pointer(2, _KEY), _call(_LOOKUP)]
@@ -85,6 +92,8 @@ def program_of(hook: Hook, peers: int, groups: int) -> bytes:
         code += [_jump_if_0(0, _length(late) + 1 + _length(allow)), *late]
         code += [_jump_if_above(0, 1, _length(allow)), *allow, _set(0, 0), _exit()]
     else:
+        if hook.is_six:
+            code += [_load(0, _FRAME, _KEY), _and(0, _PREFIX), _jump_unless(0, _LINK_LOCAL, 2), _set(0, 1), _exit()]
         code += [_call(_KTIME), _store(_NOW, 0, wide=True), _map(peers), _pointer(2, _KEY), _pointer(3, _NOW)]
         code += [_set(4, 0), _call(_UPDATE), _set(0, 1), _exit()]
     return b"".join(code)
@@ -108,6 +117,10 @@ def _set(to: int, value: int) -> bytes:
 
 def _subtract(to: int, source: int) -> bytes:
     return _one(0x1F, to, source)
+
+
+def _and(to: int, value: int) -> bytes:
+    return _one(0x54, to, value=value)  # of 32 bits
 
 
 def _load(to: int, source: int, offset: int, *, wide: bool = False) -> bytes:
@@ -145,6 +158,10 @@ def _call(helper: int) -> bytes:
 
 def _jump_if_0(register: int, over: int) -> bytes:
     return _one(0x15, register, offset=over)
+
+
+def _jump_unless(register: int, value: int, over: int) -> bytes:
+    return _one(0x56, register, offset=over, value=value)  # of 32 bits
 
 
 def _jump_if_above(register: int, other: int, over: int) -> bytes:

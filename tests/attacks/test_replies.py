@@ -26,9 +26,10 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, tuple[s
     place = request.param, free_port()
     beacon = {"name": "beacon", "port": place[1], "host": place[0], "protocol": "udp", "replies": True, "why": "a test"}
     club = {**beacon, "name": "club", "port": CLUB_PORT, "group": CLUB, "interface": "lo"}
+    second = {**beacon, "name": "second", "host": "127.0.0.2"}
     hosts = running(
         request, packages=[PACKAGE],
-        components={COMPONENT: {"class": "captured.doors:Replies", "needs": {"listen": [beacon, club]}}},
+        components={COMPONENT: {"class": "captured.doors:Replies", "needs": {"listen": [beacon, club, second]}}},
         policy={f"client/admin -> {COMPONENT}": "*"},
     )  # fmt: skip
     for host in hosts:
@@ -55,6 +56,18 @@ def test_who_has_sent_something_is_answered_and_nobody_else(world: tuple[Running
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.recv(64)
+
+
+def test_another_socket_of_the_same_port_has_not_heard_from_them(world: tuple[RunningHost, tuple[str, int]]) -> None:
+    host, place = world
+    with peer("127.0.0.1") as known, host.client() as client:
+        if place[0] == "127.0.0.1":
+            known.sendto(b"ping", place)
+            assert known.recv(64) == b"ping"
+        assert client.call(COMPONENT, "speak", *known.getsockname(), "second") == "EPERM"
+        known.sendto(b"ping", ("127.0.0.2", place[1]))
+        assert known.recv(64) == b"ping"
+        assert client.call(COMPONENT, "speak", *known.getsockname(), "second") == "allowed"
 
 
 def test_the_next_process_has_one_that_is_held_too(world: tuple[RunningHost, tuple[str, int]]) -> None:

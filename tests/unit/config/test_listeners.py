@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.listeners import ListenConfig, Listener, overlaps, problems_of
+from tlsrt.config.listeners import ListenConfig, Listener, is_of_one_link, overlaps, problems_of
 
 PLACES = st.builds(
     ListenConfig, st.just("a"), st.integers(1, 3), st.just("why"),
@@ -49,3 +49,15 @@ def test_what_cannot_be_is_one_sentence(listeners: list[Listener], sentence: str
 def test_other_protocols_ports_and_families_are_no_conflict() -> None:
     several = [listener(1), listener(1, "::1", name="b"), listener(1, name="c", protocol="udp"), listener(2, name="d")]
     assert problems_of(several, [("the door", ListenConfig("own", 7443, "", "127.0.0.1"))]) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("fe80::1", True), ("febf::1", True), ("ff02::fb", True), ("ff12::1", True), ("ff01::1", True),
+        ("fec0::1", False), ("ff05::fb", False), ("::", False), ("::1", False), ("224.0.0.251", False),
+        ("169.254.1.1", False),
+    ],
+)  # fmt: skip
+def test_an_address_of_each_link_is_known(host: str, expected: bool) -> None:
+    assert is_of_one_link(host) is expected

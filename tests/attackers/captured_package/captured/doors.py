@@ -127,7 +127,7 @@ class Replies(Component):
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        for name in ("beacon", "club"):
+        for name in ("beacon", "club", "second"):
             await loop.create_datagram_endpoint(Echo, sock=self.listener(name))
 
     @handler

@@ -8,7 +8,7 @@ import pytest
 
 from tlsrt.sandbox.seccomp.reply_filter import HOOKS, MOST_PEERS, REMEMBERED_S, Hook, group_key, program_of
 
-_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D)
+_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D, 0x56)
 
 
 def instructions(hook: Hook) -> list[tuple[int, int, int, int]]:
@@ -54,7 +54,6 @@ def test_a_peer_is_remembered_for_the_time_that_the_page_says() -> None:
 
 
 def test_a_group_is_written_as_the_kernel_has_it() -> None:
-    assert group_key("239.1.2.3", 0x1234) == bytes([239, 1, 2, 3]) + bytes(12) + b"\x12\x34\0\0" + struct.pack(
-        "=I", 0x1234
-    )
-    assert group_key("ff02::fb", 1)[:16] == b"\xff\x02" + bytes(13) + b"\xfb"
+    group = bytes([239, 1, 2, 3]) + bytes(12)
+    assert group_key("239.1.2.3", 0x1234) == group + b"\x12\x34\0\0" + struct.pack("=I", 0x1234) + group
+    assert group_key("ff05::fb", 1)[:16] == group_key("ff05::fb", 1)[24:] == b"\xff\x05" + bytes(13) + b"\xfb"
