@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tlsrt.errors import PeerError
 
-REQUEST, ACK, REPLACE, CREATE = 0x1, 0x4, 0x100, 0x400  # flags
+REQUEST, ACK, EXCLUSIVE, CREATE = 0x1, 0x4, 0x200, 0x400  # flags
 ERROR = 2  # the type of a message that ends a request, with an errno or 0
 NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")

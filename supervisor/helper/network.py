@@ -15,7 +15,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.helper.main import Actions, Answer, serve, write_setting
 from tlsrt.supervisor.helper.netlink import outcome_untrusted
 from tlsrt.supervisor.helper.nftables import Element, ask_for_set, remove_element, set_element, unfit_untrusted
-from tlsrt.supervisor.helper.rtnetlink import Route, remove_route, set_route
+from tlsrt.supervisor.helper.rtnetlink import Route, remove_other, remove_route, set_route
 
 _FIRST = 1  # number of the first message on a socket
 _ANSWERS_MAX = 8  # datagrams that the kernel says to one request
@@ -31,7 +31,10 @@ def change_route(message: RouteMessage, kernel: int) -> Answer:
     )  # fmt: skip
     if message.removes:
         return Answer(_gone(_exchange(kernel, remove_route(route, _FIRST), _FIRST)[0]))
-    return Answer(_exchange(kernel, set_route(route, _FIRST), _FIRST)[0])
+    error, _ = _exchange(kernel, set_route(route, _FIRST), _FIRST)
+    if error == errno.EEXIST:  # ours is removed; an administrator's of this metric stays, and is the answer
+        error = _gone(_exchange(kernel, remove_other(route, 2), 2)[0]) or _exchange(kernel, set_route(route, 3), 3)[0]
+    return Answer(error)
 
 
 def change_element(message: ElementMessage, kernel: int) -> Answer:

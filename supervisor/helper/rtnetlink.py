@@ -7,9 +7,9 @@ never removes an administrator's.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tlsrt.supervisor.helper.netlink import ACK, CREATE, REPLACE, REQUEST, attribute, message
+from tlsrt.supervisor.helper.netlink import ACK, CREATE, EXCLUSIVE, REQUEST, attribute, message
 
 PROTOCOL = 116  # of routes, in the range that the kernel leaves to programs (above RTPROT_STATIC, 4)
 _NEW, _REMOVE = 24, 25  # RTM_NEWROUTE, RTM_DELROUTE
@@ -33,8 +33,8 @@ class Route:
 
 
 def set_route(route: Route, sequence: int) -> bytes:
-    """Return the message that makes a route, in the place of one of the same metric."""
-    return message(_NEW, REQUEST | ACK | CREATE | REPLACE, sequence, _body(route, _UNIVERSE))
+    """Return the message that makes a route, where there is none of the same metric."""
+    return message(_NEW, REQUEST | ACK | CREATE | EXCLUSIVE, sequence, _body(route, _UNIVERSE))
 
 
 def remove_route(route: Route, sequence: int) -> bytes:
@@ -42,14 +42,16 @@ def remove_route(route: Route, sequence: int) -> bytes:
     return message(_REMOVE, REQUEST | ACK, sequence, _body(route, _NOWHERE if route.version == 4 else _UNIVERSE))
 
 
-def _body(route: Route, scope: int) -> bytes:
+def remove_other(route: Route, sequence: int) -> bytes:
+    """Return the message that removes a component's route of the same metric, whatever its gateway and device."""
+    scope = _NOWHERE if route.version == 4 else _UNIVERSE
+    return message(_REMOVE, REQUEST | ACK, sequence, _body(replace(route, device=0), scope, has_gateway=False))
+
+
+def _body(route: Route, scope: int, *, has_gateway: bool = True) -> bytes:
     family, size = _FAMILIES[route.version]
     header = _HEADER.pack(family, route.prefix, 0, 0, _MAIN, PROTOCOL, scope, _UNICAST, 0)
     device = attribute(_DEVICE, struct.pack("=I", route.device)) if route.device else b""
-    return b"".join(
-        [
-            header, attribute(_TO, route.to.to_bytes(size, "big")),
-            attribute(_GATEWAY, route.via.to_bytes(size, "big")), device,
-            attribute(_METRIC, struct.pack("=I", route.metric)),
-        ]
-    )  # fmt: skip
+    gateway = attribute(_GATEWAY, route.via.to_bytes(size, "big")) if has_gateway else b""
+    to, metric = attribute(_TO, route.to.to_bytes(size, "big")), attribute(_METRIC, struct.pack("=I", route.metric))
+    return b"".join([header, to, gateway, device, metric])

@@ -1,0 +1,49 @@
+"""What the network helper says to the kernel, and makes of its answers."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from tlsrt.channels.control.helper import RouteMessage
+from tlsrt.supervisor.helper import network
+from tlsrt.supervisor.helper.netlink import attributes_untrusted, messages_untrusted
+
+_NEW, _REMOVE = 24, 25
+_DEVICE, _GATEWAY = 4, 5
+
+
+class Kernel:
+    """Answers with what it is given, and keeps what was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: int) -> None:
+        self._errors = [*errors]
+        self.asked: list[tuple[int, dict[int, bytes]]] = []
+        monkeypatch.setattr(network, "_exchange", self.exchange)
+
+    def exchange(self, kernel: int, request: bytes, last: int) -> tuple[int, bytes]:
+        for one in messages_untrusted(request):
+            self.asked.append((one.type, attributes_untrusted(one.body[12:]) if one.type in (_NEW, _REMOVE) else {}))
+        return self._errors.pop(0), b""
+
+
+@pytest.mark.parametrize(
+    ("errors", "kinds", "outcome"),
+    [
+        ((0,), [_NEW], 0),
+        ((errno.ENETUNREACH,), [_NEW], errno.ENETUNREACH),
+        ((errno.EEXIST, 0, 0), [_NEW, _REMOVE, _NEW], 0),
+        ((errno.EEXIST, errno.ESRCH, errno.EEXIST), [_NEW, _REMOVE, _NEW], errno.EEXIST),  # an administrator's
+        ((errno.EEXIST, errno.EPERM), [_NEW, _REMOVE], errno.EPERM),
+    ],
+)
+def test_a_route_takes_the_place_of_a_components_only(
+    monkeypatch: pytest.MonkeyPatch, errors: tuple[int, ...], kinds: list[int], outcome: int
+) -> None:
+    kernel = Kernel(monkeypatch, *errors)
+    message = RouteMessage(1, 0, 4, 0, 0x0A090000, 16, 0, 0x0A000005, 3, 1024)
+    assert network.change_route(message, -1).error == outcome
+    assert [kind for kind, _ in kernel.asked] == kinds
+    for kind, attributes in kernel.asked:
+        assert (_GATEWAY in attributes, _DEVICE in attributes) == ((True, True) if kind == _NEW else (False, False))
