@@ -105,7 +105,9 @@ class HelperRequests(Feature):
         helper = self._network if setting.is_network else self._helper
         waiting = self._waiting.get(loop.name, 0)
         is_busy = waiting >= SETTINGS_WAITING or not self._rates.take(loop.name, self._context.event_loop.now)
-        if is_busy or not helper.is_attested or self._undoing.is_full(loop.name):
+        ends = setting.reversible is not None and not setting.reversible.keep and not removes
+        key = component.address, setting.name, number, message.choice
+        if is_busy or not helper.is_attested or (ends and self._undoing.is_full(loop.name, key)):
             self._answer(loop, message.number, AskOutcome.BUSY)
             return
         try:
@@ -119,7 +121,7 @@ class HelperRequests(Feature):
         before = self._undoing.ordinal
         asked = _Asked(loop, loop.incarnation, message, component.address, setting, effect, helper, words, before)
         self._waiting[loop.name] = waiting + 1
-        if setting.reversible is not None and not setting.reversible.keep and not removes:
+        if ends:
             self._undoing.begun(loop.name, component.address, setting, number, message.choice)
         self._record(component.address, effect, lambda answer: self._recorded(asked, answer))
 

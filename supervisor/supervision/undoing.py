@@ -61,10 +61,10 @@ class Undoing:
         if key in known and known[key].ordinal <= ordinal:  # else it was set again since
             del known[key]
 
-    def is_full(self, process: str) -> bool:
-        """Tell whether a process has set as much as is remembered of it."""
+    def is_full(self, process: str, key: Key) -> bool:
+        """Tell whether a process has set as much as is remembered of it, and this is something else."""
         known = self._set.get(process, {})
-        if len(known) < SET_MAX:
+        if len(known) < SET_MAX or key in known:
             return False
         now = self._context.event_loop.now
         for key in [key for key, one in known.items() if one.until < now]:

@@ -119,3 +119,12 @@ def test_what_the_next_process_has_set_since_is_not_undone(stage: Stage) -> None
     assert stage.made[2:] == [(FIRST, True), (FIRST + 1, False)] and stage.holds == 1
     stage.end()
     assert stage.made[4:] == [(FIRST + 1, True)], "it is, at the end of that one"
+
+
+def test_a_process_that_has_set_all_it_may_can_unset(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undoing, "SET_MAX", 1)
+    stage.ask(AskWhat.SET)
+    stage.ask(AskWhat.SET, FIRST + 1)  # one too many
+    stage.ask(AskWhat.SET)
+    stage.ask(AskWhat.UNSET)
+    assert stage.made == [(FIRST, False), (FIRST, False), (FIRST, True)]
