@@ -42,6 +42,8 @@ def change_element(message: ElementMessage, kernel: int) -> Answer:
     value = message.high << 64 | message.low
     element = Element(message.family, message.table, message.set, message.type, message.size, value, message.timeout_ms)
     error, told = _exchange(kernel, ask_for_set(element, _FIRST), _FIRST)
+    if message.removes and error in _NOT_THERE:
+        return Answer()  # the whole set has gone, or its table
     if error := error or unfit_untrusted(element, told):
         return Answer(error)
     if message.removes:

@@ -6,8 +6,10 @@ helper that may carry it out.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
 from typing import Protocol
 
 from tlsrt.channels.control.helper import ElementMessage, RouteMessage
@@ -17,6 +19,7 @@ from tlsrt.supervisor.process.host_paths import Found, find_setting
 from tlsrt.supervisor.supervision.helper_process import Done, HelperProcess
 
 _ROUTE, _NETFILTER = 0, 12  # netlink(7)
+_GET_INDEX = 0x8933  # SIOCGIFINDEX, netdevice(7)
 _LOW = (1 << 64) - 1
 NAMED_NUMBER = 0  # the number of a value that is told in words
 
@@ -121,5 +124,7 @@ def network_socket(protocol: int) -> socket.socket:
 
 
 def device_index(name: str) -> int:
-    """Return the index of a network device. Raises OSError if there is none."""
-    return socket.if_nametoindex(name)
+    """Return the index of a network device. Raises OSError, ENODEV if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:  # if_nametoindex() tells no errno on Python 3.11
+        answer = fcntl.ioctl(asked, _GET_INDEX, struct.pack("16si20x", name.encode(), 0))
+    return int(struct.unpack_from("16si", answer)[1])

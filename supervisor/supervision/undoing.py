@@ -6,6 +6,7 @@ is not there does no harm. A supervisor that is killed undoes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from tlsrt.config.host_settings import SettingConfig
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.effects import Effect, effect_of
 from tlsrt.supervisor.supervision.feature import Reply
-from tlsrt.supervisor.supervision.helper_process import AWAY, NetworkHelperProcess
+from tlsrt.supervisor.supervision.helper_process import NetworkHelperProcess
 
 SET_MAX = 1024  # effects of one process that are not kept
-TRIES = 3  # of an undo for which there was no helper
+TRIES = 3  # of an undo for which there was no helper, or too little of the host
 AGAIN_S = 1.0
 Key = tuple[str, str, int, int]  # component, setting, number, choice
 
@@ -92,7 +93,10 @@ class Undoing:
 
         def ended(error: int, device: int) -> None:
             effect.close()
-            if error == AWAY and tries > 1:
+            go_on(error, error < 0)
+
+        def go_on(error: int, is_passing: bool) -> None:
+            if is_passing and tries > 1:
                 self._context.event_loop.call_later(AGAIN_S, partial(self._next, process, left, tries - 1))
                 return
             if error:
@@ -102,9 +106,9 @@ class Undoing:
 
         try:
             effect = effect_of(setting, number, choice, removes=True)
-        except OSError:  # its device has gone, and the route with it
-            left.popleft()
-            self._context.event_loop.call_later(0, partial(self._next, process, left, TRIES))
+        except OSError as error:
+            has_gone = error.errno in (errno.ENODEV, errno.ENXIO)  # its device, and the route with it
+            go_on(0 if has_gone else error.errno or errno.EIO, not has_gone)
             return
         self._record(component, effect, lambda answer: None)  # nothing waits for it: what it says shall end anyway
         effect.send(self._network, ended)

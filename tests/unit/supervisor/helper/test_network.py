@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from tlsrt.channels.control.helper import RouteMessage
+from tlsrt.channels.control.helper import ElementMessage, RouteMessage
 from tlsrt.supervisor.helper import network
 from tlsrt.supervisor.helper.netlink import attributes_untrusted, messages_untrusted
 
@@ -47,3 +47,12 @@ def test_a_route_takes_the_place_of_a_components_only(
     assert [kind for kind, _ in kernel.asked] == kinds
     for kind, attributes in kernel.asked:
         assert (_GATEWAY in attributes, _DEVICE in attributes) == ((True, True) if kind == _NEW else (False, False))
+
+
+@pytest.mark.parametrize(("removes", "outcome"), [(1, 0), (0, errno.ENOENT)])
+def test_of_a_set_that_is_gone_nothing_need_be_removed(
+    monkeypatch: pytest.MonkeyPatch, removes: int, outcome: int
+) -> None:
+    Kernel(monkeypatch, errno.ENOENT)
+    message = ElementMessage(1, removes, 1, 7, 4, 0, 0xC0000207, 0, "filter", "blocked")
+    assert network.change_element(message, -1).error == outcome

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,6 +14,8 @@ from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.network_settings import SetConfig
 from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.supervision import helper_requests, undoing
+from tlsrt.supervisor.supervision.effects import device_index
+from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 
 BLOCK = SettingConfig("block", "a test", nft_set=SetConfig("filter", "blocked", "ipv4_addr", ("192.0.2.0/24",)))
@@ -128,3 +132,35 @@ def test_a_process_that_has_set_all_it_may_can_unset(stage: Stage, monkeypatch: 
     stage.ask(AskWhat.SET)
     stage.ask(AskWhat.UNSET)
     assert stage.made == [(FIRST, False), (FIRST, False), (FIRST, True)]
+
+
+@pytest.mark.parametrize("error", [AWAY, GONE, HUNG])
+def test_an_undo_over_which_the_helper_ended_is_tried_again(stage: Stage, error: int) -> None:
+    stage.ask(AskWhat.SET)
+    stage.answer()
+    stage.end()
+    stage.answer(error)
+    stage.pass_by()
+    stage.answer()
+    stage.pass_by()
+    assert stage.made[1:] == [(FIRST, True)] * 2 and stage.holds == 0
+    assert not [one for one in stage.said if one[0] == "setting_failed"]
+
+
+@pytest.mark.parametrize(("looks", "made", "told"), [
+    ((errno.ENODEV,), 0, 0), ((errno.EMFILE,), 1, 0), ((errno.ENOBUFS,) * 3, 0, 1),
+])  # fmt: skip
+def test_only_a_device_that_is_gone_needs_no_undo(stage: Stage, looks: tuple[int, ...], made: int, told: int) -> None:
+    stage.ask(AskWhat.SET)
+    stage.answer()
+    stage.refused = [*looks]
+    stage.end()
+    stage.pass_by()
+    assert len(stage.made) == 1 + made and len([one for one in stage.said if one[0] == "setting_failed"]) == told
+
+
+def test_a_device_of_the_network_has_an_index_or_an_errno() -> None:
+    assert device_index("lo") == socket.if_nametoindex("lo")
+    with pytest.raises(OSError, match="No such device") as caught:
+        device_index("no-such-device")
+    assert caught.value.errno == errno.ENODEV
