@@ -159,7 +159,9 @@ class SetConfig:
     )
     timeout_s: int = field(
         default=0,
-        metadata=count("Time after which the kernel takes an element out; 0: never.", 0, 31_536_000, unit="s"),
+        metadata=count(
+            "Time after which the kernel takes an element out; 0: that of the set, or never.", 0, 31_536_000, unit="s"
+        ),
     )
     keep: bool = field(default=False, metadata=KEEP)
 

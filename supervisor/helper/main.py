@@ -128,6 +128,8 @@ class Helper:
             answer = self._actions[name][0](message, descriptors[0])
         except OSError as error:
             answer = Answer(error.errno or errno.EIO)
+        except PeerError:
+            answer = Answer(errno.EPROTO)  # the kernel said what is no answer
         finally:
             os.close(descriptors[0])
         if answer.device < 0:

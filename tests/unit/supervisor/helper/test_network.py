@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import pytest
 
-from tlsrt.channels.control.helper import ElementMessage, RouteMessage
+from tlsrt.channels.control.helper import HELPER, ElementMessage, RouteMessage
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.helper import network
+from tlsrt.supervisor.helper.main import Helper
 from tlsrt.supervisor.helper.netlink import attributes_untrusted, messages_untrusted
 
 _NEW, _REMOVE = 24, 25
@@ -56,3 +60,21 @@ def test_of_a_set_that_is_gone_nothing_need_be_removed(
     Kernel(monkeypatch, errno.ENOENT)
     message = ElementMessage(1, removes, 1, 7, 4, 0, 0xC0000207, 0, "filter", "blocked")
     assert network.change_element(message, -1).error == outcome
+
+
+def test_an_odd_answer_of_the_kernel_ends_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(kernel: int, request: bytes, last: int) -> tuple[int, bytes]:
+        raise PeerError("bad_netlink")
+
+    monkeypatch.setattr(network, "_exchange", odd)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supervisor = ControlChannel(ours.detach(), HELPER)
+    with open("/dev/null", "rb") as kernel:
+        fields = RouteMessage(1, 0, 4, 0, 0x0A090000, 16, 0, 0x0A000005, 3, 1024)
+        supervisor.send("route", *fields, descriptors=(kernel.fileno(),))
+    helper = Helper(theirs.detach(), network.NETWORK_ACTIONS)
+    name, message, descriptors = helper._supervisor.receive("supervisor", "sealed", descriptors=True) or ("", None, [])
+    helper._handle(name, message, descriptors)
+    assert supervisor.receive("network_helper", "sealed", descriptors=True) == ("done", (1, errno.EPROTO), [])
+    supervisor.close()
+    helper._supervisor.close()
