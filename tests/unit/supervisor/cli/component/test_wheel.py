@@ -38,9 +38,9 @@ def files(entries: str = "kettle = kettle\n", **more: bytes) -> dict[str, bytes]
     }
 
 
-def refused(folder: Path, content: dict[str, bytes]) -> str:
+def refused(folder: Path, content: dict[str, bytes], *, isolated: bool = False) -> str:
     with pytest.raises(ConfigError) as caught:
-        offering_of(wheel(folder, content), folder)
+        offering_of(wheel(folder, content), folder, isolated=isolated)
     return str(caught.value)
 
 
@@ -114,6 +114,8 @@ def test_a_place_that_holds_no_package_is_told(tmp_path: Path) -> None:
 def test_a_wheel_that_brings_what_is_no_component_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     said = refused(tmp_path, files() | {name: b""})
     assert said == f"Kettle brings {name}, which {reason}: nothing was installed"
+    if "belongs to" not in reason:  # which what is isolated is beside nobody
+        assert refused(tmp_path, files() | {name: b""}, isolated=True) == said
 
 
 @pytest.mark.parametrize("isolated", [False, True])
