@@ -6,6 +6,7 @@ Libraries find it as /tmp, which is a link to it where the process has a root of
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from tlsrt.config.remove_tree import remove_tree
@@ -22,3 +23,5 @@ def prepare_temporary(state: Path) -> None:
             os.rename(folder, f"{folder}.{os.urandom(4).hex()}")
     folder.mkdir(mode=0o700)
     os.environ["TMPDIR"] = str(folder)
+    if (module := sys.modules.get("tempfile")) is not None:
+        vars(module)["tempdir"] = None  # where this process's parent has put its own

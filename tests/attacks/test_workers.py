@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +104,8 @@ def can(folder):
 
 @pytest.mark.parametrize("what", [*TRIES])
 def test_it_finds_none_of_these(host: RunningHost, what: str) -> None:
-    assert run(host, HELP + TRIES[what]) == []
+    code = {f"/{Path(place).parts[1]}" for place in (sys.base_prefix, sys.prefix, __file__)}  # below /root, say
+    assert set(run(host, HELP + TRIES[what])) - code == set()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tlsrt.loops.runtime.temporary_files import prepare_temporary
 @pytest.fixture(autouse=True)
 def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # which the function changes for its whole process
+    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 def test_what_was_left_goes_and_no_link_is_followed(tmp_path: Path) -> None:
@@ -23,8 +24,10 @@ def test_what_was_left_goes_and_no_link_is_followed(tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "kept").touch()
     state.mkdir()
+    assert tempfile.gettempdir() == str(tmp_path), "as a parent that has asked before"
     prepare_temporary(state)
     folder = Path(os.environ["TMPDIR"])
+    assert tempfile.gettempdir() == str(folder)
     assert folder == state / ".tmp" and folder.stat().st_mode & 0o777 == 0o700
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "file").touch()
