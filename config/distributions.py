@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _ENDINGS = (".dist-info", ".egg-info")
@@ -42,8 +43,8 @@ class Distribution:
         """Return the names of its files and folders beside its metadata."""
         record = self.metadata / "RECORD"
         if record.is_file():
-            with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                names = {row[0].partition("/")[0] for row in csv.reader(file) if row}
+            status = os.stat(record)
+            names = set(_recorded(record, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
         else:  # Debian's packages have none
             listed = self.metadata / "top_level.txt"
             names = set(listed.read_text(errors="replace").split()) if listed.is_file() else {self.name}
@@ -58,6 +59,13 @@ class Distribution:
                 extra = _EXTRA.search(line.partition(";")[2])
                 asked = frozenset(normalized(one) for one in (found[2] or "").split(",") if one.strip())
                 yield normalized(found[1]), asked, normalized(extra[1]) if extra else ""
+
+
+@lru_cache(maxsize=4096)
+def _recorded(record: Path, state: tuple[int, ...]) -> frozenset[str]:
+    """Return the names at the top of a RECORD, once for all processes of a host; `state` is that of the file."""
+    with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return frozenset(row[0].partition("/")[0] for row in csv.reader(file) if row)
 
 
 def normalized(name: str) -> str:

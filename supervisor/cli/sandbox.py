@@ -137,13 +137,13 @@ def _check_process(config: Config, process: str) -> None:
         raise InvalidArgument(f"there is no loop {process}{hint}")
 
 
-def effective_of(config: Config, process: str) -> Effective:
-    """Return how a loop or the authority would be confined. Raises ConfigError, SandboxError."""
+def effective_of(config: Config, process: str, files: ProfileFiles | None = None) -> Effective:
+    """Return how a loop or the authority would be confined, by `files` if given. Raises ConfigError, SandboxError."""
     identity = own_identity(config)
     if "/" in process:
         return _effective_of_program(config, process, identity)
     code = code_roots(config, config.components_of(process))
-    files = ProfileFiles()
+    files = files or ProfileFiles()
     uid = identity.uid(process)
     if process in HELPERS:
         profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code, name=process)

@@ -46,6 +46,7 @@ def check_whole(config: Config) -> list[str]:
     from tlsrt.config.declared_calls import check_calls
     from tlsrt.config.host_paths import check_host_paths
     from tlsrt.config.http_package import check_http
+    from tlsrt.sandbox.profile.profile_files import ProfileFiles
     from tlsrt.supervisor.cli.sandbox import effective_of
     from tlsrt.supervisor.process.uids import AUTHORITY
 
@@ -54,8 +55,9 @@ def check_whole(config: Config) -> list[str]:
     check_classes(config)
     check_http(config)
     remarks = check_calls(config)
+    files = ProfileFiles()
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
-        effective_of(config, process)
+        effective_of(config, process, files)
     return remarks
 
 
