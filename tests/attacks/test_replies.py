@@ -1,4 +1,4 @@
-"""Attacked sentence: a datagram socket with `replies` answers who has sent something to it, and nobody else."""
+"""Attacked sentence: a datagram socket with `replies` answers who has sent something to it, and no one else."""
 
 from __future__ import annotations
 

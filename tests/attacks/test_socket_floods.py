@@ -1,4 +1,4 @@
-"""Attacked sentences: a component that floods the broker, or connects to who never answers, holds up nobody else."""
+"""Attacked sentences: a component that floods the broker, or connects to who never answers, holds up no one else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ports() -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def silent() -> Iterator[int]:
-    """Give the port of a server whose queue is full: the kernel drops who comes, and nobody answers."""
+    """Give the port of a server whose queue is full: the kernel drops who comes, and no answer is sent."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
