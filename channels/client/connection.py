@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tlsrt.channels.client.address import why_unreachable
 from tlsrt.channels.client.validity import client_refused, server_refused
@@ -88,6 +88,16 @@ class SessionOwner(Protocol):
 
     def on_socket_closed(self) -> None:
         """The socket of one attempt is closed, or was never opened. Comes once for each."""
+
+
+EARLY_ENDS: Final = ("cut", "reset", "closed_by_peer")
+
+
+class EndedEarly(Unavailable):
+    """The server ended a connection before it granted a session, and gave no reason: it is worth another try.
+
+    A server without a free place cuts whoever has sent least: under a flood that may be a client that is about to.
+    """
 
 
 class ServerConnection(MessageLink):
@@ -217,6 +227,8 @@ def error_of(word: str, reason: str, detail: str, where: str, own: bytes, now: d
             f"the server at {where} cannot prove that it is the one in the bundle ({detail}): "
             "check the address, or get a new bundle from the host",
         )  # fmt: skip
-    if reason.startswith(("tls_", "cut", "reset", "closed_by_peer", "handshake_timeout")):
+    if reason in EARLY_ENDS:
+        return EndedEarly(f"the server at {where} ended the connection ({detail or reason})")
+    if reason.startswith(("tls_", "handshake_timeout")):
         return Unavailable(f"the server at {where} ended the connection ({detail or reason})")
     return ConfigError(f"cannot trust the server at {where}: {_NOT_TRUSTED.get(reason, reason)}")

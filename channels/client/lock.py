@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
-from tlsrt.channels.client.connection import client_context, connect, error_of
+from tlsrt.channels.client.connection import EARLY_ENDS, EndedEarly, client_context, connect, error_of
 from tlsrt.channels.session.lock_statement import REASON_MAX, lock_statement, sign_statement, unlock_statement
 from tlsrt.channels.session.opening import ClientIdentity, identity_of
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
@@ -180,14 +180,10 @@ async def _try(bundle: Bundle, address: str | None, reason: str | None, timeout_
     while True:
         try:
             return await _try_once(bundle, address, reason, min(timeout_s, CONNECT_TIMEOUT_S))
-        except _EndedEarly as error:
+        except EndedEarly as error:
             if loop.time() >= again_until:
                 raise Unavailable(error.message) from None
         await asyncio.sleep(RETRY_S)
-
-
-class _EndedEarly(Unavailable):
-    """A connection ended before anything was asked over it."""
 
 
 async def _try_once(bundle: Bundle, address: str | None, reason: str | None, timeout_s: float) -> str:
@@ -199,8 +195,8 @@ async def _try_once(bundle: Bundle, address: str | None, reason: str | None, tim
     except Unavailable as error:
         if link.has_asked_to_unlock:  # a slow disk makes it late: the next session tells
             return LOST
-        if link.connection.ended in ("cut", "reset", "closed_by_peer") and not link.has_signed:
-            raise _EndedEarly(error.message) from None
+        if link.connection.ended in EARLY_ENDS and not link.has_signed:
+            raise EndedEarly(error.message) from None
         raise
     finally:
         link.connection.abort("done")

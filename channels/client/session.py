@@ -19,7 +19,7 @@ from tlsrt.backoff import Backoff
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.certificate_renewal import CertificateRenewal
-from tlsrt.channels.client.connection import ServerConnection, client_context, dial
+from tlsrt.channels.client.connection import EndedEarly, ServerConnection, client_context, dial
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
@@ -42,6 +42,7 @@ CONNECT_TIMEOUT_S = 10.0
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 10.0
 BUSY_WAIT_S = 30.0  # so long `connect` tries again at a server that has no room for another session
+EARLY_ENDS_MOST = 5  # and so often at one that ends connections without a word
 PAUSE_REFUSED_S = 1.0  # a server that said no is not asked again sooner
 STEADY_S = 5.0  # a session that lasted so long was a good one
 WAITING_MAX = 1024
@@ -94,22 +95,28 @@ class ClientSession:
     async def connect(self) -> None:
         """Open a session and keep it open until `close`; raises if the first attempt fails.
 
-        A server that is `busy` is asked again for half a minute.
+        A server that is `busy` is asked again for half a minute, and one that cuts the connection without a word five
+        times: under a flood it does so to clients that are late with their first bytes.
         """
         if self._keeping is None:
             backoff = self._new_backoff()
             busy_until = asyncio.get_running_loop().time() + BUSY_WAIT_S
+            early_ends = 0
             while True:
+                least_s = PAUSE_REFUSED_S
                 try:
                     await self._open()
                     break
                 except Busy:  # too many sessions, or a slow disk
                     if asyncio.get_running_loop().time() >= busy_until:
                         raise
-                except (ServerLocked, Unavailable):  # cut while it is unlocked, as it then gets another Primary
+                except (ServerLocked, Unavailable) as error:  # cut while it is unlocked: it then gets another Primary
+                    early_ends += isinstance(error, EndedEarly)
                     if not self.waits_for_unlock:
-                        raise
-                await asyncio.sleep(backoff.pause(PAUSE_REFUSED_S))
+                        if not isinstance(error, EndedEarly) or early_ends > EARLY_ENDS_MOST:
+                            raise
+                        least_s = 0.0
+                await asyncio.sleep(backoff.pause(least_s))
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
 from tlsrt.channels.cli.standard_input import standard_input
-from tlsrt.channels.client.connection import ServerConnection
+from tlsrt.channels.client.connection import EndedEarly, ServerConnection
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.client.session import ClientSession
 from tlsrt.channels.session import grant
@@ -188,9 +188,11 @@ class Door(ClientSession):
         ((Unavailable("cut"), Rejected("the end")), 60, 1),  # it has not heard of a lock: nobody is there
         ((ServerLocked("locked"), Rejected("the end")), 0, 1),
         ((ServerLocked("locked"), Rejected("no"), Unavailable("cut")), 60, 1),  # it is not locked any more
+        ((*(EndedEarly("cut") for _ in range(5)), Rejected("the end")), 0, 0),  # a flood takes the places, for a moment
+        ((*(EndedEarly("cut") for _ in range(6)), Rejected("the end")), 0, 1),
     ],
 )
-def test_who_waits_for_the_unlock_is_not_ended_by_a_connection_that_it_cuts(
+def test_who_waits_for_the_unlock_or_is_cut_by_a_flood_comes_again(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, answers: Sequence[TlsrtError], wait_locked: float, left: int
 ) -> None:
     monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_REFUSED_S", 0.0)

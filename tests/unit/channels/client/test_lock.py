@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tlsrt.channels.client import lock
+from tlsrt.channels.client.connection import EndedEarly
 from tlsrt.config.bundle import Bundle
 from tlsrt.errors import Unavailable
 
@@ -23,7 +24,7 @@ def test_a_connection_that_ends_before_anything_was_asked_is_made_again_for_as_l
         nonlocal tries
         tries += 1
         if tries < 30:
-            raise lock._EndedEarly("the server ended the connection")
+            raise EndedEarly("the server ended the connection")
         return lock.LOST
 
     monkeypatch.setattr(lock, "_try_once", try_once)
