@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.profile import HOSTS_FILES, Profile
+from tlsrt.sandbox.profile.compose import HOSTS_FILES
+from tlsrt.sandbox.profile.profile import Profile
 
 # Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
 STAGE = "/proc"

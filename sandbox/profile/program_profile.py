@@ -18,19 +18,10 @@ from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.capabilities import has as has_capability
+from tlsrt.sandbox.profile.compose import UNCOUNTED_MB, checked_read, expand, limits_of, waived_layers
 from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragment
 from tlsrt.sandbox.profile.grants import ListenLine
-from tlsrt.sandbox.profile.profile import (
-    DROP_LAYERS,
-    STAGE_1_LAYERS,
-    UNCOUNTED_MB,
-    WORLD_LAYERS,
-    Profile,
-    checked_read,
-    expand,
-    limits_of,
-    waived_layers,
-)
+from tlsrt.sandbox.profile.profile import DROP_LAYERS, STAGE_1_LAYERS, WORLD_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
 from tlsrt.sandbox.profile.requested import check_held, is_there, overlap, requested_fragment, unfit_to_read
 

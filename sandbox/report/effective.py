@@ -11,8 +11,9 @@ from typing import Any
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
+from tlsrt.sandbox.profile.compose import expand, fragments_of
 from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, Line, PolicyFragment
-from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, fragments_of
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
 
 _LEFT_OUT = {

@@ -22,16 +22,13 @@ from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
-from tlsrt.sandbox.profile.profile import (
-    HELPER,
-    HELPERS,
-    NETWORK_HELPER,
-    RESOLVER,
+from tlsrt.sandbox.profile.compose import (
     profile_for_authority,
     profile_for_helper,
     profile_for_loop,
     profile_for_resolver,
 )
+from tlsrt.sandbox.profile.profile import HELPER, HELPERS, NETWORK_HELPER, RESOLVER
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import (
     PlacedProgram,

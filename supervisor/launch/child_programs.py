@@ -1,51 +1,37 @@
 """`ChildPrograms`: what runs in the forked children of a host, how they are confined, and how they are inspected.
 
-The loops are started by name: no import contract lets the supervisor import them. What they need is imported once,
-before the first fork, so that a loop starts in milliseconds and shares the memory.
+What a child does itself is in `child_entries.py`.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tlsrt.channels.control.life import LIFE, FailCode
-from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
-from tlsrt.config.import_path import also_measured, only_isolated, package_folder
-from tlsrt.config.isolation import isolated_folders
+from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.package_search import component_roots
 from tlsrt.config.packages import Code, code_roots
-from tlsrt.config.schema import Config, Engine
-from tlsrt.config.secrets import Sealings, read_sealings
-from tlsrt.errors import ConfigError, PeerError, SandboxError
-from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.apply.enter import enter_world
-from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
-from tlsrt.sandbox.apply.inherited import place
+from tlsrt.config.schema import Config
+from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply.rlimits import tighten
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage, open_descriptors
-from tlsrt.sandbox.profile.profile import (
-    Profile,
-    group_limits,
+from tlsrt.sandbox.profile.compose import (
     profile_for_authority,
     profile_for_helper,
     profile_for_loop,
     profile_for_resolver,
-    with_group,
 )
+from tlsrt.sandbox.profile.profile import AUTHORITY, HELPER, NETWORK_HELPER, RESOLVER, Profile, group_limits, with_group
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_program
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.supervisor.launch import child_entries
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.launch.program_launcher import run_program
 from tlsrt.supervisor.launch.program_slots import ProgramsOfProcesses
@@ -59,26 +45,14 @@ from tlsrt.supervisor.process.children import (
     ProgramStart,
     Sandbox,
 )
-from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.name_files import write_name_files
-from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
-from tlsrt.supervisor.process.scheduling import schedule
-from tlsrt.supervisor.process.spawn import freeze, reap, spawn
+from tlsrt.supervisor.process.preload import Preload
+from tlsrt.supervisor.process.spawn import reap, spawn
 from tlsrt.supervisor.process.uids import Uids, remember
 
-RUNTIME = "tlsrt.loops.entry"
-ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
-AUTHORITY = "authority"
-HELPER, NETWORK_HELPER, RESOLVER = "helper", "network_helper", "resolver"
-# Processes beside the loops -> what runs in each, and its entry.
-_SERVICES = {
-    HELPER: ("tlsrt.supervisor.helper.main", "helper_main"),
-    NETWORK_HELPER: ("tlsrt.supervisor.helper.network", "network_helper_main"),
-    RESOLVER: ("tlsrt.supervisor.resolver.main", "resolver_main"),
-}
 _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
@@ -136,7 +110,7 @@ class ChildPrograms:
         self._sandboxes: dict[str, Sandbox] = {}
         self._own_namespaces = own_namespaces()
         self._has_pid_namespace = "pid_namespace" not in config.sandbox.waive
-        self._authority_modules = Preload(import_for_sealed)
+        self._authority_modules = Preload(child_entries.import_for_sealed)
         # What each living process was built by: it may go on under the profiles of a later configuration.
         self._roots: dict[str, PlannedRoot | None] = roots if roots is not None else {}
         self._groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
@@ -160,7 +134,7 @@ class ChildPrograms:
         self._groups.release()
 
     def preload(self) -> None:
-        preload_loops(self._config.channels.engine)
+        child_entries.preload_loops(self._config.channels.engine)
 
     def preload_authority(self) -> bool:
         return self._authority_modules.step()
@@ -184,19 +158,19 @@ class ChildPrograms:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         profile, root = self._prepared(start.loop)
-        return self._spawn(start.loop, lambda: run_loop(start, profile, root, self._importable))
+        return self._spawn(start.loop, lambda: child_entries.run_loop(start, profile, root, self._importable))
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         profile, root = self._prepared(AUTHORITY)
-        return self._spawn(AUTHORITY, lambda: run_authority(start, profile, root))
+        return self._spawn(AUTHORITY, lambda: child_entries.run_authority(start, profile, root))
 
     def spawn_helper(self, start: HelperStart) -> Child:
         profile, root = self._prepared(start.name)
-        return self._spawn(start.name, lambda: run_service(start, start.name, profile, root))
+        return self._spawn(start.name, lambda: child_entries.run_service(start, start.name, profile, root))
 
     def spawn_resolver(self, start: HelperStart) -> Child:
         profile, root = self._prepared(RESOLVER)
-        return self._spawn(RESOLVER, lambda: run_service(start, RESOLVER, profile, root))
+        return self._spawn(RESOLVER, lambda: child_entries.run_service(start, RESOLVER, profile, root))
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return self._programs.of(process)
@@ -288,141 +262,6 @@ def check_code(config: Config, code: Code, identity: Uids) -> list[str]:
     unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config.components))])
     writable = writable_by(measured_paths(code), identity.all_uids())
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
-
-
-def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, importable: Iterable[str]) -> int:
-    """In the child: enter the sandbox's world, then the runtime, which takes the other steps.
-
-    `importable` are the packages that it may import besides those of tlsrt: they are measured.
-    """
-    _use_log(start.log)
-    own = isolated_folders(start.config.components_of(start.loop))
-    if own:
-        only_isolated(own[0])
-    else:
-        also_measured(importable)
-    syscalls.name_thread(start.loop.encode())
-    schedule(start.loop, start.config.scheduling)
-    sealings = _sealings(start)
-    try:
-        start = _placed(start, profile)
-        keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
-        confinement = enter_world(
-            profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
-        )
-    except SandboxError:
-        _say_failed(start.life)
-        raise
-    runtime = importlib.import_module(RUNTIME)
-    code: int = runtime.run_loop(
-        start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement,
-        sealings,
-    )  # fmt: skip
-    return code
-
-
-def _sealings(start: LoopStart) -> dict[str, Sealings]:
-    """Return the sealed secrets of the components of a process, while it can still read them."""
-    found: dict[str, Sealings] = {}
-    for component in start.config.components_of(start.loop):
-        if component.needs.secrets:
-            try:
-                found[component.address] = read_sealings(start.config.state_dir, component.address)
-            except ConfigError as error:  # that component says that it has none
-                print(error, file=sys.stderr, flush=True)
-    return found
-
-
-def _placed(start: LoopStart, profile: Profile) -> LoopStart:
-    """Return the same with sockets at the numbers that the profile has for them."""
-    numbers = {line.key: line.number for line in profile.listen}
-    keep = {f"keep {index}": number for index, number in enumerate(start.keep)}
-    reports = {"reports": start.reports} if start.reports is not None else {}
-    placed = place({"life": start.life, "trust": start.trust, **reports, **keep, **start.listeners}, numbers)
-    return replace(
-        start, life=placed["life"], trust=placed["trust"], reports=placed.get("reports"),
-        keep=tuple(placed[key] for key in keep), listeners={key: placed[key] for key in start.listeners},
-    )  # fmt: skip
-
-
-def _say_failed(life: int) -> None:
-    try:
-        ControlChannel(life, LIFE).send("failed", int(FailCode.SANDBOX), 0)
-    except PeerError:
-        return  # the exit says it too
-
-
-def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | None) -> int:
-    """In the child: all steps of the sandbox, before the first key and the first message.
-
-    Its modules are imported here, where the supervisor has not done it yet: at a start this runs beside the imports
-    of the loops, and neither the supervisor nor the loops carry what only the authority needs.
-    """
-    _use_log(start.log)
-    syscalls.name_thread(AUTHORITY.encode())
-    import_for_sealed(AUTHORITY_RUNTIME)
-    authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
-    keep = {start.channel, *start.trust.values(), *start.keep}
-    confinement = enter_world(
-        profile, keep, death_pipe=start.channel, reports=start.reports, plan=root.plan if root else None
-    )
-    confinement.drop()
-    confinement.assert_one_task()
-    confinement.seal()
-    end_imports()
-    code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
-    return code
-
-
-def run_service(start: HelperStart, name: str, profile: Profile, root: PlannedRoot | None) -> int:
-    """In the child: all steps of the sandbox, before the first message."""
-    _use_log(start.log)
-    syscalls.name_thread(name.encode())
-    runtime, entry = _SERVICES[name]
-    import_for_sealed(runtime)
-    main = getattr(importlib.import_module(runtime), entry)
-    confinement = enter_world(
-        profile, {start.channel, *start.keep}, death_pipe=start.channel, reports=start.reports,
-        plan=root.plan if root else None,
-    )  # fmt: skip
-    confinement.drop()
-    confinement.assert_one_task()
-    confinement.seal()
-    end_imports()
-    code: int = main(start.channel)
-    return code
-
-
-def _use_log(log: int) -> None:
-    os.dup2(log, 1, inheritable=False)
-    os.dup2(log, 2, inheritable=False)
-
-
-def preload_loops(engine: Engine) -> None:
-    """Import what the loops need, before the first fork.
-
-    Nothing here may make OpenSSL draw a random number: it tells a forked child from its parent by getpid(2), which is 1
-    for both in their pid namespaces, so all children would draw the same ones. A test holds it.
-    """
-    import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
-    warm_up_crypto()
-    freeze()
-
-
-def import_for_sealed(*modules: str) -> None:
-    """Import modules of ours, and what their libraries would import lazily: sealed processes cannot.
-
-    Raises ConfigError for code that does not import: this comes before the authority could say which file changed.
-    """
-    try:
-        for module in (*modules, "cryptography.hazmat.backends.openssl.backend"):
-            importlib.import_module(module)
-        preload()
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(
-            f"the installed code does not import ({error}): a file is gone or changed; reinstall tlsrt"
-        ) from error
-    remember_sources({"tlsrt"})
 
 
 def call_rules_of(profile: Profile, pins: NamePins) -> CallRules | None:

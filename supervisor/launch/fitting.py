@@ -15,7 +15,7 @@ from tlsrt.config.packages import code_roots, worker_code_of
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.profile.profile import check_requests
+from tlsrt.sandbox.profile.compose import check_requests
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 

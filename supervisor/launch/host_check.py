@@ -19,7 +19,8 @@ from tlsrt.config.door import DoorConfig
 from tlsrt.config.packages import code_roots
 from tlsrt.config.schema import Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError
-from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, group_limits, profile_for_loop, with_group
+from tlsrt.sandbox.profile.compose import profile_for_loop
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, group_limits, with_group
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.doctor import CODE, ProbeChild, Trial, examine
 from tlsrt.sandbox.report.host_features import features

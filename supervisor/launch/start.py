@@ -92,8 +92,8 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
 
 def _gaps(children: Children) -> list[str]:
     """Return what this host leaves open in the layers that it has; all processes have the same waivers."""
+    from tlsrt.sandbox.profile.profile import AUTHORITY
     from tlsrt.sandbox.report.host_features import gaps
-    from tlsrt.supervisor.launch.child_programs import AUTHORITY
 
     return gaps(children.profiles[AUTHORITY])
 

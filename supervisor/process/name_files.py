@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from tlsrt.config.resolver import DNS_PORT, render_hosts
-from tlsrt.sandbox.profile.profile import HOSTS_FILES, Profile
+from tlsrt.sandbox.profile.compose import HOSTS_FILES
+from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.name_pins import NamePins
 
 _LARGEST = 1 << 20

@@ -25,11 +25,11 @@ AuthorityProcess._hand_over = told
 # In the authority's process only: what it enters is not what the supervisor knows of it.
 LOOSER = """
 from dataclasses import replace
-from tlsrt.supervisor.launch import child_programs
-run_authority = child_programs.run_authority
+from tlsrt.supervisor.launch import child_entries
+run_authority = child_entries.run_authority
 def looser(start, profile, root):
     return run_authority(start, {}, root)
-child_programs.run_authority = looser
+child_entries.run_authority = looser
 """
 UNSEALED = 'replace(profile, layers=tuple(one for one in profile.layers if one != "seccomp_sealed"))'
 WITHOUT_LIMITS = "replace(profile, limits={})"

@@ -26,7 +26,8 @@ from tools.programs import need
 
 from tlsrt import Client, Failed
 from tlsrt.config.defaults import PROCESSES as LOOP_PROCESSES
-from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.compose import profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 FILES = ProfileFiles()

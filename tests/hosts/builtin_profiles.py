@@ -10,8 +10,8 @@ from tlsrt.config.components import LoopConfig
 from tlsrt.config.defaults import COMPONENTS, PROCESSES
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.schema import ChannelsConfig, Config, Engine, KeySource
+from tlsrt.sandbox.profile.compose import fragments_of, profile_for_loop
 from tlsrt.sandbox.profile.policy import FilterStage, Policy
-from tlsrt.sandbox.profile.profile import fragments_of, profile_for_loop
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 BASE = Path("/srv/tlsrt")

@@ -36,10 +36,10 @@ def install() -> None:
     """Have every child of this supervisor measured, if the environment asks for it."""
     if VARIABLE not in os.environ:
         return
-    from tlsrt.supervisor.launch import child_programs
+    from tlsrt.supervisor.launch import child_entries
 
-    child_programs.run_loop = _in_measured(child_programs.run_loop)
-    child_programs.run_authority = _in_measured(child_programs.run_authority)
+    child_entries.run_loop = _in_measured(child_entries.run_loop)
+    child_entries.run_authority = _in_measured(child_entries.run_authority)
 
 
 def _in_measured(body: Callable[..., int]) -> Callable[..., int]:

@@ -237,7 +237,7 @@ def escape(base: Path) -> Facts:
 
 def randomness(base: Path) -> Facts:
     """What children of a supervisor that has imported everything draw: born in a group, and by the C library's fork."""
-    from tlsrt.supervisor.launch.child_programs import preload_loops
+    from tlsrt.supervisor.launch.child_entries import preload_loops
 
     preload_loops("libzmq")
     tree = _tree(base)

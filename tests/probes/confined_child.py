@@ -24,14 +24,8 @@ from tlsrt.config.needs import EgressConfig
 from tlsrt.config.schema import Config, KeySource
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import Confinement, enter_world
-from tlsrt.sandbox.profile.profile import (
-    STAGE_1_LAYERS,
-    STAGE_2_LAYERS,
-    Profile,
-    code_paths,
-    profile_for_authority,
-    profile_for_loop,
-)
+from tlsrt.sandbox.profile.compose import code_paths, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile import STAGE_1_LAYERS, STAGE_2_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.supervisor.process.spawn import reap, spawn
 

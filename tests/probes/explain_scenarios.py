@@ -21,7 +21,8 @@ from probes.watched_child import Watched
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.needs import EgressConfig
 from tlsrt.sandbox.apply.enter import enter_world
-from tlsrt.sandbox.profile.profile import Profile, code_paths
+from tlsrt.sandbox.profile.compose import code_paths
+from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, effective
 from tlsrt.sandbox.report.explain import Explanation, explain

@@ -15,7 +15,7 @@ from typing import Any
 
 import tlsrt
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.profile import code_paths
+from tlsrt.sandbox.profile.compose import code_paths
 
 HERE = Path(__file__).parent
 NOBODY = 65534

@@ -28,10 +28,12 @@ from tlsrt.config.packages import code_of, code_roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply.root_plan import planned_root
-from tlsrt.sandbox.profile.profile import Profile, profile_for_loop
+from tlsrt.sandbox.profile.compose import profile_for_loop
+from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.seccomp.name_pins import NamePins
-from tlsrt.supervisor.launch.child_programs import call_rules_of, preload_loops
+from tlsrt.supervisor.launch.child_entries import preload_loops
+from tlsrt.supervisor.launch.child_programs import call_rules_of
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.spawn import reap, spawn

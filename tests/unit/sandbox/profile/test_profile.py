@@ -22,6 +22,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
 from tlsrt.sandbox.apply.layers import LAYERS, LayerStep
 from tlsrt.sandbox.cgroup.cgroup import GroupPath
+from tlsrt.sandbox.profile.compose import code_paths, profile_for_authority, profile_for_loop
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import (
     ALL_LAYERS,
@@ -31,10 +32,7 @@ from tlsrt.sandbox.profile.profile import (
     STAGE_2_LAYERS,
     WORLD_LAYERS,
     Profile,
-    code_paths,
     group_limits,
-    profile_for_authority,
-    profile_for_loop,
     with_group,
 )
 from tlsrt.sandbox.profile.profile_files import ProfileFiles

@@ -16,10 +16,11 @@ from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.load import parse_config
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.profile.compose import profile_for_loop
 from tlsrt.sandbox.profile.forbidden import refusal_of
 from tlsrt.sandbox.profile.fragment import CALLS, PolicyEntry, parse_entry
 from tlsrt.sandbox.profile.policy import FilterStage, compose, program_of
-from tlsrt.sandbox.profile.profile import Profile, profile_for_loop
+from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, LOW_32
 from tlsrt.sandbox.seccomp.bpf_interpreter import run

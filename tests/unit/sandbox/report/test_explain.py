@@ -16,9 +16,9 @@ from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, KeySource, SandboxConfig
+from tlsrt.sandbox.profile.compose import profile_for_authority, profile_for_loop
 from tlsrt.sandbox.profile.fragment import PolicyEntry
 from tlsrt.sandbox.profile.policy import FilterStage
-from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, document, effective
 from tlsrt.sandbox.report.explain import STAGES, Explanation, explain, is_allowed

@@ -14,12 +14,12 @@ _MEASURE = """
 import json, sys
 from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.launch import launcher
-from tlsrt.supervisor.launch import child_programs
+from tlsrt.supervisor.launch import child_entries
 from tlsrt.supervisor import supervisor
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, STEPS, Preload
 
-child_programs.preload_loops("libzmq")
-steps = Preload(child_programs.import_for_sealed)
+child_entries.preload_loops("libzmq")
+steps = Preload(child_entries.import_for_sealed)
 rows = []
 while True:
     before = len(sys.modules)
@@ -27,7 +27,7 @@ while True:
         break
     rows.append(len(sys.modules) - before)
 before = set(sys.modules)
-child_programs.import_for_sealed(AUTHORITY_RUNTIME)
+child_entries.import_for_sealed(AUTHORITY_RUNTIME)
 print(json.dumps([rows, sorted(set(sys.modules) - before), [name for name in STEPS if name not in sys.modules]]))
 """
 
