@@ -96,7 +96,7 @@ EARLY_ENDS: Final = ("cut", "reset", "closed_by_peer")
 class EndedEarly(Unavailable):
     """The server ended a connection before it granted a session, and gave no reason: it is worth another try.
 
-    A server without a free place cuts the one that has sent least: under a flood a client may be that one, too early.
+    A server without a free place cuts the peer that has sent least; in a flood a client may be that before it can send.
     """
 
 

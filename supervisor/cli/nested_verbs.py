@@ -1,4 +1,4 @@
-"""The verbs below a noun, such as `client add`, as data; those of components are in component/table.py."""
+"""The verbs below a noun, such as `client add`, as data; those of components are in `component_verbs.py`."""
 
 from __future__ import annotations
 

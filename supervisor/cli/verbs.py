@@ -17,7 +17,7 @@ from tlsrt.command_line.table import (
     whole_number,
 )
 from tlsrt.errors import EX_CONFIG, exit_codes_text
-from tlsrt.supervisor.cli.component.table import COMPONENTS, SECRETS
+from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
 from tlsrt.supervisor.cli.nested_verbs import AUDIT, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
 
