@@ -27,6 +27,7 @@ PACKAGES = {
     "nft": "nftables",
     "node": "nodejs",
     "strace": "strace",
+    "systemctl": "systemd",
     "unshare": "util-linux",
     "upower": "upower",  # and upowerd, which is in no PATH
     "xdg-dbus-proxy": "xdg-dbus-proxy",
