@@ -176,6 +176,12 @@ VERBS = (
         run="setup.init",
     ),
     Verb(
+        "check",
+        "try a configuration in full, as a start would take it, and accept or change nothing",
+        (json_flag("every fault with file, line and column, as one JSON document"),),
+        run="check.check",
+    ),
+    Verb(
         "seal",
         "renew the boot token after an intended change of code, configuration or certificate",
         (

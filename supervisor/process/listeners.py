@@ -58,6 +58,11 @@ def decoy_listener(endpoint: EndpointConfig) -> int:
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
 
 
+def try_tcp(host: str, port: int, name: str) -> None:
+    """Bind a port for a moment, without listening there. Raises ConfigError if a program listens there already."""
+    _bound_tcp(host, port, name).close()
+
+
 def component_listener(
     listener: Listener, answering: Callable[[], AnsweringGroup], *, is_beside: bool = False
 ) -> int:  # fmt: skip
@@ -146,8 +151,17 @@ def _join(made: socket.socket, group: str, index: int) -> None:
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:
+    listener = _bound_tcp(host, port, name, buffer)
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_sentence(_shown(host, port), name, error)) from None
+    return listener.detach()
+
+
+def _bound_tcp(host: str, port: int, name: str, buffer: int = 0) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    place = f"{host}:{port}" if family is socket.AF_INET else f"[{host}]:{port}"
     try:
         socket.inet_pton(family, host)  # a name would ask a resolver, which leaves threads and sockets behind
     except OSError:
@@ -160,11 +174,14 @@ def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffer else ():
             listener.setsockopt(socket.SOL_SOCKET, option, buffer)  # those that it accepts inherit them
         listener.bind((host, port))
-        listener.listen(backlog)
     except OSError as error:
         listener.close()
-        raise ConfigError(_sentence(place, name, error)) from None
-    return listener.detach()
+        raise ConfigError(_sentence(_shown(host, port), name, error)) from None
+    return listener
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _sentence(place: str, name: str, error: OSError) -> str:

@@ -1,0 +1,70 @@
+"""Where the keys of a configuration stand, for sentences that are found after the file was read. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tlsrt.config.setting import Where
+from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
+
+_PLACED = re.compile(
+    r"(?P<file>/[^\n]*?):(?P<line>[1-9][0-9]{0,8}):(?P<column>[1-9][0-9]{0,8}): (?P<rest>.*)", re.DOTALL
+)
+
+_ARROW = re.compile(r"\s*->\s*")  # in a line of policy
+_NAMED = re.compile(r"components?[ .](?P<address>[a-z0-9_]+/[a-z0-9_]+):? |(?P<key>[a-z_]+(\.[a-z0-9_]+)*): ")
+
+
+class Place(NamedTuple):
+    """A file, line and column; both count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class KeyPlaces:
+    """The keys of one file."""
+
+    def __init__(self, file: str, data: bytes) -> None:
+        root = read_document(data.decode("utf-8-sig", "replace"), Problems(file))
+        self._file = file
+        self._marks: Mapping[Where, tuple[int, int]] = dict(_marks(root, ())) if root is not None else {}
+
+    def of(self, where: Where) -> Place:
+        """Return where a key stands, or the nearest one around it; the beginning of the file if there is none."""
+        for end in range(len(where), 0, -1):
+            if where[:end] in self._marks:
+                return Place(self._file, *self._marks[where[:end]])
+        return Place(self._file)
+
+    def named_by(self, sentence: str) -> Place | None:
+        """Return where the key stands that a sentence begins with, `door.key: ...` or `component LOOP/NAME: ...`."""
+        found = _NAMED.match(sentence)
+        if found is None:
+            return None
+        where = ("components", found["address"]) if found["address"] else tuple(found["key"].split("."))
+        return self.of(where) if len(where) > 1 and where[:1] in self._marks else None
+
+
+def placed(sentence: str, otherwise: Place) -> tuple[Place, str]:
+    """Return the place that a sentence begins with, and the rest of it."""
+    found = _PLACED.fullmatch(sentence)
+    if found is None:
+        return otherwise, sentence
+    return Place(found["file"], int(found["line"]), int(found["column"])), found["rest"]
+
+
+def _marks(node: YamlNode, where: Where) -> Iterator[tuple[Where, tuple[int, int]]]:
+    for key, child in node.pairs or ():
+        name = _ARROW.sub(" -> ", key.text)
+        yield (*where, name), (key.line, key.column)
+        yield from _marks(child, (*where, name))
+    for index, item in enumerate(node.items or ()):
+        yield (*where, str(index)), (item.line, item.column)
+        yield from _marks(item, (*where, str(index)))
