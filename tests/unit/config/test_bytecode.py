@@ -111,8 +111,8 @@ def test_what_is_no_folder_in_its_place_is_refused(config: Config, tmp_path: Pat
 
 def test_all_that_a_start_imports_of_the_standard_library_is_compiled() -> None:
     say = (
-        "import sys; from tlsrt.supervisor.launch import child_programs as c, start; import tlsrt.supervisor.supervisor"
-        "\n"
+        "import sys; from tlsrt.supervisor.launch import child_entries as c, child_programs, start\n"
+        "import tlsrt.supervisor.supervisor\n"
         "c.preload_loops('libzmq'); c.preload_loops('native'); c.import_for_sealed(c.AUTHORITY_RUNTIME);"
         "print(*sorted(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)))"
     )
