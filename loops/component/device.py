@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
@@ -28,10 +29,13 @@ class Device:
     `connections` counts how often it has come: when it differs from what it was, the other side may have begun anew.
     """
 
-    def __init__(self, name: str, mode: Literal["r", "rw"], on_lost: Callable[[], None]) -> None:
+    def __init__(self, name: str, mode: Literal["r", "rw"], on_lost: Callable[[], None], path: str = "") -> None:
         self.name = name
         self.mode = mode
+        self.path = path  # that of the grant; a library that opens it gets a copy of the descriptor
+        self.number = -1  # st_rdev of the one that came last
         self.connections = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._on_lost = on_lost
         self._descriptor = -1
         self._coming = asyncio.Event()
@@ -45,6 +49,11 @@ class Device:
     async def present(self) -> None:
         """Wait until it is there."""
         await self._coming.wait()
+
+    @property
+    def descriptor(self) -> int:
+        """Its descriptor as `fileno` gives it, or -1."""
+        return self._descriptor
 
     def fileno(self) -> int:
         """Return its descriptor, which does not block; another one after it was lost. Raises Unavailable."""
@@ -125,8 +134,28 @@ def arrive(device: Device, descriptor: int) -> None:
         os.close(descriptor)
         return
     device._descriptor = descriptor
+    device._loop = asyncio.get_running_loop()
+    device.number = os.fstat(descriptor).st_rdev
     device.connections += 1
     device._coming.set()
+
+
+def is_gone(device: Device) -> bool:
+    """Say whether it has hung up, and have it lost then: perhaps only a library reads it. From any thread."""
+    if (descriptor := device.descriptor) < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if not poll.poll(0):  # POLLERR, POLLHUP and POLLNVAL are told unasked
+        return False
+    if device._loop is not None:
+        device._loop.call_soon_threadsafe(_lose_if, device, descriptor)
+    return True
+
+
+def _lose_if(device: Device, descriptor: int) -> None:
+    if device.descriptor == descriptor:
+        device._lose()
 
 
 def _wake(done: asyncio.Future[None]) -> None:

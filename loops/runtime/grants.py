@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,8 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
 from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
+from tlsrt.loops.runtime.device_lines import DeviceLines
+from tlsrt.loops.runtime.device_paths import DevicePaths
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
@@ -38,6 +41,7 @@ ANSWER_S = 70.0  # beyond what the supervisor waits for the audit log at most
 Ask = Callable[[int, int, int, int, int, int], None]  # number, AskWhat, grant, value, high, choice
 
 
+FIRST_S = 0.5  # a device that is plugged in is there after some 10 ms
 EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
 _DECODERS: Mapping[str, Callable[[bytes], HostEvent]] = {
     "uevents": decode_uevent_untrusted, "pressure": decode_pressure_untrusted, "kernel_log": decode_record_untrusted,
@@ -53,9 +57,12 @@ class ProcessGrants:
         self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
         self._rate = Bucket(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._devices = [
-            (component.address, Device(device.name, device.mode, partial(self._lost, grant)))
+            (component.address, Device(device.name, device.mode, partial(self._lost, grant), device.path))
             for grant, (component, device) in enumerate(config.devices_of(process))
         ]
+        configs = [device for _, device in config.devices_of(process)]
+        lines = DeviceLines([(one, device) for one, (_, device) in zip(configs, self._devices, strict=True)])
+        self.paths = DevicePaths({device.path: device for _, device in self._devices}, lines)
         self._settings = list(config.host_settings_of(process))
         self._events: list[tuple[str, str]] = [
             (owner.address, events.kind) for owner, events in config.host_events_of(process)
@@ -67,6 +74,15 @@ class ProcessGrants:
     def has_devices(self) -> bool:
         """Whether descriptors may come."""
         return bool(self._devices or self._events)
+
+    async def devices_come(self) -> None:
+        """Wait for devices that are there: a library that opens one in `start` does not wait. Of bounded time."""
+        if not self._devices:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_S):
+                for _, device in self._devices:
+                    await device.present()
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
         """Return those of one component."""

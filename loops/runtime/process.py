@@ -127,6 +127,7 @@ class LoopProcess:
             check_placement(self.name, placed)
             if any(not one.builtin for one in placed):
                 prepare_temporary(Path(self.confinement.path("/state")))
+            self.grants.paths.install()
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)
@@ -343,6 +344,7 @@ class LoopProcess:
         self._task = asyncio.get_running_loop().create_task(work)
 
     async def _activate(self) -> None:
+        await self.grants.devices_come()
         for index, host in enumerate(self.hosts.values()):
             try:
                 await host.start()

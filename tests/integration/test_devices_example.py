@@ -20,10 +20,11 @@ from fakes.bus_daemon import bus_daemon
 from hosts.running_host import RunningHost
 from tools.programs import need
 
+from tlsrt import Client, Unavailable
 from tlsrt.config.schema import SandboxConfig
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "devices" / "home_devices"
-BATTERY, METER, PLUGGED = "forth/battery", "third/meter", "primary/plugged"
+BATTERY, METER, PLUGGED, SCALE = "forth/battery", "third/meter", "primary/plugged", "third/scale"
 UPOWERD = Path("/usr/libexec/upowerd")
 UPOWER = "org.freedesktop.UPower"
 # No component gets the terminal of a person, and a pty is the one line that a test can plug and unplug.
@@ -42,8 +43,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices and names of 
 class Line:
     """A pty whose end for the component is found by a link below /dev, as that of a plugged device."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "line"
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / name
         self.master = self.kept = -1
 
     def plug(self) -> None:
@@ -74,13 +75,25 @@ def is_ready(status: dict[str, Any], process: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def line() -> Iterator[Line]:
+def lines() -> Iterator[tuple[Line, Line]]:
     folder = Path(tempfile.mkdtemp(prefix="tlsrt-", dir="/dev"))
-    line = Line(folder)
-    line.plug()
-    yield line
-    line.unplug()
+    lines = Line(folder, "meter"), Line(folder, "scale")
+    for line in lines:
+        line.plug()
+    yield lines
+    for line in lines:
+        line.unplug()
     folder.rmdir()
+
+
+@pytest.fixture
+def line(lines: tuple[Line, Line]) -> Line:
+    return lines[0]
+
+
+@pytest.fixture
+def scale(lines: tuple[Line, Line]) -> Line:
+    return lines[1]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +117,7 @@ def upowerd() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="module")
 def host(
-    request: pytest.FixtureRequest, line: Line, upowerd: tuple[Path, subprocess.Popen[bytes]]
+    request: pytest.FixtureRequest, lines: tuple[Line, Line], upowerd: tuple[Path, subprocess.Popen[bytes]]
 ) -> Iterator[RunningHost]:
     failed = request.session.testsfailed
     host = RunningHost(packages=[PACKAGE], prelude=PTYS)
@@ -113,14 +126,17 @@ def host(
         (asked,) = yaml.safe_load((PACKAGE / "battery.tlsrt.yaml").read_text())["needs"]["buses"]
         options = {"bus": f"unix:path={bus}", "retry_s": 0.05}
         add(host, BATTERY, "battery.tlsrt.yaml", options=options, needs={"buses": [{**asked, "bus": bus}]})
-        device = {"name": "line", "path": str(line.path), "tty": {"baud": 9600}, "why": "the meter"}
+        device = {"name": "line", "path": str(lines[0].path), "tty": {"baud": 9600}, "why": "the meter"}
         add(host, METER, "meter.tlsrt.yaml", needs={"devices": [device]})
+        device = {**device, "path": str(lines[1].path), "why": "the scale"}
+        add(host, SCALE, "scale.tlsrt.yaml", options={"retry_s": 0.05}, needs={"devices": [device], "threads": 2})
         add(host, PLUGGED, "plugged.tlsrt.yaml")
         sealed = host.cli("seal")
         assert sealed.returncode == 0, sealed.stderr
         host.start()
         host.until(lambda status: is_ready(status, "forth.battery"), "a battery that is ready")
         host.until(lambda status: is_ready(status, "third.meter"), "a meter that is ready")
+        host.until(lambda status: is_ready(status, "third.scale"), "a scale that is ready")
         yield host
         if request.session.testsfailed > failed:
             host.print_logs()
@@ -169,6 +185,34 @@ def test_the_meter_is_there_again_soon_after_it_was_plugged(host: RunningHost, l
     assert statistics.median(took_ms) < PLUG_MS
 
 
+def test_pyserial_as_it_is_opens_the_path_of_a_grant(host: RunningHost, scale: Line) -> None:
+    with host.client() as client:
+        os.write(scale.master, b"12.5\r\n")
+        until(lambda: weight(client), 12.5)
+        client.call(SCALE, "zero")
+        assert os.read(scale.master, 100) == b"Z\r\n"
+
+
+def test_pyserial_opens_it_again_when_it_was_plugged_again(host: RunningHost, scale: Line) -> None:
+    with host.client() as client:
+        scale.unplug()
+        host.until(lambda status: not is_ready(status, "third.scale"), "the scale gone")
+        scale.plug()
+
+        def read() -> float | None:
+            os.write(scale.master, b"7\n")  # what came before the line was open is thrown away
+            return weight(client)
+
+        until(read, 7.0)
+
+
+def weight(client: Client) -> float | None:
+    try:
+        return float(client.call(SCALE, "weigh"))
+    except Unavailable:
+        return None
+
+
 def test_what_is_plugged_is_told(host: RunningHost) -> None:
     with host.client() as client:
         UEVENT.write_text("add")
@@ -177,7 +221,7 @@ def test_what_is_plugged_is_told(host: RunningHost) -> None:
 
 def test_no_library_did_what_is_refused(host: RunningHost) -> None:
     status = host.status()
-    wanted = ("forth.battery", "third.meter", "primary.plugged")
+    wanted = ("forth.battery", "third.meter", "primary.plugged", "third.scale")
     assert {loop["name"]: loop["violations"] for loop in status["loops"] if loop["name"] in wanted} == dict.fromkeys(
         wanted, 0
     )
