@@ -11,6 +11,23 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from tlsrt.channels.control.authority_requests import (
+    ClientAddMessage,
+    ClientListMessage,
+    ClientRenewMessage,
+    ClientRevokeMessage,
+    ClientSetMessage,
+    LockMessage,
+    NumberMessage,
+    ReleaseMessage,
+    ReloadMessage,
+    RestoreMessage,
+    RevokeMessage,
+    RotateMessage,
+    SessionsMessage,
+    SettingMessage,
+    UnlockMessage,
+)
 from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 from tlsrt.channels.control.trust import EventsMessage
 
@@ -49,23 +66,6 @@ class GoneMessage(NamedTuple):
     incarnation: int
 
 
-class NumberMessage(NamedTuple):
-    """A request without any other field."""
-
-    number: int
-
-
-class ReloadMessage(NamedTuple):
-    """Check a reload; `checked` answers.
-
-    Descriptors: boot token and measurement (memfd), checked as at a boot; policy (memfd), which holds from the epoch of
-    the move on; the door's certificate, key, client CA and CRL.
-    """
-
-    number: int
-    moves: int  # 1 if a move to another epoch follows
-
-
 class ChargeMessage(NamedTuple):
     """A signal against a loop, for its anomaly score."""
 
@@ -74,37 +74,6 @@ class ChargeMessage(NamedTuple):
     detector: str
     times: int
     what: str
-
-
-class SessionsMessage(NamedTuple):
-    """List the sessions whose ids follow one."""
-
-    number: int
-    after: bytes
-
-
-class RevokeMessage(NamedTuple):
-    """Revoke. `kind` is session, token, component, client, loop or all; `for_ms` of 0: until restored."""
-
-    number: int
-    kind: str
-    what: str
-    for_ms: int
-
-
-class RestoreMessage(NamedTuple):
-    """End a revocation. `kind` is component, client or loop."""
-
-    number: int
-    kind: str
-    what: str
-
-
-class RotateMessage(NamedTuple):
-    """Change the epoch now, with grace; `rotated` answers."""
-
-    number: int
-    with_keys: int  # 1: with the master_key that was checked under this number
 
 
 class BootedMessage(NamedTuple):
@@ -217,23 +186,6 @@ class EventNotesMessage(NamedTuple):
     notes: list[Any]
 
 
-class LockMessage(NamedTuple):
-    """Lock the host with this id, unless it is locked already."""
-
-    number: int
-    lock: bytes
-    reason: str
-    by: str
-    since: int  # wall time, ms
-
-
-class UnlockMessage(NamedTuple):
-    """Unlock the host."""
-
-    number: int
-    by: str
-
-
 class LockStateMessage(NamedTuple):
     """The lock (an empty id: the host is not locked). Primary has to be another process now."""
 
@@ -247,52 +199,6 @@ class LockStoredMessage(NamedTuple):
     """The lock of this id is on the disk."""
 
     lock: bytes
-
-
-class ClientAddMessage(NamedTuple):
-    """Enrol a client, by a signing request (DER) or with a join code, sealed to `code_key` (raw X25519)."""
-
-    number: int
-    name: str
-    rules: list[Any]  # [target, [methods]] each
-    ttl_ms: int
-    http: int
-    request: bytes
-    code_key: bytes
-
-
-class ClientListMessage(NamedTuple):
-    """List the clients whose names follow one."""
-
-    number: int
-    after: str
-
-
-class ClientRenewMessage(NamedTuple):
-    """Issue another certificate, or a join code for one (see `client_add`); `ttl_ms` of 0: as before."""
-
-    number: int
-    name: str
-    ttl_ms: int
-    request: bytes
-    code_key: bytes
-
-
-class ClientRevokeMessage(NamedTuple):
-    """Revoke a client for good."""
-
-    number: int
-    name: str
-
-
-class ClientSetMessage(NamedTuple):
-    """Change what a client may call, and to the host. No rules, or no `has_may`: as before."""
-
-    number: int
-    name: str
-    rules: list[Any]
-    has_may: int
-    may: list[Any]
 
 
 class CheckpointedMessage(NamedTuple):
@@ -328,13 +234,6 @@ class RespawnMessage(NamedTuple):
     sentence: str
 
 
-class ReleaseMessage(NamedTuple):
-    """End all actions against a subject."""
-
-    number: int
-    name: str
-
-
 class QuarantineMessage(NamedTuple):
     """The subjects in quarantine."""
 
@@ -352,16 +251,6 @@ class CanaryFileMessage(NamedTuple):
 
     loop: str
     path: str
-
-
-class SettingMessage(NamedTuple):
-    """Record that a component will have a setting of the kernel written; `answer` says when it may be."""
-
-    number: int
-    component: str
-    path: str
-    value: int
-    words: str  # in the place of a value that is no number
 
 
 _SUPERVISOR = frozenset({"supervisor"})

@@ -11,6 +11,27 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from tlsrt.channels.control.client_messages import (
+    AddressMessage,
+    AnsweredMessage,
+    ChallengedMessage,
+    ChallengeMessage,
+    ClientLockMessage,
+    ClientUnlockMessage,
+    CloseMessage,
+    DelegatedMessage,
+    DelegateMessage,
+    EndedMessage,
+    EnrolledMessage,
+    EnrolMessage,
+    GrantedMessage,
+    NotEnrolledMessage,
+    OpenMessage,
+    RefusedMessage,
+    RenewedMessage,
+    RenewMessage,
+    TurnedAwayMessage,
+)
 from tlsrt.channels.control.seqpacket import Message, MessageTable
 
 TRUST_CAP = 64 * 1024
@@ -24,26 +45,6 @@ class EpochNumberMessage(NamedTuple):
     """`prepare`: everything of this epoch was sent, acknowledge. `prepared`: its keys have arrived."""
 
     epoch: int
-
-
-class ChallengeMessage(NamedTuple):
-    """A connection of a client needs a challenge."""
-
-    connection: int
-
-
-class OpenMessage(NamedTuple):
-    """A client opens a session."""
-
-    connection: int
-    open: bytes
-    signature: bytes
-
-
-class CloseMessage(NamedTuple):
-    """The connection of a session has ended."""
-
-    session: bytes
 
 
 class WelcomeMessage(NamedTuple):
@@ -140,38 +141,6 @@ class MemberMessage(NamedTuple):
     components: list[Any]  # the addresses of those that run in it
 
 
-class ChallengedMessage(NamedTuple):
-    """The challenge of a connection."""
-
-    connection: int
-    challenge: bytes
-
-
-class GrantedMessage(NamedTuple):
-    """A client's grant, which only the client can read, and what Primary needs of it."""
-
-    connection: int
-    number: int
-    ciphertext: bytes
-    signature: bytes
-    session: bytes
-    subject: str
-    token: bytes
-
-
-class RefusedMessage(NamedTuple):
-    """A client is refused, with a word."""
-
-    connection: int
-    word: str
-
-
-class EndedMessage(NamedTuple):
-    """The session whose connection must close. Empty: of all clients, as a restarted authority knows none of them."""
-
-    session: bytes
-
-
 class DoorMessage(NamedTuple):
     """Files for the door to try: descriptors of certificate, key and client CA."""
 
@@ -196,13 +165,6 @@ class RestoredMessage(NamedTuple):
     subject: bytes
 
 
-class AddressMessage(NamedTuple):
-    """The address of a client, for lists that people read."""
-
-    session: bytes
-    address: str
-
-
 class SuccessionMessage(NamedTuple):
     """Which issuer keys follow which, as clients are to know it: see config/issuer_chain.py."""
 
@@ -213,28 +175,6 @@ class EventsMessage(NamedTuple):
     """Events of the host, a line of JSON each; Primary passes over those that it knows."""
 
     lines: list[Any]
-
-
-class TurnedAwayMessage(NamedTuple):
-    """Connections that ended at the door for one reason since the last beat."""
-
-    address: str  # of the last one
-    word: str
-    times: int
-
-
-class DelegateMessage(NamedTuple):
-    """An HTTP client has come with this certificate (DER)."""
-
-    connection: int
-    certificate: bytes
-
-
-class DelegatedMessage(NamedTuple):
-    """The session of an HTTP client, for Primary to hold: a grant in plaintext."""
-
-    connection: int
-    grant: bytes
 
 
 class TriedMessage(NamedTuple):
@@ -258,70 +198,6 @@ class LockedMessage(NamedTuple):
     boot: bytes
     lock: bytes
     epoch: int
-
-
-class ClientUnlockMessage(NamedTuple):
-    """A client's signature to unlock the host."""
-
-    connection: int
-    certificate: bytes
-    signature: bytes
-
-
-class ClientLockMessage(NamedTuple):
-    """A client's signature to lock the host."""
-
-    connection: int
-    certificate: bytes
-    reason: str
-    signature: bytes
-
-
-class AnsweredMessage(NamedTuple):
-    """The result of a client's lock or unlock."""
-
-    connection: int
-    word: str
-
-
-class EnrolMessage(NamedTuple):
-    """A client without a certificate has a join code. The request is DER."""
-
-    connection: int
-    address: str
-    code_id: bytes
-    request: bytes
-    mac: bytes
-
-
-class EnrolledMessage(NamedTuple):
-    """The answer to `enrol`, with a MAC."""
-
-    connection: int
-    answer: bytes
-    mac: bytes
-
-
-class NotEnrolledMessage(NamedTuple):
-    """The join code was refused."""
-
-    connection: int
-
-
-class RenewMessage(NamedTuple):
-    """A client asks for another certificate over its session."""
-
-    connection: int
-    request: bytes
-    signature: bytes
-
-
-class RenewedMessage(NamedTuple):
-    """The renewed certificate and the issuer's signature; both empty: refused."""
-
-    connection: int
-    certificate: bytes
-    signature: bytes
 
 
 class OffencesMessage(NamedTuple):

@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.control.trust import (
+from tlsrt.channels.control.client_messages import (
     AnsweredMessage,
     ChallengedMessage,
     DelegatedMessage,
-    DoorMessage,
     EndedMessage,
     EnrolledMessage,
     GrantedMessage,
     NotEnrolledMessage,
-    OperatorsMessage,
     RefusedMessage,
     RenewedMessage,
-    ServeMessage,
-    SuccessionMessage,
 )
+from tlsrt.channels.control.trust import DoorMessage, OperatorsMessage, ServeMessage, SuccessionMessage
 from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.loops.door.door import HTTP, Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.trust import (
+from tlsrt.channels.control.client_messages import (
     AddressMessage,
     ChallengeMessage,
     CloseMessage,
     DelegateMessage,
     OpenMessage,
-    TriedMessage,
     TurnedAwayMessage,
 )
+from tlsrt.channels.control.trust import TriedMessage
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.door.rollout import DoorChange

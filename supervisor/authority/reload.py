@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import NumberMessage, ReloadMessage, RotateMessage
+from tlsrt.channels.control.authority_requests import NumberMessage, ReloadMessage, RotateMessage
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.recorder import Recorder
 from tlsrt.supervisor.authority.boot import check_reload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import SettingMessage
+from tlsrt.channels.control.authority_requests import SettingMessage
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.ports import Patience, Service, SupervisorHandler
 from tlsrt.supervisor.messages.result_codes import ResultCode

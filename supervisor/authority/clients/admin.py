@@ -16,7 +16,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import (
+from tlsrt.channels.control.authority_requests import (
     ClientAddMessage,
     ClientListMessage,
     ClientRenewMessage,

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.trust import EnrolMessage
+from tlsrt.channels.control.client_messages import EnrolMessage
 from tlsrt.channels.session.enrolment import answer_mac, encode_answer, request_mac
 from tlsrt.errors import NotFound, PeerError
 from tlsrt.rate_limit import Bucket

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.trust import RenewMessage
+from tlsrt.channels.control.client_messages import RenewMessage
 from tlsrt.channels.session.certificate_renewal import renew_statement, renewed_statement
 from tlsrt.channels.session.lock_statement import verify_statement_untrusted
 from tlsrt.errors import NotFound, PeerError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import NumberMessage, ReleaseMessage
+from tlsrt.channels.control.authority_requests import NumberMessage, ReleaseMessage
 from tlsrt.config.detection import DETECTORS, detector_of
 from tlsrt.supervisor.authority.detection.escalation import Action
 from tlsrt.supervisor.authority.detection.service import DetectionService

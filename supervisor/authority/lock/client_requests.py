@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.trust import ClientLockMessage, ClientUnlockMessage
+from tlsrt.channels.control.client_messages import ClientLockMessage, ClientUnlockMessage
 from tlsrt.channels.session.lock_statement import (
     REASON_MAX,
     lock_statement,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import LockMessage, UnlockMessage
+from tlsrt.channels.control.authority_requests import LockMessage, UnlockMessage
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo

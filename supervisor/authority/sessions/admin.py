@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import RestoreMessage, RevokeMessage, SessionsMessage
+from tlsrt.channels.control.authority_requests import RestoreMessage, RevokeMessage, SessionsMessage
 from tlsrt.config.processes import loop_of_address
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
