@@ -19,7 +19,7 @@ from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.schema import Config, KeySource
 from tlsrt.supervisor.cli.status import status_lines
-from tlsrt.supervisor.control.status import Document, StatusInput, document
+from tlsrt.supervisor.control.status_document import Document, StatusInput, document
 from tlsrt.supervisor.process.children import Sandbox
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.cli.status import screen
 from tlsrt.supervisor.control.server import ControlSocket
-from tlsrt.supervisor.control.status import StatusStream, interval_untrusted
+from tlsrt.supervisor.control.status_stream import StatusStream, interval_untrusted
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.proc import Sample, Usage, parse_sample, rates, sample_of
 from tlsrt.supervisor.process.unix_path import short_path
