@@ -1,13 +1,12 @@
-"""`tlsrt-supervisor component`: add, list, show, compare and update components of packages."""
+"""The verbs component add, diff and update: what a package asks for, a yes, and the running host."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,9 @@ from typing import Any
 
 import yaml
 
-from tlsrt import __version__
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
-from tlsrt.config.components import ComponentConfig
-from tlsrt.config.defaults import BUILT_IN
-from tlsrt.config.distributions import Distribution, installed, owners
+from tlsrt.config.distributions import installed, owners
 from tlsrt.config.drop_ins import ALONE, APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.load import load_config
@@ -34,31 +30,12 @@ from tlsrt.supervisor.cli.clients import parse_allow
 from tlsrt.supervisor.cli.component.addition import begin, rehearse
 from tlsrt.supervisor.cli.component.isolation import install_isolated, next_number, number_of, numbered
 from tlsrt.supervisor.cli.component.journal import Content, whole_config
-from tlsrt.supervisor.cli.component.known import (
-    added_component,
-    approved,
-    named,
-    package_of,
-    states_of,
-)
+from tlsrt.supervisor.cli.component.known import approved, named, states_of
 from tlsrt.supervisor.cli.component.sources import check_calls_of
-from tlsrt.supervisor.cli.component.wheel import (
-    Offer,
-    Offering,
-    by_package,
-    distribution_of,
-    install,
-    offering_of,
-)
-from tlsrt.supervisor.cli.exchange import ask, config_of, say
-from tlsrt.supervisor.control.client import NotRunning
-from tlsrt.supervisor.launch.fitting import fitting
-from tlsrt.supervisor.process.uids import own_identity
-from tlsrt.text import did_you_mean, printable, size, table
+from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of
+from tlsrt.supervisor.cli.exchange import config_of, say
+from tlsrt.text import did_you_mean, printable, table
 
-_COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
-_RIGHT = frozenset({"PID", "UID", "MEMORY"})
-_BUILT_IN = f"tlsrt {__version__}"  # the package of a built-in component
 _YES = ("y", "yes")
 _UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s", "stop_signal")
 _ADMIN = "admin"
@@ -285,98 +262,6 @@ def add_unmet(answer: Document) -> list[str] | None:
     """The lines say already what does not run."""
     failed = [one for one in answer["added"] if one["host"] is not None and one["host"]["outcome"] == "failed"]
     return [] if failed else None
-
-
-# list and show
-
-
-def list_components(arguments: argparse.Namespace) -> Document:
-    """Return every component of the host: where it runs, how it is, and what brings it."""
-    config = fitting(config_of(arguments))
-    identity = own_identity(config)
-    try:
-        status = ask(config, "status")
-    except NotRunning:
-        status = {"loops": []}
-    loops = {loop["name"]: loop for loop in status["loops"]}
-    known = by_package() if any(one.origin for one in config.components) else {}
-    found = [_listed(one, loops.get(one.process), identity.uid(one.process), known) for one in config.components]
-    found += [
-        {
-            "component": one.name, "state": "failed", "pid": None, "uid": None, "memory_kib": None, "health": None,
-            "package": "", "why": list(one.problems),
-        }
-        for one in config.failed
-    ]  # fmt: skip
-    return {"components": found}
-
-
-def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Mapping[str, Distribution]) -> Document:
-    known = next((each for each in (loop or {}).get("components", ()) if each["name"] == one.name), None)
-    return {
-        "component": one.address,
-        "process": one.process,
-        "state": loop["state"] if loop is not None else "stopped",
-        "pid": loop["pid"] if loop is not None else None,
-        "uid": uid,
-        "memory_kib": loop["memory_kib"] if loop is not None else None,
-        "health": known["health"] if known is not None else None,
-        "package": _BUILT_IN if one.builtin else package_of(one, packages),
-        "why": [],
-    }
-
-
-def component_lines(answer: Document) -> list[str]:
-    rows = [_COLUMNS, *map(_row, answer["components"])]
-    failed = [f"{one['component']}: {sentence}" for one in answer["components"] for sentence in one["why"]]
-    return [*table(rows, _RIGHT), *([""] if failed else []), *failed]
-
-
-def _row(one: Document) -> tuple[str, ...]:
-    memory = one["memory_kib"]
-    return (
-        one["component"], one["state"], *("-" if one[key] is None else str(one[key]) for key in ("pid", "uid")),
-        "-" if memory is None else size(memory * 1024), one["health"] or "-", one["package"],
-    )  # fmt: skip
-
-
-def show(arguments: argparse.Namespace) -> Document:
-    """Return what one component with a manifest is, asks for and may be called by, with the operator's part."""
-    config = fitting(config_of(arguments))
-    built_in = next((one for one in config.components if one.builtin and one.address == arguments.address), None)
-    one = built_in or added_component(config, arguments.address)
-    manifest = BUILT_IN.manifests[one.address] if built_in else approved(config, one.address)
-    return {
-        "component": one.address,
-        "title": manifest.title,
-        "package": _BUILT_IN if built_in else package_of(one, by_package()),
-        "class": one.class_path if one.kind == "class" else None,
-        "program": str(one.run) if one.kind == "program" else None,
-        "process": one.process,
-        "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
-        "options": dict(one.options),
-        "policy": [
-            {"from": rule.source, "to": rule.target, "methods": list(rule.methods)}
-            for rule in config.policy
-            if one.address in (rule.source, rule.target)
-        ],
-        "file": str(config.path if built_in else drop_in_file(config.path, one.address)),
-    }
-
-
-def show_lines(answer: Document) -> list[str]:
-    asks = [("!" if one["dangerous"] else "", one["kind"], one["what"], one["why"]) for one in answer["asks"]]
-    what = f"class {answer['class']}" if answer["class"] else f"the program {answer['program']}"
-    found = [
-        f"{answer['component']}: {answer['title']}",
-        f"from {answer['package']}, {what}, in the process {answer['process']}",
-        "",
-        *(table([("", "ASKS FOR", "WHAT", "WHY"), *asks]) if asks else [NOTHING]),
-    ]
-    if answer["options"]:
-        found += ["", *(f"option {name}: {json.dumps(value)}" for name, value in answer["options"].items())]
-    lines = [f"{one['from']} -> {one['to']}: {', '.join(one['methods'])}" for one in answer["policy"]]
-    return [*found, *(["", *lines] if lines else []), "", f"yours to change: {answer['file']}"]
 
 
 # diff and update
