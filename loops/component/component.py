@@ -1,9 +1,9 @@
-"""The component SDK: what a user writes (Component, handler) and what the runtime calls (attach, find_method, invoke).
+"""The component SDK: what a user writes (Component, handler), and what the runtime gives it (attach, detach).
 
 A component is a class with `@handler` methods. Its handlers are compiled to MethodSpecs when the class is made, so a
 handler that the wire could not carry is a MisuseError at import. The runtime makes the object without arguments,
-attaches its surroundings, awaits `start`, invokes its methods, awaits `stop` and detaches it. All of it happens in
-the one thread of the loop's event loop.
+attaches its surroundings, awaits `start`, invokes its methods (`invocation.py`), awaits `stop` and detaches it. All
+of it happens in the one thread of the loop's event loop.
 
 Rules for handlers: never block, start no thread and no process (the sandbox forbids them), import everything at the
 top of the module (a sealed loop cannot open code any more), raise an error of `tlsrt.errors.CallError` to tell the
@@ -12,27 +12,18 @@ caller something; whatever else is raised, or cannot be sent, reaches the caller
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import socket
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, cast, overload
+from typing import Annotated, Any, ClassVar, TypeVar, overload
 
 from tlsrt.channels.calls.chunks import parts_of
-from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
+from tlsrt.errors import MisuseError, NotFound
+from tlsrt.loops.component.caller import CALLER
 from tlsrt.loops.component.database import Database, database_of
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.follow import EVENTS, Followed
@@ -59,7 +50,7 @@ from tlsrt.loops.component.surroundings import (
     reserve,
 )
 from tlsrt.loops.component.tasks import Spawnable, SpawnedTask, Tasks
-from tlsrt.loops.component.types import shown, to_plain, type_name
+from tlsrt.loops.component.types import shown, to_plain
 from tlsrt.loops.component.validate import Length
 from tlsrt.loops.component.work import NoWork, Work
 from tlsrt.loops.disk_thread import DiskThread
@@ -69,8 +60,6 @@ Result = TypeVar("Result")
 Default = TypeVar("Default")
 
 FOLLOW_OPEN_S = 30.0  # for the request of a stream that is followed
-
-_caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
 
 
 @overload
@@ -129,7 +118,7 @@ class Component(Granted, Counting):
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
         declared = database_of(cls)
-        database = Database(declared.steps, _caller.get) if declared else None
+        database = Database(declared.steps, CALLER.get) if declared else None
         give(self, _pubsub=PubSub(), _tlsrt_metrics=Metrics(), _tlsrt_database=database)
         return self
 
@@ -177,7 +166,7 @@ class Component(Granted, Counting):
     @property
     def caller(self) -> str:
         """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""
-        return _caller.get()
+        return CALLER.get()
 
     def call(
         self,
@@ -388,96 +377,3 @@ def kept_programs_of(component: Component) -> list[KeptProgram]:
 def detach(component: Component) -> None:
     """End all subscriptions to the component, each after what it has queued; the runtime does this after `stop`."""
     component._pubsub.close()
-
-
-def find_method(component: Component, method: str) -> MethodSpec:
-    """Return the spec of a method, built in or not; NotFound says the nearest name."""
-    spec = type(component).__tlsrt_methods__.get(method) or BUILTIN.get(method)
-    if spec is None:
-        guess = nearest(method, [*type(component).__tlsrt_methods__, *BUILTIN])
-        raise NotFound(f"no method {shown(method)}" + (f", did you mean {guess!r}?" if guess else ""))
-    return spec
-
-
-def invoke(
-    component: Component,
-    method: str,
-    args: Sequence[object],
-    kwargs: Mapping[str, object],
-    *,
-    subject: str,
-    upload: AsyncIterator[bytes] | None = None,
-) -> Awaitable[object] | AsyncIterator[object]:
-    """Check a request and return what to await, or, for a streaming method, what to iterate.
-
-    Raises InvalidArgument or NotFound at once; nothing of the component has run then. Close (`aclose`) a stream that
-    is not iterated to its end. What the handler raises comes out as it is.
-    """
-    spec = find_method(component, method)
-    bound = spec.bind(args, kwargs)
-    if spec.upload_name is not None:
-        if upload is None:
-            raise InvalidArgument(f"missing parameter: {spec.upload_name} (a stream of bytes)")
-        bound[spec.upload_name] = _checked_upload(spec.upload_name, upload)
-    elif upload is not None:
-        raise InvalidArgument(f"{method} takes no upload stream")
-    if spec.stream:
-        return _stream(spec, spec.function(component, **bound), subject)
-    return _result(spec, component, bound, subject)
-
-
-def begin_as(subject: str) -> contextvars.Token[str]:
-    """Say who calls what `run_at_once` runs; give what this returns to `end_as` afterwards."""
-    return _caller.set(subject)
-
-
-def end_as(token: contextvars.Token[str]) -> None:
-    _caller.reset(token)
-
-
-def run_at_once(component: Component, spec: MethodSpec, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
-    """Run a handler that awaits nothing here and now, and return its result: a task would cost more than most do.
-
-    Raises InvalidArgument before anything has run; what the handler raises comes out as it is.
-    """
-    work = spec.function(component, **spec.bind(args, kwargs))
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return to_plain(end.value) if spec.returns.structured else end.value
-    work.close()
-    raise InternalError(f"{spec.name} awaits, but was taken for a method that does not")
-
-
-async def _result(spec: MethodSpec, component: Component, bound: Mapping[str, Any], subject: str) -> object:
-    token = _caller.set(subject)
-    try:
-        result: object = await spec.function(component, **bound)
-    finally:
-        _caller.reset(token)
-    return to_plain(result) if spec.returns.structured else result
-
-
-async def _stream(spec: MethodSpec, items: AsyncGenerator[object], subject: str) -> AsyncIterator[object]:
-    """Run the generator step by step: its context is that of its consumer, so the caller is set for each step."""
-    try:
-        while True:
-            token = _caller.set(subject)
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-            finally:
-                _caller.reset(token)
-            yield to_plain(item) if spec.returns.structured else item
-    finally:
-        await items.aclose()
-
-
-async def _checked_upload(name: str, upload: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    index = 0
-    async for chunk in cast("AsyncIterator[object]", upload):
-        if type(chunk) is not bytes:
-            raise InvalidArgument(f"{name}[{index}]: expected bytes, got {type_name(chunk)}")
-        yield chunk
-        index += 1

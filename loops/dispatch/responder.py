@@ -43,17 +43,10 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX, StructureError
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
-from tlsrt.errors import (
-    Away,
-    Busy,
-    CallError,
-    Cancelled,
-    InvalidArgument,
-    OutcomeUnknown,
-    PeerError,
-    Unavailable,
-)
-from tlsrt.loops.component.component import BUILTIN, Component, begin_as, end_as, find_method, invoke, run_at_once
+from tlsrt.errors import Away, Busy, CallError, Cancelled, InvalidArgument, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.loops.component.caller import begin_as, end_as
+from tlsrt.loops.component.component import BUILTIN, Component
+from tlsrt.loops.component.invocation import find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests

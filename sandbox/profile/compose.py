@@ -16,14 +16,7 @@ from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import Policy
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, ASKS, AUTHORITY, HELPER, HELPERS, RESOLVER, WAIVABLE, Profile
-from tlsrt.sandbox.profile.profile_files import (
-    DISK,
-    LISTEN,
-    NETWORK,
-    THREADS,
-    ProfileFiles,
-    names_for,
-)
+from tlsrt.sandbox.profile.profile_files import DISK, LISTEN, NETWORK, THREADS, ProfileFiles, names_for
 from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,

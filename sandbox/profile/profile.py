@@ -18,11 +18,7 @@ from tlsrt.config.name_rules import NameRule
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
-from tlsrt.sandbox.profile.profile_files import (
-    DISK,
-    LIBZMQ,
-    THREADS,
-)
+from tlsrt.sandbox.profile.profile_files import DISK, LIBZMQ, THREADS
 
 AUTHORITY = "authority"
 HELPER, NETWORK_HELPER, RESOLVER = "helper", "network_helper", "resolver"

@@ -26,11 +26,7 @@ from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.inherited import place
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import AUTHORITY, HELPER, NETWORK_HELPER, RESOLVER, Profile
-from tlsrt.supervisor.process.children import (
-    AuthorityStart,
-    HelperStart,
-    LoopStart,
-)
+from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME
 from tlsrt.supervisor.process.scheduling import schedule

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.secondary.store import Store
 
 Result = TypeVar("Result")

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound
-from tlsrt.loops.component.component import Component, find_method, invoke
+from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.invocation import find_method, invoke
 from tlsrt.loops.component.types import to_plain
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.testing.conversation import Request

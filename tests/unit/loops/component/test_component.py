@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from tlsrt.errors import CallError, Failed, InvalidArgument, MisuseError, NotFound
-from tlsrt.loops.component.component import Component, attach, detach, find_method, handler, invoke
+from tlsrt.loops.component.component import Component, attach, detach, handler
+from tlsrt.loops.component.invocation import find_method, invoke
 
 
 @dataclass(frozen=True)

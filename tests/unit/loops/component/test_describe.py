@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from tlsrt.loops.component.component import Component, handler, invoke
+from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.describe import describe
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.facts.hardware import Hardware

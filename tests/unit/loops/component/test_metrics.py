@@ -13,7 +13,7 @@ import pytest
 
 from tlsrt import Component, handler
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.component import invoke
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.metrics import NAMES_MOST, Metrics
 from tlsrt.loops.log_lines import LineFormatter
 

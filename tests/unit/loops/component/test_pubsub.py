@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from tlsrt.errors import Busy
-from tlsrt.loops.component.component import Component, invoke
+from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.pubsub import QUEUE_ITEMS, Mailbox, PubSub
 
 

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound
-from tlsrt.loops.component.component import Component, invoke
+from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states

@@ -17,7 +17,8 @@ import sys
 import asyncio, logging, os, threading
 from pathlib import Path
 from tlsrt.errors import CallError
-from tlsrt.loops.component.component import attach, detach, invoke
+from tlsrt.loops.component.component import attach, detach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.forth.power import Power
 from tlsrt.loops.facts.hardware import Hardware

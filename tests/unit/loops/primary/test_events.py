@@ -12,7 +12,7 @@ import pytest
 from tlsrt.channels.frames import body
 from tlsrt.channels.frames.body import decode_value_untrusted, pack_value
 from tlsrt.errors import InvalidArgument, Unavailable
-from tlsrt.loops.component.component import invoke
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.pubsub import QUEUE_ITEMS
 from tlsrt.loops.primary.events import KEPT, KINDS, Events
 

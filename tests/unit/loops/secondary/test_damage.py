@@ -22,7 +22,7 @@ from fakes.store_bench import ClockedStore, StoreBench
 
 from tlsrt import SqliteFile
 from tlsrt.errors import Failed, NotFound, OutcomeUnknown
-from tlsrt.loops.component.component import invoke
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.secondary.schema import FORMAT
 from tlsrt.loops.secondary.sqlite_table import SqliteTable
 from tlsrt.loops.sqlite_mark import MarkRecord, SqliteMark, parse_mark_untrusted
@@ -148,7 +148,8 @@ KILLED = """
 import asyncio, logging, os, signal, sys
 from functools import partial
 from pathlib import Path
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.secondary.store import Store
 
 async def main():

@@ -18,7 +18,7 @@ import pytest
 from fakes.store_bench import StoreBench as Bench
 
 from tlsrt.errors import CallError, ConfigError, Failed, InvalidArgument, NotFound
-from tlsrt.loops.component.component import invoke
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import VALUE_BYTES
 
@@ -252,7 +252,8 @@ import resource, signal, sys
 import asyncio, logging
 from pathlib import Path
 from tlsrt.errors import Failed
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import Store
 
@@ -300,7 +301,8 @@ WRITER = """
 import sys
 import asyncio, logging, os
 from pathlib import Path
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.secondary.store import Store
 

@@ -17,7 +17,8 @@ from typing import Any, cast
 import pytest
 
 from tlsrt.errors import Busy, CallError, ConfigError, Denied, Failed, InvalidArgument, NotFound
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.third.folder import WRITERS, WRITERS_SHARE, Folder, Quota
 from tlsrt.loops.third.io import CHUNK_BYTES, NOTICES, READ_BYTES, READERS, READERS_SHARE, InputOutput
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument
-from tlsrt.loops.component.component import attach, invoke
+from tlsrt.loops.component.component import attach
+from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.third import uploads
 from tlsrt.loops.third.io import InputOutput
 
