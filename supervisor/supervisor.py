@@ -9,6 +9,7 @@ beside that are features (`supervision/feature.py`); `_build` has the list of th
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -71,6 +72,8 @@ from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.shutdown import Shutdown
 from tlsrt.supervisor.supervision.startup_report import StartupReport
 from tlsrt.supervisor.supervision.watchdog import Watchdog
+
+_KILLED_MS = 2000  # for a process to be gone after SIGKILL
 
 
 class Supervisor:
@@ -199,7 +202,8 @@ class Supervisor:
         audit = AuditHeads(context)
         self._canaries = CanaryFiles(context, authority)
         decoys = DecoyReport(context, authority, self._canaries)
-        self._shutdown = Shutdown(context, loops, authority, features)
+        helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
+        self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
             Standing(
@@ -227,7 +231,7 @@ class Supervisor:
                 names,
                 devices,
                 HostEventFeeds(context, loops, helper),
-                HelperRequests(context, loops, helper, network_helper, devices, requests),
+                helper_requests,
                 programs,
                 Buses(context, programs),
                 RestartRequest(context, loops, restarter, changes),
@@ -319,7 +323,15 @@ class Supervisor:
         for child in self._children() if loops is not None else ():
             try:
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+                if _has_ended(child.pidfd):  # a driver may hold a helper even now
+                    os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
             except (ProcessLookupError, ChildProcessError):
                 continue
         self._current.children.release()
+
+
+def _has_ended(pidfd: int) -> bool:
+    """Wait until a killed process has ended, but not longer than a driver may need to let go of it."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return poll.poll(_KILLED_MS) != []

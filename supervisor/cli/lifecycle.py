@@ -37,7 +37,7 @@ def stop(arguments: argparse.Namespace) -> int:
     host = host_of(arguments)
     longest_s = _LONGEST_S
     if isinstance(host, Config):
-        longest_s = (len(host.loops) + 1) * host.limits.stop_timeout_s + 5
+        longest_s = (len(host.loops) + 2) * host.limits.stop_timeout_s + 5
     with connect(host) as client:
         pid = client.ask("stop")["pid"]
         has_ended = client.wait_for_end(longest_s)

@@ -72,7 +72,7 @@ class HelperRequests(Feature):
         self._audit = audit
         self._rates = Buckets(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._waiting: dict[str, int] = {}  # process -> changes that are not answered
-        self._undoing = Undoing(context, network, self._record)
+        self.undoing = self._undoing = Undoing(context, network, self._record_only)
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
         return {"ask": self._asked}
@@ -130,6 +130,9 @@ class HelperRequests(Feature):
         self._audit.ask(
             reply, lambda code, rows: {"code": code}, "setting", component, effect.place, effect.number, effect.words
         )
+
+    def _record_only(self, component: str, place: str, words: str) -> None:
+        self._audit.ask(lambda answer: None, lambda code, rows: {"code": code}, "setting", component, place, 0, words)
 
     def _recorded(self, asked: _Asked, answer: Answer) -> None:
         """Have it made, now that the log has it; or not, if it has not."""

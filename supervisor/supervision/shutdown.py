@@ -1,6 +1,7 @@
 """The orderly end: loops in reverse order, one after another as `graceful_stop.py` says, the authority last.
 
-`hurry` kills everything now.
+Before the authority ends, what they have set is undone, for as long as one loop may take to stop: it has the audit log,
+which hears of that and of what is left. `hurry` kills everything now.
 """
 
 from __future__ import annotations
@@ -22,16 +23,22 @@ from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
+from tlsrt.supervisor.supervision.undoing import Undoing
 
 
 class Shutdown(Feature):
     """The one end of one life: why it came, the exit code, and the order in which processes end."""
 
-    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, features: Features) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, authority: AuthorityProcess, undoing: Undoing, features: Features
+    ) -> None:
         self._context = context
         self._loops = loops
         self._authority = authority
         self._features = features
+        self._undoing = undoing
+        undoing.on_done.append(self._undone)
+        self._is_undoing = False
         self._current: Loop | None = None
         self._graceful_stop: GracefulStop | None = None
         self._began = 0.0
@@ -90,13 +97,14 @@ class Shutdown(Feature):
         for loop in self._loops.living():
             self._kill(loop.process.child)
             loop.process.is_killed = True
+        self._undone("it was told to end at once")
         self._kill(self._authority.process.child)
 
     def _next(self) -> None:
         self._clear()
         loop = next((loop for loop in reversed(self._loops.all) if loop.is_living), None)
         if loop is None:
-            self._end_authority()
+            self._undo()
             return
         self._current = loop
         self._began = self._context.event_loop.now
@@ -124,6 +132,26 @@ class Shutdown(Feature):
         else:
             text = f"{elapsed_ms:.0f} ms" if how == "exit code 0" else f"{elapsed_ms:.0f} ms, {how}"
             self._context.console.plain(name, "stopped", text)
+
+    def _undo(self) -> None:
+        """Wait until what the loops have set is undone."""
+        self._current = None
+        self._is_undoing = True
+        if self._hurrying or not self._undoing.is_busy:
+            self._undone("it was told to end at once")
+            return
+        seconds = self._context.current.config.limits.stop_timeout_s
+        self._later(seconds, partial(self._undone, f"the network helper did not do it in {seconds:g} s"))
+
+    def _undone(self, why: str = "") -> None:
+        if not self._is_undoing:
+            return
+        self._is_undoing = False
+        self._clear()
+        if self._undoing.is_busy:
+            what = self._undoing.give_up(why)
+            self._context.console.bad("supervisor", "left", f"{what}: not undone, as {why}; undo it by hand")
+        self._end_authority()
 
     def _end_authority(self) -> None:
         self._current = None

@@ -1,27 +1,28 @@
 """Undoing: what a process has set and does not keep is taken back when it has ended.
 
 What it has set is known from the request on, before it is made: what may have been made is removed, and to remove what
-is not there does no harm. A supervisor that is killed undoes nothing.
+is not there does no harm. A stop waits for the end of it, for a time; then `give_up` says what is left. A supervisor
+that is killed undoes nothing.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.effects import Effect, effect_of
-from tlsrt.supervisor.supervision.feature import Reply
+from tlsrt.supervisor.supervision.effects import effect_of
 from tlsrt.supervisor.supervision.helper_process import NetworkHelperProcess
 
 SET_MAX = 1024  # effects of one process that are not kept
 TRIES = 3  # of an undo for which there was no helper, or too little of the host
 AGAIN_S = 1.0
+Record = Callable[[str, str, str], None]  # component, place and words: nothing waits for what is recorded
 Key = tuple[str, str, int, int]  # component, setting, number, choice
 
 
@@ -34,16 +35,26 @@ class _Known:
     ordinal: int
 
 
+@dataclass(slots=True, eq=False)
+class _Leaving:
+    """What a process has left to undo; the first of it is being undone."""
+
+    process: str
+    left: deque[tuple[Key, SettingConfig]]
+    tries: int = TRIES
+    is_given_up: bool = False
+
+
 class Undoing:
     """The effects of all processes that end with them."""
 
-    def __init__(
-        self, context: Context, network: NetworkHelperProcess, record: Callable[[str, Effect, Reply], None]
-    ) -> None:
+    def __init__(self, context: Context, network: NetworkHelperProcess, record: Record) -> None:
         self._context = context
         self._network = network
         self._record = record
         self._set: dict[str, dict[Key, _Known]] = {}
+        self._leaving: list[_Leaving] = []
+        self.on_done: list[Callable[[], None]] = []  # who waits until nothing is left to undo
         self.ordinal = 0  # of the last that was begun
 
     def begun(self, process: str, component: str, setting: SettingConfig, number: int, choice: int) -> None:
@@ -79,14 +90,36 @@ class Undoing:
             return
         now = self._context.event_loop.now
         left = deque((key, one.setting) for key, one in known.items() if one.until >= now)
-        self._next(process, left, TRIES)
+        self._leaving.append(_Leaving(process, left))
+        self._next(self._leaving[-1])
 
-    def _next(self, process: str, left: deque[tuple[Key, SettingConfig]], tries: int) -> None:
+    @property
+    def is_busy(self) -> bool:
+        return self._leaving != []
+
+    def give_up(self, why: str) -> str:
+        """Undo nothing more, and tell the log and the events of each setting what is left; return it in words."""
+        left = Counter((one.process, key[0], setting) for one in self._leaving for key, setting in one.left)
+        for one in self._leaving:
+            one.is_given_up = True
+        self._leaving.clear()
+        for (process, component, setting), count in left.items():
+            self._say(process, component, setting, f"{count} of it: {why}")
+            self._record(component, setting.about, f"not undone: {count} of it, as {why}")
+        return ", ".join(f"{count} of {component}: {setting.about}" for (_, component, setting), count in left.items())
+
+    def _next(self, leaving: _Leaving) -> None:
         """Undo the first one that is left, and the others after it."""
+        if leaving.is_given_up:
+            return
+        process, left = leaving.process, leaving.left
         while left and self._is_set_again(process, *left[0]):
             left.popleft()
         if not left:
+            self._leaving.remove(leaving)
             self._network.release()
+            for hear in () if self.is_busy else self.on_done:
+                hear()
             return
         key, setting = left[0]
         component, _, number, choice = key
@@ -96,13 +129,17 @@ class Undoing:
             go_on(error, error < 0)
 
         def go_on(error: int, is_passing: bool) -> None:
-            if is_passing and tries > 1:
-                self._context.event_loop.call_later(AGAIN_S, partial(self._next, process, left, tries - 1))
+            if leaving.is_given_up:
+                return
+            if is_passing and leaving.tries > 1:
+                leaving.tries -= 1
+                self._context.event_loop.call_later(AGAIN_S, partial(self._next, leaving))
                 return
             if error:
                 self._say(process, component, setting, os.strerror(error) if error > 0 else "there is no helper")
             left.popleft()
-            self._context.event_loop.call_later(0, partial(self._next, process, left, TRIES))
+            leaving.tries = TRIES
+            self._context.event_loop.call_later(0, partial(self._next, leaving))
 
         try:
             effect = effect_of(setting, number, choice, removes=True)
@@ -110,7 +147,7 @@ class Undoing:
             has_gone = error.errno in (errno.ENODEV, errno.ENXIO)  # its device, and the route with it
             go_on(0 if has_gone else error.errno or errno.EIO, not has_gone)
             return
-        self._record(component, effect, lambda answer: None)  # nothing waits for it: what it says shall end anyway
+        self._record(component, effect.place, effect.words)
         effect.send(self._network, ended)
 
     def _is_set_again(self, process: str, key: Key, setting: SettingConfig) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -145,7 +147,8 @@ def host(request: pytest.FixtureRequest, space: None) -> Iterator[RunningHost]:
     ]  # fmt: skip
     one = {"class": "captured.helped:Helped"}
     yield from running(
-        request, packages=[PACKAGE], prelude=f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{PRELUDE}",
+        request, limits={"stop_timeout_s": 2}, packages=[PACKAGE],
+        prelude=f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{PRELUDE}",
         components={SET: one | {"needs": {"settings": SETTINGS}}, OTHER: one,
                     BARE: one | {"needs": {"settings": [bare]}}},
         policy={f"client/admin -> {name}": "*" for name in (SET, OTHER, BARE)},
@@ -295,3 +298,23 @@ def test_what_is_granted_is_explained(host: RunningHost) -> None:
     assert explained.returncode == 0 and "by the network helper, with CAP_NET_ADMIN" in explained.stdout
     assert "CAP_NET_ADMIN" in host.cli("sandbox", "show", "network_helper").stdout
     assert "network_helper: active" in host.cli("status").stdout
+
+
+def test_a_stop_of_the_host_waits_until_it_is_undone_and_not_for_a_helper_that_hangs(host: RunningHost) -> None:
+    """The last one here: the host stops, and starts again."""
+    for hangs in (False, True):
+        assert host.client().call(SET, "write_setting", "uplink", "10.0.0.5") == "done"
+        assert host.client().call(SET, "write_setting", "blocked", "192.0.2.10") == "done"
+        if hangs:
+            os.kill(host.status()["network_helper"]["pid"], signal.SIGSTOP)
+        began = time.monotonic()
+        assert host.stop() == 0
+        if not hangs:
+            assert _routes() == [] and "192.0.2.10" not in _held("blocked")
+            host.start()
+    assert time.monotonic() - began < 2 + host.config.limits.stop_timeout_s + 10
+    left = [line for line in host.console if " left " in line]
+    assert len(left) == 1 and "1 of third/net: " in left[0] and "undo it by hand" in left[0], host.console
+    assert "192.0.2.10" in _held("blocked"), "nothing was undone behind its back"
+    told = [line for line in host.cli("audit", "tail").stdout.splitlines() if "not undone: 1 of it" in line]
+    assert len(told) == 2, "the audit log says what is left"

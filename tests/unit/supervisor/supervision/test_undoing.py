@@ -43,7 +43,8 @@ class Stage:
         self.loop: Any = SimpleNamespace(name="external", incarnation=1, is_living=True, managed_by=children)
         loops = SimpleNamespace(tell=lambda loop, name, *fields: self.said.append(fields))
         network = SimpleNamespace(is_attested=True, hold=self.hold, release=self.release)
-        audit = SimpleNamespace(ask=lambda reply, document, *fields: reply({"code": ResultCode.DONE}))
+        self.recorded: list[tuple[object, ...]] = []
+        audit = SimpleNamespace(ask=self.record)
         for module in (helper_requests, undoing):
             monkeypatch.setattr(module, "effect_of", self.effect_of)
         untyped = cast("Any", HelperRequests)
@@ -54,6 +55,10 @@ class Stage:
 
     def release(self) -> None:
         self.holds -= 1
+
+    def record(self, reply: Any, document: object, *fields: object) -> None:
+        self.recorded.append(fields)
+        reply({"code": ResultCode.DONE})
 
     def call_later(self, delay_s: float, callback: Any) -> None:
         self.later.append(callback)
@@ -164,3 +169,38 @@ def test_a_device_of_the_network_has_an_index_or_an_errno() -> None:
     with pytest.raises(OSError, match="No such device") as caught:
         device_index("no-such-device")
     assert caught.value.errno == errno.ENODEV
+
+
+def test_what_is_left_when_the_host_ends_is_told_and_recorded(stage: Stage) -> None:
+    for number in (FIRST, FIRST + 1, FIRST + 2):
+        stage.ask(AskWhat.SET, number)
+        stage.answer()
+    stage.end()
+    stage.answer()  # of the first undo
+    undoing = stage.requests.undoing
+    assert undoing.is_busy
+    stage.pass_by()
+    words = undoing.give_up("it was slow")
+    assert words.startswith("2 of external/warden: ") and not undoing.is_busy and stage.holds == 1
+    [told] = [one for one in stage.said if one[0] == "setting_failed"]
+    assert told[1] == "external" and str(told[2]).endswith("cannot undo it: 2 of it: it was slow")
+    assert stage.recorded[-1][-1] == "not undone: 2 of it, as it was slow"
+    made = list(stage.made)
+    stage.answer(GONE)  # the helper is killed at the end
+    stage.pass_by()
+    assert stage.made == made, "nothing more is begun"
+
+
+def test_who_waits_for_the_last_undo_hears_of_it_once(stage: Stage) -> None:
+    heard: list[int] = []
+    stage.requests.undoing.on_done.append(lambda: heard.append(1))
+    for number in (FIRST, FIRST + 1):
+        stage.ask(AskWhat.SET, number)
+        stage.answer()
+    stage.end()
+    stage.answer()
+    stage.pass_by()
+    assert heard == [] and stage.requests.undoing.is_busy
+    stage.answer()
+    stage.pass_by()
+    assert heard == [1] and not stage.requests.undoing.is_busy
