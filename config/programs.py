@@ -15,7 +15,6 @@ from typing import Literal
 from tlsrt.config.argument_patterns import NO_ARGUMENTS, ArgumentForm, parse_form
 from tlsrt.config.capabilities import refusal_of_capability
 from tlsrt.config.listeners import ListenConfig
-from tlsrt.config.name_rules import NameRule
 from tlsrt.config.needs import EGRESS, FOLDERS, EgressConfig
 from tlsrt.config.setting import (
     IDENTIFIER,
@@ -260,8 +259,6 @@ class ProgramConfig:
             return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
         if refused := next((why for one in self.capabilities if (why := refusal_of_capability(one))), ""):
             return refused
-        if named := [rule for one in self.egress for rule in one.to if isinstance(rule, NameRule)]:
-            return f"a program has no rules of names: say {named[0]} by its address"
         if self.worker:
             return self._problem_of_worker
         if self.run == Path():

@@ -311,9 +311,10 @@ class Config:
         return any(self.names_of(loop.name) for loop in self.loops)
 
     def names_of(self, process: str) -> tuple[NameRule, ...]:
-        """Return the egress rules of a process that have a name, each once."""
+        """Return the egress rules of a process and its programs that have a name, each once."""
         own = [one for loop in self.loops if loop.name == process for one in loop.egress]
-        own += [one for component in self.components_of(process) for one in component.needs.egress]
+        for component in self.components_of(process):
+            own += [*component.needs.egress, *(one for program in component.programs for one in program.egress)]
         return name_rules(rule for one in own for rule in one.rules)
 
     def devices_of(self, process: str) -> tuple[tuple[ComponentConfig, DeviceConfig], ...]:

@@ -141,11 +141,13 @@ def profile_for_loop(
     policy = files.policy(loop.name, fragments)
     made = _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
     made = replace(made, threads=threads_of(config, loop.name), disk_threads=disk_threads_of(config, loop.name))
-    return _with_hosts(made, config) if made.names else made
+    return with_hosts(made, config)
 
 
-def _with_hosts(profile: Profile, config: Config) -> Profile:
-    """Return the profile of a process that finds its names in files of its own, in place of the host's."""
+def with_hosts(profile: Profile, config: Config) -> Profile:
+    """Return the profile of a process, which finds its names in files of its own, in place of the host's."""
+    if not profile.names:
+        return profile
     folder = name_folder(config, profile.name)
     read, kept = (
         tuple(path for path in paths if str(path) not in HOSTS_FILES) for paths in (profile.read, profile.kept)

@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.config.components import ComponentConfig
-from tlsrt.config.egress import EgressRule
+from tlsrt.config.name_rules import address_rules, name_rules
 from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.capabilities import has as has_capability
-from tlsrt.sandbox.profile.compose import UNCOUNTED_MB, checked_read, expand, limits_of, waived_layers
+from tlsrt.sandbox.profile.compose import (
+    UNCOUNTED_MB,
+    checked_read,
+    expand,
+    limits_of,
+    waived_layers,
+    with_hosts,
+)
 from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragment
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import DROP_LAYERS, STAGE_1_LAYERS, WORLD_LAYERS, Profile
@@ -123,6 +130,7 @@ def profile_for_program(
     _check_files(config, placed, data)
     _check_worker(config, placed)
     read = tuple(dict.fromkeys((*placed.files.shown, *data, *_read(config, placed))))
+    rules = [rule for one in program.egress for rule in one.rules]
     profile = Profile(
         name=name,
         uid=uid,
@@ -134,7 +142,8 @@ def profile_for_program(
         layers=tuple(one for one in LAYERS if one != "cgroup" and not (rootless and one == "uid")),
         waived=waived_layers(config),
         policy=policy,
-        egress=tuple(dict.fromkeys(rule for one in program.egress for rule in one.to if isinstance(rule, EgressRule))),
+        egress=address_rules(rules),
+        names=name_rules(rules),
         listen=tuple(line for one in fragments for line in one.listen),
         execute=tuple(map(Path, placed.files.runs)),
         write=((config.state_dir / name, STATE),) if program.state_mb else (),
@@ -143,6 +152,7 @@ def profile_for_program(
         scratch_mb=program.scratch_mb,
         capabilities=tuple(sorted(program.capabilities)),
     )
+    profile = with_hosts(profile, config)
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
     policy.digests(watched=profile.is_watched)
     return profile

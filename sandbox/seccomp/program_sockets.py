@@ -93,7 +93,7 @@ class ProgramSockets:
         family, kind = (value & 0xFFFFFFFF for value in call.arguments[:2])
         if family == socket.AF_UNIX and kind & _KIND == socket.SOCK_DGRAM and self.notices is not None:
             return Made(self.notices.dup())
-        if family in _INTERNET and (broker.egress or self.listeners):
+        if family in _INTERNET and (broker.egress or broker.names or self.listeners):
             return broker.carry_out(call, is_valid)
         return BrokerReply(error=errno.EPERM)  # what software tries that we do not know is no offence
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import os
+import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ import pytest
 from fakes.echo_server import echo_servers
 from fakes.name_server import NameServer, name_server
 from hosts.running_host import RunningHost, running
+from tools.programs import need
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "fetching_package" / "fetching"
-COMPONENT = "forth/fetcher"
+COMPONENT, POLLER = "forth/fetcher", "external/poller"
 # A second is a short time to live, and no test waits for five minutes.
 PRELUDE = """
 from tlsrt.supervisor.supervision import name_lookup
@@ -39,7 +43,7 @@ def server() -> Iterator[NameServer]:
                 "innermost.test": ["127.0.0.1"], "long.test": ["127.0.0.1"], "forged.test": ["127.0.0.1"],
                 "moving.test": ["127.0.0.2"], "inward.test": ["127.0.0.1"], "metadata.test": ["169.254.169.254"],
                 "mapped.test": ["::ffff:127.0.0.1", "::1", "fe80::1"], "silent.test": ["127.0.0.1"],
-                "unlisted.test": ["127.0.0.1"],
+                "unlisted.test": ["127.0.0.1"], "web.test": ["127.0.0.1"],
             }
         )  # fmt: skip
         server.truncated.add("long.test")
@@ -48,13 +52,50 @@ def server() -> Iterator[NameServer]:
         yield server
 
 
+class Greeter(http.server.BaseHTTPRequestHandler):
+    """Says hello; who asks for /kept gets no end of it."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"hello {self.headers['Host']}\n".encode())
+        self.wfile.flush()
+        if self.path == "/kept":
+            self.rfile.read(1)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
-def host(request: pytest.FixtureRequest, server: NameServer) -> Iterator[RunningHost]:
+def web() -> Iterator[int]:
+    """Give the port of a web server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as one:
+        one.daemon_threads = True
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one.server_address[1]
+        one.shutdown()
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, server: NameServer, web: int) -> Iterator[RunningHost]:
+    need("curl")
+    curl = {"run": os.path.realpath(shutil.which("curl") or ""), "args": ["-sS {url:text}"], "why": "a test"}
+    to_web = [{"to": [f"web.test:{web}"], "within": ["127.0.0.0/8"], "why": "a test"}]
     egress = [
         {**NEAR, "within": ["127.0.0.0/8"], "why": "the echo server of the test"},
         {**FAR, "why": "servers of the Internet"},
     ]
-    components = {COMPONENT: {"class": "fetching:EarlyFetcher", "needs": {"egress": egress}}}
+    programs = {"curl": curl | {"egress": to_web}}
+    components = {
+        COMPONENT: {"class": "fetching:EarlyFetcher", "needs": {"egress": egress}, "programs": programs},
+        POLLER: {
+            "kind": "program",
+            "run": curl["run"],
+            "args": [f"-sSN http://web.test:{web}/kept"],
+            "needs": {"egress": to_web},
+        },
+    }
     policy = {f"client/admin -> {COMPONENT}": "*"}
     extra = {"resolver": {"servers": [f"127.0.0.1:{server.port}"]}}
     yield from running(
@@ -161,3 +202,22 @@ def test_explain_answers_for_names(host: RunningHost, ports: dict[str, int]) -> 
     assert "the echo server of the test" in allowed.stdout and "now 127.0.0.1" in " ".join(allowed.stdout.split())
     refused = host.cli("sandbox", "explain", "forth.fetcher", "connect", "ecno.test:8883")
     assert refused.returncode == 1 and "did you mean echo.test" in " ".join(refused.stdout.split())
+
+
+def test_a_program_reaches_the_names_of_its_rules_and_no_other(
+    host: RunningHost, server: NameServer, web: int, ports: dict[str, int]
+) -> None:
+    pinned(host, "web.test")
+    with host.client() as client:
+        assert client.call(COMPONENT, "by_curl", f"http://web.test:{web}/") == f"hello web.test:{web}\n"
+        for name in ("unlisted.test", "echo.test"):  # of nobody, and of its component
+            assert "Could not resolve host" in client.call(COMPONENT, "by_curl", f"http://{name}:{web}/")
+        for place in (f"127.0.0.1:{ports['tcp']}", f"127.0.0.2:{web}", f"169.254.169.254:{web}"):
+            assert "onnect" in client.call(COMPONENT, "by_curl", f"http://{place}/")  # in words of a version of curl
+    assert "unlisted.test" not in server.asked
+    explained = host.cli("sandbox", "explain", "forth.fetcher/curl", "connect", f"web.test:{web}").stdout
+    assert f"web.test:{web}" in explained and "127.0.0.0/8" in explained, explained
+
+
+def test_a_component_that_is_a_program_reaches_its_names(host: RunningHost, web: int) -> None:
+    host.until(lambda status: f"hello web.test:{web}" in host.log("external.poller"), "what it has got")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts.scripted_supervisor import make_config
 
 from tlsrt.config.argument_patterns import parse_form
 from tlsrt.config.code_root import Root, identity_of_root
-from tlsrt.config.components import ComponentConfig
+from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.name_rules import parse_rule
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.program_files import files_of_programs
@@ -47,10 +48,13 @@ def test_what_does_not_go_together(entry: dict[str, Any], sentence: str) -> None
     assert sentence in replace(CAT, **entry).problem
 
 
-def test_rules_of_names_are_refused() -> None:
+def test_names_of_a_programs_rules_are_those_of_its_process(tmp_path: Path) -> None:
     rules = EgressConfig((parse_rule("mqtt.example.org:8883"),), "a test")
     program = ProgramConfig("main", CAT.run, "a test", egress=(rules,))
-    assert program.problem == "a program has no rules of names: say mqtt.example.org:8883 by its address"
+    assert program.problem == ""
+    component = ComponentConfig("third", "broker", "broker:Broker", programs=(program,))
+    config = replace(make_config(tmp_path, {}), components=(component,), loops=(LoopConfig("third"),))
+    assert config.needs_resolver and [one.name for one in config.names_of("third")] == ["mqtt.example.org"]
 
 
 @pytest.mark.parametrize("name", ["seconds", "at_once"])

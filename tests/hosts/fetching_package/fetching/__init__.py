@@ -118,6 +118,12 @@ class EarlyFetcher(Fetcher):
         self._at_start = ", ".join(await self.look_up("echo.test"))
 
     @handler
+    async def by_curl(self, url: str) -> str:
+        """Return what curl gets, or why it gets nothing."""
+        ended = await self.run("curl", "-sS", url)
+        return ended.stdout.decode() or ended.stderr
+
+    @handler
     async def found_at_start(self) -> str:
         """Return what that name was."""
         return self._at_start
