@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import numpy as np
 from tlsrt.worker import worker
 from tlsrt_ai.speech import Text
 
-model = faster_whisper.WhisperModel("/srv/models/whisper", device="cpu", compute_type="float32")
+model = faster_whisper.WhisperModel(os.environ["WHISPER_MODEL"], device="cpu", compute_type="float32")
 
 
 @worker
