@@ -22,6 +22,7 @@ from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.event_feed import EventFeed
 from tlsrt.supervisor.control.lock import LockControl
+from tlsrt.supervisor.control.manager_notices import ManagerNotices
 from tlsrt.supervisor.control.peer_credentials import is_kin
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
@@ -45,6 +46,7 @@ from tlsrt.supervisor.process.listeners import (
 )
 from tlsrt.supervisor.process.logs import open_log
 from tlsrt.supervisor.process.memfd import sealed_memory
+from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
 from tlsrt.supervisor.process.spawn import reap_strangers
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
@@ -94,6 +96,7 @@ class Supervisor:
         lock_wait_s: float = WAIT_S,
         renew: Callable[[Reloadable], Renewal] | None = None,
         chance: Callable[[], float] | None = None,
+        manager: Manager | None = None,
     ) -> None:
         self._current = Reloadable(config, children, tuple(warnings))
         self._measure = measure
@@ -104,6 +107,7 @@ class Supervisor:
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
         self._renew = renew
+        self._manager = manager or ServiceManager()
         self._chance = chance or SystemRandom().random  # of delays between restarts
 
     def run(self) -> int:
@@ -192,7 +196,9 @@ class Supervisor:
         network_helper = self._network_helper = NetworkHelperProcess(context)
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
-        self._watchdog = Watchdog(context, loops, authority, (helper, network_helper, resolver))
+        self._watchdog = Watchdog(
+            context, loops, authority, (helper, network_helper, resolver), features
+        )  # fmt: skip
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
@@ -244,6 +250,7 @@ class Supervisor:
                 decoys,
                 Findings(context, loops, events.reported),
                 status,
+                ManagerNotices(context, loops, lock, self._manager),
                 self._shutdown,
             ),
             MESSAGES,

@@ -3,6 +3,7 @@
     launch  -> unshare(NEWPID), rootless NEWUSER too -> fork -> exec python -I -S: inner -> supervise
        |                                                                     |
        +---- signals by pidfd --->                       PDEATHSIG, death pipe
+       +<--- notices for the service manager, see service_manager.py
 
 The kernel then ends every process of the runtime with the supervisor, which is process 1 in there. The exec matters:
 it gives the supervisor's memory to the new user namespace, without which /proc of non-dumpable children stays closed
@@ -26,9 +27,10 @@ from typing import NoReturn
 from tlsrt.config.import_path import inner_command
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.launch.service_manager import Relay, arguments_of, inherited, take
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_WATCHED = (*_FORWARDED, signal.SIGCHLD)
+_WATCHED = (*_FORWARDED, signal.SIGCHLD, signal.SIGIO)
 # What would end a process that does not expect it, and that is never sent to us on purpose.
 _IGNORED = (
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
@@ -39,8 +41,7 @@ _CANNOT_EXEC = 126
 # What of the operator's environment goes on: every loop holds it in memory, and a shell's may be full of secrets.
 _PASSED_ON = frozenset({
     "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS",
-    "LISTEN_FDNAMES",
+    "CREDENTIALS_DIRECTORY",
 })  # fmt: skip
 _PASSED_ON_PREFIXES = ("LC_", "TLSRT_", "COVERAGE_")
 TOO_MANY_PROCESSES = (
@@ -122,14 +123,15 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _become_inner(arguments: list[str], program: str, bytecode: Path | None, pipe: int) -> NoReturn:
+def _become_inner(arguments: list[str], program: str, bytecode: Path | None, kept: list[int]) -> NoReturn:
     """In the child: signals stay blocked until `inner` has handlers, as process 1 would lose them."""
     try:
         for number in _IGNORED:  # a disposition that is ignored would be inherited
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         syscalls.die_with_parent(signal.SIGKILL)
-        os.set_inheritable(pipe, True)
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
         command = [*inner_command(program, bytecode), *arguments]
         os.execve(sys.executable, command, passed_on(os.environ))  # noqa: S606
     except BaseException as error:
@@ -145,11 +147,13 @@ def _status_of(pidfd: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else _SIGNAL_BASE + result.si_status
 
 
-def _share_fate(pidfd: int) -> int:
+def _share_fate(pidfd: int, relay: Relay | None) -> int:
     """Forward signals until the supervisor ends; returns its exit status, or 128 + the signal's number."""
     while True:
         arrived = signal.sigwaitinfo(_WATCHED).si_signo
         status = _status_of(pidfd)
+        if relay is not None:
+            relay.pass_on()
         if status is not None:
             return status
         if arrived in _FORWARDED:
@@ -179,22 +183,26 @@ def launch(
 
     `program` is the Python text that the inner interpreter runs, which must call `inner`, and `bytecode` the only
     folder that it reads byte code from. `sweep` is called when the supervisor was killed, and so could not tidy up.
-    Raises SandboxError where there are no pidfds.
+    Raises SandboxError where there are no pidfds, and ConfigError for a service manager that cannot be talked to.
     """
     _require_pidfds()
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    handed = take(os.environ, os.getpid())
+    relay = Relay(handed.address) if handed.address else None
     reader, writer = os.pipe()
     reason = _enter_namespaces()
-    arguments = ["--death-pipe", str(reader), *(["--no-pid-namespace", reason] if reason else []), *argv]
+    arguments = ["--death-pipe", str(reader), *(["--no-pid-namespace", reason] if reason else [])]
+    kept = [reader, *inherited(handed, relay)]
     pid = fork()
     if pid == 0:
-        _become_inner(arguments, program, bytecode, reader)
-    os.close(reader)
+        _become_inner([*arguments, *arguments_of(handed, relay), *argv], program, bytecode, kept)
+    for descriptor in kept:
+        os.close(descriptor)
     pidfd = os.pidfd_open(pid)
     try:
-        status = _share_fate(pidfd)
+        status = _share_fate(pidfd, relay)
         if status > _SIGNAL_BASE:
             sweep()
         return status

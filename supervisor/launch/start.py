@@ -25,11 +25,12 @@ from tlsrt.supervisor.process.measurement import Measurement
 
 if TYPE_CHECKING:
     from tlsrt.supervisor.process.children import Children
+    from tlsrt.supervisor.process.service_manager import Manager
     from tlsrt.supervisor.process.uids import Uids
     from tlsrt.supervisor.supervision.context import Reloadable, Renewal
 
 
-def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
+def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None, manager: Manager) -> int:
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
     check_host_paths(config)
@@ -67,6 +68,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
         renew=lambda current: renewed(path, current),
+        manager=manager,
     )
     return supervisor.run()
 

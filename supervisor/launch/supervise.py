@@ -13,12 +13,17 @@ def supervise(argv: list[str]) -> int:
     inner = argparse.ArgumentParser(add_help=False)
     inner.add_argument("--death-pipe", type=int)
     inner.add_argument("--no-pid-namespace")
+    inner.add_argument("--manager", type=int)
+    inner.add_argument("--watchdog-us", type=int, default=0)
+    inner.add_argument("--passed", action="append", default=[])
     inner.add_argument("--config", type=Path, required=True)
     arguments = inner.parse_args(argv)
 
     def run() -> int:
         from tlsrt.supervisor.launch.start import start as start_supervisor
+        from tlsrt.supervisor.process.service_manager import ServiceManager
 
-        return start_supervisor(arguments.config, arguments.death_pipe, arguments.no_pid_namespace)
+        manager = ServiceManager(arguments.manager, arguments.watchdog_us)
+        return start_supervisor(arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager)
 
     return folded("tlsrt-supervisor", run)

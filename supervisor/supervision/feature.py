@@ -80,6 +80,9 @@ class Feature:
     def heartbeat_suspected(self, name: str, is_late: bool) -> None:
         """Hear that a process is suspected of hanging, or no longer."""
 
+    def judged(self) -> None:
+        """Hear, some times a second, that the watchdog has judged every process."""
+
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """Hear of one transition of a loop, only to note it: what follows from it comes later."""
 
@@ -181,6 +184,10 @@ class Features(Feature):
     def heartbeat_suspected(self, name: str, is_late: bool) -> None:
         for feature in self._features:
             feature.heartbeat_suspected(name, is_late)
+
+    def judged(self) -> None:
+        for feature in self._features:
+            feature.judged()
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         for feature in self._features:

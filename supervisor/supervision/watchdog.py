@@ -31,13 +31,15 @@ class Watchdog(Feature):
     """A timer; from the first word of a stop on it only looks who does not end."""
 
     def __init__(
-        self, context: Context, loops: Loops, authority: AuthorityProcess, services: Sequence[ServiceProcess]
-    ) -> None:
+        self, context: Context, loops: Loops, authority: AuthorityProcess, services: Sequence[ServiceProcess],
+        features: Feature,
+    ) -> None:  # fmt: skip
         self._context = context
         self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
         self._services = services  # helpers and resolver: each is there while it is needed
+        self._features = features
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
         self._limits = LimitMonitor(loops.violations.limit_reached)
@@ -58,6 +60,7 @@ class Watchdog(Feature):
             for _ in range(math.ceil(self._count() / TURNS)):
                 self._attest_next()
         self.stuck.look(self._killed(), self._event_loop.now)
+        self._features.judged()
         self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
     def _killed(self) -> Iterator[KilledProcess]:

@@ -34,6 +34,7 @@ class Stage:
     excused_s: float = 0.0
     may_wait: bool = True
     judged: int = 0
+    told: list[int] = field(default_factory=list[int])  # how often it had judged, whenever features heard of it
     event_loop: Any = None
     loops: Any = None
 
@@ -75,7 +76,8 @@ class Stage:
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
         helper: Any = SimpleNamespace(is_attested=False, is_killed=False, child=None)
-        Watchdog(context, self.loops, authority, (helper,)).begin()
+        features: Any = SimpleNamespace(judged=lambda: self.told.append(self.judged))
+        Watchdog(context, self.loops, authority, (helper,), features).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1
@@ -90,6 +92,13 @@ class Stage:
             elapsed += delay
             callback()
         return elapsed
+
+
+def test_features_hear_of_each_turn_after_its_judgement() -> None:
+    stage = Stage()
+    stage.begin()
+    stage.pass_turns(3)
+    assert stage.told == [1, 2, 3]
 
 
 def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
