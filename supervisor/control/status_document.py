@@ -96,14 +96,14 @@ def document(
         "resolver": view.resolver,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
-        "keys": authority.keys(view.now),
+        "keys": authority.reports.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
         "lock": view.lock,
         "supervision": view.supervision,
         "limits": view.limits,
         "quarantined": list(view.quarantined),
         "audit": view.audit,
-        "warnings": [*view.warnings, *authority.warnings],
+        "warnings": [*view.warnings, *authority.reports.warnings],
     }
 
 
@@ -187,7 +187,7 @@ def _loop(
         "violations": violations.count,
         "last_violation": violations.last,
         "egress_wanted": _unlisted(config, loop.name, violations.wanted),
-        "anomaly": authority.score(loop.name),
+        "anomaly": authority.reports.score(loop.name),
     }
 
 

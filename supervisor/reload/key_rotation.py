@@ -174,7 +174,7 @@ class KeyRotation(Feature):
         if self._done is None or self._behind():
             return
         now = self._context.event_loop.now
-        answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._authority.keys(now)}
+        answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._authority.reports.keys(now)}
         self._say(answer)
         self._end(answer)
 

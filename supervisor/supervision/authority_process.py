@@ -13,30 +13,27 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from tlsrt.channels.control.authority_channel import (
     AUTHORITY_CHANNEL,
     AuthorityBeatMessage,
     BootedMessage,
-    CertificateTimeMessage,
-    KeysMessage,
-    ScoreMessage,
     StorageMessage,
 )
 from tlsrt.channels.control.seqpacket import NoFields, control_pair
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, SandboxError, TlsrtError
-from tlsrt.supervisor.messages.score import faded
 from tlsrt.supervisor.process.attestation import differences_of
-from tlsrt.supervisor.process.children import AuthorityStart, Child
-from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.children import AuthorityStart
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason, cause_of_death
 from tlsrt.supervisor.process.instance_lock import shared_lock
 from tlsrt.supervisor.process.logs import last_line
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.supervision.authority_channel import AuthorityChannel
+from tlsrt.supervisor.supervision.authority_incarnation import AuthorityIncarnation
+from tlsrt.supervisor.supervision.authority_reports import AuthorityReports
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.boot_files import BootFiles
 from tlsrt.supervisor.supervision.context import Context
@@ -49,35 +46,6 @@ _OWN = {  # about the process itself
     "sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept", "certificate_time",
 }  # fmt: skip
 MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
-
-
-@dataclass(slots=True)
-class AuthorityIncarnation:
-    """What belongs to one process of the authority; the next one starts with a new object."""
-
-    child: Child | None = None
-    syscall_monitor: SyscallMonitor | None = None
-    deadline: Timer | None = None  # for its boot, or its end
-    is_boot_due: bool = False  # `boot` was asked for, and was not sent
-    is_attested: bool = False  # it has sealed itself, and was what its profile says
-    differs: bool = False  # it was not what its profile says
-    booted_at: float | None = None
-    has_beaten: bool = False
-    is_being_replaced: bool = False  # it makes room for one under a new profile
-    kill_reason: KillReason | None = None
-    unwritten: str = ""  # why its state is not on the disk as it should be
-
-    def set_deadline(self, timer: Timer | None) -> None:
-        """Replace its one running deadline."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-        self.deadline = timer
-
-    def close(self) -> None:
-        """Give back what it holds: it has ended."""
-        self.set_deadline(None)
-        if self.syscall_monitor is not None:
-            self.syscall_monitor.close()
 
 
 class AuthorityProcess(Feature):
@@ -94,6 +62,7 @@ class AuthorityProcess(Feature):
         self._context = context
         self._loops = loops
         self._features = features
+        self.reports = AuthorityReports(lambda: context.event_loop.now, self._warn)
         self.channel = AuthorityChannel(NAME, lambda: self.kill("does not read its authority channel"))
         self._handlers: Mapping[str, MessageHandler] = {
             "sealed": self._sealed,
@@ -101,9 +70,7 @@ class AuthorityProcess(Feature):
             "refused": lambda message: self._refuse([str(sentence) for sentence in message.sentences]),
             "beat": self._beat,
             "storage": self._storage,
-            "certificate_time": self._certificate_time,
-            "keys": self._keys_changed,
-            "score": self._scored,
+            **self.reports.handlers,
         }
         self._boot_nonce = boot_nonce  # the descriptor of a sealed file: no byte of it is in this process
         self._boot_id = boot_id
@@ -123,10 +90,6 @@ class AuthorityProcess(Feature):
         self.restarts = 0
         self.last_death: Death | None = None
         self.sessions: Mapping[str, int] = {}
-        self.warnings: list[str] = []
-        self._certificate_warnings: list[str] = []  # those of them that change with time
-        self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
-        self._scores: dict[str, tuple[int, float]] = {}
         self.is_stopping = False
         self.given_up = False
 
@@ -159,11 +122,6 @@ class AuthorityProcess(Feature):
 
     def stopping(self) -> None:
         self.is_stopping = True
-
-    def score(self, loop: str) -> int:
-        """Return the anomaly score of a loop, as last reported, less what has faded since."""
-        score, at = self._scores.get(loop, (0, 0.0))
-        return round(faded(score, (self._context.event_loop.now - at) * 1000))
 
     # Start
 
@@ -241,11 +199,6 @@ class AuthorityProcess(Feature):
 
     # What it is told
 
-    def keys(self, now: float) -> dict[str, object]:
-        """Return the version of master_key in force, and for how many seconds the one before still verifies."""
-        version, until = self._keys
-        return {"key_version": version, "previous_verifies_s": round(max(0.0, until - now), 1)}
-
     def replace(self) -> None:
         """Let the authority end, and come again at once under its new profile."""
         self.process.is_being_replaced = True
@@ -306,12 +259,6 @@ class AuthorityProcess(Feature):
             self._context.events.emit("attested", NAME)
         self._boot_if_attested()
 
-    def _keys_changed(self, message: KeysMessage) -> None:
-        self._keys = (message.key_version, self._context.event_loop.now + message.overlap_ms / 1000)
-
-    def _scored(self, message: ScoreMessage) -> None:
-        self._scores[message.loop] = (message.score, self._context.event_loop.now)
-
     def _storage(self, message: StorageMessage) -> None:
         problem = self.process.unwritten = message.problem
         if problem:
@@ -320,16 +267,9 @@ class AuthorityProcess(Feature):
         else:
             self._context.console.good(NAME, "state", "is on the disk again")
 
-    def _certificate_time(self, message: CertificateTimeMessage) -> None:
-        """Keep the warnings about the door's certificate as they are now, and tell those that are new."""
-        now = [str(sentence) for sentence in message.sentences]
-        others = [warning for warning in self.warnings if warning not in self._certificate_warnings]
-        for sentence in now:
-            if sentence not in self.warnings:
-                self._context.events.emit("reported", NAME, sentence)
-                self._context.console.bad(NAME, "warning", sentence)
-        self._certificate_warnings = now
-        self.warnings = [*(warning for warning in others if warning not in now), *now]
+    def _warn(self, sentence: str) -> None:
+        self._context.events.emit("reported", NAME, sentence)
+        self._context.console.bad(NAME, "warning", sentence)
 
     def _refuse(self, sentences: list[str]) -> None:
         """It does not boot. At the start that ends everything; later the next one may: a disk that was full has room.
@@ -350,7 +290,7 @@ class AuthorityProcess(Feature):
         if epoch != self.epoch:
             self._context.events.emit("epoch", NAME, epoch=epoch)
         self.epoch = epoch
-        self.warnings = [str(warning) for warning in warnings]
+        self.reports.booted(warnings)
         self.process.set_deadline(None)
         self.process.booted_at = now
         self.channel.state = "booted"

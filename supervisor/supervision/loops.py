@@ -1,7 +1,6 @@
-"""Loops: spawn, attest, activate, reap and restart the processes of loops.
+"""Loops: spawn, attest, activate, reap and restart the processes of loops; what they say is in `life_records.py`.
 
-A loop's life channel is the only thing that the supervisor reads from it: fixed-size records, by the table in
-channels/control/life.py. Whatever breaks that table ends that loop and no other. A loop is activated for the first
+A loop is activated for the first
 time when all before it are active (or given up); later, when it is ready and all that it depends on is active.
 """
 
@@ -10,11 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control.life import FailCode, LoopState, WorkMessage
+from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
@@ -26,11 +25,9 @@ from tlsrt.supervisor.process.exit_reason import (
     Death,
     ExitReason,
     cause_of_death,
-    verdict_of_failure,
 )
 from tlsrt.supervisor.process.limits import MEMORY
 from tlsrt.supervisor.process.listeners import remove_socket
-from tlsrt.supervisor.process.logs import last_words
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
@@ -39,7 +36,8 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.disk_waits import FRESH_S, START_S, DiskWaits
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
-from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
+from tlsrt.supervisor.supervision.life_records import LifeRecords
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.name_wait import NameWait
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.starter import Starter
@@ -47,7 +45,7 @@ from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_
 from tlsrt.supervisor.supervision.violations import Violations
 
 _CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # treat such a process as compromised
-EXIT_GRACE_S = 1.0  # for a loop that reported a failure, or closed its channel, to end by itself
+
 
 Fields = Sequence[Any]
 
@@ -80,20 +78,7 @@ class Loops(Feature):
         self.violations = Violations(context, authority)
         self.health = ComponentHealth(context, self._unwell)
         self.disk_waits = DiskWaits(context)
-        self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
-            "confined": self._confined,
-            "sealed": self._sealed,
-            "ready": self._ready,
-            "active": self._active,
-            "beat": self._beat,
-            "health": self._checked,
-            "component": self._component,
-            "disk_wait": self._waits_for_disk,
-            "work": self._works,
-            "drained": self._drained,
-            "run": self._run,
-            "failed": self._failed,
-        }
+        self._records = LifeRecords(context, self, features)
 
     @property
     def all(self) -> tuple[Loop, ...]:
@@ -153,7 +138,7 @@ class Loops(Feature):
         if loop.process.child is None or loop.process.life is None:
             self._clean_up(loop, Death(Cause.FORK, problem, loop.incarnation, time.time()))
             return
-        self._context.event_loop.watch(loop.process.life.fileno(), lambda events: self._hear(loop))
+        self._context.event_loop.watch(loop.process.life.fileno(), lambda events: self._records.hear(loop))
         self._context.event_loop.watch(loop.process.child.pidfd, lambda events: self._died(loop))
         self._set_deadline(loop, "ready")
         primary = self.all[0]
@@ -200,108 +185,7 @@ class Loops(Feature):
             if error.reason == "hung":
                 self.kill(loop, LoopEvent.VIOLATED, "does not read its life channel")
 
-    def _hear(self, loop: Loop) -> None:
-        while loop.process.life is not None:
-            try:
-                received = loop.process.life.receive(loop.state, self._context.event_loop.now)
-            except PeerError as error:
-                self._misheard(loop, error.reason)
-                return
-            if received is None:
-                return
-            name, fields = received
-            if (handler := self._handlers.get(name)) is not None:
-                handler(loop, fields)
-                continue
-            try:
-                self._features.take_of_loop(loop, name, fields)
-            except PeerError as error:
-                self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
-
-    def _misheard(self, loop: Loop, reason: str) -> None:
-        if reason != "closed":
-            self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {reason}")
-            return
-        loop.process.close_life(self._context.event_loop.forget)  # its pidfd will tell how it ends; otherwise kill it
-        incarnation = loop.incarnation
-        self._context.event_loop.call_later(
-            EXIT_GRACE_S, lambda: self._end_if_same(loop, incarnation, "closed its life channel")
-        )
-
-    def _end_if_same(self, loop: Loop, incarnation: int, reason: str) -> None:
-        if loop.is_living and loop.incarnation == incarnation:
-            self.kill(loop, LoopEvent.VIOLATED, reason)
-
-    def _confined(self, loop: Loop, fields: Fields) -> None:
-        expected = self.manager_of(loop).sandbox(loop.name).digest
-        if expected and fields[0] != expected:
-            self.kill(
-                loop, LoopEvent.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
-            )
-            return
-        loop.move(LoopEvent.CONFINED)
-
-    def _sealed(self, loop: Loop, fields: Fields) -> None:
-        loop.move(LoopEvent.SEALED)
-        if self.attest(loop):
-            loop.move(LoopEvent.ATTESTED)
-            self.announce(loop)
-
-    def _ready(self, loop: Loop, fields: Fields) -> None:
-        loop.move(LoopEvent.READY)
-        loop.process.set_deadline(None)
-        self.monitor.watch(loop.name, self._context.event_loop.now)
-        self.activate_next()
-
-    def _active(self, loop: Loop, fields: Fields) -> None:
-        loop.move(LoopEvent.ACTIVE)
-        now = self._context.event_loop.now
-        loop.process.set_deadline(None)
-        loop.process.active_at, loop.was_active, loop.is_proven = now, True, True
-        self.monitor.settle(loop.name, now)
-        self._features.loop_active(loop)
-        self._features.loop_changed(loop)
-        if loop.is_primary and not self.is_locked:
-            for other in self.living():
-                if other is not loop:
-                    self.tell(other, "primary_up", loop.incarnation)
-        self.activate_next()
-
-    def _beat(self, loop: Loop, fields: Fields) -> None:
-        beat = Beat(*fields)
-        last, epoch = (
-            (loop.process.beat.sequence, loop.process.beat.epoch) if loop.process.beat is not None else (0, None)
-        )
-        if not self.manager_of(loop).made_beat(loop.name, loop.host_pid, beat.sequence, last):
-            loop.process.false_beats += 1  # and so it is silent
-            return
-        loop.process.beat, loop.process.false_beats = beat, 0
-        self.monitor.beat(loop.name, self._context.event_loop.now)
-        self._features.beat(loop.name, beat.lateness_us)
-        if beat.epoch != epoch:
-            self._features.loop_changed(loop)
-
-    def _checked(self, loop: Loop, fields: Fields) -> None:
-        if loop.managed_by is not self._context.current.children:
-            return  # it counts the components of the configuration before, and is about to end
-        try:
-            self.health.heard_untrusted(loop, fields)
-        except PeerError as error:
-            self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
-
-    def _component(self, loop: Loop, fields: Fields) -> None:
-        if loop.managed_by is not self._context.current.children:
-            return
-        try:
-            self.health.state_heard_untrusted(loop, fields)
-        except PeerError as error:
-            self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
-
-    def _waits_for_disk(self, loop: Loop, fields: Fields) -> None:
-        self.disk_waits.heard_untrusted(loop.name, fields[0])
-
-    def _works(self, loop: Loop, fields: Fields) -> None:
-        loop.process.work = WorkMessage(*fields)
+    # Attestation, activation, kill
 
     def _unwell(self, loop: Loop, reason: str) -> None:
         self._authority.channel.charge(loop.name, loop.incarnation, "health", 1, reason)
@@ -312,32 +196,6 @@ class Loops(Feature):
         """Kill a loop whose event loop no longer beats, whatever its other threads say."""
         lies = f", but {loop.process.false_beats} that its event loop did not make" if loop.process.false_beats else ""
         self.kill(loop, LoopEvent.HUNG, reason + lies, cause)
-
-    def _drained(self, loop: Loop, fields: Fields) -> None:
-        if loop.process.graceful_stop is not None:
-            loop.process.graceful_stop.drained()
-
-    def _run(self, loop: Loop, fields: Fields) -> None:
-        self._features.program_asked(loop, fields[0])
-
-    def _failed(self, loop: Loop, fields: Fields) -> None:
-        components = [component.address for component in self._context.current.config.components_of(loop.name)]
-        code, index = fields
-        if loop.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
-            loop.process.permanent_failure = PermanentFailure.SANDBOX
-        elif code in (FailCode.IMPORT, FailCode.THREADS):
-            loop.process.permanent_failure = PermanentFailure.IMPORT
-        elif code == FailCode.CONFIGURATION and loop.process.active_at is None:
-            loop.process.permanent_failure = PermanentFailure.CONFIGURATION
-        said = last_words(loop.log_path) if loop.process.kill_reason is None else ""
-        reason = verdict_of_failure(code, index, components, loop.log_path, said)
-        loop.process.set_kill_reason(reason.cause, reason.sentence, said)
-        loop.move(LoopEvent.FAILED)
-        self.monitor.forget(loop.name)
-        incarnation = loop.incarnation
-        self._context.event_loop.call_later(EXIT_GRACE_S, lambda: self._end_if_same(loop, incarnation, "failed"))
-
-    # Attestation, activation, kill
 
     def attest(self, loop: Loop) -> bool:
         """Attest a loop; kill it if it differs from its profile. Tell whether it passed."""
@@ -401,7 +259,7 @@ class Loops(Feature):
         reason = self._context.current.children.reap(child) if child is not None else None
         if child is None or reason is None:
             return
-        self._hear(loop)  # its last words may lie in the channel
+        self._records.hear(loop)  # its last words may lie in the channel
         self._context.event_loop.forget(child.pidfd)
         os.close(child.pidfd)
         loop.process.child = None

@@ -49,9 +49,9 @@ class StartupReport(Feature):
         if self._authority.restarts and child is not None:
             text = f"pid {child.host_pid}  {self._took(self._authority.spawned_at)}"
             self._context.console.good(AUTHORITY, "active", text)
-        if self._authority.warnings != self._said_warnings:  # one that comes again repeats them
-            self._said_warnings = self._authority.warnings
-            for warning in self._authority.warnings:
+        if self._authority.reports.warnings != self._said_warnings:  # one that comes again repeats them
+            self._said_warnings = self._authority.reports.warnings
+            for warning in self._authority.reports.warnings:
                 self._context.console.warning(AUTHORITY, warning)
 
     def loop_changed(self, loop: Loop) -> None:

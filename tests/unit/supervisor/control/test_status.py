@@ -65,7 +65,7 @@ def make_office() -> AuthorityProcess:
     authority.spawned_at = 90.0
     authority.epoch = 5
     authority.sessions = {"third": 4}
-    authority.warnings = ["from the authority"]
+    authority.reports.booted(["from the authority"])
     return authority
 
 
