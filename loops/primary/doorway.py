@@ -281,11 +281,11 @@ class Doorway:
 
     def on_refused(self, address: str, word: str) -> None:
         self._closed_connections.note(address, word)
-        self._process.note_once_in_a_while(f"door: {word} from {address}")
+        self._process.refusals.say(f"door: {word} from {address}")
 
     def on_over_places(self, client: str) -> None:
         self._reporter.over_budget(client, Budget.PLACES)
-        self._process.note_once_in_a_while(f"door: {client} has used up its share of the connections")
+        self._process.refusals.say(f"door: {client} has used up its share of the connections")
 
     def on_offence(self, key: str, connection: int, word: str) -> None:
         if self._lock is None:

@@ -141,7 +141,7 @@ class PrimaryLoop(LoopRole):
         return self._process.catch_up()
 
     def note_refused(self, reason: str) -> None:
-        self._process.note_refused(reason)
+        self._process.refusals.note(reason)
 
     def send_to_client(self, connection: int, data: bytes) -> None:
         if self.doorway.door is not None:

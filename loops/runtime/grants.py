@@ -32,6 +32,7 @@ from tlsrt.loops.component.device import Device, arrive
 from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
 from tlsrt.loops.runtime.device_lines import DeviceLines
 from tlsrt.loops.runtime.device_paths import DevicePaths
+from tlsrt.loops.runtime.life_orders import Orders
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
@@ -83,6 +84,15 @@ class ProcessGrants:
             async with asyncio.timeout(FIRST_S):
                 for _, device in self._devices:
                     await device.present()
+
+    @property
+    def orders(self) -> Orders:
+        """Return what takes the messages about grants."""
+        return {
+            "device": lambda fields, descriptors: self.device_came(fields, descriptors[0]),
+            "host_events": lambda fields, descriptors: self.events_come(fields, descriptors[0]),
+            "helped": lambda fields, descriptors: self.answered(fields),
+        }
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
         """Return those of one component."""

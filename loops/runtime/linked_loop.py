@@ -21,7 +21,7 @@ class LinkedLoop(LoopRole):
         kind = LINK_CHANNELS.get(process.name, DeclaredChannel)
         self.channel: LinkChannel = kind(
             self._link_maker(), process.batch, process.confinement.path("/channel"), self._on_frame,
-            process.note_refused, queue_max=process.config.limits.queue_frames,
+            process.refusals.note, queue_max=process.config.limits.queue_frames,
         )  # fmt: skip
 
     def _link_maker(self) -> MakeLink:

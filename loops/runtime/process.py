@@ -14,7 +14,6 @@ comes from this event loop itself, with its measured lateness, and its number is
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,6 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tlsrt.budget import Budget
+from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
@@ -41,10 +41,7 @@ from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
-from tlsrt.loops.runtime.component_states import ComponentStates
-from tlsrt.loops.runtime.disk_waits import DiskWaits
 from tlsrt.loops.runtime.grants import ProcessGrants
-from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
     LoopFailure,
@@ -55,19 +52,21 @@ from tlsrt.loops.runtime.imports import (
     start_code,
     start_sentence,
 )
+from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
+from tlsrt.loops.runtime.life_reports import LifeReports
 from tlsrt.loops.runtime.programs import ProcessPrograms
+from tlsrt.loops.runtime.refusals import Refusals
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
 from tlsrt.loops.runtime.temporary_files import prepare_temporary
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
+from tlsrt.loops.runtime.trust_conversation import TrustConversation
 from tlsrt.loops.runtime.work_threads import AskedThreads
-from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
+from tlsrt.sandbox.apply.enter import Confinement
 from tlsrt.sandbox.apply.imports import end_imports
 from tlsrt.text import sentence as one_line
 
-JOIN_RETRY_S = 0.5
-LOGGED_PER_BEAT = 5
 FINISH_S = 0.5  # for the kernel to take the last answers
 SETTLE_S = 0.05  # for the last answers to pass the gate and their readers, before the end of our sessions is told
 
@@ -92,14 +91,13 @@ class LoopProcess:
         self.listeners = listeners
         self.confinement = confinement
         self.log = logging.getLogger(name)
+        self.refusals = Refusals(self.log)
         self.verifier = Verifier()
         self.arrivals = ReceiveFastPath(self.verifier)
         self.hosts: dict[str, ComponentHost] = {}
-        self.refused = 0
         self.trust = ControlChannel(trust, TRUST)
         self._make_role = make_role
         self._is_locked = False
-        self._is_receiving = False  # messages of the authority
         self._life = ControlChannel(life, LIFE)
         self.grants = ProcessGrants(config, name, partial(self._life.send, "ask"))
         self._state = LoopState.SPAWNED
@@ -109,7 +107,6 @@ class LoopProcess:
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None  # a task that nothing holds may be collected
         self._heartbeat = Heartbeat(name, self._life, self._beat)
-        self._logged = 0
         self._was_busy = False  # when it was drained
         self._threads = AskedThreads(confinement.profile.threads, self.log)
 
@@ -120,8 +117,8 @@ class LoopProcess:
         try:
             if self.confinement.profile.has_sockets:
                 prepare_outbound(self.confinement.profile.egress)
-            report = self._drop()
-            self._life.send("confined", self.confinement.profile.digest(), _digest(report))
+            report = self.confinement.drop()
+            self._life.send("confined", self.confinement.profile.digest(), report.digest())
             placed = self.config.components_of(self.name)
             self._programs = ProcessPrograms(placed, self._life)
             check_placement(self.name, placed)
@@ -161,9 +158,6 @@ class LoopProcess:
             self.log.exception("internal error")
             self._fail(FailCode.INTERNAL, 0)
         return 70
-
-    def _drop(self) -> ConfinementReport:
-        return self.confinement.drop()
 
     def _start_threads(self) -> None:
         for host in self.hosts.values():
@@ -211,15 +205,18 @@ class LoopProcess:
             self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor,
             {name: host.secrets for name, host in self.hosts.items()},
         )  # fmt: skip
-        self.health = HealthChecks(self.hosts.values())
-        self._disk_waits = DiskWaits(host.component for host in self.hosts.values())
-        self._states = ComponentStates(self.hosts.values())
+        self._conversation = TrustConversation(
+            self.trust, self.authority, self.verifier, self, takes_descriptors=self.role.monitor is not None
+        )
+        self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
+        takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
+        self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders(), takes_descriptors=takes)
         self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
         loop.add_reader(self._life.fileno(), self._on_life)
-        loop.add_reader(self.trust.fileno(), self._on_trust)
+        loop.add_reader(self.trust.fileno(), self._conversation.read)
         self._state = LoopState.SEALED
-        self._join()
+        self._conversation.join()
         self._heartbeat.start()
         await self._ended.wait()
         if self._exit_code == 0:
@@ -227,64 +224,32 @@ class LoopProcess:
             if self._was_busy:
                 await asyncio.sleep(SETTLE_S)
 
-    def _join(self) -> None:
-        """Ask for keys until they come. The authority answers once we are attested, and may itself be restarting."""
-        if self._state in (LoopState.SEALED, LoopState.ATTESTED):
-            self._try_to_send("join")
-            asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
+    @property
+    def waits_for_keys(self) -> bool:
+        return self._state in (LoopState.SEALED, LoopState.ATTESTED)
 
-    def _on_trust(self) -> None:
-        self._is_receiving = True
-        try:
-            while (message := self._next_message()) is not None:
-                now = boottime_ms()
-                self.authority.on_message(*message, now)
-                self._after_message(now)
-            if self.authority.prepared and self._try_to_send("prepared", self.authority.prepared):
-                self.authority.prepared = 0
-            if self.verifier.wants_snapshot:  # the authority sends everything anew; each beat asks again
-                self.verifier.wants_snapshot = False
-                self._try_to_send("join")
-            if self.authority.committed and self._state == LoopState.SEALED:
-                self._state = LoopState.READY
-                self._life.send("ready")
-            self._update_up()
-            self._heartbeat.go_along()
-        except PeerError as error:
-            self._end(70, f"trust channel: {error.reason}")
-        finally:
-            self._is_receiving = False
+    def on_trust(self) -> None:
+        if self.authority.committed and self._state == LoopState.SEALED:
+            self._state = LoopState.READY
+            self._life.send("ready")
+        self._update_up()
+        self._heartbeat.go_along()
 
-    def _next_message(self) -> tuple[str, Any, list[int]] | None:
-        return self.trust.receive("authority", "new", descriptors=self.role.monitor is not None)
+    def on_trust_lost(self, reason: str) -> None:
+        self._end(70, f"trust channel: {reason}")
 
-    def _after_message(self, now: int) -> None:
-        """Do what a message of the authority asks of this process."""
-        authority = self.authority
-        if authority.stale_before:
-            for host in self.hosts.values():
-                host.caller.pending.end_before(authority.stale_before)
-            authority.stale_before = 0
-        for ending in authority.take_endings():
-            self.arrivals.forget_sessions(ending.sessions)
-            for host in self.hosts.values():
-                host.responder.end_calls(ending)
-        if authority.retiring:
-            delay = max(0, authority.retiring[-1][1] - now) / 1000 + 0.01
-            asyncio.get_running_loop().call_later(delay, self._retire)
+    def end_calls_before(self, epoch: int) -> None:
+        for host in self.hosts.values():
+            host.caller.pending.end_before(epoch)
 
-    def _retire(self) -> None:
-        self.authority.retire(boottime_ms())
+    def end_calls(self, ending: Ending) -> None:
+        self.arrivals.forget_sessions(ending.sessions)
+        for host in self.hosts.values():
+            host.responder.end_calls(ending)
 
     def catch_up(self) -> bool:
-        """Take what the authority has sent by now; False if that is being done already.
-
-        What others were told after us may reach us before we have read what we were told.
-        """
-        if self._is_receiving:
-            return False
-        self._on_trust()
-        return True
+        """Take what the authority has sent by now; False if that is being done already."""
+        return self._conversation.catch_up()
 
     def lock(self, epoch: int) -> None:
         """Take no keys and run no component from now on. `epoch` is only what our heartbeats say."""
@@ -293,50 +258,24 @@ class LoopProcess:
         self._is_locked = self.authority.is_locked = True
         self.authority.committed = epoch
         self.hosts.clear()
-        self.health = HealthChecks(())
-        self._states = ComponentStates(())
+        self._reports.forget_components()
 
-    def _try_to_send(self, name: str, *fields: Any) -> bool:
-        """Send to the authority; False if it does not read now, as it may be busy or restarting. Try again later."""
-        try:
-            self.trust.send(name, *fields)
-        except PeerError as error:
-            if error.reason != "hung":
-                raise
-            return False
-        return True
+    def _own_orders(self) -> Orders:
+        return {
+            "activate": lambda fields, descriptors: self._spawn(self._activate()),
+            "drain": lambda fields, descriptors: self._spawn(self._drain(fields[0] / 1000)),
+            "stop": lambda fields, descriptors: self._stop(),
+            "primary_up": lambda fields, descriptors: self.set_primary(fields[0]),
+            "primary_down": lambda fields, descriptors: self.set_primary(0),
+            "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
+            "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
+            **self.grants.orders,
+            **self._programs.orders,
+        }
 
     def _on_life(self) -> None:
         try:
-            takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
-            while (message := self._life.receive("supervisor", self._state, descriptors=takes)) is not None:
-                name, fields, descriptors = message
-                if name == "activate":
-                    self._spawn(self._activate())
-                elif name == "drain":
-                    self._spawn(self._drain(fields[0] / 1000))
-                elif name == "stop":
-                    self._stop()
-                elif name == "primary_up":
-                    self.set_primary(fields[0])
-                elif name == "primary_down":
-                    self.set_primary(0)
-                elif name == "link":
-                    self.role.link(fields.process, descriptors[0])
-                elif name == "unlink":
-                    self.role.unlink(fields.process)
-                elif name == "device":
-                    self.grants.device_came(fields, descriptors[0])
-                elif name == "host_events":
-                    self.grants.events_come(fields, descriptors[0])
-                elif name == "helped":
-                    self.grants.answered(fields)
-                elif name == "program_socket":
-                    self._programs.socket_came(fields, descriptors[0])
-                elif name == "program":
-                    self._programs.begun(fields, descriptors)
-                elif name == "program_over":
-                    self._programs.over(fields)
+            self._orders.read()
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
 
@@ -355,7 +294,7 @@ class LoopProcess:
                 return
         self._state = LoopState.ACTIVE
         self._life.send("active")
-        self.health.begin(asyncio.get_running_loop().time())
+        self._reports.begin(asyncio.get_running_loop().time())
         self.role.on_active()
 
     async def _drain(self, timeout_s: float) -> None:
@@ -388,36 +327,25 @@ class LoopProcess:
         self._ended.set()
 
     def _beat(self, now: float) -> None:
-        self._logged = 0
+        self.refusals.next_beat()
         now_ms = boottime_ms()
         for host in self.hosts.values():
             host.endpoint.retire(now_ms)
         self.role.each_beat(now_ms)
-        if self.authority.prepared:  # and the authority has not been told, as it did not read
-            self._on_trust()
+        self._conversation.each_beat()
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
             if not self._is_locked and not self.verifier.is_synchronised(now_ms):
-                self.verifier.wants_snapshot = True
-                self._on_trust()
+                self._conversation.ask_anew()
             try:
-                self._heartbeat.send(
-                    self.health.reports, self.role.channel.depth, self.role.frames_in, self.role.frames_out,
-                    self.refused, self.role.sessions, self.authority.committed,
+                self._reports.send(
+                    self.role.channel.depth, self.role.frames_in, self.role.frames_out, self.refusals.count,
+                    self.role.sessions, self.authority.committed,
                 )  # fmt: skip
-                for change in self._states.changes():
-                    self._life.send("component", *change)
-                    self._states.told(*change)
-                if (for_ms := self._disk_waits.next_report()) is not None:
-                    self._life.send("disk_wait", for_ms)
-                    self._disk_waits.told(for_ms)
-                if (counted := self._threads.next_report()) is not None:
-                    self._life.send("work", *counted)
-                    self._threads.told(counted)
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
         if self._state is LoopState.ACTIVE:
-            self.health.each_beat(now)
+            self._reports.check(now)
             for host in self.hosts.values():
                 host.timers.each_beat()
 
@@ -448,7 +376,7 @@ class LoopProcess:
             host, opened = self.arrivals.open_untrusted(data, boottime_ms())
             host.on_opened_untrusted(opened)
         except PeerError as error:
-            self.note_refused(error.reason)
+            self.refusals.note(error.reason)
             self.role.on_refused_frame(data, error.reason)
             if error.reason == Budget.REMEMBERED:
                 self._turn_away_untrusted(data)
@@ -462,28 +390,9 @@ class LoopProcess:
 
     def on_refused_session(self, session: bytes, reason: str) -> None:
         """Take note that a request which had waited for its turn could not be read."""
-        self.note_refused(reason)
+        self.refusals.note(reason)
         self.role.on_refused_session(session, reason)
 
     def on_over_budget(self, session: bytes, budget: Budget) -> None:
         """Report whose subject uses more than its share of this loop."""
         self.role.on_over_budget(session, budget)
-
-    def note_refused(self, reason: str) -> None:
-        """Count a refused frame, and say why."""
-        self.refused += 1
-        self.note_once_in_a_while(f"refused a frame: {reason}")
-
-    def note_once_in_a_while(self, sentence: str) -> None:
-        """Log what a peer can cause: the first few of each beat, so that a flood cannot fill the log."""
-        if self._logged < LOGGED_PER_BEAT:
-            self._logged += 1
-            self.log.warning("%s", sentence)
-
-
-def _digest(report: ConfinementReport) -> bytes:
-    """One digest over all filters that were applied, for the record of step 2."""
-    digest = hashlib.sha256()
-    for layer, value in report.digests:
-        digest.update(layer.encode() + b"\0" + value)
-    return digest.digest()

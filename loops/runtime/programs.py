@@ -22,6 +22,7 @@ from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.worker_pool import WorkerLimits
+from tlsrt.loops.runtime.life_orders import Orders
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean, printable
 
@@ -50,6 +51,15 @@ class ProcessPrograms:
     def __bool__(self) -> bool:
         """Tell whether there are any."""
         return bool(self._programs)
+
+    @property
+    def orders(self) -> Orders:
+        """Return what takes the messages about programs."""
+        return {
+            "program_socket": lambda fields, descriptors: self.socket_came(fields, descriptors[0]),
+            "program": self.begun,
+            "program_over": lambda fields, descriptors: self.over(fields),
+        }
 
     def of(self, address: str, log: logging.Logger, secrets: ComponentSecrets) -> ComponentPrograms:
         """Return the programs of one component, which get secrets of it."""

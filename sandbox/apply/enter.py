@@ -11,6 +11,7 @@ then the report says so. The report of `drop` is made before foreign code runs; 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Collection
@@ -35,6 +36,13 @@ class ConfinementReport:
     layers: tuple[str, ...]
     waived: tuple[tuple[str, str], ...]
     digests: tuple[tuple[str, bytes], ...]
+
+    def digest(self) -> bytes:
+        """Return one digest over all filters that were applied."""
+        made = hashlib.sha256()
+        for layer, value in self.digests:
+            made.update(layer.encode() + b"\0" + value)
+        return made.digest()
 
 
 class Confinement:
