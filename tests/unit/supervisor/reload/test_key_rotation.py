@@ -33,7 +33,7 @@ class FakeAuthority:
         self.is_there = True
         self.asked: list[tuple[Any, ...]] = []
         self.files = SimpleNamespace(token=-1, measurement=-1, take=self.take)
-        self.channel = self
+        self.channel = self.reports = self
 
     def take(self, token: int) -> None:
         self.files.token = token
