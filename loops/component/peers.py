@@ -10,7 +10,6 @@ idempotency key, until its deadline.
 from __future__ import annotations
 
 import asyncio
-import typing
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import aclosing
@@ -20,6 +19,7 @@ from typing import Any, TypeVar, overload
 from tlsrt.channels.calls.caller import new_idempotency_key
 from tlsrt.channels.calls.retry import Retry
 from tlsrt.errors import CallError, MisuseError
+from tlsrt.loops.component.declared import annotated_kind, split_upload
 from tlsrt.loops.component.method import MARK, nearest
 from tlsrt.loops.component.port import Port
 
@@ -83,15 +83,7 @@ class DeclaredPeer:
 
     def _kind_in(self, owner: type) -> Any:
         """Return the class of the peer as given or annotated; None if its name says nothing at run time."""
-        if self.kind is not None:
-            return self.kind
-        for base in owner.__mro__:
-            if vars(base).get(self._name) is self:
-                try:
-                    return typing.get_type_hints(base).get(self._name)
-                except Exception:  # imported for the type checker only
-                    return None
-        return None
+        return self.kind if self.kind is not None else annotated_kind(self, self._name, owner)
 
 
 class Peer:
@@ -128,12 +120,8 @@ class PeerMethod:
         self._is_idempotent = is_idempotent
 
     def __call__(self, *args: object, **kwargs: object) -> PeerCall:
-        uploads = [value for value in (*args, *kwargs.values()) if isinstance(value, AsyncIterable)]
-        if len(uploads) > 1:
-            raise MisuseError(f"cannot call {self}: it is given {len(uploads)} uploads, and one is possible")
-        values = [value for value in args if not isinstance(value, AsyncIterable)]
-        named = {name: value for name, value in kwargs.items() if not isinstance(value, AsyncIterable)}
-        parts = Parts(uploads[0]) if uploads else None
+        values, named, upload = split_upload(self, args, kwargs)
+        parts = Parts(upload) if upload is not None else None
         return PeerCall(self._declared, self._port, self._name, values, named, parts, self._is_idempotent)
 
     def __str__(self) -> str:

@@ -7,13 +7,13 @@ against the types of the Protocol that the component gives for it.
 from __future__ import annotations
 
 import asyncio
-import typing
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from tlsrt.channels.frames.worker_frames import Kind
 from tlsrt.errors import DeadlineExceeded, MisuseError, NotFound, TlsrtError, Unavailable
+from tlsrt.loops.component.declared import annotated_kind, split_upload
 from tlsrt.loops.component.method import nearest
 from tlsrt.loops.component.timers import period_s
 from tlsrt.loops.component.types import Mismatch, ParameterType, shown, to_plain
@@ -77,15 +77,7 @@ class DeclaredWorker:
 
     def _kind_in(self, owner: type) -> type | None:
         """Return the class of the worker as given or annotated; None if there is none at run time."""
-        kind = self.kind
-        if kind is None:
-            for base in owner.__mro__:
-                if vars(base).get(self._attribute) is self:
-                    try:
-                        kind = typing.get_type_hints(base).get(self._attribute)
-                    except Exception:  # imported for the type checker only
-                        kind = None
-                    break
+        kind = self.kind if self.kind is not None else annotated_kind(self, self._attribute, owner)
         return kind if isinstance(kind, type) else None
 
 
@@ -127,12 +119,9 @@ class WorkerFunction:
         self._result = result
 
     def __call__(self, *args: object, **kwargs: object) -> WorkerCall:
-        uploads = [value for value in (*args, *kwargs.values()) if isinstance(value, AsyncIterable)]
-        if len(uploads) > 1:
-            raise MisuseError(f"cannot call {self._name}: it is given {len(uploads)} uploads, and one is possible")
-        values = [to_plain(value) for value in args if not isinstance(value, AsyncIterable)]
-        named = {name: to_plain(value) for name, value in kwargs.items() if not isinstance(value, AsyncIterable)}
-        return WorkerCall(self._pool, self._name, values, named, uploads[0] if uploads else None, self._result)
+        values, named, upload = split_upload(self._name, args, kwargs)
+        plain = {name: to_plain(value) for name, value in named.items()}
+        return WorkerCall(self._pool, self._name, [*map(to_plain, values)], plain, upload, self._result)
 
 
 class WorkerCall:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from attackers.arena import PACKAGE
+from attackers.helper_attacks import INSIDE, ends_for_asking, tried_in
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
@@ -22,25 +21,16 @@ CAPTURED, NEIGHBOUR, KERNELS, PROGRAMS = "third/helped", "forth/other", "third/k
 STAT, SWAP = Path("/proc/sys/vm/stat_interval"), Path("/proc/sys/vm/swappiness")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="settings of the kernel and devices are root's")
 # What code in the helper tries, after its seal. What it gets of each is one line of its log.
-INSIDE = """
-import json, os, socket
+CAPTURING = """
 import tlsrt.supervisor.helper.main as helper
 _write, _about = helper.ACTIONS["write"]
 
-def _errno(action):
-    try:
-        action()
-    except OSError as error:
-        return error.errno
-    return 0
-
 def _captured(message, place):
     if message.value == 2:
-        tried = {
-            "opened": {path: _errno(lambda: os.close(os.open(path, flags))) for path, flags in PATHS},
-            "root": _errno(lambda: os.listdir("/")), "processes": _errno(lambda: os.listdir("/proc")),
-        }
-        os.write(2, ("TRIED " + json.dumps(tried) + chr(10)).encode())
+        say_tried({
+            "opened": errnos_of_opening(PATHS), "root": errno_of(lambda: os.listdir("/")),
+            "processes": errno_of(lambda: os.listdir("/proc")),
+        })
     if message.value == 3:
         socket.socket(socket.AF_INET)
     return _write(message, place)
@@ -67,7 +57,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     one = {"class": "captured.helped:Helped"}
     hears = {"class": "captured.helped:Helped", "options": {"hears_log": True}}
     yield from running(
-        request, packages=[PACKAGE], prelude=f"PATHS = {_paths()}\n{INSIDE}",
+        request, packages=[PACKAGE], prelude=f"PATHS = {_paths()}\n{INSIDE}{CAPTURING}",
         components={CAPTURED: one | {"needs": {"settings": [stat]}}, NEIGHBOUR: one | {"needs": {"settings": [swap]}},
                     KERNELS: hears | {"needs": {"events": [log]}},
                     PROGRAMS: hears | {"needs": {"events": [log | {"programs": True}]}}},
@@ -89,13 +79,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def test_what_is_not_granted_ends_the_process_and_changes_nothing(
     host: RunningHost, what: int, grant: int, value: int, word: str
 ) -> None:
-    before, neighbour = host.loop("third.helped"), host.loop("forth.other")["pid"]
-    settings = STAT.read_text(), SWAP.read_text()
-    with suppress(CallError):  # it may answer before it ends
-        host.client().call(CAPTURED, "ask", what, grant, value)
-    host.until(lambda document: host.loop("third.helped")["restarts"] > before["restarts"], "its end")
-    host.until(lambda document: host.loop("third.helped")["state"] == "active", "the next one")
-    assert word in host.loop("third.helped")["last_death"]["sentence"]
+    settings, neighbour = (STAT.read_text(), SWAP.read_text()), host.loop("forth.other")["pid"]
+    assert word in ends_for_asking(host, CAPTURED, what, grant, value)
     assert (STAT.read_text(), SWAP.read_text()) == settings and host.loop("forth.other")["pid"] == neighbour
 
 
@@ -112,8 +97,7 @@ def test_a_flood_is_bounded_and_no_neighbour_waits(host: RunningHost) -> None:
 
 def test_code_in_the_helper_reaches_nothing(host: RunningHost) -> None:
     assert host.client().call(CAPTURED, "write_setting", "stat", 2) == "done"
-    line = next(line for line in host.log("helper").splitlines() if "TRIED " in line)
-    tried = json.loads(line.partition("TRIED ")[2])
+    tried = tried_in(host, "helper")
     assert 0 not in tried["opened"].values() and tried["root"] and tried["processes"], tried
     folder = Path(f"/proc/{host.status()['helper']['pid']}")
     capabilities = [line.split()[1] for line in (folder / "status").read_text().splitlines() if line.startswith("Cap")]

@@ -5,18 +5,17 @@ All of it happens in a network namespace of the test's own: the supervisor makes
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
+from attackers.helper_attacks import INSIDE, ends_for_asking, tried_in
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 from tools.programs import need
@@ -31,7 +30,7 @@ NET_ADMIN = 1 << 12
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's")
 # The supervisor acts in the test's namespace, and code in the network helper says what it can reach, when told 1001.
 PRELUDE = """
-import ctypes, json, os, socket
+import ctypes
 import tlsrt.supervisor.helper.network as network
 import tlsrt.supervisor.supervision.effects as effects
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -52,17 +51,9 @@ def _there(made):
 effects.network_socket, effects.device_index = _there(effects.network_socket), _there(effects.device_index)
 _write, _about = network.NETWORK_ACTIONS["write"]
 
-def _errno(action):
-    try:
-        action()
-    except OSError as error:
-        return error.errno
-    return 0
-
 def _captured(message, place):
     if message.value == 1001:
-        tried = {path: _errno(lambda: os.close(os.open(path, flags))) for path, flags in PATHS}
-        os.write(2, ("TRIED " + json.dumps(tried) + chr(10)).encode())
+        say_tried(errnos_of_opening(PATHS))
     if message.value == 1002:
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     return _write(message, place)
@@ -148,7 +139,7 @@ def host(request: pytest.FixtureRequest, space: None) -> Iterator[RunningHost]:
     one = {"class": "captured.helped:Helped"}
     yield from running(
         request, limits={"stop_timeout_s": 2}, packages=[PACKAGE],
-        prelude=f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{PRELUDE}",
+        prelude=f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{INSIDE}{PRELUDE}",
         components={SET: one | {"needs": {"settings": SETTINGS}}, OTHER: one,
                     BARE: one | {"needs": {"settings": [bare]}}},
         policy={f"client/admin -> {name}": "*" for name in (SET, OTHER, BARE)},
@@ -243,26 +234,16 @@ def test_what_is_not_kept_is_undone_when_its_process_has_ended(host: RunningHost
 def test_what_is_not_granted_ends_the_process(
     host: RunningHost, what: int, grant: int, value: int, high: int, choice: int, word: str
 ) -> None:
-    before = host.loop("third.net")["restarts"]
-    with suppress(CallError):  # it may answer before it ends
-        host.client().call(SET, "ask", int(what), grant, value, 1, high, choice)
-    host.until(lambda document: host.loop("third.net")["restarts"] > before, "its end")
-    host.until(lambda document: host.loop("third.net")["state"] == "active", "the next one")
-    assert word in host.loop("third.net")["last_death"]["sentence"] and _routes() == []
+    assert word in ends_for_asking(host, SET, int(what), grant, value, 1, high, choice) and _routes() == []
 
 
 def test_a_component_without_a_grant_has_none_of_anothers(host: RunningHost) -> None:
-    before = host.loop("forth.other")["restarts"]
-    with suppress(CallError):
-        host.client().call(OTHER, "ask", int(AskWhat.SET), 0, 0x0A000005)
-    host.until(lambda document: host.loop("forth.other")["restarts"] > before, "its end")
-    assert "no_such_setting" in host.loop("forth.other")["last_death"]["sentence"] and _routes() == []
+    assert "no_such_setting" in ends_for_asking(host, OTHER, int(AskWhat.SET), 0, 0x0A000005) and _routes() == []
 
 
 def test_code_in_the_network_helper_has_one_capability_and_opens_nothing(host: RunningHost) -> None:
     assert host.client().call(SET, "write_setting", "queue", 1001) == "done"
-    line = next(line for line in host.log("network_helper").splitlines() if "TRIED " in line)
-    tried = json.loads(line.partition("TRIED ")[2])
+    tried = tried_in(host, "network_helper")
     assert 0 not in tried.values(), tried
     pid = host.status()["network_helper"]["pid"]
     status = (Path(f"/proc/{pid}/status")).read_text().splitlines()

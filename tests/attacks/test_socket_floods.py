@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fakes.echo_server import echo_servers
+from fakes.silent_server import silent_server
 from hosts.running_host import RunningHost, running
 
 from tlsrt.supervisor.process.syscall_monitor import BROKERED_BURST, CONNECTING_MOST
@@ -28,17 +28,8 @@ def ports() -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def silent() -> Iterator[int]:
-    """Give the port of a server whose queue is full: the kernel drops who comes, and no answer is sent."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-        for one in waiting:
-            one.close()
+    with silent_server() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

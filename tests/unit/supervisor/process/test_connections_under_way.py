@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes.silent_server import silent_server
 
 from tlsrt.config.egress import parse_egress
 from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting, Outcome
@@ -25,17 +26,8 @@ from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """Give the port of a server whose queue is full, so that nobody answers."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-        for one in waiting:
-            one.close()
+    with silent_server() as port:
+        yield port
 
 
 @pytest.fixture
