@@ -23,7 +23,7 @@ _HARMLESS = (  # what it may use up of its own share, or of its own package: sho
 _ONE = ("network", "sys", "proc")  # wishes of which there is one
 _KNOWN = (  # that ask for nothing
     "class", "process", "health", "options", "needs", "kind", "run", "args", "notifies", "watchdog_s", "offers",
-    "topics", "stop_signal",
+    "topics", "stop_signal", "stop_seconds",
 )  # fmt: skip
 _NAMES = {"calls": "system calls"}  # of needs; a manifest's own `calls` are those of other components
 _UNITS = {"_mb": " MiB", "_s": " s"}

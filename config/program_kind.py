@@ -19,7 +19,7 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.needs import EgressConfig, NeedsConfig
 from tlsrt.config.offers import OFFER_NAME, OFFER_NAME_SAYS, OfferConfig
-from tlsrt.config.programs import SECRETS_MOST, ProgramConfig, StopSignal
+from tlsrt.config.programs import SECRETS_MOST, STOP_S, ProgramConfig, StopSignal
 from tlsrt.config.setting import Where, keys_of, mapping, seconds, table, text
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class ProgramKind:
     scratch_mb: int = field(default=0, metadata=_same("scratch_mb"))
     executable_memory: bool = field(default=False, metadata=_same("executable_memory"))
     stop_signal: StopSignal = field(default="TERM", metadata=_same("stop_signal"))
+    stop_seconds: float = field(default=STOP_S, metadata=_same("stop_seconds"))
     capabilities: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("capabilities"))
     notifies: bool = field(
         default=False,
@@ -216,7 +217,7 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
         executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen,
         state_mb=needs.state_mb, secrets={one.name: one.why for one in needs.secrets}, files=component.files,
-        stop_signal=component.stop_signal, where=where,
+        stop_signal=component.stop_signal, stop_seconds=component.stop_seconds, where=where,
         capabilities=component.capabilities, **limits,
     )  # fmt: skip
     programs: tuple[ProgramConfig, ...] = (main,)

@@ -7,7 +7,7 @@ answers calls of its component.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,8 @@ _TAKEN = ("/proc/", "/sys/", "/dev/", "/tmp/", "/state/", "/secrets/", "/channel
 _TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
 SECRETS_MOST = 16  # of the longest ones together just what follows a request, see `program_request.py`
 CALL_S, CALL_AT_ONCE = 60.0, 2
+STOP_S = 1.5
+LET_GO_S = 0.4  # for a component to hear of the end of a program, beyond the time that this has
 
 _EXECUTABLE = {
     "pattern": r"/[^/].*",
@@ -133,6 +135,15 @@ class ProgramConfig:
         default=1,
         metadata=count("Processors that a worker sees: its libraries compute with as many threads.", 1, 1024),
     )
+    stop_seconds: float = field(
+        default=STOP_S,
+        metadata=seconds(
+            "Time that a kept program has to end by itself, after `stop_signal`. A stop of its component, and of the "
+            "host, takes so much longer at most.",
+            0.1,
+            90,
+        ),
+    )
     seconds: float | None = field(
         default=None,
         metadata=seconds(
@@ -177,7 +188,7 @@ class ProgramConfig:
     stop_signal: StopSignal = field(
         default="TERM",
         metadata=text(
-            "The signal by which a kept program is asked to end, 1.5 s before it is killed.",
+            "The signal by which a kept program is asked to end, `stop_seconds` before it is killed.",
             choices=("TERM", "INT", "QUIT", "HUP", "USR1", "USR2"),
         ),
     )
@@ -248,8 +259,9 @@ class ProgramConfig:
             return f"a kept program has no `{name}`: it is one run without a deadline; remove it"
         if self.state_mb and not self.is_kept and not self.worker:
             return "only a kept program has a folder that lives on: say `life: kept`, or remove `state_mb`"
-        if self.stop_signal != "TERM" and not self.is_kept:
-            return "only a kept program is asked to end: remove `stop_signal`"
+        if (self.stop_signal != "TERM" or self.stop_seconds != STOP_S) and not self.is_kept:
+            name = "stop_signal" if self.stop_signal != "TERM" else "stop_seconds"
+            return f"only a kept program is asked to end: remove `{name}`"
         if taken := [path for path in self.files if _is_taken(path)]:
             return f"files: {taken[0]} cannot be made there: {_TAKEN_SAYS} are of the runtime; choose another folder"
         folders = {str(one) for path in self.files for one in Path(path).parents}
@@ -276,6 +288,11 @@ class ProgramConfig:
             "life" if self.is_kept else "",
         )
         return f"a worker lives as long as it is called: remove `{wrong}`" if wrong else ""
+
+
+def end_s_of(programs: Iterable[ProgramConfig]) -> float:
+    """Return how long the kept programs of a component may take to end, as its stop has them end together."""
+    return max((one.stop_seconds + LET_GO_S for one in programs if one.is_kept), default=0.0)
 
 
 def _is_taken(path: str) -> bool:

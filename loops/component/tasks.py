@@ -112,15 +112,15 @@ class Tasks:
         task.add_done_callback(lambda _: self._running.pop(spawned, None))
         return spawned
 
-    async def stop(self) -> None:
+    async def stop(self, longest_s: float = STOP_S) -> None:
         """Cancel all tasks, and wait a moment for their ends."""
         tasks = set(self._running.values())
         for task in tasks:
             task.cancel()
         if tasks:
-            _, left = await asyncio.wait(tasks, timeout=STOP_S)
+            _, left = await asyncio.wait(tasks, timeout=longest_s)
             for task in left:
-                self._log.warning("task %s does not end: it was cancelled %g s ago", task.get_name(), STOP_S)
+                self._log.warning("task %s does not end: it was cancelled %g s ago", task.get_name(), longest_s)
 
     async def _once(self, spawned: SpawnedTask, work: Awaitable[object]) -> None:
         try:

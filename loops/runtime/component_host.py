@@ -18,18 +18,22 @@ from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.programs import end_s_of
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import ConfigError, Unavailable
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.grants import Grants
 from tlsrt.loops.component.secrets import ComponentSecrets
+from tlsrt.loops.component.tasks import STOP_S
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.timers import ComponentTimers, HostClock
+
+_ENDED_S = 0.1  # for a task to return after the end of its program
 
 
 class Failures(Protocol):
@@ -96,7 +100,7 @@ class ComponentHost:
         """Finish what is in flight, then stop the component."""
         await asyncio.gather(self.responder.close(timeout_s), self.timers.stop(timeout_s))
         detach(self.component)
-        await self.tasks.stop()
+        await self.tasks.stop(max(STOP_S, end_s_of(self.config.programs) + _ENDED_S))
         try:
             await self.component.stop()
         finally:

@@ -17,7 +17,7 @@ from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.program_request import encode_secrets
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.components import ComponentConfig
-from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.programs import ProgramConfig, end_s_of
 from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
 from tlsrt.loops.component.secrets import ComponentSecrets
@@ -31,7 +31,6 @@ ASKED_BURST, ASKED_PER_S = 28, 18.0  # below what the supervisor takes, so that 
 PAUSES_S = (0.05, 0.1, 0.2, 0.4)  # after each refusal of a busy supervisor; the last one is told
 LOGGED_BURST, LOGGED_PER_S = 50, 10.0  # lines of standard error of one program
 LINE_MOST = 400
-KEPT_GRACE_S = 1.9  # for a kept program to end by itself; its component waits as long, and no task may longer
 
 
 class ProcessPrograms:
@@ -152,7 +151,7 @@ class _ProgramQueue:
         self.index = index
         self.secrets = tuple(program.secrets)
         self.worker = WorkerLimits(program.runs_most, program.call_s) if program.worker else None
-        self.grace_s = KEPT_GRACE_S if program.is_kept else 0.0
+        self.grace_s = end_s_of([program])  # that a component waits for its end
         self.sockets: dict[tuple[int, ProgramSocket], socket.socket] = {}  # of a run that is about to be told
         self.room = asyncio.Semaphore(program.runs_most)  # given back when the supervisor says that a run is over
         self.waiting = 0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlsrt.command_line.table import Document
+from tlsrt.config.programs import end_s_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_SOFTWARE
 from tlsrt.supervisor.cli.exchange import connect, host_of, say
@@ -38,6 +39,7 @@ def stop(arguments: argparse.Namespace) -> int:
     longest_s = _LONGEST_S
     if isinstance(host, Config):
         longest_s = (len(host.loops) + 2) * host.limits.stop_timeout_s + 5
+        longest_s += sum(end_s_of(one.programs) for one in host.components)
     with connect(host) as client:
         pid = client.ask("stop")["pid"]
         has_ended = client.wait_for_end(longest_s)

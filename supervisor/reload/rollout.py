@@ -26,13 +26,13 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
-from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
+from tlsrt.supervisor.supervision.graceful_stop import GracefulStop, end_s
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 
-FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more
+FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more, but to end programs
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
 
 
@@ -60,7 +60,10 @@ class Rollout(Feature):
         self._wants_epoch = False
         self._epoch = 0
         limits = context.current.config.limits
-        longest_s = 2 * (limits.stop_timeout_s + limits.ready_timeout_s) + SLACK_S
+        programs_s = max(
+            (end_s(one.managed_by.programs_of(one.name)) for one in loops.all if one.managed_by), default=0
+        )
+        longest_s = 2 * (limits.stop_timeout_s + limits.ready_timeout_s) + programs_s + SLACK_S
         self._deadline = context.event_loop.call_later(longest_s, self._finish)
 
     def begin(self) -> None:

@@ -41,7 +41,6 @@ from tlsrt.supervisor.supervision.violations import wanted_sentence
 
 BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
 ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
-TERM_S = 1.5  # for a kept program that is let go to end by itself, less than its component waits
 _WORDS = {word.value: word for word in LauncherWord}
 _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CHANGED}
 
@@ -305,8 +304,9 @@ class Programs(Feature):
             kill()
             return
         self._context.event_loop.forget(run.leash.fileno())
-        send_signal(run.child, signal.Signals[f"SIG{run.placed.program.stop_signal}"])
-        run.deadline = self._context.event_loop.call_later(TERM_S, kill)
+        program = run.placed.program
+        send_signal(run.child, signal.Signals[f"SIG{program.stop_signal}"])
+        run.deadline = self._context.event_loop.call_later(program.stop_seconds, kill)
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """End the programs of a process that is no more, or is being killed: at once, whatever it does meanwhile."""

@@ -136,7 +136,8 @@ class Restarter(Feature):
         cause, words = _WHY[step.why]
         loop.process.set_kill_reason(cause, words.format(of=step.of))
         longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
-        GracefulStop(self._context, self._loops, loop, self.left, longest_s).begin(words.format(of=step.of))
+        stop = GracefulStop(self._context, self._loops, loop, self.left, longest_s, is_short=step.why is Why.LOCK)
+        stop.begin(words.format(of=step.of))
 
     # What people read
 

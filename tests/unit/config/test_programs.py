@@ -15,7 +15,7 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.name_rules import parse_rule
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.program_files import files_of_programs
-from tlsrt.config.programs import ProgramConfig
+from tlsrt.config.programs import LET_GO_S, ProgramConfig, end_s_of
 from tlsrt.config.standard_library import interpreter
 from tlsrt.config.worker_code import worker_code
 from tlsrt.errors import ConfigError
@@ -39,6 +39,7 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
         ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),
         ({"files": {"/state": "text"}}, "/state cannot be made there"),
         ({"files": {"/run": "text"}}, "/run cannot be made there"),
+        ({"stop_seconds": 3.0}, "only a kept program is asked to end: remove `stop_seconds`"),
         ({"files": {"/etc/x": "", "/etc/x/y/z": ""}}, "/etc/x cannot be a file and a folder"),
         ({"files": {"/etc/x": "", "/etc/xy": "", "/statement": "", "/run/x": ""}}, ""),
         ({"files": {"/etc/x": "x" * 40_000, "/etc/y": "x" * 40_000}}, "together they have more than 65536 bytes"),
@@ -124,3 +125,8 @@ def test_a_root_differs_when_a_file_of_it_changes_comes_or_goes(tmp_path: Path) 
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "a.pyc").touch()
     assert identity_of_root(root) == before
+
+
+def test_a_component_waits_as_long_as_the_slowest_of_its_kept_programs_may_take() -> None:
+    kept = [ProgramConfig("main", CAT.run, "a test", life="kept", stop_seconds=one) for one in (3.0, 20.0)]
+    assert end_s_of([CAT]) == 0 and end_s_of([*kept, CAT]) == 20.0 + LET_GO_S
