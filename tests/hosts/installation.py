@@ -1,12 +1,14 @@
 """tlsrt as a user has it: the wheel of a clean copy, installed beside copies of its dependencies, without a network.
 
-Everything lies below one folder in /tmp that everybody may enter, is made once in a test run, and goes at its end. A
-test that changes installed files makes an environment of its own, or puts back what it changed.
+Everything lies below one folder in /tmp that everybody may enter, is made once in a test process, and goes at its end.
+A test that changes installed files makes an environment of its own, or puts back what it changed. What is only copied
+from, the wheel and what pip makes of it, is made once for all processes that share the suite (tests/tools/run.py).
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import stat
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -23,11 +25,13 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 BASE_PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+PROGRAMS = ("tlsrt", "tlsrt-supervisor")
 DEPENDENCIES = ("cryptography", "cffi", "pycparser", "msgpack", "psutil", "PyYAML", "pyzmq")
 _NOT_COPIED = (
     "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3",
     "config-*",
 )  # fmt: skip
+SHARED = "SUITE_SHARED"  # names the folder of the processes that share the suite
 _NOT_TRACKED = ("__pycache__", ".*", "*.egg-info", "build", "dist", "var", "results")
 
 
@@ -44,6 +48,18 @@ def scratch() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="tlsrt-installed."))
     atexit.register(_remove, folder, os.getpid())
     folder.chmod(0o755)
+    return folder
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first of the processes that share the suite has made; nobody changes it."""
+    folder = Path(os.environ.get(SHARED) or scratch()) / name
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
+            make(unfinished)
+            unfinished.rename(folder)
     return folder
 
 
@@ -93,7 +109,9 @@ def build_wheel(source: Path, into: Path) -> Path:
 @cache
 def wheel() -> Path:
     """Return tlsrt's wheel, built from a clean copy."""
-    return build_wheel(copy_tracked(scratch() / "clean"), scratch() / "wheel")
+    folder = once("wheel", lambda folder: build_wheel(copy_tracked(folder / "clean"), folder / "made"))
+    [made] = (folder / "made").glob("*.whl")
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +125,14 @@ class Environment:
         return self.folder / "lib" / VERSION / "site-packages"
 
     @property
+    def standard_library(self) -> Path:
+        home = Path((self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0])
+        return home.parent / sys.platlibdir / VERSION
+
+    @property
     def libraries(self) -> str | None:
         """The value of LD_LIBRARY_PATH with which a copied interpreter finds its own libpython, if it has one."""
-        home = (self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0]
-        folder = Path(home).parent / "lib"
+        folder = self.standard_library.parents[1] / "lib"
         return str(folder) if folder.is_relative_to(scratch()) and any(folder.glob("libpython*")) else None
 
     def program(self, name: str) -> Path:
@@ -130,12 +152,39 @@ def make_environment(folder: Path, *wheels: Path, python: Path | None = None, co
     """
     environment = Environment(folder)
     run(python or BASE_PYTHON, "-m", "venv", "--without-pip", folder)
-    copy_dependencies(environment.site, compiled=compiled)
-    environment.install(wheel(), *wheels, compiled=compiled)
+    if compiled:
+        _copy_installed(environment)
+        if wheels:
+            environment.install(*wheels)
+    else:
+        copy_dependencies(environment.site, compiled=False)
+        environment.install(wheel(), *wheels, compiled=False)
     for path in (folder, *folder.rglob("*")):  # as under a umask of 022, whatever it is here
         if not path.is_symlink():
             path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o755 if path.is_dir() else 0o644))
     return environment
+
+
+def _copy_installed(environment: Environment) -> None:
+    """Copy what pip has installed once; only the first line of a program says where it lies."""
+    origin = pristine()
+    shutil.copytree(origin.site, environment.site, symlinks=True, dirs_exist_ok=True)
+    for name in PROGRAMS:
+        _, _, text = origin.program(name).read_text().partition("\n")
+        environment.program(name).write_text(f"#!{environment.program('python')}\n{text}")
+        environment.program(name).chmod(0o755)
+
+
+def pristine() -> Environment:
+    """Return what all environments are copies of; nothing runs in it but an `init` for its byte code."""
+    return Environment(once("installed", _install))
+
+
+def _install(folder: Path) -> None:
+    environment = Environment(folder)
+    run(BASE_PYTHON, "-m", "venv", "--without-pip", folder)
+    copy_dependencies(environment.site)
+    environment.install(wheel())
 
 
 def copy_dependencies(site: Path, *, compiled: bool = True) -> None:

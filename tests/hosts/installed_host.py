@@ -17,6 +17,7 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hosts.installation import Environment, scratch
+from hosts.installation import Environment, once, pristine, run, scratch
 from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
 LIMIT_S = 30.0
 NOBODY = 65534
+# `init`, beginning with byte code that another one has made: what is of the same sources is kept, as in a `seal`.
+_INIT = """
+import shutil, sys
+from tlsrt.config import bytecode
+from tlsrt.supervisor.cli.main import main
+made, compile_all = sys.argv.pop(1), bytecode._compile_all
+def after_copying(folder, sources):
+    shutil.copytree(made, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    compile_all(folder, sources)
+bytecode._compile_all = after_copying
+sys.exit(main())
+"""
 
 
 class InstalledHost:
@@ -76,10 +89,19 @@ class InstalledHost:
         return output
 
     def init(self) -> str:
+        """Run `init` as it is. Most of its time it compiles what is installed, the same for every host."""
         return self.do("init", self.folder, "--port", str(self.port))
 
+    def init_compiled(self, *options: str) -> tuple[int, str, str]:
+        """Run `init` with the byte code that another `init` in this environment has made, so that it compiles none."""
+        program = ("-I", "-B", "-c", _INIT, _bytecode(self.environment))
+        return self.run(*program, "init", self.folder, "--port", str(self.port), *options, program="python")
+
     def like_new(self) -> None:
-        """Have what `init` makes by a copy, a second faster: for a test of something else."""
+        """Have what `init` makes by a copy: for a test of something else, and one host of an environment at a time.
+
+        All copies have one port, one key and one certificate.
+        """
         template = _made_once(self.environment)
         shutil.copytree(template.folder, self.folder, symlinks=True)
         self.port = template.port
@@ -138,8 +160,26 @@ class InstalledHost:
 @cache
 def _made_once(environment: Environment) -> InstalledHost:
     host = InstalledHost(environment, scratch() / f"new-{environment.folder.name}")
-    host.init()
+    assert host.init_compiled()[0] == 0
     return host
+
+
+@cache
+def _bytecode(environment: Environment) -> Path:
+    """Return byte code of the same sources, put where that of this environment lies; every user may read it."""
+    origin, store = pristine(), once("bytecode", _compile) / "var/tlsrt.bytecode"
+    made = Path(tempfile.mkdtemp(prefix="bytecode.", dir=scratch()))
+    made.chmod(0o755)
+    for there, here in (
+        (origin.folder, environment.folder),
+        (origin.standard_library, environment.standard_library),
+    ):
+        shutil.copytree(store / there.relative_to("/"), made / here.relative_to("/"), dirs_exist_ok=True)
+    return made
+
+
+def _compile(folder: Path) -> None:
+    run(pristine().program("python"), "-I", "-B", "-m", "tlsrt.supervisor.cli.main", "init", folder / "var")
 
 
 def _lines_until_ready(process: subprocess.Popen[bytes]) -> list[str]:

@@ -72,10 +72,12 @@ INNER = "from tlsrt.supervisor.launch.launcher import inner; inner()"
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on now, and that the kernel gives to nobody who asks for any.
 
-    Other tests run beside this one: a port below ip_local_port_range(7) is drawn, and is not handed out meanwhile.
+    Other tests run beside this one: a port below ip_local_port_range(7) is drawn, and is not handed out meanwhile. The
+    processes that share a suite draw from different ones, as a host comes to its port again after a while without it.
     """
+    number, hands = map(int, os.environ.get("SUITE_HAND", "1/1").split("/"))
     while True:
-        port = secrets.randbelow(20000) + 10000
+        port = secrets.randbelow(20000 // hands) * hands + 10000 + number - 1
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:

@@ -14,8 +14,6 @@ import select
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +65,7 @@ def package() -> Path:
 @pytest.fixture(scope="module")
 def host(environment: Environment, package: Path) -> Iterator[InstalledHost]:
     host = InstalledHost(environment, scratch() / "notes")
-    host.init()
+    host.like_new()
     with host.started():
         said = host.do("component", "add", package, "--yes")
         assert "calls     primary/kernel: uname  it tells the release of the kernel" in said
@@ -182,7 +180,7 @@ def test_subscribers_get_what_it_publishes(host: InstalledHost) -> None:
 def test_others_may_call_what_the_operator_allows(environment: Environment, package: Path) -> None:
     """With `--allow` the README promises that `host` ends with rejected, and that alone."""
     lacking = InstalledHost(environment, scratch() / "notes-denied")
-    lacking.init()
+    assert lacking.init_compiled()[0] == 0
     lacking.do("component", "add", package, "--yes", "--allow", "client/admin: [add, all]")
     with lacking.started(), Client(lacking.folder / "admin.tlsrt") as client:
         with pytest.raises(Rejected):
@@ -200,22 +198,12 @@ def test_an_option_is_for_one_of_the_components_of_a_package(host: InstalledHost
 
 def test_without_the_package_the_host_runs_and_says_what_to_install(host: InstalledHost) -> None:
     bare = InstalledHost(installed(), scratch() / "notes-bare")
-    bare.init()
+    bare.like_new()
     shutil.copytree(host.folder / "components.d", bare.folder / "components.d")
     code, _, warning = bare.run("seal", "--config", bare.config)
     assert code == 0 and "component third/notes does not run" in warning
     with bare.started():
         assert "this Python has no package notes: install it beside tlsrt" in bare.do("status", "--config", bare.config)
-
-
-@pytest.mark.parametrize("example", ["notes", "mqtt"])
-def test_the_tests_of_an_example_pass_in_its_folder(example: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=CHECKOUT / "examples" / example,
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "passed" in done.stdout
 
 
 def test_the_component_of_the_main_readme() -> None:

@@ -329,7 +329,10 @@ def test_pipelined_requests_are_answered_in_order(host: RunningHost, browser: Br
         (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999\r\n\r\n", b"413"),
         (EXPECT + b"Content-Length: 99999999\r\n\r\n", b"413"),
         (EXPECT + b"Content-Length: 9\r\n\r\n", b"415"),  # before anything of the body is sent
-        (EXPECT.replace(b"100-continue", b"magic") + b"Content-Length: 9\r\n\r\n" + b"x" * 9, b"417"),
+        (
+            EXPECT.replace(b"100-continue", b"magic") + b"Content-Length: 9\r\nConnection: close\r\n\r\n" + b"x" * 9,
+            b"417",
+        ),
         (SMUGGLED, b"400"),
         (SMUGGLED.replace(b"Content-Length: 5", b"Content-Length: 5, 5"), b"400"),
         (b"GET /v1/ HTTP/1.1\nHost: 127.0.0.1\n\n", b"400"),

@@ -17,19 +17,13 @@ from typing import Any
 
 import pytest
 from hosts.coverage_pipe import PRELUDE, VARIABLE, collect
-from hosts.running_host import INNER, LAUNCH
+from hosts.running_host import INNER, LAUNCH, free_port
 
 from tlsrt.sandbox.cgroup.cgroup import own_place, parse_own_group
 
 PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli.main"]
 LOOPS = ["primary", "primary.facts", "secondary", "third", "forth", "external"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -69,8 +69,8 @@ def main(workers: int, arguments: list[str]) -> int:
         shared.touch()
         written.touch()
         command = _pytest(f"--share={shared}", f"--results={written}", *arguments)
-        hands = [f"--hand={number}/{workers}" for number in range(1, workers + 1)]
-        running = [subprocess.Popen([*command, hand]) for hand in hands]
+        hands = [f"{number}/{workers}" for number in range(1, workers + 1)]
+        running = [subprocess.Popen([*command, f"--hand={hand}"], env=_environment(folder, hand)) for hand in hands]
         codes = [process.wait() for process in running]
         results = Results(written)
     print(f"the {DEAREST} dearest files:", *results.dearest(), sep="\n")
@@ -103,6 +103,11 @@ def _once_more(code: int, codes: list[int], failed: list[str]) -> tuple[int, int
         print(f"tests in {count} files are flaky, at most in {FLAKY_MAX} they may be")
         return code, len(failed)
     return (0 if done.returncode == 0 else code), len(failed) - len(flaky)
+
+
+def _environment(folder: str, hand: str) -> dict[str, str]:
+    """Name a folder for what is made once for all workers (hosts/installation.py), and whose ports a worker takes."""
+    return {**os.environ, "SUITE_SHARED": folder, "SUITE_HAND": hand}
 
 
 def _files_of(names: list[str]) -> list[str]:

@@ -105,7 +105,8 @@ def rootless() -> Iterator[InstalledHost]:
 
 def test_a_user_without_root_inits_starts_calls_and_stops(rootless: InstalledHost) -> None:
     uid = NOBODY if IS_ROOT else os.geteuid()
-    rootless.init()
+    code, _, errors = rootless.init_compiled()
+    assert (code, errors) == (0, "")
     assert {path.stat().st_uid for path in rootless.folder.rglob("*")} == {uid}
     add_notes(rootless)
     rootless.seal()

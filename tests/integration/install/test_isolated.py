@@ -217,7 +217,7 @@ def test_a_command_that_is_killed_leaves_a_host_that_starts(wheels: Path, monkey
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     host = InstalledHost(installed_with_pip(), scratch() / "killed")
-    host.init()
+    assert host.init_compiled()[0] == 0
     add = ("component", "add", "--isolated", package("ten", wheels, ["boil==1.0"]), "--yes", "--config", host.config)
     code, _, errors = host.run("-c", KILLED, *add, program="python")
     assert code == -signal.SIGKILL, errors

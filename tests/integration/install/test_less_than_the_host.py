@@ -91,6 +91,13 @@ def host(place: Place, request: pytest.FixtureRequest) -> Iterator[InstalledHost
     shutil.rmtree(folder)
 
 
+def made(host: InstalledHost) -> str:
+    """Let `init` make the host; return what it says."""
+    code, output, errors = host.init_compiled()
+    assert (code, errors) == (0, "")
+    return output
+
+
 def waived_in(host: InstalledHost) -> dict[str, str]:
     sandbox = yaml.safe_load(host.config.read_text()).get("sandbox") or {}
     found: dict[str, str] = sandbox.get("waive", {})
@@ -104,7 +111,7 @@ def check(host: InstalledHost) -> tuple[int, dict[str, Any]]:
 
 
 def test_init_writes_the_waivers_and_the_start_works_and_says_so(host: InstalledHost, place: Place) -> None:
-    said = host.init()
+    said = made(host)
     waived = waived_in(host)
     assert set(waived) == place.missing
     for layer, reason in waived.items():
@@ -135,7 +142,7 @@ def test_init_writes_the_waivers_and_the_start_works_and_says_so(host: Installed
 
 
 def test_init_strict_waives_nothing_and_the_start_refuses(host: InstalledHost, place: Place) -> None:
-    code, output, errors = host.run("init", host.folder, "--port", str(host.port), "--strict")
+    code, output, errors = host.init_compiled("--strict")
     assert code == 0 and waived_in(host) == {}
     for layer in place.missing:
         assert f"this host cannot give {layer} (" in errors
@@ -163,7 +170,7 @@ def test_a_host_that_has_everything_needs_nothing(whole: InstalledHost) -> None:
     code, output, errors = whole.run("sandbox", "check")
     assert (code, errors) == (0, ""), output
     assert output.splitlines()[-1] == "every layer can be enforced: nothing to do"
-    assert "is waived" not in whole.init() and waived_in(whole) == {}
+    assert "is waived" not in made(whole) and waived_in(whole) == {}
     assert whole.run("sandbox", "check")[0] == 0
 
 
@@ -191,7 +198,7 @@ def test_the_root_of_a_container_with_ids_of_its_own_has_everything(ids: int, ba
     try:
         host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), ids=ids))
         assert check(host)[1]["missing"] == []
-        host.init()
+        made(host)
         assert waived_in(host) == {}
         assert load_config(host.config).sandbox.uid_base == base
         with host.started():
@@ -215,7 +222,7 @@ def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:
     try:
         prefix = [*unshare, "sh", "-c", script, "sh", str(own_place().folder)]
         host = InstalledHost(portable(), folder / "var", prefix=prefix)
-        host.init()
+        made(host)
         assert waived_in(host) == {}
         with host.started():
             [limits] = [line for line in host.console if line.startswith("limits ")]
@@ -241,7 +248,7 @@ def test_a_host_that_cannot_seal_memory_starts_and_says_so() -> None:
     words = "this host cannot seal memory (mseal, Linux 6.10): code of components could exchange the last filter"
     try:
         host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), deny={"mseal": errno.ENOSYS}))
-        host.init()
+        made(host)
         assert waived_in(host) == {}
         with host.started():
             assert any(words in line for line in host.console)
@@ -265,7 +272,7 @@ def test_a_filter_that_kills_is_told_from_one_that_refuses() -> None:
             assert rows[layer]["reason"] == "the process that tried it was ended (SIGSYS)" and rows[layer]["fatal"]
         assert rows["seccomp_sealed"]["state"] == rows["attestation"]["state"] == "enforced", "the rest is tried"
         assert found["features"]["landlock"] == "asking for it ends the process"
-        code, _, errors = host.run("init", host.folder, "--port", str(host.port))
+        code, _, errors = host.init_compiled()
         assert code == 0 and "no start will work yet: landlock: " in errors and waived_in(host) == {}
     finally:
         shutil.rmtree(folder)
@@ -279,7 +286,7 @@ def test_without_pidfds_nothing_runs_and_it_is_one_sentence() -> None:
         code, output, errors = host.run("sandbox", "check")
         assert (code, output) == (69, "")
         assert "pidfd_open" in errors and "which cannot be waived" in errors
-        code, output, errors = host.run("init", host.folder, "--port", str(host.port))
+        code, output, errors = host.init_compiled()
         assert code == 0 and "this host cannot run tlsrt: " in errors
         assert "which cannot be waived" in host.refused(69)
     finally:

@@ -17,7 +17,7 @@ from hosts.row_sampling import rows
 @pytest.fixture(scope="module")
 def sealed() -> Iterator[InstalledHost]:
     host = InstalledHost(installed(), scratch() / "master-key")
-    host.init()
+    host.like_new()
     yield host
     shutil.rmtree(host.folder)
 

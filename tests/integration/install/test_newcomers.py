@@ -36,7 +36,7 @@ def new(work: Path) -> InstalledHost:
 
 @pytest.fixture
 def host(new: InstalledHost) -> InstalledHost:
-    new.init()
+    new.like_new()
     return new
 
 
