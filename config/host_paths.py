@@ -42,4 +42,7 @@ def named_paths(config: Config) -> list[tuple[Path, str, Where]]:
         for program in component.all_programs
         for path in (program.run, *program.also_runs)
     ]
+    if config.metrics.place is not None and config.metrics.place.path:
+        folder = Path(config.metrics.place.path).parent
+        named.append((folder, "the folder of the socket for metrics", ("metrics", "listen")))
     return [(path, what, where) for path, what, where in named if path is not None]

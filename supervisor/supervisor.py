@@ -21,6 +21,7 @@ from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.event_feed import EventFeed
+from tlsrt.supervisor.control.figures import HostFigures
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.manager_notices import ManagerNotices
 from tlsrt.supervisor.control.peer_credentials import is_kin
@@ -46,6 +47,7 @@ from tlsrt.supervisor.process.listeners import (
 )
 from tlsrt.supervisor.process.logs import open_log
 from tlsrt.supervisor.process.memfd import sealed_memory
+from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_metrics_socket
 from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
 from tlsrt.supervisor.process.spawn import reap_strangers
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
@@ -64,6 +66,7 @@ from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
 from tlsrt.supervisor.supervision.names import Names
 from tlsrt.supervisor.supervision.program_run import ProgramSlots
 from tlsrt.supervisor.supervision.programs import Programs
@@ -147,7 +150,7 @@ class Supervisor:
         component_listeners = ComponentListeners(config, children.answering_group)
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
-        self._build(listeners, component_listeners)
+        self._build(listeners, component_listeners, metrics_listener(config.metrics.place))
         self._take_signals(event_loop)
         self._say_warnings()
         for listener in component_listeners.all:
@@ -160,7 +163,9 @@ class Supervisor:
         for descriptor in (*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()):
             os.close(descriptor)
 
-    def _build(self, listeners: Mapping[str, dict[str, int]], component_listeners: ComponentListeners) -> None:
+    def _build(
+        self, listeners: Mapping[str, dict[str, int]], component_listeners: ComponentListeners, metrics_socket: int = -1
+    ) -> None:  # fmt: skip
         """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
         nonce, boot_id = new_boot_nonce()
@@ -196,9 +201,6 @@ class Supervisor:
         network_helper = self._network_helper = NetworkHelperProcess(context)
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
-        self._watchdog = Watchdog(
-            context, loops, authority, (helper, network_helper, resolver), features
-        )  # fmt: skip
         requests = OperatorRequests(context, authority)
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
@@ -210,11 +212,17 @@ class Supervisor:
         decoys = DecoyReport(context, authority, self._canaries)
         helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
         self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
+        services = helper, network_helper, resolver
+        figures = HostFigures(
+            context, loops, authority, monitor, lock, requests, audit, self._shutdown, services, self._started_at
+        )
+        metrics = self._metrics = MetricsProcess(context, figures, config.metrics.place, metrics_socket)
+        self._watchdog = Watchdog(context, loops, authority, (*services, metrics), features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
             Standing(
                 lock, requests, audit, self._canaries, decoys, helper, network_helper, devices, programs, resolver,
-                names,
+                names, metrics,
             ),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
@@ -234,6 +242,7 @@ class Supervisor:
                 helper,
                 network_helper,
                 resolver,
+                metrics,
                 names,
                 devices,
                 HostEventFeeds(context, loops, helper),
@@ -311,6 +320,7 @@ class Supervisor:
             self._helper.child,
             self._network_helper.child,
             self._resolver.child,
+            self._metrics.child,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]
@@ -318,6 +328,7 @@ class Supervisor:
     def _finish(self) -> None:
         """Let go of everything, after the last process has ended."""
         remove_sockets(self._current.config)
+        remove_metrics_socket(self._current.config.metrics.place)
         self._control.close()
         self._context.current.children.release()
         if not self._shutdown.quiet:

@@ -15,7 +15,17 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import Policy
-from tlsrt.sandbox.profile.profile import ALL_LAYERS, ASKS, AUTHORITY, HELPER, HELPERS, RESOLVER, WAIVABLE, Profile
+from tlsrt.sandbox.profile.profile import (
+    ALL_LAYERS,
+    ASKS,
+    AUTHORITY,
+    HELPER,
+    HELPERS,
+    METRICS,
+    RESOLVER,
+    WAIVABLE,
+    Profile,
+)
 from tlsrt.sandbox.profile.profile_files import DISK, LISTEN, NETWORK, THREADS, ProfileFiles, names_for
 from tlsrt.sandbox.profile.requested import (
     check_reads,
@@ -98,7 +108,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process in (AUTHORITY, *HELPERS, RESOLVER):
+    if process in (AUTHORITY, *HELPERS, RESOLVER, METRICS):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 
@@ -188,12 +198,12 @@ def profile_for_helper(
     return replace(profile, keeps_root=True, reopened=_REOPENED_OF_NETWORK, capabilities=("CAP_NET_ADMIN",))
 
 
-def profile_for_resolver(
-    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+def profile_for_service(
+    config: Config, name: str, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
 ) -> Profile:
-    """Return the profile of the resolver: no file but code, and no socket but those that it is handed."""
-    fragments = fragments_of(config, RESOLVER, files)
-    return _profile(config, files.policy(RESOLVER, fragments), uid, fragments, {}, rootless=rootless, code=code)
+    """Return the profile of resolver or metrics: no file but code, and no socket but those that it is handed."""
+    fragments = fragments_of(config, name, files)
+    return _profile(config, files.policy(name, fragments), uid, fragments, {}, rootless=rootless, code=code)
 
 
 def _profile(

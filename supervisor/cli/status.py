@@ -109,7 +109,7 @@ def status_lines(status: Document) -> list[str]:
     return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
 
 
-_SERVICES = ("helper", "network_helper", "resolver")
+_SERVICES = ("helper", "network_helper", "resolver", "metrics")
 
 
 def _grant_lines(status: Document) -> list[str]:

@@ -28,6 +28,7 @@ from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, StreamVer
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
 from tlsrt.supervisor.supervision.names import Names
 from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
@@ -60,6 +61,7 @@ class Standing:
     programs: Programs
     resolver: ResolverProcess
     names: Names
+    metrics: MetricsProcess
 
 
 class Status(Feature):
@@ -101,7 +103,7 @@ class Status(Feature):
             standing.requests.quarantined, standing.audit.document(), service_document(standing.helper, now),
             service_document(standing.network_helper, now),
             standing.devices.document, standing.programs.document, service_document(standing.resolver, now),
-            standing.names.document(),
+            standing.names.document(), service_document(standing.metrics, now),
         )  # fmt: skip
         return document(
             view,

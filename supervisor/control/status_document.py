@@ -63,6 +63,7 @@ class StatusInput:
     programs: Callable[[str], Sequence[Document]] = lambda process: ()
     resolver: Document | None = None  # if an egress rule has a name
     names: Sequence[Document] = ()  # of egress rules, with the addresses that they have now
+    metrics: Document | None = None  # if they are served
 
 
 def document(
@@ -94,6 +95,7 @@ def document(
         "helper": view.helper,
         "network_helper": view.network_helper,
         "resolver": view.resolver,
+        "metrics": view.metrics,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.reports.keys(view.now),

@@ -22,9 +22,18 @@ from tlsrt.sandbox.profile.compose import (
     profile_for_authority,
     profile_for_helper,
     profile_for_loop,
-    profile_for_resolver,
+    profile_for_service,
 )
-from tlsrt.sandbox.profile.profile import AUTHORITY, HELPER, NETWORK_HELPER, RESOLVER, Profile, group_limits, with_group
+from tlsrt.sandbox.profile.profile import (
+    AUTHORITY,
+    HELPER,
+    METRICS,
+    NETWORK_HELPER,
+    RESOLVER,
+    Profile,
+    group_limits,
+    with_group,
+)
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_program
 from tlsrt.sandbox.profile.requested import settings_of
@@ -93,9 +102,10 @@ class ChildPrograms:
             self.profiles[name] = profile_for_helper(
                 config, identity.uid(name), files, rootless=identity.rootless, code=shown, name=name
             )
-        if config.needs_resolver:
-            self.profiles[RESOLVER] = profile_for_resolver(
-                config, identity.uid(RESOLVER), files, rootless=identity.rootless, code=code_roots(config, ())
+        services = {RESOLVER: config.needs_resolver, METRICS: config.metrics.place is not None}
+        for name in (name for name, is_needed in services.items() if is_needed):
+            self.profiles[name] = profile_for_service(
+                config, name, identity.uid(name), files, rootless=identity.rootless, code=code_roots(config, ())
             )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
         self._programs = ProgramsOfProcesses(config, code)

@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlsrt.supervisor.process.unkillable import waits_in
 
 _HERTZ = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FILE_BYTES = 16 * 1024
 
@@ -77,6 +78,30 @@ def parse_sample(stat: str, status: str, at: float, pid: int, frames: tuple[int,
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     woken, preempted = (int(lines.get(name, "0")) for name in _SWITCHES)
     return Sample(at, pid, int(fields[11]) + int(fields[12]), int(fields[17]), woken, preempted, *frames)
+
+
+class ProcessUsage(NamedTuple):
+    """What a process has used and uses."""
+
+    cpu_s: float
+    threads: int
+    resident_bytes: int
+
+
+def parse_usage(stat: str) -> ProcessUsage:
+    """Return what /proc/PID/stat says; raise ValueError. proc_pid_stat(5)."""
+    fields = stat.rpartition(")")[2].split()
+    if len(fields) < 22:
+        raise ValueError("not /proc/PID/stat")
+    return ProcessUsage((int(fields[11]) + int(fields[12])) / _HERTZ, int(fields[17]), int(fields[21]) * _PAGE_BYTES)
+
+
+def usage_of(pid: int) -> ProcessUsage | None:
+    """Return what a process uses, from one read; None if it has ended."""
+    try:
+        return parse_usage(_read(f"/proc/{pid}/stat"))
+    except (OSError, ValueError):
+        return None
 
 
 def sample_of(pid: int, at: float, frames: tuple[int, int] = (0, 0)) -> Sample | None:

@@ -26,6 +26,8 @@ PACKAGES = {
     "mosquitto_passwd": "mosquitto",
     "nft": "nftables",
     "node": "nodejs",
+    "prometheus": "prometheus",
+    "promtool": "promtool",
     "strace": "strace",
     "systemctl": "systemd",
     "unshare": "util-linux",

@@ -49,6 +49,11 @@ PAGES: dict[str, Page] = {
         "What `tlsrt-supervisor events` prints, by kind. Severity `alarm` means that a person should look.",
         tables.events,
     ),
+    "metrics": Page(
+        "Metrics",
+        "What `GET /metrics` serves. How it is switched on, and what it is for: [monitoring](../guide/monitoring.md).",
+        tables.metrics,
+    ),
     "detectors": Page(
         "Detectors and measures",
         "What is detected, what it costs, and what follows. Points halve every minute. How it works:\n"

@@ -7,6 +7,7 @@ from tlsrt.config.detection import DETECTORS, Detector, Mode
 from tlsrt.errors import EXIT_CODES, TlsrtError
 from tlsrt.supervisor.authority.detection import escalation
 from tlsrt.supervisor.events.catalog import EVENTS, EventKind, Severity
+from tlsrt.supervisor.metrics.families import FAMILIES
 from tools.reference.markdown import code, table
 
 _NOTES = """- **trigger**: its measure is taken at once, each time, whatever the score was
@@ -41,6 +42,17 @@ def exit_codes() -> str:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TlsrtError)]
     rows = [(code(kind.__name__), str(kind.exit_code), kind.__doc__ or "") for kind in kinds if kind is not TlsrtError]
     return f"{codes}\n\n## Errors\n\nClasses of `tlsrt.errors`.\n\n{table(('error', 'exit code', 'meaning'), rows)}"
+
+
+def metrics() -> str:
+    heads = ("series", "kind", "labels", "meaning")
+    return table(
+        heads,
+        [
+            (code(family.series), str(family.kind), ", ".join(map(code, family.labels)), family.help)
+            for family in FAMILIES.values()
+        ],
+    )
 
 
 def events() -> str:

@@ -59,14 +59,15 @@ def host(tmp_path: Path) -> Iterator[Host]:
         (
             "authority_booted",
             ["StartupReport", "LockControl", "Loops", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
-             "Reload", "KeyRotation"],
+             "MetricsProcess", "Reload", "KeyRotation"],
         ),
         (
             "authority_lost",
             ["HostEvents", "LockControl", "Reload", "KeyRotation", "OperatorRequests"],
         ),
         ("authority_ended", ["Shutdown"]),
-        ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess", "Names"]),
+        ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
+                              "MetricsProcess", "Names"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
@@ -81,7 +82,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         (
             "stopping",
             ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "NetworkHelperProcess",
-             "ResolverProcess", "Names", "Devices", "RestartRequest",
+             "ResolverProcess", "MetricsProcess", "Names", "Devices", "RestartRequest",
              "FileWatcher", "Reload", "KeyRotation", "OperatorRequests", "DecoyReport", "ManagerNotices"],
         ),
         ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles"]),

@@ -1,0 +1,89 @@
+"""Metrics and health of a real host, over HTTP without a certificate, as curl, promtool and Prometheus read them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from hosts.running_host import RunningHost, free_port, running
+from tools.programs import need
+
+from tlsrt.supervisor.metrics.families import FAMILIES, Source
+
+PORT = free_port()
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    for host in running(request, extra={"metrics": {"listen": f"127.0.0.1:{PORT}"}}):
+        host.until(lambda status: (status["metrics"] or {}).get("state") == "active", "the metrics process")
+        host.until(lambda status: all(loop["lateness_ms"] is not None for loop in status["loops"]), "all beats")
+        yield host
+
+
+def get(path: str, **headers: str) -> tuple[int, str, str]:
+    """Return status, kind and text of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def value(text: str, series: str) -> float:
+    return float(next(line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{series} ")))
+
+
+def test_health(host: RunningHost) -> None:
+    assert get("/livez")[::2] == (200, "ok\n")
+    assert get("/readyz")[::2] == (200, f"ok: {len(host.status()['loops'])} loops serve\n")
+    assert get("/else")[0] == 404
+
+
+def test_both_formats_say_what_status_says(host: RunningHost) -> None:
+    status, kind, text = get("/metrics", Accept=OPENMETRICS)
+    assert (status, kind) == (200, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    assert text.endswith("\n# EOF\n")
+    _, kind, plain = get("/metrics")
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    checked = subprocess.run(
+        [need("promtool"), "check", "metrics"], input=plain, text=True, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    for loop in host.status()["loops"]:
+        assert value(plain, f'tlsrt_process_active{{process="{loop["name"]}"}}') == 1
+        assert value(plain, f'tlsrt_process_resident_memory_bytes{{process="{loop["name"]}"}}') > 1 << 20
+    assert value(plain, "tlsrt_ready") == 1 and value(plain, "tlsrt_locked") == 0
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    expected = {name for name, one in FAMILIES.items() if one.source is Source.SUPERVISOR}
+    # None of them is in a host that is well and new.
+    sometimes = {"tlsrt_component_ready", "tlsrt_component_healthy", "tlsrt_certificate_not_after_seconds"}
+    assert expected - served <= sometimes
+
+
+def test_a_stopped_supervisor_is_told(host: RunningHost) -> None:
+    pid = host.status()["supervisor"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        while (found := get("/livez")) and found[0] == 200:  # figures are good for a second
+            pass
+        assert found[::2] == (503, "the supervisor does not answer\n")
+        assert get("/metrics")[0] == 503
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    host.until(lambda status: get("/livez")[0] == 200, "an answer")
+
+
+def test_a_locked_host_is_not_ready(host: RunningHost) -> None:
+    host.cli("lock", "--reason", "a test")
+    host.until(lambda status: get("/readyz")[::2] == (503, "locked: a test\n"), "the lock")
+    assert value(get("/metrics")[2], "tlsrt_locked") == 1
+    host.cli("unlock")
+    host.until(lambda status: get("/readyz")[0] == 200, "the unlock")
