@@ -33,14 +33,19 @@ LIMIT_S = 30.0
 NOBODY = 65534
 # `init`, beginning with byte code that another one has made: what is of the same sources is kept, as in a `seal`.
 _INIT = """
-import shutil, sys
+import os, shutil, sys
 from tlsrt.config import bytecode
 from tlsrt.supervisor.cli.main import main
 made, compile_all = sys.argv.pop(1), bytecode._compile_all
-def after_copying(folder, sources):
-    shutil.copytree(made, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+def link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # of another user, or another file system
+        shutil.copyfile(source, target)
+def after_linking(folder, sources):
+    shutil.copytree(made, folder, dirs_exist_ok=True, copy_function=link)
     compile_all(folder, sources)
-bytecode._compile_all = after_copying
+bytecode._compile_all = after_linking
 sys.exit(main())
 """
 
@@ -100,10 +105,10 @@ class InstalledHost:
     def like_new(self) -> None:
         """Have what `init` makes by a copy: for a test of something else, and one host of an environment at a time.
 
-        All copies have one port, one key and one certificate.
+        All copies have one port, one key, one certificate, and the files of their byte code: replace one to change it.
         """
         template = _made_once(self.environment)
-        shutil.copytree(template.folder, self.folder, symlinks=True)
+        shutil.copytree(template.folder, self.folder, symlinks=True, copy_function=_copy)
         self.port = template.port
 
     def seal(self) -> str:
@@ -162,6 +167,14 @@ def _made_once(environment: Environment) -> InstalledHost:
     host = InstalledHost(environment, scratch() / f"new-{environment.folder.name}")
     assert host.init_compiled()[0] == 0
     return host
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file, or link one of byte code: what is written anew for each host keeps the disk busy for seconds."""
+    if source.endswith(".pyc"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 @cache

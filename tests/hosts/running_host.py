@@ -44,6 +44,7 @@ import yaml
 from probes.sandbox_runner import MODES, NOBODY, become_nobody
 
 from hosts import coverage_pipe
+from hosts.command_server import CommandServer, command_server
 from hosts.environment import make_environment
 from tlsrt import Client
 from tlsrt.config import pki
@@ -118,6 +119,7 @@ class RunningHost:
         self._rest = b""
         self._mark = secrets.token_hex(8)
         self._clients: list[Client] = []
+        self._commands: CommandServer | None = None  # of an interpreter of its own
         self._ever: dict[int, psutil.Process] = {}
         self.python = make_environment(self.base / "env", packages) if packages else Path(sys.executable)
         self._code = self.base / "env" / "code" if packages else None
@@ -253,6 +255,8 @@ class RunningHost:
             left = self._left()
             for process in left:
                 process.kill()
+            if self._commands is not None:
+                self._commands.close()
             shutil.rmtree(self.base)
         assert not left, f"processes of the host outlived it: {left}"
 
@@ -328,10 +332,15 @@ class RunningHost:
 
     def cli(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `tlsrt-supervisor` with these arguments and this host's configuration, or another one."""
+        if not self._drops:
+            if self._code is not None and self._commands is None:
+                self._commands = CommandServer(self.python)
+            server = self._commands or command_server()
+            return server.run([*arguments, "--config", str(config or self.config_path)], cwd=self.base)
         return subprocess.run(
             self.command(*arguments, config=config),
             capture_output=True, text=True, timeout=60, cwd=self.base,
-            preexec_fn=become_nobody if self._drops else None,
+            preexec_fn=become_nobody,
         )  # fmt: skip
 
     def status(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_a_host_in_another_time_serves_a_client_in_ours(elsewhere: RunningHost) 
 def test_steps_of_the_wall_clock_change_nothing(request: pytest.FixtureRequest) -> None:
     for host in running(request, prelude=STEPPED, components={}):
         client = host.client()
-        for number in range(20):
+        for number in range(8):
             client.call("secondary/store", "put", "a", number)
             assert host.cli("revoke", "session", _session(host)).returncode == 0
             assert client.call("secondary/store", "get", "a", timeout_s=20, idempotent=True) == number
