@@ -29,6 +29,7 @@ from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
+from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.events.host_events import HostEvents
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Child, Children
@@ -50,6 +51,7 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_metrics_socket
 from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
 from tlsrt.supervisor.process.spawn import reap_strangers
+from tlsrt.supervisor.reload.dry_run import DryRun
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
@@ -196,6 +198,7 @@ class Supervisor:
         changes = RunningChanges()
         programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
+        restart = RestartRequest(context, loops, restarter, changes)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
         network_helper = self._network_helper = NetworkHelperProcess(context)
@@ -249,9 +252,11 @@ class Supervisor:
                 helper_requests,
                 programs,
                 Buses(context, programs),
-                RestartRequest(context, loops, restarter, changes),
+                restart,
+                StopRequest(context, loops, restarter, restart, changes),
                 watcher,
                 self._reload,
+                DryRun(context, loops, authority, changes, self._reload, self._renew),
                 KeyRotation(context, loops, authority, changes),
                 requests,
                 audit,

@@ -9,22 +9,49 @@ from typing import Any
 from tlsrt.command_line.table import Document
 from tlsrt.config.programs import end_s_of
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_SOFTWARE
-from tlsrt.supervisor.cli.exchange import connect, host_of, say
-from tlsrt.supervisor.reload.report import lines as reload_lines
+from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE
+from tlsrt.supervisor.cli.exchange import Host, ask, connect, host_of, say
+from tlsrt.supervisor.reload import report
 
-__all__ = ["failed", "reload_lines", "restart_lines", "stop"]
-
+CHANGE_S = 3600.0  # the supervisor answers in time, by the limits of the configuration; this is for one that does not
 _LONGEST_S = 120.0  # for a host whose configuration does not load any more
+
+
+def reload(arguments: argparse.Namespace) -> Document:
+    """Reload, or say what that would do; what is wrong with the configuration, the supervisor says itself."""
+    verb = "reload_plan" if arguments.dry_run else "reload"
+    return ask(host_of(arguments, warns=False), verb, timeout_s=CHANGE_S, refused=EX_CONFIG)
+
+
+def reload_lines(answer: Document) -> list[str]:
+    return report.plan_lines(answer) if "dry_run" in answer else report.lines(answer)
 
 
 def failed(answer: Document) -> list[str] | None:
     """The lines say already which loop has failed."""
-    return [] if answer["failed"] else None
+    return [] if answer.get("failed") else None
 
 
 def restart_lines(answer: Document) -> list[str]:
     return [_line(loop) for loop in answer["loops"]]
+
+
+def _stop_loop(host: Host, subject: str) -> int:
+    answer = ask(host, "stop_loop", timeout_s=CHANGE_S, loop=subject)
+    if not answer["stopped"]:
+        say(f"{answer['name']} was started again meanwhile")
+        return EX_UNAVAILABLE
+    print(f"{answer['name']} is stopped until `tlsrt-supervisor start {answer['name']}`, or the next start of the host")
+    if answer["waiting"]:
+        print(f"{', '.join(answer['waiting'])} waits for it, and comes back with it")
+    return 0
+
+
+def start_loop(arguments: argparse.Namespace) -> int:
+    """Start a loop that was stopped or given up."""
+    answer = ask(host_of(arguments), "start_loop", timeout_s=CHANGE_S, loop=arguments.subject)
+    print("\n".join(restart_lines(answer)))
+    return EX_UNAVAILABLE if answer["failed"] else 0
 
 
 def _line(loop: Mapping[str, Any]) -> str:
@@ -34,8 +61,10 @@ def _line(loop: Mapping[str, Any]) -> str:
 
 
 def stop(arguments: argparse.Namespace) -> int:
-    """Stop, and return when the supervisor has ended, or should have long ago."""
+    """Stop one loop, or the host: return when the supervisor has ended, or should have long ago."""
     host = host_of(arguments)
+    if arguments.subject:
+        return _stop_loop(host, arguments.subject)
     longest_s = _LONGEST_S
     if isinstance(host, Config):
         longest_s = (len(host.loops) + 2) * host.limits.stop_timeout_s + 5

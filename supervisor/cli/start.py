@@ -14,7 +14,11 @@ CHANGE = "components.d/.change"  # what a `component` command that was interrupt
 
 
 def start(arguments: argparse.Namespace) -> int:
-    """Run in the foreground until the supervisor ends."""
+    """Run in the foreground until the supervisor ends; or start one loop of the host that runs."""
+    if arguments.subject:
+        from tlsrt.supervisor.cli.lifecycle import start_loop
+
+        return start_loop(arguments)
     from tlsrt.supervisor.launch.cleanup import sweep
     from tlsrt.supervisor.launch.launcher import launch
 

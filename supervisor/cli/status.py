@@ -37,7 +37,11 @@ _TOP_RIGHT = frozenset(_TOP_COLUMNS) - {"PROCESS", "STATE", "HEALTH"}
 
 
 def status(arguments: argparse.Namespace) -> Document | int:
-    """Ask for the status, or follow it."""
+    """Ask for the status, of one subject if one is named, or follow it."""
+    if arguments.subject:
+        from tlsrt.supervisor.cli.subject import detail
+
+        return detail(arguments)
     return follow(arguments) if arguments.follow else ask(host_of(arguments), "status")
 
 
@@ -102,6 +106,10 @@ def _keyboard() -> Iterator[int | None]:
 
 def status_lines(status: Document) -> list[str]:
     """Return the status as people read it."""
+    if "subject" in status:
+        from tlsrt.supervisor.cli.subject import detail_lines
+
+        return detail_lines(status)
     authority = status["authority"]
     nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
@@ -307,6 +315,8 @@ def supervision_lines(document: Mapping[str, Any]) -> list[str]:
             of = "" if group["loops"] == group["down"] == [group["name"]] else f" of group {group['name']}"
             again = f"`tlsrt-supervisor restart {group['down'][0]}` tries again"
             found.append(f"degraded: {', '.join(group['down'])}{of} stays down: {group['why']}; {again}")
+    for loop in document.get("stopped", ()):
+        found.append(f"{loop} is stopped by the operator: `tlsrt-supervisor start {loop}` starts it")
     for loop, others in document["waiting"].items():
         found.append(f"{loop} waits for {', '.join(others) or 'what it depends on'}")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tlsrt.command_line.moments import FORMS, moment, sequence_or_moment
 from tlsrt.command_line.table import (
     HELP,
     Argument,
@@ -16,7 +17,7 @@ from tlsrt.command_line.table import (
     seconds,
     whole_number,
 )
-from tlsrt.errors import EX_CONFIG, exit_codes_text
+from tlsrt.errors import exit_codes_text
 from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
 from tlsrt.supervisor.cli.nested_verbs import AUDIT, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
@@ -29,12 +30,19 @@ _INTERVAL = Argument(
     ("--interval",), "seconds between two samples (1)", "S", kind=seconds(0.2, 3600), default=1.0
 )  # fmt: skip
 _FOLLOW_EVENTS = flag("--follow", "-f", text="go on with every new event, until Ctrl-C")
+_SUBJECT = Argument(("subject",), "a loop, or LOOP.COMPONENT (the whole host)", "SUBJECT", nargs="?")
 VERBS = (
-    Verb("start", "run in the foreground until SIGTERM, Ctrl-C or `stop`", run="start.start"),
+    Verb(
+        "start",
+        "run in the foreground until SIGTERM, Ctrl-C or `stop`; or start a loop that was stopped",
+        (_SUBJECT,),
+        run="start.start",
+    ),
     Verb(
         "status",
-        "show every loop of the running supervisor",
+        "show every loop of the running supervisor, or one loop or component in detail",
         (
+            _SUBJECT,
             json_flag("the same as one JSON document; with --follow, one a line"),
             flag("--follow", "-f", text="again and again, with what every process uses"),
             _INTERVAL,
@@ -53,7 +61,16 @@ VERBS = (
         "print the events of this host, and with --follow new ones",
         (
             _FOLLOW_EVENTS,
-            Argument(("--since",), "only events after the one of this number", "SEQ", kind=whole_number, default=0),
+            Argument(("-n",), "only the last ones, so many", "N", kind=whole_number, name="count"),
+            Argument(
+                ("--since",), f"only events after the one of this number, or since then: {FORMS}", "SEQ|TIME",
+                kind=sequence_or_moment, default=0,
+            ),
+            Argument(("--until",), "only events until then; not with --follow", "TIME", kind=moment),
+            Argument(
+                ("--severity",), "only events that are at least that severe", "SEVERITY",
+                choices=("info", "warning", "alarm"), default="info",
+            ),
             Argument(
                 ("--kind",), "only events of this kind, may be repeated", "KIND", is_repeated=True,
                 choices=("lifecycle", "session", "security", "health", "program"),
@@ -64,10 +81,25 @@ VERBS = (
         run="events.events",
     ),
     Verb(
+        "logs",
+        "print what the processes have logged, in one stream ordered by time",
+        (
+            Argument(
+                ("subject",), "a loop, LOOP.COMPONENT, or a program as LOOP.COMPONENT/PROGRAM (all)", "SUBJECT",
+                nargs="?",
+            ),
+            flag("--follow", "-f", text="go on with what comes, until Ctrl-C"),
+            Argument(("-n",), "how many entries (50, or all with --since)", "N", kind=whole_number, name="count"),
+            Argument(("--since",), f"only what was written since then: {FORMS}", "TIME", kind=moment),
+            json_flag("one JSON object an entry"),
+        ),
+        run="logs.logs",
+    ),
+    Verb(
         "reload",
         "apply changed profiles and policy while tlsrt runs: all of them, or none",
-        (REPORT,),
-        request=Request("reload", timeout_s=_CHANGE_S, refused=EX_CONFIG),
+        (flag("--dry-run", text="say what that would do to the running host, and do nothing"), REPORT),
+        run="lifecycle.reload",
         lines="lifecycle.reload_lines",
         unmet="lifecycle.failed",
     ),
@@ -162,7 +194,18 @@ VERBS = (
         lines="lifecycle.restart_lines",
         unmet="lifecycle.failed",
     ),
-    Verb("stop", "stop the running supervisor in order, and wait until it has ended", run="lifecycle.stop"),
+    Verb(
+        "stop",
+        "stop the running supervisor in order, and wait until it has ended; or keep one loop stopped",
+        (_SUBJECT,),
+        run="lifecycle.stop",
+    ),
+    Verb(
+        "is-active",
+        "print the state of the host, a loop or a component; the exit code is 0 if it is active, else 3",
+        (_SUBJECT, flag("--quiet", "-q", text="print nothing")),
+        run="subject.is_active",
+    ),
     Verb(
         "init",
         "write a configuration, keys, certificates and an admin bundle; never overwrites",

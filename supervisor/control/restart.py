@@ -47,7 +47,7 @@ class RestartRequest(Feature):
     def ask(self, request: Request, reply: Reply) -> None:
         """Restart the named loop; `reply` gets a document, or a sentence: `refused` for ever, or `unavailable` now."""
         name = request.get("loop")
-        sentence = self._misuse(name) if isinstance(name, str) else "name a loop"
+        sentence = self.misuse(name) if isinstance(name, str) else "name a loop"
         if sentence:
             reply({"refused": sentence})
             return
@@ -61,7 +61,7 @@ class RestartRequest(Feature):
         self._pending.hold(reply, _RunningRestart(before, now))
         self._restarter.look()
 
-    def _misuse(self, name: str) -> str:
+    def misuse(self, name: str) -> str:
         """Return why there is nothing of that name to restart; an empty text if there is."""
         names = [loop.name for loop in self._loops.all]
         if name == AUTHORITY:

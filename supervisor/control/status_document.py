@@ -31,6 +31,7 @@ Document = dict[str, Any]
 _NO_VIOLATIONS = ViolationRecord()  # of a loop that none was reported of
 
 
+STOPPED = "stopped"  # the state of a loop that the operator keeps down
 _PHI_MAX = 99.0
 
 
@@ -159,7 +160,9 @@ def _loop(
     child = loop.process.child
     return {
         "name": loop.name,
-        "state": str(loop.state),
+        "state": STOPPED
+        if loop.name in view.supervision.get("stopped", ()) and not loop.is_living
+        else str(loop.state),
         "pid": child.host_pid if child is not None else None,
         "incarnation": loop.incarnation,
         "uptime_s": _rounded(view.now - loop.spawned_at) if child is not None else None,
@@ -291,7 +294,8 @@ def supervision_document(restart_policy: RestartPolicy, loops: Sequence[Loop], n
     """Return every group with its deaths that count, why it is degraded, and who waits for whom."""
     groups = {restart_policy.group_of(loop).name: restart_policy.group_of(loop) for loop in restart_policy.order}
     return {
-        "degraded": bool(restart_policy.failures),
+        "degraded": any(not failure.is_asked for failure in restart_policy.failures),
+        "stopped": [loop.name for loop in loops if restart_policy.is_stopped(loop.name)],
         "groups": [
             {
                 "name": group.name,
@@ -311,7 +315,7 @@ def supervision_document(restart_policy: RestartPolicy, loops: Sequence[Loop], n
 
 
 def _state(restart_policy: RestartPolicy, loops: Sequence[str]) -> Document:
-    failures = [failure for failure in restart_policy.failures if failure.loops & {*loops}]
+    failures = [one for one in restart_policy.failures if one.loops & {*loops} and not one.is_asked]
     if failures:
         down = [loop for loop in loops if any(loop in failure.loops for failure in failures)]
         return {"state": "degraded", "down": down, "why": "; ".join(failure.sentence for failure in failures)}

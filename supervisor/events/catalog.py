@@ -53,6 +53,7 @@ _LIFECYCLE = (
     ("backoff", _INFO, "restart scheduled"),
     ("waiting", _WARNING, "down until its dependencies are active"),
     ("given_up", _ALARM, "given up: no further restart"),
+    ("kept_down", _WARNING, "stopped by the operator until it is started"),
     ("escalated", _ALARM, "restart group failed; the host stops as configured"),
     ("reloading", _INFO, "reload started"),
     ("reloaded", _INFO, "reload applied"),

@@ -20,6 +20,7 @@ _STEPS: Mapping[LoopEvent, str] = {
     LoopEvent.DRAIN: "draining",
     LoopEvent.WAIT: "waiting",
     LoopEvent.GIVE_UP: "given_up",
+    LoopEvent.KEEP_DOWN: "kept_down",
     **dict.fromkeys(_KILLED, "killed"),
 }
 # What the authority may say that happened. A name that is not here is still told, as what it reported.

@@ -36,6 +36,9 @@ class Way(StrEnum):
     REMOVED = "removed"
 
 
+STAYING = (Way.UNCHANGED, Way.LIVE, Way.WIDER, Way.RESTART)  # a process of that name is there afterwards as before
+
+
 @dataclass(frozen=True, slots=True)
 class ReloadStep:
     """One process: what happens to it, what of its profile has changed, and its new limits."""

@@ -17,7 +17,6 @@ from typing import Any
 import msgpack
 
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
-from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
 from tlsrt.supervisor.process.children import remove_new
@@ -27,21 +26,10 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
 from tlsrt.supervisor.reload.additions import Additions
 from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
-from tlsrt.supervisor.reload.plan import (
-    ReloadStep,
-    Way,
-    changed_components,
-    changed_files,
-    configuration,
-    files_sentence,
-    fixed_files,
-    needs_move,
-    step_for,
-    users_of,
-)
+from tlsrt.supervisor.reload.decision import changed_code, steps_between
+from tlsrt.supervisor.reload.plan import ReloadStep, Way, configuration, needs_move
 from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
-from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, MessageHandler, Reply
@@ -128,6 +116,10 @@ class Reload(Feature):
         self._clear()
         self._pending.answer_all({"error": "stopping"})
 
+    def go_on(self) -> None:
+        """Begin what was asked for meanwhile: another change has ended."""
+        self._next()
+
     def _next(self) -> None:
         if self._has_ended:
             self.stopping()
@@ -176,35 +168,9 @@ class Reload(Feature):
     def _plan(self, changed: Collection[str] = ()) -> None:
         """Decide what happens to each process; the code of some of them has `changed`."""
         assert self._renewal is not None
-        wanted = [loop.name for loop in self._renewal.config.loops]
-        known = {loop.name for loop in self._context.current.config.loops}
-        if left := [loop.name for loop in self._loops.all if loop.name in wanted and loop.name not in known]:
-            raise ConfigError(f"{', '.join(left)} was removed and has not ended yet: reload again when it has")
-        steps = [self._step(AUTHORITY)]
-        for loop in self._loops.all:
-            removed = ReloadStep(loop.name, Way.REMOVED)
-            steps.append(self._step_of(loop, changed) if loop.name in wanted else removed)
-        planned = {step.name for step in steps}
-        self._steps = (*steps, *(ReloadStep(name, Way.ADDED) for name in wanted if name not in planned))
+        stopped = [loop.name for loop in self._loops.all if self._loops.restart_policy.is_stopped(loop.name)]
+        self._steps = steps_between(self._context.current, self._renewal, self._loops.all, changed, stopped)
         self._moves = self._new_policy or needs_move(self._steps)
-
-    def _step_of(self, loop: Loop, has_changed: Collection[str]) -> ReloadStep:
-        """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
-        assert self._renewal is not None
-        old, new = self._context.current.config, self._renewal.config
-        changed = changed_components(old.components_of(loop.name), new.components_of(loop.name))
-        changed += ["code"] if loop.name in has_changed else []
-        step = self._step(loop.name, changed)
-        if step.way is not Way.RESTART and loop.state is LoopState.FAILED:
-            return ReloadStep(loop.name, Way.RESTART, ("it was given up before",))
-        return step
-
-    def _step(self, name: str, changed: Sequence[str] = ()) -> ReloadStep:
-        assert self._renewal is not None
-        old, new = self._context.current.children, self._renewal.children
-        same = old.sandbox(name).digest == new.sandbox(name).digest
-        profiles = old.profiles.get(name), new.profiles.get(name)
-        return step_for(name, *profiles, same_digest=same, changed=changed)
 
     def _too_slow(self) -> None:
         if self._measurer is not None:
@@ -226,18 +192,12 @@ class Reload(Feature):
             raise ConfigError("the configuration was changed while it was read: reload again")
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
-        files = changed_files(before, entries)
-        users = users_of(files, self._renewal.code()) if files else {}
-        self._plan({name for names in users.values() for name in names})
-        old, new = (
-            {(one.address, one.class_path) for one in config.components}
-            for config in (self._context.current.config, self._renewal.config)
-        )
-        if names := fixed_files(files, entries, users, has_leaving=not old <= new):
-            sentence = files_sentence(before, entries, names)
+        found = changed_code(self._context.current.config, self._renewal, before, entries)
+        self._plan(found.processes)
+        if found.fixed:
             if self._context.current.config.measure == "strict":
-                raise ConfigError(f"{sentence}; so nothing was changed: stop tlsrt and start it again")
-            self._warnings.append(sentence)
+                raise ConfigError(f"{found.fixed}; so nothing was changed: stop tlsrt and start it again")
+            self._warnings.append(found.fixed)
         if self._door_only and (self._moves or configuration(before) != configuration(entries)):
             raise ConfigError(_MORE)
         self._additions = Additions(self._renewal, [step.name for step in self._steps if step.way is Way.ADDED])
@@ -325,7 +285,8 @@ class Reload(Feature):
                 self._context.console.plain("listener", word, one.sentence)
 
     def _unchanged(self, loop: Loop) -> LoopReport:
-        return LoopReport(loop.name, "unchanged", self._context.current.children.sandbox(loop.name).digest.hex())
+        outcome = report.STOPPED if self._loops.restart_policy.is_stopped(loop.name) else "unchanged"
+        return LoopReport(loop.name, outcome, self._context.current.children.sandbox(loop.name).digest.hex())
 
     def _epoch_moved(self, message: MovedMessage) -> None:
         if self._rollout is not None:

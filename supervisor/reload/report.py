@@ -8,6 +8,7 @@ from typing import Any
 
 from tlsrt.text import table
 
+STOPPED = "stopped"  # the outcome of a loop that the operator keeps down
 DIGEST_SHOWN = 12  # hex digits of a profile digest
 
 
@@ -76,3 +77,23 @@ def _outcome(loop: Mapping[str, Any]) -> str:
     said = "; ".join(detail for detail in details if detail)
     profile = f"profile {loop['profile'][:DIGEST_SHOWN]}" if loop["profile"] else ""
     return "  ".join(part for part in (word, f"({said})" if said else "", profile) if part)
+
+
+def plan_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return the answer of a dry run as people read it."""
+    rows = [(one["name"], _wanted(one)) for one in answer["processes"]]
+    signs = (("added", "+"), ("removed", "-"), ("changed", "changed"))
+    for what in ("components", "listeners", "policy"):
+        rows += [(what, f"{sign} {name}") for word, sign in signs for name in answer[what][word]]
+    rows += [("door", f"changed  ({', '.join(answer['door'])})")] if answer["door"] else []
+    found = [*table(rows), *(f"warning: {warning}" for warning in answer["warnings"])]
+    if answer["moves"]:
+        return [*found, "a dry run: `tlsrt-supervisor reload` does this, with a new epoch; sessions go on"]
+    return [*found, "a dry run: a reload would change nothing but the door's files"]
+
+
+def _wanted(process: Mapping[str, Any]) -> str:
+    if process["outcome"] in ("unchanged", STOPPED):
+        return str(process["outcome"])
+    why = f"  ({', '.join(process['changed'])})" if process["changed"] else ""
+    return f"would be {process['outcome']}{why}"

@@ -21,7 +21,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.reload.plan import ReloadStep, Way
-from tlsrt.supervisor.reload.report import DIGEST_SHOWN, LoopReport
+from tlsrt.supervisor.reload.report import DIGEST_SHOWN, STOPPED, LoopReport
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
@@ -133,7 +133,8 @@ class Rollout(Feature):
             return True  # it is down until all others have made room
         if step.way is Way.REMOVED:
             return not loop.is_living
-        if loop.is_ending or loop.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
+        is_stopped = self._loops.restart_policy.is_stopped(loop.name)
+        if is_stopped or loop.is_ending or loop.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
             loop.is_proven = False  # it will be forked under the new profile
             return True
         if step.is_live and loop.is_trusted:
@@ -232,6 +233,8 @@ class Rollout(Feature):
         if step.way is Way.REMOVED:
             return LoopReport(loop.name, "failed", "", reason="it does not end")
         digest = self._context.current.children.sandbox(loop.name).digest.hex()
+        if self._loops.restart_policy.is_stopped(loop.name):
+            return LoopReport(loop.name, STOPPED, digest, step.changed, reason="until it is started")
         if not self._epoch or not self._is_settled(loop) or loop.state in DOWN_FOR_GOOD:
             return LoopReport(loop.name, "failed", digest, step.changed, reason=self._why(loop))
         if loop.incarnation == self._incarnations[loop.name]:

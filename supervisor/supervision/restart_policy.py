@@ -8,6 +8,7 @@ once, and whatever was decided can be said again.
     dies        -> a round: it, and by its group's strategy those after it or all others
     dies again  -> the same round grows, and its delay with it
     too often   -> a failure of the whole group, and `degraded` or `exit`
+    stopped     -> a failure that the operator has asked for: it alone, until it is started, and no death changes that
     permanently -> a failure at once, of it and those that its group's strategy restarts with it
 
 In a round the living end first, the last one of the start order first, one after another; then, and not before the
@@ -38,6 +39,8 @@ from tlsrt.config.supervision import (
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.states import LIVING
 
+STOPPED = "stopped by the operator"
+
 
 class Do(StrEnum):
     """What is to be done with one loop."""
@@ -56,6 +59,7 @@ class Why(StrEnum):
     DEPENDENCY = "dependency"  # a loop that it depends on has been given up
     ASKED = "asked"  # the operator
     LOCK = "lock"  # Primary serves a locked host, or one that is not locked any more
+    STOPPED = "stopped"  # the operator, until the operator starts it
 
 
 class RestartStep(NamedTuple):
@@ -98,6 +102,12 @@ class Failure:
     loops: set[str]
     sentence: str
     escalation: Escalation
+    is_asked: bool = False  # the operator has stopped them
+
+    @property
+    def why(self) -> Why:
+        """Return why those that live have to end."""
+        return Why.STOPPED if self.is_asked else Why.GROUP
 
 
 @dataclass(slots=True)
@@ -161,6 +171,16 @@ class RestartPolicy:
         """Return why a loop stays down."""
         return next((failure for failure in self.failures if loop in failure.loops), None)
 
+    def is_stopped(self, loop: str) -> bool:
+        """Tell whether the operator keeps a loop down."""
+        failure = self.failure_of(loop)
+        return failure is not None and failure.is_asked
+
+    def dependents(self, loop: str) -> list[str]:
+        """Return which loops wait while this one is down, in the order of their start."""
+        after = self._dependents([loop])
+        return [name for name in self.order if name in after and name != loop]
+
     def is_pending(self, loop: str) -> bool:
         """Tell whether a loop will be started with a round."""
         return any(loop in one.loops for one in self.rounds)
@@ -202,10 +222,15 @@ class RestartPolicy:
     def restart(self, loop: str, now: float) -> frozenset[str]:
         """Restart a loop because the operator asks for it, or start it again; return all loops that this concerns."""
         failure = self.failure_of(loop)
-        loops = frozenset(failure.loops if failure is not None else (loop, *self._companions(loop)))
+        companions = [name for name in self._companions(loop) if not self.is_stopped(name)]
+        loops = frozenset(failure.loops if failure is not None else (loop, *companions))
         for name in loops:
             self.forgive(name)
         return self._begin(Round(loop, loops, now, Why.ASKED)).loops
+
+    def stop(self, loop: str) -> None:
+        """Keep a loop down until `restart`; what depends on it ends too, and waits. It counts as no death."""
+        self._fail(self._groups[loop], loop, (loop,), STOPPED, Escalation.DEGRADED, is_asked=True)
 
     def replace(self, loop: str, now: float) -> None:
         """Have this one loop followed by a fresh process, whatever its group's strategy says. It counts as no death."""
@@ -220,9 +245,11 @@ class RestartPolicy:
         self.failures = [failure for failure in self.failures if failure.loops]
 
     def _fail(
-        self, group: GroupConfig, leader: str, loops: Iterable[str], sentence: str, escalation: Escalation
-    ) -> Failure:
-        failure = Failure(group, leader, set(loops), sentence, escalation)
+        self, group: GroupConfig, leader: str, loops: Iterable[str], sentence: str, escalation: Escalation,
+        *, is_asked: bool = False,
+    ) -> Failure:  # fmt: skip
+        kept = {name for name in loops if name == leader or is_asked or not self.is_stopped(name)}
+        failure = Failure(group, leader, kept, sentence, escalation, is_asked)
         for older in self.failures:
             older.loops -= failure.loops
         self.failures = [*(older for older in self.failures if older.loops), failure]
@@ -286,7 +313,7 @@ class RestartPolicy:
         together = [(one.loops, one.leader, one.why) for one in self.rounds]
         for failure in self.failures:
             after = self._dependents(failure.loops)
-            together.append((frozenset(failure.loops) | after, failure.leader, Why.GROUP))
+            together.append((frozenset(failure.loops) | after, failure.leader, failure.why))
         for names, leader, why in together:
             living = [name for name in self.order if name in names and loops[name].is_living]
             if not living or loops[living[-1]].is_ending or any(step.loop == living[-1] for step in found):

@@ -21,6 +21,7 @@ _WHY = {
     Why.GROUP: (Cause.GROUP, "ended, since {of} of its group has ended"),
     Why.DEPENDENCY: (Cause.DEPENDENCY, "ended, since {of} is not there, which it depends on"),
     Why.ASKED: (Cause.RESTART, "restarted, as the operator asked"),
+    Why.STOPPED: (Cause.STOPPED, "stopped, as the operator asked"),
     Why.LOCK: (Cause.LOCK, "replaced, since the host was unlocked"),
 }
 
@@ -127,7 +128,7 @@ class Restarter(Feature):
             self._features.loop_changed(loop)
         else:
             _put_down(loop)
-            loop.move(LoopEvent.GIVE_UP)
+            loop.move(LoopEvent.KEEP_DOWN if self._restart_policy.is_stopped(loop.name) else LoopEvent.GIVE_UP)
             self._loops.activate_next()
             self._features.loop_changed(loop)
         self._has_changed = True

@@ -36,6 +36,7 @@ class LoopEvent(StrEnum):
     BACKOFF_OVER = "backoff_over"  # that while is over
     WAIT = "wait"  # dead, until what it depends on is there
     GIVE_UP = "give_up"  # dead too often
+    KEEP_DOWN = "keep_down"  # dead, and the operator wants it so
 
 
 BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.ATTESTED, LoopState.READY)
@@ -58,6 +59,7 @@ _FORWARD = {
     (LoopState.DOWN, LoopEvent.RETRY): LoopState.BACKOFF,
     (LoopState.DOWN, LoopEvent.WAIT): LoopState.WAITING,
     (LoopState.DOWN, LoopEvent.GIVE_UP): LoopState.FAILED,
+    (LoopState.DOWN, LoopEvent.KEEP_DOWN): LoopState.FAILED,
     (LoopState.BACKOFF, LoopEvent.BACKOFF_OVER): LoopState.DOWN,
     (LoopState.BACKOFF, LoopEvent.STOP): LoopState.DOWN,
     (LoopState.WAITING, LoopEvent.STOP): LoopState.DOWN,

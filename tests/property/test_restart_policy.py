@@ -19,7 +19,7 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, LoopSnapshot, RestartPolicy, RestartStep
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, LoopSnapshot, RestartPolicy, RestartStep, Why
 from tlsrt.supervisor.supervision.states import LIVING
 
 LOOPS = ("primary", "a", "b", "c", "d", "e")
@@ -292,6 +292,44 @@ def test_who_waits_and_is_given_up_with_its_group_does_not_start_once_more() -> 
     assert (one.did(Do.START), one.did(Do.END), one.states["e"]) == ([], ["b"], FAILED)
 
 
+def test_what_the_operator_stops_stays_down_and_what_depends_on_it_waits() -> None:
+    one = world(Strategy.ONE_FOR_ALL, a=("c",))
+    one.restart_policy.stop("c")
+    one.look()
+    one.rest()
+    assert [one.states[name] for name in "abcd"] == [WAITING, ACTIVE, FAILED, WAITING]
+    assert {*one.restart_policy.dependents("c")} == {"a", "d"}
+    assert all(
+        step.why is (Why.STOPPED if step.loop == "c" else Why.DEPENDENCY) for step in one.done if step.do is Do.END
+    )
+    one.done.clear()
+    one.die("b")
+    one.rest()
+    one.restart_policy.restart("b", one.now)
+    one.look()
+    one.rest()
+    assert one.states["c"] is FAILED and "c" not in one.did(Do.START), (
+        "neither its group nor a restart of that starts it"
+    )
+    assert one.restart_policy.restart("c", one.now) >= {"c"}
+    one.look()
+    one.rest()
+    assert {*one.states.values()} == {ACTIVE} and one.restart_policy.deaths("g", one.now) == 0
+
+
+def test_a_group_that_is_given_up_leaves_what_was_stopped_to_the_operator() -> None:
+    one = world(Strategy.ONE_FOR_ONE, RestartConfig(deaths=1))
+    one.restart_policy.stop("c")
+    one.look()
+    one.rest()
+    one.die("b", active_s=0.0)
+    one.rest()
+    assert one.restart_policy.restart("b", one.now) == {"b", "d"}
+    one.look()
+    one.rest()
+    assert one.states["c"] is FAILED and one.restart_policy.is_stopped("c")
+
+
 # Whatever happens
 
 NAMES = LOOPS[1:]
@@ -305,7 +343,7 @@ SUPERVISIONS = st.builds(
     st.sampled_from(Strategy),
     st.dictionaries(st.sampled_from(NAMES), st.sampled_from(NAMES), max_size=4),
 ).filter(lambda supervision: not find_cycle(edges_of(supervision.groups, supervision.depends)))
-DEEDS = st.sampled_from(["die", "die", "die", "leave", "pass", "restart", "hopeless"])
+DEEDS = st.sampled_from(["die", "die", "die", "leave", "pass", "restart", "hopeless", "stop"])
 
 
 # c restarts with b and comes after a, which is not of their group and returns when b is active.
@@ -322,6 +360,7 @@ ROUND_AROUND_A_WAITER = SupervisionConfig(
 def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, str, float]], seed: int) -> None:
     one = World(RestartPolicy(supervision, LOOPS, random.Random(seed).random))
     edges = edges_of(supervision.groups, supervision.depends)
+    stopped = set[str]()
     for deed, name, number in deeds:
         if deed == "die":
             one.die(name, number)
@@ -331,7 +370,11 @@ def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, st
             one.now += number
             one.look()
         elif deed == "restart" and one.states[name] is not WAITING:
-            one.restart_policy.restart(name, one.now)
+            stopped -= one.restart_policy.restart(name, one.now)
+            one.look()
+        elif deed == "stop" and name != "primary":
+            one.restart_policy.stop(name)
+            stopped.add(name)
             one.look()
         elif deed == "hopeless" and one.states[name] in LIVING and name not in one.leaving:
             if one.restart_policy.failure_of(name) is None and not one.restart_policy.is_pending(name):
@@ -340,6 +383,7 @@ def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, st
         _assert_order(one)
     one.rest()
     _assert_order(one)
+    assert stopped == {name for name in LOOPS if one.restart_policy.is_stopped(name)}, "only the operator starts it"
     failed = {name for failure in one.restart_policy.failures for name in failure.loops}
     for name in LOOPS:
         before = {edge.before for edge in edges if edge.after == name}

@@ -26,6 +26,11 @@ class Probed(Component):
         self.count += number
         return int(self.count)
 
+    @handler(idempotent=True)
+    async def write(self, words: str) -> None:
+        """Write a line to the log."""
+        self.log.info("%s", words)
+
     @handler
     async def read(self, path: str) -> str:
         """The text of a file, or the error."""

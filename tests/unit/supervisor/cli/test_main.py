@@ -128,7 +128,7 @@ def test_help_and_version_of_both_commands(entry: Entry, capsys: pytest.CaptureF
         (main.main, ("status", "--jsn"), "there is no option --jsn, did you mean --json?"),
         (main.main, ("client", "add", "phone", "--alow=x"), "there is no option --alow, did you mean --allow?"),
         (main.main, ("status", "--js"), "there is no option --js, did you mean --json?"),
-        (main.main, ("stop", "now"), "too many arguments: now"),
+        (main.main, ("seal", "now"), "too many arguments: now"),
         (main.main, ("quarantine",), "say what to do: list, release"),
         (main.main, ("restore", "planet", "x"), '"planet" is none of component, client, loop'),
         (client.main, ("cal", "primary/kernel", "uname"), 'there is no verb "cal", did you mean call?'),
