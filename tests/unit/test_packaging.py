@@ -62,7 +62,7 @@ def test_the_wheel_holds_exactly_the_tracked_code() -> None:
     assert contents(wheel()) == code()
     with zipfile.ZipFile(wheel()) as archive:
         for name in code():
-            assert archive.read(name) == (scratch() / "clean" / name).read_bytes(), name
+            assert archive.read(name) == (wheel().parents[1] / "clean" / name).read_bytes(), name
 
 
 def test_the_wheel_says_what_it_needs() -> None:
