@@ -84,6 +84,14 @@ class ListenConfig:
             example="eth0",
         ),
     )
+    passed: bool = field(
+        default=False,
+        metadata=boolean(
+            "Of a program only: hand it the socket as it begins, from descriptor 3 on, with LISTEN_FDS, LISTEN_PID and "
+            "LISTEN_FDNAMES as sd_listen_fds(3) reads them, in the order of the entries.",
+            key="pass",
+        ),
+    )
     where: str = field(default="", compare=False)  # FILE:LINE:COL
 
     @property
@@ -154,7 +162,9 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
         if one.process == "primary" and not one.program:
             found.append(f"{start} runs in primary, which keeps the one door: remove `process: shared`")
         word = "answers" if asked.answers else "replies"
-        if asked.sends and one.program:
+        if asked.passed and not one.program:
+            found.append(f"{start} cannot have `pass`: a component has `self.listener({asked.name!r})`; remove it")
+        elif asked.sends and one.program:
             found.append(f"{start} cannot have `{word}`: a program receives datagrams only; remove it")
         elif asked.sends and asked.protocol != "udp":
             found.append(f"{start} cannot have `{word}` over tcp: an accepted connection answers anyway; remove it")

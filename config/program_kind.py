@@ -162,6 +162,11 @@ def problems_of(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
             yield ("needs", name), f"a program cannot have {name}: it may ask for {', '.join(_GIVEN)}"
     if isinstance(secrets := _table(tree, "needs").get("secrets"), list) and len(secrets) > SECRETS_MOST:
         yield ("needs", "secrets"), f"a program gets at most {SECRETS_MOST} secrets: remove some"
+    listeners = _table(tree, "needs").get("listen")
+    passed = [one for one in listeners or () if isinstance(one, dict) and one.get("pass") is True]
+    if passed and (said := next((name for name in ("offers", "topics") if tree.get(name)), "")):
+        why = f"it has `pass`, and descriptor 3, where passed sockets begin, is that of its {said}"
+        yield ("needs", "listen"), f"{passed[0].get('name')}: {why}: remove one; without `pass` it binds by itself"
     if "watchdog_s" in tree and tree.get("notifies") is not True:
         yield ("watchdog_s",), "watchdog_s needs `notifies: true`, as WATCHDOG=1 comes there"
     yield from _problems_of_words(tree, health)

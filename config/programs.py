@@ -39,6 +39,7 @@ _TAKEN_SAYS = " ".join(one.rstrip("/") for one in _TAKEN)
 SECRETS_MOST = 16  # of the longest ones together just what follows a request, see `program_request.py`
 CALL_S, CALL_AT_ONCE = 60.0, 2
 STOP_S = 1.5
+_OWN_FILES = 8  # descriptors that a program needs to begin
 LET_GO_S = 0.4  # for a component to hear of the end of a program, beyond the time that this has
 
 _EXECUTABLE = {
@@ -252,6 +253,11 @@ class ProgramConfig:
         return self.processes + (2 * self.threads if self.worker else 0)  # libraries have a pool of threads each
 
     @property
+    def passed(self) -> tuple[ListenConfig, ...]:
+        """Return the listeners that it has from the beginning."""
+        return tuple(one for one in self.listen if one.passed)
+
+    @property
     def problem(self) -> str:
         """Return what of it does not go together; empty if all does."""
         if self.is_kept and (self.seconds is not None or self.at_once is not None):
@@ -273,6 +279,13 @@ class ProgramConfig:
             return refused
         if self.worker:
             return self._problem_of_worker
+        if self.passed and self.talks:
+            return (
+                f"{self.passed[0].name} has `pass`, and descriptor 3, where passed sockets begin, is where it talks "
+                "(`talks`, `offers`, `topics`): remove one of them; without `pass` it binds the socket by itself"
+            )
+        if len(self.passed) + _OWN_FILES > self.open_files:
+            return f"`open_files` of {self.open_files} is too little for {len(self.passed)} passed sockets: raise it"
         if self.run == Path():
             return "it has neither `run` nor `worker`: name an executable, or a module"
         return "`threads` are a worker's: `processes` bounds those of a program" if self.threads != 1 else ""

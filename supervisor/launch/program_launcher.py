@@ -36,7 +36,8 @@ REQUEST_S = 3.0  # for the component to write its whole request; it does so at o
 _LOOK_S = 10.0  # for the supervisor to look at this process
 _STDERR = 2
 _TALK = 3
-_ABOVE = 10  # where descriptors are out of the way of those that a program begins with
+_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+_ABOVE = 10  # where descriptors are out of the way of those that a program begins with, if they are few
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -73,12 +74,13 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
     for descriptor in (1, _STDERR):
         os.dup2(start.log, descriptor, inheritable=False)
     start = _placed(start)
-    talk = () if start.talk is None else (start.talk,)
+    begins_with = (*(() if start.talk is None else (start.talk,)), *(one for _, one in start.passed))
     if execution.processors:
         os.sched_setaffinity(0, _some_processors(execution.processors))
     number = (int.from_bytes(os.urandom(8), "big") or 1) if execution.is_once else 0
+    kept = {start.data, start.errors, start.control, *begins_with}
     confinement = enter_world(
-        profile, {start.data, start.errors, start.control, *talk}, death_pipe=start.control, reports=start.reports,
+        profile, kept, death_pipe=start.control, reports=start.reports,
         plan=root.plan if root else None, once=number,
     )  # fmt: skip
     secrets = [os.open(f"{SECRETS}/{name}", os.O_WRONLY | os.O_CLOEXEC) for name in profile.secrets]
@@ -113,20 +115,28 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
 
 
 def _placed(start: ProgramStart) -> ProgramStart:
-    """Return the same with descriptor 3 in its place, and nothing else of it there."""
+    """Return the same with the descriptors from 3 on in their places, and nothing else of it there.
+
+    That is where it talks, or what is passed: no program has both.
+    """
+    firsts = [one for _, one in start.passed] if start.talk is None else [start.talk]
+    above = max(_ABOVE, _PASSED + len(firsts))
 
     def move(descriptor: int) -> int:
-        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above)
         os.close(descriptor)
         return moved
 
-    if start.talk is None:
+    if not firsts:
         return start
     reports = None if start.reports is None else move(start.reports)
-    data, errors, control, talk = map(move, (start.data, start.errors, start.control, start.talk))
-    os.dup2(talk, _TALK, inheritable=False)
-    os.close(talk)
-    return replace(start, data=data, errors=errors, control=control, reports=reports, talk=_TALK)
+    data, errors, control, *firsts = map(move, (start.data, start.errors, start.control, *firsts))
+    for number, one in enumerate(firsts, _PASSED):
+        os.dup2(one, number, inheritable=False)
+        os.close(one)
+    passed = tuple((name, number) for number, (name, _) in enumerate(start.passed, _PASSED))
+    talk = None if start.talk is None else _TALK
+    return replace(start, data=data, errors=errors, control=control, reports=reports, talk=talk, passed=passed)
 
 
 def _some_processors(count: int) -> set[int]:
@@ -191,14 +201,25 @@ def _execute(
         signal.signal(ignored, signal.SIG_DFL)  # what is ignored stays ignored in a program, and surprises it
     os.chdir(execution.folder)
     words = [os.fsencode(text) for text in (execution.path, *execution.prefix)] + [*arguments]
-    texts = [os.fsencode(f"{name}={value}") for name, value in execution.environment.items()]
+    environment = {**execution.environment, **_listen_variables(start.passed)}
+    texts = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
     vectors = [(ctypes.c_char_p * (len(each) + 1))(*each, None) for each in (words, texts)]
     spare = os.dup(start.errors)  # says what follows if it fails; closed by execve, as is all but 0, 1 and 2
     for descriptor, source in ((0, start.data), (1, start.data), (_STDERR, start.errors)):
         os.dup2(source, descriptor, inheritable=True)
-    if start.talk is not None:
-        os.set_inheritable(start.talk, True)
+    for descriptor in (*(() if start.talk is None else (start.talk,)), *(one for _, one in start.passed)):
+        os.set_inheritable(descriptor, True)
+    for _, descriptor in start.passed:
+        os.set_blocking(descriptor, True)  # as a service manager passes them
     try:
         syscalls.call("execveat", program, b"", *vectors, syscalls.AT_EMPTY_PATH, number)
     finally:
         os.dup2(spare, start.errors, inheritable=False)
+
+
+def _listen_variables(passed: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return what sd_listen_fds(3) reads. The number of this process stays the same over its execve."""
+    if not passed:
+        return {}
+    names = ":".join(name for name, _ in passed)
+    return {"LISTEN_FDS": str(len(passed)), "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": names}

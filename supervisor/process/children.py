@@ -87,6 +87,7 @@ class ProgramStart:
     log: int  # of its component's process, until it executes
     reports: int | None = None
     talk: int | None = None  # becomes its descriptor 3
+    passed: tuple[tuple[str, int], ...] = ()  # names and sockets; they become its descriptors from 3 on
 
 
 @dataclass(frozen=True, slots=True)

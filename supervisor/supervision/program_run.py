@@ -52,12 +52,18 @@ class ProgramRun:
     control: socket.socket | None = None
     leash: socket.socket | None = None
     notices: socket.socket | None = None  # what its NOTIFY_SOCKET stands for
-    listeners: list[int] = field(default_factory=list[int])  # copies: a reload may close the supervisor's own meanwhile
+    listeners: dict[str, int] = field(default_factory=dict[str, int])  # copies: a reload may close ours meanwhile
     deadline: Timer | None = None
     begun_at: float = 0.0
     word: LauncherWord | None = None  # the last one of its launcher
     outcome: Outcome | None = None  # why it was killed
     why: str = ""
+
+    @property
+    def passed(self) -> tuple[tuple[str, int], ...]:
+        """Return the names of the sockets that it begins with, and their descriptors here; each may be gone by now."""
+        names = [one.name for one in self.placed.program.passed]
+        return tuple((name, self.listeners[name]) for name in names if name in self.listeners)
 
     @property
     def name(self) -> str:

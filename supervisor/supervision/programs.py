@@ -185,6 +185,7 @@ class Programs(Feature):
                 sockets.their_control.fileno(), run.loop.log,
                 run.monitor.child_end if run.monitor is not None else None,
                 sockets.talk.fileno() if sockets.talk is not None else None,
+                run.passed,
             )  # fmt: skip
             try:
                 run.child = run.children.spawn_program(start)
@@ -227,7 +228,7 @@ class Programs(Feature):
         )
         places: dict[Place, int] = {}
         for one, number in listeners.items():
-            run.listeners.append(copy := os.dup(number))
+            run.listeners[one.asked.name] = copy = os.dup(number)
             places[place_of(one.asked.protocol, one.asked.host, one.asked.port)] = copy
         granted = ProgramSockets(sockets.notices, places)
         return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
@@ -404,7 +405,7 @@ class Programs(Feature):
             run.notices.close()
             run.notices = None
         while run.listeners:
-            os.close(run.listeners.pop())
+            os.close(run.listeners.popitem()[1])
 
     def _close_control(self, run: ProgramRun) -> None:
         if run.control is not None:

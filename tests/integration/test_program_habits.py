@@ -1,14 +1,19 @@
-"""Programs with habits of systemd, on a real host: time to end by themselves."""
+"""Programs with habits of systemd, on a real host: sockets that are passed, and time to end by themselves."""
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.running_host import RunningHost, running
+from hosts.running_host import RunningHost, free_port, running
+from tools.programs import need
 
 # It writes what it holds when it is asked to end, which takes longer than the time that a program has by default.
 BROKER = """#!/bin/sh
@@ -21,10 +26,48 @@ trap '' TERM
 echo "it hears nothing"
 while :; do sleep 0.1; done
 """
+# As a program that needs to be passed its sockets: it reads them as sd_listen_fds(3) says, and binds nothing.
+ACTIVATED = r"""
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) {
+    char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+    if (!pid || !count || !names || atoi(pid) != getpid()) return puts("not activated"), 1;
+    int type, listens, opened = 0, after = 3 + atoi(count);
+    socklen_t size = sizeof type;
+    if (getsockopt(3, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_STREAM) return 2;
+    if (getsockopt(3, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens) return 3;
+    if (getsockopt(4, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_DGRAM) return 4;
+    for (int number = after; number < 64; number++) opened += fcntl(number, F_GETFD) != -1;
+    printf("fds %s, names %s, others %d, flags %d\n", count, names, opened, fcntl(3, F_GETFL) & O_NONBLOCK);
+    fflush(stdout);
+    for (;;) {
+        int one = accept4(3, 0, 0, SOCK_CLOEXEC);
+        if (one < 0) return 5;
+        char word[64] = {0};
+        recv(4, word, sizeof word - 1, MSG_DONTWAIT);
+        dprintf(one, "%s %s\n", names, word);
+        close(one);
+    }
+}
+"""
 
 
 @pytest.fixture(scope="module")
-def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+def ports() -> dict[str, int]:
+    return {name: free_port() for name in ("web", "lines")}
+
+
+@pytest.fixture(scope="module")
+def host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]
+) -> Iterator[RunningHost]:
+    need("cc")
     folder = tmp_path_factory.mktemp("habits")
     for above in (folder, *folder.parents[:2]):
         above.chmod(0o755)
@@ -34,7 +77,19 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         (folder / name).chmod(0o755)
         return {"kind": "program", "run": str(folder / name), "also_runs": ["/usr/bin/sleep"], **more}
 
+    activated = folder / "activated"
+    subprocess.run(["cc", "-x", "c", "-", "-o", activated], input=ACTIVATED.encode(), check=True, timeout=60)
+    listen = [
+        {"name": "web", "port": ports["web"], "pass": True, "why": "a test"},
+        {"name": "lines", "port": ports["lines"], "protocol": "udp", "pass": True, "why": "a test"},
+    ]
     components = {
+        "forth/activated": {
+            "kind": "program",
+            "run": str(activated),
+            "needs": {"listen": listen},
+            "health": {"tcp": ports["web"]},
+        },
         "external/broker": script("broker", BROKER, stop_signal="USR1", stop_seconds=20, needs={"state_mb": 1}),
         "third/deaf": script("deaf", DEAF, stop_seconds=0.5),
     }
@@ -44,6 +99,22 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def written(host: RunningHost) -> int:
     file = Path(host.config.state_dir) / "external.broker+main+1" / "written"
     return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def test_a_program_is_passed_its_sockets_and_nothing_else(host: RunningHost, ports: dict[str, int]) -> None:
+    def pid() -> int:
+        (program,) = host.loop("forth.activated")["programs"]
+        return int(program["running"][0]["pid"]) if program["running"] else 0
+
+    host.until(lambda status: "fds 2, names web:lines" in host.log("forth.activated"), "that it has read them")
+    assert "fds 2, names web:lines, others 0, flags 0" in host.log("forth.activated")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"a line", ("127.0.0.1", ports["lines"]))
+    with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
+        assert client.makefile().readline() == "web:lines a line\n"
+    os.kill(pid(), signal.SIGKILL)  # a client that comes while it is begun again waits
+    with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
+        assert client.makefile().readline() == "web:lines \n"
 
 
 def test_what_writes_when_it_is_asked_to_end_has_its_time_at_a_restart_and_a_stop(host: RunningHost) -> None:

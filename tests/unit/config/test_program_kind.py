@@ -162,3 +162,11 @@ def test_a_manifest_alone_that_is_wrong_makes_its_component_fail_and_no_other(
 def test_one_that_was_not_approved_does_not_run() -> None:
     (failed,) = load({"third.kettle.yaml": DROP_IN}).failed
     assert "was not approved" in failed.problems[0]
+
+
+def test_passed_sockets_and_methods_both_want_descriptor_3() -> None:
+    listen = "needs: {listen: [{name: web, port: 8080, pass: true, why: a test}]}"
+    (problem,) = problems(f"kind: program, run: /bin/cat, offers: {{boil: {{says: boils water}}}}, {listen}")
+    assert "web: it has `pass`, and descriptor 3, where passed sockets begin, is that of its offers" in problem
+    (problem,) = problems(f'class: "a:B", {listen}')
+    assert "cannot have `pass`: a component has `self.listener('web')`" in problem

@@ -12,6 +12,7 @@ from hosts.scripted_supervisor import make_config
 from tlsrt.config.argument_patterns import parse_form
 from tlsrt.config.code_root import Root, identity_of_root
 from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import parse_rule
 from tlsrt.config.needs import EgressConfig
 from tlsrt.config.program_files import files_of_programs
@@ -20,6 +21,7 @@ from tlsrt.config.standard_library import interpreter
 from tlsrt.config.worker_code import worker_code
 from tlsrt.errors import ConfigError
 
+PASSED = tuple(ListenConfig("web", 8080 + number, "a test", passed=True) for number in range(9))
 CAT = ProgramConfig("main", Path("/bin/cat"), "a test", where="tlsrt.yaml:3:5")
 
 
@@ -39,6 +41,9 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
         ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),
         ({"files": {"/state": "text"}}, "/state cannot be made there"),
         ({"files": {"/run": "text"}}, "/run cannot be made there"),
+        ({"listen": PASSED, "talks": True}, "web has `pass`, and descriptor 3, where passed sockets begin"),
+        ({"listen": PASSED, "open_files": 16, "life": "kept"}, "`open_files` of 16 is too little for 9 passed sockets"),
+        ({"listen": PASSED[:8], "open_files": 16, "life": "kept"}, ""),
         ({"stop_seconds": 3.0}, "only a kept program is asked to end: remove `stop_seconds`"),
         ({"files": {"/etc/x": "", "/etc/x/y/z": ""}}, "/etc/x cannot be a file and a folder"),
         ({"files": {"/etc/x": "", "/etc/xy": "", "/statement": "", "/run/x": ""}}, ""),
