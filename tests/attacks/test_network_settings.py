@@ -164,8 +164,7 @@ def test_a_route_is_made_replaced_and_removed_and_an_administrators_stays(host: 
     assert client.call(SET, "undo_setting", "uplink", "10.0.0.5") == "done"
     assert "10.0.0.98" in _inside("ip", "route", "show", "10.9.0.0/16"), "neither replaced nor removed"
     _inside("ip", "route", "del", "10.9.0.0/16", "via", "10.0.0.98", "metric", "1024")
-    listed = host.cli("audit", "tail").stdout
-    assert "route to 10.9.0.0/16" in listed and "via 10.0.0.6 on v0" in listed and "removed: via" in listed, listed
+    host.told("route to 10.9.0.0/16", "via 10.0.0.6 on v0", "removed: via", by=("audit", "tail"))
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,7 @@ def test_a_client_holds_so_many_sessions_and_opens_so_many_a_second_and_others_c
         assert words[:MOST] == ["granted"] * MOST
         assert set(words[MOST:]) == {"busy"}
         print(f"others take {[round(calls_within(strict, name), 3) for name in ('other', 'admin')]} s")
-        told = strict.cli("events").stdout
-        assert "client/hog" in told and "over_budget" in told
-        assert all(words in told for words in ("sessions at once", "new sessions a second"))
+        strict.told("client/hog", "over_budget", "sessions at once", "new sessions a second", by=("events",))
         assert "client/hog" not in strict.cli("anomalies").stdout, "it has no points"
     with Client(strict.bundle("hog")) as client:  # it waits until it may
         assert client.call("primary/kernel", "uname", timeout_s=20)

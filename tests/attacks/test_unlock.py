@@ -177,7 +177,7 @@ def test_who_may_unlocks_and_who_waits_goes_on(
     assert tlsrt(locked, "ops", "unlock") == 1
     said = capfd.readouterr()
     assert "may: [unlock]" in said.err and "not locked" in said.err and REASON not in said.out + said.err
-    assert "unlock_refused" in locked.cli("events").stdout and "by client/ops" in locked.cli("events").stdout
+    locked.told("unlock_refused", "by client/ops", by=("events",))
 
 
 def test_who_may_locks(host: RunningHost, capfd: pytest.CaptureFixture[str]) -> None:

@@ -157,7 +157,7 @@ def test_one_that_speaks_without_a_call_or_never_stops_printing_hurts_nobody(hos
         "threading.Thread(target=flood, daemon=True).start()")  # fmt: skip
     begin = time.monotonic()
     assert host.client().call(VICTIM, "found", "y")["label"] == "y"
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10
     run(host, "import threading, time\ndef speak():\n time.sleep(0.1); data.sendall(bytes([19]) + bytes(8))\n"
         "threading.Thread(target=speak, daemon=True).start()")  # fmt: skip
     host.until(lambda document: not host.loop("third.open")["programs"][0]["running"], "the end of the worker")

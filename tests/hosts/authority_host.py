@@ -30,6 +30,7 @@ from tlsrt.config.boot_token import make_boot_token
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.schema import Config, KeySource, LimitsConfig
+from tlsrt.supervisor.authority import provisioning
 from tlsrt.supervisor.authority.main import authority_main
 from tlsrt.supervisor.process.memfd import sealed_memory
 
@@ -39,6 +40,7 @@ NONCE = b"n" * 32
 MEASURED = {"tlsrt/loops/gate/gate.py": b"g" * 32, "config": b"c" * 32}
 NOW = datetime.now(UTC)
 PATIENCE_S = 20.0
+FEED_MS = 50  # a tenth of what it is: most tests wait for the next one
 COMPONENTS = ("primary/kernel", "secondary/store", "third/console")
 POLICY = (
     PolicyRule("third/console", "secondary/store", ("get", "put")),
@@ -196,6 +198,7 @@ class AuthorityHost:
                 os.close(ours)
                 for peer in self.loops.values():
                     os.close(peer.channel.fileno())
+                provisioning.FEED_MS = FEED_MS
                 trust = {loop: os.dup(end) for loop, end in self.ends.items()}
                 code = authority_main(self.config, theirs, trust, self.config.state_dir)
             finally:

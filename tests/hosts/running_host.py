@@ -343,6 +343,19 @@ class RunningHost:
             preexec_fn=become_nobody,
         )  # fmt: skip
 
+    def told(self, *words: str, by: Sequence[str] = ("events", "--json")) -> str:
+        """Wait until a verb prints all these words; return all that it prints.
+
+        Events, and what the audit log has, are there a moment after what they are about.
+        """
+        limit = time.monotonic() + READY_S
+        while True:
+            said = self.cli(*by).stdout
+            if all(word in said for word in words):
+                return said
+            assert time.monotonic() < limit, f"{by} never said {words}:\n{said}"
+            select.select([], [], [], 0.05)
+
     def status(self) -> dict[str, Any]:
         """Return the document of `status --json`, asked over the control socket."""
         with self._as_operator(), ControlClient(self.config.run_dir) as client:

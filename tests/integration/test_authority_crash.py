@@ -127,7 +127,7 @@ def test_it_comes_back_with_the_next_epoch_and_no_call_is_lost_or_doubled(host: 
     assert [loop["pid"] for loop in last["loops"]] == [loop["pid"] for loop in first["loops"]], "no loop noticed"
     booted, back, committed = ([each[index] for each in figures] for index in range(3))
     print(f"ms, of {KILLS}: fork to booted {booted}, kill to booted {back}, kill to the last commit {committed}")
-    assert statistics.median(booted) < 500
+    assert statistics.median(booted) < 2000, "of what a start takes without load, a few times"
     assert min(committed) < SILENCE_S * 1000, "before any verifier had to refuse"
 
 
@@ -171,7 +171,7 @@ def test_killed_again_and_again_it_comes_back_and_nothing_is_weaker(host: Runnin
 
 def test_one_that_cannot_come_back_ends_all_service_and_then_the_host(request: pytest.FixtureRequest) -> None:
     """Its state is damaged while it runs. Until it is given up, nothing is served that began 3 s after its death."""
-    for host in running(request, extra={"supervision": {"restart": {"first_s": 1.5, "cap_s": 3.0}}}):
+    for host in running(request, extra={"supervision": {"restart": {"first_s": 1.5, "cap_s": 3.0, "deaths": 7}}}):
         client, path = host.client(), host.config.state_dir / "authority" / STATE_NAME
         client.call("primary/kernel", "uname")
         # It is written without waiting for it.

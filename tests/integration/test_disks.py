@@ -104,13 +104,11 @@ def test_a_disk_that_does_not_answer_is_no_death_and_what_needs_no_disk_is_serve
 
     def look() -> None:
         host.wait_for(rf"^{loop} +disk +waits for its disk since 1\.[0-9] s; it serves what needs no disk", after=after)
-        began = time.monotonic()
-        if loop == "secondary":
-            assert other.call(STORE, "get", "known", timeout_s=2) == 7
+        if loop == "secondary":  # whoever waited for the disk would wait until it is thawed, after this
+            assert other.call(STORE, "get", "known", timeout_s=15) == 7
         else:
-            assert other.call(FILES, "notify", "info", "the disk is slow", timeout_s=2) >= 1
-        assert other.call(STORE if loop == "secondary" else FILES, "describe", timeout_s=2)
-        assert time.monotonic() - began < 2
+            assert other.call(FILES, "notify", "info", "the disk is slow", timeout_s=15) >= 1
+        assert other.call(STORE if loop == "secondary" else FILES, "describe", timeout_s=15)
         found = frozen.loop(loop)
         assert found["disk_wait"]["for_s"] >= 1 and found["health"] == "good" and found["state"] == "active"
         assert f"{loop} waits for its disk, for " in host.cli("status").stdout

@@ -97,8 +97,7 @@ def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
 def test_a_setting_is_written_and_the_audit_log_has_it(host: RunningHost) -> None:
     assert host.client().call(HELPED, "write_setting", "stat", 2) == "done"
     assert STAT.read_text() == "2\n"
-    listed = host.cli("audit", "tail").stdout
-    assert HELPED in listed and str(STAT) in listed and "value=2" in listed, listed
+    host.told(HELPED, str(STAT), "value=2", by=("audit", "tail"))
 
 
 def test_a_pattern_leads_to_the_one_file_that_fits(host: RunningHost) -> None:

@@ -146,7 +146,7 @@ def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: Sa
     with stage.start("slow_start", launch=REFUSING) as process:
         pidfd = os.pidfd_open(line_of(process)["host_pid"])
         process.kill()
-        is_gone = bool(select.select([pidfd], [], [], 1.0)[0])
+        is_gone = bool(select.select([pidfd], [], [], 10.0)[0])
         os.close(pidfd)
         process.communicate(timeout=10)
     assert is_gone

@@ -78,9 +78,8 @@ def test_each_is_told_where_an_operator_looks(world: World) -> None:
     assert f"127.0.0.1:{world.ports['beacon']}/udp, and may send from there to any host" in shown
     assert world.host.cli("sandbox", "explain", "third.doors", "accept4").returncode == 0
     assert world.host.cli("sandbox", "explain", "third", "accept4").returncode == 1
-    events = world.host.cli("events", "--kind", "security", "--json").stdout
-    assert place in events and '"listening"' in events
-    assert f"third/doors listens on {place}" in world.host.cli("audit", "tail", "-n", "100").stdout
+    world.host.told(place, '"listening"', by=("events", "--kind", "security", "--json"))
+    world.host.told(f"third/doors listens on {place}", by=("audit", "tail", "-n", "100"))
 
 
 def test_what_connects_while_the_component_is_restarted_waits(world: World) -> None:

@@ -112,8 +112,7 @@ def test_how_else_it_may_end(host: RunningHost) -> None:
     ends = record(host, "slow")["ends"]
     assert ends == {"deadline": 1}
     assert record(host, "slow")["last"] == "#1: not over in 0.6 s"
-    told = host.cli("events", "--kind", "program", "--json").stdout
-    assert '"program_failed"' in told and "third.runner/slow" in told
+    host.told('"program_failed"', "third.runner/slow", by=("events", "--kind", "program", "--json"))
 
 
 def test_its_process_is_confined_from_outside(host: RunningHost) -> None:

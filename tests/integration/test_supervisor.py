@@ -19,7 +19,7 @@ from probes.descriptors import descriptors_of
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control.client import ControlClient
 
-LOAD_S = 2.0  # how late a busy machine may be beside what is promised
+LOAD_S = 8.0  # how late a busy machine may be beside what is promised
 
 
 @pytest.fixture
@@ -111,23 +111,23 @@ def test_a_loop_that_ignores_everything_is_killed_at_the_deadline(start: Start) 
 
 
 def test_a_second_interrupt_kills_at_once(start: Start) -> None:
-    running = start(third="stubborn", stop_timeout_s="10")
+    running = start(third="stubborn", stop_timeout_s="30")
     running.wait("^ready")
     running.process.send_signal(signal.SIGINT)
     while not running.status()["supervisor"]["stopping"]:
         continue
     began = time.monotonic()
     assert running.stop(signal.SIGINT) == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 4 + LOAD_S
     assert "third" in word_of(running.lines, "killed")
 
 
 def test_a_loop_that_is_still_starting_does_not_hold_up_the_end(start: Start) -> None:
-    running = start(third="unsealed", stop_timeout_s="10")
+    running = start(third="unsealed", stop_timeout_s="30")
     running.wait("secondary +active")
     began = time.monotonic()
     assert running.stop() == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 4 + LOAD_S
 
 
 def test_a_second_start_is_refused_with_the_pid_of_the_first(start: Start) -> None:

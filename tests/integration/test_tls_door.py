@@ -253,7 +253,7 @@ async def test_a_handshake_has_one_deadline_in_all(site: Site) -> None:
             await loop.sock_sendall(half.sock, hello[at : at + 1])
         assert await read_to_end(silent) == b""
         assert (await read_to_end(half.sock))[-2:] == b"\x01\x00"  # a close_notify in the clear
-        assert loop.time() - start < 2
+        assert loop.time() - start < 10
     assert host.server.counters["handshake_timeout"] == 2
     await host.server.drain(5)
 

@@ -111,7 +111,7 @@ def test_a_component_is_added_and_answers_while_no_other_process_is_restarted(ho
     assert status["components"][0]["name"] == "kettle" and status["state"] == "active"
     uid = os.stat(f"/proc/{status['pid']}").st_uid
     assert os.geteuid() != 0 or uid not in {os.stat(f"/proc/{pid}").st_uid for pid in before.values()}
-    assert "added=third/kettle" in host.cli("audit", "tail").stdout
+    host.told("added=third/kettle", by=("audit", "tail"))
     host.restart()
     assert host.client().call("third/kettle", "boil") == "2 at 100", "its state is where it was"
 

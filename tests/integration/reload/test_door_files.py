@@ -231,7 +231,7 @@ def under_load(host: RunningHost, count: int) -> None:
                 failures.append(f"{type(error).__name__}: {error}")
 
     def talk() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.005):  # the processors are for the reloads as well
             try:
                 staying.call(VICTIM, "value", timeout_s=20)
             except Exception as error:

@@ -15,7 +15,7 @@ from probes.sandbox_runner import SandboxRunner
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import parse_fdinfo_pid
 
-ALL_GONE_S = 1.0
+ALL_GONE_S = 10.0
 
 
 def test_children_begin_clean_and_end_as_they_say(stage: SandboxRunner) -> None:

@@ -36,6 +36,8 @@ def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = Non
         (tests / name).write_text(text)
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     environment |= {"CI": "true"} if ci else {}
+    # Only the plug-in that conftest.py asks: to import all of them takes longer than everything else here.
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "_hypothesis_pytestplugin"}
     environment |= {"PATH": path} if path is not None else {}
     command = [
         sys.executable,
