@@ -102,15 +102,16 @@ class Caller:
     async def call(
         self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
         timeout_s: float = 30.0, idempotency_key: str | None = None, first_use: FirstUse | None = None,
-        wait_s: float | None = None,
+        wait_s: float | None = None, deferral: tuple[object, ...] | None = None,
     ) -> Any:  # fmt: skip
         """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
 
         With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
         lost answer, until the deadline. Without one it waits a moment for a recipient that does not run, and fails.
         `wait_s` says how long to wait for one that is away, and for room here, as it has surely not run then.
+        A `deferral` asks about jobs in its place.
         """
-        body = encode_request(args, kwargs or {}, idempotency_key)
+        body = encode_request(args, kwargs or {}, deferral or idempotency_key)
         deadline = self._deadline(timeout_s)
         retry = None if first_use is None else Retry(idempotency_key, first_use)  # most calls need none
         while True:
@@ -120,7 +121,7 @@ class Caller:
                     await self._wait_until_up(deadline)
                     host = self._host  # the channel may have come up to another host
                 if retry is not None:
-                    body = encode_request(args, kwargs or {}, retry.key(host))
+                    body = encode_request(args, kwargs or {}, deferral or retry.key(host))
                 seq, frame, future = self._begin(target, method, body, deadline)
                 call = self._calls[seq]
                 if frame and self._batcher is not None and len(self._calls) == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlsrt.channels.cli.arguments import arguments_of, signature
 from tlsrt.channels.cli.client import client_of, hinting
+from tlsrt.channels.cli.jobs import time_of
 from tlsrt.channels.cli.standard_input import standard_input
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.command_line.table import Document
@@ -36,6 +37,12 @@ async def call(arguments: argparse.Namespace) -> None:
             raise NotFound(f"{target} has no method {method}{_instead(method, methods)}")
         args, kwargs = arguments_of(arguments.words, spec)
         spec = spec or {"stream": method == "subscribe"}
+        if when := time_of(arguments):
+            job = await client.put_off(
+                when, target, method, *args, missed=arguments.missed, timeout_s=timeout_s, **kwargs
+            )
+            _print(job, as_json=arguments.json)
+            return
         if spec.get("stream"):
             items = (
                 client.exchange(target, method, standard_input(), *args, timeout_s=timeout_s, **kwargs)

@@ -21,6 +21,7 @@ examples:
   tlsrt call primary/kernel uname
   tlsrt call secondary/store put greeting hello ttl_s=60
   tlsrt call secondary/store get greeting --json
+  tlsrt call third/kettle boil 80 --at "30 6 * * *"
   tlsrt put photo.jpg third/io
   tlsrt get third/io/photo.jpg copy.jpg
   tlsrt events --follow --kind security
@@ -55,8 +56,27 @@ VERBS = (
             Argument(("target",), "a component, such as secondary/store", "TARGET"),
             Argument(("method",), "one of its methods, as `describe` lists them", "METHOD"),
             Argument(("words",), "its arguments", "ARG", nargs="*"),
+            Argument(
+                ("--at",), "call it then, as a job: '30 6 * * *' (cron), or 2026-12-01T06:30:00+01:00; prints its id",
+                "TIME", default="",
+            ),
+            Argument(("--in",), "call it after so long, as a job: 90s, 10m, 2h or 7d", "TIME", default=""),
+            Argument(
+                ("--missed",), "of a job: a time that the host was off is made up for once, or skipped (once)", "HOW",
+                choices=("once", "skip"), default="once",
+            ),
         ),
         run="calls.call",
+    ),
+    Verb(
+        "jobs",
+        "list the calls that this client has put off; or remove one: jobs remove ID",
+        (
+            Argument(("what",), "list (default) or remove", "list|remove", nargs="?"),
+            Argument(("job",), "the id of a job, or the first digits of it", "ID", nargs="?"),
+        ),
+        run="jobs.jobs",
+        lines="jobs.job_lines",
     ),
     Verb(
         "describe",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from tlsrt.channels.calls.caller import new_idempotency_key
 from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.channels.calls.jobs import JobCalls, JobEntry
 from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
@@ -76,6 +78,27 @@ class AsyncClient:
         key = new_idempotency_key() if idempotent else None
         return await self._session.caller.call(target, method, args, kwargs, timeout_s=left, idempotency_key=key)
 
+    async def put_off(
+        self, when: str | datetime | timedelta, target: str, method: str, /, *args: object,
+        missed: Literal["once", "skip"] = "once", timeout_s: float = 30.0, **kwargs: object,
+    ) -> str:  # fmt: skip
+        """Have a call made later, also when this client is not there; return the id of the job once it is on the disk.
+
+        `when` is a time as cron(8) has it (`"30 6 * * *"`), a duration (`"10m"`), an ISO time with a time zone, a
+        datetime or a timedelta; times of day are those of the host. Each time runs at most once; one at which host or
+        target was away is made up for once, or not with `missed="skip"`. `timeout_s` is for putting it.
+        """
+        left = await self._session.ready(timeout_s)
+        return await self._jobs.put(when, target, method, args, kwargs, missed=missed, timeout_s=left)
+
+    async def jobs(self, *, timeout_s: float = 30.0) -> list[JobEntry]:
+        """Return what this client has put off, the next first; for a target that does not answer, its `error`."""
+        return await self._jobs.entries(timeout_s=await self._session.ready(timeout_s))
+
+    async def remove_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """End a job by its id, or the first digits of it; return the whole id. Raises NotFound."""
+        return await self._jobs.remove(job, timeout_s=await self._session.ready(timeout_s))
+
     async def stream(
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
     ) -> AsyncGenerator[Any, None]:
@@ -137,6 +160,10 @@ class AsyncClient:
     ) -> Transferred:
         """Fetch `LOOP/COMPONENT/NAME` into a file, replaced in one step when all of it is here; as `put` otherwise."""
         return await get_file(self, parse_place(place), Path(file), patience_s, on_progress)
+
+    @property
+    def _jobs(self) -> JobCalls:
+        return JobCalls(self._session.caller, self._session.clock.now)
 
     @property
     def bundle(self) -> Bundle:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from tlsrt.channels.calls.jobs import JobEntry
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred
 from tlsrt.config.bundle import Bundle
@@ -78,6 +80,21 @@ class Client:
     ) -> Any:  # fmt: skip
         """Call a method and return its result; see `AsyncClient.call`."""
         return self._run(self._open.call(target, method, *args, timeout_s=timeout_s, idempotent=idempotent, **kwargs))
+
+    def put_off(
+        self, when: str | datetime | timedelta, target: str, method: str, /, *args: object,
+        missed: Literal["once", "skip"] = "once", timeout_s: float = 30.0, **kwargs: object,
+    ) -> str:  # fmt: skip
+        """Have a call made later and return the id of the job; see `AsyncClient.put_off`."""
+        return self._run(self._open.put_off(when, target, method, *args, missed=missed, timeout_s=timeout_s, **kwargs))
+
+    def jobs(self, *, timeout_s: float = 30.0) -> list[JobEntry]:
+        """Return what this client has put off; see `AsyncClient.jobs`."""
+        return self._run(self._open.jobs(timeout_s=timeout_s))
+
+    def remove_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """End a job by its id, or the first digits of it; return the whole id."""
+        return self._run(self._open.remove_job(job, timeout_s=timeout_s))
 
     def stream(
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object

@@ -17,6 +17,8 @@ from tlsrt.channels.control.authority_requests import (
     ClientRenewMessage,
     ClientRevokeMessage,
     ClientSetMessage,
+    JobListMessage,
+    JobRemoveMessage,
     LockMessage,
     NumberMessage,
     ReleaseMessage,
@@ -320,5 +322,7 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(57, "file_touched", _SUPERVISOR, _BOOTED, CanaryFileMessage),
         Message(58, "certificate_time", _AUTHORITY, _BOOTED, CertificateTimeMessage),
         Message(59, "setting", _SUPERVISOR, _BOOTED, SettingMessage),
+        Message(60, "job_list", _SUPERVISOR, _BOOTED, JobListMessage),
+        Message(61, "job_remove", _SUPERVISOR, _BOOTED, JobRemoveMessage),
     ),
 )

@@ -131,3 +131,17 @@ class SettingMessage(NamedTuple):
     path: str
     value: int
     words: str  # in the place of a value that is no number
+
+
+class JobListMessage(NamedTuple):
+    """List the jobs whose ids follow one."""
+
+    number: int
+    after: bytes
+
+
+class JobRemoveMessage(NamedTuple):
+    """Remove a job, by the first hex digits of its id."""
+
+    number: int
+    job: str

@@ -32,6 +32,14 @@ from tlsrt.channels.control.client_messages import (
     RenewMessage,
     TurnedAwayMessage,
 )
+from tlsrt.channels.control.job_messages import (
+    JobAnswerMessage,
+    JobListMessage,
+    JobOverMessage,
+    JobPutMessage,
+    JobRemoveMessage,
+    JobRunMessage,
+)
 from tlsrt.channels.control.seqpacket import Message, MessageTable
 
 TRUST_CAP = 64 * 1024
@@ -329,5 +337,11 @@ TRUST = MessageTable(
         Message(66, "sessions_ended", _AUTHORITY, _ANY, SessionsEndedMessage),
         Message(67, "operators", _AUTHORITY, _ANY, OperatorsMessage, to=PRIMARY),
         Message(68, "secret_key", _AUTHORITY, _ANY, SecretKeyMessage),
+        Message(69, "job_put", _OTHERS, _JOINED, JobPutMessage),
+        Message(70, "job_list", _OTHERS, _JOINED, JobListMessage),
+        Message(71, "job_remove", _OTHERS, _JOINED, JobRemoveMessage),
+        Message(72, "job_over", _OTHERS, _JOINED, JobOverMessage),
+        Message(73, "job_answer", _AUTHORITY, _ANY, JobAnswerMessage),
+        Message(74, "job_run", _AUTHORITY, _ANY, JobRunMessage),
     ),
 )

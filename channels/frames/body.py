@@ -1,8 +1,8 @@
 """What is inside a sealed body: msgpack values, bounded on the way in and on the way out. Pure.
 
-Request: `[[argument, ...], {name: argument, ...}, key]`, where key is nil, an idempotency key, or such a key with the
-incarnation that may have run it; reply and item: one value; error: `[code, message]`; credit and allow: one number;
-cancel and the last item of a stream: empty; a bundle: an array of requests or of values.
+Request: `[[argument, ...], {name: argument, ...}, key]`, where key is nil, an idempotency key, such a key with the
+incarnation that may have run it, or a deferral (deferral.py); reply and item: one value; error: `[code, message]`;
+credit and allow: one number; cancel and the last item of a stream: empty; a bundle: an array of requests or of values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgpack
 
+from tlsrt.channels.frames.deferral import Deferral, deferral_untrusted
 from tlsrt.channels.frames.frame import BODY_MAX
 from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError, check_packed, unpack_untrusted
 from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
@@ -85,7 +86,7 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
     return values
 
 
-def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[str, int] | None) -> bytes:
+def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[object, ...] | None) -> bytes:
     """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
     try:
@@ -97,12 +98,12 @@ def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: st
         raise InvalidArgument(f"cannot send the arguments: {error}") from error
 
 
-def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None, int | None]:
-    """Return (args, kwargs, idempotency key, incarnation that may have run it); raise PeerError."""
+def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | Deferral | None, int | None]:
+    """Return (args, kwargs, idempotency key or deferral, incarnation that may have run it); raise PeerError."""
     return request_untrusted(decode_value_untrusted(body))
 
 
-def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None, int | None]:
+def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | Deferral | None, int | None]:
     """Return the same of a decoded request; raise PeerError."""
     if type(value) is not list or len(value) != 3:
         raise PeerError("bad_body")
@@ -112,9 +113,11 @@ def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None
     if key is None:
         return args, kwargs, None, None
     tried = None
-    if type(key) is list and len(key) == 2:
+    if type(key) is list:
+        if len(key) != 2 or type(key[1]) is not int:
+            return args, kwargs, deferral_untrusted(key), None
         key, tried = key
-        if type(tried) is not int or tried < 0:
+        if tried < 0:
             raise PeerError("bad_body")
     if not (type(key) is str and 0 < len(key) <= 128):
         raise PeerError("bad_body")

@@ -292,6 +292,14 @@ class Endpoint:
         correlation = request.session + b"".join([name[SESSION_BYTES:] for name in names])
         return self.seal_reply(FrameKind.REPLIES, request, body, deadline, correlation=correlation, part=part)
 
+    def sign_with(self, sign: Callable[[AESGCM, int, bytes], bytes], data: bytes) -> tuple[int, int, bytes]:
+        """Return (epoch, number, proof) of what the authority is to know to be this session's."""
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        number = self.take_number()
+        return self.epoch, number, sign(held.proof, number, data)
+
     def check_right(self, target: str) -> None:
         """Raise Denied without a right to the target, Unavailable without a session."""
         self._right(target)

@@ -25,6 +25,7 @@ from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import MisuseError, NotFound
 from tlsrt.loops.component.caller import CALLER
 from tlsrt.loops.component.database import Database, database_of
+from tlsrt.loops.component.deferring import Deferring, JobPort, NoJobs
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.follow import EVENTS, Followed
 from tlsrt.loops.component.grants import Granted, Grants, NoGrants
@@ -85,7 +86,7 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
-class Component(Granted, Counting):
+class Component(Granted, Counting, Deferring):
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the manifest.
 
     From `start` on it has `self.address` ("third/kettle"), `self.options` (an object of its class `Options`),
@@ -332,7 +333,7 @@ BUILTIN: Mapping[str, MethodSpec] = {
 }
 _LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
-_RESERVED = reserve(Component, (*_THEIRS, *OPEN)) | reserve(Granted, ())  # all else
+_RESERVED = reserve(Component, (*_THEIRS, *OPEN)) | reserve(Granted, ()) | reserve(Deferring, ())  # all else
 _TAKEN = frozenset({*_RESERVED, *_THEIRS, *BUILTIN} - OPEN)  # by which no handler is called
 
 
@@ -347,7 +348,7 @@ def read_options(
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
     work: Work | None = None, secrets: ComponentSecrets | None = None, grants: Grants | None = None,
-    programs: ProgramRunner | None = None, listeners: Mapping[str, int] | None = None,
+    programs: ProgramRunner | None = None, listeners: Mapping[str, int] | None = None, jobs: JobPort | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
@@ -355,7 +356,7 @@ def attach(
         component, address=address, options=typed, state=state, log=log, port=port, _tlsrt_work=work or NoWork(address),
         _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
-        _tlsrt_programs=programs or NoPrograms(), _tlsrt_kept=[],
+        _tlsrt_programs=programs or NoPrograms(), _tlsrt_kept=[], _tlsrt_jobs=jobs or NoJobs(),
         _tlsrt_listeners=InheritedListeners(address, listeners or {}),
     )  # fmt: skip
 

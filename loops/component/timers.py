@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from tlsrt.cron import Cron, parse_cron
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.cron import Cron, parse_cron
 from tlsrt.text import parse_duration
 
 Function = TypeVar("Function", bound=Callable[..., Any])

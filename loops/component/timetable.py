@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from tlsrt.loops.component.cron import Offset
+from tlsrt.cron import Offset
 from tlsrt.loops.component.timers import At, Every, Timer
 
 ON_TIME_S = 60.0  # so late is not missed

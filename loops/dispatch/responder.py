@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tlsrt.budget import Budget, OverBudget
 from tlsrt.channels.calls.batching import Batcher
@@ -30,6 +30,7 @@ from tlsrt.channels.frames.body import (
     pack_value,
     request_untrusted,
 )
+from tlsrt.channels.frames.deferral import Deferral
 from tlsrt.channels.frames.frame import (
     BATCH_FRAME_MAX,
     FLAG_FINAL,
@@ -48,6 +49,7 @@ from tlsrt.loops.component.caller import begin_as, end_as
 from tlsrt.loops.component.component import BUILTIN, Component
 from tlsrt.loops.component.invocation import find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
+from tlsrt.loops.dispatch.deferrals import Deferrals, NoDeferrals
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
@@ -74,11 +76,13 @@ class Responder:
     def __init__(
         self, component: Component, endpoint: Endpoint, channel: FrameSender, clock: Callable[[], int],
         log: logging.Logger, shares: ProcessorShares, batcher: Batcher | None = None,
+        deferrals: Deferrals | None = None,
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
         self._clock = clock
         self._batcher = batcher
+        self._deferrals = deferrals or NoDeferrals()
         self._shares = shares
         self._held = HeldRequests()
         self._in_flight = InFlight(clock)
@@ -225,7 +229,7 @@ class Responder:
         refused: PeerError | None = None
         try:
             if self._closing or self._is_held:
-                self._refuse_held(header.method)
+                self.check_serves(header.method)
             try:
                 args, kwargs, key, tried = (
                     decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
@@ -253,11 +257,14 @@ class Responder:
             if spec.stream and not self._in_flight.open_stream(request):
                 self._shares.over(header.session, Budget.STREAMS)
                 raise Busy(f"{self._endpoint.subject} has too many open streams of {header.src}: end one of them")
-            known = self._remembered(request, spec, key, tried, digest_of(args, kwargs)) if key is not None else None
-            work: Any = (
-                asyncio.shield(known) if known is not None
-                else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
-            )  # fmt: skip
+            known, work = None, cast("Any", None)
+            if isinstance(key, Deferral):
+                work = self._deferrals.answer(header, key)
+            elif key is not None:
+                known = self._remembered(request, spec, key, tried, digest_of(args, kwargs))
+                work = asyncio.shield(known) if known is not None else None
+            if work is None:
+                work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
         except BaseException as error:  # the check of a dataclass is code of the component, too
             self._in_flight.release(request)
             self._replies.send_or_drop(request, FrameKind.ERROR, self._error(header, error))
@@ -276,8 +283,9 @@ class Responder:
             return Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
         return Away(f"{self._endpoint.subject} is not ready: try again")
 
-    def _refuse_held(self, method: str) -> None:
-        if self._closing or self._is_starting or method not in BUILTIN:
+    def check_serves(self, method: str) -> None:
+        """Raise Away if a call of this method would not run now."""
+        if (self._closing or self._is_held) and (self._closing or self._is_starting or method not in BUILTIN):
             raise self._away()
 
     def _answer_at_once(

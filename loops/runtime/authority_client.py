@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from tlsrt.channels.calls.ending import CLIENTS, Ending
+from tlsrt.channels.control.job_messages import JobAnswerMessage, JobRunMessage
 from tlsrt.channels.control.trust import (
     TRUST,
     CommitMessage,
@@ -41,12 +42,19 @@ class Monitor(Protocol):
     def on_message(self, name: str, fields: Any, descriptors: list[int]) -> None: ...
 
 
+class JobMessages(Protocol):
+    """What the authority says of jobs; see jobs.py."""
+
+    def answered(self, message: JobAnswerMessage) -> None: ...
+    def run(self, message: JobRunMessage) -> None: ...
+
+
 class AuthorityClient:
     """Applies trust messages. `committed` is the epoch that seals; 0 until the loop has its first keys."""
 
     def __init__(
         self, verifier: Verifier, endpoints: Mapping[str, Endpoint], monitor: Monitor | None,
-        secrets: Mapping[str, ComponentSecrets] = MappingProxyType({}),
+        secrets: Mapping[str, ComponentSecrets] = MappingProxyType({}), jobs: JobMessages | None = None,
     ) -> None:  # fmt: skip
         self._verifier = verifier
         self._secrets = secrets
@@ -73,6 +81,9 @@ class AuthorityClient:
             "snapshot": self._snapshot,
             "feed": self._feed,
         }
+        if jobs is not None:
+            self._handlers["job_answer"] = lambda message, now: jobs.answered(message)
+            self._handlers["job_run"] = lambda message, now: jobs.run(message)
 
     def on_message(self, name: str, message: Any, descriptors: list[int], now: int) -> None:
         """Apply one message; raise PeerError if it contradicts an earlier one."""

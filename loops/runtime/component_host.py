@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.calls.jobs import JobCalls
 from tlsrt.channels.control.health import Readiness
 from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
 from tlsrt.channels.links.channel import FrameSender
@@ -30,6 +31,7 @@ from tlsrt.loops.component.work import Work
 from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.timers import ComponentTimers, HostClock
 
@@ -51,6 +53,7 @@ class ComponentHost:
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
         programs: ProcessPrograms | None = None, listeners: Mapping[str, int] | None = None,
+        jobs: ProcessJobs | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -61,14 +64,17 @@ class ComponentHost:
         self.caller = Caller(self.endpoint, channel.send, clock, waiting_max=waiting_max, batcher=batcher)
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
-        self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
+        self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher, jobs)
+        self._jobs = jobs
+        if jobs is not None:
+            jobs.add(config.address, component, self.responder, log)
         asked = config.needs.secrets
         optional = [one.name for one in asked if one.optional]
         self.secrets = ComponentSecrets(config.address, [one.name for one in asked], sealings, optional)
         own = programs.of(config.address, log, self.secrets) if programs is not None else None
         attach(
             component, address=config.address, options=config.options, state=state, log=log, port=self, work=work,
-            secrets=self.secrets, grants=grants, programs=own, listeners=listeners,
+            secrets=self.secrets, grants=grants, programs=own, listeners=listeners, jobs=JobCalls(self.caller, clock),
         )  # fmt: skip
         self.tasks = tasks_of(component)
         self.timers = ComponentTimers(component, state, log, HostClock())
@@ -98,7 +104,10 @@ class ComponentHost:
 
     async def stop(self, timeout_s: float) -> None:
         """Finish what is in flight, then stop the component."""
-        await asyncio.gather(self.responder.close(timeout_s), self.timers.stop(timeout_s))
+        ends = [self.responder.close(timeout_s), self.timers.stop(timeout_s)]
+        if self._jobs is not None:
+            ends.append(self._jobs.stop(self.config.address, timeout_s))
+        await asyncio.gather(*ends)
         detach(self.component)
         await self.tasks.stop(max(STOP_S, end_s_of(self.config.programs) + _ENDED_S))
         try:

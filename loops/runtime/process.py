@@ -27,7 +27,7 @@ from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.control.trust import PRIMARY, TRUST
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
@@ -52,6 +52,7 @@ from tlsrt.loops.runtime.imports import (
     start_code,
     start_sentence,
 )
+from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
 from tlsrt.loops.runtime.life_reports import LifeReports
 from tlsrt.loops.runtime.programs import ProcessPrograms
@@ -76,6 +77,7 @@ class LoopProcess:
 
     batch: WriteBatch
     _programs: ProcessPrograms
+    _jobs: ProcessJobs
     role: LoopRole
     shares: ProcessorShares
 
@@ -133,6 +135,7 @@ class LoopProcess:
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
             self.shares = ProcessorShares(self.batch, self)
+            self._jobs = ProcessJobs(self.trust.send, self.shares, boottime_ms, is_gate=self.name == PRIMARY)
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
@@ -184,7 +187,7 @@ class LoopProcess:
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
             grants=self.grants.of(config), programs=self._programs,
             work=self._threads.work if config.needs.threads else None,
-            sealings=self._sealings.get(config.address, {}),
+            sealings=self._sealings.get(config.address, {}), jobs=self._jobs,
             listeners={
                 one.asked.name: self.listeners[one.key]
                 for one in self.config.listeners
@@ -203,7 +206,7 @@ class LoopProcess:
         loop = asyncio.get_running_loop()
         self.authority = AuthorityClient(
             self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor,
-            {name: host.secrets for name, host in self.hosts.items()},
+            {name: host.secrets for name, host in self.hosts.items()}, self._jobs,
         )  # fmt: skip
         self._conversation = TrustConversation(
             self.trust, self.authority, self.verifier, self, takes_descriptors=self.role.monitor is not None
@@ -246,6 +249,7 @@ class LoopProcess:
         self.arrivals.forget_sessions(ending.sessions)
         for host in self.hosts.values():
             host.responder.end_calls(ending)
+        self._jobs.end(ending)
 
     def catch_up(self) -> bool:
         """Take what the authority has sent by now; False if that is being done already."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config.schema import Config
+from tlsrt.cron import Offset
 from tlsrt.supervisor.audit.vouch import KEPT, SUBJECT, StateSummary
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.admin import ClientAdmin
@@ -24,6 +26,10 @@ from tlsrt.supervisor.authority.door.certificate_clock import CertificateClock
 from tlsrt.supervisor.authority.door.operators import DoorOperators
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.incoming_events import IncomingEvents
+from tlsrt.supervisor.authority.jobs.admin import JobAdmin
+from tlsrt.supervisor.authority.jobs.puts import JobPuts
+from tlsrt.supervisor.authority.jobs.runs import JobRuns
+from tlsrt.supervisor.authority.jobs.table import JobTable
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.issuer import Issuer
 from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
@@ -48,6 +54,11 @@ from tlsrt.supervisor.authority.setting_records import SettingRecords
 from tlsrt.supervisor.messages.changed_rules import rules_of
 
 
+def offset_of_host(at: int) -> int:
+    """Return the seconds east of UTC at a time. The zone is that of the C library, read when the supervisor started."""
+    return time.localtime(at).tm_gmtoff
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the shell gives to the services."""
@@ -58,6 +69,7 @@ class Ports:
     notes: EventNotes
     randomness: Randomness
     moment: Callable[[], Moment]  # of this wake-up
+    offset: Offset = offset_of_host
 
 
 class StateNotes:
@@ -121,6 +133,8 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     rotation = MasterKeyRotation(config, nonce, keys, state, ports.randomness)
     reload = HostReload(context, booted.mac_key, rotation, provisioner, door, sizes)
     record_grants(ports.recorder, config.grants, ports.moment())
+    jobs = JobTable(context, registry, messages)
+    puts = JobPuts(context, jobs, messages, ports.offset)
 
     services: tuple[Service, ...] = (  # in the order in which they take their turn
         provisioner,
@@ -144,6 +158,9 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         ClientAdmin(context, registry, codes, issuer, revocations, sizes),
         DetectionAdmin(context, detection),
         SettingRecords(context),
+        puts,
+        JobRuns(context, jobs, registry, ports.offset, is_resumed=booted.is_resumed),
+        JobAdmin(context, puts),
         reload,
     )
     return Wired(Dispatcher(services, provisioner, loops), context, provisioner, detection, reload)

@@ -20,6 +20,7 @@ from tlsrt.command_line.table import (
 from tlsrt.errors import exit_codes_text
 from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
+from tlsrt.supervisor.cli.job_verbs import JOBS
 from tlsrt.supervisor.cli.nested_verbs import AUDIT, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
@@ -143,6 +144,7 @@ VERBS = (
     Verb("secret", "set, list and remove the secrets of components", verbs=SECRETS),
     Verb("certificate", "show and renew the certificate of the server", verbs=CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=CLIENTS),
+    Verb("jobs", "list the calls that clients and components have put off, or remove one", verbs=JOBS),
     Verb(
         "lock",
         "lock the host: no session is possible until `unlock`; the lock survives a restart",

@@ -69,6 +69,9 @@ _SESSION = (
     ("session_quarantined", _WARNING, "session quarantined"),
     ("client_refused", _WARNING, "session refused to client"),
     ("turned_away", _INFO, "connections refused at the door"),
+    ("job_run", _INFO, "job run in the name of its owner"),
+    ("job_failed", _WARNING, "job did not end well"),
+    ("job_refused", _WARNING, "job not run"),
 )
 _SECURITY = (
     ("violation", _ALARM, "forbidden system call"),

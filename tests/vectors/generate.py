@@ -16,6 +16,7 @@ from vectors import (
     cases_audit,
     cases_enrolment,
     cases_gate,
+    cases_jobs,
     cases_keys,
     cases_opening,
     cases_recipient,
@@ -40,7 +41,7 @@ def texts() -> dict[Path, str]:
         "opening": cases_opening.openings(stored),
         "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client, "succession": cases_succession.successions(),
-        "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored),
+        "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored), "job": cases_jobs.jobs(),
         "enrolment": cases_enrolment.answers(), "enrolling": cases_enrolment.askings(),
         "renewal": cases_enrolment.renewals(),
     }  # fmt: skip

@@ -23,7 +23,7 @@ from tlsrt.channels.frames.frame import (
     parse_header_untrusted,
     split_message_untrusted,
 )
-from tlsrt.channels.session import certificate_renewal, enrolment, grant, lock_statement
+from tlsrt.channels.session import certificate_renewal, enrolment, grant, job_proof, lock_statement
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.opening import ClientIdentity, Opening
 from tlsrt.channels.session.token import Claims, check_claims
@@ -183,6 +183,16 @@ def _open(given: Values) -> Values:
     grant.verify_open(wish, data, unhex(given["signature"]))
     names = ("install", "boot", "challenge", "certificate", "ephemeral_public")
     return {**{name: getattr(wish, name).hex() for name in names}, "digest": grant.open_digest(data).hex()}
+
+
+def _job(given: Values) -> Values:
+    texts = {name: given[name] for name in ("target", "method", "when", "missed")}
+    data = job_proof.job_data(
+        session=unhex(given["session"]), deadline=given["deadline"], job=unhex(given["job"]), call=unhex(given["call"]),
+        **texts,
+    )  # fmt: skip
+    job_proof.verify_job(unhex(given["key"]), given["number"], data, unhex(given["proof"]))
+    return {"data": data.hex()}
 
 
 def _unlock(given: Values) -> Values:
@@ -347,6 +357,6 @@ def _enrolling(given: Values) -> Values:
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
-    "recipient": _recipient, "unlock": _unlock, "succession": _succession, "audit": _audit,
+    "recipient": _recipient, "unlock": _unlock, "job": _job, "succession": _succession, "audit": _audit,
     "enrolment": _enrolment, "enrolling": _enrolling, "renewal": _renewal,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """The authority's state: all that must survive its process, in one file.
 
-These are epoch, boots, seal number, revocations, first-open times, key version, clients, lock and scores. The one
+These are epoch, boots, seal number, revocations, first-open times, key version, clients, jobs, lock, scores. The one
 file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named fields. It
 is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old state or the
 new one (rename(2), fsync(2)). What is left of a save that was cut off is removed by the next one. A file that does
@@ -27,6 +27,7 @@ from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.vouch import StateSummary
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
 from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_snapshot, encode_snapshot
+from tlsrt.supervisor.authority.model.jobs import Job, decode_jobs, encode_jobs
 from tlsrt.supervisor.authority.model.join_codes import PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
 
@@ -41,7 +42,7 @@ _TYPES: dict[str, type] = {
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
     "lock": list, "audit": int,
     "join_codes": list, "response": list,
-    "number": int,
+    "number": int, "jobs": list,
 }  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class AuthorityState:
     succession: Chain = ()  # of issuer keys, for clients that missed a rotation
     join_codes: dict[bytes, PendingCode] = field(default_factory=dict[bytes, PendingCode])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
+    jobs: dict[bytes, Job] = field(default_factory=dict[bytes, Job])  # that were put off, by id
     lock: LockRecord | None = None  # the host is locked
     response: DetectionSnapshot = field(
         default_factory=DetectionSnapshot
@@ -171,6 +173,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
         "lock": list(state.lock or ()), "audit": state.audit, "number": state.number,
         "join_codes": encode_codes(state.join_codes), "response": encode_snapshot(state.response),
+        "jobs": encode_jobs(state.jobs),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -206,6 +209,7 @@ def decode_state(data: bytes) -> AuthorityState:
         fields["enrolled"] = decode_registry(fields.get("enrolled", []))
         fields["lock"] = record_of(fields.get("lock", []))
         fields["join_codes"] = decode_codes(fields.get("join_codes", []))
+        fields["jobs"] = decode_jobs(fields.get("jobs", []))
         fields["response"] = decode_snapshot(fields.get("response", []))
     except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error

@@ -124,6 +124,10 @@ class KeyMessages:
             rights=tuple(self._keyed(session, epoch, at_least=2**63 if is_trial else 0)),
         )
 
+    def proof_key(self, session: Session, epoch: int) -> bytes:
+        """Return the proof key of a session in an epoch; raise PeerError for an epoch without keys."""
+        return self._proof(session, epoch)[1]
+
     def token(self, session: Session, epoch: int) -> bytes:
         """Return the session's token in an epoch; raise MisuseError if its caps do not fit one."""
         held = self._ring.of(epoch)

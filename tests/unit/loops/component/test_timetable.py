@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.cron import parse_cron
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.cron import parse_cron
 from tlsrt.loops.component.timers import At, Every, Missed, at, every, timers_of
 from tlsrt.loops.component.timetable import Due, Now, What, timetable_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.cron import Cron, parse_cron
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.cron import Cron, parse_cron
 
 # An hour twice a year; half an hour; at midnight; the other way round; none; a whole day left out in 2011.
 ZONES = (

@@ -1,0 +1,43 @@
+"""`tlsrt-supervisor jobs`."""
+
+from __future__ import annotations
+
+import argparse
+
+from tlsrt.command_line.table import Document
+from tlsrt.supervisor.cli.exchange import ask, config_of
+from tlsrt.text import table
+from tlsrt.when import shown_time, shown_when
+
+ID_SHOWN = 8  # hex digits of an id
+_FIELDS = ("id", "owner", "target", "method", "when", "missed", "next", "runs", "last", "outcome")
+_COLUMNS = ("JOB", "OWNER", "TARGET", "METHOD", "WHEN", "NEXT", "RUNS", "LAST", "OUTCOME")
+
+
+def list_jobs(arguments: argparse.Namespace) -> Document:
+    """Ask for all jobs, a page after the other."""
+    config = config_of(arguments)
+    jobs: list[Document] = []
+    after, is_more = "", True
+    while is_more:
+        rows = ask(config, "job_list", after=after)["rows"]
+        jobs += [dict(zip(_FIELDS, row, strict=True)) for row in rows if row != ["more"]]
+        is_more = ["more"] in rows and bool(jobs)
+        after = jobs[-1]["id"] if jobs else ""
+    return {"jobs": sorted(jobs, key=lambda job: (not job["next"], job["next"]))}
+
+
+def job_lines(answer: Document) -> list[str]:
+    rows = [
+        (
+            job["id"][:ID_SHOWN], job["owner"], job["target"], job["method"],
+            shown_when(job["when"]), shown_time(job["next"]), str(job["runs"]),
+            shown_time(job["last"]), job["outcome"] or "-",
+        )
+        for job in answer["jobs"]
+    ]  # fmt: skip
+    return table([_COLUMNS, *rows]) if rows else ["no jobs"]
+
+
+def removed_lines(answer: Document) -> list[str]:
+    return [f"removed {job}: {method} of {target}, put by {owner}" for job, owner, target, method in answer["rows"]]
