@@ -85,9 +85,12 @@ def tracked() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def copy_tracked(folder: Path, *, links: bool = True) -> Path:
-    """Copy the repository's files; without `links`, each link becomes a text file, as some unpackers of zip do it."""
-    for name in tracked():
+def copy_tracked(folder: Path, *, below: str = "", links: bool = True) -> Path:
+    """Copy the repository's files, or those `below` a folder; return the copy.
+
+    Without `links`, each link becomes a text file, as some unpackers of zip do it.
+    """
+    for name in (name for name in tracked() if name.startswith(below)):
         source, target = CHECKOUT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_symlink() and not links:

@@ -58,7 +58,7 @@ def environment() -> Environment:
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    source = copy_tracked(scratch() / "example") / "examples" / "notes"
+    source = copy_tracked(scratch() / "example", below="examples/notes/") / "examples" / "notes"
     return build_wheel(source, scratch() / "wheel-notes")
 
 
@@ -189,7 +189,7 @@ def test_others_may_call_what_the_operator_allows(environment: Environment, pack
 
 
 def test_an_option_is_for_one_of_the_components_of_a_package(host: InstalledHost) -> None:
-    source = copy_tracked(scratch() / "example-mqtt") / "examples" / "mqtt"
+    source = copy_tracked(scratch() / "example-mqtt", below="examples/mqtt/") / "examples" / "mqtt"
     package = build_wheel(source, scratch() / "wheel-mqtt")
     code, _, said = host.run("component", "add", package, "--yes", "--option", "window=9")
     assert code == 64 and "use --only for each" in said

@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts.installation import Environment, build_wheel, installed_with_pip, scratch
 from hosts.installed_host import InstalledHost
+from hosts.plain_wheels import write_wheel
 
 EX_FAILED, EX_USAGE, EX_CONFIG = 1, 64, 78
 ADDRESS = "third/kettle"
@@ -53,21 +55,28 @@ def host(environment: Environment) -> Iterator[InstalledHost]:
 
 
 def wheel(sources: Path, version: str = "0.1.0", **replaced: str) -> Path:
-    """Build a version of the package; each argument takes the place of a line of its manifest that begins so."""
+    """Return a version of the package; each argument takes the place of a line of its manifest that begins so.
+
+    What `component new` wrote is built; another version or manifest is written beside what was built, as that is.
+    """
+    if not replaced and version == "0.1.0":
+        return built(sources)
+    lines = [
+        next((text for key, text in replaced.items() if line.startswith(f"{key.rstrip('_')}:")), line)
+        for line in (sources / "kettle" / "tlsrt.yaml").read_text().splitlines()
+    ]
+    files = {
+        "kettle/__init__.py": (sources / "kettle" / "__init__.py").read_text(),
+        "kettle/tlsrt.yaml": "\n".join(lines) + "\n",
+    }
     folder = scratch() / f"kettle-{version}-{abs(hash(tuple(replaced.items())))}"
-    if not folder.exists():
-        shutil.copytree(sources, folder / "kettle")
-        project = folder / "kettle" / "pyproject.toml"
-        project.write_text(project.read_text().replace("0.1.0", version))
-        manifest = folder / "kettle" / "kettle" / "tlsrt.yaml"
-        lines = [
-            next((text for key, text in replaced.items() if line.startswith(f"{key.rstrip('_')}:")), line)
-            for line in manifest.read_text().splitlines()
-        ]
-        manifest.write_text("\n".join(lines) + "\n")
-        build_wheel(folder / "kettle", folder / "wheel")
-    [made] = (folder / "wheel").glob("*.whl")
-    return made
+    return write_wheel(folder, "kettle", files, version=version, requires=["tlsrt"], component=True)
+
+
+@cache
+def built(sources: Path) -> Path:
+    shutil.copytree(sources, scratch() / "kettle-source")
+    return build_wheel(scratch() / "kettle-source", scratch() / "kettle-wheel")
 
 
 def component(host: InstalledHost, *words: str | Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ IS_ROOT = os.geteuid() == 0
 
 @cache
 def notes_wheel() -> Path:
-    source = copy_tracked(scratch() / "homes-source") / "examples" / "notes"
+    source = copy_tracked(scratch() / "homes-source", below="examples/notes/") / "examples" / "notes"
     return build_wheel(source, scratch() / "homes-wheel")
 
 
