@@ -58,7 +58,7 @@ class JobPuts(Service):
         self._asks = Buckets(ASKS, ASKS_PER_S)
         self._unproved = Bucket(UNPROVED, UNPROVED_PER_S)
         self._taken: dict[bytes, int] = {}  # ids that were put, until their proofs are over
-        self._putting: dict[bytes, list[Callable[[CallError | None], None]]] = {}  # those that wait for the write
+        self._putting: dict[bytes, tuple[Job, list[Callable[[CallError | None], None]]]] = {}  # who waits for a write
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
         return {"job_put": self._on_put, "job_list": self._on_list, "job_remove": self._on_remove}
@@ -77,7 +77,11 @@ class JobPuts(Service):
                 self._jobs.answer(entry, message.number, error)
 
         if job.job in self._putting:  # it is asked again while it is being written
-            self._putting[job.job].append(answer)
+            written, waiting = self._putting[job.job]
+            if (written.owner, written.digest) == (job.owner, job.digest):
+                waiting.append(answer)
+            else:
+                answer(Conflict("another job of this id is being put"))
             return
         if job.job in self._jobs.by_id:
             answer(None)
@@ -86,13 +90,13 @@ class JobPuts(Service):
         def put(error: CallError | None) -> None:
             if error is not None:
                 self._taken.pop(job.job, None)
-            for tell in self._putting.pop(job.job):
+            for tell in self._putting.pop(job.job)[1]:
                 tell(error)
 
         def refused(code: ResultCode, sentence: str) -> None:
             put((Unavailable if code is ResultCode.UNCHANGED else Busy)(f"the job was not put: {sentence}"))
 
-        self._putting[job.job] = [answer]
+        self._putting[job.job] = (job, [answer])
         self._taken[job.job] = message.deadline
         detail = detail_of(job) | {"when": job.when}
         self._context.transact(
@@ -132,6 +136,8 @@ class JobPuts(Service):
         if known is not None or (message.job in self._taken and message.job not in self._putting):
             raise Conflict("a job of this id was put before, and has ended or is another: put it with a new one")
         owner, identity = session.subject, self._jobs.identity_of(session.subject)
+        if self._jobs.uses_http(owner):
+            raise Denied(f"{owner} may use HTTP, so Primary holds its sessions: it can put no job")
         if identity is None or self._jobs.refusal(owner, message.component, message.method) is not None:
             raise Denied(f"{owner} may not call {message.method} of {message.component}")
         try:

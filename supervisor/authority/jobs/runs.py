@@ -190,10 +190,10 @@ class JobRuns(Service):
         for job in [one for one in self._jobs if one.began and one.target in entry.components]:
             if job.job in self._beginning:
                 continue  # its write is under way
-            if job.incarnation == entry.incarnation:
-                self._say_run(job)  # by the authority before us perhaps: it is run if it was not heard of
-            else:
+            if job.incarnation != entry.incarnation:
                 self._end_run(job, UNKNOWN, moment)
+            elif not self._state.lock and self._jobs.refusal(job.owner, job.target, job.method) is None:
+                self._say_run(job)  # by the authority before us perhaps: it is run if it was not heard of
 
     def _sweep(self, moment: Moment) -> None:
         """Drop the jobs of those who have left, when clients or components have changed."""

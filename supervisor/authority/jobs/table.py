@@ -49,6 +49,11 @@ class JobTable:
             return self._listed[subject].fingerprint.hex()
         return "component" if self._loops.has(subject) else None
 
+    def uses_http(self, subject: str) -> bool:
+        """Tell whether Primary holds the sessions of a client: what it put would outlive a captured Primary."""
+        listed = self._listed.get(subject)
+        return self._registry.may_use_http(subject) or (listed is not None and listed.http)
+
     def refusal(self, owner: str, target: str, method: str) -> str | None:
         """Return why a call of this owner may not be made now, None if it may."""
         if self._context.state.is_revoked("subject", owner.encode()):

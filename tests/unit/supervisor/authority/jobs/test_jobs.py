@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from fakes.authority_service import THIRD, FakeAuthorityService
+from hosts.authority_host import ADMIN
 from hosts.job_authority import CALL, CONSOLE, STORE, Host
 
 from tlsrt.channels.session.job_proof import job_data, prove_job
+from tlsrt.config import pki
+from tlsrt.config.access import ClientConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.jobs.puts import PUTS_OF_ONE
 from tlsrt.supervisor.authority.jobs.runs import AWAY_MS, RETRY_MS, RUN_MS, RUNNING_OF_TARGET
@@ -313,6 +317,33 @@ def test_another_authority_says_a_run_again_to_the_process_that_was_there(
     assert [(run[1], run[2]) for run in runs] == [(job, 1)]
     next_one.over(runs[0])
     assert next_one.the(job).outcome == "done"
+
+
+def test_another_authority_of_a_locked_host_says_nothing_again(host: Host, tmp_path: Path, store: int) -> None:
+    host.put("+60")
+    host.stage.pass_time(61_000)
+    host.stage.lock.engage("a test", "a detector", host.stage.moment)
+    kept = decode_state(encode_state(host.state))
+    (tmp_path / "next").mkdir()
+    stage = FakeAuthorityService(tmp_path / "next", store, resumed=True, state=kept, now=host.stage.now)
+    stage.join(("secondary", 2), THIRD)
+    stage.pass_time(2_000)
+    assert stage.of("secondary", "job_run") == []
+
+
+def test_a_client_whose_session_primary_holds_puts_no_job(tmp_path: Path, store: int) -> None:
+    client = ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http=True)
+    host = Host(tmp_path, store, clients=(client,))
+    code, (sentence,) = host.say(host.fields())
+    assert code == "denied" and "HTTP" in sentence
+
+
+def test_the_id_of_a_job_that_is_being_written_belongs_to_its_owner(host: Host) -> None:
+    host.stage.store.is_held = True
+    fields = host.fields(job=b"same_id_")
+    host.stage.hear("secondary", "job_put", *fields.values())
+    other = host.fields(job=b"same_id_", subject=CONSOLE)
+    assert host.say(other)[0] == "conflict"
 
 
 def test_another_boot_runs_nothing_again(host: Host, tmp_path: Path, store: int) -> None:
