@@ -41,12 +41,16 @@ class GroupPath:
         return GroupPath(self.folder.parent, self.name.rpartition("/")[0] or "/")
 
 
+BACKGROUND_WEIGHT = 33  # a group weighs 100 as it is made
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a group may use at most; None leaves a kind alone."""
 
     memory: int | None = None  # bytes, swap apart, which is never used
     tasks: int | None = None
+    weight: int | None = None  # of its share of the processors; None: that of every group
 
 
 def parse_own_group(text: str) -> str:
@@ -194,8 +198,10 @@ class Group:
             self._write_if_there("memory.swap.max", "0")  # keys never reach a disk
         if limits.tasks is not None and self._write_if_there("pids.max", str(limits.tasks)):
             held.add("pids")
-        if (self.place.folder / "cpu.weight").exists():  # every group weighs the same: that is a share
+        if (self.place.folder / "cpu.weight").exists():  # groups that weigh the same have a share each
             held.add("cpu")
+            if limits.weight is not None:
+                self._write("cpu.weight", str(limits.weight))
         return frozenset(held)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.name_rules import NameRule
-from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
+from tlsrt.sandbox.cgroup.cgroup import BACKGROUND_WEIGHT, GroupPath, Limits
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
 from tlsrt.sandbox.profile.profile_files import DISK, LIBZMQ, THREADS
@@ -79,6 +79,7 @@ class Profile:
     group: GroupPath | None = None  # its control group, where the host has any
     keeps_root: bool = False  # uid 0, which has no more rights by that than its capabilities
     capabilities: tuple[str, ...] = ()  # that it keeps
+    is_background: bool = False  # it computes for a component, and others of the host come first
     reopened: tuple[str, ...] = ()  # roots of file systems: what is handed over of them may be opened anew
 
     def digest(self) -> bytes:
@@ -106,6 +107,7 @@ class Profile:
             *([sorted(self.capabilities)] if self.capabilities else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
             *([sorted(map(list, self.files))] if self.files else []), *([sorted(self.secrets)] if self.secrets else []),
+            *(["background"] if self.is_background else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -159,4 +161,5 @@ def group_limits(profile: Profile, tasks: int) -> Limits:
     for threads, there are these and no more.
     """
     known = profile.tasks_at_once if profile.threads else None
-    return Limits(profile.limits["data"], tasks if known is None else known)
+    weight = BACKGROUND_WEIGHT if profile.is_background else None
+    return Limits(profile.limits["data"], tasks if known is None else known, weight)

@@ -151,6 +151,7 @@ def profile_for_program(
         files=tuple(sorted(program.files.items())),
         scratch_mb=program.scratch_mb,
         capabilities=tuple(sorted(program.capabilities)),
+        is_background=not program.is_kept and program.bus is None,
     )
     profile = with_hosts(profile, config)
     policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments

@@ -30,6 +30,7 @@ from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.fragment import STATE
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.program_sockets import NOTIFY_PATH
+from tlsrt.supervisor.process.background import open_session_share, step_back
 from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
 
 REQUEST_S = 3.0  # for the component to write its whole request; it does so at once
@@ -61,6 +62,8 @@ def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
     environment = {"PATH": _PATH, "HOME": folder, "LANG": "C.UTF-8"}
     if program.notifies:
         environment["NOTIFY_SOCKET"] = NOTIFY_PATH
+    if program.worker:  # some count the processors of the host and not their own
+        environment["OMP_NUM_THREADS"] = str(min(program.threads, len(os.sched_getaffinity(0))))
     if files.executable.origin:
         environment["LD_ORIGIN_PATH"] = files.executable.origin  # there is no /proc in which the loader would look
     return Execution(
@@ -78,11 +81,14 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
     if execution.processors:
         os.sched_setaffinity(0, _some_processors(execution.processors))
     number = (int.from_bytes(os.urandom(8), "big") or 1) if execution.is_once else 0
-    kept = {start.data, start.errors, start.control, *begins_with}
+    share = open_session_share() if profile.is_background else None
+    kept = {start.data, start.errors, start.control, *begins_with} | ({share} if share is not None else set())
     confinement = enter_world(
         profile, kept, death_pipe=start.control, reports=start.reports,
         plan=root.plan if root else None, once=number,
     )  # fmt: skip
+    if profile.is_background:
+        step_back(share)
     secrets = [os.open(f"{SECRETS}/{name}", os.O_WRONLY | os.O_CLOEXEC) for name in profile.secrets]
     confinement.drop()
     program = os.open(execution.path, os.O_PATH | os.O_CLOEXEC)

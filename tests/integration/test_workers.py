@@ -143,6 +143,16 @@ def test_its_process_is_confined_and_sees_as_many_processors_as_it_was_given(hos
     )
 
 
+def test_others_of_the_host_come_first_and_it_cannot_change_that(host: RunningHost) -> None:
+    assert one(host, "hurry") == {"threads": "1", "nice": 5}
+    (entry,) = record(host)["running"]
+    own, component = entry["pid"], host.pids()["third.open"]
+    assert os.sched_getscheduler(own) == os.SCHED_BATCH and os.getpriority(os.PRIO_PROCESS, own) == 5
+    assert os.sched_getscheduler(component) == os.SCHED_OTHER and os.getpriority(os.PRIO_PROCESS, component) == 0
+    if (share := Path(f"/proc/{own}/autogroup")).exists() and (said := share.read_text()):
+        assert said.rstrip().endswith(" nice 5") and Path(f"/proc/{component}/autogroup").read_text() != said
+
+
 def test_it_has_the_files_and_secrets_that_are_made_for_it(host: RunningHost) -> None:
     assert one(host, "read", "/etc/working/model.conf") == b"voice = low"
     assert one(host, "read", "/secrets/key") == b"", "an optional one that is not set"

@@ -10,6 +10,7 @@ import pytest
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup import tree as cgroup_tree
 from tlsrt.sandbox.cgroup.cgroup import (
+    BACKGROUND_WEIGHT,
     Group,
     GroupPath,
     Limits,
@@ -160,6 +161,15 @@ def test_delegated_controllers_are_handed_down_and_set(tmp_path: Path, monkeypat
     values = {name: (third.folder / name).read_text() for name in ("memory.max", "memory.oom.group", "pids.max")}
     assert values == {"memory.max": str(32 << 20), "memory.oom.group": "1ax", "pids.max": "8ax"}  # a real one truncates
     assert (third.folder / "memory.swap.max").read_text() == "0ax"
+    tree.close()
+
+
+def test_a_group_of_the_background_weighs_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(tmp_path, "cpu", monkeypatch)
+    Subtree(monkeypatch)
+    tree = make_tree(kernel.place, "1", {"third": Limits(), "worker": Limits(weight=BACKGROUND_WEIGHT)})
+    weights = {name: (tree.group(name).place.folder / "cpu.weight").read_text() for name in ("third", "worker")}
+    assert weights == {"third": "max", "worker": "33x"}  # a real one truncates
     tree.close()
 
 
