@@ -159,7 +159,8 @@ class ProgramConfig:
     state_mb: int = field(
         default=0,
         metadata=count(
-            "Size of one file in a folder /state of its own, which lives on; only of a kept program.",
+            "Room in a folder /state of its own, which lives on; only of a kept program. No file may be larger at any "
+            "time; all together are looked at each second, with at least 4 KiB for each, and too much ends the run.",
             0, 1048576, unit="MiB",
         ),
     )  # fmt: skip

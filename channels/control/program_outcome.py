@@ -18,6 +18,7 @@ class Outcome(IntEnum):
     CHANGED = 7  # a file of it is not what was sealed
     FAILED = 8  # it could not be started; the supervisor's console and log say why
     BUSY = 9  # as many run as may, or too many were asked for
+    STATE = 10  # its folder /state holds more than its `state_mb`
 
 
 SENTENCES = {
@@ -30,5 +31,6 @@ SENTENCES = {
     Outcome.REFUSED: "its arguments were refused",
     Outcome.CHANGED: "a file of it has changed since the host was sealed; seal and reload",
     Outcome.FAILED: "it could not be started; the console of the host says why",
+    Outcome.STATE: "its /state holds more than its `state_mb`",
     Outcome.BUSY: "as many run as may at once, or too many were asked for in a second",
 }

@@ -36,6 +36,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.program_run import Asker, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.program_sockets import RunSockets
+from tlsrt.supervisor.supervision.state_watch import StateWatch
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 from tlsrt.supervisor.supervision.violations import wanted_sentence
 
@@ -56,6 +57,7 @@ class Programs(Feature):
         self._running: dict[str, ProgramRun] = {}  # by slot, from the request until nothing is left of the process
         self._waiting: dict[str, deque[ProgramRun]] = {}  # by process, whose turn is next first
         self._is_coming = False  # a turn of the event loop for them
+        self._states = StateWatch(context)
         self._births = Buckets(BIRTHS_BURST, BIRTHS_PER_S)
         self._all_births = Bucket(ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S)
         self._records: dict[str, ProgramRecord] = {}
@@ -241,6 +243,7 @@ class Programs(Feature):
         event_loop.watch(child.pidfd, lambda events: self._ended(run))
         event_loop.watch(run.control.fileno(), lambda events: self._hear(run))
         event_loop.watch(run.leash.fileno(), lambda events: self._let_go(run, events), 0)
+        self._states.watch(run, partial(self._kill, run, Outcome.STATE))
         seconds = run.placed.program.deadline_s
         if seconds is not None:
             late = partial(self._kill, run, Outcome.DEADLINE, f"not over in {seconds:g} s")

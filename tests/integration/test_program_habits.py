@@ -26,6 +26,14 @@ trap '' TERM
 echo "it hears nothing"
 while :; do sleep 0.1; done
 """
+HOARDER = """#!/bin/sh
+if [ -e /state/0 ]; then
+    rm -f /state/*; echo "it has cleaned up"
+    while :; do sleep 1; done
+fi
+number=0
+while :; do : >"/state/$number"; number=$((number + 1)); [ $((number % 100)) = 0 ] && sleep 0.02; done
+"""
 # As a program that needs to be passed its sockets: it reads them as sd_listen_fds(3) says, and binds nothing.
 ACTIVATED = r"""
 #include <fcntl.h>
@@ -75,7 +83,7 @@ def host(
     def script(name: str, text: str, **more: Any) -> dict[str, Any]:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-        return {"kind": "program", "run": str(folder / name), "also_runs": ["/usr/bin/sleep"], **more}
+        return {"kind": "program", "run": str(folder / name), "also_runs": ["/usr/bin/sleep", "/usr/bin/rm"], **more}
 
     activated = folder / "activated"
     subprocess.run(["cc", "-x", "c", "-", "-o", activated], input=ACTIVATED.encode(), check=True, timeout=60)
@@ -91,6 +99,7 @@ def host(
             "health": {"tcp": ports["web"]},
         },
         "external/broker": script("broker", BROKER, stop_signal="USR1", stop_seconds=20, needs={"state_mb": 1}),
+        "forth/hoarder": script("hoarder", HOARDER, needs={"state_mb": 1}),
         "third/deaf": script("deaf", DEAF, stop_seconds=0.5),
     }
     yield from running(request, components=components)
@@ -115,6 +124,14 @@ def test_a_program_is_passed_its_sockets_and_nothing_else(host: RunningHost, por
     os.kill(pid(), signal.SIGKILL)  # a client that comes while it is begun again waits
     with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
         assert client.makefile().readline() == "web:lines \n"
+
+
+def test_a_state_that_grows_too_large_ends_the_run_and_the_next_may_clean_up(host: RunningHost) -> None:
+    host.until(lambda status: "it has cleaned up" in host.log("forth.hoarder"), "the run after")
+    told = host.cli("events", "--kind", "program").stdout
+    assert "its /state holds more than its `state_mb` of 1 MiB" in told, told
+    assert "its /state holds more than its `state_mb`" in host.log("forth.hoarder")
+    assert host.loop("forth.hoarder")["programs"][0]["ends"] == {"state": 1}
 
 
 def test_what_writes_when_it_is_asked_to_end_has_its_time_at_a_restart_and_a_stop(host: RunningHost) -> None:

@@ -1,0 +1,84 @@
+"""How large a folder is that a captured program may have filled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tlsrt.supervisor.process.folder_size import AT_ONCE, DEPTH_MOST, ENTRY_BYTES, measured
+
+MOST = 1 << 30
+
+
+def end_of(look: Generator[None, None, int]) -> tuple[int, int]:
+    """Return what a look has found, and its steps."""
+    steps = 0
+    while True:
+        try:
+            next(look)
+        except StopIteration as found:
+            return int(found.value), steps
+        steps += 1
+
+
+def test_files_count_by_what_the_disk_holds_of_them_and_each_at_least_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "data").write_bytes(b"x" * 100_000)
+    (tmp_path / "empty").touch()
+    with open(tmp_path / "sparse", "wb") as sparse:
+        sparse.truncate(1 << 40)
+    found, _ = end_of(measured(tmp_path, MOST))
+    assert 100_000 + 3 * ENTRY_BYTES <= found < 200_000
+
+
+def test_no_link_leads_out_and_a_second_name_is_no_second_file(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    (outside / "data").write_bytes(b"x" * 1_000_000)
+    (inside / "link").symlink_to(outside)
+    (inside / "up").symlink_to("..")
+    os.mkfifo(inside / "pipe")
+    assert end_of(measured(inside, MOST))[0] == 3 * ENTRY_BYTES
+    (inside / "first").write_bytes(b"x" * 1_000_000)
+    for number in range(9):
+        os.link(inside / "first", inside / f"name {number}")
+    assert 1_000_000 <= end_of(measured(inside, MOST))[0] < 1_200_000
+
+
+def test_what_is_too_much_in_bytes_number_or_depth_is_known_soon(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / str(number)).touch()
+    found, steps = end_of(measured(tmp_path, MOST))
+    assert found == 1000 * ENTRY_BYTES and steps == 1000 // AT_ONCE
+    found, steps = end_of(measured(tmp_path, 300 * ENTRY_BYTES))
+    assert found > 300 * ENTRY_BYTES and steps <= 2
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.chdir(deep)
+        for _ in range(20 * DEPTH_MOST):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)  # deeper than any path can say
+    finally:
+        os.fchdir(home)
+        os.close(home)
+    before = len(os.listdir("/proc/self/fd"))
+    assert end_of(measured(deep, MOST))[0] == MOST + 1
+    assert len(os.listdir("/proc/self/fd")) == before, "all is closed"
+
+
+def test_what_is_removed_meanwhile_is_no_error_and_no_folder_is_one(tmp_path: Path) -> None:
+    for number in range(2 * AT_ONCE):
+        (tmp_path / f"{number}").mkdir()
+    look = measured(tmp_path, MOST)
+    next(look)
+    for number in range(2 * AT_ONCE):
+        (tmp_path / f"{number}").rmdir()
+    assert end_of(look)[0] <= 2 * AT_ONCE * ENTRY_BYTES
+    with pytest.raises(FileNotFoundError):
+        end_of(measured(tmp_path / "none", MOST))
