@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ while :; do : >"/state/$number"; number=$((number + 1)); [ $((number % 100)) = 0
 """
 # As a program that needs to be passed its sockets: it reads them as sd_listen_fds(3) says, and binds nothing.
 ACTIVATED = r"""
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -121,7 +123,12 @@ def test_a_program_is_passed_its_sockets_and_nothing_else(host: RunningHost, por
         sender.sendto(b"a line", ("127.0.0.1", ports["lines"]))
     with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
         assert client.makefile().readline() == "web:lines a line\n"
-    os.kill(pid(), signal.SIGKILL)  # a client that comes while it is begun again waits
+    before = pid()
+    ended = os.pidfd_open(before)
+    os.kill(before, signal.SIGKILL)
+    assert select.select([ended], [], [], 10)[0]
+    os.close(ended)
+    # a client that comes while it is begun again waits
     with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
         assert client.makefile().readline() == "web:lines \n"
 
@@ -134,14 +141,36 @@ def test_a_state_that_grows_too_large_ends_the_run_and_the_next_may_clean_up(hos
     assert host.loop("forth.hoarder")["programs"][0]["ends"] == {"state": 1}
 
 
+def test_the_state_of_a_program_is_in_a_backup_and_comes_back(host: RunningHost, tmp_path: Path) -> None:
+    state, file = Path(host.config.state_dir) / "external.broker+main+1", str(tmp_path / "broker.state")
+    host.until(lambda status: "it serves" in host.log("external.broker"), "that it runs")
+    owner = state.stat().st_uid
+    (state / "kept").write_text("as it was")
+    os.chown(state / "kept", owner, owner)
+    (state / "trap").symlink_to(tmp_path)
+    made = host.cli("component", "backup", "external/broker", file)
+    assert made.returncode == 0, made.stderr
+    assert "with /state of main" in made.stdout and "left out: trap (a link of the program main)" in made.stdout
+    (state / "kept").write_text("as it is now")
+    (state / "new").touch()
+    back = host.cli("component", "restore", "external/broker", file)
+    assert back.returncode == 0, back.stderr
+    assert (state / "kept").read_text() == "as it was"
+    assert {one.name for one in state.iterdir()} == {"kept"} and os.listdir(tmp_path) == ["broker.state"]
+    assert {one.stat().st_uid for one in (state, state / "kept")} == {owner}
+    left = [one.name for one in Path(host.config.state_dir).iterdir() if one.name.startswith(".before")]
+    assert left == [], "the state from before is removed"
+
+
 def test_what_writes_when_it_is_asked_to_end_has_its_time_at_a_restart_and_a_stop(host: RunningHost) -> None:
     """The last one here: the host stops."""
     for name in ("external.broker", "third.deaf"):
         host.until(lambda status, name=name: "it" in host.log(name), f"that {name} runs")  # type: ignore[misc]
+    before = host.log("external.broker").count("it serves")
     answer = host.cli("restart", "external.broker")
     assert answer.returncode == 0, answer.stderr
     assert written(host) == 1
-    host.until(lambda status: host.log("external.broker").count("it serves") == 2, "its next run")
+    host.until(lambda status: host.log("external.broker").count("it serves") > before, "its next run")
     began = time.monotonic()
     assert host.stop() == 0
     assert written(host) == 2, "a stop of the host waits, too"

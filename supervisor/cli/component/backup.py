@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +28,14 @@ from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.program_profile import slots_with_state_of
+from tlsrt.sandbox.profile.program_profile import slots_of
 from tlsrt.supervisor.cli.component.addition import begin
 from tlsrt.supervisor.cli.component.journal import whole_config
 from tlsrt.supervisor.cli.component.known import package_of
 from tlsrt.supervisor.cli.component.state_file import (
     Changed,
     Head,
+    Place,
     read_head_untrusted,
     read_state_untrusted,
     stamps,
@@ -56,42 +58,48 @@ def backup(arguments: argparse.Namespace) -> Document:
     config = whole_config(arguments)
     one = _component(config, arguments.address)
     folder = config.state_dir / one.process / one.name
-    if others := [str(config.state_dir / slot) for slot in slots_with_state_of(one)]:
-        raise ConfigError(
-            f"cannot back up {one.address}: a backup does not take the state of its programs in {', '.join(others)}; "
-            f"stop the host, and copy {'it' if len(others) == 1 else 'these'} and {folder} with owners and modes"
-        )
+    programs = {name: place for name, place in _programs(config, one).items() if place.is_dir()}
     if not folder.is_dir():
         raise ConfigError(f"{one.address} has no state yet: it has never run")
     target = Path(os.path.abspath(arguments.file))
     if target.is_relative_to(config.state_dir):
         raise InvalidArgument("a backup beside the state is lost with it: name a file elsewhere")
     package, version = _package(one)
-    head = Head(one.address, package, version, datetime.now(UTC).isoformat(timespec="seconds"))
+    head = Head(one.address, package, version, datetime.now(UTC).isoformat(timespec="seconds"), ",".join(programs))
     beside = target.with_name(f".{target.name}.{os.getpid()}.new")
     with begin(config):
         try:
-            left = _copied(folder, head, beside)
+            left = _copied(folder, head, beside, programs)
             move(beside, target)
         finally:
             beside.unlink(missing_ok=True)
-    return {"component": one.address, "file": str(target), "bytes": target.stat().st_size, "left_out": left}
+    return {
+        "component": one.address, "file": str(target), "bytes": target.stat().st_size, "left_out": left,
+        "programs": [*programs],
+    }  # fmt: skip
 
 
-def _copied(folder: Path, head: Head, beside: Path) -> list[str]:
+def _programs(config: Config, one: ComponentConfig) -> dict[str, Path]:
+    """Return the folders of a component's programs that live on, by the names of the programs."""
+    kept = [program for program in one.programs if program.state_mb]
+    return {program.name: config.state_dir / slots_of(one, program)[0] for program in kept}
+
+
+def _copied(folder: Path, head: Head, beside: Path, programs: Mapping[str, Path] | None = None) -> list[str]:
     """Copy a state of one moment. Raises ConfigError where the component never stops to write."""
     for _ in range(_TRIES):
         with suppress(Changed):
-            before = stamps(folder)
+            folders = [folder, *(programs or {}).values()]
+            before = [stamps(each) for each in folders]
             time.sleep(_PAUSE_S)
             with as_config_error("write", beside):
                 beside.unlink(missing_ok=True)
                 descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with open(descriptor, "wb") as out:
-                    left = write_state(out, head, folder)
+                    left = write_state(out, head, folder, programs)
                     out.flush()
                     os.fsync(descriptor)
-            if stamps(folder) == before:
+            if [stamps(each) for each in folders] == before:
                 return left
     raise ConfigError(
         f"{head.component} writes all the time, so no copy is of one moment: stop the host, and take the backup then"
@@ -103,6 +111,8 @@ def backup_lines(answer: Document) -> list[str]:
         f"the state of {answer['component']} is in {answer['file']} ({size(answer['bytes'])}), as it was at one moment",
         "it is not encrypted, and only you may read it; secrets are not in it",
     ]
+    if answer["programs"]:
+        found.insert(1, f"with /state of {', '.join(answer['programs'])}, at the same moment, as a power cut leaves it")
     return found + [f"left out: {printable(line, 300)}" for line in answer["left_out"]]
 
 
@@ -116,25 +126,51 @@ def restore(arguments: argparse.Namespace) -> Document:
     with begin(config), _opened(arguments.file) as file:
         head = read_head_untrusted(file, arguments.file)
         _check(one, head)
-        kept = config.state_dir / f"{_KEPT}{one.process}.{time.time_ns()}"
+        programs = _programs_of_backup(config, one, head)
+        kept = _kept_beside(place)
+        moves = [(kept, place), *((_kept_beside(each), each) for each in programs.values())]
         had_state = place.is_dir()
-        for left in config.state_dir.glob(f"{_KEPT}{one.process}.*"):
+        for left in (left for _, each in moves for left in config.state_dir.glob(f"{_KEPT}{each.name}.*")):
             say(f"a restore that was interrupted has left {left}: look at it, and remove it")
         try:
             with as_config_error("write", kept):
-                uid = own_identity(config).uid(one.process)
-                _staged(file, kept, one.name, owner_of(place) if had_state else (uid, uid))
+                owners = [_owner(config, each) for _, each in moves]
+                of_programs = zip(programs, moves[1:], owners[1:], strict=True)
+                _staged(file, kept, one.name, owners[0], {name: (new, *own) for name, (new, _), own in of_programs})
         except BaseException:
-            _remove(kept)
+            for new, _ in moves:
+                _remove(new)
             raise
-        _exchange(kept, place) if had_state else move(kept, place)
-        is_running = _taken(config, one, kept if had_state else None, place)
+        others = [(new if each.is_dir() else None, each) for new, each in moves[1:]]
+        for new, each in reversed(moves):  # the component's own last
+            _exchange(new, each) if each.is_dir() else move(new, each)
+        is_running = _taken(config, one, kept if had_state else None, place, others)
         if is_running:
-            _remove(kept)
+            for new, _ in moves:
+                _remove(new)
     return {
         "component": one.address, "made": head.made, "version": head.version, "host": is_running,
         "kept": str(kept) if kept.is_dir() else None,
     }  # fmt: skip
+
+
+def _programs_of_backup(config: Config, one: ComponentConfig, head: Head) -> dict[str, Path]:
+    """Return the folders of the programs whose state is in a backup. Raises ConfigError for one that is no more."""
+    known, names = _programs(config, one), [name for name in head.programs.split(",") if name]
+    if gone := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"this has the state of the program {printable(gone[0], 60)}, and {one.address} has no such `state_mb` now"
+        )
+    return {name: known[name] for name in names}
+
+
+def _kept_beside(place: Path) -> Path:
+    return place.with_name(f"{_KEPT}{place.name}.{time.time_ns()}")
+
+
+def _owner(config: Config, place: Path) -> tuple[int, int]:
+    uid = own_identity(config).uid(place.name)
+    return owner_of(place) if place.is_dir() else (uid, uid)
 
 
 def _check(one: ComponentConfig, head: Head) -> None:
@@ -150,13 +186,20 @@ def _check(one: ComponentConfig, head: Head) -> None:
         )
 
 
-def _staged(file: BinaryIO, kept: Path, name: str, owner: tuple[int, int]) -> None:
+def _staged(
+    file: BinaryIO, kept: Path, name: str, owner: tuple[int, int], programs: Mapping[str, Place] | None = None
+) -> None:
+    """Make the new folders: no other user reaches into them before they are whole."""
     uid, gid = owner
     os.mkdir(kept, 0o700)
     os.mkdir(kept / name, 0o700)
-    read_state_untrusted(file, kept / name, uid, gid)
+    for place, _, _ in (programs or {}).values():
+        os.mkdir(place, 0o700)
+    read_state_untrusted(file, kept / name, uid, gid, programs)
     os.chown(kept / name, uid, gid)
     os.chown(kept, uid, gid)
+    for place, own, group in (programs or {}).values():
+        os.chown(place, own, group)
     os.sync()  # before it takes the place of what is on the disk
 
 
@@ -166,7 +209,10 @@ def _exchange(one: Path, other: Path) -> None:
     sync_folder(other.parent)
 
 
-def _taken(config: Config, one: ComponentConfig, kept: Path | None, place: Path) -> bool:
+def _taken(
+    config: Config, one: ComponentConfig, kept: Path | None, place: Path,
+    others: Sequence[tuple[Path | None, Path]] = (),
+) -> bool:  # fmt: skip
     """Start the process with its new state, and put the old one back if it does not; False where no host runs."""
     try:
         why = _failure(config, one.process)
@@ -182,8 +228,10 @@ def _taken(config: Config, one: ComponentConfig, kept: Path | None, place: Path)
         return True
     if kept is None:
         raise ConfigError(f"{one.address} does not start with this state, and keeps it, as it had none before: {why}")
-    _exchange(kept, place)
-    _remove(kept)
+    for before, each in ((kept, place), *others):
+        if before is not None:
+            _exchange(before, each)
+            _remove(before)
     try:
         again = _failure(config, one.process)
     except (NotRunning, RequestRefused, ControlRefused) as error:
@@ -232,4 +280,6 @@ def _package(one: ComponentConfig) -> tuple[str, str]:
     if one.builtin:
         return "tlsrt", __version__
     name, _, rest = package_of(one, by_package()).partition(" ")
+    if name == "program":
+        return name, "0"
     return (name, rest.partition(" ")[0]) if one.origin else (one.package, "0")

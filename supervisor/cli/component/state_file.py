@@ -1,8 +1,9 @@
 """The file of a backup: the state of one component, whole or not at all.
 
-    tlsrt component state 1\\n  {head, as JSON}\\n  ({entry, as JSON}\\n bytes)*  {}\\n  SHA-256 of all before
+    tlsrt component state 2\\n  {head, as JSON}\\n  ({entry, as JSON}\\n bytes)*  {}\\n  SHA-256 of all before
 
-An entry is a folder, or a regular file with the extents that hold data; what lies between is a hole. Everything else
+An entry is a folder, a regular file with the extents that hold data (what lies between is a hole), or a further name of
+a file before it. `of` says of which program it is, if it is not of the component itself. Everything else
 (links, sockets, pipes, devices) is left out and named. The digest is looked at before anything is read from the file.
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -25,7 +26,8 @@ from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
 from tlsrt.text import printable
 
-_MAGIC = b"tlsrt component state 1\n"
+_MAGIC = b"tlsrt component state 2\n"
+_FIRST = b"tlsrt component state 1\n"  # without programs and further names; as long
 _LINE_MAX = 1 << 20
 _PIECE = 1 << 20
 _DIGEST = 32
@@ -45,6 +47,7 @@ class Head:
     package: str
     version: str
     made: str
+    programs: str = ""  # whose state is in it, too: names between commas
 
 
 class Changed(Exception):
@@ -63,8 +66,8 @@ def stamps(folder: Path) -> dict[str, Stamp]:
         }
 
 
-def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
-    """Write the state in a folder; return a line for each thing that is left out.
+def write_state(out: BinaryIO, head: Head, folder: Path, programs: Mapping[str, Path] | None = None) -> list[str]:
+    """Write the state in a folder, and in those of programs; return a line for each thing that is left out.
 
     Raises Changed and ConfigError for what is read, OSError for the output.
     """
@@ -76,17 +79,31 @@ def write_state(out: BinaryIO, head: Head, folder: Path) -> list[str]:
 
     put(_MAGIC + json.dumps(asdict(head)).encode() + b"\n")
     left: list[str] = []
-    with _opened(folder) as within:
-        for path, status in _entries(within):
-            entry: dict[str, Any] = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o700}
-            if stat.S_ISDIR(status.st_mode):
-                put(json.dumps({**entry, "kind": "folder"}).encode() + b"\n")
-            elif stat.S_ISREG(status.st_mode):
-                _put_file(put, within, path, entry)
-            else:
-                left.append(f"{path} ({_kind(status.st_mode)})")
+    for of, each in {"": folder, **(programs or {})}.items():
+        with _opened(each) as within:
+            left += _put_folder(put, within, of)
     put(b"{}\n")
     out.write(digest.digest())
+    return left
+
+
+def _put_folder(put: Callable[[bytes], None], within: int, of: str) -> list[str]:
+    left: list[str] = []
+    names: dict[int, str] = {}  # of files with several: inode -> the first
+    for path, status in _entries(within):
+        entry: dict[str, Any] = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o700}
+        if of:
+            entry["of"] = of
+        if stat.S_ISDIR(status.st_mode):
+            put(json.dumps({**entry, "kind": "folder"}).encode() + b"\n")
+        elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_ino in names:
+            put(json.dumps({**entry, "kind": "name", "as": names[status.st_ino]}).encode() + b"\n")
+        elif stat.S_ISREG(status.st_mode):
+            names[status.st_ino] = path
+            _put_file(put, within, path, entry)
+        else:
+            whose = f" of the program {of}" if of else ""
+            left.append(f"{path} ({_kind(status.st_mode)}{whose})")
     return left
 
 
@@ -201,7 +218,7 @@ def read_head_untrusted(file: BinaryIO, name: str) -> Head:
     """Return whose state a file holds, after a look at all of it. Raises ConfigError for anything but a whole one."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if file.read(len(_MAGIC)) != _MAGIC:
+    if file.read(len(_MAGIC)) not in (_MAGIC, _FIRST):
         raise ConfigError(f"{name} is no backup of a component: name a file that `component backup` has written")
     file.seek(0)
     digest, left = hashlib.sha256(), size - _DIGEST
@@ -217,10 +234,27 @@ def read_head_untrusted(file: BinaryIO, name: str) -> Head:
         raise ConfigError(f"{name} is of another version of tlsrt") from None
 
 
-def read_state_untrusted(file: BinaryIO, folder: Path, uid: int, gid: int) -> None:
-    """Write what stands behind the head into an empty folder, as files of these ids. Raises OSError and ConfigError."""
+Place = tuple[Path, int, int]  # an empty folder, and the ids of what is to be in it
+
+
+def read_state_untrusted(
+    file: BinaryIO, folder: Path, uid: int, gid: int, programs: Mapping[str, Place] | None = None
+) -> None:
+    """Write what stands behind the head into empty folders, as files of their ids. Raises OSError and ConfigError."""
+    places: dict[str, Place] = {"": (folder, uid, gid), **(programs or {})}
+    made: set[Path] = set()  # regular files
     while entry := _line(file):
+        of = entry.get("of", "")
+        if not isinstance(of, str) or of not in places:
+            raise ConfigError("the backup has a line that cannot be read")
+        folder, uid, gid = places[of]
         path = folder / checked_path(entry.get("path"))
+        if entry.get("kind") == "name":
+            first = folder / checked_path(entry.get("as"))
+            if first not in made:
+                raise ConfigError("the backup has a line that cannot be read")
+            os.link(first, path, follow_symlinks=False)
+            continue
         try:
             mode = int(entry.get("mode", 0)) & 0o700 | 0o600
             size = int(entry.get("size", 0))
@@ -233,6 +267,7 @@ def read_state_untrusted(file: BinaryIO, folder: Path, uid: int, gid: int) -> No
             os.mkdir(path, mode | 0o100)
         else:
             _get_file(file, path, size, extents, mode)
+            made.add(path)
         os.chown(path, uid, gid, follow_symlinks=False)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -102,15 +100,28 @@ def test_an_exchange_is_there_or_not(tmp_path: Path) -> None:
     assert (tmp_path / "old" / "new").exists() and (tmp_path / "new" / "old").exists()
 
 
-def test_the_state_of_programs_is_no_part_of_a_backup_and_none_is_made_without(
+def test_a_backup_with_the_state_of_a_program_that_is_no_more_is_refused(tmp_path: Path) -> None:
+    program = ProgramConfig("main", Path("/usr/bin/redis-server"), "a test", life="kept", state_mb=64)
+    one = replace(KETTLE, programs=(program,))
+    config: Any = SimpleNamespace(state_dir=tmp_path)
+    place = tmp_path / "third.kettle+main+1"
+    assert backup._programs_of_backup(config, one, replace(HEAD, programs="main")) == {"main": place}
+    assert backup._programs_of_backup(config, one, HEAD) == {}, "what a backup does not have stays"
+    with pytest.raises(ConfigError, match="has the state of the program other, and third/kettle has no such"):
+        backup._programs_of_backup(config, one, replace(HEAD, programs="main,other"))
+
+
+def test_the_states_of_programs_go_back_with_that_of_their_component(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = ProgramConfig("main", Path("/usr/bin/redis-server"), "a test", life="kept", state_mb=64)
-    config = SimpleNamespace(components=(replace(KETTLE, programs=(program,)),), state_dir=tmp_path / "state")
-    (config.state_dir / "third.kettle" / "kettle").mkdir(parents=True)
-    monkeypatch.setattr(backup, "whole_config", lambda arguments: config)
-    wanted = argparse.Namespace(address="third/kettle", file=str(tmp_path / "file"))
-    folder = re.escape(str(config.state_dir / "third.kettle+main+1"))
-    with pytest.raises(ConfigError, match=rf"^cannot back up third/kettle: .* in {folder}; stop the host, and copy it"):
-        backup.backup(wanted)
-    assert not (tmp_path / "file").exists()
+    pairs = [(tmp_path / f"{name} before", tmp_path / name) for name in ("component", "program")]
+    for before, place in pairs:
+        before.mkdir()
+        place.mkdir()
+        (before / "old").touch()
+    answers = ["it is spoiled", ""]
+    monkeypatch.setattr(backup, "_failure", lambda *_: answers.pop(0))
+    config: Any = None
+    with pytest.raises(ConfigError, match="has the one from before again: it is spoiled"):
+        backup._taken(config, KETTLE, *pairs[0], [pairs[1], (None, tmp_path / "new")])
+    assert all((place / "old").exists() and not before.exists() for before, place in pairs)

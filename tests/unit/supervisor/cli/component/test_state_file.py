@@ -89,7 +89,9 @@ LIES: list[object] = [
     {"path": "a", "kind": "file", "size": 5, "extents": [[-4, 5]]},
     {"path": "a", "kind": "file", "size": 5, "extents": [["x"]]},
     {"path": "a", "kind": "file", "size": 9, "extents": [[0, 9]]}, {"path": "a", "kind": "file", "size": 1 << 63},
-    {"path": "a\ud800", "kind": "folder"}, [],
+    {"path": "a\ud800", "kind": "folder"}, [], {"path": "b", "kind": "name", "as": "kept"},
+    {"path": "b", "kind": "name", "as": "../out"}, {"path": "b", "kind": "name"},
+    {"path": "b", "kind": "folder", "of": "main"}, {"path": "b", "kind": "folder", "of": ["main"]},
 ]  # fmt: skip
 
 
@@ -146,6 +148,35 @@ def test_many_extents_are_told_as_fewer(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "back").mkdir()
     read_state_untrusted(whole, tmp_path / "back", *IDS)
     assert (tmp_path / "back" / "a").read_bytes() == (tmp_path / "state" / "a").read_bytes()
+
+
+def test_what_a_captured_program_has_made_of_its_folder_comes_back_without_the_traps(tmp_path: Path) -> None:
+    own, program, back, of_program = (tmp_path / name for name in ("own", "program", "back", "of_program"))
+    for folder in (own, program, back, of_program):
+        folder.mkdir()
+    (own / "data").write_bytes(b"own")
+    (program / "data").write_bytes(b"x" * 100_000)
+    for number in range(500):  # 50 MB, if each name were a file
+        os.link(program / "data", program / f"name {number}")
+    (program / "up").symlink_to("..")
+    (program / "secret").symlink_to("/etc/shadow")
+    os.mkfifo(program / "pipe")
+    with open(program / "vast", "wb") as vast:
+        vast.truncate(1 << 42)
+    out = io.BytesIO()
+    left = write_state(out, HEAD, own, {"main": program})
+    assert left == [
+        "pipe (a pipe of the program main)", "secret (a link of the program main)", "up (a link of the program main)"
+    ]  # fmt: skip
+    assert len(out.getvalue()) < 400_000
+    assert read_head_untrusted(out, "it") == HEAD
+    read_state_untrusted(out, back, *IDS, {"main": (of_program, *IDS)})
+    assert [one.name for one in back.iterdir()] == ["data"] and (back / "data").read_bytes() == b"own"
+    first = (of_program / "data").stat()
+    assert first.st_nlink == 501 and first.st_size == 100_000
+    assert (of_program / "name 77").stat().st_ino == first.st_ino
+    vast_back = (of_program / "vast").stat()
+    assert vast_back.st_size == 1 << 42 and vast_back.st_blocks * 512 < 1 << 20
 
 
 @given(st.lists(st.integers(1, 1 << 40), min_size=2, max_size=99, unique=True))
