@@ -12,6 +12,7 @@ from typing import Any
 from tlsrt.errors import CallError, Failed, TlsrtError
 from tlsrt.loops.component.component import Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
+from tlsrt.loops.component.grants import Grants
 from tlsrt.loops.component.program import ProgramRunner
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.work import Work
@@ -87,7 +88,7 @@ class HostedComponent:
     def __init__(
         self, component: Component, carrier: Carrier, *, address: str, options: Mapping[str, object], state: Path,
         clock: Clock | None = None, work: Work | None = None, secrets: Mapping[str, bytes] = MappingProxyType({}),
-        programs: ProgramRunner | None = None,
+        programs: ProgramRunner | None = None, grants: Grants | None = None,
     ) -> None:  # fmt: skip
         self.component = component
         self.ended = asyncio.Event()
@@ -98,7 +99,7 @@ class HostedComponent:
         self._port = PeersPort(self.conversation, address)
         attach(
             component, address=address, options=options, state=state, log=log, port=self._port, work=work,
-            secrets=ComponentSecrets.of_values(address, secrets), programs=programs,
+            secrets=ComponentSecrets.of_values(address, secrets), programs=programs, grants=grants,
         )  # fmt: skip
         self.timers = ComponentTimers(component, state, log, clock or HostClock())
 

@@ -19,6 +19,7 @@ from tlsrt.loops.runtime.timers import Clock
 from tlsrt.loops.runtime.work_threads import WorkThreads
 from tlsrt.testing.answering import PeerAnswers, Sent
 from tlsrt.testing.conversation import Conversation, ItemStream, Message
+from tlsrt.testing.granted import FakeDevice, FakeEvents, FakeGrants
 from tlsrt.testing.hosted import HostedComponent
 from tlsrt.testing.workers import PlainPrograms, declared_programs
 
@@ -117,6 +118,8 @@ class Setup:
     secrets: Mapping[str, bytes]
     clock: Clock | None
     state: Path
+    devices: Mapping[str, FakeDevice]
+    events: FakeEvents | None
 
 
 class Way(Protocol):
@@ -131,9 +134,10 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
     there, here = _Queue(), _Queue()
     work = WorkThreads(THREADS, logging.getLogger(setup.address))
     programs = PlainPrograms(setup.programs, logging.getLogger(setup.address))
+    grants = FakeGrants(setup.devices, setup.events)
     hosted = HostedComponent(
         setup.kind(), here, address=setup.address, options=setup.options, state=setup.state, clock=setup.clock,
-        work=work, secrets=setup.secrets, programs=programs,
+        work=work, secrets=setup.secrets, programs=programs, grants=grants,
     )  # fmt: skip
     conversation = Conversation(there, peers)
     there.take, here.take = hosted.conversation.on_message, conversation.on_message
@@ -150,6 +154,7 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
         await conversation.close()
         await programs.close()
         work.shutdown(wait=False)
+        grants.close()
 
 
 _ways: list[Way] = [in_this_process]
@@ -165,16 +170,16 @@ async def running(
     kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
     programs: Mapping[str, Mapping[str, object]] | None = None, secrets: Mapping[str, bytes] | None = None,
-    clock: Clock | None = None,
+    clock: Clock | None = None, devices: Mapping[str, FakeDevice] | None = None, events: FakeEvents | None = None,
 ) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
     """Run a component without a host, and stop it at the end. A few milliseconds.
 
     `options`, `needs` and `programs` are as in the YAML; without `programs`, they are those of its manifest. `state` is
     its folder, else one that is removed afterwards. `peers` are components that it may call, by address: objects of
     Component, or of any class with methods of these names. `secrets` are values by name, and `clock` is what its timers
-    go by. Every argument, result, item and error makes
-    its way through msgpack with the checks and bounds of a host. Raises what a peer of the test raised, unless it is a
-    CallError, and with `pytest --sealed` a SealedError for each system call that was refused.
+    go by. `devices` by name, and `events`, are what it is granted of the host. Every argument, result, item and error
+    makes its way through msgpack with the checks and bounds of a host. Raises what a peer of the test raised, unless it
+    is a CallError, and with `pytest --sealed` a SealedError for each system call that was refused.
 
         async def test_it_boils() -> None:
             async with running(Kettle, options={"litres": 2}, peers={"primary/kernel": FakeKernel()}) as kettle:
@@ -188,6 +193,7 @@ async def running(
         setup = Setup(
             kind, address or f"third/{kind.__name__.lower()}", options or {}, needs or {},
             programs if programs is not None else declared_programs(kind), secrets or {}, clock, folder,
+            devices or {}, events,
         )  # fmt: skip
         async with _ways[0](setup, answers) as it:
             yield it

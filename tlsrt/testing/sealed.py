@@ -63,6 +63,8 @@ class SealedRun:
         """Run a component in a sealed process. Raises SealedError for refused calls, and for its unasked end."""
         if setup.clock is not None:
             raise MisuseError("a sealed component goes by the clocks of the machine: test its timers without --sealed")
+        if setup.devices or setup.events is not None:
+            raise MisuseError("a sealed component has no devices and events of a test: test those without --sealed")
         read_options(setup.kind, setup.address, setup.options)  # the same sentence as in the process, which would end
         talk, theirs = socket.socketpair()
         told, telling = socket.socketpair()

@@ -12,6 +12,7 @@ from tlsrt.loops.component.component import Component
 from tlsrt.loops.runtime.timers import Clock
 from tlsrt.testing.answering import Sent
 from tlsrt.testing.conversation import ItemStream
+from tlsrt.testing.granted import FakeDevice, FakeEvents
 from tlsrt.testing.running import CALLER, Chunks, ComponentUnderTest, running
 
 Result = TypeVar("Result")
@@ -105,6 +106,8 @@ def running_sync(
     kind: type[Component], *, options: Mapping[str, object] | None = None, state: Path | None = None,
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
     secrets: Mapping[str, bytes] | None = None, clock: Clock | None = None,
+    devices: Mapping[str, FakeDevice] | None = None, events: FakeEvents | None = None,
+    programs: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[SynchronousComponent]:  # fmt: skip
     """Run a component as `running` does, in a test that is no coroutine.
 
@@ -113,8 +116,9 @@ def running_sync(
             assert kettle.call("boil", 3) == "boiled"
     """
     manager = running(
-        kind, options=options, state=state, peers=peers, address=address, needs=needs, secrets=secrets, clock=clock
-    )
+        kind, options=options, state=state, peers=peers, address=address, needs=needs, secrets=secrets, clock=clock,
+        devices=devices, events=events, programs=programs,
+    )  # fmt: skip
     with asyncio.Runner() as runner:
         it = runner.run(_enter(manager))
         try:

@@ -1,0 +1,161 @@
+"""Devices and events of the host for a component in a test: the test plugs in, says, hears and lets happen."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+from collections.abc import AsyncIterator, Mapping
+from typing import Literal
+
+from tlsrt.channels.control.host_event import Uevent
+from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.config.devices import DeviceConfig, TtyConfig
+from tlsrt.errors import MisuseError
+from tlsrt.loops.component.device import Device, arrive
+from tlsrt.loops.component.grants import NoGrants
+from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
+from tlsrt.loops.runtime.device_lines import DeviceLines
+from tlsrt.loops.runtime.device_paths import DevicePaths
+from tlsrt.supervisor.helper.tty import SIZE, TCGETS2, TCSETS2, Line, configured
+
+
+class FakeDevice:
+    """The other end of a device: a pseudo terminal, set as `tty: {baud: ...}` would be.
+
+        line = FakeDevice(path="/dev/ttyUSB0", baud=9600)
+        async with running(Meter, devices={"line": line}) as meter:
+            line.say(b"power=1250\\r\\n")
+            await meter.call("tell", "report")
+            assert await line.heard() == b"report\\n"
+
+    It is plugged in when the component starts, unless the test says `plugged=False`. A library that opens `path` gets
+    it too, as on a host.
+    """
+
+    def __init__(
+        self, *, path: str = "", baud: int = 0, mode: Literal["r", "rw"] = "rw", plugged: bool = True
+    ) -> None:  # fmt: skip
+        self.path = path
+        self.lost = 0  # how often the component has noticed that it was away
+        self._baud = baud
+        self._mode: Literal["r", "rw"] = mode
+        self._plugged = plugged
+        self._device: Device | None = None
+        self._end = -1
+        self._loop: asyncio.AbstractEventLoop
+
+    def plug(self) -> None:
+        """Plug it in; a component that runs has it at once."""
+        if self._device is None or self._end >= 0:
+            raise MisuseError("a device can be plugged in while its component runs, and once at a time")
+        self._end, line = pty.openpty()
+        for descriptor in (self._end, line):
+            os.set_blocking(descriptor, False)
+        settings = fcntl.ioctl(line, TCGETS2, bytes(SIZE))
+        fcntl.ioctl(line, TCSETS2, configured(settings, Line(self._baud, 1, 8, 0, 1, 0)))
+        if asyncio._get_running_loop() is None:  # in a test that is no coroutine
+            self._loop.call_soon(arrive, self._device, line)
+        else:
+            arrive(self._device, line)
+
+    def unplug(self) -> None:
+        """Pull it out: the component notices when it reads or writes, and a library gets an error."""
+        os.close(self._plugged_end())
+        self._end = -1
+
+    def say(self, data: bytes) -> None:
+        """Say something to the component, at most some 4 KiB that it has not read."""
+        if os.write(self._plugged_end(), data) != len(data):
+            raise MisuseError("the component has not read what was said before: say less")
+
+    async def heard(self, most: int = 65536) -> bytes:
+        """Return what the component has written, at least one byte."""
+        while True:
+            end = self._plugged_end()
+            try:
+                return os.read(end, most)
+            except BlockingIOError:
+                await _readable(end)
+
+    def _plugged_end(self) -> int:
+        if self._end < 0:
+            raise MisuseError("the device is not plugged in")
+        return self._end
+
+    def begin(self, name: str) -> tuple[DeviceConfig, Device]:
+        """Make the component's side; the runtime of tests does this."""
+        self.path = self.path or f"/dev/{name}"
+        self._loop = asyncio.get_running_loop()
+        self._device = Device(name, self._mode, self._on_lost, self.path)
+        if self._plugged:
+            self.plug()
+        return DeviceConfig(name, self.path, "a test", self._mode, TtyConfig(baud=self._baud)), self._device
+
+    def end(self) -> None:
+        """Close what is open."""
+        if self._end >= 0:
+            self.unplug()
+        if self._device is not None and self._device.is_present:
+            os.close(self._device.fileno())
+        self._device = None
+
+    def _on_lost(self) -> None:
+        self.lost += 1
+
+
+class FakeEvents:
+    """Events of the host: `events.happen(Uevent("add", "tty", "/devices/x", "ttyUSB0"))`."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, HostEventFeed] = {
+            kind: HostEventFeed() for kind in ("uevents", "pressure", "kernel_log")
+        }
+
+    def happen(self, event: HostEvent) -> None:
+        """Tell the component, if it listens to such events by now."""
+        kind = (
+            "uevents" if isinstance(event, Uevent) else "kernel_log" if isinstance(event, KernelRecord) else "pressure"
+        )
+        self._feeds[kind].take(event)
+
+    def follow(self, kind: str) -> AsyncIterator[HostEvent]:
+        """Return what happens from now on. Raises MisuseError for a kind that there is not."""
+        if kind not in self._feeds:
+            raise MisuseError(f"there are no events {kind!r} of the host: {', '.join(self._feeds)}")
+        return self._feeds[kind].follow()
+
+
+class FakeGrants(NoGrants):
+    """What a test grants a component, from its start to its end."""
+
+    def __init__(self, devices: Mapping[str, FakeDevice], events: FakeEvents | None) -> None:
+        self._fakes = devices
+        self._events = events
+        made = {name: fake.begin(name) for name, fake in devices.items()}
+        self._devices = {name: device for name, (_, device) in made.items()}
+        self._paths = DevicePaths({one.path: one for one in self._devices.values()}, DeviceLines([*made.values()]))
+        self._paths.install()
+
+    def close(self) -> None:
+        """End all of it."""
+        self._paths.remove()
+        for fake in self._fakes.values():
+            fake.end()
+
+    def device(self, name: str) -> Device:
+        return self._devices.get(name) or super().device(name)
+
+    def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
+        return super().host_events(kind) if self._events is None else self._events.follow(kind)
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
