@@ -20,6 +20,7 @@ from tlsrt.config.failed import FailedComponent
 from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.listeners import Listener
+from tlsrt.config.log import LogConfig
 from tlsrt.config.metrics import MetricsConfig
 from tlsrt.config.name_rules import NameRule, name_rules
 from tlsrt.config.program_kind import checked_listener
@@ -278,6 +279,7 @@ class Config:
     detection: DetectionConfig = field(default=_WATCHED, metadata=table(DetectionConfig))
     deception: DeceptionConfig = field(default=_NO_DECOYS, metadata=table(DeceptionConfig))
     audit: AuditConfig = field(default=AuditConfig(), metadata=table(AuditConfig))
+    log: LogConfig = field(default=LogConfig(), metadata=table(LogConfig))
     resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     metrics: MetricsConfig = field(default=MetricsConfig(), metadata=table(MetricsConfig))
     failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added

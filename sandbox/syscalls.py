@@ -95,11 +95,21 @@ def libc() -> Any:
 
 
 def is_in_memory(descriptor: int) -> bool:
-    """fstatfs(2): tell whether a file lies in a tmpfs or ramfs. Raises OSError."""
+    """Tell whether a file lies in a tmpfs or ramfs. Raises OSError."""
+    return _file_system(descriptor) in (0x01021994, 0x858458F6)
+
+
+def is_in_overlay(descriptor: int) -> bool:
+    """Tell whether a file lies in an overlayfs, as the root of a container does. Raises OSError."""
+    return _file_system(descriptor) == 0x794C7630
+
+
+def _file_system(descriptor: int) -> int:
+    """Return the number of its kind. fstatfs(2)."""
     buffer = ctypes.create_string_buffer(256)
     if libc().fstatfs(ctypes.c_int(descriptor), buffer):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return int.from_bytes(buffer.raw[:8], "little") in (0x01021994, 0x858458F6)
+    return int.from_bytes(buffer.raw[:8], "little")
 
 
 @cache

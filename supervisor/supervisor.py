@@ -2,7 +2,8 @@
 
 It takes the lock, makes folders and sockets, imports everything once, forks the authority and the loops, and from then
 on only listens: to life channels, to the authority, to pidfds, to the control socket, to signals and to the clock.
-It reads no key byte, parses nothing that a loop wrote beyond fixed-size records, and starts no thread. What it does
+It reads no key byte, takes nothing that a loop wrote for more than fixed-size records and words, and starts
+no thread. What it does
 beside that are features (`supervision/feature.py`); `_build` has the list of them.
 """
 
@@ -31,6 +32,7 @@ from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.events.host_events import HostEvents
+from tlsrt.supervisor.events.log_output import LogOutput, LogSink
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -101,6 +103,7 @@ class Supervisor:
         lock_wait_s: float = WAIT_S,
         renew: Callable[[Reloadable], Renewal] | None = None,
         chance: Callable[[], float] | None = None,
+        log: LogSink | None = None,
         manager: Manager | None = None,
     ) -> None:
         self._current = Reloadable(config, children, tuple(warnings))
@@ -113,6 +116,7 @@ class Supervisor:
         self._lock_wait_s = lock_wait_s
         self._renew = renew
         self._manager = manager or ServiceManager()
+        self._log = log
         self._chance = chance or SystemRandom().random  # of delays between restarts
 
     def run(self) -> int:
@@ -199,6 +203,7 @@ class Supervisor:
         programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
+        logged = [LogOutput(context, self._log, config.log_dir)] if self._log is not None else []
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
         network_helper = self._network_helper = NetworkHelperProcess(context)
@@ -266,6 +271,7 @@ class Supervisor:
                 status,
                 ManagerNotices(context, loops, lock, self._manager),
                 self._shutdown,
+                *logged,  # the last, to hear what all others have said
             ),
             MESSAGES,
         )

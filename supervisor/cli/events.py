@@ -13,7 +13,9 @@ from typing import Any
 from tlsrt.channels.client.event_line import event_line, is_coloured
 from tlsrt.errors import EX_UNAVAILABLE, InvalidArgument
 from tlsrt.supervisor.cli.exchange import connect, host_of, say
-from tlsrt.supervisor.events.catalog import EVENTS, Severity
+from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.event_kinds import Severity
+from tlsrt.supervisor.events.journal_catalog import catalog_text
 
 LAST = "stopped"
 _SEVERITIES = [str(severity) for severity in Severity]  # the least first
@@ -24,6 +26,9 @@ def events(arguments: argparse.Namespace) -> int:
     """Print events, one a line."""
     if arguments.kinds:
         print("\n".join(kinds_lines()))
+        return 0
+    if arguments.catalog:
+        print(catalog_text(), end="")
         return 0
     if arguments.follow and arguments.until is not None:
         raise InvalidArgument("--until and --follow do not go together: leave one out")

@@ -30,4 +30,5 @@ def start(arguments: argparse.Namespace) -> int:
 
         if done := recover(Path(path)):
             say(done)
-    return launch(["--config", path], bytecode=bytecode_folder(Path(path)), sweep=sweep)
+    log = ["--log", arguments.log] if arguments.log else []
+    return launch(["--config", path, *log], bytecode=bytecode_folder(Path(path)), sweep=sweep)

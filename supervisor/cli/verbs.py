@@ -32,11 +32,16 @@ _INTERVAL = Argument(
 )  # fmt: skip
 _FOLLOW_EVENTS = flag("--follow", "-f", text="go on with every new event, until Ctrl-C")
 _SUBJECT = Argument(("subject",), "a loop, or LOOP.COMPONENT (the whole host)", "SUBJECT", nargs="?")
+_LOG = Argument(
+    ("--log",), "where events and logs go, in place of `log: {format: ...}`", "FORMAT",
+    choices=("auto", "text", "journal", "json"),
+)  # fmt: skip
+
 VERBS = (
     Verb(
         "start",
         "run in the foreground until SIGTERM, Ctrl-C or `stop`; or start a loop that was stopped",
-        (_SUBJECT,),
+        (_SUBJECT, _LOG),
         run="start.start",
     ),
     Verb(
@@ -78,6 +83,7 @@ VERBS = (
             ),
             json_flag("one JSON object a line"),
             flag("--kinds", text="print every event that there is, with its meaning"),
+            flag("--catalog", text="print them as the catalog of the journal, for `journalctl -x`"),
         ),
         run="events.events",
     ),

@@ -1,26 +1,24 @@
 """Heads of the audit log: handed to journald, with the state of the log for `status`.
 
 An anchor is worth something because another program keeps it, as another user. It is one line, which `audit verify
---anchors` reads again: `tlsrt-audit file=N size=N sequence=N tree=HEX`. journald is never waited for (its native
-protocol over a datagram socket, systemd-journald.service(8)); where it is not, there are no anchors.
+--anchors` reads again: `tlsrt-audit file=N size=N sequence=N tree=HEX`. journald is never waited for; where it is not,
+there are no anchors.
 """
 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
+from tlsrt.supervisor.events.journal import SOCKET, JournalSocket, encode_fields
 from tlsrt.supervisor.supervision.authority_process import NAME
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 
 Document = dict[str, Any]
-JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "tlsrt-audit"
 _LINE = re.compile(rf"{IDENTIFIER} file=(\d{{1,18}}) size=(\d{{1,18}}) sequence=\d{{1,18}} tree=([0-9a-f]{{64}})")
 
@@ -39,9 +37,9 @@ def anchors_in(lines: Iterable[str]) -> list[Anchor]:
 class AuditHeads(Feature):
     """What the authority says of the log."""
 
-    def __init__(self, context: Context, journal: str = JOURNAL) -> None:
+    def __init__(self, context: Context, journal: str = SOCKET) -> None:
         self._context = context
-        self._journal = journal
+        self._journal = JournalSocket(journal)
         self._install = context.current.config.install_id.hex()
         self._head: tuple[int, float] | None = None  # sequence, and when it was heard of
         self._stands: AuditedMessage | None = None  # as the authority said it last
@@ -72,10 +70,10 @@ class AuditHeads(Feature):
         file, size, root, sequence = message
         self._head = sequence, self._context.event_loop.now
         line = line_of(file, size, sequence, root)
-        entry = f"MESSAGE={line}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:
-            way.connect(self._journal)
-            way.send(entry.encode())
+        fields = (
+            ("MESSAGE", line), ("PRIORITY", "5"), ("SYSLOG_IDENTIFIER", IDENTIFIER), ("TLSRT_INSTALL", self._install),
+        )  # fmt: skip
+        self._journal.send(encode_fields(fields))
 
     def _unrecorded(self, message: UnrecordedMessage) -> None:
         problem = self._problem = message.problem

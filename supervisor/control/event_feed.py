@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.events.bus import EventBus, EventCursor
-from tlsrt.supervisor.events.catalog import EventKind
 from tlsrt.supervisor.events.event import HostEvent
+from tlsrt.supervisor.events.event_kinds import EventKind
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.feature import Feature, Request, StreamVerb
 

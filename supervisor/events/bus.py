@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.supervisor.events.catalog import EVENTS, EventKind
+from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.event import SUBJECT_MAX, WORDS_MAX, HostEvent, printable_fields
+from tlsrt.supervisor.events.event_kinds import EventKind
 from tlsrt.supervisor.process.exit_reason import Death
 from tlsrt.text import sentence
 

@@ -1,140 +1,189 @@
-"""Catalog of events: name, kind, severity and text. `events --kinds` prints this table.
+"""Catalog of events: name, severity, text, cause and remedy, by kind. The one table of what is known of an event.
 
 A name belongs to one kind. The subject of an event says to whom it happened; the words behind its text and its fields
-say what is special about this time.
+say what is special about this time. `events --kinds`, the page of events and the catalog of the journal are made of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import NamedTuple
 
-
-class EventKind(StrEnum):
-    """What an event is about."""
-
-    LIFECYCLE = "lifecycle"
-    SESSION = "session"
-    SECURITY = "security"
-    HEALTH = "health"
-    PROGRAM = "program"
-
-
-class Severity(StrEnum):
-    """Whether an operator should look."""
-
-    INFO = "info"
-    WARNING = "warning"  # something went wrong and is being dealt with
-    ALARM = "alarm"  # something stays wrong, or there was an attempt at what is forbidden
-
-
-class EventName(NamedTuple):
-    """One entry of the table."""
-
-    name: str
-    kind: EventKind
-    severity: Severity
-    sentence: str
-
+from tlsrt.supervisor.events.event_kinds import EventKind, EventName, Severity
 
 _INFO, _WARNING, _ALARM = Severity.INFO, Severity.WARNING, Severity.ALARM
 _LIFECYCLE = (
-    ("starting", _INFO, "host starting"),
-    ("spawned", _INFO, "process forked; it confines itself next"),
-    ("attested", _INFO, "attestation passed: the process matches its profile and may get keys"),
-    ("active", _INFO, "serving"),
-    ("ready", _INFO, "every loop is active or given up"),
-    ("draining", _INFO, "finishing the calls in flight"),
-    ("ending", _INFO, "asked to stop"),
-    ("killed", _WARNING, "killed by the supervisor"),
-    ("ended", _INFO, "stopped on request"),
-    ("died", _WARNING, "process exited unexpectedly"),
-    ("backoff", _INFO, "restart scheduled"),
-    ("waiting", _WARNING, "down until its dependencies are active"),
-    ("given_up", _ALARM, "given up: no further restart"),
-    ("kept_down", _WARNING, "stopped by the operator until it is started"),
-    ("escalated", _ALARM, "restart group failed; the host stops as configured"),
-    ("reloading", _INFO, "reload started"),
-    ("reloaded", _INFO, "reload applied"),
-    ("reload_refused", _WARNING, "reload refused; nothing was changed"),
-    ("stopping", _INFO, "host stopping"),
-    ("stopped", _INFO, "host stopped"),
-)
+    ("starting", _INFO, "host starting", "the host was started", ""),
+    ("spawned", _INFO, "process forked; it confines itself next", "a start, a restart or a reload", ""),
+    ("attested", _INFO, "attestation passed: the process matches its profile and may get keys",
+     "the supervisor has looked at the sealed process from outside",
+     ""),
+    ("active", _INFO, "serving", "the components of the process have started", ""),
+    ("ready", _INFO, "every loop is active or given up",
+     "the start is over; the door is open unless the host is locked",
+     ""),
+    ("draining", _INFO, "finishing the calls in flight", "a restart, a reload or a stop", ""),
+    ("ending", _INFO, "asked to stop", "a restart, a reload or a stop", ""),
+    ("killed", _WARNING, "killed by the supervisor",
+     "it hung, broke a rule, or did not end when asked; the words say it",
+     "read the log of the process; it is started again by itself"),
+    ("ended", _INFO, "stopped on request", "a restart, a reload or a stop", ""),
+    ("died", _WARNING, "process exited unexpectedly", "an error in a component, a limit, or a signal; the words say it",
+     "read the log of the process: `logs LOOP`; it is started again by itself"),
+    ("backoff", _INFO, "restart scheduled", "the process before it died soon", ""),
+    ("waiting", _WARNING, "down until its dependencies are active", "a loop that it depends on is down",
+     "look at the loop that it waits for in `status`"),
+    ("given_up", _ALARM, "given up: no further restart", "it died too often within the window of its group",
+     "read the last death in `status` and the loop's log, then `restart LOOP`"),
+    ("kept_down", _WARNING, "stopped by the operator until it is started", "an operator's `stop LOOP`",
+     "`start LOOP` when it shall run again"),
+    ("escalated", _ALARM, "restart group failed; the host stops as configured",
+     "a group died too often, and `escalate` in the configuration says to stop the host",
+     "read why the group failed; the service manager starts the host again"),
+    ("reloading", _INFO, "reload started", "an operator, SIGHUP, or a file of the door that has changed", ""),
+    ("reloaded", _INFO, "reload applied", "the reload was checked, and all processes follow it", ""),
+    ("reload_refused", _WARNING, "reload refused; nothing was changed",
+     "the configuration, the boot token or a file of the door is not right; the words say it",
+     "do what the sentence says, `seal` the change, and reload again"),
+    ("stopping", _INFO, "host stopping", "an operator, a signal, or the service manager", ""),
+    ("stopped", _INFO, "host stopped", "the last process has ended", ""),
+)  # fmt: skip
 _SESSION = (
-    ("session_opened", _INFO, "session opened"),
-    ("session_closed", _INFO, "session closed by client"),
-    ("session_expired", _INFO, "session expired"),
-    ("session_revoked", _INFO, "session revoked"),
-    ("session_quarantined", _WARNING, "session quarantined"),
-    ("client_refused", _WARNING, "session refused to client"),
-    ("turned_away", _INFO, "connections refused at the door"),
-    ("job_run", _INFO, "job run in the name of its owner"),
-    ("job_failed", _WARNING, "job did not end well"),
-    ("job_refused", _WARNING, "job not run"),
-)
+    ("session_opened", _INFO, "session opened", "a client has proved its certificate and its key", ""),
+    ("session_closed", _INFO, "session closed by client", "its connection has ended", ""),
+    ("session_expired", _INFO, "session expired", "its time is over; the client opens another one by itself", ""),
+    ("session_revoked", _INFO, "session revoked", "`revoke`, or a change of the rights of its client", ""),
+    ("session_quarantined", _WARNING, "session quarantined", "the anomaly score of its subject is too high",
+     "`anomalies` shows what was found; `quarantine release` ends it"),
+    ("client_refused", _WARNING, "session refused to client",
+     "it is revoked, its certificate has ended, or its proof is wrong; the words say it",
+     "`client list` shows its state; `client renew` gives it another certificate"),
+    ("turned_away", _INFO, "connections refused at the door",
+     "no TLS, no certificate of this host, or too many at once",
+     ""),
+    ("job_run", _INFO, "job run in the name of its owner", "its time has come", ""),
+    ("job_failed", _WARNING, "job did not end well", "its target was away, or refused it; the words say it",
+     "read the log of the target; the job says when it is tried again"),
+    ("job_refused", _WARNING, "job not run", "its owner is revoked, or policy does not allow the call any more",
+     "give its owner the right, or take the job back"),
+)  # fmt: skip
 _SECURITY = (
-    ("violation", _ALARM, "forbidden system call"),
-    ("difference", _ALARM, "attestation failed: the process differs from its profile"),
-    ("egress_wanted", _WARNING, "host wanted that no egress rule lists"),
-    ("name_resolved", _INFO, "name of an egress rule has other addresses"),
-    ("name_unresolved", _WARNING, "name of an egress rule cannot be used"),
-    ("limit_reached", _WARNING, "profile limit reached"),
-    ("offence", _ALARM, "it broke the protocol of its control channel"),
-    ("anomaly", _ALARM, "anomaly score exceeded threshold"),
-    ("unusual", _WARNING, "traffic differs from the learned baseline"),
-    ("detected", _WARNING, "detector matched"),
-    ("over_budget", _WARNING, "over its budget; made to wait"),
-    ("response", _ALARM, "response action applied"),
-    ("response_ended", _INFO, "response action ended"),
-    ("would_respond", _WARNING, "response action due, not applied: observe mode"),
-    ("unprepared", _ALARM, "new epoch not acknowledged in time"),
-    ("unattested", _ALARM, "not attested for the new epoch in time"),
-    ("reported", _WARNING, "authority reports"),
-    ("start_refused", _ALARM, "host cannot start or go on"),
-    ("revocation", _WARNING, "revoked"),
-    ("restored", _INFO, "revocation lifted"),
-    ("listening", _WARNING, "a component listens: a further door, opened by the configuration"),
-    ("listening_ended", _INFO, "a component does not listen any more"),
-    ("client_added", _WARNING, "client enrolled"),
-    ("client_enrolled", _WARNING, "client enrolled with its join code"),
-    ("client_changed", _WARNING, "client rights changed; its sessions end"),
-    ("client_renewed", _INFO, "client certificate renewed"),
-    ("locked", _ALARM, "host locked: no sessions until it is unlocked"),
-    ("unlocked", _WARNING, "host unlocked: sessions are issued again, in a new epoch"),
-    ("lock_refused", _WARNING, "lock request refused"),
-    ("unlock_refused", _WARNING, "unlock request refused"),
-    ("epoch", _INFO, "new epoch: new keys and tokens"),
-    ("rotated", _WARNING, "master key rotated"),
-    ("rotate_refused", _WARNING, "master key rotation refused; the key in force stays"),
-    ("decoy_touched", _ALARM, "decoy accessed"),
-    ("setting_written", _INFO, "kernel setting written for a component"),
-    ("setting_failed", _WARNING, "kernel setting was not written for a component"),
-    ("decoys_proved", _INFO, "decoy test passed: the authority was told of the access"),
-    ("decoys_blind", _ALARM, "decoy test failed: the authority was not told of the access"),
-    ("notes_lost", _WARNING, "events lost: more happened than could be recorded"),
-)
+    ("violation", _ALARM, "forbidden system call", "an error in a component, or foreign code in its process",
+     "read the call; if it is legitimate, `sandbox explain` names the line, and `needs` asks for more"),
+    ("difference", _ALARM, "attestation failed: the process differs from its profile",
+     "something has changed in the process or in its sandbox after it was sealed",
+     "treat the process as compromised: it was killed; read `audit tail`, and `lock` in doubt"),
+    ("egress_wanted", _WARNING, "host wanted that no egress rule lists", "a component has tried to reach it",
+     "if it is legitimate, add it under `egress`; if not, read the log of the component"),
+    ("name_resolved", _INFO, "name of an egress rule has other addresses", "its DNS entry has changed", ""),
+    ("name_unresolved", _WARNING, "name of an egress rule cannot be used",
+     "it does not exist, no server answers, or its addresses are not allowed; the words say it",
+     "try the name with the resolver of this host; the addresses before stay in use"),
+    ("limit_reached", _WARNING, "profile limit reached", "it wants more memory, files or processes than it may have",
+     "look for a leak, or raise the limit in the configuration"),
+    ("offence", _ALARM, "it broke the protocol of its control channel",
+     "foreign code in the process, or an error of tlsrt",
+     "treat the loop as compromised; read its log"),
+    ("anomaly", _ALARM, "anomaly score exceeded threshold", "detectors have matched too often",
+     "`anomalies` shows what was found"),
+    ("unusual", _WARNING, "traffic differs from the learned baseline", "more, larger or other calls than before",
+     "ask the owner of the client; it costs a score, and nothing else"),
+    ("detected", _WARNING, "detector matched", "a subject did what an honest one does not; the words say it",
+     "`anomalies` shows its score"),
+    ("over_budget", _WARNING, "over its budget; made to wait", "a subject uses more than its share of a loop",
+     "look at what it calls; raise its share if that is legitimate"),
+    ("response", _ALARM, "response action applied", "the anomaly score of the subject has come to a threshold",
+     "`quarantine list` shows what is active; `quarantine release` ends it, `revoke` makes it last"),
+    ("response_ended", _INFO, "response action ended", "its time is over, or it was released", ""),
+    ("would_respond", _WARNING, "response action due, not applied: observe mode",
+     "`detection.mode` is `observe`, and the anomaly score has come to a threshold",
+     "`anomalies` shows what was found"),
+    ("unprepared", _ALARM, "new epoch not acknowledged in time", "the process hangs, or does not do what it is told",
+     "the loop was restarted; if it happens again, read its log"),
+    ("unattested", _ALARM, "not attested for the new epoch in time", "the process differs, or the host is overloaded",
+     "the loop was restarted; if it happens again, `sandbox check`"),
+    ("reported", _WARNING, "authority reports",
+     "something that the authority cannot put right by itself; the words say it",
+     "do what the sentence says"),
+    ("start_refused", _ALARM, "host cannot start or go on", "configuration, boot token or sandbox; the words say it",
+     "do what the sentence says"),
+    ("revocation", _WARNING, "revoked", "an operator's `revoke`", "`restore` ends it"),
+    ("restored", _INFO, "revocation lifted", "an operator's `restore`, or its time is over", ""),
+    ("listening", _WARNING, "a component listens: a further door, opened by the configuration",
+     "`needs: listen` of a component that was added",
+     "remove the component if you do not want that door"),
+    ("listening_ended", _INFO, "a component does not listen any more", "it was removed, or asks for it no more", ""),
+    ("client_added", _WARNING, "client enrolled", "an operator's `client add`", "`client revoke` if that was not you"),
+    ("client_enrolled", _WARNING, "client enrolled with its join code", "the join code of `client add` was used",
+     "`client revoke` if the owner of the client has not used it"),
+    ("client_changed", _WARNING, "client rights changed; its sessions end",
+     "an operator's `client set` or `client revoke`",
+     "`client list` shows its rights now"),
+    ("client_renewed", _INFO, "client certificate renewed", "the client itself, or an operator's `client renew`", ""),
+    ("locked", _ALARM, "host locked: no sessions until it is unlocked", "an operator, a client that may, or a detector",
+     "find out why, then `unlock`"),
+    ("unlocked", _WARNING, "host unlocked: sessions are issued again, in a new epoch",
+     "an operator, or a client that may",
+     "`lock` again if that was not you"),
+    ("lock_refused", _WARNING, "lock request refused", "a client that may not, or a wrong signature",
+     "ask the owner of the client"),
+    ("unlock_refused", _WARNING, "unlock request refused", "a client that may not, or a wrong signature",
+     "ask the owner of the client"),
+    ("epoch", _INFO, "new epoch: new keys and tokens", "time, a revocation of all, a reload or `rotate`", ""),
+    ("rotated", _WARNING, "master key rotated", "an operator's `rotate --master`", "keep a copy of the new key"),
+    ("rotate_refused", _WARNING, "master key rotation refused; the key in force stays",
+     "the new key or its boot token is not right; the words say it",
+     "do what the sentence says, and rotate again"),
+    ("decoy_touched", _ALARM, "decoy accessed", "no honest caller has a reason to: an attacker looks around",
+     "treat the subject as compromised: `revoke` it, and replace its bundle"),
+    ("setting_written", _INFO, "kernel setting written for a component",
+     "a component has asked for it within its grant",
+     ""),
+    ("setting_failed", _WARNING, "kernel setting was not written for a component", "the kernel refused it",
+     "read the error; `component show` prints the grant"),
+    ("decoys_proved", _INFO, "decoy test passed: the authority was told of the access", "a start, or `honeypot test`",
+     ""),
+    ("decoys_blind", _ALARM, "decoy test failed: the authority was not told of the access",
+     "Primary or the watch over canary files does not report",
+     "restart Primary; if it happens again, treat Primary as compromised"),
+    ("notes_lost", _WARNING, "events lost: more happened than could be recorded",
+     "a flood, or an attacker who hides in one",
+     "look at what happened just before"),
+)  # fmt: skip
 _HEALTH = (
-    ("suspect", _WARNING, "heartbeat late"),
-    ("recovered", _INFO, "heartbeat on time again"),
-    ("hung", _WARNING, "heartbeat lost"),
-    ("slow", _WARNING, "event loop late"),
-    ("in_time", _INFO, "event loop on time again"),
-    ("component_health", _WARNING, "component health changed"),
-    ("disk_wait", _WARNING, "disk does not answer"),
-    ("disk_answers", _INFO, "disk answers again"),
-    ("stuck", _ALARM, "killed, but held in the kernel"),
-)
-
+    ("suspect", _WARNING, "heartbeat late", "the process or the host is busy, or it begins to hang",
+     "look at the load of the host; `status` shows its lateness"),
+    ("recovered", _INFO, "heartbeat on time again", "the process has time again", ""),
+    ("hung", _WARNING, "heartbeat lost", "a handler blocks the event loop, or the process was stopped",
+     "it was killed and is started again; read its log for what it did last"),
+    ("slow", _WARNING, "event loop late", "a handler blocks the event loop, or the host is busy",
+     "move what takes long to `self.work` or a worker"),
+    ("in_time", _INFO, "event loop on time again", "the process has time again", ""),
+    ("component_health", _WARNING, "component health changed", "its `healthy` says so; the words are in its log",
+     "read the log of the component"),
+    ("disk_wait", _WARNING, "disk does not answer", "a disk or a file server is slow or gone",
+     "look at the disk, and at the log of the kernel"),
+    ("disk_answers", _INFO, "disk answers again", "the disk has answered", ""),
+    ("stuck", _ALARM, "killed, but held in the kernel", "a disk, a device or a file server does not answer",
+     "look at the disk or device that the kernel waits for"),
+    ("lines_left_out", _WARNING, "lines of its log left out of the journal", "it writes more than the journal is given",
+     "all of them are in its log file: `logs LOOP`"),
+    ("entries_lost", _WARNING, "entries left out of the journal",
+     "the journal was busy or not there, or there were too many events of severity info",
+     "`tlsrt-supervisor events` and the log files have them"),
+)  # fmt: skip
 _PROGRAM = (
-    ("program_ended", _INFO, "program ended"),
-    ("program_failed", _WARNING, "program did not end well"),
-    ("program_refused", _WARNING, "program was refused a system call"),
-    ("program_forbidden", _ALARM, "program made a forbidden system call"),
-)
+    ("program_ended", _INFO, "program ended", "it is done", ""),
+    ("program_failed", _WARNING, "program did not end well", "its exit code, a signal or a limit; the words say it",
+     "read the log of its component"),
+    ("program_refused", _WARNING, "program was refused a system call", "it is not among those that programs may make",
+     "if the program fails for it, ask for it in its entry under `programs`"),
+    ("program_forbidden", _ALARM, "program made a forbidden system call",
+     "what it was given, or the program itself, is bad",
+     "it was killed; what it was given, or the program itself, is not what you think: read the log"),
+)  # fmt: skip
 
 EVENTS: Mapping[str, EventName] = {
-    name: EventName(name, kind, severity, sentence)
+    name: EventName(name, kind, severity, sentence, cause, remedy)
     for kind, rows in (
         (EventKind.LIFECYCLE, _LIFECYCLE),
         (EventKind.SESSION, _SESSION),
@@ -142,5 +191,5 @@ EVENTS: Mapping[str, EventName] = {
         (EventKind.HEALTH, _HEALTH),
         (EventKind.PROGRAM, _PROGRAM),
     )
-    for name, severity, sentence in rows
+    for name, severity, sentence, cause, remedy in rows
 }

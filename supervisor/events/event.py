@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tlsrt.supervisor.events.catalog import EventName
+from tlsrt.supervisor.events.event_kinds import EventName
 from tlsrt.text import sentence
 
 SUBJECT_MAX = 80  # characters, as of a subject in PROTOCOL.md

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.events.catalog import EVENTS, EventKind
+from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.event_kinds import EventKind
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent

@@ -41,7 +41,7 @@ _CANNOT_EXEC = 126
 # What of the operator's environment goes on: every loop holds it in memory, and a shell's may be full of secrets.
 _PASSED_ON = frozenset({
     "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "CREDENTIALS_DIRECTORY",
+    "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM",
 })  # fmt: skip
 _PASSED_ON_PREFIXES = ("LC_", "TLSRT_", "COVERAGE_")
 TOO_MANY_PROCESSES = (

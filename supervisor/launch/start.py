@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from tlsrt.supervisor.supervision.context import Reloadable, Renewal
 
 
-def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None, manager: Manager) -> int:
+def start(
+    path: Path, death_pipe: int | None, no_pid_namespace: str | None, manager: Manager,
+    log: str | None = None,
+) -> int:  # fmt: skip
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
     check_host_paths(config)
@@ -39,8 +43,10 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None, mana
     code = code_of(config)
     measurer = Measurement(lambda: measure(config, code))
     # Imported only now: the measurement runs meanwhile.
+    from tlsrt.supervisor.events.log_output import LogConsole
     from tlsrt.supervisor.launch.child_programs import ChildPrograms, check_code
     from tlsrt.supervisor.launch.host_check import needless_waivers
+    from tlsrt.supervisor.launch.log_sink import sink_of
     from tlsrt.supervisor.launch.required_calls import check_calls
     from tlsrt.supervisor.process.console import standard_console
     from tlsrt.supervisor.process.proc import age_s, parent_host_pid
@@ -58,10 +64,11 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None, mana
     check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
     warnings = _warnings(config, identity, check_code(config, code, identity))
     children = ChildPrograms(config, code, identity)
+    sink = sink_of(log or config.log.format, os.environ)
     supervisor = Supervisor(
         config,
         children,
-        standard_console(),
+        LogConsole(sink) if sink is not None else standard_console(),
         measure=measurer.result,
         rootless=identity.rootless,
         warnings=[*needless_waivers(config, no_pid_namespace), *unknown_options(config), *warnings, *_gaps(children)],
@@ -69,6 +76,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None, mana
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
         renew=lambda current: renewed(path, current),
         manager=manager,
+        log=sink,
     )
     return supervisor.run()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from tlsrt.command_line.run import folded
+from tlsrt.supervisor.launch.journal_stream import ERROR_PREFIX, STANDARD_ERROR, is_journal
 
 
 def supervise(argv: list[str]) -> int:
@@ -16,6 +18,7 @@ def supervise(argv: list[str]) -> int:
     inner.add_argument("--manager", type=int)
     inner.add_argument("--watchdog-us", type=int, default=0)
     inner.add_argument("--passed", action="append", default=[])
+    inner.add_argument("--log")
     inner.add_argument("--config", type=Path, required=True)
     arguments = inner.parse_args(argv)
 
@@ -24,6 +27,9 @@ def supervise(argv: list[str]) -> int:
         from tlsrt.supervisor.process.service_manager import ServiceManager
 
         manager = ServiceManager(arguments.manager, arguments.watchdog_us)
-        return start_supervisor(arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager)
+        return start_supervisor(
+            arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager, arguments.log
+        )
 
-    return folded("tlsrt-supervisor", run)
+    prefix = ERROR_PREFIX if is_journal(STANDARD_ERROR, os.environ) else ""  # why there is no start
+    return folded(f"{prefix}tlsrt-supervisor", run)

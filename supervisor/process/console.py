@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from tlsrt.text import sentence
 
@@ -16,7 +16,16 @@ _WORD_WIDTH = 7
 _LINE_BYTES = 1024  # a pipe that polls writable takes PIPE_BUF (4096 bytes) without blocking, pipe(7)
 
 
-class Console:
+class Console(Protocol):
+    """What the supervisor says to an operator as it happens."""
+
+    def good(self, name: str, word: str, text: str = "") -> None: ...
+    def plain(self, name: str, word: str, text: str = "") -> None: ...
+    def warning(self, name: str, text: str) -> None: ...
+    def bad(self, name: str, word: str, text: str = "") -> None: ...
+
+
+class TerminalConsole:
     """Prints lines; a closed terminal or pipe does not stop the supervisor."""
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str] | None = None) -> None:
@@ -59,6 +68,6 @@ class Console:
                 return
 
 
-def standard_console() -> Console:
+def standard_console() -> TerminalConsole:
     """Return the console of a start: standard output."""
-    return Console(sys.stdout)
+    return TerminalConsole(sys.stdout)

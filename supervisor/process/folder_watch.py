@@ -1,4 +1,4 @@
-"""Watch over folders for what appears in them, by inotify(7): a hint to look again, and nothing more.
+"""Watch over folders for what appears or grows in them, by inotify(7): a hint to look again, and nothing more.
 
 Who may touch something in a folder makes as many events as it likes, so one is heard, and then none until `arm`.
 """
@@ -12,7 +12,8 @@ from contextlib import suppress
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.event_loop import EventLoop
 
-_CREATE, _MOVED_TO, _ATTRIB = 0x100, 0x80, 0x4
+APPEARED = 0x100 | 0x80 | 0x4  # IN_CREATE, IN_MOVED_TO, IN_ATTRIB
+MODIFIED = 0x2 | 0x100  # IN_MODIFY, IN_CREATE
 _READ_BYTES = 64 * 1024
 
 
@@ -27,9 +28,10 @@ def nearest_folder(path: str) -> str:
 class FolderWatch:
     """The folders that are watched now; `on_change` is called once for whatever happens in one, until `arm`."""
 
-    def __init__(self, event_loop: EventLoop, on_change: Callable[[], None]) -> None:
+    def __init__(self, event_loop: EventLoop, on_change: Callable[[], None], mask: int = APPEARED) -> None:
         self._event_loop = event_loop
         self._on_change = on_change
+        self._mask = mask
         self._folders: frozenset[str] = frozenset()
         self._descriptor = -1
         self._is_armed = False
@@ -47,7 +49,7 @@ class FolderWatch:
                 self.arm()
         for folder in wanted:
             with suppress(OSError):  # gone meanwhile
-                syscalls.inotify_add_watch(self._descriptor, folder, _CREATE | _MOVED_TO | _ATTRIB)
+                syscalls.inotify_add_watch(self._descriptor, folder, self._mask)
         return True
 
     def arm(self) -> None:

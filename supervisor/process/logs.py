@@ -78,7 +78,11 @@ def last_words(path: str) -> str:
         return ""
     try:
         found = os.fstat(descriptor)
-        data = _read_at_once(descriptor, max(0, found.st_size - _WORDS_BYTES)) if stat.S_ISREG(found.st_mode) else b""
+        data = (
+            read_at_once(descriptor, max(0, found.st_size - _WORDS_BYTES), _WORDS_BYTES)
+            if stat.S_ISREG(found.st_mode)
+            else b""
+        )
     except OSError:
         return ""
     finally:
@@ -88,16 +92,19 @@ def last_words(path: str) -> str:
     return text.printable(_LOGGED.sub("", words, count=1), _WORDS)
 
 
-def _read_at_once(descriptor: int, offset: int) -> bytes:
+def read_at_once(descriptor: int, offset: int, most: int, *, is_new: bool = False) -> bytes:
     """Read what is in memory: preadv2(2) with RWF_NOWAIT, or a file system that is nothing but memory.
 
-    Others that do not know that flag, such as those of a network, may wait: nothing is read of them.
+    Others that do not know that flag, such as those of a network, may wait: nothing is read of them. An overlayfs does
+    not know it either, but what is new there was written a moment ago, to a disk of this machine.
     """
-    data = bytearray(_WORDS_BYTES)
+    data = bytearray(most)
     try:
         count = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP or not syscalls.is_in_memory(descriptor):
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        if not syscalls.is_in_memory(descriptor) and not (is_new and syscalls.is_in_overlay(descriptor)):
             raise
         count = os.preadv(descriptor, [data], offset)
     return bytes(data[:count])

@@ -68,7 +68,7 @@ class BusDoor:
         try:
             self._listener = bind_unix(self._path.parent, self._path.name, backlog=BACKLOG)
         except OSError as error:
-            self._context.console.bad(self._placed.label, "failed", f"cannot listen: {error.strerror}")
+            self._context.console.warning(self._placed.label, f"cannot listen: {error.strerror}")
 
     def _wait(self) -> None:
         """Begin the proxy when someone connects; without a socket, try again to listen."""

@@ -205,7 +205,7 @@ class Names(Feature):
                 try:
                     write_name_files(profile, children.pins)
                 except OSError as error:
-                    self._context.console.bad(process, "names", f"cannot write its hosts file: {error.strerror}")
+                    self._context.console.warning(process, f"cannot write its hosts file: {error.strerror}")
 
     def _tell(self, name: str) -> None:
         """Tell the operator what a name has come to, once each time that it is another thing."""

@@ -150,7 +150,7 @@ class Shutdown(Feature):
         self._clear()
         if self._undoing.is_busy:
             what = self._undoing.give_up(why)
-            self._context.console.bad("supervisor", "left", f"{what}: not undone, as {why}; undo it by hand")
+            self._context.console.warning("supervisor", f"{what}: not undone, as {why}; undo it by hand")
         self._end_authority()
 
     def _end_authority(self) -> None:

@@ -72,7 +72,9 @@ class StartupReport(Feature):
         if limits := self._context.current.children.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._context.event_loop.now - self._began_at
-        self._context.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
+        self._context.events.emit(
+            "ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000), door=f"tls://{host}:{door.port}"
+        )
         following = _next_step(self._context.current.config.path, is_locked=self._loops.is_locked)
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; next, in a second terminal: {following}")
         self._context.event_loop.call_later(_QUIET_S, self._preload)

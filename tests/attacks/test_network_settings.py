@@ -293,7 +293,7 @@ def test_a_stop_of_the_host_waits_until_it_is_undone_and_not_for_a_helper_that_h
             assert _routes() == [] and "192.0.2.10" not in _held("blocked")
             host.start()
     assert time.monotonic() - began < 2 + host.config.limits.stop_timeout_s + 10
-    left = [line for line in host.console if " left " in line]
+    left = [line for line in host.console if "not undone" in line]
     assert len(left) == 1 and "1 of third/net: " in left[0] and "undo it by hand" in left[0], host.console
     assert "192.0.2.10" in _held("blocked"), "nothing was undone behind its back"
     told = [line for line in host.cli("audit", "tail").stdout.splitlines() if "not undone: 1 of it" in line]

@@ -6,7 +6,8 @@ from tlsrt import errors
 from tlsrt.config.detection import DETECTORS, Detector, Mode
 from tlsrt.errors import EXIT_CODES, TlsrtError
 from tlsrt.supervisor.authority.detection import escalation
-from tlsrt.supervisor.events.catalog import EVENTS, EventKind, Severity
+from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.event_kinds import EventKind
 from tlsrt.supervisor.metrics.families import FAMILIES
 from tools.reference.markdown import code, table
 
@@ -15,26 +16,6 @@ _NOTES = """- **trigger**: its measure is taken at once, each time, whatever the
 - **grace**: it costs nothing for a moment after an epoch, a restart or a reload
 - **advisory**: it ends a session at most
 - **observed**: it is reported, and nothing follows"""
-
-
-# What an operator does about an event of severity alarm.
-REMEDIES = {
-    "given_up": "read the last death in `status` and the loop's log, then `restart LOOP`",
-    "escalated": "read why the group failed; the service manager starts the host again",
-    "violation": "read the call; if it is legitimate, `sandbox explain` names the line, and `needs` asks for more",
-    "difference": "treat the process as compromised: it was killed; read `audit tail`, and `lock` in doubt",
-    "offence": "treat the loop as compromised; read its log",
-    "anomaly": "`anomalies` shows what was found",
-    "response": "`quarantine list` shows what is active; `quarantine release` ends it, `revoke` makes it last",
-    "unprepared": "the loop was restarted; if it happens again, read its log",
-    "unattested": "the loop was restarted; if it happens again, `sandbox check`",
-    "start_refused": "do what the sentence says",
-    "program_forbidden": "it was killed; what it was given, or the program itself, is not what you think: read the log",
-    "locked": "find out why, then `unlock`",
-    "decoy_touched": "treat the subject as compromised: `revoke` it, and replace its bundle",
-    "decoys_blind": "restart Primary; if it happens again, treat Primary as compromised",
-    "stuck": "look at the disk or device that the kernel waits for",
-}
 
 
 def exit_codes() -> str:
@@ -56,16 +37,16 @@ def metrics() -> str:
 
 
 def events() -> str:
-    unknown = REMEDIES.keys() ^ {name for name, event in EVENTS.items() if event.severity is Severity.ALARM}
-    assert not unknown, f"tests/tools/reference/tables.py: REMEDIES does not fit the events: {unknown}"
     parts = []
     for kind in EventKind:
         rows = [
-            (code(name), str(event.severity), event.sentence, REMEDIES.get(name, ""))
+            (code(name), str(event.severity), event.sentence, event.cause, event.remedy, code(event.message_id))
             for name, event in EVENTS.items()
             if event.kind is kind
         ]
-        parts.append(f"## {kind}\n\n{table(('event', 'severity', 'meaning', 'what to do'), rows)}")
+        parts.append(
+            f"## {kind}\n\n{table(('event', 'severity', 'meaning', 'cause', 'what to do', 'MESSAGE_ID'), rows)}"
+        )
     return "\n\n".join(parts)
 
 

@@ -13,7 +13,7 @@ from fakes.children import FakeChildren
 from hosts.scripted_supervisor import make_config
 
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
-from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.console import TerminalConsole
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
@@ -28,7 +28,7 @@ class Host:
         for made in (config.run_dir, config.log_dir):
             made.mkdir()
         self.event_loop = EventLoop()
-        console = Console(io.StringIO())
+        console = TerminalConsole(io.StringIO())
         self.supervisor: Any = Supervisor(config, FakeChildren(), console, measure=bytes)
         self.supervisor._started_at = self.event_loop.now
         self.supervisor._context = Context(self.supervisor._current, self.event_loop, console, -1)

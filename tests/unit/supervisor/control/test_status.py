@@ -21,7 +21,7 @@ from tlsrt.config.schema import Config, KeySource
 from tlsrt.supervisor.cli.status import status_lines
 from tlsrt.supervisor.control.status_document import Document, StatusInput, document
 from tlsrt.supervisor.process.children import Sandbox
-from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.console import TerminalConsole
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause, Death
 from tlsrt.supervisor.process.instance_lock import host_pid
@@ -58,7 +58,7 @@ CONFIG = Config(
 
 def make_office() -> AuthorityProcess:
     event_loop = EventLoop()
-    context = Context(Reloadable(CONFIG, FakeChildren()), event_loop, Console(io.StringIO()), -1)
+    context = Context(Reloadable(CONFIG, FakeChildren()), event_loop, TerminalConsole(io.StringIO()), -1)
     authority = AuthorityProcess(context, -1, bytes(16), -1, HeartbeatMonitor(), "", (), Features())
     event_loop.close()
     authority.process.child = SpawnedChild(2, -1, 1002)
@@ -222,7 +222,7 @@ class Terminal(io.StringIO):
     ],
 )
 def test_colours_are_for_people_only(stream: io.StringIO, environment: dict[str, str], coloured: bool) -> None:
-    console = Console(stream, environment)
+    console = TerminalConsole(stream, environment)
     console.good("primary", "active", "pid 1")
     console.bad("third", "died", "signal")
     console.warning("supervisor", "careful")
@@ -237,7 +237,7 @@ def test_a_line_cannot_steer_a_terminal() -> None:
 def test_a_console_whose_reader_is_gone_or_stuck_stops_nobody() -> None:
     reading, writing = os.pipe()
     with open(writing, "w") as stream:
-        console = Console(stream, {})
+        console = TerminalConsole(stream, {})
         for _ in range(200):
             console.plain("third", "died", "x" * 900)  # far more than a pipe takes
         taken = os.read(reading, 1 << 20)

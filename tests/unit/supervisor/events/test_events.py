@@ -15,8 +15,9 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import LoopConfig
 from tlsrt.supervisor.cli.events import kinds_lines
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus, EventCursor
-from tlsrt.supervisor.events.catalog import EVENTS, EventKind
+from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.event import LINE_MAX, wall_text
+from tlsrt.supervisor.events.event_kinds import EventKind
 from tlsrt.supervisor.events.sources import OF_AUTHORITY, SLOW_US, EventSources
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor

@@ -16,7 +16,7 @@ from tlsrt.config.init import initialise
 from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.config.load import load_config
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.console import TerminalConsole
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.reload import key_rotation as rotation
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
@@ -67,7 +67,7 @@ class RotationHost:
         context = SimpleNamespace(
             current=SimpleNamespace(config=self.config),
             event_loop=self.event_loop,
-            console=Console(io.StringIO()),
+            console=TerminalConsole(io.StringIO()),
             events=events,
         )
         loops = SimpleNamespace(all=self.loops)

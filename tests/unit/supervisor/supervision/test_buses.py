@@ -32,7 +32,7 @@ class Stage:
         context = SimpleNamespace(
             event_loop=event_loop,
             current=SimpleNamespace(config=SimpleNamespace(run_dir=tmp_path)),
-            console=SimpleNamespace(bad=lambda *words: self.lines.append(words[-1])),
+            console=SimpleNamespace(warning=lambda *words: self.lines.append(words[-1])),
         )
         placed = SimpleNamespace(
             component=SimpleNamespace(address="forth/battery"),

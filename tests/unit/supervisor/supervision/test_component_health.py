@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.console import TerminalConsole
 from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted, state_untrusted
 from tlsrt.supervisor.supervision.loop import ComponentState, Loop
 
@@ -34,7 +34,7 @@ class Stage:
         context: Any = SimpleNamespace(
             current=SimpleNamespace(config=config),
             event_loop=self.event_loop,
-            console=Console(self.stream),
+            console=TerminalConsole(self.stream),
             events=events,
         )
         self.health = ComponentHealth(context, lambda loop, sentence: self.ended.append(sentence))

@@ -15,7 +15,7 @@ from hosts.scripted_supervisor import make_config
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
-from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.console import TerminalConsole
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision import loops as loops_module
@@ -56,7 +56,9 @@ class Host:
         self.lock = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT)
         self.recorder = cast("Any", Recorder())
         self.output = io.StringIO()
-        self.context = Context(Reloadable(config, self.children), self.event_loop, Console(self.output), self.lock)
+        self.context = Context(
+            Reloadable(config, self.children), self.event_loop, TerminalConsole(self.output), self.lock
+        )
         monitor = HeartbeatMonitor()
         policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], lambda: 1.0)
         self.each = [Loop(one, index, os.open(os.devnull, os.O_WRONLY), "") for index, one in enumerate(config.loops)]

@@ -1,0 +1,81 @@
+"""The log files of the processes, read as they grow: only what is in memory, and never through a link."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tlsrt.config.setting import PROCESS
+from tlsrt.supervisor.events.log_tail import LogTail
+from tlsrt.supervisor.process.logs import read_at_once
+
+READ_BYTES = 64 * 1024  # of one file at one look
+BEHIND_BYTES = 512 * 1024  # of one that grows faster the middle is left out
+_FILE = re.compile(rf"({PROCESS}|[a-z_]{{1,32}})\.log")
+
+
+class _Followed:
+    """A file, by its inode, and how far it was read."""
+
+    def __init__(self, inode: int, offset: int) -> None:
+        self.inode = inode
+        self.offset = offset
+
+
+class LogFiles:
+    """All of a folder. What is in them at the beginning was read in another life."""
+
+    def __init__(self, folder: Path, take: Callable[[str, bytes], None]) -> None:
+        self._folder = folder
+        self._take = take  # a line of a process
+        self._files: dict[str, _Followed] = {}
+        self.tails: dict[str, LogTail] = {}
+        for name, path in self._found():
+            with suppress(OSError):
+                status = os.stat(path, follow_symlinks=False)
+                self._files[name] = _Followed(status.st_ino, status.st_size)
+
+    def read(self, now: float) -> bool:
+        """Give every new line to `take`; tell whether there is more."""
+        return sum(self._read(name, path, now) for name, path in self._found()) > 0
+
+    def _found(self) -> list[tuple[str, Path]]:
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return []
+        found = ((_FILE.fullmatch(name), name) for name in names)
+        return [(match[1], self._folder / name) for match, name in found if match is not None]
+
+    def _read(self, name: str, path: Path, now: float) -> bool:
+        try:
+            status = os.stat(path, follow_symlinks=False)
+            file = self._files.get(name)
+            if file is None or file.inode != status.st_ino or file.offset > status.st_size:
+                file = self._files[name] = _Followed(status.st_ino, 0)
+            if status.st_size == file.offset or not stat.S_ISREG(status.st_mode):
+                return False
+            tail = self.tails.setdefault(name, LogTail())
+            if status.st_size - file.offset > BEHIND_BYTES:
+                file.offset = status.st_size - READ_BYTES
+                tail.skip()
+            data = self._bytes(path, file)
+        except OSError:  # gone meanwhile, or not in memory
+            return False
+        file.offset += len(data)
+        for line in tail.take(data, now):
+            self._take(name, line)
+        return file.offset < status.st_size
+
+    def _bytes(self, path: Path, file: _Followed) -> bytes:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if os.fstat(descriptor).st_ino != file.inode:
+                return b""
+            return read_at_once(descriptor, file.offset, READ_BYTES, is_new=True)
+        finally:
+            os.close(descriptor)
