@@ -172,8 +172,8 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
             found.append(f"{start} cannot have `group`: only a component's udp socket joins one; remove it")
         elif asked.interface and not asked.group:
             found.append(f"{start} cannot have `interface` without `group`: write its address as `host`")
-        elif asked.group.lower().startswith(("ff02:", "ff12:")) and not asked.interface:
-            found.append(f"{start} cannot join {asked.group} without `interface`: each link has this group")
+        elif ":" in asked.group and not asked.interface:
+            found.append(f"{start} cannot join {asked.group} without `interface`: IPv6 would hear it on every one")
         elif asked.replies and is_of_one_link(asked.bound):
             found.append(
                 f"{start} cannot have `replies` on {asked.bound}: each link has such addresses, and who sends "

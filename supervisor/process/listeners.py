@@ -135,11 +135,13 @@ def _interface(name: str) -> int:
 def _join(made: socket.socket, group: str, index: int) -> None:
     """Join a multicast group on an interface, hear it there alone, and send to it from there: ip(7), ipv6(7).
 
-    Without *_MULTICAST_ALL a socket hears a group wherever any program of the host has joined it.
+    Without *_MULTICAST_ALL a socket hears a group wherever any program of the host has joined it. IPv6 looks at the
+    group alone even then, whatever the interface: so the socket is bound to its interface, too.
     """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # others of this host hear the group as well
     if made.family is socket.AF_INET6:
         member = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, socket.if_indextoname(index).encode())
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)

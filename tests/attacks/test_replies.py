@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost, free_port, running
+from tools.programs import need
 
 COMPONENT = "third/replies"
 CLUB, CLUB_PORT = "239.255.77.7", free_port()
@@ -105,3 +108,48 @@ def member() -> socket.socket:
     made.bind((CLUB, CLUB_PORT))
     made.settimeout(10)
     return made
+
+
+SCENE = """
+import socket, struct, subprocess
+from pathlib import Path
+from tlsrt.config.listeners import ListenConfig, Listener
+from tlsrt.supervisor.process.listeners import component_listener
+GROUP = "ff05::7709"
+Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+for name in ("own", "near"):
+    subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}_end"], check=True)
+    for end in (name, f"{name}_end"):
+        subprocess.run(["ip", "link", "set", end, "up"], check=True)
+asked = ListenConfig("in", 7777, "a test", "127.0.0.1", "udp", group=GROUP, interface="own", where="f:1:1")
+ours = socket.socket(fileno=component_listener(Listener("third.a", "third/a", asked), lambda: None))
+other = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+member = socket.inet_pton(socket.AF_INET6, GROUP) + struct.pack("@I", socket.if_nametoindex("near"))
+other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
+other.bind(("::", 7777))
+other.settimeout(10)
+for name in ("near_end", "own_end"):  # a neighbour on each link
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(name))
+        sender.sendto(name.encode(), (GROUP, 7777))
+    print("other", other.recv(64).decode())
+ours.settimeout(10)
+print("ours", ours.recv(64).decode())
+ours.setblocking(False)
+try:
+    print("ours", ours.recv(64).decode())
+except BlockingIOError:
+    print("no more")
+"""
+
+
+def test_a_group_of_ipv6_is_not_heard_from_another_link_that_a_program_of_the_host_has_joined() -> None:
+    """Two links in a network namespace of its own."""
+    need("unshare")
+    said = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", SCENE], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout.split() == ["other", "near_end", "other", "own_end", "ours", "own_end", "no", "more"], (
+        said.stderr
+    )
