@@ -83,7 +83,7 @@ class World:
         self.target_takes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(STEPS), min_size=5, max_size=30))
 def test_no_run_is_executed_twice_and_no_job_is_lost(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
