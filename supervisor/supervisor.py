@@ -224,7 +224,7 @@ class Supervisor:
         figures = HostFigures(
             context, loops, authority, monitor, lock, requests, audit, self._shutdown, services, self._started_at
         )
-        metrics = self._metrics = MetricsProcess(context, figures, config.metrics.place, metrics_socket)
+        metrics = self._metrics = MetricsProcess(context, loops, figures, config.metrics.place, metrics_socket)
         self._watchdog = Watchdog(context, loops, authority, (*services, metrics), features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,

@@ -12,7 +12,7 @@ from tlsrt.errors import MisuseError, PeerError
 
 PAGE_BYTES = 128 * 1024
 _NUMBER = 4
-_HEAD = 2 * _NUMBER
+PAGE_HEAD = 2 * _NUMBER
 _FIRST_POWER = 5
 BOUNDS_US = tuple(2**power for power in range(_FIRST_POWER, 25))  # 32 us to 17 s
 BUCKETS = len(BOUNDS_US) + 1  # and the rest
@@ -25,15 +25,20 @@ def bucket_of(seconds: float) -> int:
 
 def encode_page(data: bytes) -> bytes:
     """Return what is written at the beginning of a page. Raises MisuseError for more than it holds."""
-    if len(data) > PAGE_BYTES - _HEAD:
+    if len(data) > PAGE_BYTES - PAGE_HEAD:
         raise MisuseError(f"{len(data)} bytes of figures do not fit a page of {PAGE_BYTES}")
     return len(data).to_bytes(_NUMBER, "little") + zlib.crc32(data).to_bytes(_NUMBER, "little") + data
+
+
+def page_length_untrusted(head: bytes) -> int:
+    """Return how much of a page is to be read, by its first bytes."""
+    return min(PAGE_HEAD + int.from_bytes(head[:_NUMBER], "little"), PAGE_BYTES)
 
 
 def decode_page_untrusted(page: bytes) -> bytes:
     """Return what a page holds, nothing for one not written yet. Raises PeerError if it is not whole."""
     length, checksum = (int.from_bytes(page[at : at + _NUMBER], "little") for at in (0, _NUMBER))
-    data = page[_HEAD : _HEAD + length]
+    data = page[PAGE_HEAD : PAGE_HEAD + length]
     if len(data) != length or zlib.crc32(data) != checksum:
         raise PeerError("torn")
     return data

@@ -98,6 +98,11 @@ class Metrics:
             }
 
 
+def metrics_of(component: Counting) -> Metrics:
+    """Return the figures of an attached component, for the runtime."""
+    return component._tlsrt_metrics
+
+
 class Counting:
     """The part of a component that counts. A class may have something else under its three names."""
 

@@ -49,13 +49,13 @@ from tlsrt.loops.component.caller import begin_as, end_as
 from tlsrt.loops.component.component import BUILTIN, Component
 from tlsrt.loops.component.invocation import find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
+from tlsrt.loops.dispatch.call_figures import CallFigures, replies_of
 from tlsrt.loops.dispatch.deferrals import Deferrals, NoDeferrals
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
-from tlsrt.loops.dispatch.replies import Replies
 
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 UNREADABLE = (
@@ -77,6 +77,7 @@ class Responder:
         self, component: Component, endpoint: Endpoint, channel: FrameSender, clock: Callable[[], int],
         log: logging.Logger, shares: ProcessorShares, batcher: Batcher | None = None,
         deferrals: Deferrals | None = None,
+        figures: CallFigures | None = None,
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
@@ -86,7 +87,8 @@ class Responder:
         self._shares = shares
         self._held = HeldRequests()
         self._in_flight = InFlight(clock)
-        self._replies = Replies(endpoint, channel, clock, self._in_flight, batcher)
+        self._figures = figures
+        self._replies = replies_of(figures, endpoint, channel, clock, self._in_flight, batcher)
         self._faults = Faults(endpoint.subject, log, clock)
         self._closing = False
         self._is_starting = self._is_unready = self._is_held = False
@@ -210,10 +212,15 @@ class Responder:
         if key is not None:
             return self._start(RunningCall(name, header), value)
         try:
+            began = self._figures.clock() if self._figures is not None else 0.0
             body = pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
+            if self._figures is not None:
+                self._figures.note(header.method, began, is_good=False)
             self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._ended(header, error))
             return None
+        if self._figures is not None:
+            self._figures.note(header.method, began, is_good=True)
         if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
             self._batcher.reply(self._replies, header, name, body)
         else:
@@ -227,6 +234,8 @@ class Responder:
         """
         header = request.header
         refused: PeerError | None = None
+        if self._figures is not None:
+            request.began = self._figures.clock()
         try:
             if self._closing or self._is_held:
                 self.check_serves(header.method)

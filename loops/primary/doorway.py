@@ -8,7 +8,7 @@ router.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tlsrt.budget import Budget
@@ -34,8 +34,10 @@ from tlsrt.loops.door.tls_server import TlsServer
 from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
 from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
+from tlsrt.loops.primary.figures import door_lines
 from tlsrt.loops.primary.router import Router
 from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.loops.runtime.process_figures import Line
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http.connection import HttpServer
@@ -98,6 +100,11 @@ class Doorway:
             "refused": self._answered_locked,
             "operators": self._keep_places,
         }
+
+    def figures(self) -> Iterator[Line]:
+        """Return what the server has counted that is there now."""
+        if self._server is not None:
+            yield from door_lines(self._server.counters, self._server.connections, self._server.unauthenticated)
 
     def _http_server(self) -> HttpServer | None:
         """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""

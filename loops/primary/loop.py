@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tlsrt.budget import Budget
@@ -25,10 +25,12 @@ from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.doorway import Doorway
 from tlsrt.loops.primary.events import Events
+from tlsrt.loops.primary.figures import gate_lines
 from tlsrt.loops.primary.last_answers import LastAnswers
 from tlsrt.loops.primary.router import Router
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.loops.runtime.process_figures import Line
 from tlsrt.loops.runtime.role import LoopRole
 
 DOOR = "door"
@@ -77,6 +79,11 @@ class PrimaryLoop(LoopRole):
         }
 
     # -- messages of the authority ----------------------------------------------------------------------------
+
+    def figures(self) -> Iterator[Line]:
+        """Return what gate and door have counted."""
+        yield from gate_lines(self.router.frames_out, self.router.refused, len(self.gate.calls.by_name))
+        yield from self.doorway.figures()
 
     def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
         self.gate.set_root(epoch, incarnation, root)

@@ -6,6 +6,7 @@ connection) or from Primary's own components.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
@@ -63,6 +64,7 @@ class Router:
         self.connections: dict[int, Origin] = {}  # of clients that carry a session
         self.frames_in = 0
         self.frames_out = 0
+        self.refused: Counter[str] = Counter()  # by the gate's word
 
     def listen(self, batch: WriteBatch, listeners: Mapping[str, int]) -> None:
         """Accept the links of these loops on their listening sockets."""
@@ -161,6 +163,7 @@ class Router:
                 return self._undeliverable(data, verdict, origin)
             self.frames_out += 1
             return ""
+        self.refused[verdict.reason] += 1
         if verdict.reason != "no_open_call":
             self._owner.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
             self._reporter.frame(origin, verdict)

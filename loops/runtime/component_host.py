@@ -22,13 +22,14 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import end_s_of
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import ConfigError, Unavailable
-from tlsrt.loops.component.component import Component, attach, detach, tasks_of
+from tlsrt.loops.component.component import BUILTIN, Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.grants import Grants
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.tasks import STOP_S
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.component.worker import begin_workers, end_workers
+from tlsrt.loops.dispatch.call_figures import CallFigures
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
 from tlsrt.loops.runtime.jobs import ProcessJobs
@@ -54,6 +55,7 @@ class ComponentHost:
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
         programs: ProcessPrograms | None = None, listeners: Mapping[str, int] | None = None,
         jobs: ProcessJobs | None = None,
+        is_measured: bool = False,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -64,7 +66,11 @@ class ComponentHost:
         self.caller = Caller(self.endpoint, channel.send, clock, waiting_max=waiting_max, batcher=batcher)
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
-        self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher, jobs)
+        methods = {*component.__tlsrt_methods__, *BUILTIN}
+        self.call_figures = CallFigures(methods) if is_measured else None
+        self.responder = Responder(
+            component, self.endpoint, channel, clock, log, shares, batcher, jobs, self.call_figures
+        )  # fmt: skip
         self._jobs = jobs
         if jobs is not None:
             jobs.add(config.address, component, self.responder, log)

@@ -55,6 +55,7 @@ from tlsrt.loops.runtime.imports import (
 from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
 from tlsrt.loops.runtime.life_reports import LifeReports
+from tlsrt.loops.runtime.process_figures import ProcessFigures
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.refusals import Refusals
 from tlsrt.loops.runtime.resolver import prepare_outbound
@@ -186,6 +187,7 @@ class LoopProcess:
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
             grants=self.grants.of(config), programs=self._programs,
+            is_measured=self.config.metrics.place is not None,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}), jobs=self._jobs,
             listeners={
@@ -213,6 +215,8 @@ class LoopProcess:
         )
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
         takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
+        takes = takes or self.config.metrics.place is not None
+        self._figures = ProcessFigures(self.hosts, self.role.figures)
         self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders(), takes_descriptors=takes)
         self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
@@ -273,6 +277,7 @@ class LoopProcess:
             "primary_down": lambda fields, descriptors: self.set_primary(0),
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
+            "figures": lambda fields, descriptors: self._figures.page_came(descriptors[0]),
             **self.grants.orders,
             **self._programs.orders,
         }
@@ -348,6 +353,7 @@ class LoopProcess:
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
+        self._figures.each_beat()
         if self._state is LoopState.ACTIVE:
             self._reports.check(now)
             for host in self.hosts.values():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from tlsrt.budget import Budget
 from tlsrt.channels.links.channel import Channel
 from tlsrt.errors import PeerError
 from tlsrt.loops.runtime.authority_client import Monitor
+from tlsrt.loops.runtime.process_figures import Line
 
 
 class LoopRole(ABC):
@@ -44,6 +46,10 @@ class LoopRole(ABC):
     def unlink(self, process: str) -> None:
         """Primary only: carry the frames of this process no more. Raises PeerError."""
         raise PeerError("not_primary")
+
+    def figures(self) -> Iterator[Line]:
+        """Return what it adds to the metrics of its process."""
+        yield from ()
 
     @abstractmethod
     def on_refused_frame(self, data: bytes, reason: str) -> None:

@@ -7,7 +7,7 @@ behind counters only. Nothing outside this table is ever served, so no process c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -85,13 +85,40 @@ _SUPERVISOR = (
     Family("tlsrt_component_tasks", _G, "Tasks that a component has running.", (*_P, "component")),
     Family("tlsrt_component_task_restarts", _C, "Restarts of a component's tasks.", (*_P, "component")),
 )
+_PC = ("process", "component")
+_PROCESS = (
+    Family("tlsrt_calls", _C, "Calls that were answered, by `result` or `error`.", (*_PC, "method", "outcome")),
+    Family("tlsrt_call_duration_seconds", Kind.HISTOGRAM, "From the arrival of a call at its component to its answer.",
+           (*_PC, "method"), "seconds"),
+    Family("tlsrt_component_calls_in_flight", _G, "Calls that a component has not answered yet.", _PC),
+    Family("tlsrt_component_counted", _C, "What a component counts by `self.count`.", (*_PC, "name")),
+    Family("tlsrt_component_value", _G, "What a component says by `self.gauge`.", (*_PC, "name")),
+    Family("tlsrt_component_time_seconds", Kind.SUMMARY, "What a component times by `self.time`.", (*_PC, "name"),
+           "seconds"),
+    Family("tlsrt_component_longest_time_seconds", _G, "The longest of these, since its process began.", (*_PC, "name"),
+           "seconds"),
+)  # fmt: skip
+_PRIMARY = (
+    Family("tlsrt_gate_frames", _C, "Frames by the gate's verdict: passed, or why not.", ("verdict",)),
+    Family("tlsrt_gate_open_calls", _G, "Calls that the gate let through and that have no answer yet."),
+    Family("tlsrt_door_handshakes", _C, "TLS handshakes that were completed."),
+    Family("tlsrt_door_ended_connections", _C, "Connections by how they ended, failed handshakes too.", ("reason",)),
+    Family("tlsrt_door_connections", _G, "Connections at the door."),
+    Family("tlsrt_door_unauthenticated_connections", _G, "Those that have shown no certificate yet."),
+)
 _METRICS = (
-    Family("tlsrt_metrics_requests", _C, "Answers of this process, by HTTP status.", ("status",),
-           source=Source.METRICS),
-    Family("tlsrt_metrics_dropped_connections", _C, "Connections that were cut: too many, too slow, or gone.",
-           source=Source.METRICS),
-    Family("tlsrt_metrics_refused_figures", _C, "What a process wrote for its metrics and could not be served.", _P,
-           source=Source.METRICS),
+    Family("tlsrt_metrics_requests", _C, "Answers of this process, by HTTP status.", ("status",)),
+    Family("tlsrt_metrics_dropped_connections", _C, "Connections that were cut: too many, too slow, or gone."),
+    Family("tlsrt_metrics_refused_figures", _C, "What a process wrote for its metrics and could not be served.", _P),
 )  # fmt: skip
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (*_SUPERVISOR, *_METRICS)}
+FAMILIES: Mapping[str, Family] = {
+    family.name: replace(family, source=source)
+    for source, families in (
+        (Source.SUPERVISOR, _SUPERVISOR),
+        (Source.PROCESS, _PROCESS),
+        (Source.PRIMARY, _PRIMARY),
+        (Source.METRICS, _METRICS),
+    )
+    for family in families
+}

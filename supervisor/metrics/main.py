@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tlsrt.channels.control.figures import PAGE_BYTES, decode_page_untrusted
+from tlsrt.channels.control.figures import PAGE_HEAD, decode_page_untrusted, page_length_untrusted
 from tlsrt.channels.control.metrics import METRICS
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
@@ -191,7 +191,7 @@ def read_page_untrusted(descriptor: int) -> bytes:
 
 def _page(descriptor: int) -> bytes:
     try:
-        return os.pread(descriptor, PAGE_BYTES, 0)
+        return os.pread(descriptor, page_length_untrusted(os.pread(descriptor, PAGE_HEAD, 0)), 0)
     except OSError:
         raise PeerError("unreadable") from None
 

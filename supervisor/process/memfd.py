@@ -1,10 +1,11 @@
-"""Sealed memory files: bytes for another process that no process can change."""
+"""Memory files: sealed bytes for another process that no process can change, and pages that one process writes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 
+from tlsrt.channels.control.figures import PAGE_BYTES
 from tlsrt.config.files import write_all
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -16,3 +17,15 @@ def sealed_memory(data: bytes, name: str = "measurement") -> int:
     write_all(descriptor, data)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
+
+
+def new_page() -> tuple[int, int]:
+    """Return two descriptors of new memory of a fixed size: for its writer, and for reading only. Raises OSError."""
+    writable = os.memfd_create("figures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(writable, PAGE_BYTES)
+        fcntl.fcntl(writable, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        return writable, os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        os.close(writable)
+        raise

@@ -16,8 +16,10 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.children import Child, Children, HelperStart
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.process.memfd import sealed_memory
+from tlsrt.supervisor.process.memfd import new_page, sealed_memory
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.service_process import ServiceProcess
 
 NAME = "metrics"
@@ -34,8 +36,12 @@ class Figures(Protocol):
 class MetricsProcess(ServiceProcess):
     """The one process that serves metrics, over all its incarnations. The supervisor keeps the socket that listens."""
 
-    def __init__(self, context: Context, figures: Figures, place: MonitoringPlace | None, listener: int) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, figures: Figures, place: MonitoringPlace | None, listener: int
+    ) -> None:
         super().__init__(context, NAME, METRICS)
+        self._loops = loops
+        self._pages: dict[str, int] = {}  # process -> its page, for reading only
         self._figures = figures
         self._place = place
         self._listener = listener
@@ -52,6 +58,32 @@ class MetricsProcess(ServiceProcess):
         super()._ready()
         is_tcp = self._place is not None and not self._place.path
         self._send("listen", int(is_tcp), descriptor=self._listener)
+        for process, page in self._pages.items():
+            self._send("page", process, descriptor=page)
+
+    def loop_active(self, loop: Loop) -> None:
+        """Hand a process that serves a page to write its figures to, and the same page to who reads it."""
+        if self._listener < 0:
+            return
+        try:
+            writable, readable = new_page()
+        except OSError as error:
+            self._context.console.warning(NAME, f"has no figures of {loop.name}: {error.strerror}")
+            return
+        self._loops.tell(loop, "figures", descriptors=(writable,))
+        os.close(writable)
+        self._forget(loop.name)
+        self._pages[loop.name] = readable
+        self._send("page", loop.name, descriptor=readable)
+
+    def loop_changed(self, loop: Loop) -> None:
+        if not loop.is_living:
+            self._forget(loop.name)
+
+    def _forget(self, process: str) -> None:
+        if process in self._pages:
+            os.close(self._pages.pop(process))
+            self._send("page_gone", process)
 
     def take(self, name: str, message: Any, descriptors: list[int]) -> None:
         if self._answer is not None:

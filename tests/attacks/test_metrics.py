@@ -48,6 +48,25 @@ def _captured(self, connection):
         _requested(self, connection)
 
 metrics.Metrics._requested = _captured
+
+# What a captured process of a loop writes into its page.
+import tlsrt.loops.runtime.process_figures as process_figures
+_encoded = process_figures.ProcessFigures.encoded
+_FORGED = {
+    "tlsrt_calls": [[["io", 'x",outcome="result"} 1\\ntlsrt_locked 1\\n#', "error"], 7]],
+    "tlsrt_locked": [[[], 1]], "tlsrt_process_active": [[["primary"], 0]], "tlsrt_gate_frames": [[["passed"], 1]],
+    "tlsrt_calls{}": [[[], 1]],
+}
+
+def _forged(self):
+    if "third/io" in self._hosts:
+        return json.dumps(_FORGED).encode()
+    if "forth/power" in self._hosts:
+        os.pwrite(self._page, os.urandom(4096), 0)
+        return b"[" * 100_000
+    return _encoded(self)
+
+process_figures.ProcessFigures.encoded = _forged
 """
 
 
@@ -149,6 +168,21 @@ def test_code_in_the_process_reaches_nothing(host: RunningHost) -> None:
     assert len(set(uids)) == 1 and (os.geteuid() != 0 or int(uids[0]) not in {0, *others})
     keys = {"master key": (host.folder / "master.key").read_bytes(), "CA key": (host.folder / "ca.key").read_bytes()}
     assert found_in(host.status()["metrics"]["pid"], keys) == set()
+
+
+def test_a_captured_process_says_nothing_of_others_and_hides_none(host: RunningHost) -> None:
+    def forged() -> list[str]:
+        return [line for line in get("/metrics")[1].splitlines() if 'outcome="error"' in line and line.endswith(" 7")]
+
+    host.until(lambda status: bool(forged()), "what the process has written")
+    [line] = forged()
+    assert line.startswith('tlsrt_calls_total{process="third",component="io",method="x\\",outcome=')
+    text = get("/metrics")[1]
+    assert "\ntlsrt_locked 0\n" in text and "\ntlsrt_locked 1\n" not in text
+    assert text.count('tlsrt_process_active{process="primary"} 1\n') == 1
+    assert 'tlsrt_calls_total{process="primary.facts"' in text
+    for process in ("third", "forth"):
+        assert f'\ntlsrt_metrics_refused_figures_total{{process="{process}"}} 0\n' not in text
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,28 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hosts.running_host import RunningHost, free_port, running
 from tools.programs import need
 
+from tlsrt import CallError, NotFound
 from tlsrt.supervisor.metrics.families import FAMILIES, Source
 
 PORT = free_port()
+PACKAGE = Path(__file__).parents[1] / "hosts" / "counting_package" / "counting"
+COMPONENT = "third/counting"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    for host in running(request, extra={"metrics": {"listen": f"127.0.0.1:{PORT}"}}):
+    components = {COMPONENT: {"class": "counting:Counting"}}
+    for host in running(
+        request, components=components, policy={f"client/admin -> {COMPONENT}": "*"}, packages=[PACKAGE],
+        extra={"metrics": {"listen": f"127.0.0.1:{PORT}"}},
+    ):  # fmt: skip
         host.until(lambda status: (status["metrics"] or {}).get("state") == "active", "the metrics process")
         host.until(lambda status: all(loop["lateness_ms"] is not None for loop in status["loops"]), "all beats")
         yield host
@@ -66,6 +74,37 @@ def test_both_formats_say_what_status_says(host: RunningHost) -> None:
     # None of them is in a host that is well and new.
     sometimes = {"tlsrt_component_ready", "tlsrt_component_healthy", "tlsrt_certificate_not_after_seconds"}
     assert expected - served <= sometimes
+
+
+def test_calls_and_what_a_component_counts(host: RunningHost) -> None:
+    def labels(*more: str) -> str:
+        return ",".join(['process="third.counting",component="counting"', *more])
+
+    with host.client() as client:
+        for number in range(1, 6):
+            client.call(COMPONENT, "add", "rain", float(number))
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                client.call(COMPONENT, "fail")
+        with pytest.raises(CallError):
+            client.call(COMPONENT, "such_a_method")
+    counted = f"tlsrt_component_counted_total{{{labels('name=' + chr(34) + 'rain.sum' + chr(34))}}}"
+    host.until(lambda status: f"\n{counted} 15.0\n" in get("/metrics")[2], "what it has counted")
+    text = get("/metrics", Accept=OPENMETRICS)[2]
+
+    def one(family: str, **more: str) -> float:
+        return value(text, f"{family}{{{labels(*(f'{key}={chr(34)}{word}{chr(34)}' for key, word in more.items()))}}}")
+
+    assert one("tlsrt_calls_total", method="add", outcome="result") == 5
+    assert one("tlsrt_calls_total", method="fail", outcome="error") == 2
+    assert one("tlsrt_calls_total", method="other", outcome="error") == 1
+    assert one("tlsrt_call_duration_seconds_count", method="add") == 5
+    assert one("tlsrt_call_duration_seconds_bucket", method="add", le="+Inf") == 5
+    assert 0 < one("tlsrt_call_duration_seconds_sum", method="add") < 5
+    assert one("tlsrt_component_value", name="rain.last") == 5
+    assert one("tlsrt_component_time_seconds_count", name="rain.time") == 5
+    assert value(text, 'tlsrt_gate_frames_total{verdict="passed"}') > 10
+    assert value(text, "tlsrt_door_handshakes_total") >= 1
 
 
 def test_a_stopped_supervisor_is_told(host: RunningHost) -> None:

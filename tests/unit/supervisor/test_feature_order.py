@@ -71,10 +71,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
-        ("loop_active", ["Restarter", "StartupReport"]),
+        ("loop_active", ["Restarter", "StartupReport", "MetricsProcess"]),
         (
             "loop_changed",
-            ["StartupReport", "LockControl", "RestartRequest", "StopRequest", "Reload", "KeyRotation",
+            ["StartupReport", "LockControl", "MetricsProcess", "RestartRequest", "StopRequest", "Reload", "KeyRotation",
              "ManagerNotices"],
         ),
         ("judged", ["ManagerNotices"]),

@@ -69,6 +69,18 @@ def test_nothing_is_said_twice_or_without_end() -> None:
     assert label == "a" * LABEL_MAX
 
 
+def test_a_process_speaks_of_itself_alone() -> None:
+    said = {
+        "tlsrt_calls": [[["notes", "add", "result"], 3], [["third", "notes", "add", "result"], 3]],
+        "tlsrt_component_counted": [[['a"} 1', "b"], 1]], "tlsrt_sessions": [[["primary"], 9]],
+        "tlsrt_gate_frames": [[["passed"], 9]],
+    }  # fmt: skip
+    rows, refused = decoded(said, Source.PROCESS, "third.notes")
+    assert {labels[0] for _, labels, _ in rows} == {"third.notes"} and (len(rows), refused) == (2, 3)
+    rows, refused = decoded(said, Source.PRIMARY, "primary")
+    assert ("tlsrt_gate_frames", ("passed",), 9) in rows and refused == 2
+
+
 @given(st.binary(max_size=200) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*FAMILIES, "x"]), inner, max_size=4),
@@ -109,8 +121,7 @@ def test_names_follow_the_conventions() -> None:
         assert not family.unit or name.endswith(f"_{family.unit}")
         assert family.unit in ("", "seconds", "bytes", "ratio") and family.help.endswith(".")
         assert len(set(family.labels)) == len(family.labels) and "le" not in family.labels
-        if family.source in (Source.PROCESS, Source.PRIMARY):
-            assert family.labels[:1] == ("process",) or family.source is Source.PRIMARY
+        assert family.labels[:1] == ("process",) or family.source is not Source.PROCESS
 
 
 @pytest.mark.parametrize("label", ["x", *NASTY[:3], "ключ"])
