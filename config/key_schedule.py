@@ -124,6 +124,11 @@ def secret_key(root: bytes, component: str) -> bytes:
     return expand(root, "secret/component", component)
 
 
+def backup_mac_key(prk: bytes) -> bytes:
+    """Return the key of backups of the host. Held, while they run, by the commands that make and read one."""
+    return expand(prk, "backup")
+
+
 def audit_root(prk: bytes) -> bytes:
     """Return the root of the audit log's keys. Held by the authority until those of its life are derived."""
     return expand(prk, "audit")

@@ -25,7 +25,8 @@ EX_PIPE_CLOSED = 141
 
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
-    EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole",
+    EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole; "
+    "`doctor`: something was found",
     EX_NOT_RUNNING: "no supervisor is running (`tlsrt-supervisor`)",
     EX_LOCKED: "the host is locked: no session until an operator or a client with that right unlocks it",
     EX_USAGE: "invalid option, argument, id or name",

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -24,6 +25,7 @@ from tlsrt.supervisor.audit.files import FOLDER
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.open import file_key_of, public_of
 from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord
+from tlsrt.supervisor.audit.verified import note_verified
 from tlsrt.supervisor.audit.verify import Anchor, VerifyReport, verify
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.process.instance_lock import is_held
@@ -122,6 +124,8 @@ def verify_log(arguments: argparse.Namespace) -> int:
     if report.fault is not None:
         say(f"the audit log is not whole: {report.fault}")
         return EX_FAILED
+    if here is not None:
+        note_verified(here, datetime.now(UTC))
     return 0
 
 

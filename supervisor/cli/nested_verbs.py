@@ -97,6 +97,39 @@ CERTIFICATE = (
     ),
 )  # fmt: skip
 
+BACKUP = (
+    Verb(
+        "create",
+        "write configuration, components' files and all state into a new file, while the host runs",
+        (
+            Argument(("file",), "the file to write, or a folder for a file with the time in its name", "FILE"),
+            Argument(("--with-keys",), "write the keys, too, into this other file, to be kept elsewhere", "KEYS"),
+            ANSWER,
+        ),
+        run="backup.create.create",
+        lines="backup.create.create_lines",
+    ),
+    Verb(
+        "verify",
+        "say whether a backup is whole, and whether it was written with the master_key of this host",
+        (Argument(("file",), "a file that `backup create` has written", "FILE"), ANSWER),
+        run="backup.create.verify",
+        lines="backup.create.verify_lines",
+    ),
+    Verb(
+        "restore",
+        "make a host of a backup, whole or not at all, at the place that --config names",
+        (
+            Argument(("file",), "a file that `backup create` has written", "FILE"),
+            Argument(("--keys",), "the keys of that host, as `--with-keys` has written them", "KEYS"),
+            flag("--force", text="in the place of a host that is there and does not run; that is kept beside"),
+            ANSWER,
+        ),
+        run="backup.restore.restore",
+        lines="backup.restore.restore_lines",
+    ),
+)
+
 HONEYPOT = (
     Verb("list", "list the decoys of this host", (ANSWER,), run="honeypot.decoys", lines="honeypot.decoy_lines"),
     Verb(

@@ -21,7 +21,7 @@ from tlsrt.errors import exit_codes_text
 from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
 from tlsrt.supervisor.cli.job_verbs import JOBS
-from tlsrt.supervisor.cli.nested_verbs import AUDIT, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
+from tlsrt.supervisor.cli.nested_verbs import AUDIT, BACKUP, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
 _CHANGE_S = 3600.0
@@ -170,6 +170,7 @@ VERBS = (
         lines="lock.unlock_lines",
         unmet="lock.unlock_unmet",
     ),
+    Verb("backup", "write the whole host into a file, look whether one is whole, and restore a host", verbs=BACKUP),
     Verb("honeypot", "list the decoys of this host, plant canaries, and test their detection", verbs=HONEYPOT),
     Verb(
         "anomalies",
@@ -225,6 +226,12 @@ VERBS = (
             flag("--strict", text="waive no layer of the sandbox, whatever this host cannot give"),
         ),
         run="setup.init",
+    ),
+    Verb(
+        "doctor",
+        "say what to look at before it is a trouble, each with a remedy; the exit code is 1 if there is anything",
+        (json_flag("the same as one JSON document"),),
+        run="doctor.doctor",
     ),
     Verb(
         "check",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hosts.reloading_host import EX_CONFIG, PROBED, edit, outcomes, reload, set_loop, state
 from hosts.running_host import RunningHost, running
 
-from tlsrt.errors import EX_NOT_RUNNING, EX_USAGE, CallError
+from tlsrt.errors import EX_NOT_RUNNING, EX_UNAVAILABLE, EX_USAGE, CallError
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +159,35 @@ def test_one_subject_in_detail_and_in_a_word(host: RunningHost) -> None:
     done = host.cli("is-active")
     assert (done.returncode, done.stdout) == (0, "active\n")
     assert host.cli("is-active", "-q", "forth").stdout == ""
+
+
+def test_a_whole_host_comes_back_from_a_backup_that_was_taken_under_load(host: RunningHost) -> None:
+    client = host.client()
+    client.call("secondary/store", "put", "kept", "before")
+    stop = threading.Event()
+
+    def write() -> None:
+        with host.client() as writer:
+            for number in itertools.count():
+                if stop.is_set():
+                    return
+                writer.call("secondary/store", "put", f"more/{number % 50}", "x" * 200)
+                stop.wait(0.05)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    file = host.base / "host.backup"
+    done = host.cli("backup", "create", str(file))
+    stop.set()
+    writing.join()
+    assert done.returncode == 0, done.stderr
+    assert "written with the master_key of this host" in host.cli("backup", "verify", str(file)).stdout
+    client.call("secondary/store", "put", "kept", "after")
+    assert host.cli("backup", "restore", str(file), "--force").returncode == EX_UNAVAILABLE, "it runs"
+    host.stop()
+    assert host.cli("backup", "restore", str(file)).returncode == EX_UNAVAILABLE, "there is a host"
+    done = host.cli("backup", "restore", str(file), "--force")
+    assert done.returncode == 0, done.stderr
+    host.start()
+    assert host.client().call("secondary/store", "get", "kept")["value"] == "before"
+    assert host.cli("audit", "verify").returncode == 0

@@ -87,17 +87,26 @@ def write_state(out: BinaryIO, head: Head, folder: Path, programs: Mapping[str, 
     return left
 
 
-def _put_folder(put: Callable[[bytes], None], within: int, of: str) -> list[str]:
+def put_folder(put: Callable[[bytes], None], folder: Path, prefix: str) -> list[str]:
+    """Put an entry for each thing below a folder; return a line for each that is left out. Raises Changed, ConfigError.
+
+    Their paths in the file begin with `prefix`.
+    """
+    with _opened(folder) as within:
+        return _put_folder(put, within, "", prefix)
+
+
+def _put_folder(put: Callable[[bytes], None], within: int, of: str, prefix: str = "") -> list[str]:
     left: list[str] = []
     names: dict[int, str] = {}  # of files with several: inode -> the first
     for path, status in _entries(within):
-        entry: dict[str, Any] = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o700}
+        entry: dict[str, Any] = {"path": f"{prefix}{path}", "mode": stat.S_IMODE(status.st_mode) & 0o700}
         if of:
             entry["of"] = of
         if stat.S_ISDIR(status.st_mode):
             put(json.dumps({**entry, "kind": "folder"}).encode() + b"\n")
         elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_ino in names:
-            put(json.dumps({**entry, "kind": "name", "as": names[status.st_ino]}).encode() + b"\n")
+            put(json.dumps({**entry, "kind": "name", "as": f"{prefix}{names[status.st_ino]}"}).encode() + b"\n")
         elif stat.S_ISREG(status.st_mode):
             names[status.st_ino] = path
             _put_file(put, within, path, entry)
@@ -229,7 +238,7 @@ def read_head_untrusted(file: BinaryIO, name: str) -> Head:
         raise ConfigError(f"{name} is damaged, or was not written to its end: take another backup")
     file.seek(len(_MAGIC))
     try:
-        return Head(**{key: str(value) for key, value in _line(file).items()})
+        return Head(**{key: str(value) for key, value in line_of(file).items()})
     except TypeError:
         raise ConfigError(f"{name} is of another version of tlsrt") from None
 
@@ -243,7 +252,7 @@ def read_state_untrusted(
     """Write what stands behind the head into empty folders, as files of their ids. Raises OSError and ConfigError."""
     places: dict[str, Place] = {"": (folder, uid, gid), **(programs or {})}
     made: set[Path] = set()  # regular files
-    while entry := _line(file):
+    while entry := line_of(file):
         of = entry.get("of", "")
         if not isinstance(of, str) or of not in places:
             raise ConfigError("the backup has a line that cannot be read")
@@ -266,7 +275,7 @@ def read_state_untrusted(
         if entry.get("kind") == "folder":
             os.mkdir(path, mode | 0o100)
         else:
-            _get_file(file, path, size, extents, mode)
+            get_file(file, path, size, extents, mode)
             made.add(path)
         os.chown(path, uid, gid, follow_symlinks=False)
 
@@ -280,7 +289,8 @@ def checked_path(path: object) -> str:
     raise ConfigError(f"the backup names a file that is none: {path!r}")
 
 
-def _get_file(file: BinaryIO, path: Path, size: int, extents: Sequence[tuple[int, int]], mode: int) -> None:
+def get_file(file: BinaryIO, path: Path, size: int, extents: Sequence[tuple[int, int]], mode: int) -> None:
+    """Write the file of an entry, with its holes. Raises OSError and ConfigError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(descriptor, "wb", buffering=0) as out:
         out.truncate(size)
@@ -295,7 +305,8 @@ def _get_file(file: BinaryIO, path: Path, size: int, extents: Sequence[tuple[int
         os.fsync(descriptor)
 
 
-def _line(file: BinaryIO) -> dict[str, Any]:
+def line_of(file: BinaryIO) -> dict[str, Any]:
+    """Return the next line of a backup. Raises ConfigError for one that is none."""
     try:
         found = json.loads(file.readline(_LINE_MAX))
     except (ValueError, RecursionError):

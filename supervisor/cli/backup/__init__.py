@@ -1,0 +1,1 @@
+"""`tlsrt-supervisor backup`: the whole host in a file, and back."""

@@ -1,0 +1,366 @@
+"""`backup restore`: a whole host from a backup, as it was or not at all.
+
+All of it is written beside what is there, checked, and forced to the disk. Then a journal of renames is written, and
+that is the moment: a restore that is killed before it has changed nothing, and one that is killed after it is completed
+by the next start, seal or restore. What was there before is kept under another name.
+
+    .restore                     beside the configuration: [what was written, its place, where the old one goes], each
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from tlsrt.command_line.table import Document
+from tlsrt.config import key_schedule
+from tlsrt.config.drop_ins import drop_in_folder
+from tlsrt.config.files import as_config_error, read_bounded, sync_folder, write_new
+from tlsrt.config.key_providers import key_path
+from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
+from tlsrt.config.manifest import MANIFEST_MAX
+from tlsrt.config.remove_tree import remove_tree
+from tlsrt.config.schema import Config
+from tlsrt.config.search_path import find_config
+from tlsrt.config.trusted_path import check_trusted, trusted_uids
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, TlsrtError
+from tlsrt.supervisor.cli.backup.archive import (
+    CONFIG,
+    DROP_INS,
+    FILES,
+    KEYS,
+    KEYS_MAGIC,
+    STATE,
+    ArchiveEntry,
+    HostHead,
+    entries_untrusted,
+    read_entry,
+    skip_entry,
+    verify_untrusted,
+    write_entry,
+)
+from tlsrt.supervisor.cli.backup.create import FILE_MAX, KEY_ROLES, ROLES, mac_key_of, opened, places
+from tlsrt.supervisor.cli.exchange import say
+from tlsrt.supervisor.process.instance_lock import AlreadyRunning, take_lock
+from tlsrt.supervisor.process.uids import FILE as UIDS
+from tlsrt.supervisor.process.uids import HELPERS, Uids, identify, parse_id_map, parse_numbers
+
+JOURNAL = ".restore"
+_SMALL_MAX = 64 << 20  # bytes of all that is not state
+_JOURNAL_MAX = 1 << 20
+_LIMITS = {CONFIG: MAX_FILE_BYTES, DROP_INS: MANIFEST_MAX, FILES: FILE_MAX, KEYS: FILE_MAX}
+
+
+class NothingRestored(TlsrtError):
+    """There is a host where this one is to go."""
+
+    exit_code = EX_UNAVAILABLE
+
+
+@dataclass(slots=True)
+class Small:
+    """What is not state: section -> name -> content."""
+
+    sections: dict[str, dict[str, bytes]] = field(default_factory=lambda: {name: {} for name in _LIMITS})
+    bytes: int = 0
+
+    def take(self, file: BinaryIO, entry: ArchiveEntry) -> None:
+        """Read one more. Raises ConfigError."""
+        named = self.sections.get(entry.section)
+        if named is None or not entry.path or "/" in entry.path or entry.path in named:
+            raise ConfigError(f"the backup has no place for {entry.section}/{entry.path}")
+        named[entry.path] = read_entry(file, entry, _LIMITS[entry.section])
+        self.bytes += len(named[entry.path])
+        if self.bytes > _SMALL_MAX:
+            raise ConfigError("the backup holds more than a host can have beside its state")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One thing to be put in its place; what is there before goes to `kept`."""
+
+    staged: Path
+    place: Path
+    kept: Path
+
+
+def restore(arguments: argparse.Namespace) -> Document:
+    """Restore a host where there is none, or with --force in the place of one that does not run."""
+    path = Path(os.path.abspath(find_config(arguments.config)))
+    check_trusted(path, "the configuration", trusted_uids())
+    if done := complete(path):
+        say(done)
+    with opened(arguments.file) as file:
+        return _restore(path, file, arguments)
+
+
+def restore_lines(answer: Document) -> list[str]:
+    found = [f"the host of {answer['made']} (tlsrt {answer['version']}) is restored to {answer['configuration']}"]
+    if answer["mac"] is None:
+        found.append("who has written the backup was not checked: no master_key was at hand, or it has no MAC")
+    found += [f"what was there before is in {kept}: remove it once all is well" for kept in answer["kept"]]
+    found += [f"not restored: {name}, as no process of this host has that name" for name in answer["unknown"]]
+    found.append("revocations, locks and clients since then are forgotten: repeat those that count")
+    return [*found, "next: `tlsrt-supervisor check`; `seal` if it says that something is not as it was sealed; `start`"]
+
+
+def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Document:
+    keys = _keys_of(arguments.keys) if arguments.keys else None
+    head, is_ours = _verified(path, file, arguments.file, keys)
+    small, first = _small(file)
+    if set(small.sections[CONFIG]) != {head.configuration}:
+        raise ConfigError("the backup has no configuration, or several")
+    data = small.sections[CONFIG][head.configuration]
+    config = parse_config(data, path, dict(small.sections[DROP_INS]))
+    if config.install_id.hex() != head.install:
+        raise ConfigError("the backup's configuration is of another installation than its head says")
+    with _alone(config):
+        _check_place(config, is_forced=arguments.force)
+        made = Staging(config, datetime.now(UTC))
+        try:
+            unknown = made.stage_state(file, first, _identity(config, small.sections[FILES].get(UIDS)), small)
+            made.stage_small(small, keys)
+            os.sync()  # before it takes the place of what is on the disk
+            _write_journal(path, made.moves)
+        except BaseException:
+            made.remove()
+            raise
+        complete(path)
+    kept = [str(move.kept) for move in made.moves if os.path.lexists(move.kept)]
+    return {
+        "configuration": str(path), "made": head.made, "version": head.version, "mac": is_ours, "kept": kept,
+        "unknown": unknown,
+    }  # fmt: skip
+
+
+def _keys_of(named: str) -> Mapping[str, bytes]:
+    with opened(named) as file:
+        verify_untrusted(file, named, None, KEYS_MAGIC)
+        small, _ = _small(file)
+    return small.sections[KEYS]
+
+
+def _verified(
+    path: Path, file: BinaryIO, name: str, keys: Mapping[str, bytes] | None
+) -> tuple[HostHead, bool | None]:  # fmt: skip
+    """Look at the whole file, and at its MAC by the keys that are given, or by those of the host that is there."""
+    head = verify_untrusted(file, name, None).head
+    mac_key: bytes | None = None
+    if keys is not None:
+        versions = {_version_of(role): key for role, key in keys.items() if _version_of(role)}
+        if versions:
+            prk = key_schedule.extract(_install_of(head), versions[max(versions)])
+            mac_key = key_schedule.backup_mac_key(prk)
+    elif path.exists():
+        with suppress(ConfigError):
+            there = load_config(path)
+            mac_key = mac_key_of(there) if there.install_id.hex() == head.install else None
+    found = verify_untrusted(file, name, mac_key)
+    return found.head, found.is_ours
+
+
+def _install_of(head: HostHead) -> bytes:
+    try:
+        return bytes.fromhex(head.install)
+    except ValueError:
+        raise ConfigError("the backup does not say of which installation it is") from None
+
+
+def _version_of(role: str) -> int:
+    """Return the version of master_key that a name stands for, `master_key` or `master_key.2`; 0 for another name."""
+    name, _, version = role.partition(".")
+    if name != "master_key" or (version and not (version.isascii() and version.isdigit() and len(version) < 10)):
+        return 0
+    return int(version or "1")
+
+
+def _small(file: BinaryIO) -> tuple[Small, ArchiveEntry | None]:
+    """Read what comes before the state, and the first entry of that."""
+    small = Small()
+    for entry in entries_untrusted(file):
+        if entry.section.startswith(f"{STATE}/"):
+            return small, entry
+        small.take(file, entry)
+    return small, None
+
+
+def _identity(config: Config, uids: bytes | None) -> Uids:
+    known = parse_numbers(uids, config.state_dir / UIDS) if uids is not None else {}
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return identify(config, os.geteuid(), parse_id_map(file.read()), known)
+
+
+@contextmanager
+def _alone(config: Config) -> Generator[None]:
+    """Hold the lock of the host that is there, so that none starts meanwhile. Raises NothingRestored if one runs."""
+    folders = {config.state_dir}
+    if config.path.exists():
+        with suppress(ConfigError):
+            folders.add(load_config(config.path).state_dir)
+    held = list[int]()
+    try:
+        for folder in folders:
+            if folder.is_dir():
+                held.append(take_lock(folder / "lock", wait_s=0.0))
+        yield
+    except AlreadyRunning:
+        raise NothingRestored("a host runs here: stop it with `tlsrt-supervisor stop`, and restore then") from None
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _check_place(config: Config, *, is_forced: bool) -> None:
+    """Refuse a host that is there, unless it is to be replaced. Raises NothingRestored."""
+    there = [place for place in (config.path, config.state_dir) if _is_something(place)]
+    if there and not is_forced:
+        raise NothingRestored(
+            f"{there[0]} is there already, so nothing was changed: name another configuration, or --force to put the "
+            "backup in its place (what is there is kept under another name)"
+        )
+
+
+def _is_something(place: Path) -> bool:
+    try:
+        return bool({*os.listdir(place)} - {"lock"}) if place.is_dir() else os.path.lexists(place)
+    except OSError:
+        return True
+
+
+class Staging:
+    """What is written beside the places of a host."""
+
+    def __init__(self, config: Config, now: datetime) -> None:
+        self._config = config
+        self._mark = f"{now:%Y%m%dT%H%M%S%f}"
+        self.moves: list[Move] = []
+
+    def stage_state(
+        self, file: BinaryIO, first: ArchiveEntry | None, identity: Uids, small: Small
+    ) -> list[str]:  # fmt: skip
+        """Write the state; return the names of processes that this host does not have. Raises ConfigError."""
+        folder = self._beside(self._config.state_dir)
+        with as_config_error("make the folder", folder):
+            os.makedirs(folder.parent, 0o755, exist_ok=True)
+            os.mkdir(folder, 0o711)
+        if (uids := small.sections[FILES].get(UIDS)) is not None:
+            write_new(folder / UIDS, uids, 0o644)
+        unknown: dict[str, None] = {}
+        made = set[Path]()
+        for entry in chain([first] if first is not None else [], entries_untrusted(file)):
+            process = entry.section.removeprefix(f"{STATE}/")
+            if entry.section == process or not process:
+                raise ConfigError(f"the backup has no place for {entry.section}/{entry.path}")
+            if not _has(identity, process):
+                unknown[process] = None
+                skip_entry(file, entry)
+                continue
+            uid = identity.uid(process)
+            owner = (uid, os.getegid() if identity.rootless else uid)
+            write_entry(file, entry, folder / process, owner, made)
+        return list(unknown)
+
+    def stage_small(self, small: Small, keys: Mapping[str, bytes] | None) -> None:
+        """Write files and keys; a key without its place in the configuration is refused. Raises ConfigError."""
+        config, found = self._config, places(self._config)
+        ((_, data),) = small.sections[CONFIG].items()
+        self._file(config.path, data, 0o644)
+        for role, content in small.sections[FILES].items():
+            if role != UIDS:
+                self._file(_place(found, role, ROLES), content, 0o600 if role == "boot_token" else 0o644)
+        if small.sections[DROP_INS] or drop_in_folder(config.path).exists():  # those that are there are another host's
+            folder = self._beside(drop_in_folder(config.path))
+            with as_config_error("make the folder", folder):
+                os.mkdir(folder, 0o755)
+            for name, content in small.sections[DROP_INS].items():
+                write_new(folder / name, content, 0o644)
+        for role, content in (keys or {}).items():
+            if (version := _version_of(role)) and config.master_key.provider == "file":
+                self._file(key_path(config.master_key, version), content, 0o600)
+            else:
+                self._file(_place(found, role, KEY_ROLES), content, 0o600)
+
+    def remove(self) -> None:
+        """Remove what was written: nothing of it takes a place."""
+        for move in self.moves:
+            with suppress(OSError):
+                remove_tree(move.staged) if move.staged.is_dir() else move.staged.unlink(missing_ok=True)
+
+    def _file(self, place: Path, data: bytes, mode: int) -> None:
+        with as_config_error("make the folder", place.parent):
+            os.makedirs(place.parent, 0o755, exist_ok=True)
+        write_new(self._beside(place), data, mode)
+
+    def _beside(self, place: Path) -> Path:
+        staged = place.with_name(f".{place.name}.{self._mark}.new")
+        self.moves.append(Move(staged, place, place.with_name(f"{place.name}.before-restore.{self._mark}")))
+        return staged
+
+
+def _has(identity: Uids, process: str) -> bool:
+    if process in HELPERS:
+        return False  # they have none, and would be root's
+    try:
+        identity.uid(process)
+    except KeyError:
+        return False
+    return True
+
+
+def _place(found: Mapping[str, Path | None], role: str, roles: Iterable[str]) -> Path:
+    place = found.get(role) if role in roles else None
+    if place is None:
+        raise ConfigError(f"the backup has a {role!r} that the configuration has no place for")
+    return place
+
+
+# The moment, and after it
+
+
+def _write_journal(path: Path, moves: Iterable[Move]) -> None:
+    rows = [[str(move.staged), str(move.place), str(move.kept)] for move in moves]
+    beside = path.with_name(f"{JOURNAL}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)
+    write_new(beside, json.dumps(rows).encode(), 0o600)
+    with as_config_error("write", path.with_name(JOURNAL)):
+        os.rename(beside, path.with_name(JOURNAL))
+    sync_folder(path.parent)
+
+
+def complete(path: Path) -> str:
+    """Complete a restore beside a configuration whose moment has come; return what was done, or "".
+
+    Raises ConfigError for a journal that cannot be used, or one that another user could have written.
+    """
+    journal = path.with_name(JOURNAL)
+    if not os.path.lexists(journal):
+        return ""
+    check_trusted(journal, "the journal of a restore", trusted_uids())
+    for move in _parsed(read_bounded(journal, _JOURNAL_MAX, "the journal of a restore"), journal):
+        with as_config_error("restore", move.place):
+            if not os.path.lexists(move.staged):
+                continue  # it is in its place
+            if os.path.lexists(move.place):
+                os.rename(move.place, move.kept)
+            os.rename(move.staged, move.place)
+        sync_folder(move.place.parent)
+    with as_config_error("remove", journal):
+        os.unlink(journal)
+    sync_folder(path.parent)
+    return "a restore was interrupted before, and was completed"
+
+
+def _parsed(data: bytes, journal: Path) -> list[Move]:
+    try:
+        rows = [[Path(word) for word in row] for row in json.loads(data)]
+        return [Move(staged, place, kept) for staged, place, kept in rows]
+    except (ValueError, TypeError):
+        raise ConfigError(f"the journal of a restore, {journal}, is damaged: look at it, and remove it") from None

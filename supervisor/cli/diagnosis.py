@@ -1,0 +1,159 @@
+"""What an operator should look at, judged from facts about a host: each with a severity and a remedy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from tlsrt.text import duration, printable, size
+
+PROBLEM, WARNING = "problem", "warning"
+CERTIFICATE_DAYS = 21  # a certificate that ends before that is told
+BACKUP_DAYS = 7
+VERIFIED_DAYS = 31
+ROOM_SHARE = 0.05  # of a disk
+ROOM_BYTES = 256 << 20
+INODE_SHARE = 0.05
+JUMP_S = 5.0  # between wall clock and the clock that runs since the boot
+RESTARTS = 3  # of one process, in its last hour
+_DAY_S = 86_400.0
+
+
+class Diagnosis(NamedTuple):
+    """One thing to look at; `remedy` is a command."""
+
+    severity: str
+    subject: str
+    sentence: str
+    remedy: str
+
+
+class DiskRoom(NamedTuple):
+    """A disk that holds something of the host: bytes and inodes, free and in all."""
+
+    what: str
+    path: str
+    free: int
+    total: int
+    free_inodes: int
+    inodes: int
+
+
+def of_certificate(what: str, ends: datetime, now: datetime, remedy: str) -> Iterator[Diagnosis]:
+    """Judge when a certificate ends."""
+    left_s = (ends - now).total_seconds()
+    if left_s < 0:
+        yield Diagnosis(PROBLEM, what, f"it ended on {ends:%Y-%m-%d %H:%M} UTC", remedy)
+    elif left_s < CERTIFICATE_DAYS * _DAY_S:
+        yield Diagnosis(WARNING, what, f"it ends in {duration(left_s)}, on {ends:%Y-%m-%d %H:%M} UTC", remedy)
+
+
+def of_clients(clients: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Diagnosis]:
+    """Judge the certificates of enrolled clients, each by its newest one."""
+    for client in clients:
+        ends_ms = max((one["ends_ms"] for one in client.get("certificates", ())), default=0)
+        if client.get("is_listed") or client.get("revoked_ms") or not ends_ms:
+            continue
+        name = printable(str(client["name"]), 64)
+        ends = datetime.fromtimestamp(ends_ms / 1000, UTC)
+        yield from of_certificate(f"client {name}", ends, now, f"tlsrt-supervisor client renew {name}")
+
+
+def of_disks(disks: Iterable[DiskRoom]) -> Iterator[Diagnosis]:
+    """Judge the room on disks: little is a warning, hardly any a problem."""
+    for disk in disks:
+        if disk.free < min(ROOM_BYTES, disk.total * ROOM_SHARE):
+            severity = PROBLEM if disk.free < ROOM_BYTES // 16 else WARNING
+            sentence = f"{size(disk.free)} of {size(disk.total)} are free at {disk.path}"
+            yield Diagnosis(severity, disk.what, sentence, f"du -xh -d 2 {disk.path} | sort -h | tail")
+        if disk.inodes and disk.free_inodes < disk.inodes * INODE_SHARE:
+            sentence = f"{disk.free_inodes} of {disk.inodes} inodes are free at {disk.path}"
+            yield Diagnosis(WARNING, disk.what, sentence, f"du -x --inodes -d 2 {disk.path} | sort -n | tail")
+
+
+def of_clock(is_synchronised: bool | None, events: Sequence[Mapping[str, Any]]) -> Iterator[Diagnosis]:
+    """Judge whether the clock is synchronised, and whether it has jumped under the events of this life."""
+    if is_synchronised is False:
+        yield Diagnosis(WARNING, "clock", "the kernel says that it is not synchronised", "timedatectl timesync-status")
+    offsets: list[tuple[float, str]] = []
+    for event in events:
+        try:
+            at = datetime.fromisoformat(str(event["at"])).timestamp()
+            offsets.append((at - float(event["boottime_ms"]) / 1000, str(event["at"])))
+        except (KeyError, ValueError, TypeError):
+            continue
+    for (before, _), (after, when) in pairwise(offsets):
+        if abs(after - before) >= JUMP_S:
+            way = "forward" if after > before else "back"
+            sentence = f"it jumped {way} by {duration(abs(after - before))} before {printable(when, 40)}"
+            yield Diagnosis(WARNING, "clock", sentence, "journalctl -u systemd-timesyncd -u chronyd -n 50")
+
+
+def of_age(subject: str, what: str, at: str | None, now: datetime, days: int, remedy: str) -> Iterator[Diagnosis]:
+    """Judge when something was done last; `at` is its time, or None if never, as far as this host knows."""
+    try:
+        age_s = (now - datetime.fromisoformat(at)).total_seconds() if at is not None else None
+    except (ValueError, TypeError):
+        age_s = None
+    if age_s is None:
+        yield Diagnosis(WARNING, subject, f"no {what} is known on this host", remedy)
+    elif age_s > days * _DAY_S:
+        yield Diagnosis(WARNING, subject, f"the last {what} is {duration(age_s)} old", remedy)
+
+
+def of_status(status: Mapping[str, Any], restarts: Mapping[str, int]) -> Iterator[Diagnosis]:
+    """Judge a running host; `restarts` says how often each process died unexpectedly in the last hour."""
+    if status["lock"] is not None:
+        reason = printable(str(status["lock"]["reason"]), 200)
+        yield Diagnosis(WARNING, "lock", f"the host is locked: {reason}", "tlsrt-supervisor unlock")
+    for group in status["supervision"].get("groups", ()):
+        if group["state"] == "degraded":
+            down = group["down"]
+            yield Diagnosis(
+                PROBLEM,
+                down[0],
+                f"it was given up: {printable(group['why'], 300)}",
+                f"tlsrt-supervisor restart {down[0]}",
+            )
+    for name in status["supervision"].get("stopped", ()):
+        yield Diagnosis(WARNING, name, "it is stopped by the operator", f"tlsrt-supervisor start {name}")
+    for name, count in restarts.items():
+        if count >= RESTARTS:
+            sentence = f"it died {count} times in the last hour"
+            yield Diagnosis(PROBLEM, name, sentence, f"tlsrt-supervisor status {name}")
+    for warning in status["warnings"]:
+        if "is waived, but this host can give it" in warning:
+            yield Diagnosis(WARNING, "waiver", printable(warning, 300), "tlsrt-supervisor sandbox check")
+        elif warning.startswith("this host is not what was sealed"):
+            sentence = "files are not as they were sealed"
+            yield Diagnosis(WARNING, "boot token", sentence, "tlsrt-supervisor seal --diff")
+    audit = status["audit"]
+    if audit is not None and audit["problem"]:
+        yield Diagnosis(PROBLEM, "audit log", printable(str(audit["problem"]), 300), "tlsrt-supervisor status")
+    if audit is not None and audit["dropped"]:
+        sentence = f"{audit['dropped']} records were dropped"
+        yield Diagnosis(WARNING, "audit log", sentence, "tlsrt-supervisor audit tail")
+
+
+def deaths_in(events: Iterable[Mapping[str, Any]], since: datetime) -> dict[str, int]:
+    """Return how often each process died unexpectedly since then."""
+    found: dict[str, int] = {}
+    for event in events:
+        try:
+            is_late = datetime.fromisoformat(str(event["at"])) >= since
+        except (KeyError, ValueError):
+            continue
+        if event.get("name") == "died" and is_late:
+            subject = printable(str(event.get("subject")), 80)
+            found[subject] = found.get(subject, 0) + 1
+    return found
+
+
+def of_permissions(sentences: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
+    """Make a problem of each (what, sentence) about a file that others could exchange or read."""
+    for what, sentence in sentences:
+        _, has_command, command = sentence.partition("run `")
+        remedy = command.partition("`")[0] if has_command else ""
+        yield Diagnosis(PROBLEM, what, sentence, remedy or "tlsrt-supervisor check")

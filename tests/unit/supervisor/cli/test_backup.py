@@ -1,0 +1,289 @@
+"""Backups of a whole host: round trip, kills at each step, and archives that somebody else has made."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsrt.config.init import initialise
+from tlsrt.config.load import load_config
+from tlsrt.errors import ConfigError, TlsrtError
+from tlsrt.supervisor.cli.backup.archive import MAGIC, HostHead, verify_untrusted
+from tlsrt.supervisor.cli.backup.create import create, mac_key_of
+from tlsrt.supervisor.cli.backup.restore import JOURNAL, NothingRestored, complete, restore
+from tlsrt.supervisor.process.instance_lock import take_lock
+from tlsrt.supervisor.process.uids import own_identity
+
+
+def make_host(folder: Path, port: int = 7443) -> Path:
+    """Make a host that has run, and return its configuration."""
+    initialise(folder, host="127.0.0.1", port=port, now=datetime.now(UTC))
+    (folder / "components.d").mkdir()
+    (folder / "components.d" / "third.broken.tlsrt.yaml").write_text("x: 1\n")
+    for name in ("authority", "authority/audit", "secondary", "secondary/store"):
+        (folder / "state" / name).mkdir(mode=0o700)
+    (folder / "state" / "authority" / "audit" / "audit-00000001.log").write_bytes(b"log" * 1000)
+    (folder / "state" / "authority" / "authority.state").write_bytes(b"state")
+    (folder / "state" / "secondary" / "store" / "empty").write_bytes(b"")
+    with (folder / "state" / "secondary" / "store" / "store.sqlite").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"after a hole")
+    (folder / "state" / "secondary" / "link").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "state" / "secondary" / "pipe")
+    os.link(
+        folder / "state" / "secondary" / "store" / "store.sqlite", folder / "state" / "secondary" / "store" / "twice"
+    )
+    (folder / "state" / "authority" / "keys").symlink_to("../../master.key")
+    return folder / "tlsrt.yaml"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Return the configuration of a host, its backup and its keys."""
+    folder = tmp_path_factory.mktemp("backup")
+    config = make_host(folder / "host")
+    answer = create(arguments(config, file=str(folder), with_keys=str(folder / "keys")))
+    return config, Path(answer["file"]), folder / "keys"
+
+
+def arguments(config: Path, **named: Any) -> Namespace:
+    return Namespace(**{"config": str(config), "keys": None, "force": False, **named})
+
+
+def contents(folder: Path) -> Mapping[str, bytes | None]:
+    """Return what is below a folder: files with their content, folders with None."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if not path.is_symlink() and not path.is_fifo() and path.name not in ("lock", "backup.json")
+    }
+
+
+def is_secret(path: Path) -> bool:
+    return stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_host_comes_back_as_it_was_without_links_and_pipes(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    config, file, keys = made
+    assert is_secret(file) and is_secret(keys)
+    for name in ("master.key", "server.key", "ca.key"):
+        secret = (config.parent / name).read_bytes()
+        assert secret not in file.read_bytes() and secret in keys.read_bytes()
+    there = tmp_path / "there" / "tlsrt.yaml"
+    there.parent.mkdir()
+    answer = restore(arguments(there, file=str(file), keys=str(keys)))
+    assert answer["mac"] is True and answer["kept"] == [] and answer["unknown"] == []
+    before, after = contents(config.parent), contents(there.parent)
+    left = {"log", "run", "tlsrt.schema.json", "admin.tlsrt"}
+    assert {name: data for name, data in before.items() if name.split("/")[0] not in left | {".bytecode"}} == after
+    assert not any(path.is_symlink() or path.is_fifo() for path in there.parent.rglob("*"))
+    assert all(is_secret(there.parent / name) for name in ("master.key", "server.key", "ca.key", "boot.token"))
+    restored = load_config(there)
+    identity = own_identity(restored)
+    for process in ("authority", "secondary"):
+        status = (restored.state_dir / process).stat()
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (identity.uid(process), 0o700)
+    assert (restored.state_dir / "secondary" / "store" / "twice").stat().st_nlink == 2
+    hole = restored.state_dir / "secondary" / "store" / "store.sqlite"
+    assert hole.stat().st_blocks * 512 < hole.stat().st_size
+
+
+def test_what_is_left_out_is_named(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    answer = create(arguments(made[0], file=str(tmp_path / "b"), with_keys=None))
+    assert {"state/secondary/link (a link)", "state/secondary/pipe (a pipe)", "state/authority/keys (a link)"} <= {
+        *answer["left_out"]
+    }
+
+
+def test_nothing_is_restored_over_a_host(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, file, keys = made
+    there = make_host(tmp_path / "there", port=7444)
+    before = contents(there.parent)
+    with pytest.raises(NothingRestored, match="is there already, so nothing was changed"):
+        restore(arguments(there, file=str(file), keys=str(keys)))
+    lock = take_lock(there.parent / "state" / "lock")
+    with pytest.raises(NothingRestored, match="a host runs here"):
+        restore(arguments(there, file=str(file), keys=str(keys), force=True))
+    os.close(lock)
+    assert contents(there.parent) == before
+    answer = restore(arguments(there, file=str(file), keys=str(keys), force=True))
+    kept = {Path(name).name.partition(".before-restore.")[0]: Path(name) for name in answer["kept"]}
+    assert {"state", "tlsrt.yaml", "components.d", "master.key"} <= set(kept)
+    assert kept["master.key"].read_bytes() == before["master.key"]
+
+
+@pytest.mark.parametrize("last", range(0, 22, 3))
+def test_a_killed_restore_leaves_the_old_host_or_the_new_one(
+    made: tuple[Path, Path, Path], tmp_path: Path, last: int
+) -> None:
+    config, file, keys = made
+    there = make_host(tmp_path / "there", port=7444)
+    new, old = _whole(config.parent), _whole(there.parent)
+    pid = os.fork()
+    if pid == 0:
+        _die_at_rename(last)
+        try:
+            restore(arguments(there, file=str(file), keys=str(keys), force=True))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    had_journal = (there.parent / JOURNAL).exists()
+    done = complete(there)
+    assert bool(done) == had_journal
+    found = _whole(there.parent)
+    assert found == (new if had_journal or status == 0 else old), f"killed at rename {last}"
+
+
+def _die_at_rename(last: int) -> None:
+    count, rename = iter(range(1000)), os.rename
+
+    def counted(one: Any, other: Any) -> None:
+        if next(count) == last:
+            os._exit(9)
+        rename(one, other)
+
+    os.rename = counted  # type: ignore[assignment]
+
+
+def _whole(folder: Path) -> Mapping[str, bytes | None]:
+    """Return what a restore puts in its place."""
+    names = ("tlsrt.yaml", "boot.token", "state", "components.d", "master.key", "server.key", "server.crt", "ca.crt")
+    return {
+        name: data for name, data in contents(folder).items() if name.split("/")[0] in (*names, "ca.key")
+    }  # fmt: skip
+
+
+# Archives of others
+
+
+def crafted(entries: list[dict[str, Any]], bodies: Mapping[int, bytes] | None = None, **head: Any) -> bytes:
+    """Return an archive with a right digest and no MAC."""
+    named = {"install": "00" * 16, "version": "0", "made": "x", "configuration": "tlsrt.yaml", "sections": [], **head}
+    data = MAGIC + json.dumps(named).encode() + b"\n"
+    for number, entry in enumerate(entries):
+        data += json.dumps(entry).encode() + b"\n" + (bodies or {}).get(number, b"")
+    data += b"{}\n"
+    return data + hashlib.sha256(data).digest() + bytes(32)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "in" / "here").mkdir(parents=True)
+    yield tmp_path / "in" / "here" / "tlsrt.yaml"
+    assert list((tmp_path / "in").rglob("*")) == [tmp_path / "in" / "here"], "nothing was left"
+
+
+def file_entry(path: str, data: bytes, **more: Any) -> dict[str, Any]:
+    return {"path": path, "kind": "file", "mode": 0o644, "size": len(data), "extents": [[0, len(data)]], **more}
+
+
+def refused(place: Path, data: bytes, **named: Any) -> str:
+    file = place.parent.parent.parent / "evil"
+    file.write_bytes(data)
+    with pytest.raises(TlsrtError) as caught:
+        restore(arguments(place, file=str(file), **named))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../x", "/etc/x", "config/../../x", "state/secondary/../../x", "state/..", "config/a/b", "files/x", "x", "state",
+     "components.d/../x", "keys/master_key", "config/\0", "state//x", "."],
+)  # fmt: skip
+def test_no_path_leads_out(made: tuple[Path, Path, Path], place: Path, path: str) -> None:
+    text = made[0].read_bytes()
+    install = load_config(made[0]).install_id.hex()
+    entries = [file_entry("config/tlsrt.yaml", text), file_entry(path, b"evil")]
+    assert refused(place, crafted(entries, {0: text, 1: b"evil"}, install=install))
+
+
+@pytest.mark.parametrize(
+    "first", ["/etc/passwd", "state/authority/x", "state/secondary/../../x", "config/x", "", "x", 5]
+)
+def test_no_further_name_is_of_a_file_elsewhere(made: tuple[Path, Path, Path], place: Path, first: object) -> None:
+    text = made[0].read_bytes()
+    install = load_config(made[0]).install_id.hex()
+    entries = [
+        file_entry("config/tlsrt.yaml", text), {"path": "state/secondary", "kind": "folder", "mode": 0o700},
+        {"path": "state/secondary/name", "kind": "name", "as": first},
+    ]  # fmt: skip
+    assert refused(place, crafted(entries, {0: text}, install=install))
+
+
+@pytest.mark.parametrize("kind", ["link", "symlink", "device", "socket", "", None])
+def test_no_entry_is_anything_but_a_file_or_a_folder(made: tuple[Path, Path, Path], place: Path, kind: str) -> None:
+    text = made[0].read_bytes()
+    install = load_config(made[0]).install_id.hex()
+    entries = [file_entry("config/tlsrt.yaml", text), {"path": "state/secondary", "kind": kind, "mode": 0o777}]
+    assert "no file" in refused(place, crafted(entries, {0: text}, install=install))
+
+
+def test_owners_and_modes_are_not_the_archives_to_choose(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    text = made[0].read_bytes()
+    install = load_config(made[0]).install_id.hex()
+    entries = [
+        file_entry("config/tlsrt.yaml", text),
+        {"path": "state/secondary", "kind": "folder", "mode": 0o6777, "uid": 0},
+        file_entry("state/secondary/x", b"x", mode=0o6777, uid=0),
+        file_entry("state/helper/x", b"x", uid=0),
+        file_entry("state/unheard/x", b"x", uid=0),
+    ]
+    evil, there = tmp_path / "evil", tmp_path / "there" / "tlsrt.yaml"
+    there.parent.mkdir()
+    evil.write_bytes(crafted(entries, {0: text, 2: b"x", 3: b"x", 4: b"x"}, install=install))
+    answer = restore(arguments(there, file=str(evil)))
+    assert answer["unknown"] == ["helper", "unheard"] and answer["mac"] is None
+    config = load_config(there)
+    status = (config.state_dir / "secondary" / "x").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (own_identity(config).uid("secondary"), 0o700)
+
+
+def test_numbers_of_uids_that_are_none_are_refused(made: tuple[Path, Path, Path], place: Path) -> None:
+    text = made[0].read_bytes()
+    uids = json.dumps({"version": 1, "uids": {"secondary": -771000}}).encode()
+    entries = [file_entry("config/tlsrt.yaml", text), file_entry("files/uids.json", uids)]
+    install = load_config(made[0]).install_id.hex()
+    assert "it is damaged" in refused(place, crafted(entries, {0: text, 1: uids}, install=install))
+
+
+def test_a_backup_that_was_cut_or_changed_is_none(made: tuple[Path, Path, Path]) -> None:
+    data = made[1].read_bytes()
+    for end in (0, 1, len(MAGIC), len(data) // 2, len(data) - 64, len(data) - 1):
+        with pytest.raises(ConfigError, match=r"is damaged|is no backup"):
+            verify_untrusted(io.BytesIO(data[:end]), "it", None)
+    for at in range(0, len(data), max(1, len(data) // 40)):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        with pytest.raises(ConfigError):
+            verify_untrusted(io.BytesIO(bytes(changed)), "it", mac_key_of(load_config(made[0])))
+
+
+def test_an_edited_backup_with_a_right_digest_is_refused_by_its_mac(
+    made: tuple[Path, Path, Path], place: Path
+) -> None:  # fmt: skip
+    data = made[1].read_bytes()
+    edited = data[:-64].replace(b"log", b"gol", 1)
+    forged = edited + hashlib.sha256(edited).digest() + data[-32:]
+    with pytest.raises(ConfigError, match="or was edited"):
+        verify_untrusted(io.BytesIO(forged), "it", mac_key_of(load_config(made[0])))
+    assert verify_untrusted(io.BytesIO(forged), "it", None).is_ours is None, "without the key nothing is said of it"
+    assert "or was edited" in refused(place, forged, keys=str(made[2]))
+
+
+def test_a_head_that_names_another_place_is_refused(made: tuple[Path, Path, Path], place: Path) -> None:
+    text = made[0].read_bytes()
+    for configuration in ("../x", "a/b", "", "\0"):
+        entries = [file_entry("config/tlsrt.yaml", text)]
+        assert refused(place, crafted(entries, {0: text}, configuration=configuration))
+    assert "of another installation" in refused(place, crafted([file_entry("config/tlsrt.yaml", text)], {0: text}))
+    assert HostHead("", "", "", "").sections == []
