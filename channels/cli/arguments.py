@@ -2,13 +2,13 @@
 
 A `str` parameter takes its word as it is, so `put greeting 5` with a str keeps "5". Any other type takes JSON, and a
 parameter of any type takes JSON if the word is JSON and else the word. `NAME=VALUE` gives a parameter by name, if the
-method has one of that name.
+method has one of that name. For bytes, `@FILE` is what is in a file, and `@@` begins a word with an @.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tlsrt.errors import InvalidArgument
@@ -22,9 +22,17 @@ _SIMPLE: Mapping[str, tuple[type, ...]] = {
 _NO = object()
 
 
-def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
+def no_file(name: str) -> bytes:
+    """Read no file: the reader of a caller who has none."""
+    raise InvalidArgument(f"@{name}: there are no files here; write @@ for a word that begins with @")
+
+
+def arguments_of(
+    words: Sequence[str], method: Mapping[str, Any] | None, read_file: Callable[[str], bytes] = no_file
+) -> tuple[list[Any], dict[str, Any]]:
     """Return (args, kwargs) for a method; raise InvalidArgument that names the parameter.
 
+    A parameter that takes bytes takes `@FILE` too, by `read_file`, which raises InvalidArgument.
     Without a description every word is JSON if it can be, else itself.
     """
     if method is None:
@@ -40,7 +48,7 @@ def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tupl
                 raise InvalidArgument(f"{name} is given twice")
             if name in _OWN_OPTIONS:
                 raise InvalidArgument(f"{name} can be given by position only")
-            kwargs[name] = _convert(value, parameters[name], ())
+            kwargs[name] = _convert(value, parameters[name], (), read_file)
         elif len(args) == len(order):
             raise InvalidArgument(
                 f"too many arguments: it takes {len(order)}: {signature(method)}{_nearest(word, order)}"
@@ -48,7 +56,7 @@ def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tupl
         elif order[len(args)] in kwargs:
             raise InvalidArgument(f"{order[len(args)]} is given twice")
         else:
-            args.append(_convert(word, parameters[order[len(args)]], order))
+            args.append(_convert(word, parameters[order[len(args)]], order, read_file))
     for name in order[len(args) :]:
         if parameters[name].get("required") and name not in kwargs:
             raise InvalidArgument(f"{name} is missing: {signature(method)}")
@@ -69,8 +77,12 @@ def _shown(parameter: Mapping[str, Any]) -> str:
     return text if parameter.get("required") else f"{text} = {json.dumps(parameter.get('default'))}"
 
 
-def _convert(word: str, parameter: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _convert(
+    word: str, parameter: Mapping[str, Any], names: Sequence[str], read_file: Callable[[str], bytes]
+) -> Any:  # fmt: skip
     schema = parameter.get("schema", {})
+    if word.startswith("@") and _takes_bytes(schema):
+        return word[1:].encode() if word.startswith("@@") else read_file(word[1:])
     value = _fit(word, schema)
     if value is _NO:
         is_nested = schema.get("type") in ("array", "object")
@@ -100,6 +112,12 @@ def _fit(word: str, schema: Mapping[str, Any]) -> Any:
     value = _json(word)
     wanted = _SIMPLE.get(kind, (object,))
     return value if isinstance(value, wanted) and (type(value) is not bool or kind == "boolean") else _NO
+
+
+def _takes_bytes(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a word becomes bytes: a parameter that takes text as well takes the word."""
+    strings = [one for one in schema.get("anyOf", (schema,)) if one.get("type") == "string"]
+    return bool(strings) and all(one.get("contentEncoding") == "base64" for one in strings)
 
 
 def _first_fit(word: str, schemas: Sequence[Mapping[str, Any]]) -> Any:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.cli.arguments import arguments_of, signature
@@ -13,8 +14,10 @@ from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.cli.jobs import time_of
 from tlsrt.channels.cli.standard_input import standard_input
 from tlsrt.channels.client.async_client import AsyncClient
+from tlsrt.channels.frames.frame import BODY_MAX
 from tlsrt.command_line.table import Document
-from tlsrt.errors import Denied, NotFound
+from tlsrt.config.files import read_bounded
+from tlsrt.errors import ConfigError, Denied, InvalidArgument, NotFound
 from tlsrt.output import INDENT, records, to_json, to_line, to_text
 from tlsrt.text import did_you_mean, printable
 
@@ -35,7 +38,7 @@ async def call(arguments: argparse.Namespace) -> None:
             raise Denied(f"this client may not call {method} of {target}{_instead(method, methods)}")
         if spec is None and method not in ("describe", "metrics", "subscribe"):
             raise NotFound(f"{target} has no method {method}{_instead(method, methods)}")
-        args, kwargs = arguments_of(arguments.words, spec)
+        args, kwargs = arguments_of(arguments.words, spec, _content)
         spec = spec or {"stream": method == "subscribe"}
         if when := time_of(arguments):
             job = await client.put_off(
@@ -59,6 +62,14 @@ async def call(arguments: argparse.Namespace) -> None:
             repeat = bool(spec.get("idempotent"))
             result = await client.call(target, method, *args, timeout_s=timeout_s, idempotent=repeat, **kwargs)
             _print(result, as_json=arguments.json)
+
+
+def _content(name: str) -> bytes:
+    """Return what is in a file, for an argument; larger ones are for methods that take data. Raises InvalidArgument."""
+    try:
+        return read_bounded(Path(name), BODY_MAX, "the file")
+    except ConfigError as error:
+        raise InvalidArgument(f"@{name}: {error}") from None
 
 
 def _may(client: AsyncClient, target: str, method: str) -> bool:

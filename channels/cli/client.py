@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tlsrt.channels.cli.contexts import chosen
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.errors import Denied
 from tlsrt.text import did_you_mean
@@ -15,9 +16,10 @@ _CONNECT_S = 10.0
 
 def client_of(arguments: argparse.Namespace) -> AsyncClient:
     """Return the client, not yet connected."""
+    bundle, address = chosen(arguments)
     return AsyncClient(
-        arguments.bundle,
-        arguments.address,
+        bundle,
+        address,
         connect_timeout_s=min(arguments.timeout, _CONNECT_S),
         wait_locked=arguments.wait_locked,
     )

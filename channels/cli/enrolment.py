@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from tlsrt.channels.cli.contexts import chosen
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.enroll import ends_of
 from tlsrt.channels.client.enroll import enroll as enroll_at
@@ -67,8 +68,9 @@ def renew_lines(answer: Document) -> list[str]:
 
 def export(arguments: argparse.Namespace) -> Document:
     """Write the PEM files of this client's bundle."""
-    bundle = read_bundle(find_bundle(arguments.bundle))
-    host, port = parse_address(arguments.address) if arguments.address else (bundle.host, bundle.port)
+    named, address = chosen(arguments)
+    bundle = read_bundle(find_bundle(named))
+    host, port = parse_address(address) if address else (bundle.host, bundle.port)
     files = export_pem(bundle, Path(arguments.folder))
     return {
         "client": bundle.name, **{name: str(path) for name, path in files._asdict().items()},

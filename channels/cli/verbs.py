@@ -27,15 +27,17 @@ examples:
   tlsrt events --follow --kind security
   tlsrt export pem
 
-The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or client.tlsrt or admin.tlsrt in the user's
+The bundle is --bundle or that of --context, else $TLSRT_BUNDLE, that of $TLSRT_CONTEXT or of the context in use
+(`tlsrt context use`), ./var/admin.tlsrt, or client.tlsrt or admin.tlsrt in the user's
 configuration folder. `enroll` writes --bundle, or client.tlsrt there.
-A method that takes data reads it from standard input. `tlsrt help VERB` tells more.
+A method that takes data reads it from standard input; an ARG that is bytes may be @FILE. `tlsrt help VERB` tells more.
 
 {exit_codes_text()}
 """
 
 _COMMON = (
     Argument(("--bundle",), "the client bundle", "FILE"),
+    Argument(("--context",), "the host, by its name of `tlsrt context`", "NAME"),
     Argument(("--address",), "the host, instead of the bundle's", "HOST:PORT"),
     Argument(
         ("--timeout",), "seconds to wait for an answer, or for the next byte of a transfer (30; at most 300)", "S",
@@ -47,6 +49,37 @@ _COMMON = (
         kind=seconds(0, float("inf")), default=0.0,
     ),
 )  # fmt: skip
+
+_CONTEXT = Argument(("name",), "the name of a host", "NAME")
+_CONTEXTS = (
+    Verb(
+        "add",
+        "name a host by its bundle, and with --address by another address; the first one is in use at once",
+        (_CONTEXT, Argument(("file",), "the bundle of a client of that host", "BUNDLE")),
+        run="contexts.add",
+        lines="contexts.context_lines",
+    ),
+    Verb(
+        "list",
+        "list the hosts that have names; * marks the one in use",
+        run="contexts.list_contexts",
+        lines="contexts.context_lines",
+    ),
+    Verb(
+        "use",
+        "have commands that name no host speak to this one",
+        (_CONTEXT,),
+        run="contexts.use",
+        lines="contexts.context_lines",
+    ),
+    Verb(
+        "remove",
+        "forget a name; its bundle stays",
+        (_CONTEXT,),
+        run="contexts.remove",
+        lines="contexts.context_lines",
+    ),
+)
 
 VERBS = (
     Verb(
@@ -155,6 +188,7 @@ VERBS = (
         run="enrolment.export",
         lines="enrolment.export_lines",
     ),
+    Verb("context", "name several hosts, and choose the one that commands speak to", verbs=_CONTEXTS),
     Verb(
         "renew",
         "renew this client's certificate, over a session of its own; then the old one ends",

@@ -130,6 +130,15 @@ BACKUP = (
     ),
 )
 
+POLICY = (
+    Verb(
+        "graph",
+        "print who may call whom by the configuration, all lines that hold",
+        (flag("--dot", text="as a picture: policy graph --dot | dot -Tsvg > policy.svg"),),
+        run="policy.graph",
+    ),
+)
+
 HONEYPOT = (
     Verb("list", "list the decoys of this host", (ANSWER,), run="honeypot.decoys", lines="honeypot.decoy_lines"),
     Verb(

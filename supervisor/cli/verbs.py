@@ -21,7 +21,17 @@ from tlsrt.errors import exit_codes_text
 from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
 from tlsrt.supervisor.cli.job_verbs import JOBS
-from tlsrt.supervisor.cli.nested_verbs import AUDIT, BACKUP, CERTIFICATE, CLIENTS, HONEYPOT, NAMES, QUARANTINE, SANDBOX
+from tlsrt.supervisor.cli.nested_verbs import (
+    AUDIT,
+    BACKUP,
+    CERTIFICATE,
+    CLIENTS,
+    HONEYPOT,
+    NAMES,
+    POLICY,
+    QUARANTINE,
+    SANDBOX,
+)
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
 _CHANGE_S = 3600.0
@@ -171,6 +181,7 @@ VERBS = (
         unmet="lock.unlock_unmet",
     ),
     Verb("backup", "write the whole host into a file, look whether one is whole, and restore a host", verbs=BACKUP),
+    Verb("policy", "show who may call whom", verbs=POLICY),
     Verb("honeypot", "list the decoys of this host, plant canaries, and test their detection", verbs=HONEYPOT),
     Verb(
         "anomalies",
