@@ -17,18 +17,13 @@ from typing import Any
 from tlsrt.command_line.table import Document
 from tlsrt.supervisor.cli.exchange import ask, connect, host_of
 from tlsrt.supervisor.cli.lock import state_lines
+from tlsrt.supervisor.cli.status_table import COLUMNS, SHORT, cell, process_table, summary
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.supervisor.process.exit_reason import said_by
 from tlsrt.text import duration, printable, size, table
 
 _HIDE_CURSOR, _SHOW_CURSOR, _CLEAR = "\x1b[?25l", "\x1b[?25h", "\x1b[2J"
 _QUIT = (b"q", b"Q", b"")  # and the end of the keyboard
-_COLUMNS = (
-    "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "PHI", "MEMORY",
-    "SANDBOX", "PROFILE", "EPOCH",
-)  # fmt: skip
-_RIGHT = frozenset(_COLUMNS) - {"LOOP", "STATE", "SANDBOX", "PROFILE"}
-_DIGEST_SHOWN = 8  # hex digits
 _TOP_COLUMNS = (
     "PROCESS", "STATE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "WOKEN/S", "IN/S", "OUT/S", "LATE", "QUEUE",
     "SESSIONS", "HEALTH",
@@ -42,7 +37,13 @@ def status(arguments: argparse.Namespace) -> Document | int:
         from tlsrt.supervisor.cli.subject import detail
 
         return detail(arguments)
-    return follow(arguments) if arguments.follow else ask(host_of(arguments), "status")
+    if arguments.follow:
+        return follow(arguments)
+    document = ask(host_of(arguments), "status")
+    if arguments.wide and not arguments.json:
+        print("\n".join(wide_lines(document)))
+        return 0
+    return document
 
 
 def follow(arguments: argparse.Namespace) -> int:
@@ -105,16 +106,21 @@ def _keyboard() -> Iterator[int | None]:
 
 
 def status_lines(status: Document) -> list[str]:
-    """Return the status as people read it."""
+    """Return the status as people read it: how it is in a line, a table, and remarks."""
     if "subject" in status:
         from tlsrt.supervisor.cli.subject import detail_lines
 
         return detail_lines(status)
-    authority = status["authority"]
-    nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
-    rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
-    rows += [_row(loop["name"], loop) for loop in status["loops"]]
-    return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
+    return _host_lines(status, SHORT)
+
+
+def wide_lines(status: Document) -> list[str]:
+    """Return the same with all columns."""
+    return _host_lines(status, COLUMNS)
+
+
+def _host_lines(status: Document, columns: Sequence[str]) -> list[str]:
+    return [header(status), summary(status), *process_table(status, columns), "", *remarks(status)]
 
 
 _SERVICES = ("helper", "network_helper", "resolver", "metrics")
@@ -276,35 +282,6 @@ def header(status: Document) -> str:
     if supervisor["stopping"]:
         words.append("stopping")
     return ", ".join(words)
-
-
-def _row(name: str, entry: Document) -> tuple[str, ...]:
-    frames, sandbox = entry["frames"], entry["sandbox"]
-    waived = len(sandbox["waived"])
-    layers = f"{len(sandbox['layers'])} layers" + (f", {waived} waived" if waived else "")
-    late, memory = entry["lateness_ms"], entry["memory_kib"]
-    return (
-        name,
-        entry["state"],
-        cell(entry["pid"]),
-        duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
-        cell(entry["restarts"]),
-        cell(entry["sessions"]),
-        cell(frames["in"]),
-        cell(frames["out"]),
-        cell(frames["refused"]),
-        f"{late:.1f} ms" if late is not None else "-",
-        f"{entry['phi']:.1f}" if entry["phi"] is not None else "-",
-        size(memory * 1024) if memory is not None else "-",
-        layers,
-        sandbox["profile"][:_DIGEST_SHOWN] or "-",
-        cell(entry["epoch"]),
-    )
-
-
-def cell(value: object) -> str:
-    """Return what stands in a cell for a value; a dash for what is not known."""
-    return "-" if value is None else str(value)
 
 
 def supervision_lines(document: Mapping[str, Any]) -> list[str]:

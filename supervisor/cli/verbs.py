@@ -59,6 +59,7 @@ VERBS = (
         "show every loop of the running supervisor, or one loop or component in detail",
         (
             _SUBJECT,
+            flag("--wide", "-w", text="more columns: frames, lateness, sandbox, profile, epoch"),
             json_flag("the same as one JSON document; with --follow, one a line"),
             flag("--follow", "-f", text="again and again, with what every process uses"),
             _INTERVAL,

@@ -18,7 +18,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.schema import Config, KeySource
-from tlsrt.supervisor.cli.status import status_lines
+from tlsrt.supervisor.cli.status import status_lines, wide_lines
 from tlsrt.supervisor.control.status_document import Document, StatusInput, document
 from tlsrt.supervisor.process.children import Sandbox
 from tlsrt.supervisor.process.console import TerminalConsole
@@ -128,8 +128,15 @@ def test_the_document_has_what_is_promised() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_the_table_shows_the_same_in_columns() -> None:
+def test_the_table_shows_what_matters_within_80_columns() -> None:
     lines = status_lines(make_document())
+    assert lines[1].startswith("not all is well: authority is booting, third is backoff")
+    assert lines[2].split() == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "MEMORY", "HEALTH"]
+    assert max(map(len, lines[2:6])) <= 80
+
+
+def test_the_wide_table_shows_the_same_in_columns() -> None:
+    lines = wide_lines(make_document())
     assert lines[0] == "tlsrt  pid 1001, up 1 min 0 s, door tls://[::1]:7443, rootless"
     header, authority, primary, third = (line.split() for line in lines[2:6])
     assert header[:6] == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS"]
