@@ -156,6 +156,9 @@ def test_one_subject_in_detail_and_in_a_word(host: RunningHost) -> None:
     lines = host.cli("status", "secondary/store").stdout
     assert "SIGKILL" in lines and lines.startswith("state")
     assert host.cli("status", "secondary/stor").returncode == EX_USAGE
+    found = json.loads(host.cli("doctor", "--json").stdout)
+    assert found["running"] and all(one["remedy"] for one in found["findings"])
+    assert "backup" in {one["subject"] for one in found["findings"]}
     done = host.cli("is-active")
     assert (done.returncode, done.stdout) == (0, "active\n")
     assert host.cli("is-active", "-q", "forth").stdout == ""
