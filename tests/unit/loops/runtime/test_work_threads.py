@@ -68,9 +68,10 @@ def test_what_waits_is_bounded_in_all_and_for_each_subject() -> None:
 def test_what_has_begun_goes_on_and_is_counted_and_told(way: str, caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         work, go = WorkThreads(1, LOG), threading.Event()
-        task = asyncio.create_task(work.run("a", go.wait, [], {}, 0.01 if way == "late" else None))
-        while work.counted().running == 0:
-            await asyncio.sleep(0)
+        await work.run("a", int, [], {}, None)  # the thread is there: on a busy machine its start takes a while
+        task = asyncio.create_task(work.run("a", go.wait, [], {}, 0.5 if way == "late" else None))
+        while work.counted().running == 0 and not task.done():
+            await asyncio.sleep(0.001)
         if way == "cancelled":
             task.cancel()
         with pytest.raises((DeadlineExceeded, asyncio.CancelledError)):
