@@ -128,14 +128,10 @@ class Environment:
         return self.folder / "lib" / VERSION / "site-packages"
 
     @property
-    def standard_library(self) -> Path:
-        home = Path((self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0])
-        return home.parent / sys.platlibdir / VERSION
-
-    @property
     def libraries(self) -> str | None:
         """The value of LD_LIBRARY_PATH with which a copied interpreter finds its own libpython, if it has one."""
-        folder = self.standard_library.parents[1] / "lib"
+        home = (self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0]
+        folder = Path(home).parent / "lib"
         return str(folder) if folder.is_relative_to(scratch()) and any(folder.glob("libpython*")) else None
 
     def program(self, name: str) -> Path:
@@ -170,17 +166,12 @@ def make_environment(folder: Path, *wheels: Path, python: Path | None = None, co
 
 def _copy_installed(environment: Environment) -> None:
     """Copy what pip has installed once; only the first line of a program says where it lies."""
-    origin = pristine()
+    origin = Environment(once("installed", _install))
     shutil.copytree(origin.site, environment.site, symlinks=True, dirs_exist_ok=True)
     for name in PROGRAMS:
         _, _, text = origin.program(name).read_text().partition("\n")
         environment.program(name).write_text(f"#!{environment.program('python')}\n{text}")
         environment.program(name).chmod(0o755)
-
-
-def pristine() -> Environment:
-    """Return what all environments are copies of; nothing runs in it but an `init` for its byte code."""
-    return Environment(once("installed", _install))
 
 
 def _install(folder: Path) -> None:

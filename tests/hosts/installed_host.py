@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hosts.installation import Environment, once, pristine, run, scratch
+from hosts.installation import Environment, scratch
 from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
@@ -164,8 +164,8 @@ class InstalledHost:
 
 @cache
 def _made_once(environment: Environment) -> InstalledHost:
-    host = InstalledHost(environment, scratch() / f"new-{environment.folder.name}")
-    assert host.init_compiled()[0] == 0
+    host = InstalledHost(environment, Path(tempfile.mkdtemp(prefix="new.", dir=scratch())) / "var")
+    host.init()
     return host
 
 
@@ -179,20 +179,14 @@ def _copy(source: str, target: str) -> None:
 
 @cache
 def _bytecode(environment: Environment) -> Path:
-    """Return byte code of the same sources, put where that of this environment lies; every user may read it."""
-    origin, store = pristine(), once("bytecode", _compile) / "var/tlsrt.bytecode"
+    """Return a copy that every user may read, of what an `init` in this environment made: the code names its files."""
     made = Path(tempfile.mkdtemp(prefix="bytecode.", dir=scratch()))
     made.chmod(0o755)
-    for there, here in (
-        (origin.folder, environment.folder),
-        (origin.standard_library, environment.standard_library),
-    ):
-        shutil.copytree(store / there.relative_to("/"), made / here.relative_to("/"), dirs_exist_ok=True)
-    return made
-
-
-def _compile(folder: Path) -> None:
-    run(pristine().program("python"), "-I", "-B", "-m", "tlsrt.supervisor.cli.main", "init", folder / "var")
+    return Path(
+        shutil.copytree(
+            _made_once(environment).folder / "tlsrt.bytecode", made, dirs_exist_ok=True, copy_function=_copy
+        )
+    )
 
 
 def _lines_until_ready(process: subprocess.Popen[bytes]) -> list[str]:
