@@ -161,7 +161,10 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             "found = tried(lambda: one.sendmsg([b'RIGHTS=1'], rights, 0, os.environ['NOTIFY_SOCKET']))",
             "8",  # what it says arrives, and its descriptor does not
         ),
-        ("found = tried(lambda: open('/state/big', 'wb').write(bytes(3 << 20)))", "OSError 27"),
+        (
+            "found = tried(lambda: open('/state/big', 'wb').write(bytes(3 << 20)))\nos.remove('/state/big')",
+            "OSError 27",
+        ),
         ("found = tried(lambda: open('/state/../etc/x', 'wb'))", "OSError 30"),
         (
             "import mmap\n"

@@ -66,6 +66,31 @@ int main(void) {
     }
 }
 """
+WAKER = r"""
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    struct itimerspec soon = {{0, 0}, {0, 10000000}};
+    uint64_t count = 0;
+    int one = timerfd_create(CLOCK_BOOTTIME_ALARM, 0);
+    if (one < 0) printf("no alarm: %d\n", errno);
+    else if (timerfd_settime(one, 0, &soon, 0) || read(one, &count, 8) != 8) printf("not woken: %d\n", errno);
+    else printf("woken %d\n", (int)count);
+    fflush(stdout);
+    for (;;) pause();
+}
+"""
+WAKE_ALARM = 1 << 35  # capabilities(7)
+
+
+def has_wake_alarm() -> bool:
+    """Tell whether this host lets root have it."""
+    line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("CapEff:"))
+    return os.geteuid() == 0 and bool(int(line.split()[1], 16) & WAKE_ALARM)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +114,9 @@ def host(
 
     activated = folder / "activated"
     subprocess.run(["cc", "-x", "c", "-", "-o", activated], input=ACTIVATED.encode(), check=True, timeout=60)
+    waker = folder / "waker"
+    subprocess.run(["cc", "-x", "c", "-", "-o", waker], input=WAKER.encode(), check=True, timeout=60)
+    alarms = {"capabilities": {"CAP_WAKE_ALARM": "a test"}} if has_wake_alarm() else {}
     listen = [
         {"name": "web", "port": ports["web"], "pass": True, "why": "a test"},
         {"name": "lines", "port": ports["lines"], "protocol": "udp", "pass": True, "why": "a test"},
@@ -102,6 +130,8 @@ def host(
         },
         "external/broker": script("broker", BROKER, stop_signal="USR1", stop_seconds=20, needs={"state_mb": 1}),
         "forth/hoarder": script("hoarder", HOARDER, needs={"state_mb": 1}),
+        "third/waker": {"kind": "program", "run": str(waker), **alarms},
+        "third/sleeper": {"kind": "program", "run": str(waker)},
         "third/deaf": script("deaf", DEAF, stop_seconds=0.5),
     }
     yield from running(request, components=components)
@@ -131,6 +161,16 @@ def test_a_program_is_passed_its_sockets_and_nothing_else(host: RunningHost, por
     # a client that comes while it is begun again waits
     with socket.create_connection(("127.0.0.1", ports["web"]), timeout=10) as client:
         assert client.makefile().readline() == "web:lines \n"
+
+
+@pytest.mark.skipif(not has_wake_alarm(), reason="timers that wake a host are root's")
+def test_a_capability_is_had_by_the_program_that_asks_for_it_and_is_the_only_one(host: RunningHost) -> None:
+    for name, said, holds in (("waker", "woken 1", WAKE_ALARM), ("sleeper", "no alarm: 1", 0)):  # EPERM
+        host.until(lambda status, name=name, said=said: said in host.log(f"third.{name}"), said)  # type: ignore[misc]
+        pid = host.loop(f"third.{name}")["programs"][0]["running"][0]["pid"]
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        held = {line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
+        assert held["CapEff:"] == held["CapPrm:"] == holds and held["CapBnd:"] & ~holds == 0, held
 
 
 def test_a_state_that_grows_too_large_ends_the_run_and_the_next_may_clean_up(host: RunningHost) -> None:

@@ -66,6 +66,8 @@ def offering_of(source: str, folder: Path, *, isolated: bool = False) -> Offerin
     becomes `isolated` comes as a wheel in any case, and may be of a distribution that is installed. Raises ConfigError.
     """
     if source.endswith(_MANIFESTS):
+        if isolated:
+            raise ConfigError(f"{source} is a manifest alone, for a program: it has no packages; remove --isolated")
         path = Path(source)
         with as_config_error("read", path):
             data = read_bounded(path, MANIFEST_MAX, "the manifest")

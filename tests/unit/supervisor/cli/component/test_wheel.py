@@ -189,3 +189,11 @@ def test_an_update_counts_the_operators_own_lines_and_none_of_the_old_manifest(
         file.write_text(file.read_text().replace("\npolicy:\n", f"\npolicy:\n  {line}: [uname]\n"))
     words = ["component", "update", "third/kettle", wheel(tmp_path, content), "--config", str(file)]
     assert main.main(words) != 0 and said in capsys.readouterr().err
+
+
+def test_a_manifest_alone_has_no_packages_to_isolate(tmp_path: Path) -> None:
+    file = tmp_path / "broker.yaml"
+    file.write_text("manifest: 1\n")
+    assert offering_of(str(file), tmp_path).wheel is None
+    with pytest.raises(ConfigError, match=r"broker\.yaml is a manifest alone, .* has no packages; remove --isolated"):
+        offering_of(str(file), tmp_path, isolated=True)
