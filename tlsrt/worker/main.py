@@ -12,6 +12,7 @@ import socket
 import sys
 import traceback
 
+from tlsrt.channels.frames.worker_frames import METHODS_MAX
 from tlsrt.errors import EX_SOFTWARE, MisuseError
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.component.worker_method import compile_function
@@ -55,5 +56,8 @@ def functions_of(module: str) -> dict[str, MethodSpec]:
     }
     if not found:
         raise MisuseError(f"{module} has no function that is marked with @worker")
+    if len(found) > METHODS_MAX:
+        marks = f"{module} marks {len(found)} functions with @worker"
+        raise MisuseError(f"{marks}, and {METHODS_MAX} are possible: divide it")
     sys.stdout.flush()
     return found
