@@ -57,6 +57,13 @@ def test_a_start_has_its_fields_and_no_line_of_text(machine: BootedSystemd) -> N
     assert machine.journal("-u", "tlsrt", "_TRANSPORT=stdout") == []
 
 
+def test_an_attack_is_an_alarm_with_its_subject(machine: BootedSystemd) -> None:
+    assert machine.run("tlsrt", "--bundle", "/etc/tlsrt/admin.tlsrt", "call", "secondary/vault", "open").returncode != 0
+    machine.until(lambda: bool(entries(machine, "decoy_touched")), "the alarm")
+    [entry] = entries(machine, "decoy_touched", "-p", "crit")
+    assert entry["TLSRT_SUBJECT"] == "client/admin" and "secondary/vault" in entry["MESSAGE"]
+
+
 def test_a_death_a_lock_and_a_refused_reload_are_warnings(machine: BootedSystemd) -> None:
     pid, before = status(machine, "secondary")["pid"], status(machine, "secondary")["restarts"]
     machine.do("kill", "-9", str(pid))
