@@ -17,6 +17,7 @@ from tlsrt.supervisor.messages.lock_record import LockRecord
 from tlsrt.supervisor.process.service_manager import Manager, notice, status_line
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
+from tlsrt.supervisor.supervision.graceful_stop import end_s
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import SETTLED
@@ -102,6 +103,9 @@ class ManagerNotices(Feature):
     def _ask_for_time(self) -> None:
         self._next_asking = self._context.event_loop.now + ASK_S
         per_process_s = self._context.current.config.limits.stop_timeout_s if self._loops.is_stopping else 0.0
+        if self._loops.is_stopping:  # the next one may have programs that take their time
+            children = [(one.managed_by, one.name) for one in self._loops.living() if one.managed_by is not None]
+            per_process_s += max((end_s(each.programs_of(name)) for each, name in children), default=0.0)
         self._manager.say(notice(EXTEND_TIMEOUT_USEC=int((EXTENSION_S + per_process_s) * 1e6)))
 
     def _say(self, word: str) -> None:

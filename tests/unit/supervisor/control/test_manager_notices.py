@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.supervisor.control.manager_notices import ManagerNotices
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.process.service_manager import STATUS_MAX, notice, status_line
@@ -19,9 +21,12 @@ from tlsrt.supervisor.process.service_manager import STATUS_MAX, notice, status_
 class Ears:
     watchdog_us: int = 0
     said: list[str] = field(default_factory=list[str])
+    times: list[int] = field(default_factory=list[int])
 
     def say(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
-        self.said += [line for line in message.decode().split("\n") if not line.startswith("EXTEND_")]
+        lines = message.decode().split("\n")
+        self.times += [int(line.partition("=")[2]) for line in lines if line.startswith("EXTEND_")]
+        self.said += [line for line in lines if not line.startswith("EXTEND_")]
 
 
 class Stage:
@@ -31,11 +36,14 @@ class Stage:
         self.ears = Ears(watchdog_us)
         self.bus = EventBus()
         self.loops: list[Any] = [
-            SimpleNamespace(state=LoopState.SPAWNED, config=SimpleNamespace(is_part=False)) for _ in range(2)
+            SimpleNamespace(
+                state=LoopState.SPAWNED, config=SimpleNamespace(is_part=False), managed_by=self, name=f"loop {number}"
+            )
+            for number in range(2)
         ]
         self.event_loop = SimpleNamespace(now=100.0)
         config = SimpleNamespace(components=[None] * 7, limits=SimpleNamespace(stop_timeout_s=5.0))
-        self.group: Any = SimpleNamespace(all=self.loops, is_stopping=False)
+        self.group: Any = SimpleNamespace(all=self.loops, is_stopping=False, living=lambda: self.loops)
         context: Any = SimpleNamespace(
             event_loop=self.event_loop, events=self.bus, current=SimpleNamespace(config=config)
         )
@@ -48,6 +56,12 @@ class Stage:
             loop.state = LoopState.ACTIVE
         self.notices.loop_changed(self.loops[1])
         return self.said()
+
+    def programs_of(self, process: str) -> list[Any]:
+        """Return a program that has 20 s to end, of the second process."""
+        program = ProgramConfig("main", Path("/bin/cat"), "a test", life="kept", stop_seconds=20)
+        placed = SimpleNamespace(component=SimpleNamespace(address="third/a"), program=program)
+        return [placed] if process == "loop 1" else []
 
     def said(self) -> list[str]:
         found, self.ears.said = self.ears.said, []
@@ -120,6 +134,7 @@ def test_a_stop_is_said_and_ends_a_reload_without_another_ready(stage: Stage) ->
     stage.notices.stopping()
     stage.bus.emit("reload_refused", "supervisor", "stopping")
     assert stage.said() == ["STOPPING=1", "STATUS=stopping, 2 loops serve still"]
+    assert stage.ears.times[-1] >= 25_000_000, "the time of a process, and of the program that takes longest"
 
 
 def test_a_status_is_one_printable_line_of_bounded_length() -> None:
