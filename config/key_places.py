@@ -13,6 +13,7 @@ _PLACED = re.compile(
     r"(?P<file>/[^\n]*?):(?P<line>[1-9][0-9]{0,8}):(?P<column>[1-9][0-9]{0,8}): (?P<rest>.*)", re.DOTALL
 )
 
+_OF_FILE = re.compile(r"(?P<file>/[^\n:]*\.ya?ml): (?P<rest>.*)", re.DOTALL)  # of the whole file
 _ARROW = re.compile(r"\s*->\s*")  # in a line of policy
 _NAMED = re.compile(r"components?[ .](?P<address>[a-z0-9_]+/[a-z0-9_]+):? |(?P<key>[a-z_]+(\.[a-z0-9_]+)*): ")
 
@@ -56,7 +57,8 @@ def placed(sentence: str, otherwise: Place) -> tuple[Place, str]:
     """Return the place that a sentence begins with, and the rest of it."""
     found = _PLACED.fullmatch(sentence)
     if found is None:
-        return otherwise, sentence
+        file = _OF_FILE.fullmatch(sentence)
+        return (Place(file["file"]), file["rest"]) if file is not None else (otherwise, sentence)
     return Place(found["file"], int(found["line"]), int(found["column"])), found["rest"]
 
 

@@ -101,7 +101,9 @@ class Trial:
 
     def _components(self, config: Config) -> None:
         for one in config.failed:
-            self._say(("components", one.name), [f"component {one.name} does not run: {text}" for text in one.problems])
+            for text in one.problems:
+                place, sentence = placed(text, self._places.of(("components", one.name)))
+                self._found[Finding(place, f"component {one.name} does not run: {sentence}")] = None
         self._say(("components",), unknown_options(config))
         self._try(("components",), partial(check_classes, config))
         self._try(("door", "http"), partial(check_http, config))

@@ -139,6 +139,16 @@ def test_a_file_that_is_missing_or_no_text_is_one_sentence(tmp_path: Path) -> No
     assert fault.place == Place(str(tmp_path / "tlsrt.yaml"))
 
 
+def test_a_fault_of_a_drop_in_is_placed_in_its_file(home: Path) -> None:
+    (home / "components.d").mkdir()
+    nameless, wrong = home / "components.d" / "nonsense.yaml", home / "components.d" / "third.wrong.yaml"
+    nameless.write_text("x: 1\n")
+    wrong.write_text("# a line\nx: 1\n")
+    places = {one.place.file: one.place for one in tried(home).findings if one.is_fault}
+    assert places[str(nameless)] == Place(str(nameless), 1, 1)
+    assert places[str(wrong)].line in (1, 2)
+
+
 def test_sentences_find_their_key() -> None:
     places = KeyPlaces("/f", b"door:\n  key: a\ncomponents:\n  third/io:\n    options: {x: [1]}\n")
     assert places.of(("door", "key")) == Place("/f", 2, 3)
@@ -149,3 +159,4 @@ def test_sentences_find_their_key() -> None:
     assert places.named_by("nothing like that") is None
     assert placed("/g:3:4: no", Place("/f")) == (Place("/g", 3, 4), "no")
     assert placed("no", Place("/f")) == (Place("/f"), "no")
+    assert placed("/g.yaml: no", Place("/f")) == (Place("/g.yaml"), "no")
