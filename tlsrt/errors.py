@@ -14,6 +14,8 @@ from typing import Self
 EX_FAILED = 1
 EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
 EX_LOCKED = 4
+EX_DEGRADED = 5
+EX_WAIVED = 6
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
@@ -29,6 +31,8 @@ EXIT_CODES: Mapping[int, str] = {
     "`doctor`: something was found",
     EX_NOT_RUNNING: "no supervisor is running (`tlsrt-supervisor`)",
     EX_LOCKED: "the host is locked: no session until an operator or a client with that right unlocks it",
+    EX_DEGRADED: "`status --check`: the host is degraded, starting or stopping",
+    EX_WAIVED: "`status --check`: the host serves, without layers of the sandbox that are waived",
     EX_USAGE: "invalid option, argument, id or name",
     EX_UNAVAILABLE: "unavailable: the host, a loop, a layer of the sandbox or the disk; or the host is already running",
     EX_SOFTWARE: "internal error: please report it",

@@ -155,6 +155,7 @@ class CertificateTimeMessage(NamedTuple):
     """What is to be said of the time of the door's certificate and revocation lists; none: all is well."""
 
     sentences: list[str]
+    ends: int  # the certificate, in seconds since 1970
 
 
 class RekeyedMessage(NamedTuple):

@@ -37,6 +37,10 @@ def status(arguments: argparse.Namespace) -> Document | int:
         from tlsrt.supervisor.cli.subject import detail
 
         return detail(arguments)
+    if arguments.check:
+        from tlsrt.supervisor.cli.condition import check
+
+        return check(arguments)
     if arguments.follow:
         return follow(arguments)
     document = ask(host_of(arguments), "status")

@@ -62,6 +62,7 @@ VERBS = (
             flag("--wide", "-w", text="more columns: frames, lateness, sandbox, profile, epoch"),
             json_flag("the same as one JSON document; with --follow, one a line"),
             flag("--follow", "-f", text="again and again, with what every process uses"),
+            flag("--check", text="how the host stands in one line, and as an exit code"),
             _INTERVAL,
         ),
         run="status.status",

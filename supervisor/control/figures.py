@@ -109,6 +109,8 @@ class HostFigures:
         yield "tlsrt_quarantined_subjects", [], len(self._requests.quarantined)
         for (kind, severity), count in self._events.items():
             yield "tlsrt_events", [kind, severity], count
+        if self._authority.reports.certificate_ends:
+            yield "tlsrt_certificate_not_after_seconds", ["door"], self._authority.reports.certificate_ends
         yield from self._of_audit()
         yield from self._of_process("supervisor", host_pid(), self._started_at, is_active=True)
         authority = self._authority

@@ -18,6 +18,7 @@ class AuthorityReports:
         self._scores: dict[str, tuple[int, float]] = {}
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self.warnings: list[str] = []
+        self.certificate_ends = 0  # in seconds since 1970; 0: not heard of
         self._certificate_warnings: list[str] = []  # those of them that change with time
         self.handlers: Mapping[str, Callable[[Any], None]] = {
             "keys": self._keys_changed,
@@ -47,6 +48,7 @@ class AuthorityReports:
 
     def _certificate_time(self, message: CertificateTimeMessage) -> None:
         """Keep the warnings about the door's certificate as they are now, and tell those that are new."""
+        self.certificate_ends = message.ends
         now = [str(sentence) for sentence in message.sentences]
         others = [warning for warning in self.warnings if warning not in self._certificate_warnings]
         for sentence in now:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+import yaml
 from hosts.running_host import RunningHost, free_port, running
 from tools.programs import need
 
 from tlsrt import CallError, NotFound
+from tlsrt.errors import EX_LOCKED
 from tlsrt.supervisor.metrics.families import FAMILIES, Source
 
 PORT = free_port()
 PACKAGE = Path(__file__).parents[1] / "hosts" / "counting_package" / "counting"
 COMPONENT = "third/counting"
+RULES = Path(__file__).parents[2] / "docs" / "guide" / "prometheus-alerts.yaml"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
@@ -72,8 +79,9 @@ def test_both_formats_say_what_status_says(host: RunningHost) -> None:
     served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     expected = {name for name, one in FAMILIES.items() if one.source is Source.SUPERVISOR}
     # None of them is in a host that is well and new.
-    sometimes = {"tlsrt_component_ready", "tlsrt_component_healthy", "tlsrt_certificate_not_after_seconds"}
+    sometimes = {"tlsrt_component_ready", "tlsrt_component_healthy"}
     assert expected - served <= sometimes
+    assert value(plain, 'tlsrt_certificate_not_after_seconds{certificate="door"}') > time.time()
 
 
 def test_calls_and_what_a_component_counts(host: RunningHost) -> None:
@@ -120,9 +128,63 @@ def test_a_stopped_supervisor_is_told(host: RunningHost) -> None:
     host.until(lambda status: get("/livez")[0] == 200, "an answer")
 
 
+def checked(host: RunningHost) -> tuple[int, str]:
+    """Return code and output of `status --check`."""
+    done = host.cli("status", "--check")
+    return done.returncode, done.stdout
+
+
+def test_prometheus_scrapes_it_and_judges_it_by_the_rules(host: RunningHost, tmp_path: Path) -> None:
+    port = free_port()
+    scrape = {"job_name": "tlsrt", "static_configs": [{"targets": [f"127.0.0.1:{PORT}"]}]}
+    settings = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": [scrape],
+        "rule_files": [str(RULES)],
+    }  # fmt: skip
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    command = [
+        need("prometheus"), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+    ]  # fmt: skip
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def asked(path: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            connection.request("GET", f"/api/v1/{path}")
+            return json.loads(connection.getresponse().read())["data"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return {}
+        finally:
+            connection.close()
+
+    def one(query: str) -> float | None:
+        found = asked(f"query?query={quote(query)}").get("result")
+        return float(found[0]["value"][1]) if found else None
+
+    try:
+        host.until(lambda status: one("up") == 1 and one("tlsrt_ready") == 1, "a scrape", timeout_s=30)
+        assert one("count(tlsrt_process_active)") == len(host.status()["loops"]) + 3  # and two services, and itself
+        histograms = one("count(tlsrt_call_duration_seconds_count)")
+        assert histograms and one('count(tlsrt_call_duration_seconds_bucket{le="+Inf"})') == histograms
+        host.until(
+            lambda status: {
+                rule["health"] for group in asked("rules").get("groups", ()) for rule in group["rules"]
+            } == {"ok"}, "the rules", timeout_s=30,
+        )  # fmt: skip
+    finally:
+        process.kill()
+        process.wait()
+        print(log.read_text())
+
+
 def test_a_locked_host_is_not_ready(host: RunningHost) -> None:
+    assert [*checked(host)] == [0, f"ok: {len(host.status()['loops'])} loops serve\n"]
     host.cli("lock", "--reason", "a test")
     host.until(lambda status: get("/readyz")[::2] == (503, "locked: a test\n"), "the lock")
     assert value(get("/metrics")[2], "tlsrt_locked") == 1
+    assert [*checked(host)] == [EX_LOCKED, "locked: a test\n"]
     host.cli("unlock")
     host.until(lambda status: get("/readyz")[0] == 200, "the unlock")

@@ -15,7 +15,7 @@ class CertificateClock(Service):
     def __init__(self, door: DoorChange, outgoing: Outgoing) -> None:
         self._door = door
         self._outgoing = outgoing
-        self._told: list[str] = []
+        self._told: tuple[list[str], int] = ([], 0)
         self._next = 0
 
     def next_due(self) -> int:
@@ -25,7 +25,7 @@ class CertificateClock(Service):
         if moment.now < self._next:
             return
         self._next = moment.now + LOOK_MS
-        sentences = self._door.files.warnings(moment.wall)
-        if sentences != self._told:
-            self._told = sentences
-            self._outgoing.tell("certificate_time", sentences)
+        now = self._door.files.warnings(moment.wall), int(self._door.files.ends.timestamp())
+        if now != self._told:
+            self._told = now
+            self._outgoing.tell("certificate_time", *now)
