@@ -9,15 +9,21 @@ from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.isolation import packages_folder
 from tlsrt.config.key_providers import CA_KEY
 from tlsrt.config.schema import Config
+from tlsrt.config.service_user import service_uids
 from tlsrt.config.setting import Where
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
 
 def check_host_paths(config: Config) -> None:
     """Refuse a host of which another user could exchange keys, state, socket or byte code. Raises ConfigError."""
-    uids = trusted_uids()
     for path, what, _ in named_paths(config):
-        check_trusted(path, what, uids)
+        check_trusted(path, what, uids_for(config, path))
+
+
+def uids_for(config: Config, path: Path) -> frozenset[int]:
+    """Return who may own a path of a host: what the host itself writes is its service's too."""
+    is_written = path in (config.state_dir, config.run_dir, config.log_dir)
+    return trusted_uids() | (service_uids(config.path) if is_written else frozenset())
 
 
 def named_paths(config: Config) -> list[tuple[Path, str, Where]]:

@@ -42,7 +42,7 @@ from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
-from tlsrt.config.template import NOTHING_LACKING, MissingLayer, config_text
+from tlsrt.config.template import NOTHING_LACKING, MissingLayer, Places, config_text
 from tlsrt.errors import ConfigError
 
 MOUNT_LAYER = "mount_namespace"
@@ -63,12 +63,13 @@ _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
 def initialise(
     directory: Path, *, host: str, port: int, now: datetime, names: Sequence[str] = (),
-    lacking: MissingLayer = NOTHING_LACKING,
+    lacking: MissingLayer = NOTHING_LACKING, places: Places | None = None,
 ) -> list[str]:  # fmt: skip
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
 
     `names` are host names and addresses by which clients on other machines reach it. `lacking` says what this host
-    cannot give: the caller has found out, the operator may disagree.
+    cannot give: the caller has found out, the operator may disagree. `places` are those of state, sockets and
+    logs, which are beside the configuration otherwise.
     """
     _check_door(host, port)
     door = _Door(host, port, tuple(dict.fromkeys(map(check_name, names))))
@@ -76,10 +77,10 @@ def initialise(
         if not directory.is_dir():
             raise ConfigError(f"{directory} exists and is not a folder: choose another place")
         _refuse_existing(directory)
-        _fill(directory, door, now, lacking)
+        _fill(directory, door, now, lacking, places)
     else:
-        _make_whole(directory, door, now, lacking)
-    return _report(directory, lacking)
+        _make_whole(directory, door, now, lacking, places)
+    return _report(directory, lacking, places)
 
 
 def seal(config: Config, known: SealRecord = NO_SEAL_RECORD, *, older_state: int = 0) -> int:
@@ -102,8 +103,17 @@ def _seal(config: Config, known: SealRecord, older_state: int) -> int:
     made = make_boot_token(_boot_key(config, key), number, measure(config), version, chain, older_state)
     token = made.encode()
     check_master_key(key, token)
-    replace(config.boot_token, token, 0o600, owner_of(config.boot_token) if present else None)
+    owner = owner_of(config.boot_token) if present else None
+    replace(config.boot_token, token, _mode_of(config.boot_token), owner)
     return number
+
+
+def _mode_of(token: Path) -> int:
+    """Return the mode of the boot token, which is no secret: one that a service's user may read stays so."""
+    try:
+        return 0o644 if os.stat(token).st_mode & 0o004 else 0o600
+    except OSError:
+        return 0o600
 
 
 class _Door(NamedTuple):
@@ -130,13 +140,15 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) -> None:
+def _make_whole(
+    directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None
+) -> None:  # fmt: skip
     with as_config_error("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
     with as_config_error("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        _fill(folder, door, now, lacking)
+        _fill(folder, door, now, lacking, places)
         with as_config_error("write", directory):
             os.rename(folder, directory)
     except BaseException:
@@ -145,22 +157,26 @@ def _make_whole(directory: Path, door: _Door, now: datetime, lacking: MissingLay
     sync_folder(directory.parent)
 
 
-def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) -> None:
+def _fill(
+    directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None
+) -> None:  # fmt: skip
     made: list[Path] = []
     try:
-        for name in FOLDERS:
+        for name in () if places else FOLDERS:
             with as_config_error("write", directory / name):
                 os.mkdir(directory / name, 0o700)
             made.append(directory / name)
-        for name, data in _contents(door, now, lacking).items():
+        for name, data in _contents(door, now, lacking, places).items():
             write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
             made.append(directory / name)
-        if any(waiver.layer == MOUNT_LAYER for waiver in lacking.waivers):  # then the uids of loops come this way
-            os.chmod(directory, 0o711)  # noqa: S103
+        if places or any(
+            waiver.layer == MOUNT_LAYER for waiver in lacking.waivers
+        ):  # then the uids of loops come this way
+            os.chmod(directory, 0o755 if places else 0o711)
         config = load_config(directory / "tlsrt.yaml")
         write_bytecode(config)
         token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
-        write_new(config.boot_token, token.encode(), 0o600)
+        write_new(config.boot_token, token.encode(), 0o644 if places else 0o600)
         made.append(config.boot_token)
         sync_folder(directory)
     except BaseException:
@@ -171,7 +187,9 @@ def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) ->
         raise
 
 
-def _contents(door: _Door, now: datetime, lacking: MissingLayer) -> dict[str, bytes]:
+def _contents(
+    door: _Door, now: datetime, lacking: MissingLayer, places: Places | None
+) -> dict[str, bytes]:  # fmt: skip
     from tlsrt.config import pki  # x509 is slow to import, and seal does without
 
     host, port, names = door
@@ -186,6 +204,7 @@ def _contents(door: _Door, now: datetime, lacking: MissingLayer) -> dict[str, by
         fingerprint=pki.fingerprint(admin.certificate_pem).hex(),
         checkout=is_checkout(),
         lacking=lacking,
+        places=places,
     )
     reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     issuer = _issuer_public(install_id, master_key)
@@ -295,13 +314,22 @@ def _version(config: Config, present: BootToken | None, known: SealRecord) -> tu
     return version, next((chain for chain in chains if chain and chain[-1].new.version == version), ())
 
 
-def _report(directory: Path, lacking: MissingLayer) -> list[str]:
+def _report(directory: Path, lacking: MissingLayer, places: Places | None) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
-    lines.append(f"made {directory}/state, run and log")
+    if places is None:
+        lines.append(f"made {directory}/state, run and log")
+    if places is not None:
+        lines.append(f"next: {command_line('tlsrt-supervisor', 'install', '--now')}")
+        return [*lines, *_waived(lacking)]
     named = [] if directory == Path("var") and os.geteuid() != 0 else ["--config", directory / "tlsrt.yaml"]
     lines.append(f"next: {command_line('tlsrt-supervisor', 'start', *named)}")
     if is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
-    for waiver in lacking.waivers:
-        lines.append(f"this host cannot give {waiver.layer} ({waiver.reason}): it is waived, and {waiver.voids}")
-    return lines
+    return [*lines, *_waived(lacking)]
+
+
+def _waived(lacking: MissingLayer) -> list[str]:
+    return [
+        f"this host cannot give {waiver.layer} ({waiver.reason}): it is waived, and {waiver.voids}"
+        for waiver in lacking.waivers
+    ]

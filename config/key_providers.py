@@ -13,10 +13,10 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from tlsrt.config.credentials import VARIABLE, instead_of, is_granted
 from tlsrt.config.files import open_regular
 from tlsrt.config.issuer_chain import VERSION_MAX
 from tlsrt.config.schema import KeySource
-from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import ConfigError
 
 CA_KEY = "the client CA's key"
@@ -32,9 +32,10 @@ def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1)
     regular file, a link, owned by a uid that is not in `allowed_uids`, or open to group or others.
     """
     path = key_path(source, version)
+    path = instead_of(path) if source.provider == "file" else path
     descriptor = _open(path)
     try:
-        _check(descriptor, path, source, allowed_uids)
+        _check(descriptor, path, allowed_uids)
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)
@@ -44,11 +45,13 @@ def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1)
 
 def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
     """Return a read-only descriptor of the client CA's key, with the same checks; reads no byte."""
+    path = instead_of(path)
     descriptor = open_regular(path, CA_KEY, follow=False)
     try:
         status = os.fstat(descriptor)
-        mode = stat.S_IMODE(status.st_mode)
-        if status.st_uid not in allowed_uids:
+        is_credential = path.parent == Path(os.environ.get(VARIABLE, "")) and is_granted(descriptor, status)
+        mode = 0 if is_credential else stat.S_IMODE(status.st_mode)
+        if status.st_uid not in allowed_uids and not is_credential:
             who = " or ".join(map(str, sorted(allowed_uids)))
             raise ConfigError(f"{CA_KEY} {path} belongs to uid {status.st_uid}, not to uid {who}: chown it")
         if mode & 0o077:
@@ -97,7 +100,7 @@ def key_path(source: KeySource, version: int) -> Path:
         )
     if not name or "/" in name or "\0" in name or name in (".", ".."):
         raise ConfigError(f"master_key names the credential {name!r}, which is no credential name")
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    folder = os.environ.get(VARIABLE, "")
     if not folder.startswith("/"):
         raise ConfigError(
             "there is no master_key, so nothing starts: $CREDENTIALS_DIRECTORY is not set, "
@@ -144,35 +147,17 @@ def _open(path: Path) -> int:
         raise ConfigError(f"cannot open master_key {path}: {error.strerror}") from None
 
 
-def _check(descriptor: int, path: Path, source: KeySource, allowed_uids: set[int]) -> None:
+def _check(descriptor: int, path: Path, allowed_uids: set[int]) -> None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"master_key {path} is not a regular file")
-    is_granted = source.provider == "credential" and _granted_by_systemd(descriptor, status)
-    if status.st_uid not in allowed_uids and not is_granted:
+    is_credential = path.parent == Path(os.environ.get(VARIABLE, "")) and is_granted(descriptor, status)
+    if status.st_uid not in allowed_uids and not is_credential:
         who = " or ".join(map(str, sorted(allowed_uids)))
         raise ConfigError(f"master_key {path} belongs to uid {status.st_uid}, not to uid {who}: chown it")
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077 and not is_granted:
+    if mode & 0o077 and not is_credential:
         raise ConfigError(f"master_key {path} has mode {mode:04o}, open to group or others: chmod 0600 it")
-
-
-def _granted_by_systemd(descriptor: int, status: os.stat_result) -> bool:
-    """Tell whether this is root's file, which systemd lets one uid read: 0440 is the mask of an ACL then (acl(5)).
-
-    In a user namespace root is seen as the overflow uid, as any other user; there the file system must be read-only
-    too, as systemd mounts its credentials, so that no user has put the file there.
-    """
-    outside = foreign_root()
-    if status.st_uid not in {0, *outside} or stat.S_IMODE(status.st_mode) not in (0o400, 0o440):
-        return False
-    try:
-        if status.st_uid != 0 and not os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-            return False
-        has_list = "system.posix_acl_access" in os.listxattr(descriptor)
-    except OSError:
-        return False
-    return has_list and (status.st_gid == 0 or status.st_uid != 0)
 
 
 def _check_length(length: int) -> None:

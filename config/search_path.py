@@ -13,17 +13,23 @@ from pathlib import Path
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
 
+CONFIGURATION_VARIABLE = "CONFIGURATION_DIRECTORY"  # systemd.exec(5)
 CONFIG_PLACES = (Path("var/tlsrt.yaml"), Path("/etc/tlsrt/tlsrt.yaml"))
 
 
 def find_config(argument: str | None) -> Path:
     """Return the configuration's path: the argument, $TLSRT_CONFIG, ./var/tlsrt.yaml (but not for root), or in /etc.
 
+    A unit with ConfigurationDirectory= names one before the last two.
+
     Raises ConfigError.
     """
     named = argument or os.environ.get("TLSRT_CONFIG")
     if named:
         return Path(named)
+    folder = os.environ.get(CONFIGURATION_VARIABLE, "").partition(":")[0]
+    if folder.startswith("/") and os.path.lexists(os.path.join(folder, "tlsrt.yaml")):
+        return Path(folder, "tlsrt.yaml")
     here, *others = CONFIG_PLACES
     found = _first(CONFIG_PLACES if os.geteuid() != 0 else others)
     if found is not None:

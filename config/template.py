@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlsrt.config.schema import AuditConfig, ChannelsConfig, Config, SandboxConfig
 from tlsrt.config.setting import Setting, keys_of
@@ -38,7 +40,7 @@ master_key: {{provider: file, path: master.key}}
 
 # Proof that code and configuration are what you sealed; written by `init` and `seal`.
 boot_token: boot.token
-{measure}
+{places}{measure}
 # The TLS server, the one way in. Only clients with a certificate of client_ca get in: those that `tlsrt-supervisor
 # client add` has enrolled, and those listed below. client_ca_key signs for the former; only the authority reads it.
 door:
@@ -105,6 +107,16 @@ _UID_BASE = """\
   uid_base: {uid_base}
 """
 
+_PLACES = """
+# The folders of state, sockets and logs, which the unit has systemd make for the user of the service.
+state_dir: {places.state}
+run_dir: {places.run}
+log_dir: {places.log}
+
+# The engine of links that needs fewer system calls, so that the unit forbids more.
+channels: {{engine: native}}
+"""
+
 _NOTHING_WAIVED = """\
 # sandbox:
 #   waive: {net_namespace: "this container forbids network namespaces"}
@@ -144,9 +156,32 @@ class MissingLayer:
 NOTHING_LACKING = MissingLayer()
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where state, sockets and logs are, if not beside the configuration: folders that a service manager makes."""
+
+    state: Path
+    run: Path
+    log: Path
+
+
+SYSTEM = Places(Path("/var/lib/tlsrt"), Path("/run/tlsrt"), Path("/var/log/tlsrt"))
+
+
+def system_places(environment: Mapping[str, str]) -> Places:
+    """Return the places of a service: those that systemd.exec(5) names in the environment, else the usual ones.
+
+    They are written into the configuration, so that commands outside of the service find the same.
+    """
+    named = [environment.get(f"{name}_DIRECTORY", "").partition(":")[0] for name in ("STATE", "RUNTIME", "LOGS")]
+    usual = (SYSTEM.state, SYSTEM.run, SYSTEM.log)
+    return Places(*(Path(name) if name.startswith("/") else place for name, place in zip(named, usual, strict=True)))
+
+
 def config_text(
-    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: MissingLayer = NOTHING_LACKING
-) -> str:
+    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: MissingLayer = NOTHING_LACKING,
+    places: Places | None = None,
+) -> str:  # fmt: skip
     """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
     about = {f"about_{name}": _about(setting) for name, setting in _SETTINGS.items()}
     measure = (_WARN if checkout else _STRICT).format(**about)
@@ -155,7 +190,14 @@ def config_text(
     uids = "" if lacking.uid_base is None else _UID_BASE.format(usual=usual, uid_base=lacking.uid_base)
     sandbox = f"sandbox:\n{uids}{waived}" if uids or waived else _NOTHING_WAIVED
     return _TEXT.format(
-        install=install, host=host, port=port, fingerprint=fingerprint, measure=measure, sandbox=sandbox, **about
+        install=install,
+        host=host,
+        port=port,
+        fingerprint=fingerprint,
+        measure=measure,
+        sandbox=sandbox,
+        places="" if places is None else _PLACES.format(places=places),
+        **about,
     )
 
 

@@ -20,6 +20,7 @@ from tlsrt.errors import ConfigError
 _LINKS_MAX = 40  # as the kernel, path_resolution(7)
 _OVERFLOW = Path("/proc/sys/kernel/overflowuid")
 _MAP = Path("/proc/self/uid_map")
+_OVERFLOW_UID = 65534  # what the kernel takes unless it is told otherwise
 _ALL = 1 << 31
 
 
@@ -27,9 +28,12 @@ def foreign_root(uid_map: Path = _MAP, overflow: Path = _OVERFLOW) -> frozenset[
     """Return the uid as which root outside our user namespace is seen, nothing where root is uid 0."""
     try:
         ranges = [tuple(map(int, line.split())) for line in uid_map.read_text().splitlines()]
-        uid = int(overflow.read_text())
     except (OSError, ValueError):
         return frozenset()
+    try:
+        uid = int(overflow.read_text())
+    except (OSError, ValueError):
+        uid = _OVERFLOW_UID  # a /proc of pids only, as ProcSubset=pid of systemd.exec(5) gives one
     if sum(length for _, _, length in ranges) >= _ALL or any(
         first <= uid < first + count for first, _, count in ranges
     ):

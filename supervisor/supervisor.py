@@ -44,13 +44,12 @@ from tlsrt.supervisor.process.listeners import (
     DECOY,
     DOOR,
     channel_listeners,
-    decoy_listener,
-    door_listener,
     remove_sockets,
 )
 from tlsrt.supervisor.process.logs import open_log
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_metrics_socket
+from tlsrt.supervisor.process.passed_listeners import PassedListeners
 from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
 from tlsrt.supervisor.process.spawn import reap_strangers
 from tlsrt.supervisor.reload.dry_run import DryRun
@@ -105,6 +104,7 @@ class Supervisor:
         chance: Callable[[], float] | None = None,
         log: LogSink | None = None,
         manager: Manager | None = None,
+        passed: PassedListeners | None = None,
     ) -> None:
         self._current = Reloadable(config, children, tuple(warnings))
         self._measure = measure
@@ -117,6 +117,7 @@ class Supervisor:
         self._renew = renew
         self._manager = manager or ServiceManager()
         self._log = log
+        self._passed = passed or PassedListeners(self._manager)
         self._chance = chance or SystemRandom().random  # of delays between restarts
 
     def run(self) -> int:
@@ -150,9 +151,10 @@ class Supervisor:
         children.reserve()
         make_folders(config, children.uid)
         sockets = channel_listeners(config, children.uid)
-        sockets[DOOR] = door_listener(config.door)
+        sockets[DOOR] = self._passed.door(config.door)
         if config.deception.endpoint is not None:
-            sockets[DECOY] = decoy_listener(config.deception.endpoint)
+            sockets[DECOY] = self._passed.decoy(config.deception.endpoint)
+        self._passed.settle()
         component_listeners = ComponentListeners(config, children.answering_group)
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)

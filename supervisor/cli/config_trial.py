@@ -20,7 +20,7 @@ from tlsrt.config.declared_calls import check_calls
 from tlsrt.config.differences import listed
 from tlsrt.config.drop_ins import drop_in_files
 from tlsrt.config.files import open_regular, read_bounded
-from tlsrt.config.host_paths import named_paths
+from tlsrt.config.host_paths import named_paths, uids_for
 from tlsrt.config.http_package import check_http
 from tlsrt.config.init import key_in_force
 from tlsrt.config.key_places import KeyPlaces, Place, placed
@@ -31,7 +31,7 @@ from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.processes import is_part
 from tlsrt.config.schema import Config
 from tlsrt.config.setting import Where
-from tlsrt.config.trusted_path import check_trusted, trusted_uids
+from tlsrt.config.trusted_path import check_trusted
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.supervisor.authority.clients.ca import read_ca_key
@@ -91,9 +91,8 @@ class Trial:
         return fitting(parse_config(data, self.path, drop_in_files(self.path)))
 
     def _paths(self, config: Config) -> None:
-        uids = trusted_uids()
         for path, what, where in named_paths(config):
-            self._try(where, partial(check_trusted, path, what, uids))
+            self._try(where, partial(check_trusted, path, what, uids_for(config, path)))
         identity = self._try((), partial(own_identity, config))
         if identity is not None and not identity.rootless and "mount_namespace" in config.sandbox.waive:
             self._say(("sandbox", "waive"), impassable_for_others([config.state_dir, config.run_dir]))

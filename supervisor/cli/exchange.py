@@ -101,10 +101,11 @@ def host_of(arguments: argparse.Namespace, *, warns: bool = True) -> Host:
 
 def connect(config: Host) -> ControlClient:
     """Connect to the supervisor of a host. Raises NotRunning, ControlRefused."""
+    from tlsrt.config.service_user import service_uids
     from tlsrt.config.trusted_path import host_uids
     from tlsrt.supervisor.control.client import ControlClient
 
-    return ControlClient(config.run_dir, host_uids(config.path))
+    return ControlClient(config.run_dir, host_uids(config.path) | service_uids(config.path))
 
 
 def ask(config: Host, verb: str, *, timeout_s: float = ANSWER_S, refused: int = EX_USAGE, **fields: object) -> Document:

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlsrt.errors import ConfigError
-from tlsrt.supervisor.cli.exchange import config_of, say
+from tlsrt.errors import EX_USAGE, ConfigError
+from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
 
 if TYPE_CHECKING:
     from tlsrt.config.schema import Config
+
+SYSTEM_FOLDER = "/etc/tlsrt"
 
 
 def init(arguments: argparse.Namespace) -> int:
     """Write a configuration that this host can run, with keys, certificates and an admin bundle."""
     from tlsrt.config.init import initialise
-    from tlsrt.config.template import MissingLayer
+    from tlsrt.config.search_path import CONFIGURATION_VARIABLE
+    from tlsrt.config.template import MissingLayer, system_places
     from tlsrt.supervisor.cli.needed_waivers import needed_waivers
     from tlsrt.supervisor.process.uids import other_uid_base
 
+    if (arguments.directory is None) != arguments.system:
+        raise RequestRefused(
+            ["name the folder to write in, or give --system for a service in /etc/tlsrt; see --help"], EX_USAGE
+        )
+    directory = arguments.directory or Path(
+        os.environ.get(CONFIGURATION_VARIABLE, "").partition(":")[0] or SYSTEM_FOLDER
+    )
     waivers, sentences = needed_waivers()
     lines = initialise(
-        arguments.directory,
+        directory,
         host=arguments.host,
         port=arguments.port,
         now=datetime.now(UTC),
         names=arguments.name or (),
         lacking=MissingLayer(() if arguments.strict else tuple(waivers), other_uid_base()),
+        places=system_places(os.environ) if arguments.system else None,
     )
     print("\n".join(lines))
     if arguments.strict:

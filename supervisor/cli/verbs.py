@@ -32,6 +32,7 @@ from tlsrt.supervisor.cli.nested_verbs import (
     QUARANTINE,
     SANDBOX,
 )
+from tlsrt.supervisor.cli.service_verbs import SERVICE
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
 _CHANGE_S = 3600.0
@@ -232,7 +233,8 @@ VERBS = (
         "init",
         "write a configuration, keys, certificates and an admin bundle; never overwrites",
         (
-            Argument(("directory",), "where to write", "DIR", kind=Path),
+            Argument(("directory",), "where to write", "DIR", kind=Path, nargs="?"),
+            flag("--system", text="for a service: in /etc/tlsrt, with its state below /var/lib, and so on"),
             Argument(("--host",), "address of the door (127.0.0.1; 0.0.0.0 for all)", "HOST", default="127.0.0.1"),
             Argument(("--port",), "port of the door (7443)", "PORT", kind=whole_number, default=7443),
             NAMES,
@@ -265,6 +267,7 @@ VERBS = (
         ),
         run="setup.seal",
     ),
+    *SERVICE,
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=SANDBOX),
     Verb("audit", "read, verify and export the audit log of this host", verbs=AUDIT),
     Verb(

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
+from tlsrt.config.credentials import instead_of
 from tlsrt.config.files import open_regular
 from tlsrt.config.key_providers import open_ca_key, open_master_key
 from tlsrt.config.schema import Config
@@ -37,7 +38,7 @@ class ConfiguredFiles:
         door = self._config.door
         with _closed_on_error() as opened:
             opened.append(open_regular(door.certificate, "the door's certificate"))
-            opened.append(open_regular(door.key, "the door's key"))
+            opened.append(open_regular(instead_of(door.key), "the door's key"))
             opened.append(open_regular(door.client_ca, "the client CA"))
             opened.append(open_regular(door.crl, "the revocation list") if door.crl is not None else _open_nothing())
         return opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
+from tlsrt.config.reach import unit_warnings
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError, SandboxError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 def start(
     path: Path, death_pipe: int | None, no_pid_namespace: str | None, manager: Manager,
     log: str | None = None,
+    passed: Sequence[tuple[str, int]] = (),
 ) -> int:  # fmt: skip
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
@@ -49,6 +52,7 @@ def start(
     from tlsrt.supervisor.launch.log_sink import sink_of
     from tlsrt.supervisor.launch.required_calls import check_calls
     from tlsrt.supervisor.process.console import standard_console
+    from tlsrt.supervisor.process.passed_listeners import PassedListeners
     from tlsrt.supervisor.process.proc import age_s, parent_host_pid
     from tlsrt.supervisor.process.scheduling import check_scheduling
     from tlsrt.supervisor.process.uids import own_identity
@@ -77,6 +81,7 @@ def start(
         renew=lambda current: renewed(path, current),
         manager=manager,
         log=sink,
+        passed=PassedListeners(manager, passed),
     )
     return supervisor.run()
 
@@ -91,6 +96,7 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
     warnings += unknown_methods(config, config.policy)
     warnings += [f"component {one.name} does not run: {one.sentence}" for one in config.failed]
     warnings += config.remarks
+    warnings += unit_warnings(config, os.environ)
     if identity.rootless and "uid" not in config.sandbox.waive:
         warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
     if config.measure == "warn":

@@ -27,8 +27,9 @@ def supervise(argv: list[str]) -> int:
         from tlsrt.supervisor.process.service_manager import ServiceManager
 
         manager = ServiceManager(arguments.manager, arguments.watchdog_us)
+        passed = [(name, int(number)) for number, _, name in (word.partition(":") for word in arguments.passed)]
         return start_supervisor(
-            arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager, arguments.log
+            arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager, arguments.log, passed
         )
 
     prefix = ERROR_PREFIX if is_journal(STANDARD_ERROR, os.environ) else ""  # why there is no start

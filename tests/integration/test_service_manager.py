@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_ready_means_that_a_call_is_answered_and_the_launcher_says_it(host: Runn
     assert manager.fields["STATUS"].startswith("5 loops, ")
     manager.until(lambda: manager.said.count("WATCHDOG=1") > 1, "two signs of life")
     assert manager.senders == {host.pids()["launcher"]}  # as NotifyAccess=main wants it
+
+
+def test_without_a_socket_unit_the_manager_keeps_the_door_for_the_next_life(
+    host: RunningHost, manager: FakeManager
+) -> None:
+    manager.until(lambda: "door.kept" in manager.descriptors, "the door's socket")
+    with socket.socket(fileno=os.dup(manager.descriptors["door.kept"])) as kept:
+        assert kept.getsockname() == ("127.0.0.1", host.port)
+        assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
 def test_no_other_process_has_the_address_or_the_way_to_the_launcher(host: RunningHost) -> None:

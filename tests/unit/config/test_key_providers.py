@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from tlsrt.config import key_providers
+from tlsrt.config import credentials, key_providers
 from tlsrt.config.boot_token import make_boot_token
 from tlsrt.config.key_providers import check_master_key, key_paths, newest_version, open_master_key, read_master_key
 from tlsrt.config.schema import KeySource
@@ -140,7 +140,7 @@ def test_the_mask_of_systemds_acl_is_no_group(
 ) -> None:
     monkeypatch.setattr(os, "listxattr", lambda descriptor: attributes)
     status = os.stat_result((mode, 1, 1, 1, uid, gid, 32, 0, 0, 0))
-    assert key_providers._granted_by_systemd(9, status) is granted
+    assert credentials.is_granted(9, status) is granted
 
 
 def test_no_attributes_no_acl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_no_attributes_no_acl(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(os, "listxattr", unsupported)
-    assert not key_providers._granted_by_systemd(9, os.stat_result((0o100440, 1, 1, 1, 0, 0, 32, 0, 0, 0)))
+    assert not credentials.is_granted(9, os.stat_result((0o100440, 1, 1, 1, 0, 0, 32, 0, 0, 0)))
 
 
 @pytest.mark.parametrize("length", [0, 1, 31])
@@ -256,9 +256,9 @@ def test_an_empty_key_of_the_ca_is_refused(tmp_path: Path) -> None:
 def test_in_a_user_namespace_a_credential_is_that_of_the_overflow_uid_on_a_read_only_file_system(
     monkeypatch: pytest.MonkeyPatch, uid: int, read_only: bool, mode: int, attributes: list[str], granted: bool
 ) -> None:
-    monkeypatch.setattr(key_providers, "foreign_root", lambda: frozenset({65534}))
+    monkeypatch.setattr(credentials, "foreign_root", lambda: frozenset({65534}))
     monkeypatch.setattr(os, "listxattr", lambda descriptor: attributes)
     flags = os.ST_RDONLY if read_only else 0
     monkeypatch.setattr(os, "fstatvfs", lambda descriptor: os.statvfs_result((0,) * 8 + (flags, 255)))
     status = os.stat_result((0o100000 | mode, 1, 1, 1, uid, uid, 32, 0, 0, 0))
-    assert key_providers._granted_by_systemd(9, status) is granted
+    assert credentials.is_granted(9, status) is granted

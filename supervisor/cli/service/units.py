@@ -1,0 +1,239 @@
+"""The files that make a host a service of systemd, as texts. Pure.
+
+systemd.exec(5), systemd.service(5), systemd.socket(5), sysusers.d(5), tmpfiles.d(5). The lines of hardening are those
+that a host serves under with every layer of its sandbox: its processes make namespaces and mounts of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlsrt.config.reach import LOCAL_VARIABLE
+
+NAME = "tlsrt"
+ROOT = "root"
+STATE_DIR, RUN_DIR, LOG_DIR = Path("/var/lib/tlsrt"), Path("/run/tlsrt"), Path("/var/log/tlsrt")
+UNITS, SYSUSERS, TMPFILES = Path("/etc/systemd/system"), Path("/etc/sysusers.d"), Path("/etc/tmpfiles.d")
+SERVICE, SOCKET = UNITS / f"{NAME}.service", UNITS / f"{NAME}.socket"
+DROP_INS = UNITS / f"{NAME}.service.d"
+DOOR = "door"  # the name of the socket, which the supervisor knows it by
+_MARK = "# Written by `tlsrt-supervisor install`, which replaces this file while it is unedited: sha256 "
+_STOP_ROOM_S = 10
+
+# What any host does without, root's too.
+_FOR_ALL = """\
+NoNewPrivileges=yes
+LimitCORE=0
+UMask=0077
+KeyringMode=private
+ProtectSystem=strict
+PrivateTmp=yes
+ProtectHostname=yes
+ProtectKernelModules=yes
+ProtectControlGroups=private
+RestrictSUIDSGID=yes
+RestrictRealtime=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+# "not implemented": libraries go on without what they cannot have
+SystemCallErrorNumber=ENOSYS
+"""
+# A configuration that wants more is warned of at its start, and `install` writes the unit for it.
+_LOCAL = f"""\
+# the door is on loopback and no rule of egress goes beyond: install again after you have changed that
+IPAddressDeny=any
+IPAddressAllow=localhost
+Environment={LOCAL_VARIABLE}=1
+"""
+# Root keeps what its grants to components need: devices, settings of the kernel, routes, uids for every process.
+_FOR_ROOT = """\
+RestrictNamespaces=user mnt pid net ipc uts
+SystemCallFilter=~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap
+"""
+_FOR_USER = """\
+CapabilityBoundingSet=
+AmbientCapabilities=
+PrivateUsers=yes
+PrivateDevices=yes
+DevicePolicy=closed
+ProtectClock=yes
+ProtectKernelLogs=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+RemoveIPC=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+# namespaces and mounts: the supervisor's own sandbox, in a user namespace
+RestrictNamespaces=user mnt pid net ipc uts
+SystemCallFilter=@system-service @sandbox @mount memfd_secret pidfd_getfd
+SystemCallFilter=~@resources @keyring @obsolete io_uring_setup userfaultfd vmsplice
+"""
+
+_FOR_LIBZMQ = """\
+# libzmq gives its threads the scheduling that they have, and ends if it may not; `channels: {engine: native}` does not
+SystemCallFilter=sched_setscheduler
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What the files are made of."""
+
+    program: Path  # tlsrt-supervisor
+    config: Path
+    user: str
+    host: str  # of the door
+    port: int
+    state_dir: Path
+    run_dir: Path
+    log_dir: Path
+    stop_s: float  # that a stop may take
+    credentials: tuple[tuple[str, Path], ...] = ()  # keys that only root may read
+    needs_home: bool = False  # the interpreter lies below a home
+    is_local: bool = False  # it serves and reaches loopback only
+    has_libzmq: bool = False  # its links go through libzmq
+
+    @property
+    def is_root(self) -> bool:
+        return self.user == ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFile:
+    """A file of the service; without a text a folder."""
+
+    path: Path
+    text: str | None
+
+
+def service_files(facts: ServiceFacts) -> list[ServiceFile]:
+    """Return every file of the service, in the order in which they are written."""
+    files = [
+        (SERVICE, service_text(facts)),
+        (SOCKET, socket_text(facts)),
+        (TMPFILES / f"{NAME}.conf", tmpfiles_text(facts)),
+    ]
+    if not facts.is_root:
+        files.insert(0, (SYSUSERS / f"{NAME}.conf", sysusers_text(facts)))
+    return [*(ServiceFile(path, marked(text)) for path, text in files), ServiceFile(DROP_INS, None)]
+
+
+def service_text(facts: ServiceFacts) -> str:
+    """Return tlsrt.service."""
+    command = f"{_word(facts.program)} %s --config {_word(facts.config)}"
+    lines = [
+        "[Unit]",
+        "Description=tlsrt: sandboxed loops behind one TLS 1.3 door",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        f"Requires={SOCKET.name}",
+        f"After={SOCKET.name}",
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        "Type=notify-reload",
+        "NotifyAccess=main",
+        f"ExecStart={command % 'start'}",
+        "# A refused reload is the exit status of this, so that `systemctl reload` tells; the signal does nothing.",
+        f"ExecReload={command % 'reload'}",
+        "ReloadSignal=SIGCONT",
+        "WatchdogSec=10s",
+        "TimeoutStartSec=60s",
+        f"TimeoutStopSec={facts.stop_s + _STOP_ROOM_S:g}s",
+        "KillMode=mixed",
+        "Restart=on-failure",
+        "RestartSec=100ms",
+        "RestartSteps=6",
+        "RestartMaxDelaySec=30s",
+        "# 64, 77, 78: what another attempt does not change",
+        "RestartPreventExitStatus=64 77 78",
+        "OOMPolicy=continue",
+        "FileDescriptorStoreMax=16",
+        "Delegate=yes",
+        "DelegateSubgroup=supervisor",
+        *([] if facts.is_root else [f"User={facts.user}", f"Group={facts.user}"]),
+        *(f"LoadCredential={name}:{_word(path)}" for name, path in facts.credentials),
+        *_folders(facts),
+        *([] if facts.needs_home else ["ProtectHome=yes"]),
+    ]
+    local = _LOCAL if facts.is_local else ""
+    user = _FOR_USER + (_FOR_LIBZMQ if facts.has_libzmq else "")
+    hardening = local + _FOR_ALL + (_FOR_ROOT if facts.is_root else user)
+    return "\n".join(lines) + f"\n{hardening}\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def _folders(facts: ServiceFacts) -> list[str]:
+    """Return how systemd makes the folders; those that are elsewhere are opened for writing only."""
+    lines: list[str] = []
+    for name, usual, mode, place in (
+        ("State", STATE_DIR, "0711", facts.state_dir),
+        ("Runtime", RUN_DIR, "0711", facts.run_dir),
+        ("Logs", LOG_DIR, "0750", facts.log_dir),
+    ):
+        if place == usual:
+            lines += [f"{name}Directory={NAME}", f"{name}DirectoryMode={mode}"]
+        else:
+            lines.append(f"ReadWritePaths={_word(place)}")
+    return lines
+
+
+def socket_text(facts: ServiceFacts) -> str:
+    """Return tlsrt.socket: the door's listening socket, which is there while the service is not."""
+    host = f"[{facts.host}]" if ":" in facts.host else facts.host
+    lines = [
+        "[Unit]",
+        "Description=the door of tlsrt",
+        "",
+        "[Socket]",
+        f"ListenStream={host}:{facts.port}",
+        f"FileDescriptorName={DOOR}",
+        f"Service={SERVICE.name}",
+        "Backlog=4096",
+        "BindIPv6Only=ipv6-only",
+        "# A host that does not start is tried again by a client at most this often, and its socket stays.",
+        "PollLimitIntervalSec=10s",
+        "PollLimitBurst=1",
+        "TriggerLimitIntervalSec=0",
+        "",
+        "[Install]",
+        "WantedBy=sockets.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sysusers_text(facts: ServiceFacts) -> str:
+    """Return sysusers.d/tlsrt.conf: the user who runs it."""
+    return f'u {facts.user} - "tlsrt" {STATE_DIR} -\n'
+
+
+def tmpfiles_text(facts: ServiceFacts) -> str:
+    """Return tmpfiles.d/tlsrt.conf: whose the files are that only root may read."""
+    secret = [f"z {_word(path)} 0600 root root -" for _, path in facts.credentials]
+    return "\n".join([f"d {_word(facts.config.parent)} 0755 root root -", *secret]) + "\n"
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of a unit."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if re.search(r"[\s\"';]", text) else text
+
+
+def marked(text: str) -> str:
+    """Return a text whose first line says that it is ours, and by its digest whether it was edited."""
+    return f"{_MARK}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def is_unedited(text: str) -> bool:
+    """Say whether a text is one of `marked`, and as it was written."""
+    first, _, rest = text.partition("\n")
+    return first.startswith(_MARK) and marked(rest).partition("\n")[0] == first
+
+
+def credentials_for(user: str, files: Sequence[Path]) -> tuple[tuple[str, Path], ...]:
+    """Return the files that are handed to a user as credentials, by their names; root reads them itself."""
+    return () if user == ROOT else tuple((path.name, path) for path in files)

@@ -1,0 +1,37 @@
+"""The verbs that make a host a service of systemd, as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlsrt.command_line.table import Argument, Verb, flag
+
+_USER = Argument(("--user",), "who it runs as, made if missing (tlsrt; root: what devices and helpers need)", "NAME")
+_ROOT = Argument(("--root",), "a folder that stands for /: only files are written there", "DIR", kind=Path)
+_DRY_RUN = flag("--dry-run", text="only print what would be written and run")
+SERVICE = (
+    Verb(
+        "unit",
+        "print the unit of systemd and its other files",
+        (_USER._replace(default="tlsrt"),),
+        run="service.install.unit",
+    ),
+    Verb(
+        "install",
+        "make this host a service of systemd: unit, socket, user, folders; again after a change of the configuration",
+        (
+            _USER._replace(default="tlsrt"), _ROOT._replace(default=Path("/")),
+            flag("--now", text="start it, too"), _DRY_RUN,
+        ),
+        run="service.install.install",
+    ),
+    Verb(
+        "uninstall",
+        "stop the service and remove what `install` has written; state, configuration and keys stay",
+        (
+            _ROOT._replace(default=Path("/")), _DRY_RUN,
+            flag("--purge", text="remove edited files, drop-ins, state, logs and the user as well"),
+        ),
+        run="service.install.uninstall",
+    ),
+)  # fmt: skip

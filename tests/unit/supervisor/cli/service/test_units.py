@@ -1,0 +1,63 @@
+"""The files of the service: what systemd says of them, and whose they are."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tools.programs import need
+
+from tlsrt.supervisor.cli.service import units
+from tlsrt.supervisor.cli.service.units import ServiceFacts, service_files, service_text, socket_text
+
+FACTS = ServiceFacts(
+    Path("/usr/bin/true"), Path("/etc/tlsrt/tlsrt.yaml"), "tlsrt", "127.0.0.1", 7443, units.STATE_DIR, units.RUN_DIR,
+    units.LOG_DIR, 40.0, (("master.key", Path("/etc/tlsrt/master.key")),), is_local=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "most"),
+    [
+        (FACTS, 2.0),  # what `init --system` and `install` make
+        (replace(FACTS, is_local=False), 2.1),
+        (replace(FACTS, is_local=False, has_libzmq=True), 2.3),
+        (replace(FACTS, user="root", credentials=(), is_local=False), 6.6),
+    ],
+)
+def test_the_score_of_exposure_with_all_namespaces(tmp_path: Path, facts: ServiceFacts, most: float) -> None:
+    need("systemctl")
+    (tmp_path / "tlsrt.service").write_text(service_text(facts))
+    (tmp_path / "tlsrt.socket").write_text(socket_text(facts))
+    assert "RestrictNamespaces=user mnt pid net ipc uts" in service_text(facts)
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(tmp_path / "tlsrt.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    [line] = [line for line in done.stdout.splitlines() if "exposure level" in line]
+    assert float(line.partition(": ")[2].split()[0]) <= most, done.stdout
+
+
+def test_a_reload_is_the_command_that_can_be_refused_and_the_launcher_alone_is_heard() -> None:
+    lines = service_text(FACTS).splitlines()
+    assert "Type=notify-reload" in lines and "NotifyAccess=main" in lines and "ReloadSignal=SIGCONT" in lines
+    assert "ExecReload=/usr/bin/true reload --config /etc/tlsrt/tlsrt.yaml" in lines
+    assert "LoadCredential=master.key:/etc/tlsrt/master.key" in lines
+
+
+def test_folders_elsewhere_are_opened_for_writing_and_odd_paths_are_one_word() -> None:
+    text = service_text(replace(FACTS, state_dir=Path("/srv/a b%"), config=Path("/srv/x y.yaml")))
+    assert 'ReadWritePaths="/srv/a b%%"' in text and "StateDirectory" not in text
+    assert 'start --config "/srv/x y.yaml"' in text
+
+
+def test_an_address_of_version_6_is_in_brackets() -> None:
+    assert "ListenStream=[::1]:7443" in socket_text(replace(FACTS, host="::1"))
+
+
+def test_an_edited_file_is_known_as_one() -> None:
+    for file in service_files(FACTS):
+        if file.text is not None:
+            assert units.is_unedited(file.text)
+            assert not units.is_unedited(f"{file.text}\nNice=5\n")
+    assert not units.is_unedited("") and not units.is_unedited("[Service]\n")
