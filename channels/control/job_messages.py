@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
+
+OUTCOME = re.compile(r"[a-z_]{1,40}")
 
 
 class JobPutMessage(NamedTuple):
@@ -59,7 +62,7 @@ class JobRunMessage(NamedTuple):
 
 
 class JobOverMessage(NamedTuple):
-    """How a run ended: `done`, or the code of an error. `away`: it has surely not begun."""
+    """How a run ended, an OUTCOME: `done`, or the code of an error. `away`: it has surely not begun."""
 
     component: str
     job: bytes

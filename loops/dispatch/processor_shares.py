@@ -265,7 +265,9 @@ class ProcessorShares:
 
     def _spend(self, subject: str, session: bytes, now: float, used: float) -> None:
         is_over = self._spending.spend(subject, now, used) > 0
-        if not is_over or now - self._company_at > TOLD_S or now - self._told.get(session, now - TOLD_S) < TOLD_S:
+        if not is_over or not session:  # a job has none: the authority takes reports of sessions only
+            return
+        if now - self._company_at > TOLD_S or now - self._told.get(session, now - TOLD_S) < TOLD_S:
             return
         self._told[session] = now
         if len(self._told) > TOLD_MAX:

@@ -12,14 +12,16 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from tlsrt.channels.calls.ending import Ending, Fate
-from tlsrt.channels.control.job_messages import JobAnswerMessage, JobRunMessage
+from tlsrt.channels.control.job_messages import OUTCOME, JobAnswerMessage, JobRunMessage
 from tlsrt.channels.frames.body import decode_request_untrusted, pack_value
 from tlsrt.channels.frames.deferral import Deferral
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS, Header
 from tlsrt.errors import (
+    Away,
     Busy,
     CallError,
     Cancelled,
@@ -48,7 +50,7 @@ class _Run:
 
     number: int
     owner: str
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[str] | None = None
     outcome: str = ""  # while it runs
 
 
@@ -156,21 +158,23 @@ class ProcessJobs:
         if known is None and len(place.runs) >= HEARD_MAX:
             place.runs.pop(next((job for job, run in place.runs.items() if run.task is None), b""), None)
         run = place.runs[message.job] = _Run(message.run, message.owner)
-        work = self._run(place, message, run)
+        work = self._outcome(place, message)
         context = contextvars.Context()  # it runs within no request
         run.task = asyncio.get_running_loop().create_task(work, name=f"job {message.method}", context=context)
+        run.task.add_done_callback(partial(self._ended, message, run))  # also when it is cancelled before it begins
 
-    async def _run(self, place: _Place, message: JobRunMessage, run: _Run) -> None:
-        try:
-            run.outcome = await self._outcome(place, message)
-        finally:
-            run.task = None
-            run.outcome = run.outcome or Cancelled.code
-            self._report(message, run)
+    def _ended(self, message: JobRunMessage, run: _Run, task: asyncio.Task[str]) -> None:
+        run.task = None
+        run.outcome = Cancelled.code if task.cancelled() else task.result()
+        self._report(message, run)
 
     async def _outcome(self, place: _Place, message: JobRunMessage) -> str:
         try:
             place.serving.check_serves(message.method)
+        except Away as error:  # no other says that nothing has begun
+            place.log.info("job %s of %s: %s: %s", message.method, message.owner, error.code, error.message)
+            return error.code
+        try:
             args, kwargs = _call_untrusted(message.call)
             work = invoke(place.component, message.method, args, kwargs, subject=message.owner)
             if not isinstance(work, Coroutine):
@@ -183,9 +187,8 @@ class ProcessJobs:
         except asyncio.CancelledError:
             raise
         except CallError as error:
-            level = logging.INFO if error.code == "away" else logging.WARNING
-            place.log.log(level, "job %s of %s: %s: %s", message.method, message.owner, error.code, error.message)
-            return error.code
+            place.log.warning("job %s of %s: %s: %s", message.method, message.owner, error.code, error.message)
+            return _word_of(error)
         except BaseException as error:
             return place.faults.fold(message.method, error).code
         return _DONE
@@ -217,6 +220,14 @@ class ProcessJobs:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=STOP_S)
+
+
+def _word_of(error: CallError) -> str:
+    """Return the outcome of a run that a handler has ended so. It has begun, so it is never `away`."""
+    if error.code == Away.code:
+        return Unavailable.code
+    is_word = type(error.code) is str and OUTCOME.fullmatch(error.code)  # a component may make codes of its own
+    return error.code if is_word else CallError.code
 
 
 async def _none() -> list[object]:

@@ -14,12 +14,11 @@ a client that is revoked for good or enrolled anew, a component that a reload re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.job_messages import JobOverMessage
+from tlsrt.channels.control.job_messages import OUTCOME, JobOverMessage
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS
 from tlsrt.cron import Offset
 from tlsrt.errors import NotFound
@@ -37,7 +36,7 @@ RETRY_MS = 10_000  # after a disk that refuses
 AWAY_MS = 5_000  # after a target that had not started
 RUN_MS = DEADLINE_MAX_MS + 30_000  # so long an outcome is waited for; the target's own deadline is before
 RUNNING_OF_TARGET = 8  # at a time
-_OUTCOME = re.compile(r"[a-z_]{1,40}")
+
 _AWAY = "away"
 
 
@@ -162,7 +161,7 @@ class JobRuns(Service):
         is_of = job is not None and (job.target, job.run, job.incarnation) == (
             message.component, message.run, entry.incarnation
         )  # fmt: skip
-        if job is None or not is_of or not job.began or not _OUTCOME.fullmatch(message.outcome):
+        if job is None or not is_of or not job.began or not OUTCOME.fullmatch(message.outcome):
             return  # it was removed meanwhile, or waited for no longer
         if message.outcome == _AWAY:
             self._wait(job, moment)

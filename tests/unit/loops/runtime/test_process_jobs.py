@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from fakes.linked_components import ProcessorNotes
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.ending import Ending
@@ -16,9 +17,10 @@ from tlsrt.channels.control.job_messages import JobAnswerMessage, JobRunMessage
 from tlsrt.channels.frames.body import encode_request
 from tlsrt.channels.frames.deferral import Deferral
 from tlsrt.channels.frames.frame import FrameKind, Header
-from tlsrt.errors import Away, Busy, Denied, InvalidArgument, NotFound, PeerError, Unavailable
+from tlsrt.channels.links.write_batch import WriteBatch
+from tlsrt.errors import Away, Busy, CallError, Denied, InvalidArgument, NotFound, PeerError, Unavailable
 from tlsrt.loops.component.component import attach
-from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.processor_shares import BURST_S, ProcessorShares
 from tlsrt.loops.runtime import jobs as jobs_module
 from tlsrt.loops.runtime.jobs import ProcessJobs
 
@@ -33,6 +35,7 @@ class Kettle(Component):
     def __init__(self) -> None:
         self.boiled: list[tuple[str, str]] = []
         self.go = asyncio.Event()
+        self.burn: Callable[[], None] = lambda: None
 
     @handler
     async def boil(self, name: str) -> str:
@@ -48,7 +51,17 @@ class Kettle(Component):
     async def fail(self, how: str) -> None:
         if how == "exit":
             raise SystemExit(3)
+        if how.startswith("code "):
+            raise CallError("of its own", code=cast("Any", {"3": 3}.get(how[5:], how[5:])))
+        if how == "away":
+            raise Away("of another, which it called")
         raise NotFound("no water") if how == "typed" else RuntimeError("a bug")
+
+    @handler
+    async def compute(self) -> None:
+        for _ in range(4):
+            self.burn()
+            await asyncio.sleep(0)
 
     @handler
     async def count(self) -> AsyncIterator[int]:
@@ -66,14 +79,15 @@ class Shares:
 class Stage:
     """A process with one component, and an authority that a test speaks for."""
 
-    def __init__(self, folder: Path, *, is_gate: bool = False) -> None:
+    def __init__(self, folder: Path, *, is_gate: bool = False, shares: ProcessorShares | None = None) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.reads = True
         self.away = False
         self.kettle = Kettle()
         log = logging.getLogger(KETTLE)
         attach(self.kettle, address=KETTLE, options={}, state=folder, log=log, port=cast("Any", None))
-        self.jobs = ProcessJobs(self.send, cast("ProcessorShares", Shares()), lambda: 0, is_gate=is_gate)
+        shares = shares or cast("ProcessorShares", Shares())
+        self.jobs = ProcessJobs(self.send, shares, lambda: 0, is_gate=is_gate)
         self.jobs.add(KETTLE, self.kettle, self, log)
 
     def send(self, *fields: Any) -> None:
@@ -207,6 +221,9 @@ async def test_how_a_run_ends_is_one_word(stage: Stage) -> None:
     for number, (method, args, word) in enumerate(
         (
             ("fail", ("typed",), "not_found"), ("fail", ("bug",), "failed"), ("fail", ("exit",), "failed"),
+            ("fail", ("away",), "unavailable"),  # it has begun
+            ("fail", ("code too_hot",), "too_hot"),
+            ("fail", ("code Too hot!",), "failed"), ("fail", ("code 3",), "failed"),
             ("boil", (3,), "invalid_argument"), ("freeze", (), "not_found"), ("count", (), "invalid_argument"),
         ), 1,
     ):  # fmt: skip
@@ -214,9 +231,9 @@ async def test_how_a_run_ends_is_one_word(stage: Stage) -> None:
         await stage.settle()
         assert stage.outcomes()[-1] == (number, word)
     stage.away = True
-    stage.run("boil", "tea", number=9)
+    stage.run("boil", "tea", number=20)
     await stage.settle()
-    assert stage.outcomes()[-1] == (9, "away")
+    assert stage.outcomes()[-1] == (20, "away")
     assert stage.kettle.boiled == []
 
 
@@ -230,6 +247,39 @@ async def test_the_end_of_a_session_ends_no_run_and_that_of_its_owner_does(stage
     stage.jobs.end(Ending(subjects=("client/a",)))
     await stage.settle()
     assert stage.outcomes() == [(1, "cancelled")]
+
+
+@staged
+async def test_a_run_that_is_cancelled_before_it_begins_is_told_too(stage: Stage) -> None:
+    stage.run("hold")
+    stage.jobs.end(Ending(subjects=("client/a",)))
+    await stage.settle()
+    assert stage.outcomes() == [(1, "cancelled")]
+    assert stage.kettle.boiled == []
+
+
+def test_a_run_that_computes_much_beside_others_is_no_report_of_a_session(tmp_path: Path) -> None:
+    """The authority takes reports of sessions only, and offends whoever sends another."""
+
+    async def body() -> None:
+        now, notes = [0.0], ProcessorNotes()
+        shares = ProcessorShares(WriteBatch(), notes, lambda: now[0])
+        stage = Stage(tmp_path, shares=shares)
+
+        def compute() -> None:
+            now[0] += 2 * BURST_S
+            for other in ("client/b", "client/c"):
+                shares.wait(other, other.encode(), lambda: None)
+
+        stage.kettle.burn = compute
+        stage.run("compute")
+        stage.run("compute", job=b"87654321")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert stage.outcomes() == [(1, "done")] * 2
+        assert b"" not in notes.over
+
+    asyncio.run(body())
 
 
 @staged
