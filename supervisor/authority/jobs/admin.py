@@ -15,7 +15,7 @@ from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
 from tlsrt.supervisor.authority.sessions.revocation import stored_code
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
-PAGE = 64  # jobs in one answer: with the longest names a third of a packet
+PAGE = 48  # jobs in one answer: with the longest names and times, in four bytes a character, below a packet's cap
 _ID = re.compile(rf"[0-9a-f]{{4,{2 * JOB_BYTES}}}")
 
 

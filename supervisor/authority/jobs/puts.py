@@ -12,7 +12,7 @@ from hashlib import sha256
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.job_messages import JobListMessage, JobPutMessage, JobRemoveMessage
 from tlsrt.channels.frames.deferral import CALL_MAX, JOB_BYTES, MISSED
-from tlsrt.channels.frames.frame import DEADLINE_MAX_MS
+from tlsrt.channels.frames.frame import DEADLINE_MAX_MS, NAME_MAX
 from tlsrt.channels.session.heard_sessions import SLACK_MS
 from tlsrt.channels.session.job_proof import job_data, verify_job
 from tlsrt.cron import Offset
@@ -124,13 +124,18 @@ class JobPuts(Service):
             raise Stale("the proof of this job is of other keys: put it again") from None
         if not self._puts.take(session.subject, moment.now / 1000) or not self._all_puts.take(moment.now / 1000):
             raise Busy(f"{session.subject} puts jobs too fast: {PUTS_OF_ONE_PER_S:g} a second go on for ever")
-        if len(message.job) != JOB_BYTES or message.missed not in MISSED or not 0 < len(message.call) <= CALL_MAX:
-            raise InvalidArgument("cannot put this job: its id, its arguments or `missed` are out of bounds")
+        if (
+            len(message.job) != JOB_BYTES or message.missed not in MISSED or not 0 < len(message.call) <= CALL_MAX
+            or not 0 < len(message.method) <= NAME_MAX
+        ):  # fmt: skip
+            raise InvalidArgument("cannot put this job: its id, method, arguments or `missed` are out of bounds")
         digest = sha256(
             job_data(b"", message.component, message.method, 0, message.job, message.when, message.missed, message.call)
         ).digest()
         self._taken = {job: until for job, until in self._taken.items() if until >= moment.now}
         known = self._jobs.by_id.get(message.job)
+        if known is not None or message.job in self._taken:  # this proof is one more that may be said again
+            self._taken[message.job] = max(message.deadline, self._taken.get(message.job, 0))
         if known is not None and (known.owner, known.digest) == (session.subject, digest):
             return known
         if known is not None or (message.job in self._taken and message.job not in self._putting):
@@ -182,12 +187,14 @@ class JobPuts(Service):
         if job is None or (job.owner, job.target) != (message.owner, message.component):
             self._jobs.answer(entry, message.number, NotFound("there is no such job"))
             return
-        self.remove(
-            job, "its owner", moment,
-            lambda is_stored: self._jobs.answer(
-                entry, message.number, None if is_stored else Unavailable("removed, but not on the disk yet")
-            ),
-        )  # fmt: skip
+        incarnation = entry.incarnation
+
+        def removed(is_stored: bool) -> None:
+            if entry.incarnation == incarnation:
+                error = None if is_stored else Unavailable("removed, but not on the disk yet")
+                self._jobs.answer(entry, message.number, error)
+
+        self.remove(job, "its owner", moment, removed)
 
     def _may_ask(self, entry: LoopEntry, message: JobListMessage | JobRemoveMessage, moment: Moment) -> bool:
         may = self._asks.take(f"{entry.loop} {message.owner}", moment.now / 1000)

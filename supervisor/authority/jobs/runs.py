@@ -33,10 +33,9 @@ from tlsrt.supervisor.messages.result_codes import ResultCode
 
 LOOK_MS = 500
 RETRY_MS = 10_000  # after a disk that refuses
-AWAY_MS = 5_000  # after a target that had not started
+AWAY_MS, AWAY_MAX_MS = 5_000, 180_000  # after a target that had not started: doubled each time in a row
 RUN_MS = DEADLINE_MAX_MS + 30_000  # so long an outcome is waited for; the target's own deadline is before
 RUNNING_OF_TARGET = 8  # at a time
-
 _AWAY = "away"
 
 
@@ -53,7 +52,8 @@ class JobRuns(Service):
         self._registry = registry
         self._offset = offset
         self._beginning: set[bytes] = set()  # whose run is being written
-        self._not_before: dict[bytes, int] = {}  # of runs that could not be written or had no target
+        self._not_before: dict[bytes, int] = {}  # of runs that could not be written
+        self._pauses: dict[bytes, int] = {}  # the last one of each job whose target was away last
         self._look_at = 0
         self._clocks: Moment | None = None  # at the last look
         self._components: frozenset[str] | None = None
@@ -74,6 +74,8 @@ class JobRuns(Service):
     def _look(self, moment: Moment) -> None:
         self._follow_clock(moment)
         self._sweep(moment)
+        self._not_before = {job: until for job, until in self._not_before.items() if until > moment.now}
+        self._pauses = {job: pause for job, pause in self._pauses.items() if job in self._jobs.by_id}
         for job in self._jobs:
             if job.began and moment.wall - job.began > RUN_MS and job.job not in self._beginning:
                 job = self._end_run(job, UNKNOWN, moment)
@@ -169,11 +171,12 @@ class JobRuns(Service):
             self._end_run(job, message.outcome, moment)
 
     def _wait(self, job: Job, moment: Moment) -> None:
-        """Have a run that has surely not begun begin later."""
-        self._not_before[job.job] = moment.now + AWAY_MS
-        self._jobs.put_back(replace(job, due=moment.wall, seen=moment.wall, began=0, outcome=_AWAY), moment)
+        """Have a run that has surely not begun begin later: each try is a record, so there are ever fewer."""
+        pause = self._pauses[job.job] = min(AWAY_MAX_MS, 2 * self._pauses.get(job.job, 0) or AWAY_MS)
+        self._jobs.put_back(replace(job, due=moment.wall + pause, seen=moment.wall, began=0, outcome=_AWAY), moment)
 
     def _end_run(self, job: Job, outcome: str, moment: Moment) -> Job:
+        self._pauses.pop(job.job, None)
         after = replace(job, began=0, outcome=outcome, call=job.call if job.due else b"")
         self._jobs.put_back(after, moment)
         if outcome != DONE:
@@ -196,7 +199,7 @@ class JobRuns(Service):
 
     def _sweep(self, moment: Moment) -> None:
         """Drop the jobs of those who have left, when clients or components have changed."""
-        components = frozenset(self._loops.components)
+        components = self._loops.expected  # one that moves may be in no process for a while
         if (components, self._registry.changes) == (self._components, self._changes):
             return
         gone = (self._components or components) - components  # removed by a reload: at a start, one may only be away

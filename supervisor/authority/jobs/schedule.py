@@ -2,7 +2,8 @@
 
 Times are wall time in ms. A job at times of day keeps its due time when the clock is changed by less than 3 h, so
 nothing runs twice; a larger change is the correction of a wrong clock, and it is found anew (cron(8) does the same, and
-`@at` of a component). An instant is what the wall clock says. A delay is a span: a change of the clock moves it along.
+`@at` of a component). An instant is what the wall clock says. A delay is a span: a change of the clock moves it along,
+and so it does what is remembered of runs.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ def is_missed(job: Job, wall: int) -> bool:
 
 def after_jump(job: Job, jump: int, wall: int, offset: Offset) -> Job:
     """Return the job after the wall clock was moved by so much, to `wall`."""
-    if not job.due:
-        return job
+    began, last = (at and max(1, at + jump) for at in (job.began, job.last))
+    moved = replace(job, seen=wall, began=began, last=last)
     when = parse_when_untrusted(job.when)
+    if not job.due or isinstance(when, Instant):
+        return moved
     if isinstance(when, Delay):
-        return replace(job, due=max(1, job.due + jump), seen=wall)
-    if isinstance(when, Instant) or abs(jump) < CORRECTION_MS:
-        return job
-    return following(job, wall, offset)
+        return replace(moved, due=max(1, job.due + jump))
+    return moved if abs(jump) < CORRECTION_MS else following(moved, wall, offset)
 
 
 def at_start(job: Job, wall: int, offset: Offset) -> Job:
     """Return the job as a new life of the authority finds it: its clock may have been far ahead of now."""
-    if not job.due or wall > job.seen - CORRECTION_MS:
+    if wall > job.seen - CORRECTION_MS:
         return job
     return after_jump(job, wall - job.seen, wall, offset)

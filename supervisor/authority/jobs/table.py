@@ -55,11 +55,11 @@ class JobTable:
         return self._registry.may_use_http(subject) or (listed is not None and listed.http)
 
     def refusal(self, owner: str, target: str, method: str) -> str | None:
-        """Return why a call of this owner may not be made now, None if it may."""
+        """Return why a call of this owner may not be made, None if it may, to a target that may be away."""
         if self._context.state.is_revoked("subject", owner.encode()):
             return "revoked"
         methods = self._messages.rights(owner, self._context.epochs.serving).get(target, ())
-        return None if self._loops.has(target) and (method in methods or "*" in methods) else "policy"
+        return None if target in self._loops.expected and (method in methods or "*" in methods) else "policy"
 
     def answer(self, entry: LoopEntry, number: int, error: CallError | None, rows: list[Row] | None = None) -> None:
         """Answer a request that a loop has carried."""

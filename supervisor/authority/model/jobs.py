@@ -33,7 +33,7 @@ class Job:
     call: bytes  # the body of the request; empty when there is no next time
     digest: bytes  # of what was put, so that a repetition is known
     due: int
-    seen: int  # what the clock said when `due` was found
+    seen: int  # what the clock said when `due` was found, or when the clock was moved after that
     run: int = 0
     began: int = 0
     incarnation: int = 0  # of the target's process, of the last run

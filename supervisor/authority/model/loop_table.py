@@ -80,6 +80,11 @@ class LoopTable:
         """Return the addresses of all components."""
         return tuple(self._loop_of)
 
+    @property
+    def expected(self) -> frozenset[str]:
+        """Return the addresses of all components, also of those that a process has from its next start on."""
+        return frozenset(self._loop_of).union(*(entry.following or () for entry in self))
+
     # Changes of a reload
 
     def change(self, processes: Mapping[str, tuple[str, ...]]) -> None:

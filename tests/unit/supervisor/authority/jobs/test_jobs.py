@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fakes.authority_service import THIRD, FakeAuthorityService
+from fakes.authority_service import THIRD
 from hosts.authority_host import ADMIN
 from hosts.job_authority import CALL, CONSOLE, STORE, Host
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
+from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.frames.frame import NAME_MAX
 from tlsrt.channels.session.job_proof import job_data, prove_job
 from tlsrt.config import pki
 from tlsrt.config.access import ClientConfig
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.jobs.admin import PAGE
 from tlsrt.supervisor.authority.jobs.puts import PUTS_OF_ONE
-from tlsrt.supervisor.authority.jobs.runs import AWAY_MS, RETRY_MS, RUN_MS, RUNNING_OF_TARGET
+from tlsrt.supervisor.authority.jobs.runs import RETRY_MS, RUNNING_OF_TARGET
 from tlsrt.supervisor.authority.model.client_registry import Enrolled
 from tlsrt.supervisor.authority.model.jobs import JOBS_OF_ONE
 from tlsrt.supervisor.authority.model.state import AuthorityState, decode_state, encode_state
+from tlsrt.when import TEXT_MAX
 
 HOUR = 3_600_000
 
@@ -92,6 +98,7 @@ def test_a_run_waits_for_a_disk_that_refuses(host: Host) -> None:
     host.stage.store.is_full = False
     host.stage.pass_time(RETRY_MS + 1_000)
     assert len(host.runs()) == 1
+    assert host.runner._not_before == {}
 
 
 # Attacks
@@ -151,6 +158,61 @@ def test_a_job_that_was_removed_is_not_put_again_by_what_was_heard(host: Host) -
     assert host.state.jobs == {}
 
 
+def test_a_second_proof_of_a_job_puts_it_no_more_often_than_the_first(host: Host) -> None:
+    """The caller asked again while the first was written, or after; its target keeps both proofs."""
+    for is_removed_before in (False, True):
+        first = host.fields(job=os.urandom(8))
+        host.say(first)
+        host.stage.pass_time(20_000)
+        if not is_removed_before:
+            again = host.fields(job=first["job"])
+            assert host.say(again) == ("", [])
+        host.stage.hear("secondary", "job_remove", 1, STORE, "client/admin", first["job"])
+        if is_removed_before:
+            again = host.fields(job=first["job"])
+            assert host.say(again)[0] == "conflict"
+        host.stage.pass_time(15_000)
+        assert host.say(first)[0] == "stale"
+        assert host.say(again)[0] == "conflict"
+        assert host.state.jobs == {}
+
+
+def test_a_method_is_no_longer_than_a_name_and_every_list_fits_a_packet(host: Host) -> None:
+    """A right to all methods lets an owner name any."""
+    host.puts._messages.take(0, {"client/admin": {STORE: ("*",)}})
+    assert host.say(host.fields(method="m" * (NAME_MAX + 1)))[0] == "invalid_argument"
+    assert host.say(host.fields(method=""))[0] == "invalid_argument"
+    wide = "\u3000" * (TEXT_MAX - 9)
+    host.stage.pass_time(3_000)
+    for _ in range(JOBS_OF_ONE):
+        host.put(f"* *{wide}* * *", method="\U0001f375" * NAME_MAX)
+    job = next(iter(host.state.jobs.values()))
+    host.stage.hear("secondary", "job_list", 1, STORE, "client/admin")
+    _, rows = host.answer()
+    assert len(rows) == JOBS_OF_ONE
+    TRUST.encode("job_answer", 1, "", rows)
+    for number in range(2 * PAGE):
+        host.state.jobs[number.to_bytes(8, "big")] = replace(job, job=number.to_bytes(8, "big"))
+    host.stage.ask("job_list", 1, b"")
+    answer = [told for told in host.stage.told if told[0] == "answer"][-1]
+    assert answer[4][-1] == ["more"]
+    AUTHORITY_CHANNEL.encode(*answer)
+
+
+def test_the_answer_to_a_removal_goes_to_the_process_that_asked(host: Host) -> None:
+    job = host.put()
+    answers = len(host.stage.of("secondary", "job_answer"))
+    host.stage.store.is_held = True
+    host.stage.hear("secondary", "job_remove", 1, STORE, "client/admin", job)
+    host.stage.ask("gone", "secondary", 2)
+    host.stage.ask("spawned", "secondary", 3)
+    host.stage.join(("secondary", 3))
+    host.stage.store.is_held = False
+    host.stage.pass_time(1_000)
+    assert len(host.stage.of("secondary", "job_answer")) == answers
+    assert host.state.jobs == {}
+
+
 def test_the_proof_of_a_session_that_has_ended_is_none(host: Host) -> None:
     fields = host.fields()
     host.stage.revocations.revoke_session(host.session().session_id, host.stage.moment)
@@ -190,6 +252,21 @@ def test_runs_of_one_target_are_few_at_a_time(host: Host) -> None:
     host.over(host.runs()[0])
     host.stage.pass_time(1_000)
     assert len(host.runs()) == RUNNING_OF_TARGET + 1
+
+
+def test_a_client_whose_session_primary_holds_puts_no_job(tmp_path: Path, store: int) -> None:
+    client = ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http=True)
+    host = Host(tmp_path, store, clients=(client,))
+    code, (sentence,) = host.say(host.fields())
+    assert code == "denied" and "HTTP" in sentence
+
+
+def test_the_id_of_a_job_that_is_being_written_belongs_to_its_owner(host: Host) -> None:
+    host.stage.store.is_held = True
+    fields = host.fields(job=b"same_id_")
+    host.stage.hear("secondary", "job_put", *fields.values())
+    other = host.fields(job=b"same_id_", subject=CONSOLE)
+    assert host.say(other)[0] == "conflict"
 
 
 # Who has left, and what has changed
@@ -253,130 +330,19 @@ def test_a_component_that_a_reload_removes_takes_its_jobs_along(host: Host) -> N
     assert host.state.jobs == {}
 
 
-# Time and death
-
-
-def test_a_locked_host_runs_none_and_makes_up_for_it_once_or_not(host: Host) -> None:
-    once, skip = host.put("*/10 * * * *"), host.put("*/10 * * * *", missed="skip")
-    host.stage.lock.engage("a test", "a detector", host.stage.moment)
-    host.stage.pass_time(2 * HOUR)
-    assert host.runs() == []
-    host.stage.ask("unlock", 1, "operator")
-    assert host.state.lock is None
-    host.stage.ask("spawned", "secondary", 3)
-    host.stage.join(("secondary", 3))
-    host.stage.pass_time(10_000)
-    assert [run[1] for run in host.runs()] == [once]
-    assert host.the(skip).outcome == "missed"
-
-
-def test_a_target_that_is_away_is_waited_for(host: Host) -> None:
+def test_a_component_that_a_reload_moves_to_another_living_process_keeps_its_jobs(host: Host) -> None:
     job = host.put("+60")
-    host.stage.ask("gone", "secondary", 2)
-    host.stage.pass_time(HOUR)
-    assert host.runs() == []
-    host.stage.ask("spawned", "secondary", 3)
-    host.stage.join(("secondary", 3))
     host.stage.pass_time(1_000)
-    (run,) = host.runs()
-    host.over(run, "away")  # it has its keys and has not started
-    assert host.the(job).outcome == "away"
-    host.stage.pass_time(AWAY_MS + 1_000)
-    assert [run[2] for run in host.runs()] == [1, 2]
-
-
-def test_a_target_that_restarts_in_the_middle_is_not_told_again(host: Host) -> None:
-    job = host.put("+60")
-    host.stage.pass_time(61_000)
-    host.stage.ask("gone", "secondary", 2)
-    host.stage.ask("spawned", "secondary", 3)
-    host.stage.join(("secondary", 3))
-    host.stage.pass_time(HOUR)
-    assert len(host.runs()) == 1
-    assert host.the(job).outcome == "unknown"
-
-
-def test_a_run_whose_end_is_never_told_is_unknown(host: Host) -> None:
-    job = host.put("*/5 * * * *")
-    host.stage.pass_time(300_000)
-    first = host.runs()[0]
-    host.stage.pass_time(RUN_MS + 1_000)
-    assert host.reasons() == ["overlap"]
-    host.over(first)  # too late, and so it counts no more
-    assert host.the(job).outcome in ("unknown", "running")
-
-
-def test_another_authority_says_a_run_again_to_the_process_that_was_there(
-    host: Host, tmp_path: Path, store: int
-) -> None:
-    job = host.put("+60")
-    host.stage.pass_time(61_000)
-    kept = decode_state(encode_state(host.state))
-    (tmp_path / "next").mkdir()
-    next_one = Host(tmp_path / "next", store, resumed=True, state=kept, now=host.stage.now)
-    runs = next_one.runs()
-    assert [(run[1], run[2]) for run in runs] == [(job, 1)]
-    next_one.over(runs[0])
-    assert next_one.the(job).outcome == "done"
-
-
-def test_another_authority_of_a_locked_host_says_nothing_again(host: Host, tmp_path: Path, store: int) -> None:
-    host.put("+60")
-    host.stage.pass_time(61_000)
-    host.stage.lock.engage("a test", "a detector", host.stage.moment)
-    kept = decode_state(encode_state(host.state))
-    (tmp_path / "next").mkdir()
-    stage = FakeAuthorityService(tmp_path / "next", store, resumed=True, state=kept, now=host.stage.now)
-    stage.join(("secondary", 2), THIRD)
-    stage.pass_time(2_000)
-    assert stage.of("secondary", "job_run") == []
-
-
-def test_a_client_whose_session_primary_holds_puts_no_job(tmp_path: Path, store: int) -> None:
-    client = ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http=True)
-    host = Host(tmp_path, store, clients=(client,))
-    code, (sentence,) = host.say(host.fields())
-    assert code == "denied" and "HTTP" in sentence
-
-
-def test_the_id_of_a_job_that_is_being_written_belongs_to_its_owner(host: Host) -> None:
-    host.stage.store.is_held = True
-    fields = host.fields(job=b"same_id_")
-    host.stage.hear("secondary", "job_put", *fields.values())
-    other = host.fields(job=b"same_id_", subject=CONSOLE)
-    assert host.say(other)[0] == "conflict"
-
-
-def test_another_boot_runs_nothing_again(host: Host, tmp_path: Path, store: int) -> None:
-    job = host.put("+60")
-    host.stage.pass_time(61_000)
-    kept = decode_state(encode_state(host.state))
-    (tmp_path / "next").mkdir()
-    next_one = Host(tmp_path / "next", store, state=kept, now=host.stage.now)
-    next_one.stage.pass_time(HOUR)
-    assert next_one.runs() == []
-    assert next_one.the(job).outcome == "unknown"
-
-
-def test_a_delay_goes_along_with_a_jump_of_the_clock_and_a_time_of_day_does_not_run_twice(host: Host) -> None:
-    delay, daily = host.put("+600"), host.put("*/30 * * * *")
+    host.stage.context.loops.change({"primary": ("primary/kernel",), "third": (CONSOLE, STORE)})
     host.stage.pass_time(1_000)
-    due = host.the(daily).due
-    host.stage.wall += HOUR
-    host.stage.pass_time(2_000)
-    assert [run[1] for run in host.runs()] == [daily]  # passed over, and run once
-    host.over(host.runs()[0])
-    host.stage.wall -= HOUR
-    host.stage.pass_time(550_000)
-    assert len(host.runs()) == 1 and host.the(daily).due > due
-    host.stage.pass_time(60_000)
-    assert [run[1] for run in host.runs()][1:] == [delay]
-
-
-def test_times_that_cannot_be_are_refused_in_words(host: Host) -> None:
-    for when in ("@1", "+0", "61 * * * *", "0 0 30 2 *", f"@{host.stage.wall // 1000 + 400 * 86_400}", "soon"):
-        code, (sentence,) = host.say(host.fields(when))
-        assert code == "invalid_argument" and "cannot" in sentence
+    host.stage.ask("gone", "secondary", 2)
+    host.stage.pass_time(70_000)  # it is due, and in no process
+    assert host.the(job).outcome == "" and host.reasons() == []
+    host.stage.ask("gone", "third", THIRD[1])
+    host.stage.ask("spawned", "third", 4)
+    host.stage.join(("third", 4))
+    host.stage.pass_time(1_000)
+    assert [run[1] for run in host.runs("third")] == [job]
 
 
 # The operator
