@@ -72,7 +72,11 @@ class JournalSocket:
 
     def send(self, data: bytes) -> bool:
         """Hand over fields as `encode_fields` returns them."""
-        with _datagrams() as way:
+        try:
+            way = _datagrams()
+        except OSError:  # no descriptor is left, or no memory
+            return False
+        with way:
             try:
                 way.sendto(data, self._path)
             except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import re
+import resource
 import shutil
 import socket
 import struct
@@ -23,6 +24,7 @@ from tlsrt.supervisor.events.event_kinds import Severity
 from tlsrt.supervisor.events.journal import JournalSocket, encode_fields, fields_of
 from tlsrt.supervisor.events.journal_catalog import FILE, catalog_text
 from tlsrt.supervisor.events.log_entry import ALARM, ERROR, INFO, LogEntry, entry_of_event, entry_of_line_untrusted
+from tlsrt.supervisor.process.memfd import sealed_memory
 
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
 PROCESSES = {"third/kettle": "third", "primary/kernel": "primary.facts"}
@@ -126,6 +128,29 @@ def test_a_journal_that_is_full_or_gone_is_not_waited_for(journal: socket.socket
     assert way.write(LogEntry(0, INFO, "y"))
     journal.close()
     assert not way.write(LogEntry(0, INFO, "z"))
+
+
+def test_a_host_without_descriptors_loses_an_entry_and_goes_on(journal: socket.socket, tmp_path: Path) -> None:
+    way = JournalSocket(str(tmp_path / "socket"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        is_taken = way.write(LogEntry(0, INFO, "x"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not is_taken and way.write(LogEntry(0, INFO, "y"))
+
+
+def test_a_file_that_cannot_be_written_whole_is_closed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = os.listdir("/proc/self/fd")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # SIGXFSZ is ignored in Python
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            sealed_memory(b"x" * 100, "journal")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir("/proc/self/fd") == before
 
 
 # The catalog
