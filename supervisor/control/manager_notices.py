@@ -2,7 +2,7 @@
 
 It says that it is alive from the turn of the watchdog, after heartbeats and the authority were judged: a supervisor
 that hangs there, in whatever else, or is stopped by a signal says nothing, and the manager starts the host again.
-While the host starts and stops it asks for time as long as it goes on; both have limits of their own.
+While the host starts, reloads and stops it asks for time as long as it goes on; both have limits of their own.
 """
 
 from __future__ import annotations
@@ -56,13 +56,16 @@ class ManagerNotices(Feature):
         self._ask_for_time()
 
     def loop_changed(self, loop: Loop) -> None:
+        self._look()
+        self._renew()
+
+    def _look(self) -> None:
         """Be ready as soon as no loop is still on its way, and the door is among those that serve."""
         if not self._is_ready and not self._loops.is_stopping:
             primary = self._loops.all[0]
             if primary.state is LoopState.ACTIVE and all(one.state in SETTLED for one in self._loops.all):
                 self._is_ready = True
                 self._say("READY=1")
-        self._renew()
 
     def loop_ended(self, loop: Loop) -> None:
         self._ask_for_time()
@@ -74,7 +77,8 @@ class ManagerNotices(Feature):
         if self._manager.watchdog_us and now >= self._next_beat:
             self._next_beat = now + self._manager.watchdog_us / 1e6 / _BEATS
             self._manager.say(b"WATCHDOG=1")
-        if not self._is_ready and now >= self._next_asking:
+        self._look()  # a reload may have removed the loop that others waited for
+        if (self._is_reloading or not self._is_ready) and now >= self._next_asking:
             self._ask_for_time()
         self._renew()
 
@@ -86,8 +90,10 @@ class ManagerNotices(Feature):
     def _heard(self, event: HostEvent) -> None:
         name = event.name.name
         if name == "reloading":
-            self._is_reloading, self._refusal = True, ""
-            self._manager.say(notice("RELOADING=1", MONOTONIC_USEC=self._monotonic_us()))
+            self._refusal = ""
+            if self._is_ready:  # a host that still starts would be ready by the end of its reload
+                self._is_reloading = True
+                self._manager.say(notice("RELOADING=1", MONOTONIC_USEC=self._monotonic_us()))
         elif name == "reload_refused" and not self._refusal:
             self._refusal = event.words
             self._reloaded()

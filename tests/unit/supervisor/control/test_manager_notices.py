@@ -12,7 +12,7 @@ import pytest
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.programs import ProgramConfig
-from tlsrt.supervisor.control.manager_notices import ManagerNotices
+from tlsrt.supervisor.control.manager_notices import ASK_S, ManagerNotices
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.process.service_manager import STATUS_MAX, notice, status_line
 
@@ -111,6 +111,33 @@ def test_a_reload_is_framed_and_its_refusal_stays_in_the_status(stage: Stage) ->
     stage.bus.emit("reloading", "supervisor")
     stage.bus.emit("reloaded", "supervisor", epoch=2)
     assert stage.said() == ["RELOADING=1", "MONOTONIC_USEC=55", "READY=1", "STATUS=2 loops, 7 components"]
+
+
+def test_a_reload_of_a_host_that_still_starts_makes_it_not_ready(stage: Stage) -> None:
+    stage.bus.emit("reloading", "supervisor")
+    stage.bus.emit("reload_refused", "supervisor", "tlsrt has not started yet")
+    assert stage.said() == []
+    stage.loops[0].state = LoopState.ACTIVE
+    stage.bus.emit("reloading", "supervisor")
+    stage.group.all = stage.loops[:1]  # the other one was removed
+    stage.bus.emit("reloaded", "supervisor", epoch=2)
+    assert stage.said() == []
+    stage.notices.judged()
+    assert stage.said() == ["READY=1", "STATUS=1 loops, 7 components"]
+
+
+def test_a_reload_asks_for_time_as_long_as_it_goes_on(stage: Stage) -> None:
+    stage.ready()
+    stage.bus.emit("reloading", "supervisor")
+    before = len(stage.ears.times)
+    for _ in range(4):
+        stage.event_loop.now += ASK_S
+        stage.notices.judged()
+    assert len(stage.ears.times) == before + 4
+    stage.bus.emit("reloaded", "supervisor", epoch=2)
+    stage.event_loop.now += ASK_S
+    stage.notices.judged()
+    assert len(stage.ears.times) == before + 4
 
 
 def test_it_is_alive_when_all_are_judged_and_four_times_within_the_limit() -> None:
