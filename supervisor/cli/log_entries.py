@@ -109,7 +109,7 @@ def subject_of(text: str, processes: Sequence[str], components: Mapping[str, str
     owner, _, program = text.rpartition("/")
     if owner in components:
         return _of_component(owner, components)._replace(program=program)
-    if owner in processes:
+    if owner in processes and "." in owner:  # a loop has no programs of its own
         return Subject((owner,), program=program)
     return None
 

@@ -49,13 +49,12 @@ def judge(status: Document) -> Judgement:
         return Judgement(Condition.DEGRADED, _listed(wrong))
     if starting := [*_starting(status)]:
         return Judgement(Condition.STARTING, _listed(starting))
-    loops = [loop["name"] for loop in status["loops"]]
     waived = sorted(
         {layer for one in (status["authority"], *status["loops"]) for layer in (one["sandbox"] or {}).get("waived", ())}
     )
     if waived:
         return Judgement(Condition.WAIVED, f"without {_listed(waived)}")
-    return Judgement(Condition.OK, f"{len(loops)} loops serve")
+    return Judgement(Condition.OK, f"{len(status['loops'])} processes serve")
 
 
 def _degraded(status: Document) -> Iterator[str]:

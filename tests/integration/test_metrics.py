@@ -58,7 +58,7 @@ def value(text: str, series: str) -> float:
 
 def test_health(host: RunningHost) -> None:
     assert get("/livez")[::2] == (200, "ok\n")
-    assert get("/readyz")[::2] == (200, f"ok: {len(host.status()['loops'])} loops serve\n")
+    assert get("/readyz")[::2] == (200, f"ok: {len(host.status()['loops'])} processes serve\n")
     assert get("/else")[0] == 404
 
 
@@ -181,7 +181,7 @@ def test_prometheus_scrapes_it_and_judges_it_by_the_rules(host: RunningHost, tmp
 
 
 def test_a_locked_host_is_not_ready(host: RunningHost) -> None:
-    assert [*checked(host)] == [0, f"ok: {len(host.status()['loops'])} loops serve\n"]
+    assert [*checked(host)] == [0, f"ok: {len(host.status()['loops'])} processes serve\n"]
     host.cli("lock", "--reason", "a test")
     host.until(lambda status: get("/readyz")[::2] == (503, "locked: a test\n"), "the lock")
     assert value(get("/metrics")[2], "tlsrt_locked") == 1

@@ -94,6 +94,7 @@ def test_subjects() -> None:
     assert subject_of("third.notes/sox", processes, components) == Subject(("third.notes",), "", "sox")
     assert subject_of("third/notes/sox", processes, components) == Subject(("third.notes",), "", "sox")
     assert subject_of("forth", processes, components) is None
+    assert subject_of("third/nobody", processes, components) is None
     assert subject_of("../x", processes, components) is None
 
 

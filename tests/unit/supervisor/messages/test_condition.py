@@ -29,9 +29,9 @@ def status(*loops: dict[str, Any], **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "line", "is_ready"),
     [
-        (status(loop()), "ok: 1 loops serve", True),
-        (status(loop(components=[component(ready=True), component("unchecked")])), "ok: 1 loops serve", True),
-        (status(loop(restarts=3)), "ok: 1 loops serve", True),
+        (status(loop()), "ok: 1 processes serve", True),
+        (status(loop(components=[component(ready=True), component("unchecked")])), "ok: 1 processes serve", True),
+        (status(loop(restarts=3)), "ok: 1 processes serve", True),
         (status(loop(sandbox={"waived": {"seccomp": "a test"}})), "waived: without seccomp", True),
         (status(loop("spawned")), "starting: third is spawned", False),
         (status(loop("spawned", 1)), "degraded: third is spawned", False),
