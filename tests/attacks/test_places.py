@@ -153,7 +153,7 @@ def test_a_first_flight_that_is_not_whole_in_a_second_is_cut(host: RunningHost) 
                 pass
         except ConnectionError:
             pass
-        assert time.monotonic() - began > 0.9
+        assert 0.9 < time.monotonic() - began < 9
     assert "hello_timeout from 127.9.0.1" in host.log("primary")
 
 

@@ -204,8 +204,8 @@ def test_the_state_of_a_program_is_in_a_backup_and_comes_back(host: RunningHost,
 
 def test_what_writes_when_it_is_asked_to_end_has_its_time_at_a_restart_and_a_stop(host: RunningHost) -> None:
     """The last one here: the host stops."""
-    for name in ("external.broker", "third.deaf"):
-        host.until(lambda status, name=name: "it" in host.log(name), f"that {name} runs")  # type: ignore[misc]
+    host.until(lambda status: "it serves" in host.log("external.broker"), "that the broker runs")
+    host.until(lambda status: "it hears nothing" in host.log("third.deaf"), "that the deaf one runs")
     before = host.log("external.broker").count("it serves")
     answer = host.cli("restart", "external.broker")
     assert answer.returncode == 0, answer.stderr
