@@ -2,7 +2,8 @@
 
 On the way they are JSON: family -> rows of labels and a value; the value of a histogram is the counts of its buckets
 and a sum, that of a summary a count and a sum. Bytes of a process are taken as those of one that is captured: what the
-table does not list for it, and what is no number or no text, is left out and counted.
+table does not list for it, and what is no number or no text that can be printed, is left out and counted: readers
+refuse all of a text for one label with a NUL, and two labels that UTF-8 cannot carry would be the same one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.metrics.families import FAMILIES, Family, Kind, Source
 
 LABEL_MAX = 128  # characters
-ROWS_MAX = 4096  # of one process, all families together
+ROWS_MAX = 4096  # of one process, all families together; the supervisor has no limit
 
 Value = float | tuple[float, ...]
 Row = tuple[str, tuple[str, ...], Value]  # family, labels, value
@@ -34,12 +35,13 @@ def decode_untrusted(data: bytes, source: Source, process: str = "") -> tuple[li
         raise PeerError("not_json") from None
     if not isinstance(tree, dict):
         raise PeerError("not_figures")
+    most = math.inf if source is Source.SUPERVISOR else ROWS_MAX
     rows: dict[tuple[str, tuple[str, ...]], Value] = {}
     refused = 0
     for name, entry in _entries(tree):
         family = FAMILIES.get(name)
         row = _row_untrusted(family, entry, process) if family is not None and _may(family, source) else None
-        if row is None or row[:2] in rows or len(rows) >= ROWS_MAX:
+        if row is None or row[:2] in rows or len(rows) >= most:
             refused += 1
         else:
             rows[row[:2]] = row[2]
@@ -61,7 +63,7 @@ def _row_untrusted(family: Family, entry: Any, process: str) -> Row | None:
     if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], list):
         return None
     labels = (process, *entry[0]) if process and family.labels[:1] == ("process",) else (*entry[0],)
-    if len(labels) != len(family.labels) or not all(isinstance(one, str) for one in labels):
+    if len(labels) != len(family.labels) or not all(isinstance(one, str) and one.isprintable() for one in labels):
         return None
     value = _value(family, entry[1])
     return None if value is None else (family.name, tuple(one[:LABEL_MAX] for one in labels), value)

@@ -53,7 +53,9 @@ metrics.Metrics._requested = _captured
 import tlsrt.loops.runtime.process_figures as process_figures
 _encoded = process_figures.ProcessFigures.encoded
 _FORGED = {
-    "tlsrt_calls": [[["io", 'x",outcome="result"} 1\\ntlsrt_locked 1\\n#', "error"], 7]],
+    "tlsrt_calls": [[["io", label, "error"], 7] for label in (
+        'x",outcome="result"} 1 # \\\\', 'x\\ntlsrt_locked 1\\n#', "\\0", "\\ud800", "\\udfff"
+    )],
     "tlsrt_locked": [[[], 1]], "tlsrt_process_active": [[["primary"], 0]], "tlsrt_gate_frames": [[["passed"], 1]],
     "tlsrt_calls{}": [[[], 1]],
 }
