@@ -50,12 +50,14 @@ class Metrics:
 
     def count(self, name: str, by: float) -> None:
         """Add to a counter."""
+        by = _number(name, by)
         with self._lock:
             if name in self._counters or self._is_new(name):
                 self._counters[name] = self._counters.get(name, 0) + by
 
     def gauge(self, name: str, value: float) -> None:
         """Set a value that goes up and down."""
+        value = _number(name, value)
         with self._lock:
             if name in self._gauges or self._is_new(name):
                 self._gauges[name] = value
@@ -96,6 +98,15 @@ class Metrics:
                 "times": times,
                 "dropped": self._dropped,
             }
+
+
+def _number(name: str, value: float) -> float:
+    """Return a value as a plain number, whatever library it is of. Raises MisuseError for what is none."""
+    try:
+        return value if type(value) is int else float(value)
+    except (TypeError, ValueError, OverflowError):
+        kind = type(value).__name__
+        raise MisuseError(f"cannot keep figure {name[:64]!r}: {kind} is no number; give an int or a float") from None
 
 
 def metrics_of(component: Counting) -> Metrics:

@@ -216,7 +216,7 @@ class LoopProcess:
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
         takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
         takes = takes or self.config.metrics.place is not None
-        self._figures = ProcessFigures(self.hosts, self.role.figures)
+        self._figures = ProcessFigures(self.hosts, self.role.figures, self.log)
         self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders(), takes_descriptors=takes)
         self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles

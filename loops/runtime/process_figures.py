@@ -7,10 +7,12 @@ anything has changed, so that no request for metrics wakes a loop.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tlsrt.channels.control.figures import PAGE_BYTES, encode_page
+from tlsrt.errors import one_line
 from tlsrt.loops.component.metrics import metrics_of
 from tlsrt.loops.runtime.component_host import ComponentHost
 
@@ -22,9 +24,13 @@ Line = tuple[str, Sequence[str], float | Sequence[float]]  # family, labels behi
 class ProcessFigures:
     """Writes what the components of a process count, and what its role adds."""
 
-    def __init__(self, hosts: Mapping[str, ComponentHost], more: Callable[[], Iterator[Line]]) -> None:
+    def __init__(
+        self, hosts: Mapping[str, ComponentHost], more: Callable[[], Iterator[Line]], log: logging.Logger
+    ) -> None:
         self._hosts = hosts
         self._more = more
+        self._log = log
+        self._has_failed = False
         self._page = -1
         self._beats = 0
         self._written = b""
@@ -36,14 +42,19 @@ class ProcessFigures:
         self._page, self._written = page, b""
 
     def each_beat(self) -> None:
-        """Write, if it is time and there is something new."""
+        """Write, if it is time and there is something new. What cannot be written stops no beat."""
         self._beats += 1
         if self._page < 0 or self._beats % BEATS:
             return
-        data = self.encoded()
-        if data != self._written:
-            self._written = data
-            os.pwrite(self._page, encode_page(data), 0)
+        try:
+            data = self.encoded()
+            if data != self._written:
+                os.pwrite(self._page, encode_page(data), 0)
+                self._written = data
+        except (TypeError, ValueError, OSError) as error:
+            if not self._has_failed:
+                self._log.warning("cannot write figures for metrics: %s", one_line(error))
+            self._has_failed = True
 
     def encoded(self) -> bytes:
         """Return all of it as JSON; where the page has no room for all, without histograms, or without the rest."""

@@ -7,6 +7,8 @@ import io
 import logging
 import threading
 from collections.abc import Awaitable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 import pytest
@@ -85,6 +87,25 @@ def test_names_are_bounded_in_number_and_in_form() -> None:
     for name in ("", "A", "a b", "x" * 65, "ä"):
         with pytest.raises(MisuseError, match="names no figure"):
             Metrics().count(name, 1)
+
+
+def test_a_value_is_a_plain_number_or_an_error_of_the_caller() -> None:
+    class Odd(float):
+        pass
+
+    metrics = Metrics()
+    metrics.count("bytes", 2)
+    for value in (Decimal("0.5"), Fraction(1, 2), Odd(0.5), True):
+        metrics.gauge("share", cast("float", value))
+        metrics.count("shares", cast("float", value))
+        assert type(metrics.document()["gauges"]["share"]) is float
+    found = metrics.document()["counters"]
+    assert found == {"bytes": 2, "shares": 2.5} and type(found["bytes"]) is int
+    for bad in (None, "much", [1], 1j, Fraction(10**400)):
+        with pytest.raises(MisuseError, match=r"'share': \w+ is no number; give"):
+            metrics.gauge("share", cast("float", bad))
+        with pytest.raises(MisuseError, match="is no number"):
+            metrics.count("shares", cast("float", bad))
 
 
 def test_no_count_of_a_thread_is_lost() -> None:
