@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.metrics.request import HEAD_MAX, STATUS, Request, answer, head_end, parse_head_untrusted
+from tlsrt.supervisor.metrics.request import HEAD_MAX, STATUS, Request, answer_head, head_end, parse_head_untrusted
 
 PLACES = 64
 ACCEPTED_AT_ONCE = 16
@@ -32,8 +32,17 @@ class Connection:
     ends_at: float  # whatever happens
     heard: bytearray = field(default_factory=bytearray)
     request: Request | None = None
-    left: memoryview | None = None  # of the answer
+    left: list[memoryview] | None = None  # of the answer: its head, and the body, which all readers share
     is_over: bool = False  # all of the answer is with the kernel
+
+    @property
+    def is_open(self) -> bool:
+        return self.socket.fileno() >= 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether it has asked, and there is no answer yet."""
+        return self.request is not None and self.left is None and not self.is_over
 
 
 class Connections:
@@ -57,12 +66,16 @@ class Connections:
         """Tell whether an event is for this object."""
         return descriptor == self._listener.fileno() or descriptor in self._open
 
-    def ready(self, descriptor: int) -> None:
+    def ready(self, descriptor: int, events: int) -> None:
         """Go on with what can go on."""
         if descriptor == self._listener.fileno():
             self._accept()
         elif descriptor in self._open:
-            self._go_on(self._open[descriptor])
+            connection = self._open[descriptor]
+            if events & select.EPOLLHUP and connection.is_waiting:  # gone; epoll reports it until the descriptor is
+                self._close(connection, is_dropped=True)
+            else:
+                self._go_on(connection)
 
     def next_end(self) -> float | None:
         """Return when the next connection has had its time."""
@@ -142,7 +155,9 @@ class Connections:
         """Answer a request; the rest of a long answer leaves as its reader takes it."""
         data = body.encode() if isinstance(body, str) else body
         is_head = connection.request is not None and connection.request.is_head
-        connection.left = memoryview(answer(status, kind, data, is_head=is_head))
+        connection.left = [memoryview(answer_head(status, kind, len(data)))]
+        if not is_head:
+            connection.left.append(memoryview(data))
         self._pause(False)
         self._go_on(connection)
 
@@ -150,11 +165,13 @@ class Connections:
         assert connection.left is not None
         while connection.left:
             try:
-                sent = connection.socket.send(connection.left, socket.MSG_NOSIGNAL)
+                sent = connection.socket.send(connection.left[0], socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 self._epoll.modify(connection.socket.fileno(), select.EPOLLOUT)
                 raise
-            connection.left = connection.left[sent:]
+            connection.left[0] = connection.left[0][sent:]
+            if not connection.left[0]:
+                del connection.left[0]
         connection.left, connection.is_over = None, True
         connection.socket.shutdown(socket.SHUT_WR)
         self._epoll.modify(connection.socket.fileno(), select.EPOLLIN)

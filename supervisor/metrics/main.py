@@ -59,11 +59,11 @@ class Metrics:
         self._supervisor.send("sealed")
         self._epoll.register(self._supervisor.fileno(), select.EPOLLIN)
         while True:
-            for descriptor, _ in self._epoll.poll(self._timeout_s()):
+            for descriptor, events in self._epoll.poll(self._timeout_s()):
                 if descriptor == self._supervisor.fileno():
                     self._hear()
                 elif self._connections is not None and self._connections.owns(descriptor):
-                    self._connections.ready(descriptor)
+                    self._connections.ready(descriptor, events)
             if self._connections is not None:
                 self._connections.end_late()
             if self._waiting and self._asked_at is not None and self._clock() >= self._asked_at + ANSWER_S:
@@ -124,7 +124,7 @@ class Metrics:
         elif self._clock() < self._told_at + FRESH_S:
             self._answer(connection)
         else:
-            self._waiting.append(connection)
+            self._waiting = [*(one for one in self._waiting if one.is_open), connection]
             self._ask()
 
     def _answer_waiting(self, *, is_known: bool) -> None:

@@ -102,10 +102,9 @@ def prefers_openmetrics(accept: str) -> bool:
     )
 
 
-def answer(status: str, kind: str, body: bytes, *, is_head: bool = False) -> bytes:
-    """Return a whole answer, after which the connection ends."""
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+def answer_head(status: str, kind: str, length: int) -> bytes:
+    """Return the head of an answer with a body of `length` bytes, after which the connection ends."""
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n"
         "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode("ascii") + (b"" if is_head else body)
+    ).encode("ascii")

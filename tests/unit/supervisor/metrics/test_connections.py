@@ -49,9 +49,9 @@ class Stage:
 
     def turn(self) -> None:
         while ready := self.epoll.poll(0):
-            for descriptor, _ in ready:
+            for descriptor, events in ready:
                 if self.served.owns(descriptor):
-                    self.served.ready(descriptor)
+                    self.served.ready(descriptor, events)
 
     def close(self) -> None:
         for peer in self.peers:
@@ -152,6 +152,27 @@ def test_those_that_have_asked_keep_their_places_and_others_wait(stage: Stage) -
     assert all(heard(one).endswith(b"ok\n") for one in peers)
     stage.turn()
     assert all(heard(one).endswith(b"ok\n") for one in later)
+
+
+def test_one_that_goes_before_its_answer_leaves_no_event(stage: Stage) -> None:
+    stage.body = None
+    [peer] = stage.connect(say=ASK)
+    peer.close()
+    for descriptor, events in stage.epoll.poll(0):  # and again, as long as it is there
+        stage.served.ready(descriptor, events)
+    assert stage.epoll.poll(0) == [] and stage.served.dropped == 1
+    [connection] = stage.waiting
+    assert not connection.is_open
+    stage.served.send(connection, "200 OK", "late\n")
+
+
+def test_slow_readers_share_one_text(stage: Stage) -> None:
+    stage.body = None
+    stage.connect(2, ASK)
+    body = b"x" * 8_000_000
+    for connection in stage.waiting:
+        stage.served.send(connection, "200 OK", body)
+        assert connection.left is not None and connection.left[0].obj is body
 
 
 def test_a_long_request_is_refused(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from tlsrt.supervisor.metrics.request import (
     HEAD_MAX,
     STATUS,
     Request,
-    answer,
+    answer_head,
     head_end,
     parse_head_untrusted,
     prefers_openmetrics,
@@ -70,7 +70,8 @@ def test_what_could_be_read_in_two_ways_is_refused(reason: str, data: bytes) -> 
 def test_the_rest_of_a_request() -> None:
     found = parse_head_untrusted(head("Content-Length: 0", first="HEAD /readyz?verbose HTTP/1.0"), is_tcp=True)
     assert found == Request("/readyz", is_head=True)
-    assert answer("200 OK", "text/plain", b"ok\n", is_head=True).endswith(b"Connection: close\r\n\r\n")
+    head_ = answer_head("200 OK", "text/plain", 3)
+    assert b"\r\nContent-Length: 3\r\n" in head_ and head_.endswith(b"Connection: close\r\n\r\n")
 
 
 @pytest.mark.parametrize(
