@@ -95,7 +95,11 @@ class MetricsProcess(ServiceProcess):
         def tell() -> None:
             self._answer = None
             self._told_at = self._context.event_loop.now
-            descriptor = sealed_memory(self._figures.encoded(self), "figures")
+            try:
+                descriptor = sealed_memory(self._figures.encoded(self), "figures")
+            except OSError:  # no memory or no descriptor, now: it waits, and says so to who asks it
+                self._answer = self._context.event_loop.call_later(LEAST_S, tell)
+                return
             try:
                 self._send("figures", number, descriptor=descriptor)
             finally:
