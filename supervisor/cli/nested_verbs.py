@@ -122,7 +122,10 @@ BACKUP = (
         (
             Argument(("file",), "a file that `backup create` has written", "FILE"),
             Argument(("--keys",), "the keys of that host, as `--with-keys` has written them", "KEYS"),
-            flag("--force", text="in the place of a host that is there and does not run; that is kept beside"),
+            flag(
+                "--force",
+                text="in the place of a host that does not run, or of files, which are kept beside; and outside of it",
+            ),
             ANSWER,
         ),
         run="backup.restore.restore",

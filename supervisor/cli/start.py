@@ -10,7 +10,7 @@ from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.search_path import find_config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
-RESTORE = ".restore"  # what a `backup restore` that was interrupted has left; see backup/restore.py
+RESTORE = ".restore"  # what a `backup restore` that was interrupted has left; see backup/journal.py
 CHANGE = "components.d/.change"  # what a `component` command that was interrupted has left; see journal.py
 
 
@@ -26,10 +26,11 @@ def start(arguments: argparse.Namespace) -> int:
     path = os.path.abspath(find_config(arguments.config))
     check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
     if os.path.lexists(Path(path).parent / RESTORE):
-        from tlsrt.supervisor.cli.backup.restore import complete
+        from tlsrt.supervisor.cli.backup.journal import complete
         from tlsrt.supervisor.cli.exchange import say
 
-        say(complete(Path(path)))
+        if done := complete(Path(path)):
+            say(done)
     if os.path.lexists(Path(path).parent / CHANGE):
         from tlsrt.supervisor.cli.component.journal import recover
         from tlsrt.supervisor.cli.exchange import say

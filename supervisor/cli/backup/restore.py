@@ -3,14 +3,11 @@
 All of it is written beside what is there, checked, and forced to the disk. Then a journal of renames is written, and
 that is the moment: a restore that is killed before it has changed nothing, and one that is killed after it is completed
 by the next start, seal or restore. What was there before is kept under another name.
-
-    .restore                     beside the configuration: [what was written, its place, where the old one goes], each
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +20,7 @@ from typing import BinaryIO
 from tlsrt.command_line.table import Document
 from tlsrt.config import key_schedule
 from tlsrt.config.drop_ins import drop_in_folder
-from tlsrt.config.files import as_config_error, read_bounded, sync_folder, write_new
+from tlsrt.config.files import as_config_error, write_new
 from tlsrt.config.key_providers import key_path
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
 from tlsrt.config.manifest import MANIFEST_MAX
@@ -48,19 +45,18 @@ from tlsrt.supervisor.cli.backup.archive import (
     write_entry,
 )
 from tlsrt.supervisor.cli.backup.create import FILE_MAX, KEY_ROLES, ROLES, mac_key_of, opened, places
+from tlsrt.supervisor.cli.backup.journal import Move, complete, write_journal
 from tlsrt.supervisor.cli.exchange import say
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, take_lock
 from tlsrt.supervisor.process.uids import FILE as UIDS
 from tlsrt.supervisor.process.uids import HELPERS, Uids, identify, parse_id_map, parse_numbers
 
-JOURNAL = ".restore"
 _SMALL_MAX = 64 << 20  # bytes of all that is not state
-_JOURNAL_MAX = 1 << 20
 _LIMITS = {CONFIG: MAX_FILE_BYTES, DROP_INS: MANIFEST_MAX, FILES: FILE_MAX, KEYS: FILE_MAX}
 
 
 class NothingRestored(TlsrtError):
-    """There is a host where this one is to go."""
+    """There is a host where this one is to go, or the backup leads elsewhere."""
 
     exit_code = EX_UNAVAILABLE
 
@@ -81,15 +77,6 @@ class Small:
         self.bytes += len(named[entry.path])
         if self.bytes > _SMALL_MAX:
             raise ConfigError("the backup holds more than a host can have beside its state")
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One thing to be put in its place; what is there before goes to `kept`."""
-
-    staged: Path
-    place: Path
-    kept: Path
 
 
 def restore(arguments: argparse.Namespace) -> Document:
@@ -118,18 +105,21 @@ def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Docum
     small, first = _small(file)
     if set(small.sections[CONFIG]) != {head.configuration}:
         raise ConfigError("the backup has no configuration, or several")
+    if small.sections[KEYS]:
+        raise ConfigError("the backup has keys in it: they come from a file of their own")
     data = small.sections[CONFIG][head.configuration]
     config = parse_config(data, path, dict(small.sections[DROP_INS]))
     if config.install_id.hex() != head.install:
         raise ConfigError("the backup's configuration is of another installation than its head says")
+    placed = _placed(config, data, small, keys)
     with _alone(config):
-        _check_place(config, is_forced=arguments.force)
+        _check_places(config, [place for place, _, _ in placed], is_ours=is_ours is True, is_forced=arguments.force)
         made = Staging(config, datetime.now(UTC))
         try:
             unknown = made.stage_state(file, first, _identity(config, small.sections[FILES].get(UIDS)), small)
-            made.stage_small(small, keys)
+            made.stage_small(placed, small.sections[DROP_INS])
             os.sync()  # before it takes the place of what is on the disk
-            _write_journal(path, made.moves)
+            write_journal(path, made.moves)
         except BaseException:
             made.remove()
             raise
@@ -218,13 +208,25 @@ def _alone(config: Config) -> Generator[None]:
             os.close(descriptor)
 
 
-def _check_place(config: Config, *, is_forced: bool) -> None:
-    """Refuse a host that is there, unless it is to be replaced. Raises NothingRestored."""
-    there = [place for place in (config.path, config.state_dir) if _is_something(place)]
-    if there and not is_forced:
+def _check_places(config: Config, files: Iterable[Path], *, is_ours: bool, is_forced: bool) -> None:
+    """Refuse, unless it is forced, to replace what is there and to write outside of the host for an unknown writer.
+
+    The places of files come from the configuration in the backup. Raises NothingRestored.
+    """
+    if is_forced:
+        return
+    files = list(files)
+    if there := [place for place in (config.state_dir, *files) if _is_something(place)]:
         raise NothingRestored(
             f"{there[0]} is there already, so nothing was changed: name another configuration, or --force to put the "
             "backup in its place (what is there is kept under another name)"
+        )
+    folder = os.path.realpath(config.path.parent)
+    outside = [place for place in files if not Path(os.path.realpath(place.parent)).is_relative_to(folder)]
+    if outside and not is_ours:
+        raise NothingRestored(
+            f"{outside[0]} is outside of {folder}, and who has written the backup was not checked, so nothing was "
+            "changed: give its keys with --keys, or --force if you know who has written it"
         )
 
 
@@ -255,7 +257,7 @@ class Staging:
             write_new(folder / UIDS, uids, 0o644)
         unknown: dict[str, None] = {}
         made = set[Path]()
-        for entry in chain([first] if first is not None else [], entries_untrusted(file)):
+        for entry in chain([first], entries_untrusted(file)) if first is not None else ():
             process = entry.section.removeprefix(f"{STATE}/")
             if entry.section == process or not process:
                 raise ConfigError(f"the backup has no place for {entry.section}/{entry.path}")
@@ -268,25 +270,17 @@ class Staging:
             write_entry(file, entry, folder / process, owner, made)
         return list(unknown)
 
-    def stage_small(self, small: Small, keys: Mapping[str, bytes] | None) -> None:
-        """Write files and keys; a key without its place in the configuration is refused. Raises ConfigError."""
-        config, found = self._config, places(self._config)
-        ((_, data),) = small.sections[CONFIG].items()
-        self._file(config.path, data, 0o644)
-        for role, content in small.sections[FILES].items():
-            if role != UIDS:
-                self._file(_place(found, role, ROLES), content, 0o600 if role == "boot_token" else 0o644)
-        if small.sections[DROP_INS] or drop_in_folder(config.path).exists():  # those that are there are another host's
-            folder = self._beside(drop_in_folder(config.path))
+    def stage_small(self, placed: Iterable[tuple[Path, bytes, int]], drop_ins: Mapping[str, bytes]) -> None:
+        """Write files and keys."""
+        for place, data, mode in placed:
+            self._file(place, data, mode)
+        target = drop_in_folder(self._config.path)
+        if drop_ins or target.exists():  # those that are there are another host's
+            folder = self._beside(target)
             with as_config_error("make the folder", folder):
                 os.mkdir(folder, 0o755)
-            for name, content in small.sections[DROP_INS].items():
+            for name, content in drop_ins.items():
                 write_new(folder / name, content, 0o644)
-        for role, content in (keys or {}).items():
-            if (version := _version_of(role)) and config.master_key.provider == "file":
-                self._file(key_path(config.master_key, version), content, 0o600)
-            else:
-                self._file(_place(found, role, KEY_ROLES), content, 0o600)
 
     def remove(self) -> None:
         """Remove what was written: nothing of it takes a place."""
@@ -315,52 +309,24 @@ def _has(identity: Uids, process: str) -> bool:
     return True
 
 
+def _placed(
+    config: Config, data: bytes, small: Small, keys: Mapping[str, bytes] | None
+) -> list[tuple[Path, bytes, int]]:  # fmt: skip
+    """Return files and keys with their places and modes. Raises ConfigError for one without a place."""
+    placed, found = [(config.path, data, 0o644)], places(config)
+    for role, content in small.sections[FILES].items():
+        if role != UIDS:
+            placed.append((_place(found, role, ROLES), content, 0o600 if role == "boot_token" else 0o644))
+    for role, content in (keys or {}).items():
+        if (version := _version_of(role)) and config.master_key.provider == "file":
+            placed.append((key_path(config.master_key, version), content, 0o600))
+        else:
+            placed.append((_place(found, role, KEY_ROLES), content, 0o600))
+    return placed
+
+
 def _place(found: Mapping[str, Path | None], role: str, roles: Iterable[str]) -> Path:
     place = found.get(role) if role in roles else None
     if place is None:
         raise ConfigError(f"the backup has a {role!r} that the configuration has no place for")
     return place
-
-
-# The moment, and after it
-
-
-def _write_journal(path: Path, moves: Iterable[Move]) -> None:
-    rows = [[str(move.staged), str(move.place), str(move.kept)] for move in moves]
-    beside = path.with_name(f"{JOURNAL}.{os.getpid()}.new")
-    beside.unlink(missing_ok=True)
-    write_new(beside, json.dumps(rows).encode(), 0o600)
-    with as_config_error("write", path.with_name(JOURNAL)):
-        os.rename(beside, path.with_name(JOURNAL))
-    sync_folder(path.parent)
-
-
-def complete(path: Path) -> str:
-    """Complete a restore beside a configuration whose moment has come; return what was done, or "".
-
-    Raises ConfigError for a journal that cannot be used, or one that another user could have written.
-    """
-    journal = path.with_name(JOURNAL)
-    if not os.path.lexists(journal):
-        return ""
-    check_trusted(journal, "the journal of a restore", trusted_uids())
-    for move in _parsed(read_bounded(journal, _JOURNAL_MAX, "the journal of a restore"), journal):
-        with as_config_error("restore", move.place):
-            if not os.path.lexists(move.staged):
-                continue  # it is in its place
-            if os.path.lexists(move.place):
-                os.rename(move.place, move.kept)
-            os.rename(move.staged, move.place)
-        sync_folder(move.place.parent)
-    with as_config_error("remove", journal):
-        os.unlink(journal)
-    sync_folder(path.parent)
-    return "a restore was interrupted before, and was completed"
-
-
-def _parsed(data: bytes, journal: Path) -> list[Move]:
-    try:
-        rows = [[Path(word) for word in row] for row in json.loads(data)]
-        return [Move(staged, place, kept) for staged, place, kept in rows]
-    except (ValueError, TypeError):
-        raise ConfigError(f"the journal of a restore, {journal}, is damaged: look at it, and remove it") from None

@@ -30,6 +30,7 @@ from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.backup.journal import complete
 from tlsrt.supervisor.cli.exchange import config_of, config_path, say
 
 NAME = ".change"
@@ -151,8 +152,6 @@ def recover(config_path: Path) -> str:
 
 def whole_config(arguments: argparse.Namespace) -> Config:
     """Return the configuration, after the recovery from what was interrupted. Raises ConfigError."""
-    from tlsrt.supervisor.cli.backup.restore import complete  # which imports much
-
     if done := complete(config_path(arguments)):
         say(done)
     if done := recover(config_of(arguments, writes=True).path):

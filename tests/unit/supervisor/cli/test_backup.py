@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+import threading
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ from tlsrt.config.load import load_config
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.cli.backup.archive import MAGIC, HostHead, verify_untrusted
 from tlsrt.supervisor.cli.backup.create import create, mac_key_of
-from tlsrt.supervisor.cli.backup.restore import JOURNAL, NothingRestored, complete, restore
+from tlsrt.supervisor.cli.backup.journal import JOURNAL, complete
+from tlsrt.supervisor.cli.backup.restore import NothingRestored, restore
 from tlsrt.supervisor.process.instance_lock import take_lock
 from tlsrt.supervisor.process.uids import own_identity
 
@@ -122,6 +124,19 @@ def test_nothing_is_restored_over_a_host(made: tuple[Path, Path, Path], tmp_path
     assert kept["master.key"].read_bytes() == before["master.key"]
 
 
+@pytest.mark.parametrize("name", ["boot.token", "server.crt", "master.key"])
+def test_no_file_is_replaced_unless_it_is_forced(made: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
+    _, file, keys = made
+    there = tmp_path / "there" / "tlsrt.yaml"
+    there.parent.mkdir()
+    (there.parent / name).write_bytes(b"another's")
+    with pytest.raises(NothingRestored, match=f"{name} is there already, so nothing was changed"):
+        restore(arguments(there, file=str(file), keys=str(keys)))
+    assert contents(there.parent) == {name: b"another's"}
+    answer = restore(arguments(there, file=str(file), keys=str(keys), force=True))
+    assert [Path(kept).read_bytes() for kept in answer["kept"]] == [b"another's"]
+
+
 @pytest.mark.parametrize("last", range(0, 22, 3))
 def test_a_killed_restore_leaves_the_old_host_or_the_new_one(
     made: tuple[Path, Path, Path], tmp_path: Path, last: int
@@ -142,6 +157,26 @@ def test_a_killed_restore_leaves_the_old_host_or_the_new_one(
     assert bool(done) == had_journal
     found = _whole(there.parent)
     assert found == (new if had_journal or status == 0 else old), f"killed at rename {last}"
+
+
+def test_one_journal_is_completed_once_by_two_at_a_time(
+    made: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    config, file, keys = made
+    there = make_host(tmp_path / "there", port=7444)
+    rename, others, said = os.rename, list[threading.Thread](), list[str]()
+
+    def renamed(one: Any, other: Any) -> None:
+        rename(one, other)
+        if not others and Path(one) == there:  # the old one is away, the new one not in its place
+            others.append(threading.Thread(target=lambda: said.append(complete(there))))
+            others[0].start()
+            others[0].join(0.2)  # it waits for us
+
+    monkeypatch.setattr(os, "rename", renamed)
+    restore(arguments(there, file=str(file), keys=str(keys), force=True))
+    others[0].join(30.0)
+    assert said == [""] and _whole(there.parent) == _whole(config.parent)
 
 
 def _die_at_rename(last: int) -> None:
@@ -218,6 +253,27 @@ def test_no_further_name_is_of_a_file_elsewhere(made: tuple[Path, Path, Path], p
         {"path": "state/secondary/name", "kind": "name", "as": first},
     ]  # fmt: skip
     assert refused(place, crafted(entries, {0: text}, install=install))
+
+
+@pytest.mark.parametrize("crl", ["{away}/x", "../away/x", "link/x", "components.d/../../away/x"])
+def test_no_file_goes_outside_of_the_host_unless_its_writer_is_known(
+    made: tuple[Path, Path, Path], tmp_path: Path, crl: str
+) -> None:
+    away, there = tmp_path / "away", tmp_path / "there" / "tlsrt.yaml"
+    away.mkdir()
+    there.parent.mkdir()
+    (there.parent / "link").symlink_to(away)
+    text = made[0].read_text().replace("\ndoor:\n", f"\ndoor:\n  crl: {crl.format(away=away)}\n").encode()
+    install = load_config(made[0]).install_id.hex()
+    entries = [file_entry("config/tlsrt.yaml", text), file_entry("files/door.crl", b"* * * * * root x")]
+    file = tmp_path / "evil"
+    file.write_bytes(crafted(entries, {0: text, 1: b"* * * * * root x"}, install=install))
+    for keys in (None, str(made[2])):  # with the keys too: it has no MAC
+        with pytest.raises(TlsrtError, match=r"away/x is outside of|link/x is outside of"):
+            restore(arguments(there, file=str(file), keys=keys))
+    assert os.listdir(away) == [] and os.listdir(there.parent) == ["link"]
+    restore(arguments(there, file=str(file), force=True))
+    assert os.listdir(away) == ["x"], "the operator knows the writer"
 
 
 @pytest.mark.parametrize("kind", ["link", "symlink", "device", "socket", "", None])
