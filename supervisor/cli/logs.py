@@ -17,14 +17,12 @@ from tlsrt.channels.client.event_line import is_coloured
 from tlsrt.errors import EX_NOPERM, EX_USAGE, TlsrtError
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.cli.log_entries import LogEntry, LogReader, Subject, merged, subject_of
-from tlsrt.supervisor.process.uids import AUTHORITY
 from tlsrt.text import did_you_mean
 
 READ_MAX = 64 << 20  # bytes of one process's log, from its end
 _BLOCK = 256 * 1024
 _LOOK_S = 0.2  # between two looks, with --follow
 _ENDING = ".log"
-_OTHERS = (AUTHORITY, "helper", "network-helper", "resolver")
 _SHOWN = 50  # entries, if neither a number nor a time is asked for
 _PLAIN = "\x1b[0m"
 _COLOURS = {" WARNING ": "\x1b[33m", " ERROR ": "\x1b[31m", " CRITICAL ": "\x1b[31m"}

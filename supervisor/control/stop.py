@@ -18,6 +18,7 @@ from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
+from tlsrt.supervisor.supervision.states import BOOTING
 
 _WHOLE = (
     "{name} cannot be stopped alone, since nothing runs without it: `tlsrt-supervisor lock` ends all sessions, and "
@@ -61,15 +62,19 @@ class StopRequest(Feature):
         self._look()
 
     def start(self, request: Request, reply: Reply) -> None:
-        """Start a loop that was stopped or given up; one that runs stays as it is."""
+        """Start a loop that was stopped or given up; one that runs or is starting stays as it is."""
         name, sentence = self._named(request)
         if sentence:
             reply({"refused": sentence})
             return
         loop = next((one for one in self._loops.all if one.name == name), None)
-        if loop is not None and loop.state is LoopState.ACTIVE and not loop.is_ending:
+        if loop is not None and loop.is_living and self._loops.restart_policy.is_stopped(name):
+            reply({"unavailable": f"{name} is still ending: start it when it is stopped"})
+            return
+        if loop is not None and loop.state in (*BOOTING, LoopState.ACTIVE) and not loop.is_ending:
             pid, state = loop.host_pid, str(loop.state)
-            entry = {"name": loop.name, "state": state, "pid": pid, "took_ms": None, "reason": "it runs already"}
+            reason = "it runs already" if loop.state is LoopState.ACTIVE else "it is starting already"
+            entry = {"name": loop.name, "state": state, "pid": pid, "took_ms": None, "reason": reason}
             reply({"loops": [entry], "failed": False})
             return
         self._restart.ask({"loop": name}, reply)
