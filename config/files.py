@@ -100,9 +100,9 @@ def _owner(status: os.stat_result) -> Owner:
     return status.st_uid, status.st_gid
 
 
-def read_bounded(path: Path, limit: int, what: str) -> bytes:
+def read_bounded(path: Path, limit: int, what: str, *, follow: bool = True, within: int | None = None) -> bytes:
     """Return the bytes of a regular file, at most `limit`; never waits on a fifo or device."""
-    descriptor = open_regular(path, what)
+    descriptor = open_regular(path, what, follow=follow, within=within)
     try:
         with as_config_error("read", path):
             data = read_up_to(descriptor, limit + 1)
@@ -113,11 +113,14 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     return data
 
 
-def open_regular(path: Path, what: str, *, follow: bool = True) -> int:
-    """Return a read-only descriptor of a regular file; never waits on a fifo or device."""
+def open_regular(path: Path, what: str, *, follow: bool = True, within: int | None = None) -> int:
+    """Return a read-only descriptor of a regular file; never waits on a fifo or device.
+
+    Within an open folder only the last name of the path is looked up, there.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     with as_config_error("read", path):
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path if within is None else path.name, flags, dir_fd=within)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ConfigError(f"{what} {path} is not a regular file")

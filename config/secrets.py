@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.config import key_schedule
-from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, replace, sync_folder
+from tlsrt.config.files import Owner, as_config_error, create_in, open_folder, owner_of, read_bounded, rename_in
 from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError
 
@@ -77,13 +78,19 @@ def secret_file(state_dir: Path, component: str) -> Path:
 def read_sealings(state_dir: Path, component: str) -> Sealings:
     """Return what is set for a component; nothing if there is no file. Raises ConfigError."""
     path = secret_file(state_dir, component)
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    return parse_sealings(read_bounded(path, FILE_MAX, "the secrets"), path)
+    with as_config_error("read", path):
+        try:
+            folder = open_folder(path.parent, follow=False)  # the state may be another user's, and this root's
+        except FileNotFoundError:
+            return {}
+        try:
+            os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+            data = read_bounded(path, FILE_MAX, "the secrets", follow=False, within=folder)
+        except FileNotFoundError:
+            return {}
+        finally:
+            os.close(folder)
+    return parse_sealings(data, path)
 
 
 def parse_sealings(data: bytes, path: Path) -> Sealings:
@@ -116,27 +123,46 @@ def write_sealings(state_dir: Path, component: str, entries: Sealings) -> None:
     with as_config_error("make the folder", path.parent):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         folder = open_folder(path.parent, follow=False)  # the state may be another user's, and this root's
-        try:
+    try:
+        with as_config_error("write" if entries else "remove", path):
             os.fchown(folder, *owner_of(state_dir))
-        finally:
-            os.close(folder)
-    if entries:
-        plain = {name: dict(found) for name, found in entries.items()}
-        replace(path, msgpack.packb([_FORMAT, plain]), 0o600, owner_of(state_dir))
-        return
-    with as_config_error("remove", path):
-        path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+            if entries:
+                plain = {name: dict(found) for name, found in entries.items()}
+                _replace_in(folder, path.name, msgpack.packb([_FORMAT, plain]), owner_of(state_dir))
+                return
+            with suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=folder)
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _replace_in(folder: int, name: str, data: bytes, owner: Owner) -> None:
+    beside = f".{name}.{os.getpid()}-{os.urandom(4).hex()}.new"
+    descriptor = create_in(folder, beside, data)
+    try:
+        os.fchown(descriptor, *owner)
+        os.fsync(descriptor)
+        rename_in(folder, beside, name)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(beside, dir_fd=folder)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def sealed_components(state_dir: Path) -> list[str]:
     """Return the components that have secrets. Raises ConfigError."""
-    try:
-        names = sorted(os.listdir(state_dir / FOLDER))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ConfigError(f"cannot read {state_dir / FOLDER}: {error.strerror}") from None
+    with as_config_error("read", state_dir / FOLDER):
+        try:
+            folder = open_folder(state_dir / FOLDER, follow=False)
+        except FileNotFoundError:
+            return []
+        try:
+            names = sorted(os.listdir(folder))
+        finally:
+            os.close(folder)
     return [name.replace(".", "/", 1) for name in names if re.fullmatch(rf"{NAME}\.{NAME}", name)]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tlsrt.config.bus_proxies import proxy_name, socket_of
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.components import ComponentConfig, LoopConfig
+from tlsrt.config.credentials import VARIABLE
 from tlsrt.config.host_events import UNPRIVILEGED_MS, HostEventsConfig
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.needs import CallsConfig, WriteConfig
@@ -377,4 +378,6 @@ def secrets(config: Config) -> list[Path]:
         for path in (*key_paths(config.master_key), config.boot_token, config.door.key, config.door.client_ca_key)
         if path is not None
     ]
+    credentials = Path(os.environ.get(VARIABLE, ""))  # of the service manager, by whatever names
+    keys += [credentials] if credentials.is_absolute() else []
     return [*keys, config.state_dir, config.run_dir, config.log_dir]

@@ -67,7 +67,7 @@ def shared_lock(lock: int) -> Iterator[int]:
 def is_held(path: Path) -> bool:
     """Tell whether a process of a life holds the lock; a free one is taken for that moment."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -58,6 +58,13 @@ def decoy_listener(endpoint: EndpointConfig) -> int:
     return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
 
 
+def shrink_buffers(descriptor: int) -> None:
+    """Give a listening socket the decoy's small buffers; those that it accepts inherit them."""
+    with socket.socket(fileno=os.dup(descriptor)) as one:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            one.setsockopt(socket.SOL_SOCKET, option, DECOY_BUFFER)
+
+
 def try_tcp(host: str, port: int, name: str) -> None:
     """Bind a port for a moment, without listening there. Raises ConfigError if a program listens there already."""
     _bound_tcp(host, port, name).close()

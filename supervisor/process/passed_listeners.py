@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.process.listeners import DECOY, DOOR, decoy_listener, door_listener
+from tlsrt.supervisor.process.listeners import DECOY, DOOR, decoy_listener, door_listener, shrink_buffers
 from tlsrt.supervisor.process.service_manager import notice
 
 _KEPT = ".kept"
@@ -44,7 +45,9 @@ class PassedListeners:
 
     def decoy(self, endpoint: EndpointConfig) -> int:
         """Return that of the decoy endpoint. Raises ConfigError."""
-        return self._take(DECOY, endpoint.host, endpoint.port, lambda: decoy_listener(endpoint))
+        taken = self._take(DECOY, endpoint.host, endpoint.port, lambda: decoy_listener(endpoint))
+        shrink_buffers(taken)
+        return taken
 
     def settle(self) -> None:
         """Close what was not wanted, and have what is ours kept for the next life."""
@@ -59,13 +62,13 @@ class PassedListeners:
     def _take(self, name: str, host: str, port: int, make: Callable[[], int]) -> int:
         for one in [one for one in self._passed if one[0] == name]:
             place = _place(one[1])
-            if place != (host, port):
+            if not _is_at(place, host, port):
                 raise ConfigError(_other_place(name, place, host, port))
             self._passed.remove(one)
             os.set_blocking(one[1], False)
             return one[1]
         kept = f"{name}{_KEPT}"
-        for one in [one for one in self._passed if one[0] == kept and _place(one[1]) == (host, port)]:
+        for one in [one for one in self._passed if one[0] == kept and _is_at(_place(one[1]), host, port)]:
             self._passed.remove(one)
             self._to_keep[kept] = one[1]
             return one[1]
@@ -78,19 +81,33 @@ class PassedListeners:
 
 
 def _place(descriptor: int) -> tuple[str, int] | None:
-    """Return where a socket listens; None for one that does not, or not by TCP."""
+    """Return where a socket listens; None for what is not one as we make them ourselves."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return None
     with socket.socket(fileno=os.dup(descriptor)) as one:
-        is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+        is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.proto == socket.IPPROTO_TCP
         if not is_tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        if one.family == socket.AF_INET6 and not one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
             return None
         host, port = one.getsockname()[:2]
         return str(ip_address(host.partition("%")[0])), port
 
 
+def _is_at(place: tuple[str, int] | None, host: str, port: int) -> bool:
+    try:
+        return place is not None and (ip_address(place[0]), place[1]) == (ip_address(host), port)
+    except ValueError:  # a name: our own listener takes none either
+        return False
+
+
 def _other_place(name: str, place: tuple[str, int] | None, host: str, port: int) -> str:
     wanted = f"{name}.host and {name}.port are {host} and {port}"
     if place is None:
-        return f"the service manager hands over as {name} what is no listening TCP socket, and {wanted}: mend its unit"
+        return (
+            f"the service manager hands over as {name} what is no listening TCP socket, or one of IPv6 that takes IPv4 "
+            f"too, and {wanted}: mend its unit (ListenStream=, BindIPv6Only=ipv6-only)"
+        )
     return (
         f"the service manager hands over {name} on {place[0]} port {place[1]}, and {wanted}: run `tlsrt-supervisor "
         "install` again, or change ListenStream= of the socket unit"

@@ -22,7 +22,7 @@ from tlsrt import __version__
 from tlsrt.command_line.table import Document
 from tlsrt.config import files, key_schedule
 from tlsrt.config.drop_ins import drop_in_files
-from tlsrt.config.files import as_config_error, move, open_regular, read_bounded
+from tlsrt.config.files import as_config_error, move, open_folder, open_regular, read_bounded
 from tlsrt.config.init import key_in_force
 from tlsrt.config.isolation import packages_folder
 from tlsrt.config.key_providers import key_paths
@@ -188,8 +188,8 @@ def _put_files(archive: ArchiveWriter, config: Config) -> None:
         if path is not None and os.path.lexists(path):
             archive.add_file(FILES, role, read_bounded(path, FILE_MAX, "the file"))
     uids = config.state_dir / UIDS
-    if uids.exists():
-        archive.add_file(FILES, UIDS, read_bounded(uids, MAX_FILE_BYTES, "the uids"))
+    if os.path.lexists(uids):
+        archive.add_file(FILES, UIDS, read_bounded(uids, MAX_FILE_BYTES, "the uids", follow=False))
 
 
 def _put_process(archive: ArchiveWriter, config: Config, process: str) -> None:
@@ -211,13 +211,19 @@ def _put_process(archive: ArchiveWriter, config: Config, process: str) -> None:
 def _put_authority(archive: ArchiveWriter, section: str, folder: Path) -> None:
     """Add the audit log, which only grows, and then the state, which is replaced whole."""
     archive.add_entry(section)
-    for one in sorted(folder.iterdir(), key=lambda path: (not path.is_dir(), path.name)):
-        if one.is_symlink():
-            archive.left_out.append(f"{section}/{one.name} (a link)")
-        elif one.is_dir():
-            archive.add_folder(f"{section}/{one.name}", one)
-        elif one.is_file():
-            archive.add_file(section, one.name, read_bounded(one, FILE_MAX, "the state"))
+    with as_config_error("read", folder):
+        within = open_folder(folder, follow=False)  # the state may be another user's, and this root's
+    try:
+        for one in sorted(folder.iterdir(), key=lambda path: (not path.is_dir(), path.name)):
+            if one.is_symlink():
+                archive.left_out.append(f"{section}/{one.name} (a link)")
+            elif one.is_dir():
+                archive.add_folder(f"{section}/{one.name}", one)
+            elif one.is_file():
+                data = read_bounded(one, FILE_MAX, "the state", follow=False, within=within)
+                archive.add_file(section, one.name, data)
+    finally:
+        os.close(within)
 
 
 def _again(archive: ArchiveWriter, what: str, put: Callable[[], None]) -> None:

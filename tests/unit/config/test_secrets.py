@@ -159,3 +159,22 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Pa
         sealed_components(tmp_path)
     with pytest.raises(ConfigError, match="cannot read"):
         read_sealings(tmp_path, "third/kettle")
+
+
+def test_a_link_in_the_place_of_the_file_or_of_its_folder_is_not_read(tmp_path: Path) -> None:
+    elsewhere, state = tmp_path / "elsewhere", tmp_path / "state"
+    elsewhere.mkdir()
+    write_sealings(elsewhere, "third/kettle", {"broker": {1: b"x"}})
+    state.mkdir()
+    (state / "secrets").symlink_to(elsewhere / "secrets")
+    for read in (lambda: read_sealings(state, "third/kettle"), lambda: sealed_components(state)):
+        with pytest.raises(ConfigError, match="cannot read"):
+            read()
+    (state / "secrets").unlink()
+    (state / "secrets").mkdir()
+    secret_file(state, "third/kettle").symlink_to(secret_file(elsewhere, "third/kettle"))
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_sealings(state, "third/kettle")
+    write_sealings(state, "third/kettle", {"broker": {1: b"y"}})
+    assert read_sealings(elsewhere, "third/kettle") == {"broker": {1: b"x"}}
+    assert not secret_file(state, "third/kettle").is_symlink()

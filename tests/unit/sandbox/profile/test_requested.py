@@ -15,7 +15,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.load import parse_config
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError
+from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.compose import profile_for_loop
 from tlsrt.sandbox.profile.forbidden import refusal_of
 from tlsrt.sandbox.profile.fragment import CALLS, PolicyEntry, parse_entry
@@ -327,3 +327,12 @@ def test_a_thread_may_be_asked_for(tmp_path: Path) -> None:
     )
     profile = profile_of(config_of(tmp_path, calls("clone", ", ".join(when))))
     assert any("clone" in entry.calls for entry in profile.policy.lists["allow"])
+
+
+def test_the_credentials_of_the_service_are_nobody_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "named.otherwise").write_text("a key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    with pytest.raises(SandboxError, match=f"{folder} below"):
+        profile_of(config_of(tmp_path, needs(f"read: [{folder}/named.otherwise]")), "third")

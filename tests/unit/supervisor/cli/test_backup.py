@@ -343,3 +343,11 @@ def test_a_head_that_names_another_place_is_refused(made: tuple[Path, Path, Path
         assert refused(place, crafted(entries, {0: text}, configuration=configuration))
     assert "of another installation" in refused(place, crafted([file_entry("config/tlsrt.yaml", text)], {0: text}))
     assert HostHead("", "", "", "").sections == []
+
+
+def test_a_link_in_the_place_of_the_uids_is_not_followed(tmp_path: Path) -> None:
+    config = make_host(tmp_path / "host")
+    (tmp_path / "shadow").write_text("root's")
+    (config.parent / "state" / "uids.json").symlink_to(tmp_path / "shadow")
+    with pytest.raises(ConfigError, match=r"cannot read .*uids\.json"):
+        create(arguments(config, file=str(tmp_path), with_keys=None))

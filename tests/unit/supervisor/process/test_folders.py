@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
 import socket
 import stat
@@ -19,7 +20,7 @@ from tlsrt.config.door import DoorConfig
 from tlsrt.config.schema import Config, KeySource, SandboxConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.folders import make_folders, states_left_behind
-from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
+from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, is_held, shared_lock, take_lock
 from tlsrt.supervisor.process.listeners import channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.process.logs import last_line, open_log, roomy_log
 from tlsrt.supervisor.process.uids import Uids, fitting_uid_base, identify, parse_id_map
@@ -345,3 +346,14 @@ def test_who_waived_uids_of_their_own_has_one_for_all(config: Config) -> None:
 def test_a_uid_map_is_read_as_the_kernel_writes_it(lines: list[tuple[int, int, int]]) -> None:
     text = "".join(f"{inside:>10} {outside:>10} {length:>10}\n" for inside, outside, length in lines)
     assert parse_id_map(text) == [range(inside, inside + length) for inside, _, length in lines]
+
+
+def test_a_fifo_in_the_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    asked = multiprocessing.get_context("fork").Process(target=is_held, args=(tmp_path / "lock",))
+    asked.start()
+    asked.join(10)
+    try:
+        assert asked.exitcode == 0
+    finally:
+        asked.kill()

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hosts.running_host import free_port
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.process.listeners import DECOY_BUFFER
 from tlsrt.supervisor.process.passed_listeners import PassedListeners
 
 
@@ -80,3 +82,33 @@ def test_a_kept_one_of_another_address_and_what_nobody_wants_are_closed() -> Non
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(other)
     os.close(made)
+
+
+def test_an_address_is_compared_as_one_and_a_passed_decoy_gets_our_small_buffers() -> None:
+    made = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    port = made.getsockname()[1]
+    endpoint = EndpointConfig(host="0:0:0:0:0:0:0:1", port=port)
+    with made:
+        assert PassedListeners(Ears(), [("decoy", made.fileno())]).decoy(endpoint) == made.fileno()
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * DECOY_BUFFER
+
+
+def test_what_takes_ipv4_too_and_what_is_no_tcp_are_refused() -> None:
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as dual,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        for one, host in ((dual, "::"), (datagrams, "0.0.0.0")):
+            endpoint = EndpointConfig(host=host, port=one.getsockname()[1])
+            with pytest.raises(ConfigError, match="no listening TCP socket, or one of IPv6 that takes IPv4 too"):
+                PassedListeners(Ears(), [("decoy", one.fileno())]).decoy(endpoint)
+
+
+def test_a_fifo_is_refused_with_a_sentence_and_nothing_is_left_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    passed = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigError, match="no listening TCP socket"):
+        PassedListeners(Ears(), [("decoy", passed)]).decoy(place(7443))
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.close(passed)
