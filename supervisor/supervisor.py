@@ -13,7 +13,6 @@ import os
 import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from random import SystemRandom
 
 from tlsrt.config.schema import Config
@@ -280,7 +279,7 @@ class Supervisor:
         self._features = features
         self._control = ControlSocket(
             context.event_loop, config.run_dir, features.verbs(), is_kin=lambda pid: is_kin(pid, self._kin()),
-            on_bug=partial(self._console.bad, "supervisor", "bug"),
+            on_bug=lambda bug: self._console.warning("supervisor", f"a bug of tlsrt: {bug}"),
         )  # fmt: skip
 
     def _take_signals(self, event_loop: EventLoop) -> None:

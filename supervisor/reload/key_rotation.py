@@ -138,12 +138,12 @@ class KeyRotation(Feature):
             if not self._is_in_place():
                 self._refuse([*error.problems, "so nothing was changed; stop tlsrt, rotate, and start it again"])
                 return
-            self._context.console.bad(NAME, "unsure", "; ".join(error.problems))  # only its lasting was in doubt
+            self._context.console.warning(NAME, "; ".join(error.problems))  # only its lasting was in doubt
         except OSError as error:
             self._refuse([f"cannot check {self._staged.token}: {error.strerror}"])
             return
         for sentence in sentences:
-            self._context.console.bad(NAME, "warning", sentence)
+            self._context.console.warning(NAME, sentence)
         self._authority.files.take(self._token)
         self._token = -1
         self._stage(None)
@@ -204,15 +204,17 @@ class KeyRotation(Feature):
         self._fail(f"not every loop works in a new epoch after {CHECK_S:g} s, `status` shows it: {behind}")
 
     def _fail(self, sentence: str) -> None:
-        self._context.console.bad(NAME, "failed", sentence)
+        self._context.console.warning(NAME, f"failed: {sentence}")
         self._end({"failed": [sentence], "is_in_force": self._is_master})
 
     def _refuse(self, sentences: Sequence[str], *, passes: bool = False) -> None:
         """Refuse; `passes` says that the same request is right a little later."""
         for sentence in sentences:
-            self._context.console.bad(NAME, "refused", sentence)
             if self._is_master:
+                self._context.console.bad(NAME, "refused", sentence)
                 self._context.events.emit("rotate_refused", "supervisor", sentence)
+            else:  # no event tells of it
+                self._context.console.warning(NAME, f"refused: {sentence}")
         self._end({"refused": list(sentences), **({"passes": True} if passes else {})})
 
     def _say(self, answer: Answer) -> None:

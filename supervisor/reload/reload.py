@@ -302,9 +302,7 @@ class Reload(Feature):
             epoch, has_moved, self._new_policy, self._door, reports, self._warnings
         )
         self._context.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
-        say = self._context.console.bad if answer["failed"] else self._context.console.plain
-        for line in report.lines(answer):
-            say(NAME, "failed" if answer["failed"] else "done", line)
+        report.tell(self._context.console, NAME, answer)
         self._end(answer)
 
     # The end

@@ -1,4 +1,4 @@
-"""The report of a reload: as values, as a document, and as lines for people. Pure."""
+"""The report of a reload: as values, as a document, and as lines for people."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlsrt.supervisor.process.console import Console
 from tlsrt.text import table
 
 STOPPED = "stopped"  # the outcome of a loop that the operator keeps down
+FAILED = "failed"
 DIGEST_SHOWN = 12  # hex digits of a profile digest
 
 
@@ -25,7 +27,7 @@ class LoopReport:
 
     @property
     def has_failed(self) -> bool:
-        return self.outcome == "failed"
+        return self.outcome == FAILED
 
 
 def document(
@@ -67,6 +69,18 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
     if answer["moved"]:
         return [*found, word]
     return [*found, f"{word}, as before" + (": nothing has changed" if answer["door"] == "unchanged" else "")]
+
+
+def tell(console: Console, name: str, answer: Mapping[str, Any]) -> None:
+    """Say the answer. A process that failed and a warning have no event, so a console for a journal must take them."""
+    failed = {index for index, loop in enumerate(answer["loops"]) if loop["outcome"] == FAILED}
+    for index, line in enumerate(lines({**answer, "warnings": []})):
+        if index in failed:
+            console.warning(name, line)
+        else:
+            console.plain(name, "done", line)
+    for warning in answer["warnings"]:
+        console.warning(name, warning)
 
 
 def _outcome(loop: Mapping[str, Any]) -> str:

@@ -265,7 +265,9 @@ class AuthorityProcess(Feature):
             self._context.events.emit("reported", NAME, problem)
             self._context.console.bad(NAME, "state", problem)
         else:
-            self._context.console.good(NAME, "state", "is on the disk again")
+            self._context.console.warning(
+                NAME, "its state is on the disk again"
+            )  # who read of the loss reads of its end
 
     def _warn(self, sentence: str) -> None:
         self._context.events.emit("reported", NAME, sentence)

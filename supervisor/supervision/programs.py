@@ -223,7 +223,7 @@ class Programs(Feature):
             return None
         if run.asker is not None:
             return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run))
-        say = partial(self._context.console.bad, run.name, "listens")
+        say = partial(self._context.console.warning, run.name)
         program = run.placed.program
         listeners = (
             self._listeners.of_program(run.placed.component.address, program.name, say) if program.listen else {}

@@ -47,7 +47,7 @@ class StateWatch:
                 end(f"its /state holds more than its `state_mb` of {most_mb} MiB, in files or in their number")
                 return
         except OSError as error:
-            self._context.console.bad(run.name, "state", f"cannot be measured: {error.strerror}")
+            self._context.console.warning(run.name, f"its /state cannot be measured: {error.strerror}")
         else:
             event_loop.call_later(0, partial(self._go_on, run, end, look, steps + 1))
             return

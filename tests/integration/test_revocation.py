@@ -203,7 +203,7 @@ def test_a_disk_that_refuses_is_said_and_what_was_revoked_is_written_later(host:
     finally:
         folder.chmod(0o700)
     host.until(lambda document: not document["authority"]["unwritten"], "that it is written")
-    host.wait_for("^authority +state +is on the disk again")
+    host.wait_for("^authority +warning +its state is on the disk again")
 
 
 def test_a_restart_remembers_who_is_revoked(host: RunningHost) -> None:

@@ -167,7 +167,7 @@ def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
 
 def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() -> None:
     event_loop = SimpleNamespace(now=5.0)
-    console = SimpleNamespace(bad=lambda *words: None, good=lambda *words: None)
+    console = SimpleNamespace(bad=lambda *words: None, warning=lambda *words: None)
     config = SimpleNamespace(install_id=bytes(16), audit=SimpleNamespace(keep_mb=16))
     context: Any = SimpleNamespace(
         current=SimpleNamespace(config=config),

@@ -62,12 +62,13 @@ class RotationHost:
             for name in ("primary", "third")
         ]
         self.events: list[str] = []
+        self.screen = io.StringIO()
         self.changes = RunningChanges()
         events = SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name))
         context = SimpleNamespace(
             current=SimpleNamespace(config=self.config),
             event_loop=self.event_loop,
-            console=TerminalConsole(io.StringIO()),
+            console=TerminalConsole(self.screen),
             events=events,
         )
         loops = SimpleNamespace(all=self.loops)
@@ -182,6 +183,7 @@ def test_a_disk_that_refuses(host: RotationHost) -> None:
     host.ask()
     host.rotated(1, 0, 0, [], ["make room"])
     assert host.answers == [{"refused": ["make room"]}]
+    assert host.screen.getvalue() == "rotate        warning refused: make room\n", "there is no event that tells of it"
 
 
 def test_one_that_takes_too_long_says_who_is_behind(host: RotationHost) -> None:
@@ -190,6 +192,7 @@ def test_one_that_takes_too_long_says_who_is_behind(host: RotationHost) -> None:
     host.beat(6, 5)
     host.rotation._too_slow()
     assert host.answers[0]["failed"] == ["not every loop works in a new epoch after 90 s, `status` shows it: third"]
+    assert host.screen.getvalue().startswith("rotate        warning failed: not every loop")
     host.turn()
     host.ask()
     host.rotation._too_slow()
@@ -311,3 +314,4 @@ def test_a_switch_whose_lasting_is_in_doubt_goes_on(host: RotationHost, monkeypa
     host.checked(1, True, [])
     assert host.version == 2
     assert host.authority.asked[-1] == ("rotate", 1, True)
+    assert "warning cannot write the folder: Input/output error\n" in host.screen.getvalue()

@@ -14,6 +14,8 @@ from tlsrt.config.egress import parse_egress
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.needs import KernelViewConfig, NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.supervisor.events.log_entry import LogEntry
+from tlsrt.supervisor.events.log_output import LogConsole
 from tlsrt.supervisor.reload.plan import (
     Way,
     changed_components,
@@ -24,7 +26,19 @@ from tlsrt.supervisor.reload.plan import (
     step_for,
     users_of,
 )
-from tlsrt.supervisor.reload.report import LoopReport, document, lines
+from tlsrt.supervisor.reload.report import LoopReport, document, lines, tell
+
+
+class Entries:
+    """Keeps what a journal would be given."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def write(self, entry: LogEntry) -> bool:
+        self.messages.append(entry.message)
+        return True
+
 
 OLD = Profile("third", 3, 3, read=(Path("/usr/lib"),), limits={"nofile": 256, "data": 1 << 29}, network=True)
 
@@ -228,6 +242,12 @@ def test_the_report() -> None:
         "warning: measure is `warn`",
         "epoch 7",
     ]
+    entries = Entries()
+    tell(LogConsole(entries), "reload", answer)
+    assert entries.messages == [
+        "reload: forth    failed  (read; its sandbox could not be built)  profile efefefefefef",
+        "reload: measure is `warn`",
+    ], "what a journal hears of it, besides the event"
     assert not document(7, False, False, "", loops[:1], [])["failed"]
     assert lines(document(7, False, False, "", loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
     assert lines(document(0, True, False, "", loops, []))[-1] == "the epoch was not committed"

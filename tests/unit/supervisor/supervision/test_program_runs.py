@@ -99,7 +99,9 @@ class Stage:
         context = SimpleNamespace(
             event_loop=self.event_loop,
             current=self.current,
-            console=SimpleNamespace(bad=lambda *words: self.lines.append(" ".join(words))),
+            console=SimpleNamespace(
+                **dict.fromkeys(("bad", "warning"), lambda *words: self.lines.append(" ".join(words)))
+            ),
             events=SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name)),
         )
         loops = SimpleNamespace(tell=lambda loop, *fields, **others: self.answers.append((loop.name, *fields)))
