@@ -55,21 +55,48 @@ class LogFiles:
         try:
             status = os.stat(path, follow_symlinks=False)
             file = self._files.get(name)
+            if file is not None and file.inode != status.st_ino and self._read_moved(name, path, file, now):
+                return True
             if file is None or file.inode != status.st_ino or file.offset > status.st_size:
+                tail = self._tail(name)
+                self._give(name, tail.end(now))
+                if file is not None and file.inode == status.st_ino:
+                    tail.left_out += 1  # it was cut, or its number was given to a new one
                 file = self._files[name] = _Followed(status.st_ino, 0)
-            if status.st_size == file.offset or not stat.S_ISREG(status.st_mode):
-                return False
-            tail = self.tails.setdefault(name, LogTail())
-            if status.st_size - file.offset > BEHIND_BYTES:
-                file.offset = status.st_size - READ_BYTES
-                tail.skip()
-            data = self._bytes(path, file)
+            return self._read_on(name, path, file, status, now)
         except OSError:  # gone meanwhile, or not in memory
             return False
+
+    def _read_moved(self, name: str, path: Path, file: _Followed, now: float) -> bool:
+        """Read on in a log that was moved away, where the last words of a process are; tell whether there is more."""
+        moved, before = path.with_name(f"{path.name}.1"), file.offset
+        with suppress(OSError):
+            status = os.stat(moved, follow_symlinks=False)
+            if status.st_ino == file.inode:
+                is_more = self._read_on(name, moved, file, status, now)
+                if not is_more or file.offset > before:
+                    return is_more
+        self._tail(name).left_out += 1  # of how many lines that was the end is not known
+        return False
+
+    def _read_on(self, name: str, path: Path, file: _Followed, status: os.stat_result, now: float) -> bool:
+        if status.st_size <= file.offset or not stat.S_ISREG(status.st_mode):
+            return False
+        tail = self._tail(name)
+        if status.st_size - file.offset > BEHIND_BYTES:
+            file.offset = status.st_size - READ_BYTES
+            tail.skip()
+        data = self._bytes(path, file)
         file.offset += len(data)
-        for line in tail.take(data, now):
-            self._take(name, line)
+        self._give(name, tail.take(data, now))
         return file.offset < status.st_size
+
+    def _tail(self, name: str) -> LogTail:
+        return self.tails.setdefault(name, LogTail())
+
+    def _give(self, name: str, lines: list[bytes]) -> None:
+        for line in lines:
+            self._take(name, line)
 
     def _bytes(self, path: Path, file: _Followed) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

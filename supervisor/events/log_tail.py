@@ -39,6 +39,14 @@ class LogTail:
         self.left_out += 1
         self._rest, self._is_cut = b"", True
 
+    def end(self, now: float) -> list[bytes]:
+        """Return what was a line without an end: another file begins."""
+        found: list[bytes] = []
+        if self._rest:
+            self._add(found, self._rest, now)
+        self._rest, self._is_cut = b"", False
+        return found
+
     def take_left_out(self) -> int:
         """Return how many lines were left out since the last time."""
         count, self.left_out = self.left_out, 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.json_lines import LINE_BYTES, JsonLines, encode_json
 from tlsrt.supervisor.events.log_entry import INFO, LogEntry
-from tlsrt.supervisor.events.log_files import BEHIND_BYTES
+from tlsrt.supervisor.events.log_files import BEHIND_BYTES, READ_BYTES
 from tlsrt.supervisor.events.log_output import INFO_BURST, LATE_S, LOOK_S, SAID_S, WAITING_MOST, LogConsole, LogOutput
 from tlsrt.supervisor.events.log_tail import LINE_BYTES as TAIL_BYTES
 from tlsrt.supervisor.events.log_tail import LINES_BURST, LogTail
@@ -147,6 +147,42 @@ def test_what_a_process_writes_comes_once_and_what_was_before_does_not(stage: St
     append(stage, "in a new file\n")
     stage.after(LOOK_S)
     assert stage.sink.messages[3:] == ["third: in a new file"]
+
+
+def move_away(stage: Stage) -> None:
+    os.replace(stage.folder / "third.log", stage.folder / "third.log.1")
+
+
+def test_the_last_words_before_a_log_is_moved_away_are_read_and_not_joined_to_the_next(stage: Stage) -> None:
+    append(stage, "a line\nha")
+    stage.after(LOOK_S)
+    append(stage, "lf\nlast words\nwithout an end")
+    move_away(stage)
+    append(stage, "of the next life\n")
+    stage.after(LOOK_S)
+    words = ["a line", "half", "last words", "without an end", "of the next life"]
+    assert stage.sink.messages == [f"third: {one}" for one in words]
+
+
+def test_many_last_words_are_read_in_their_order(stage: Stage) -> None:
+    append(stage, f"{'x' * READ_BYTES}\nlast\n")
+    move_away(stage)
+    append(stage, "next\n")
+    stage.after(LOOK_S)
+    stage.after(LOOK_S)
+    assert stage.sink.messages[1:] == ["third: last", "third: next"]
+
+
+def test_what_was_moved_away_twice_is_said_to_be_left_out(stage: Stage) -> None:
+    append(stage, "lost\n")
+    with (stage.folder / "third.log").open():  # so that its number is not given to another one
+        move_away(stage)
+        append(stage, "lost too\n")
+        move_away(stage)
+        append(stage, "kept\n")
+        stage.after(LOOK_S)
+    assert stage.sink.messages[0] == "third: kept"
+    assert [(one.event, one.fields) for one in stage.sink.entries[1:]] == [("lines_left_out", {"lines": 1})]
 
 
 def test_a_link_and_a_name_of_no_process_are_not_read(stage: Stage, tmp_path: Path) -> None:
