@@ -25,6 +25,7 @@ from tlsrt.supervisor.supervision.feature import Feature
 LOOK_S = 0.25  # between two looks at files that grow
 SOON_S, LATE_S = 0.05, 2.0  # until what did not take an entry is tried again
 WAITING_MOST = 512  # entries for it
+WAITING_MINOR = WAITING_MOST // 2  # of these for lines and events of severity info: a flood of them hides no alarm
 # Events of severity info: clients can cause these, and journald, which has a rate for a service, would drop alarms too.
 INFO_BURST, INFO_PER_S = 1000, 100.0
 SAID_S = 10.0  # between two events about what was left out
@@ -49,6 +50,7 @@ class LogOutput(Feature):
         self._lost = 0
         self._said_at: dict[str, float] = {}
         self._is_due = False
+        self._is_to_say = False
         self._files = LogFiles(folder, self._line)
         self._watch = FolderWatch(context.event_loop, self._changed, MODIFIED)
         self._watch.watch([str(folder)])
@@ -57,8 +59,12 @@ class LogOutput(Feature):
     def stopped(self, exit_code: int) -> None:
         self._files.read(self._context.event_loop.now)
         self._watch.close()
-        while self._waiting and self._sink.write(self._waiting.popleft()):
-            continue
+        while self._waiting and self._sink.write(self._waiting[0]):
+            self._waiting.popleft()
+        if self._lost:
+            self._say_lost()
+        self._said_at.clear()
+        self._say_left_out()
 
     # Events
 
@@ -75,7 +81,8 @@ class LogOutput(Feature):
     def _write(self, entry: LogEntry) -> None:
         if not self._waiting and self._sink.write(entry):
             return
-        if len(self._waiting) >= WAITING_MOST:
+        is_grave = bool(entry.event) and entry.priority <= WARNING
+        if len(self._waiting) >= (WAITING_MOST if is_grave else WAITING_MINOR):
             self._lose()
             return
         self._waiting.append(entry)
@@ -100,7 +107,10 @@ class LogOutput(Feature):
     def _tell_lost(self) -> None:
         if self._waiting:  # nothing is taken: it is told later
             self._context.event_loop.call_later(SAID_S, self._tell_lost)
-            return
+        elif self._lost:
+            self._say_lost()
+
+    def _say_lost(self) -> None:
         lost, self._lost = self._lost, 0
         self._context.events.emit("entries_lost", SUPERVISOR, f"{lost} of them", entries=lost)
 
@@ -117,11 +127,24 @@ class LogOutput(Feature):
         now = self._context.event_loop.now
         if self._files.read(now):
             self._changed()
+        self._say_left_out()
+
+    def _say_left_out(self) -> None:
+        """Say of each process what was left out, now and then."""
+        now, is_later = self._context.event_loop.now, False
         for process, tail in self._files.tails.items():
             if tail.left_out and now >= self._said_at.get(process, 0.0) + SAID_S:
                 self._said_at[process] = now
                 lines = tail.take_left_out()
                 self._context.events.emit("lines_left_out", process, f"{lines} of them", lines=lines)
+            is_later = is_later or tail.left_out > 0
+        if is_later and not self._is_to_say:
+            self._is_to_say = True
+            self._context.event_loop.call_later(SAID_S, self._say_later)
+
+    def _say_later(self) -> None:
+        self._is_to_say = False
+        self._say_left_out()
 
     def _line(self, process: str, line: bytes) -> None:
         components = [one.address for one in self._context.current.config.components_of(process)]

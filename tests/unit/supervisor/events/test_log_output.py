@@ -17,7 +17,16 @@ from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.json_lines import LINE_BYTES, JsonLines, encode_json
 from tlsrt.supervisor.events.log_entry import INFO, LogEntry
 from tlsrt.supervisor.events.log_files import BEHIND_BYTES, READ_BYTES
-from tlsrt.supervisor.events.log_output import INFO_BURST, LATE_S, LOOK_S, SAID_S, WAITING_MOST, LogConsole, LogOutput
+from tlsrt.supervisor.events.log_output import (
+    INFO_BURST,
+    LATE_S,
+    LOOK_S,
+    SAID_S,
+    WAITING_MINOR,
+    WAITING_MOST,
+    LogConsole,
+    LogOutput,
+)
 from tlsrt.supervisor.events.log_tail import LINE_BYTES as TAIL_BYTES
 from tlsrt.supervisor.events.log_tail import LINES_BURST, LogTail
 from tlsrt.supervisor.launch.journal_stream import is_journal
@@ -219,6 +228,38 @@ def test_entries_that_were_not_taken_are_told_when_one_is_taken_again(stage: Sta
     *kept, last = stage.sink.entries
     assert [one.sequence for one in kept] == list(range(1, WAITING_MOST + 1))
     assert (last.event, last.fields) == ("entries_lost", {"entries": 3})
+
+
+def test_lines_and_what_is_no_matter_leave_room_for_alarms(stage: Stage) -> None:
+    stage.sink.takes = False
+    for number in range(WAITING_MOST):
+        stage.bus.emit("session_opened", f"client/{number}")
+    append(stage, "2026-01-02 03:04:05,678 ERROR third/kettle: hot\n" * LINES_BURST)
+    stage.after(LOOK_S)
+    for _ in range(WAITING_MINOR + 1):
+        stage.bus.emit("locked", "host")
+    stage.sink.takes = True
+    stage.after(LATE_S)
+    events = [one.event for one in stage.sink.entries]
+    assert events == ["session_opened"] * WAITING_MINOR + ["locked"] * WAITING_MINOR
+    stage.after(SAID_S)
+    assert stage.sink.entries[-1].fields == {"entries": WAITING_MINOR + LINES_BURST + 1}
+
+
+def test_what_was_left_out_is_said_without_another_line_and_at_the_stop(stage: Stage) -> None:
+    append(stage, "x\n" * (LINES_BURST + 1))
+    stage.after(LOOK_S)
+    append(stage, "x\n" * 100)
+    stage.after(LOOK_S)
+    stage.after(SAID_S)
+    said = [one.fields["lines"] for one in stage.sink.entries if one.event == "lines_left_out"]
+    assert len(said) == 2 and 90 < int(said[1] or 0) <= 100
+    append(stage, "x\n" * 1000)
+    for _ in range(INFO_BURST + 1):
+        stage.bus.emit("session_opened", "client/a")
+    stage.output.stopped(0)
+    lost, left = stage.sink.entries[-2:]
+    assert (lost.event, left.event) == ("entries_lost", "lines_left_out") and int(left.fields["lines"] or 0) > 700
 
 
 def test_a_flood_of_what_is_no_matter_hides_no_alarm(stage: Stage) -> None:
