@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -34,6 +35,7 @@ class LogFiles:
         self._take = take  # a line of a process
         self._files: dict[str, _Followed] = {}
         self.tails: dict[str, LogTail] = {}
+        self.is_unreadable = False  # the file system does not say what is in memory
         for name, path in self._found():
             with suppress(OSError):
                 status = os.stat(path, follow_symlinks=False)
@@ -64,7 +66,8 @@ class LogFiles:
                     tail.left_out += 1  # it was cut, or its number was given to a new one
                 file = self._files[name] = _Followed(status.st_ino, 0)
             return self._read_on(name, path, file, status, now)
-        except OSError:  # gone meanwhile, or not in memory
+        except OSError as error:  # gone meanwhile, or not in memory
+            self.is_unreadable = self.is_unreadable or error.errno == errno.EOPNOTSUPP
             return False
 
     def _read_moved(self, name: str, path: Path, file: _Followed, now: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 
 LOOK_S = 0.25  # between two looks at files that grow
+POLL_S = 1.0  # where the kernel does not say that they grow
 SOON_S, LATE_S = 0.05, 2.0  # until what did not take an entry is tried again
 WAITING_MOST = 512  # entries for it
 WAITING_MINOR = WAITING_MOST // 2  # of these for lines and events of severity info: a flood of them hides no alarm
@@ -54,7 +56,13 @@ class LogOutput(Feature):
         self._files = LogFiles(folder, self._line)
         self._watch = FolderWatch(context.event_loop, self._changed, MODIFIED)
         self._watch.watch([str(folder)])
+        self._folder = folder
+        self._has_warned = False
         context.events.listeners.append(self._event)
+        if isinstance(context.console, LogConsole):
+            context.console.go_through(self._write)
+        if self._watch.is_deaf:
+            self._look_in(POLL_S)
 
     def stopped(self, exit_code: int) -> None:
         self._files.read(self._context.event_loop.now)
@@ -81,7 +89,8 @@ class LogOutput(Feature):
     def _write(self, entry: LogEntry) -> None:
         if not self._waiting and self._sink.write(entry):
             return
-        is_grave = bool(entry.event) and entry.priority <= WARNING
+        is_line = not entry.event and bool(entry.loop)  # a process chooses its priority
+        is_grave = entry.priority <= WARNING and not is_line
         if len(self._waiting) >= (WAITING_MOST if is_grave else WAITING_MINOR):
             self._lose()
             return
@@ -117,9 +126,12 @@ class LogOutput(Feature):
     # Lines
 
     def _changed(self) -> None:
+        self._look_in(LOOK_S)
+
+    def _look_in(self, delay_s: float) -> None:
         if not self._is_due:
             self._is_due = True
-            self._context.event_loop.call_later(LOOK_S, self._look)
+            self._context.event_loop.call_later(delay_s, self._look)
 
     def _look(self) -> None:
         self._is_due = False
@@ -127,6 +139,12 @@ class LogOutput(Feature):
         now = self._context.event_loop.now
         if self._files.read(now):
             self._changed()
+        elif self._watch.is_deaf:
+            self._look_in(POLL_S)
+        if self._files.is_unreadable and not self._has_warned:
+            self._has_warned = True
+            reason = f"the file system of {self._folder} cannot be read without waiting for it"
+            self._context.console.warning(SUPERVISOR, f"lines of logs are left out here: {reason}")
         self._say_left_out()
 
     def _say_left_out(self) -> None:
@@ -155,14 +173,18 @@ class LogConsole:
     """The console of a host whose events go elsewhere: only what is no event is written, the warnings."""
 
     def __init__(self, sink: LogSink) -> None:
-        self._sink = sink
+        self._write: Callable[[LogEntry], object] = sink.write
+
+    def go_through(self, write: Callable[[LogEntry], object]) -> None:
+        """Hand entries over to what keeps them until they are taken."""
+        self._write = write
 
     def good(self, name: str, word: str, text: str = "") -> None: ...
     def plain(self, name: str, word: str, text: str = "") -> None: ...
     def bad(self, name: str, word: str, text: str = "") -> None: ...
 
     def warning(self, name: str, text: str) -> None:
-        self._sink.write(LogEntry(wall_ms(), WARNING, f"{name}: {text}", subject=name))
+        self._write(LogEntry(wall_ms(), WARNING, f"{name}: {text}", subject=name))
 
 
 def _place() -> tuple[str, int, str] | None:

@@ -35,6 +35,12 @@ class FolderWatch:
         self._folders: frozenset[str] = frozenset()
         self._descriptor = -1
         self._is_armed = False
+        self._heard = 0  # folders of which the kernel tells
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nothing would be heard now, after `arm`: where no inotify is left, a folder must be looked at."""
+        return not self._is_armed or not self._heard
 
     def watch(self, folders: Iterable[str]) -> bool:
         """Watch these folders alone; tell whether others were watched before. A host without inotify has none."""
@@ -50,6 +56,7 @@ class FolderWatch:
         for folder in wanted:
             with suppress(OSError):  # gone meanwhile
                 syscalls.inotify_add_watch(self._descriptor, folder, self._mask)
+                self._heard += 1
         return True
 
     def arm(self) -> None:
@@ -65,6 +72,7 @@ class FolderWatch:
     def close(self) -> None:
         """Watch nothing."""
         self._folders = frozenset()
+        self._heard = 0
         if self._descriptor >= 0:
             self._disarm()
             os.close(self._descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -13,14 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.events import log_files
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.json_lines import LINE_BYTES, JsonLines, encode_json
-from tlsrt.supervisor.events.log_entry import INFO, LogEntry
+from tlsrt.supervisor.events.log_entry import INFO, WARNING, LogEntry
 from tlsrt.supervisor.events.log_files import BEHIND_BYTES, READ_BYTES
 from tlsrt.supervisor.events.log_output import (
     INFO_BURST,
     LATE_S,
     LOOK_S,
+    POLL_S,
     SAID_S,
     WAITING_MINOR,
     WAITING_MOST,
@@ -29,6 +33,7 @@ from tlsrt.supervisor.events.log_output import (
 )
 from tlsrt.supervisor.events.log_tail import LINE_BYTES as TAIL_BYTES
 from tlsrt.supervisor.events.log_tail import LINES_BURST, LogTail
+from tlsrt.supervisor.launch import log_sink
 from tlsrt.supervisor.launch.journal_stream import is_journal
 from tlsrt.supervisor.launch.log_sink import sink_of
 from tlsrt.supervisor.process.event_loop import EventLoop
@@ -70,11 +75,16 @@ def test_json_is_lost_and_not_waited_for() -> None:
     os.close(writer)
 
 
-def test_the_journal_is_found_by_what_standard_output_is(tmp_path: Path) -> None:
+def test_the_journal_is_found_by_what_standard_output_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "x").open("w") as file:
         status = os.fstat(file.fileno())
         assert is_journal(file.fileno(), {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
         assert not is_journal(file.fileno(), {"JOURNAL_STREAM": "1:2"}) and not is_journal(file.fileno(), {})
+    status = os.fstat(1)
+    stream = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    for path in (tmp_path / "x", tmp_path / "gone"):
+        monkeypatch.setattr(log_sink, "SOCKET", str(path))
+        assert (sink_of("auto", stream) is not None) == path.exists()
     assert sink_of("text", {}) is None and sink_of("auto", {}) is None
     assert sink_of("journal", {}) is not None and isinstance(sink_of("json", {}), JsonLines)
 
@@ -110,8 +120,9 @@ class Stage:
             components_of=lambda process: [one] if process == "third" else [],
         )  # fmt: skip
         self.bus = EventBus()
+        self.console = LogConsole(self.sink)
         context: Any = SimpleNamespace(
-            current=SimpleNamespace(config=config), event_loop=self.event_loop, events=self.bus
+            current=SimpleNamespace(config=config), event_loop=self.event_loop, events=self.bus, console=self.console
         )
         self.output = LogOutput(context, self.sink, folder)
 
@@ -269,6 +280,44 @@ def test_a_flood_of_what_is_no_matter_hides_no_alarm(stage: Stage) -> None:
     assert len(stage.sink.entries) == INFO_BURST + 1 and stage.sink.entries[-1].event == "locked"
     stage.after(SAID_S)
     assert stage.sink.entries[-1].fields == {"entries": INFO_BURST}
+
+
+def refuse(*arguments: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("call", ["inotify_init", "inotify_add_watch"])
+def test_a_host_without_inotify_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(syscalls, call, refuse)
+    stage = Stage(tmp_path)
+    for text in ("one", "two"):
+        append(stage, f"{text}\n")
+        stage.after(POLL_S)
+        assert stage.sink.messages[-1:] == [f"third: {text}"]
+    stage.output.stopped(0)
+    stage.event_loop.close()
+
+
+def test_a_file_system_that_may_wait_is_said_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def may_wait(*arguments: object, **options: object) -> bytes:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(log_files, "read_at_once", may_wait)
+    for _ in range(2):
+        append(stage, "x\n")
+        stage.after(LOOK_S)
+    [entry] = stage.sink.entries
+    assert entry.priority == WARNING and "cannot be read without waiting" in entry.message
+
+
+def test_a_warning_of_the_console_waits_with_the_others(stage: Stage) -> None:
+    stage.sink.takes = False
+    stage.bus.emit("died", "third")
+    stage.console.warning("supervisor", "a bug")
+    stage.sink.takes = True
+    stage.after(LATE_S)
+    assert [one.event for one in stage.sink.entries] == ["died", ""]
+    assert stage.sink.messages[1] == "supervisor: a bug"
 
 
 def test_the_console_of_such_a_host_says_only_what_is_no_event() -> None:
