@@ -209,6 +209,8 @@ def launch(
     finally:
         os.close(pidfd)
         os.close(writer)  # held until here: its end tells the supervisor of ours
+        if relay is not None:
+            relay.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
