@@ -146,8 +146,9 @@ def test_neither_silent_nor_slow_readers_nor_a_flood_keep_anyone_out(host: Runni
     thread.start()
     served = 0
     try:
-        while not is_over.is_set() or not served:
-            served += get("/metrics")[0] == 200
+        while not is_over.is_set() or served < 5:
+            with suppress(OSError):  # one that is late with its request may lose its place, and comes again
+                served += get("/metrics")[0] == 200
             with host.client() as client:
                 client.call("primary/kernel", "describe")
     finally:
