@@ -9,15 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
 from pathlib import Path
 
 from tlsrt.sandbox import syscalls
 
 AT_ONCE = 200  # entries of one step, some 0.5 ms
 ENTRY_BYTES = 4096  # that each counts at least, as it takes an inode and a name
-DEPTH_MOST = 48
+DEPTH_MOST = 16  # two descriptors each
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _RESOLVE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _MEANWHILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.EXDEV)  # replaced, or removed
@@ -26,11 +25,19 @@ _MEANWHILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.EXDE
 def measured(folder: Path, most: int) -> Generator[None, None, int]:
     """Return the bytes that a folder takes, or the first sum above `most`. Yields between steps. Raises OSError.
 
-    A folder that is nested deeper than `DEPTH_MOST` takes more than there may be.
+    A folder that is nested deeper than `DEPTH_MOST` takes more than there may be, and so does one that is closed to us:
+    who writes there may be of our own uid, and has closed it.
     """
+    try:
+        return (yield from _sum(folder, most))
+    except PermissionError:
+        return most + 1
+
+
+def _sum(folder: Path, most: int) -> Generator[None, None, int]:
     total, count = 0, 0
-    with ExitStack() as opened:
-        stack = [_Folder(os.open(folder, _FLAGS | os.O_NOFOLLOW), opened)]
+    stack = [_Folder(os.open(folder, _FLAGS | os.O_NOFOLLOW))]
+    try:
         while stack:
             entry = next(stack[-1].entries, None)
             if entry is None:
@@ -43,8 +50,7 @@ def measured(folder: Path, most: int) -> Generator[None, None, int]:
                 status = entry.stat(follow_symlinks=False)
                 total += size_of(status)
                 if stat.S_ISDIR(status.st_mode):
-                    below = syscalls.openat2(stack[-1].descriptor, entry.name, _FLAGS, _RESOLVE)
-                    stack.append(_Folder(below, opened))
+                    stack.append(_Folder(syscalls.openat2(stack[-1].descriptor, entry.name, _FLAGS, _RESOLVE)))
             except OSError as error:
                 if error.errno not in _MEANWHILE:
                     raise
@@ -52,6 +58,9 @@ def measured(folder: Path, most: int) -> Generator[None, None, int]:
                 return most + 1
             if total > most:
                 return total
+    finally:
+        for one in stack:
+            one.close()
     return total
 
 
@@ -62,14 +71,16 @@ def size_of(status: os.stat_result) -> int:
 
 
 class _Folder:
-    """An open folder and what is left of its entries; closed at the latest with `opened`."""
+    """An open folder, which has the descriptor from here on, and what is left of its entries."""
 
-    def __init__(self, descriptor: int, opened: ExitStack) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._closing = ExitStack()
-        opened.push(self._closing)
-        self._closing.callback(os.close, descriptor)
-        self.entries: Iterator[os.DirEntry[str]] = self._closing.enter_context(os.scandir(descriptor))
+        try:
+            self.entries = os.scandir(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def close(self) -> None:
-        self._closing.close()
+        self.entries.close()
+        os.close(self.descriptor)

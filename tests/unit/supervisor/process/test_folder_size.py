@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Generator
+import resource
+import tracemalloc
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,6 +74,62 @@ def test_what_is_too_much_in_bytes_number_or_depth_is_known_soon(tmp_path: Path)
     before = len(os.listdir("/proc/self/fd"))
     assert end_of(measured(deep, MOST))[0] == MOST + 1
     assert len(os.listdir("/proc/self/fd")) == before, "all is closed"
+
+
+@contextmanager
+def no_root_in(folder: Path) -> Iterator[None]:
+    """Work in a folder as a user who passes no mode."""
+    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    euid = os.geteuid()
+    try:
+        os.chdir(folder)
+        if euid == 0:
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(euid)
+        os.fchdir(home)
+        os.close(home)
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])  # not to be opened; to be read, with nothing known of what is in it
+def test_a_folder_that_the_program_has_closed_to_us_is_too_much(tmp_path: Path, mode: int) -> None:
+    with no_root_in(tmp_path):
+        os.mkdir("a")
+        Path("a", "data").touch()
+        os.chmod("a", mode)
+        assert end_of(measured(Path("."), MOST))[0] == MOST + 1
+        assert end_of(measured(Path("a"), MOST))[0] == MOST + 1
+        os.chmod("a", 0o700)
+        assert end_of(measured(Path("."), MOST))[0] == 2 * ENTRY_BYTES
+
+
+def test_many_folders_take_no_memory_and_the_last_step_is_as_short(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / str(number)).mkdir()
+    tracemalloc.start()
+    try:
+        assert end_of(measured(tmp_path, MOST))[0] == 2000 * ENTRY_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_without_descriptors_nothing_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = len(os.listdir("/proc/self/fd"))
+    for room in (1, 2, 3):  # for a folder, its entries, and the next folder
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, hard))
+        try:
+            with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+                end_of(measured(tmp_path, MOST))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_removed_meanwhile_is_no_error_and_no_folder_is_one(tmp_path: Path) -> None:
