@@ -109,8 +109,10 @@ class DeviceLines:
         if request == _TCGETS2:
             return _answer(arg, _termios2(_real_get(fd), config), mutate_flag)
         if request == _TCSETS2:
-            if _TERMIOS2.unpack(bytes(arg)[: _TERMIOS2.size])[7] != config.tty.baud:
-                raise PermissionError(errno.EPERM, _advice(config, ["baud"]))
+            wanted = _TERMIOS2.unpack(bytes(arg)[: _TERMIOS2.size])
+            keys = ["baud"] if wanted[7] != config.tty.baud else _unlike_flags(_real_get(fd), wanted)
+            if keys:
+                raise PermissionError(errno.EPERM, _advice(config, keys))
             return 0
         raise PermissionError(errno.EPERM, f"no request reaches the driver of {config.path} ({request:#x})")
 
@@ -122,6 +124,11 @@ class DeviceLines:
         if not stat.S_ISCHR(status.st_mode):
             return None
         return next((config for config, device in self._devices if device.number == status.st_rdev), None)
+
+
+def _unlike_flags(now: Sequence[Any], wanted: Sequence[Any]) -> list[str]:
+    """Return what `unlike` does, of the flags alone: tcgetattr has no number for most speeds. Pure."""
+    return unlike(now, [*wanted[:_ISPEED], *now[_ISPEED:]])
 
 
 def _number(fd: Any) -> int:

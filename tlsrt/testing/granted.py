@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import pty
-from collections.abc import AsyncIterator, Mapping
+from collections import ChainMap
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from fcntl import ioctl  # the real one: what stands in for it meanwhile sets no device
 from typing import Literal
 
 from tlsrt.channels.control.host_event import Uevent
@@ -53,8 +55,12 @@ class FakeDevice:
         self._end, line = pty.openpty()
         for descriptor in (self._end, line):
             os.set_blocking(descriptor, False)
-        settings = fcntl.ioctl(line, TCGETS2, bytes(SIZE))
-        fcntl.ioctl(line, TCSETS2, configured(settings, Line(self._baud, 1, 8, 0, 1, 0)))
+        try:
+            settings = ioctl(line, TCGETS2, bytes(SIZE))
+            ioctl(line, TCSETS2, configured(settings, Line(self._baud, 1, 8, 0, 1, 0)))
+        except BaseException:
+            os.close(line)
+            raise
         if asyncio._get_running_loop() is None:  # in a test that is no coroutine
             self._loop.call_soon(arrive, self._device, line)
         else:
@@ -127,22 +133,45 @@ class FakeEvents:
         return self._feeds[kind].follow()
 
 
+_by_path: ChainMap[str, Device] = ChainMap()  # of all components that run in this process, the last one first
+_lines: list[tuple[DeviceConfig, Device]] = []
+_paths = DevicePaths(_by_path, DeviceLines(_lines))
+
+
+@contextmanager
+def _stand_in(made: list[tuple[DeviceConfig, Device]]) -> Iterator[None]:
+    """Let libraries open these devices, beside those of other components: tests may end them in any order."""
+    own = {device.path: device for _, device in made}
+    _by_path.maps.insert(0, own)
+    _lines[:0] = made
+    _paths.install()
+    try:
+        yield
+    finally:
+        _by_path.maps[:] = [one for one in _by_path.maps if one is not own]
+        _lines[:] = [one for one in _lines if one not in made]
+        if not _by_path:
+            _paths.remove()
+
+
 class FakeGrants(NoGrants):
     """What a test grants a component, from its start to its end."""
 
     def __init__(self, devices: Mapping[str, FakeDevice], events: FakeEvents | None) -> None:
-        self._fakes = devices
         self._events = events
-        made = {name: fake.begin(name) for name, fake in devices.items()}
-        self._devices = {name: device for name, (_, device) in made.items()}
-        self._paths = DevicePaths({one.path: one for one in self._devices.values()}, DeviceLines([*made.values()]))
-        self._paths.install()
+        self._devices: dict[str, Device] = {}
+        with ExitStack() as undoing:
+            made: list[tuple[DeviceConfig, Device]] = []
+            for name, fake in devices.items():
+                undoing.callback(fake.end)
+                made.append(fake.begin(name))
+                self._devices[name] = made[-1][1]
+            undoing.enter_context(_stand_in(made))
+            self._ending = undoing.pop_all()
 
     def close(self) -> None:
         """End all of it."""
-        self._paths.remove()
-        for fake in self._fakes.values():
-            fake.end()
+        self._ending.close()
 
     def device(self, name: str) -> Device:
         return self._devices.get(name) or super().device(name)

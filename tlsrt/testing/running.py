@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,27 +134,26 @@ async def in_this_process(setup: Setup, peers: PeerAnswers) -> AsyncIterator[Com
     there, here = _Queue(), _Queue()
     work = WorkThreads(THREADS, logging.getLogger(setup.address))
     programs = PlainPrograms(setup.programs, logging.getLogger(setup.address))
-    grants = FakeGrants(setup.devices, setup.events)
-    hosted = HostedComponent(
-        setup.kind(), here, address=setup.address, options=setup.options, state=setup.state, clock=setup.clock,
-        work=work, secrets=setup.secrets, programs=programs, grants=grants,
-    )  # fmt: skip
-    conversation = Conversation(there, peers)
-    there.take, here.take = hosted.conversation.on_message, conversation.on_message
-    try:
-        for disk in disk_threads_of(hosted.component):
-            disk.start()
-        await hosted.start()
+    with closing(FakeGrants(setup.devices, setup.events)) as grants:
+        hosted = HostedComponent(
+            setup.kind(), here, address=setup.address, options=setup.options, state=setup.state, clock=setup.clock,
+            work=work, secrets=setup.secrets, programs=programs, grants=grants,
+        )  # fmt: skip
+        conversation = Conversation(there, peers)
+        there.take, here.take = hosted.conversation.on_message, conversation.on_message
         try:
-            none: list[str] = []
-            yield ComponentUnderTest(conversation, peers, hosted.component, lambda: none)
+            for disk in disk_threads_of(hosted.component):
+                disk.start()
+            await hosted.start()
+            try:
+                none: list[str] = []
+                yield ComponentUnderTest(conversation, peers, hosted.component, lambda: none)
+            finally:
+                await hosted.stop()
         finally:
-            await hosted.stop()
-    finally:
-        await conversation.close()
-        await programs.close()
-        work.shutdown(wait=False)
-        grants.close()
+            await conversation.close()
+            await programs.close()
+            work.shutdown(wait=False)
 
 
 _ways: list[Way] = [in_this_process]

@@ -116,6 +116,31 @@ def test_a_speed_without_a_name(line: Plugged) -> None:
     asyncio.run(use())
 
 
+def test_settings_beside_a_speed_without_a_name_are_compared_too() -> None:
+    line = Plugged(baud=250000)
+    line.paths.install()
+
+    async def use() -> None:
+        line.plug()
+        copy = os.open(PATH, os.O_RDWR)
+        now = fcntl.ioctl(copy, TCGETS2, bytes(SIZE))
+        fcntl.ioctl(copy, TCSETS2, now)
+        for place, bits, key in (
+            (0, termios.IXON, "flow"),
+            (2, termios.CSTOPB, "stop_bits"),
+            (3, termios.ICANON, "raw"),
+        ):
+            wanted = [one ^ bits if index == place else one for index, one in enumerate(struct.unpack("=11I", now))]
+            with pytest.raises(PermissionError, match=f"its entry says another {key} under `tty`"):
+                fcntl.ioctl(copy, TCSETS2, struct.pack("=11I", *wanted))
+        os.close(copy)
+
+    try:
+        asyncio.run(use())
+    finally:
+        line.close()
+
+
 def test_a_line_that_nobody_has_set_says_so() -> None:
     line = Plugged()
     line.paths.install()
