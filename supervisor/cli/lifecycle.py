@@ -15,6 +15,12 @@ from tlsrt.supervisor.reload import report
 
 CHANGE_S = 3600.0  # the supervisor answers in time, by the limits of the configuration; this is for one that does not
 _LONGEST_S = 120.0  # for a host whose configuration does not load any more
+_RESTART_S = 120.0
+
+
+def restart_s(config: Config, process: str) -> float:
+    """Return how long a restart of a process is waited for: its programs may take their `stop_seconds` to end."""
+    return _RESTART_S + sum(end_s_of(one.programs) for one in config.components if one.process == process)
 
 
 def reload(arguments: argparse.Namespace) -> Document:

@@ -24,10 +24,9 @@ from tlsrt.config.secrets import (
 )
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask, config_of, say
+from tlsrt.supervisor.cli.lifecycle import restart_s
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.text import did_you_mean, printable, table
-
-_RESTART_S = 120.0
 
 
 def set_secret(arguments: argparse.Namespace) -> Document:
@@ -86,7 +85,7 @@ def _restarted(config: Config, address: str) -> str:
     """Start the process of a component anew, if the host runs; return its name."""
     process = next(one.process for one in config.components if one.address == address)
     try:
-        answer = ask(config, "restart", timeout_s=_RESTART_S, loop=process)
+        answer = ask(config, "restart", timeout_s=restart_s(config, process), loop=process)
     except NotRunning:
         return ""
     except (RequestRefused, ControlRefused) as error:

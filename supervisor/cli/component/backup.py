@@ -43,14 +43,16 @@ from tlsrt.supervisor.cli.component.state_file import (
 )
 from tlsrt.supervisor.cli.component.wheel import by_package
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask, say
+from tlsrt.supervisor.cli.lifecycle import restart_s
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.supervisor.process.uids import own_identity
 from tlsrt.text import did_you_mean, printable, size
 
 _TRIES = 8
 _PAUSE_S = 0.25  # before a try, and longer than the times of files are coarse
-_RESTART_S = 120.0
 _KEPT = ".before-restore."  # of the state before, until the new one has started
+
+Old = tuple[Path | None, Path]  # where the folder from before is, if there was one, and its place
 
 
 def backup(arguments: argparse.Namespace) -> Document:
@@ -129,7 +131,6 @@ def restore(arguments: argparse.Namespace) -> Document:
         programs = _programs_of_backup(config, one, head)
         kept = _kept_beside(place)
         moves = [(kept, place), *((_kept_beside(each), each) for each in programs.values())]
-        had_state = place.is_dir()
         for left in (left for _, each in moves for left in config.state_dir.glob(f"{_KEPT}{each.name}.*")):
             say(f"a restore that was interrupted has left {left}: look at it, and remove it")
         try:
@@ -141,16 +142,15 @@ def restore(arguments: argparse.Namespace) -> Document:
             for new, _ in moves:
                 _remove(new)
             raise
-        others = [(new if each.is_dir() else None, each) for new, each in moves[1:]]
-        for new, each in reversed(moves):  # the component's own last
-            _exchange(new, each) if each.is_dir() else move(new, each)
-        is_running = _taken(config, one, kept if had_state else None, place, others)
+        olds = _put(moves)
+        is_running = _taken(config, one, olds)
         if is_running:
             for new, _ in moves:
                 _remove(new)
     return {
         "component": one.address, "made": head.made, "version": head.version, "host": is_running,
         "kept": str(kept) if kept.is_dir() else None,
+        "kept_of_programs": [str(before) for before, _ in olds[1:] if before is not None and before.is_dir()],
     }  # fmt: skip
 
 
@@ -203,17 +203,46 @@ def _staged(
     os.sync()  # before it takes the place of what is on the disk
 
 
+def _put(moves: Sequence[tuple[Path, Path]]) -> list[Old]:
+    """Put new folders in their places, all or none; return where those from before are."""
+    marks = [os.stat(new) for new, _ in moves]
+    olds = [(new if place.is_dir() else None, place) for new, place in moves]
+    try:
+        for (new, place), (before, _) in zip(reversed(moves), reversed(olds), strict=True):  # the component's own last
+            _exchange(new, place) if before is not None else move(new, place)
+    except BaseException:
+        _put_back([old for old, mark in zip(olds, marks, strict=True) if _is_at(old[1], mark)])
+        for new, _ in moves:
+            _remove(new)
+        raise
+    return olds
+
+
+def _put_back(olds: Sequence[Old]) -> None:
+    for before, place in olds:
+        if before is None:
+            _remove(place)
+        else:
+            _exchange(before, place)
+            _remove(before)
+
+
+def _is_at(place: Path, mark: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(place), mark)
+    except OSError:
+        return False
+
+
 def _exchange(one: Path, other: Path) -> None:
     with as_config_error("exchange", other):
         syscalls.exchange(str(one), str(other))
     sync_folder(other.parent)
 
 
-def _taken(
-    config: Config, one: ComponentConfig, kept: Path | None, place: Path,
-    others: Sequence[tuple[Path | None, Path]] = (),
-) -> bool:  # fmt: skip
+def _taken(config: Config, one: ComponentConfig, olds: Sequence[Old]) -> bool:
     """Start the process with its new state, and put the old one back if it does not; False where no host runs."""
+    kept = ", ".join(str(before) for before, _ in olds if before is not None)
     try:
         why = _failure(config, one.process)
     except NotRunning:
@@ -221,17 +250,17 @@ def _taken(
     except (RequestRefused, ControlRefused) as error:
         why = str(error)
     except BaseException:
-        if kept is not None:
+        if kept:
             say(f"{one.address} has the new state, and may not start with it: the one from before is in {kept}")
         raise
     if not why:
         return True
-    if kept is None:
-        raise ConfigError(f"{one.address} does not start with this state, and keeps it, as it had none before: {why}")
-    for before, each in ((kept, place), *others):
-        if before is not None:
-            _exchange(before, each)
-            _remove(before)
+    if olds[0][0] is None:
+        others = f" (what its programs had is in {kept})" if kept else ""
+        raise ConfigError(
+            f"{one.address} does not start with this state, and keeps it, as it had none before{others}: {why}"
+        )
+    _put_back(olds)
     try:
         again = _failure(config, one.process)
     except (NotRunning, RequestRefused, ControlRefused) as error:
@@ -247,7 +276,7 @@ def _remove(kept: Path) -> None:
 
 
 def _failure(config: Config, process: str) -> str:
-    answer = ask(config, "restart", timeout_s=_RESTART_S, loop=process)
+    answer = ask(config, "restart", timeout_s=restart_s(config, process), loop=process)
     if not answer["failed"]:
         return ""
     return printable(next((one["reason"] for one in answer["loops"] if one["reason"]), "see `status`"), 600)
@@ -257,8 +286,10 @@ def restore_lines(answer: Document) -> list[str]:
     found = [f"{answer['component']} has the state of {answer['made']} ({answer['version']})"]
     if answer["host"]:
         found.append("it was started anew with it; the state from before is removed")
-    elif answer["kept"]:
-        found.append(f"the host does not run; the state from before is in {answer['kept']}: remove it once all is well")
+    elif kept := [*filter(None, [answer["kept"]]), *answer["kept_of_programs"]]:
+        found.append(
+            f"the host does not run; the state from before is in {', '.join(kept)}: remove it once all is well"
+        )
     return found
 
 

@@ -15,6 +15,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.cli import lifecycle
 from tlsrt.supervisor.cli.component import backup, state_file
 from tlsrt.supervisor.cli.component.state_file import Head
 
@@ -74,16 +75,16 @@ def test_what_is_told_when_a_state_does_not_start(
     monkeypatch.setattr(backup, "_failure", failure)
     answers[:] = ["it is spoiled"]
     with pytest.raises(ConfigError, match="keeps it, as it had none before: it is spoiled"):
-        backup._taken(config, KETTLE, None, place)
+        backup._taken(config, KETTLE, [(None, place)])
     kept.mkdir()
     answers[:] = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
-        backup._taken(config, KETTLE, kept, place)
+        backup._taken(config, KETTLE, [(kept, place)])
     assert f"the one from before is in {kept}" in capsys.readouterr().err
     (kept / "old").touch()
     answers[:] = ["it is spoiled", "nor with this"]
     with pytest.raises(ConfigError, match="has the one from before again: it is spoiled"):
-        backup._taken(config, KETTLE, kept, place)
+        backup._taken(config, KETTLE, [(kept, place)])
     assert "the state from before, either: nor with this" in capsys.readouterr().err
     assert (place / "old").exists() and not kept.exists()
 
@@ -122,6 +123,71 @@ def test_the_states_of_programs_go_back_with_that_of_their_component(
     answers = ["it is spoiled", ""]
     monkeypatch.setattr(backup, "_failure", lambda *_: answers.pop(0))
     config: Any = None
+    (tmp_path / "new").mkdir()
     with pytest.raises(ConfigError, match="has the one from before again: it is spoiled"):
-        backup._taken(config, KETTLE, *pairs[0], [pairs[1], (None, tmp_path / "new")])
+        backup._taken(config, KETTLE, [*pairs, (None, tmp_path / "new")])
     assert all((place / "old").exists() and not before.exists() for before, place in pairs)
+    assert not (tmp_path / "new").exists(), "it had none before"
+
+
+def test_all_that_is_kept_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failure(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    config: Any = None
+    programs: list[tuple[Path | None, Path]] = [(tmp_path / name, tmp_path / f"{name} now") for name in ("one", "two")]
+    names = f"{tmp_path / 'one'}, {tmp_path / 'two'}"
+    monkeypatch.setattr(backup, "_failure", failure)
+    with pytest.raises(KeyboardInterrupt):
+        backup._taken(config, KETTLE, programs)
+    assert f"the one from before is in {names}" in capsys.readouterr().err
+    monkeypatch.setattr(backup, "_failure", lambda *_: "it is spoiled")
+    with pytest.raises(ConfigError) as caught:
+        backup._taken(config, KETTLE, [(None, tmp_path), *programs])
+    assert f"as it had none before (what its programs had is in {names}): it is spoiled" in str(caught.value)
+    answer = {"component": "third/kettle", "made": "now", "version": "0.2", "host": False}
+    lines = backup.restore_lines({**answer, "kept": "one", "kept_of_programs": ["two"]})
+    assert lines[1] == "the host does not run; the state from before is in one, two: remove it once all is well"
+    assert len(backup.restore_lines({**answer, "kept": None, "kept_of_programs": []})) == 1
+
+
+@pytest.mark.parametrize("fails_at", range(6))
+def test_new_states_take_their_places_all_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    moves = [(tmp_path / f".new.{name}", tmp_path / name) for name in ("component", "first", "program")]
+    for new, place in moves:
+        new.mkdir()
+        (new / "new").touch()
+        if place.name != "first":
+            place.mkdir()
+            (place / "old").touch()
+    steps = iter(range(100))
+
+    def failing(call: Any) -> Any:
+        def step(*words: object) -> None:
+            if next(steps) == fails_at:
+                raise OSError(5, "spoiled")
+            call(*words)
+
+        return step
+
+    for owner, name in ((syscalls, "exchange"), (backup, "sync_folder"), (backup, "move")):
+        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
+    if fails_at == 5:  # there are five steps
+        assert backup._put(moves) == [moves[0], (None, moves[1][1]), moves[2]]
+        assert all((place / "new").exists() for _, place in moves)
+        return
+    with pytest.raises((OSError, ConfigError)):
+        backup._put(moves)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        "component", "component/old", "program", "program/old"
+    }  # fmt: skip
+
+
+def test_a_restart_is_waited_for_as_long_as_its_programs_may_take() -> None:
+    program = ProgramConfig("main", Path("/usr/bin/redis-server"), "a test", life="kept", stop_seconds=300)
+    config: Any = SimpleNamespace(components=[replace(KETTLE, programs=(program,)), replace(KETTLE, part="pan")])
+    assert lifecycle.restart_s(config, KETTLE.process) > lifecycle.restart_s(config, "third.pan") + 300 == 420
