@@ -68,6 +68,8 @@ def _line(loop: Mapping[str, Any]) -> str:
 
 def stop(arguments: argparse.Namespace) -> int:
     """Stop one loop, or the host: return when the supervisor has ended, or should have long ago."""
+    from tlsrt.supervisor.cli.service.install import starts_again
+
     host = host_of(arguments)
     if arguments.subject:
         return _stop_loop(host, arguments.subject)
@@ -82,4 +84,6 @@ def stop(arguments: argparse.Namespace) -> int:
         say(f"pid {pid} has not ended in {longest_s:g} s: kill it with `kill -9 {pid}`, and every loop ends with it")
         return EX_SOFTWARE
     print(f"tlsrt (pid {pid}) has stopped")
+    if sentence := starts_again(host.path):
+        print(sentence)
     return 0

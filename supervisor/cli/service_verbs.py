@@ -27,10 +27,10 @@ SERVICE = (
     ),
     Verb(
         "uninstall",
-        "stop the service and remove what `install` has written; state, configuration and keys stay",
+        "stop the service and remove what `install` has written; state, logs, user, configuration and keys stay",
         (
             _ROOT._replace(default=Path("/")), _DRY_RUN,
-            flag("--purge", text="remove edited files, drop-ins, state, logs and the user as well"),
+            flag("--purge", text="remove edited files, drop-ins, and what `install` had made: state, logs and user"),
         ),
         run="service.install.uninstall",
     ),

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.files import as_config_error
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.errors import EX_NOPERM, EX_UNAVAILABLE, ConfigError
-from tlsrt.supervisor.cli.exchange import RequestRefused, say
+from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
 from tlsrt.supervisor.cli.service import units
 from tlsrt.supervisor.cli.service.units import ServiceFacts, ServiceFile, service_files
+from tlsrt.supervisor.process.instance_lock import is_held
 
 if TYPE_CHECKING:
     from tlsrt.config.schema import Config
 
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TOLD_S = 120.0
+_ASKED_S = 5.0
 
 
 def unit(arguments: argparse.Namespace) -> int:
@@ -45,6 +48,7 @@ def install(arguments: argparse.Namespace) -> int:
     facts = _facts(arguments)
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     disk.require_root()
+    _check_folder(facts, disk)
     kept = [file for file in service_files(facts) if not disk.write(file)]
     say(
         *(
@@ -71,12 +75,22 @@ def install(arguments: argparse.Namespace) -> int:
 
 
 def uninstall(arguments: argparse.Namespace) -> int:
-    """Stop the service and remove its files; the state and the configuration stay, but for `--purge`."""
+    """Stop the service and remove its files; the state and the configuration stay, but for `--purge`.
+
+    That removes no more than the installed files, unedited, say that `install` has made.
+    """
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     disk.require_root()
-    if disk.is_this_host and disk.has(units.SERVICE):
-        disk.run(("systemctl", "disable", "--now", units.SOCKET.name, units.SERVICE.name))
-    user = disk.user()
+    installed = [path.name for path in (units.SOCKET, units.SERVICE) if disk.has(path)]
+    # systemd itself bounds a stop, by TimeoutStopSec=
+    if disk.is_this_host and installed and not disk.run(("systemctl", "disable", "--now", *installed), told_s=None):
+        raise RequestRefused(
+            ["the service did not stop, so nothing is removed: stop it, and uninstall again"], EX_UNAVAILABLE
+        )
+    if arguments.purge and not disk.is_dry and is_held(disk.at(units.STATE_DIR / "lock")):
+        sentence = f"a host runs with its state in {units.STATE_DIR}, so nothing is removed: stop it, and purge again"
+        raise RequestRefused([sentence], EX_UNAVAILABLE)
+    folders, user = units.made_folders(disk.text(units.SERVICE)), disk.made_user()
     paths = [
         units.SERVICE,
         units.SOCKET,
@@ -85,28 +99,29 @@ def uninstall(arguments: argparse.Namespace) -> int:
     kept = [path for path in paths if not disk.remove(path, even_edited=arguments.purge)]
     disk.remove_folder(units.DROP_INS, is_whole=arguments.purge)
     say(*(f"{path} was edited, so it stays: remove it yourself, or with --purge" for path in kept))
-    places = [units.STATE_DIR, units.LOG_DIR]
-    for place in places if arguments.purge else ():
+    for place in folders if arguments.purge else ():
         disk.remove_folder(place, is_whole=True)
     if disk.is_this_host:
         disk.run(("systemctl", "daemon-reload"))
-        if arguments.purge and user not in ("", units.ROOT):
+        if arguments.purge and user:
             disk.run(("userdel", user))
-    left = [str(place) for place in places if disk.has(place)]
-    if left and not arguments.purge:
-        print(f"left: the state and the logs in {' and '.join(left)}; `uninstall --purge` removes them too")
+    left = [str(place) for place in (units.STATE_DIR, units.LOG_DIR) if disk.has(place)]
+    left += [] if arguments.purge or not user else [f"the user {user}"]
+    if left and not (arguments.purge and disk.is_dry):
+        reason = "no unedited unit says that `install` made it" if arguments.purge else "for another `install`"
+        print(f"left: {', '.join(left)} ({reason}); remove yourself what nothing needs")
     print("left: the configuration and the keys, which no verb removes")
     return 0
 
 
 def _facts(arguments: argparse.Namespace) -> ServiceFacts:
     """Return what the files are made of. Raises ConfigError for a host that would not run as that user."""
-    from tlsrt.config.load import load_config
     from tlsrt.config.reach import reaches_out
-    from tlsrt.supervisor.cli.exchange import config_path
 
-    path = config_path(arguments)
-    config = load_config(path)
+    config = config_of(arguments, writes=True)  # root gives the keys that it names to root
+    path = config.path
+    if not config.door.port:
+        raise ConfigError("door.port is 0, another port at each start: choose one for the socket unit")
     program = Path(os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]))
     interpreter = Path(os.path.realpath(sys.executable))
     at_home = [place for place in (program, interpreter, path) if any(map(place.is_relative_to, _HOMES))]
@@ -132,6 +147,29 @@ def _facts(arguments: argparse.Namespace) -> ServiceFacts:
         has_libzmq=config.channels.engine == "libzmq",
         is_local=user != units.ROOT and not reaches_out(config),
     )
+
+
+def _check_folder(facts: ServiceFacts, disk: _Disk) -> None:
+    """Refuse a configuration whose folder tmpfiles.d would take from its owner. Raises ConfigError."""
+    folder = facts.config.parent
+    if not facts.is_root and disk.is_this_host and folder.stat().st_uid != 0:
+        raise ConfigError(
+            f"{folder} is not root's, and {facts.user} is to run a configuration that only root can change: move it "
+            "to /etc/tlsrt, or take --user root"
+        )
+
+
+def starts_again(config: Path) -> str:
+    """Return the sentence for a host that was stopped and that its socket unit starts again; "" if none does."""
+    try:
+        if not units.runs(units.SERVICE.read_text(), config):
+            return ""
+        command = ["systemctl", "is-active", "--quiet", units.SOCKET.name]
+        is_active = subprocess.run(command, timeout=_ASKED_S, capture_output=True, check=False).returncode == 0
+    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired):
+        return ""
+    both = f"systemctl stop {units.SOCKET.name} {units.SERVICE.name}"
+    return f"{units.SOCKET.name} starts it again at the next connection; `{both}` stops both" if is_active else ""
 
 
 def _keys(config: Config) -> list[Path]:
@@ -178,13 +216,16 @@ class _Disk:
     def has(self, path: Path) -> bool:
         return os.path.lexists(self.at(path))
 
-    def user(self) -> str:
-        """Return the user of the installed service, nothing if there is none."""
-        with suppress(OSError):
-            for line in self.at(units.SERVICE).read_text().splitlines():
-                if line.startswith("User="):
-                    return line.removeprefix("User=")
-        return ""
+    def text(self, path: Path) -> str:
+        return _text(self.at(path)) or ""
+
+    def made_user(self) -> str:
+        """Return the user of this host that `install` has made; nothing for one that was there before."""
+        name = units.made_user(self.text(units.SYSUSERS / f"{units.NAME}.conf"))
+        try:
+            return name if self.is_this_host and pwd.getpwnam(name).pw_gecos == units.GECOS else ""
+        except KeyError:
+            return ""
 
     def write(self, file: ServiceFile) -> bool:
         """Write a file, or leave it where it is as wanted already; return False for one that was edited."""
@@ -218,18 +259,20 @@ class _Disk:
     def remove_folder(self, path: Path, *, is_whole: bool) -> None:
         """Remove a folder: with all that is in it, or only if it is empty."""
         there = self.at(path)
+        if there.is_symlink():
+            return
         if is_whole and there.is_dir():
-            self._do(f"remove {there}/", lambda: shutil.rmtree(there))
+            self._do(f"remove {there}/", lambda: remove_tree(there))
         elif there.is_dir() and not any(there.iterdir()):
             self._do(f"remove {there}/", there.rmdir)
 
-    def run(self, command: Sequence[str]) -> bool:
+    def run(self, command: Sequence[str], *, told_s: float | None = _TOLD_S) -> bool:
         """Run a command; return whether it succeeded, and say what it said if not."""
         print(f"run: {shlex.join(command)}", flush=True)
         if self.is_dry:
             return True
         try:
-            done = subprocess.run(list(command), capture_output=True, text=True, timeout=_TOLD_S, check=False)
+            done = subprocess.run(list(command), capture_output=True, text=True, timeout=told_s, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             say(f"{command[0]}: {error}")
             return False

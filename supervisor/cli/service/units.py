@@ -15,6 +15,7 @@ from pathlib import Path
 from tlsrt.config.reach import LOCAL_VARIABLE
 
 NAME = "tlsrt"
+GECOS = "tlsrt"  # of the user that is made
 ROOT = "root"
 STATE_DIR, RUN_DIR, LOG_DIR = Path("/var/lib/tlsrt"), Path("/run/tlsrt"), Path("/var/log/tlsrt")
 UNITS, SYSUSERS, TMPFILES = Path("/etc/systemd/system"), Path("/etc/sysusers.d"), Path("/etc/tmpfiles.d")
@@ -208,13 +209,34 @@ def socket_text(facts: ServiceFacts) -> str:
 
 def sysusers_text(facts: ServiceFacts) -> str:
     """Return sysusers.d/tlsrt.conf: the user who runs it."""
-    return f'u {facts.user} - "tlsrt" {STATE_DIR} -\n'
+    return f'u {facts.user} - "{GECOS}" {STATE_DIR} -\n'
 
 
 def tmpfiles_text(facts: ServiceFacts) -> str:
     """Return tmpfiles.d/tlsrt.conf: whose the files are that only root may read."""
+    if facts.is_root:
+        return "# nothing: root finds its configuration and its keys as they are\n"
     secret = [f"z {_word(path)} 0600 root root -" for _, path in facts.credentials]
     return "\n".join([f"d {_word(facts.config.parent)} 0755 root root -", *secret]) + "\n"
+
+
+def made_folders(service: str) -> list[Path]:
+    """Return the folders for state and logs that an installed unit has had made; none if it was edited."""
+    lines = service.splitlines() if is_unedited(service) else []
+    made = (("StateDirectory", STATE_DIR), ("LogsDirectory", LOG_DIR))
+    return [place for key, place in made if f"{key}={NAME}" in lines]
+
+
+def made_user(sysusers: str) -> str:
+    """Return the user that an installed file for sysusers.d names; nothing if it was edited."""
+    words = sysusers.partition("\n")[2].split() if is_unedited(sysusers) else []
+    return words[1] if words[:1] == ["u"] else ""
+
+
+def runs(service: str, config: Path) -> bool:
+    """Say whether an installed unit starts the host of this configuration."""
+    lines = (line for line in service.splitlines() if line.startswith("ExecStart="))
+    return any(line.endswith(f" start --config {_word(config)}") for line in lines)
 
 
 def _word(path: Path) -> str:

@@ -115,15 +115,23 @@ def test_a_supervisor_that_hangs_or_dies_is_started_again(machine: BootedSystemd
     assert call(machine)
 
 
+def test_a_host_that_is_stopped_by_our_command_is_started_by_its_socket_and_says_so(machine: BootedSystemd) -> None:
+    assert "tlsrt.socket starts it again at the next connection" in machine.do("tlsrt-supervisor", "stop")
+    machine.until(lambda: machine.show("tlsrt", "ActiveState") == "inactive", "that it is stopped")
+    assert call(machine)
+
+
 def test_uninstall_leaves_the_state_only_and_purge_not_even_that(machine: BootedSystemd) -> None:
     said = machine.do("tlsrt-supervisor", "uninstall")
-    assert "left: the state and the logs in /var/lib/tlsrt and /var/log/tlsrt" in said
+    assert "left: /var/lib/tlsrt, /var/log/tlsrt, the user tlsrt (for another `install`)" in said
     assert machine.run("systemctl", "cat", "tlsrt.service").returncode != 0
     left = machine.do("find", "/etc/systemd/system", "/etc/sysusers.d", "/etc/tmpfiles.d", "-name", "*tlsrt*")
     assert left.split() == [
         "/etc/systemd/system/tlsrt.service.d",
     ]  # the operator's own drop-in is in it
+    machine.do("tlsrt-supervisor", "install")
     machine.do("tlsrt-supervisor", "uninstall", "--purge")
+    assert machine.run("id", "tlsrt").returncode
     places = ["/var/lib/tlsrt", "/var/log/tlsrt", "/run/tlsrt", "/etc/systemd/system/tlsrt.service.d"]
     assert not [place for place in places if machine.path(place).exists()]
     assert not machine.do("find", "/sys/fs/cgroup", "-name", "*tlsrt*")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tlsrt.config.init import initialise
+from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.cli.service import units
+from tlsrt.supervisor.process.instance_lock import take_lock
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,67 @@ def test_each_key_is_a_credential_of_a_user_and_of_root_none() -> None:
     paths = [Path("/etc/tlsrt/master.key"), Path("/etc/tlsrt/server.key")]
     assert [name for name, _ in units.credentials_for("tlsrt", paths)] == ["master.key", "server.key"]
     assert units.credentials_for("root", paths) == ()
+
+
+def service_with_folders(root: Path) -> list[Path]:
+    """Lay a unit that has the folder for the state made, and both folders; return these."""
+    unit = root / "etc/systemd/system/tlsrt.service"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text(units.marked("[Service]\nStateDirectory=tlsrt\n"))
+    folders = [root / "var/lib/tlsrt", root / "var/log/tlsrt"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").write_text("")
+    return folders
+
+
+def test_a_purge_removes_the_folders_that_the_unedited_unit_names_and_says_what_is_left(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, logs = service_with_folders(tmp_path)
+    assert run(config, tmp_path, "uninstall", "--purge") == 0
+    assert not state.exists() and logs.exists()
+    assert "left: /var/log/tlsrt (no unedited unit says that `install` made it)" in capsys.readouterr().out
+    service_with_folders(tmp_path)
+    assert run(config, tmp_path, "uninstall") == 0
+    assert "left: /var/lib/tlsrt, /var/log/tlsrt (for another `install`)" in capsys.readouterr().out
+    assert run(config, tmp_path, "uninstall", "--purge") == 0
+    assert "left: /var/lib/tlsrt, /var/log/tlsrt (no unedited unit" in capsys.readouterr().out
+    assert state.exists() and logs.exists()
+
+
+def test_nothing_is_purged_from_a_host_that_runs(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, _ = service_with_folders(tmp_path)
+    lock = take_lock(state / "lock")
+    before = files_in(tmp_path)
+    assert run(config, tmp_path, "uninstall", "--purge") == EX_UNAVAILABLE
+    assert "a host runs with its state in /var/lib/tlsrt" in capsys.readouterr().err
+    assert files_in(tmp_path) == before
+    os.close(lock)
+
+
+@pytest.mark.parametrize(("mode", "port", "sentence"), [(0o666, 7443, "has mode 0666"), (0o600, 0, "door.port is 0")])
+def test_a_configuration_that_another_may_write_or_without_a_port_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, port: int, sentence: str
+) -> None:
+    initialise(tmp_path / "etc", host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    path = tmp_path / "etc/tlsrt.yaml"
+    path.write_text(path.read_text().replace("port: 7443", f"port: {port}"))
+    path.chmod(mode)
+    assert run(path, tmp_path / "root", "install", "--user", "root") == EX_CONFIG
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_user_that_was_there_before_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(units, "SYSUSERS", tmp_path)
+    (tmp_path / "tlsrt.conf").write_text(units.marked('u daemon - "tlsrt" /var/lib/tlsrt -\n'))
+    assert main(["uninstall", "--purge", "--dry-run"]) == 0
+    assert "userdel" not in capsys.readouterr().out
+    monkeypatch.setattr(units, "GECOS", pwd.getpwnam("daemon").pw_gecos)
+    assert main(["uninstall", "--purge", "--dry-run"]) == 0
+    assert "run: userdel daemon" in capsys.readouterr().out

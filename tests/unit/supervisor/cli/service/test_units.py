@@ -61,3 +61,24 @@ def test_an_edited_file_is_known_as_one() -> None:
             assert units.is_unedited(file.text)
             assert not units.is_unedited(f"{file.text}\nNice=5\n")
     assert not units.is_unedited("") and not units.is_unedited("[Service]\n")
+
+
+def test_what_was_made_is_what_an_unedited_file_says() -> None:
+    unit, sysusers = units.marked(service_text(FACTS)), units.marked(units.sysusers_text(FACTS))
+    assert units.made_folders(unit) == [units.STATE_DIR, units.LOG_DIR] and units.made_user(sysusers) == "tlsrt"
+    elsewhere = units.marked(service_text(replace(FACTS, state_dir=Path("/srv/state"))))
+    assert units.made_folders(elsewhere) == [units.LOG_DIR]
+    assert units.made_folders(f"{unit}# mine\n") == [] and units.made_user(f"{sysusers}# mine\n") == ""
+    assert units.made_folders("") == [] and units.made_user("") == ""
+
+
+def test_the_folder_of_a_configuration_that_root_runs_stays_whose_it_is() -> None:
+    lines = units.tmpfiles_text(replace(FACTS, user="root", credentials=())).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == []
+    assert "d /etc/tlsrt 0755 root root -" in units.tmpfiles_text(FACTS)
+
+
+def test_a_unit_runs_the_host_of_one_configuration() -> None:
+    odd = Path("/srv/x y.yaml")
+    assert units.runs(service_text(FACTS), FACTS.config) and not units.runs(service_text(FACTS), odd)
+    assert units.runs(service_text(replace(FACTS, config=odd)), odd)
