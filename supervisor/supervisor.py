@@ -118,6 +118,7 @@ class Supervisor:
         self._log = log
         self._passed = passed or PassedListeners(self._manager)
         self._chance = chance or SystemRandom().random  # of delays between restarts
+        self._is_built = False  # before that there are no processes
 
     def run(self) -> int:
         """Live until stopped; return the exit code.
@@ -158,6 +159,7 @@ class Supervisor:
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._build(listeners, component_listeners, metrics_listener(config.metrics.place))
+        self._is_built = True
         self._take_signals(event_loop)
         self._say_warnings()
         for listener in component_listeners.all:
@@ -349,8 +351,7 @@ class Supervisor:
 
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
-        loops: Loops | None = getattr(self, "_loops", None)
-        for child in self._children() if loops is not None else ():
+        for child in self._children() if self._is_built else ():
             try:
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                 if _has_ended(child.pidfd):  # a driver may hold a helper even now

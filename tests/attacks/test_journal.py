@@ -23,7 +23,12 @@ import tlsrt.supervisor.launch.log_sink as log_sink
 from tlsrt.supervisor.process.console import standard_console
 _made = log_sink.JournalSocket
 log_sink.JournalSocket = lambda: _made(SOCKET)
-log_output.LogConsole = lambda sink: standard_console()
+class Terminal(log_output.LogConsole):
+    def __init__(self, sink):
+        super().__init__(sink)
+        terminal = standard_console()
+        self.good, self.plain, self.warning, self.bad = terminal.good, terminal.plain, terminal.warning, terminal.bad
+log_output.LogConsole = Terminal
 """
 Entry = dict[str, str]
 END = b"END"

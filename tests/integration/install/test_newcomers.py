@@ -158,7 +158,7 @@ def test_a_place_where_nothing_may_be_written(work: Path) -> None:
         (("init", "x", "--port", "70000"), 78, "the port must be from 1 to 65535, not 70000"),
         (("init", "x", "--port", "http"), 64, '"http" is not a whole number'),
         (("init", "x", "--host", "localhost"), 78, "the host must be an IP address, such as 127.0.0.1"),
-        (("init",), 64, "the following arguments are required: DIR"),
+        (("init",), 64, "name the folder to write in"),
         (("init", "/dev/null"), 78, "/dev/null exists and is not a folder: choose another place"),
         (("strat",), 64, 'there is no verb "strat", did you mean start?'),
         ((), 64, "say what to do"),

@@ -262,7 +262,7 @@ def test_the_supervisor_reads_the_file_itself(host: RunningHost) -> None:
 def test_status_shows_profiles_and_epochs(host: RunningHost) -> None:
     words = "in every loop, under the profiles of the configuration"
     document = host.until(lambda now: f"epoch {now['authority']['epoch']} {words}" in host.cli("status").stdout, words)
-    shown = host.cli("status").stdout
+    shown = host.cli("status", "--wide").stdout
     for loop in document["loops"]:
         assert loop["sandbox"]["profile"][:8] in shown
 
