@@ -57,9 +57,9 @@ spawning._fork, Confinement._world = timed_fork, timed(world)
 Confinement.drop, Confinement.seal = timed_drop, timed_seal
 """
 _UNSEALED = """
-from tlsrt.sandbox.profile import profile
-whole = profile._layers
-profile._layers = lambda **how: tuple(n for n in whole(**how) if not n.startswith(("landlock", "seccomp")))
+from tlsrt.sandbox.profile import compose
+whole = compose._layers
+compose._layers = lambda **how: tuple(n for n in whole(**how) if not n.startswith(("landlock", "seccomp")))
 """
 _LINE = re.compile(r"^sandbox ([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+)$", re.MULTILINE)
 _FIGURES = ("layers_ms", "cpu_ms", "confined_ms", "seal_ms")
