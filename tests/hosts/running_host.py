@@ -52,7 +52,7 @@ from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import Config, LimitsConfig, SandboxConfig
+from tlsrt.config.schema import Config, LimitsConfig
 from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
@@ -85,12 +85,6 @@ def free_port() -> int:
         except OSError:
             continue
         return port
-
-
-def uid_base() -> int:
-    """Return the first uid of hosts here: a limit of processes counts all of a uid, and other hosts run beside it."""
-    number = int(os.environ.get("SUITE_HAND", "1/1").split("/")[0])
-    return SandboxConfig().uid_base + 4096 * (number - 1)
 
 
 class RunningHost:
@@ -154,7 +148,6 @@ class RunningHost:
             initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
         document = yaml.safe_load(self.config_path.read_text())
         document["limits"] = {**MANY_SESSIONS, **document.get("limits", {})}
-        document["sandbox"] = {"uid_base": uid_base(), **(document.get("sandbox") or {})}
         for key, value in added.items():
             known = document.get(key)
             document[key] = {**known, **value} if isinstance(known, dict) else value
