@@ -1,4 +1,4 @@
-"""Attacked sentences: whoever connects for metrics reaches nothing, keeps nobody out, and stops no call."""
+"""Attacked sentences: a client that connects for metrics reaches nothing, keeps no other out, and stops no call."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class BootedSystemd:
                 _remove(group)
             _remove(self._group)
             assert time.monotonic() < limit, f"{self._group} does not go away"
-            select.select([], [], [], 0.01)  # the kernel tells nobody when the last process has left
+            select.select([], [], [], 0.01)  # the kernel does not tell when the last process has left
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- what is done inside -----------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class BootedSystemd:
 def _remove(group: Path) -> None:
     try:
         group.rmdir()
-    except OSError:  # somebody is in it still
+    except OSError:  # a process is in it still
         return
 
 

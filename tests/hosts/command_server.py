@@ -58,7 +58,7 @@ for name in ("control.client", "launch.fitting", "process.uids"):
     importlib.import_module(f"tlsrt.supervisor.{name}")
 importlib.import_module("tlsrt.sandbox.profile.profile_files")
 gc.freeze()
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever asks waits for another descriptor
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a process that asks waits for another descriptor
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
     data, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 3)

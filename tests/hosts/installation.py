@@ -52,7 +52,7 @@ def scratch() -> Path:
 
 
 def once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first of the processes that share the suite has made; nobody changes it."""
+    """Return a folder that the first of the processes that share the suite has made; it is not changed."""
     folder = Path(os.environ.get(SHARED) or scratch()) / name
     with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -104,7 +104,7 @@ def test_a_disk_that_does_not_answer_is_no_death_and_what_needs_no_disk_is_serve
 
     def look() -> None:
         host.wait_for(rf"^{loop} +disk +waits for its disk since 1\.[0-9] s; it serves what needs no disk", after=after)
-        if loop == "secondary":  # whoever waited for the disk would wait until it is thawed, after this
+        if loop == "secondary":  # a wait for the disk would last until it is thawed, after this
             assert other.call(STORE, "get", "known", timeout_s=15) == 7
         else:
             assert other.call(FILES, "notify", "info", "the disk is slow", timeout_s=15) >= 1

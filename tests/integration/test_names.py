@@ -210,7 +210,7 @@ def test_a_program_reaches_the_names_of_its_rules_and_no_other(
     pinned(host, "web.test")
     with host.client() as client:
         assert client.call(COMPONENT, "by_curl", f"http://web.test:{web}/") == f"hello web.test:{web}\n"
-        for name in ("unlisted.test", "echo.test"):  # of nobody, and of its component
+        for name in ("unlisted.test", "echo.test"):  # of no component, and of its own
             assert "Could not resolve host" in client.call(COMPONENT, "by_curl", f"http://{name}:{web}/")
         for place in (f"127.0.0.1:{ports['tcp']}", f"127.0.0.2:{web}", f"169.254.169.254:{web}"):
             assert "onnect" in client.call(COMPONENT, "by_curl", f"http://{place}/")  # in words of a version of curl

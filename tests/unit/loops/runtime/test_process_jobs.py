@@ -139,7 +139,7 @@ async def test_a_put_is_checked_and_carried_and_its_answer_comes_back(stage: Sta
     stage.jobs.answered(JobAnswerMessage(2, "denied", ["no"]))
     with pytest.raises(Denied, match="no"):
         await asked
-    stage.jobs.answered(JobAnswerMessage(2, "", []))  # nobody waits for it
+    stage.jobs.answered(JobAnswerMessage(2, "", []))  # no caller waits for it
 
 
 @staged
@@ -259,7 +259,7 @@ async def test_a_run_that_is_cancelled_before_it_begins_is_told_too(stage: Stage
 
 
 def test_a_run_that_computes_much_beside_others_is_no_report_of_a_session(tmp_path: Path) -> None:
-    """The authority takes reports of sessions only, and offends whoever sends another."""
+    """The authority takes reports of sessions only, and charges a loop that sends another."""
 
     async def body() -> None:
         now, notes = [0.0], ProcessorNotes()

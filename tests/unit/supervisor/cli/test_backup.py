@@ -1,4 +1,4 @@
-"""Backups of a whole host: round trip, kills at each step, and archives that somebody else has made."""
+"""Backups of a whole host: round trip, kills at each step, and archives of another maker."""
 
 from __future__ import annotations
 
