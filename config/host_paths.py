@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tlsrt.config.config_drop_ins import config_drop_in_folder, read_config_drop_ins
 from tlsrt.config.drop_ins import drop_in_files, drop_in_folder
 from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.isolation import packages_folder
@@ -39,6 +40,8 @@ def named_paths(config: Config) -> list[tuple[Path, str, Where]]:
         (config.run_dir, "the folder of the control socket", ("run_dir",)),
         (config.log_dir, "the folder of logs", ("log_dir",)),
         (bytecode_folder(home), "the byte code", ()), (packages_folder(home), "the packages of components", ()),
+        (config_drop_in_folder(home), "the folder of drop-ins", ()),
+        *((config_drop_in_folder(home) / name, "the drop-in", ()) for name in read_config_drop_ins(home)),
         (drop_in_folder(home), "the folder of components", ()),
         *((drop_in_folder(home) / name, "a component's file", ()) for name in drop_in_files(home)),
     ]  # fmt: skip

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
+from tlsrt.config.document import ConfigFiles, document_of
 from tlsrt.config.setting import Where
-from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
+from tlsrt.config.yaml_nodes import YamlNode
+from tlsrt.errors import ConfigError
 
 _PLACED = re.compile(
     r"(?P<file>/[^\n]*?):(?P<line>[1-9][0-9]{0,8}):(?P<column>[1-9][0-9]{0,8}): (?P<rest>.*)", re.DOTALL
@@ -30,18 +34,22 @@ class Place(NamedTuple):
 
 
 class KeyPlaces:
-    """The keys of one file."""
+    """The keys of one configuration, in its file and its drop-ins."""
 
-    def __init__(self, file: str, data: bytes) -> None:
-        root = read_document(data.decode("utf-8-sig", "replace"), Problems(file))
+    def __init__(self, file: str, files: ConfigFiles) -> None:
         self._file = file
-        self._marks: Mapping[Where, tuple[int, int]] = dict(_marks(root, ())) if root is not None else {}
+        self._marks: Mapping[Where, tuple[int, int]] = {}
+        with suppress(ConfigError):  # what is no text has no keys
+            document = document_of(files, Path(file))
+            self._problems = document.problems
+            self._marks = dict(_marks(document.root, ())) if document.root is not None else {}
 
     def of(self, where: Where) -> Place:
         """Return where a key stands, or the nearest one around it; the beginning of the file if there is none."""
         for end in range(len(where), 0, -1):
             if where[:end] in self._marks:
-                return Place(self._file, *self._marks[where[:end]])
+                line, column = self._marks[where[:end]]
+                return Place(self._problems.file(line), self._problems.line(line), column)
         return Place(self._file)
 
     def named_by(self, sentence: str) -> Place | None:

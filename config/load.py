@@ -16,21 +16,20 @@ from tlsrt.config.added_components import Judged, judge
 from tlsrt.config.deception import check_deception, read_deception
 from tlsrt.config.defaults import BuiltIn, component_of
 from tlsrt.config.detection import check_detection
-from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, drop_in_files, installed_manifest
-from tlsrt.config.files import read_bounded
+from tlsrt.config.document import MIGRATE, VERSION, ConfigFiles, document_of, read_config, read_files
+from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, installed_manifest
 from tlsrt.config.listeners import ListenConfig, problems_of
 from tlsrt.config.processes import SHARED_PARTS, Placement, is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
 from tlsrt.config.validation import BAD, Checker
-from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
 from tlsrt.text import did_you_mean
 
-MAX_FILE_BYTES = 1 << 20
 Tree = Mapping[str, Any]
-Marks = Mapping[Where, tuple[int, int]]
+Marks = Mapping[Where, str]  # FILE:LINE:COL of each key
+_OLDER = f"{{place}}: this configuration is of version 1, and the newest is {VERSION}: run `{MIGRATE}`"
 
 
 def load_config(path: Path) -> Config:
@@ -38,19 +37,26 @@ def load_config(path: Path) -> Config:
 
     What is wrong with a drop-in is in its `failed`, and raises nothing.
     """
-    return parse_config(read_config(path), path, drop_in_files(Path(os.path.abspath(path))))
+    return parse_files(read_files(path), path)
 
 
 def parse_config(
     data: bytes, path: Path, drop_ins: DropInFiles = MappingProxyType({}), manifest: FindManifest = installed_manifest,
     built_in: BuiltIn = defaults.BUILT_IN,
 ) -> Config:  # fmt: skip
-    """Return the configuration that `data`, the bytes of the file `path`, says, with its drop-ins. Raises ConfigError.
+    """Return the configuration of a file without drop-ins of its own; see `parse_files`."""
+    return parse_files(ConfigFiles(data, components=drop_ins), path, manifest, built_in)
 
-    Touches no file but the manifests of packages that drop-ins name, which `manifest` finds.
+
+def parse_files(
+    files: ConfigFiles, path: Path, manifest: FindManifest = installed_manifest, built_in: BuiltIn = defaults.BUILT_IN
+) -> Config:
+    """Return the configuration that these files say, which belong to the file `path`. Raises ConfigError.
+
+    Touches no file but the manifests of packages that components' drop-ins name, which `manifest` finds.
     """
-    problems = Problems(str(path))
-    root = read_document(_text(data, path), problems)
+    document, drop_ins = document_of(files, path), files.components
+    root, problems = document.root, document.problems
     if root is None:
         problems.raise_if_any()
         raise ConfigError(f"{path}:1:1: the file is empty")
@@ -68,7 +74,9 @@ def parse_config(
         _check_names(tree, judged, built_in, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
-    config = _config(tree, Path(os.path.abspath(path)), checker.marks, judged, built_in)
+    remarks = [*files.left_out, *([_OLDER.format(place=f"{path}:1:1")] if document.version == 1 else [])]
+    config = _config(tree, Path(os.path.abspath(path)), _places_of(checker), judged, built_in)
+    config = replace(config, variables=document.variables, remarks=(*remarks, *config.remarks))
     if sentences := problems_of(config.listeners, _own_places(config)):
         raise ConfigError(sentences)
     return config
@@ -82,11 +90,8 @@ def _own_places(config: Config) -> list[tuple[str, ListenConfig]]:
     return [(what, ListenConfig("own", port, "", host)) for what, host, port in found]
 
 
-def read_config(path: Path) -> bytes:
-    """Return the bytes of a configuration file. Raises ConfigError."""
-    if not os.path.lexists(path):
-        raise ConfigError(f"there is no configuration at {path}: run `tlsrt-supervisor init DIR` to make one")
-    return read_bounded(path, MAX_FILE_BYTES, "the configuration")
+def _places_of(checker: Checker) -> Marks:
+    return {where: checker.problems.place(*mark) for where, mark in checker.marks.items()}
 
 
 _RUN_DIR = re.compile(r"""^run_dir:[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^#\s]+))""", re.MULTILINE)
@@ -97,16 +102,6 @@ def run_dir_of(path: Path) -> Path:
     found = _RUN_DIR.search(read_config(path).decode("utf-8", "replace"))
     named = next((text for text in found.groups() if text), "run") if found is not None else "run"
     return Path(os.path.abspath(path)).parent / named
-
-
-def _text(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
-        column = error.start - (before.rfind(b"\n") + 1) + 1
-        raise ConfigError(f"{path}:{line}:{column}: the file is not UTF-8 text") from None
 
 
 # Names that must exist
@@ -295,7 +290,7 @@ def _config(main: Tree, path: Path, marks: Marks, judged: Judged, built_in: Buil
     def place(where: Where) -> str:
         if found := judged.place(where):
             return found
-        return f"{path}:{':'.join(map(str, marks[where]))}" if where in marks else built_in.place(where)
+        return marks[where] if where in marks else built_in.place(where)
 
     tree, named = _with_added(main, judged, built_in), main.get("components", {})
     ours, failed = built_in.ours(named), (*built_in.failed_in(named), *judged.failed)

@@ -3,7 +3,8 @@
 Names: `tlsrt/...` and `dep/PACKAGE/...` for each file of the code, `component/PACKAGE/...` for the operator's,
 `program/...` for the files of programs, `python/...` for the standard library and the interpreter, `site/...` for what
 runs in every Python of the environment, `version/DISTRIBUTION/VERSION/NAME` for what names of packages are of,
-`bytecode` for all byte code of this host, `config`, `drop-in/...` for each file of an added component, `client-ca`, and
+`bytecode` for all byte code of this host, `config`, `config.d/...` for each drop-in of the configuration,
+`environment/...` for each variable that it lists, `drop-in/...` for each file of an added component, `client-ca`, and
 `certificate-names` (issuer and names only, so that a renewed certificate still boots). No key is read.
 What is no regular file gets the digest of its kind, so that a new one shows. A `__pycache__` is not looked at, as
 nothing is read from it: to install the same packages again changes nothing.
@@ -21,7 +22,7 @@ from typing import Self
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.code_root import Root, walk
-from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
+from tlsrt.config.document import read_files
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.package_search import component_roots
@@ -60,8 +61,7 @@ def measure(config: Config, code: Code | None = None) -> dict[str, bytes]:
         found[ascii_only(name)] = hashlib.sha256(version.metadata).digest()
     if (cached := measure_bytecode(config)) is not None:
         found["bytecode"] = cached
-    found["config"] = _digest_of(config.path, "the configuration")
-    found |= drop_in_digests(drop_in_files(config.path))
+    found |= read_files(config.path).digests(config.variables)
     found["client-ca"] = _digest_of(config.door.client_ca, "the client CA")
     found["certificate-names"] = _certificate_names(config.door.certificate)
     return found

@@ -30,6 +30,9 @@ from tlsrt.config.setting import (
     ADDRESS_SAYS,
     PROCESS,
     PROCESS_SAYS,
+    VARIABLE_NAME,
+    VARIABLE_SAYS,
+    WHY,
     count,
     file_path,
     listing,
@@ -190,7 +193,9 @@ class Config:
     """The configuration of one tlsrt host. Relative paths start at the folder of this file."""
 
     version: int = field(
-        default=1, kw_only=True, metadata=count("The version of this format.", 1, 1, choices=(1,), required=True)
+        default=2,
+        kw_only=True,
+        metadata=count("The version of this format.", 1, 2, choices=(1, 2), required=True, on_reload=True),
     )
     path: Path  # of the YAML file
     install_id: bytes = field(  # 16 bytes
@@ -271,6 +276,19 @@ class Config:
             example=f'{{admin: {{fingerprint: "{"0f" * 32}"}}}}',
         )
     )
+    environment: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        metadata=mapping(
+            "Variables of the environment that stand in this configuration as `${NAME}`, each with its reason. Another "
+            "value is another configuration, to be sealed; a secret is not for here.",
+            WHY,
+            64,
+            VARIABLE_NAME,
+            VARIABLE_SAYS,
+            on_reload=True,
+            example="{TLSRT_DOOR_PORT: the port that the container publishes}",
+        ),
+    )
     sandbox: SandboxConfig = field(default=SandboxConfig(), metadata=table(SandboxConfig))
     channels: ChannelsConfig = field(default=ChannelsConfig(), metadata=table(ChannelsConfig))
     limits: LimitsConfig = field(default=LimitsConfig(), metadata=table(LimitsConfig))
@@ -283,7 +301,8 @@ class Config:
     resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     metrics: MetricsConfig = field(default=MetricsConfig(), metadata=table(MetricsConfig))
     failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added
-    remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say
+    remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say, and what is old
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])  # those of `environment`, with their values
 
     @property
     def serves_http(self) -> bool:

@@ -28,6 +28,8 @@ PROCESS_SAYS = f"{NAME_SAYS}, or a process of a loop, as loop.part"
 IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 ADDRESS = f"{NAME}/{NAME}"
 ADDRESS_SAYS = "a component address, loop/name"
+VARIABLE_NAME = "TLSRT_[A-Z0-9][A-Z0-9_]{0,56}"
+VARIABLE_SAYS = "TLSRT_ and more of A-Z, 0-9 and _, as only such variables reach the runtime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

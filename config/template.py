@@ -30,7 +30,7 @@ _TEXT = """\
 # After you change it, or the code it names, run `tlsrt-supervisor seal`: a host that is not what was sealed
 # does not start. Unknown keys are refused, so a typing error cannot pass for a setting.
 
-version: 1
+version: 2
 
 {about_install}install: "{install}"
 

@@ -16,11 +16,18 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _ENTRY = "an entry of "
+ALIAS = "alias"  # the tag of a scalar whose problem is known
+VARIABLE = "variable"  # the tag of a scalar that is the value of a variable: what it means, its setting says
 _WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "nothing", "timestamp": "a date"}
 _WANTED = {
     "text": "text", "path": "a path", "integer": "a whole number", "number": "a number", "boolean": "true or false",
     "list": "a list", "map": "a table of keys and values", "table": "a table of keys and values",
 }  # fmt: skip
+
+
+def twice(key: str, line: int) -> str:
+    """Return the sentence for a key that stands in a table for the second time."""
+    return f"the key {quoted(key)} is here twice (first in line {line})"
 
 
 class Invalid:
@@ -41,7 +48,7 @@ class Checker:
     def check(self, node: YamlNode, setting: Setting, where: Where = ()) -> object:
         """Return the plain value of `node`, or BAD; what is wrong inside is BAD or missing."""
         name = where[-1] if where else "the file"
-        if node.tag == "alias":
+        if node.tag == ALIAS:
             self._wrong += 1
             return BAD
         if node.tag == "null" and setting.nullable:
@@ -79,7 +86,7 @@ class Checker:
 
     def _scalar(self, node: YamlNode, setting: Setting, name: str) -> object:
         tags = {"integer": ("int",), "number": ("int", "float"), "boolean": ("bool",)}.get(setting.kind, ("str",))
-        if node.kind != "scalar" or node.tag not in tags:
+        if node.kind != "scalar" or node.tag not in (*tags, VARIABLE):
             return self._wrong_kind(node, setting, name)
         if setting.kind == "boolean":
             return self._boolean(node, name)
@@ -190,13 +197,13 @@ class Checker:
         """Give the pairs whose key is text and new; add a problem for the others."""
         seen: dict[str, int] = {}
         for key, child in node.pairs or ():
-            if key.tag == "alias":
+            if key.tag == ALIAS:
                 continue
             if key.kind != "scalar" or key.tag not in ("str", "merge", "value"):
                 self._bad(key, f"a key must be text{'; put it in quotes' if key.kind == 'scalar' else ''}")
                 continue
             if key.text in seen:
-                self._bad(key, f"the key {quoted(key.text)} is here twice (first in line {seen[key.text]})")
+                self._bad(key, twice(key.text, self.problems.line(seen[key.text])))
                 continue
             seen[key.text] = key.line
             self.marks[(*where, key.text)] = (key.line, key.column)
@@ -214,9 +221,18 @@ class Checker:
             return None
         kinds = {"int": "integer", "float": "number", "bool": "boolean", "str": "text"}
         kind = kinds.get(node.tag)
+        if node.tag == VARIABLE:
+            kind = _kind_of(node.text) if node.is_plain else "text"
         if kind is None:
-            return BAD if node.tag == "alias" else self._bad(node, f"{name} is not a plain value; put it in quotes")
+            return BAD if node.tag == ALIAS else self._bad(node, f"{name} is not a plain value; put it in quotes")
         return self._scalar(node, _FREE[kind], name)
+
+
+def _kind_of(text: str) -> str:
+    """Return what a value is that stands in a file without quotes."""
+    if text in ("true", "false"):
+        return "boolean"
+    return "integer" if _INTEGER.fullmatch(text) else "number" if _NUMBER.fullmatch(text) else "text"
 
 
 _FREE = {kind: Setting(kind=kind, about="") for kind in ("integer", "number", "boolean", "text")}

@@ -6,6 +6,7 @@ nesting before it becomes recursion. Aliases, anchors and tags are refused, so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from tlsrt.errors import ConfigError
 
 MAX_DEPTH = 16
 MAX_PROBLEMS = 100
+_LINE_BITS = 24  # more lines than a file has bytes
 _CORE = "tag:yaml.org,2002:"
 _INTEGERS = {"0x": 16, "0o": 8}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is missing where libyaml is
@@ -29,29 +31,52 @@ class YamlNode:
     column: int
     tag: str = ""  # of a scalar: str, int, float, bool, null, timestamp ...
     text: str = ""
+    is_plain: bool = False  # a scalar without quotes
+    said: str = ""  # what stands in the file, where `text` has values of variables
     items: list[YamlNode] | None = None  # of a list
     pairs: list[tuple[YamlNode, YamlNode]] | None = None  # of a map, doubles included
 
 
 class Problems:
-    """Collects what is wrong with one file, so that the operator sees all of it at once."""
+    """Collects what is wrong with one file, so that the operator sees all of it at once.
 
-    def __init__(self, file: str) -> None:
-        self._file = file
+    Several files may be read as one. Then a line counts from `first_line` of its file, so that all lines have an order
+    and each says which file it is of.
+    """
+
+    def __init__(self, file: str, more: Sequence[str] = ()) -> None:
+        self._files = (file, *more)
         self._found: list[tuple[int, int, str]] = []
 
     def add(self, line: int, column: int, sentence: str) -> None:
         self._found.append((line, column, sentence))
+
+    def file(self, line: int) -> str:
+        """Return the file that a line is of."""
+        return self._files[line >> _LINE_BITS]
+
+    def line(self, line: int) -> int:
+        """Return the number of a line in its file."""
+        return line & ((1 << _LINE_BITS) - 1)
+
+    def place(self, line: int, column: int) -> str:
+        """Return `FILE:LINE:COL`."""
+        return f"{self.file(line)}:{self.line(line)}:{column}"
 
     def raise_if_any(self) -> None:
         """Raise ConfigError with each problem as `FILE:LINE:COL: sentence`, in their order."""
         if not self._found:
             return
         found = sorted(self._found)
-        lines = [f"{self._file}:{line}:{column}: {sentence}" for line, column, sentence in found[:MAX_PROBLEMS]]
+        lines = [f"{self.place(line, column)}: {sentence}" for line, column, sentence in found[:MAX_PROBLEMS]]
         if len(found) > MAX_PROBLEMS:
-            lines.append(f"{self._file}: and {len(found) - MAX_PROBLEMS} more problems")
+            lines.append(f"{self._files[0]}: and {len(found) - MAX_PROBLEMS} more problems")
         raise ConfigError(lines)
+
+
+def first_line(file: int) -> int:
+    """Return what is added to the lines of a file that is read together with others, 0 for the first one."""
+    return file << _LINE_BITS
 
 
 class _TooDeep(Exception):
@@ -71,19 +96,22 @@ def _advice(text: str, line: int, column: int, error: yaml.MarkedYAMLError) -> s
     return ""
 
 
-def read_document(text: str, problems: Problems) -> YamlNode | None:
-    """Return the one document of `text`, or None after adding a problem. Raises nothing for any text."""
+def read_document(text: str, problems: Problems, before: int = 0) -> YamlNode | None:
+    """Return the one document of `text`, or None after adding a problem. Raises nothing for any text.
+
+    `before` is the `first_line` of the file.
+    """
     loader = None
     try:
         loader = _LOADER(text)
-        return _Composer(loader, problems).document()
+        return _Composer(loader, problems, before).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         advice = _advice(text, line, column, error)
-        problems.add(line, column, f"this is not YAML: {error.problem or error.context}{advice}")
+        problems.add(before + line, column, f"this is not YAML: {error.problem or error.context}{advice}")
     except yaml.YAMLError as error:
-        problems.add(1, 1, f"this is not YAML: {' '.join(str(error).split())}")
+        problems.add(before + 1, 1, f"this is not YAML: {' '.join(str(error).split())}")
     except _TooDeep:
         pass
     finally:
@@ -93,14 +121,15 @@ def read_document(text: str, problems: Problems) -> YamlNode | None:
 
 
 class _Composer:
-    def __init__(self, loader: Any, problems: Problems) -> None:
+    def __init__(self, loader: Any, problems: Problems, before: int) -> None:
         self._loader = loader
         self._problems = problems
+        self._before = before
 
     def document(self) -> YamlNode | None:
         self._loader.get_event()  # StreamStart
         if self._loader.check_event(yaml.StreamEndEvent):
-            self._problems.add(1, 1, "the file is empty")
+            self._problems.add(self._before + 1, 1, "the file is empty")
             return None
         self._loader.get_event()  # DocumentStart
         root = self._node(0)
@@ -115,7 +144,7 @@ class _Composer:
             self._refuse(event, f"values are nested deeper than {MAX_DEPTH} levels")
             raise _TooDeep
         self._refuse_marks(event)
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = self._before + event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.SequenceStartEvent):
             return YamlNode("list", line, column, items=self._items(depth))
         if isinstance(event, yaml.MappingStartEvent):
@@ -123,7 +152,8 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return YamlNode("scalar", line, column, tag="alias")
         tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        return YamlNode("scalar", line, column, tag=str(tag).removeprefix(_CORE), text=event.value)
+        tag = str(tag).removeprefix(_CORE)
+        return YamlNode("scalar", line, column, tag=tag, text=event.value, is_plain=event.implicit[0])
 
     def _items(self, depth: int) -> list[YamlNode]:
         items: list[YamlNode] = []
@@ -149,7 +179,7 @@ class _Composer:
             self._refuse(event, f"tags are not allowed: remove {event.tag.replace(_CORE, '!!')}")
 
     def _refuse(self, event: Any, sentence: str) -> None:
-        self._problems.add(event.start_mark.line + 1, event.start_mark.column + 1, sentence)
+        self._problems.add(self._before + event.start_mark.line + 1, event.start_mark.column + 1, sentence)
 
 
 # Plain values

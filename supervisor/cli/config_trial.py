@@ -18,13 +18,13 @@ from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.component_options import check_classes, unknown_options
 from tlsrt.config.declared_calls import check_calls
 from tlsrt.config.differences import listed
-from tlsrt.config.drop_ins import drop_in_files
+from tlsrt.config.document import ConfigFiles, read_files
 from tlsrt.config.files import open_regular, read_bounded
 from tlsrt.config.host_paths import named_paths, uids_for
 from tlsrt.config.http_package import check_http
 from tlsrt.config.init import key_in_force
 from tlsrt.config.key_places import KeyPlaces, Place, placed
-from tlsrt.config.load import parse_config, read_config
+from tlsrt.config.load import parse_files
 from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of
 from tlsrt.config.policy_methods import unknown_methods
@@ -64,7 +64,7 @@ class Trial:
     def __init__(self, path: Path, wall_ms: int) -> None:
         self.path = Path(os.path.abspath(path))
         self._wall_ms = wall_ms
-        self._places = KeyPlaces(str(self.path), b"")
+        self._places = KeyPlaces(str(self.path), ConfigFiles(b""))
         self._found: dict[Finding, None] = {}
         self.notes: list[str] = []
 
@@ -86,9 +86,9 @@ class Trial:
     # Steps
 
     def _read(self) -> Config:
-        data = read_config(self.path)
-        self._places = KeyPlaces(str(self.path), data)
-        return fitting(parse_config(data, self.path, drop_in_files(self.path)))
+        files = read_files(self.path)
+        self._places = KeyPlaces(str(self.path), files)
+        return fitting(parse_files(files, self.path))
 
     def _paths(self, config: Config) -> None:
         for path, what, where in named_paths(config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.config.import_path import bytecode_folder
@@ -11,7 +12,8 @@ from tlsrt.config.search_path import find_config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
 RESTORE = ".restore"  # what a `backup restore` that was interrupted has left; see backup/journal.py
-CHANGE = "components.d/.change"  # what a `component` command that was interrupted has left; see journal.py
+COMPONENTS = "components.d"
+CHANGE = f"{COMPONENTS}/.change"  # what a `component` command that was interrupted has left; see journal.py
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -25,6 +27,10 @@ def start(arguments: argparse.Namespace) -> int:
 
     path = os.path.abspath(find_config(arguments.config))
     check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
+    for folder in (f"{path}.d", os.path.join(os.path.dirname(path), COMPONENTS)):
+        with suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                check_trusted(Path(folder, name), "the drop-in", trusted_uids())
     if os.path.lexists(Path(path).parent / RESTORE):
         from tlsrt.supervisor.cli.backup.journal import complete
         from tlsrt.supervisor.cli.exchange import say

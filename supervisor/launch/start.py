@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.component_options import check_options, unknown_options
-from tlsrt.config.drop_ins import drop_in_digests, drop_in_files
+from tlsrt.config.document import read_files
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.http_package import check_http
-from tlsrt.config.load import load_config, parse_config, read_config
+from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
@@ -123,8 +122,8 @@ def renewed(path: Path, current: Reloadable) -> Renewal:
     from tlsrt.supervisor.process.children import remove_new
     from tlsrt.supervisor.supervision.context import Renewal
 
-    data, drop_ins = read_config(path), drop_in_files(path)
-    config = fitting(parse_config(data, path, drop_ins))
+    files = read_files(path)
+    config = fitting(parse_files(files, path))
     if keys := fixed_keys(current.config, config):
         raise ConfigError(fixed_keys_sentence(keys))
     check_host_paths(config)
@@ -137,5 +136,7 @@ def renewed(path: Path, current: Reloadable) -> Renewal:
     except BaseException:
         remove_new(new, current.children)
         raise
-    digests = {"config": hashlib.sha256(data).digest(), **drop_in_digests(drop_ins)}
-    return Renewal(config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings, digests)
+    return Renewal(
+        config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings,
+        files.digests(config.variables),
+    )  # fmt: skip

@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.config_drop_ins import PREFIX as CONFIG_DROP_INS
 from tlsrt.config.differences import summary
 from tlsrt.config.drop_ins import PREFIX as DROP_INS
+from tlsrt.config.variables import PREFIX as VARIABLES
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 _LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
 _PACKAGES = ("component/", "dep/", "isolated/")  # packages of components, and what those and tlsrt need
 _VERSION = "version/"  # how what says the version of files begins
-_FREE = (PROFILE_FILES, _VERSION, DROP_INS)
+_CONFIGURATION = (DROP_INS, CONFIG_DROP_INS, VARIABLES)
+_FREE = (PROFILE_FILES, _VERSION, *_CONFIGURATION)
 
 
 class Way(StrEnum):
@@ -133,7 +136,7 @@ def changed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[st
 
 def configuration(entries: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what a measurement says of the files of the configuration."""
-    return {name: digest for name, digest in entries.items() if name == "config" or name.startswith(DROP_INS)}
+    return {name: digest for name, digest in entries.items() if name == "config" or name.startswith(_CONFIGURATION)}
 
 
 def _by_place(entries: Mapping[str, bytes]) -> dict[str, dict[bytes, str]]:

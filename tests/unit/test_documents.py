@@ -206,8 +206,9 @@ def merged(tree: Any, addition: Any) -> Any:
 
 
 @pytest.mark.parametrize("path", [path for path in written() if blocks(path, "yaml")], ids=name_of)
-def test_yaml_is_a_configuration(path: Path, installed: Path) -> None:
+def test_yaml_is_a_configuration(path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what `init` writes, and with a policy line's component where an example leaves it out; or a manifest."""
+    monkeypatch.setenv("TLSRT_DOOR_PORT", "7443")  # of the examples
     for number, block in enumerate(blocks(path, "yaml")):
         if block.text.startswith("manifest:"):
             parse_manifest(block.text.encode(), path)

@@ -27,7 +27,8 @@ KEYS_MAGIC = b"tlsrt host keys 1\n"
 _PIECE = 1 << 20
 _DIGEST = 32
 _NO_MAC = bytes(_DIGEST)
-CONFIG, DROP_INS, FILES, STATE, KEYS = "config", "components.d", "files", "state", "keys"
+CONFIG, CONFIG_DROP_INS, DROP_INS = "config", "config.d", "components.d"
+FILES, STATE, KEYS = "files", "state", "keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,16 @@ from typing import BinaryIO
 from tlsrt import __version__
 from tlsrt.command_line.table import Document
 from tlsrt.config import files, key_schedule
-from tlsrt.config.drop_ins import drop_in_files
+from tlsrt.config.document import MAX_FILE_BYTES, read_files
 from tlsrt.config.files import as_config_error, move, open_folder, open_regular, read_bounded
 from tlsrt.config.init import key_in_force
 from tlsrt.config.isolation import packages_folder
 from tlsrt.config.key_providers import key_paths
-from tlsrt.config.load import MAX_FILE_BYTES, read_config
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.backup.archive import (
     CONFIG,
+    CONFIG_DROP_INS,
     DROP_INS,
     FILES,
     KEYS,
@@ -84,6 +84,8 @@ def create(arguments: argparse.Namespace) -> Document:
                 _put_keys(ArchiveWriter(out, head, KEYS_MAGIC), config, mac_key)
     if packages_folder(config.path).is_dir():
         notes.append("packages of isolated components are not in it: add them again after a restore")
+    if config.variables:
+        notes.append(f"values of variables are not in it: {', '.join(config.variables)}")
     with suppress(ConfigError):  # it is a note for `doctor` only
         text = json.dumps({"at": head.made, "file": str(target)})
         files.replace(config.state_dir / RECORD, f"{text}\n".encode(), 0o644)
@@ -177,8 +179,11 @@ def _written(target: Path) -> Iterator[BinaryIO]:
 
 
 def _put_files(archive: ArchiveWriter, config: Config) -> None:
-    archive.add_file(CONFIG, config.path.name, read_config(config.path))
-    for name, data in drop_in_files(config.path).items():
+    files_read = read_files(config.path)
+    archive.add_file(CONFIG, config.path.name, files_read.main)
+    for name, text in files_read.more.items():
+        archive.add_file(CONFIG_DROP_INS, name, text)
+    for name, data in files_read.components.items():
         if isinstance(data, ConfigError):
             archive.left_out.append(f"{DROP_INS}/{name} ({data.problems[0]})")
         else:

@@ -19,10 +19,12 @@ from typing import BinaryIO
 
 from tlsrt.command_line.table import Document
 from tlsrt.config import key_schedule
+from tlsrt.config.config_drop_ins import config_drop_in_folder
+from tlsrt.config.document import MAX_FILE_BYTES, ConfigFiles
 from tlsrt.config.drop_ins import drop_in_folder
 from tlsrt.config.files import as_config_error, write_new
 from tlsrt.config.key_providers import key_path
-from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
+from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.schema import Config
@@ -31,6 +33,7 @@ from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, TlsrtError
 from tlsrt.supervisor.cli.backup.archive import (
     CONFIG,
+    CONFIG_DROP_INS,
     DROP_INS,
     FILES,
     KEYS,
@@ -52,7 +55,9 @@ from tlsrt.supervisor.process.uids import FILE as UIDS
 from tlsrt.supervisor.process.uids import HELPERS, Uids, identify, parse_id_map, parse_numbers
 
 _SMALL_MAX = 64 << 20  # bytes of all that is not state
-_LIMITS = {CONFIG: MAX_FILE_BYTES, DROP_INS: MANIFEST_MAX, FILES: FILE_MAX, KEYS: FILE_MAX}
+_LIMITS = {
+    CONFIG: MAX_FILE_BYTES, CONFIG_DROP_INS: MAX_FILE_BYTES, DROP_INS: MANIFEST_MAX, FILES: FILE_MAX, KEYS: FILE_MAX,
+}  # fmt: skip
 
 
 class NothingRestored(TlsrtError):
@@ -108,7 +113,8 @@ def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Docum
     if small.sections[KEYS]:
         raise ConfigError("the backup has keys in it: they come from a file of their own")
     data = small.sections[CONFIG][head.configuration]
-    config = parse_config(data, path, dict(small.sections[DROP_INS]))
+    more = dict(sorted(small.sections[CONFIG_DROP_INS].items()))
+    config = parse_files(ConfigFiles(data, more, dict(small.sections[DROP_INS]), os.environ), path)
     if config.install_id.hex() != head.install:
         raise ConfigError("the backup's configuration is of another installation than its head says")
     placed = _placed(config, data, small, keys)
@@ -117,7 +123,9 @@ def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Docum
         made = Staging(config, datetime.now(UTC))
         try:
             unknown = made.stage_state(file, first, _identity(config, small.sections[FILES].get(UIDS)), small)
-            made.stage_small(placed, small.sections[DROP_INS])
+            made.stage_files(placed)
+            made.stage_folder(config_drop_in_folder(path), more)
+            made.stage_folder(drop_in_folder(path), small.sections[DROP_INS])
             os.sync()  # before it takes the place of what is on the disk
             write_journal(path, made.moves)
         except BaseException:
@@ -270,15 +278,17 @@ class Staging:
             write_entry(file, entry, folder / process, owner, made)
         return list(unknown)
 
-    def stage_small(self, placed: Iterable[tuple[Path, bytes, int]], drop_ins: Mapping[str, bytes]) -> None:
+    def stage_files(self, placed: Iterable[tuple[Path, bytes, int]]) -> None:
         """Write files and keys."""
         for place, data, mode in placed:
             self._file(place, data, mode)
-        target = drop_in_folder(self._config.path)
+
+    def stage_folder(self, target: Path, drop_ins: Mapping[str, bytes]) -> None:
+        """Write a folder of drop-ins."""
         if drop_ins or target.exists():  # those that are there are another host's
             folder = self._beside(target)
             with as_config_error("make the folder", folder):
-                os.mkdir(folder, 0o755)
+                os.makedirs(folder, 0o755)
             for name, content in drop_ins.items():
                 write_new(folder / name, content, 0o644)
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
 from tlsrt.config.bytecode import forget_bytecode
-from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_files, drop_in_folder, installed_manifest
+from tlsrt.config.document import read_files
+from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_folder, installed_manifest
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded
 from tlsrt.config.import_path import NEEDED, USED
 from tlsrt.config.init import changed_names, sealed_bytecode
 from tlsrt.config.isolation import PREFIX as ISOLATED
-from tlsrt.config.load import load_config, parse_config, read_config
+from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError
@@ -201,7 +202,8 @@ def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -
 
     `manifests` are those of the components that change, by address.
     """
-    present = dict(drop_in_files(config.path))
+    files_read = read_files(config.path)
+    present = dict(files_read.components)
     present |= {name: data for name, data in content.items() if data is not None}
     by_file = {drop_in_file(config.path, address): manifest for address, manifest in manifests.items()}
 
@@ -210,7 +212,7 @@ def rehearse(config: Config, content: Content, manifests: Mapping[str, bytes]) -
             return Path(package, name), by_file[asked_by]
         return installed_manifest(package, name, asked_by, place)
 
-    made = parse_config(read_config(config.path), config.path, present, find)
+    made = parse_files(replace(files_read, components=present), config.path, find)
     _refuse_failed(made, {one.name for one in config.failed} - manifests.keys())
     for address in manifests:
         check_fits(made, address)

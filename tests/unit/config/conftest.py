@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 @pytest.fixture
 def minimal() -> str:
     return (
-        "version: 1\n"
+        "version: 2\n"
         'install: "00112233445566778899aabbccddeeff"\n'
         "master_key: {provider: file, path: master.key}\n"
         "boot_token: boot.token\n"

@@ -119,7 +119,7 @@ def test_it_takes_what_init_writes_and_refuses_what_the_reader_refuses(made: Pat
         "components: {third/io: {needs: {write: [{path: pictures, why: they go there}]}}}",
     ):  # fmt: skip
         assert not allowed(schema, yaml.safe_load(minimal + extra)), extra
-    for old, new in (("version: 1", "version: 3"), ("file, path", "credential, path"), ("boot_token", "boot")):
+    for old, new in (("version: 2", "version: 3"), ("file, path", "credential, path"), ("boot_token", "boot")):
         assert not allowed(schema, yaml.safe_load(minimal.replace(old, new))), new
 
 

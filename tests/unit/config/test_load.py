@@ -12,9 +12,10 @@ from tlsrt.config import yaml_nodes
 from tlsrt.config.access import ClientConfig, PolicyRule
 from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.defaults import PROCESSES
+from tlsrt.config.document import MAX_FILE_BYTES
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.http_package import check_http
-from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
+from tlsrt.config.load import load_config, parse_config
 from tlsrt.config.needs import CallsConfig, EgressConfig, KernelViewConfig, NeedsConfig, ReadConfig, WriteConfig
 from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
 from tlsrt.errors import ConfigError
@@ -136,8 +137,8 @@ def test_refused_with_line_and_column(minimal: str, extra: str, sentence: str) -
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("version: 1", "version: 2", "1:10: version must be 1, not 2"),
-        ("version: 1\n", "", "1:1: version is missing: The version of this format."),
+        ("version: 2", "version: 0", "1:10: version must be 1 or 2, not 0"),
+        ("version: 2\n", "", "1:1: version is missing: The version of this format."),
         ("00112233445566778899aabbccddee", "", "2:10: install must be 32 lower-case hex digits in quotes, not 'ff'"),
         (", path: master.key", "", "3:13: master_key.path is missing: provider file needs it"),
         ("file, path", "credential, path", "3:13: master_key.name is missing: provider credential needs it"),
@@ -185,7 +186,7 @@ def test_no_master_key_is_exactly_one_sentence(minimal: str, line: str) -> None:
 
 
 def test_all_errors_come_at_once_in_the_order_of_the_file(minimal: str) -> None:
-    found = problems(minimal.replace("1\n", "2\n", 1) + "measur: warn\nloops: {X: 1}\npolicy: {a/b -> third/io: [x]}\n")
+    found = problems(minimal.replace("2\n", "0\n", 1) + "measur: warn\nloops: {X: 1}\npolicy: {a/b -> third/io: [x]}\n")
     assert [line.partition(": ")[0] for line in found] == ["1:10", "6:1", "7:9", "7:12", "8:10"]
 
 

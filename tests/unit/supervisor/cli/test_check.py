@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tlsrt.config.document import ConfigFiles
 from tlsrt.config.init import initialise
 from tlsrt.config.key_places import KeyPlaces, Place, placed
 from tlsrt.errors import EX_CONFIG
@@ -150,7 +151,7 @@ def test_a_fault_of_a_drop_in_is_placed_in_its_file(home: Path) -> None:
 
 
 def test_sentences_find_their_key() -> None:
-    places = KeyPlaces("/f", b"door:\n  key: a\ncomponents:\n  third/io:\n    options: {x: [1]}\n")
+    places = KeyPlaces("/f", ConfigFiles(b"door:\n  key: a\ncomponents:\n  third/io:\n    options: {x: [1]}\n"))
     assert places.of(("door", "key")) == Place("/f", 2, 3)
     assert places.of(("door", "crl")) == Place("/f", 1, 1)
     assert places.of(("components", "third/io", "options", "x", "0")) == Place("/f", 5, 19)
