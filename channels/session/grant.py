@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey as EllipticPublic
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from tlsrt.channels.frames.frame import NAME_MAX, SESSION_BYTES, TOKEN_MAX
+from tlsrt.config import hpke
 from tlsrt.config.key_schedule import KEY_BYTES
 from tlsrt.errors import MisuseError, PeerError
 
@@ -48,7 +49,6 @@ RIGHTS_MAX = 1024
 METHODS_MAX = 256
 _U64 = 1 << 64
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
-_SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def seal_grant(
     """
     try:
         public = X25519PublicKey.from_public_bytes(ephemeral_public)
-        ciphertext = _SUITE.encrypt(plaintext, public, info=GRANT_DOMAIN + digest)
+        ciphertext = hpke.SUITE.encrypt(plaintext, public, info=GRANT_DOMAIN + digest)
     except ValueError as error:  # a low-order point: the shared secret would be zero for everyone
         raise PeerError("open_ephemeral") from error
     return ciphertext, sign(_signed(digest, number, ciphertext))
@@ -266,7 +266,7 @@ def open_grant_untrusted(
     if number <= last_number:
         raise PeerError("grant_number")
     try:
-        plaintext = _SUITE.decrypt(ciphertext, ephemeral_private, info=GRANT_DOMAIN + digest)
+        plaintext = hpke.SUITE.decrypt(ciphertext, ephemeral_private, info=GRANT_DOMAIN + digest)
     except (InvalidTag, ValueError) as error:
         raise PeerError("grant_sealing") from error
     return parse_grant_untrusted(plaintext)

@@ -28,7 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.channels.session import grant
-from tlsrt.config import key_schedule
+from tlsrt.config import hpke, key_schedule
 from tlsrt.errors import PeerError
 
 P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
@@ -240,9 +240,10 @@ def test_hpke() -> None:
     ours = case["enc"] + cipher.encrypt(case["base_nonce"], first["pt"], b"")
     private = X25519PrivateKey.from_private_bytes(case["skRm"])
     assert private.public_key().public_bytes_raw() == case["pkRm"]
-    assert grant._SUITE.decrypt(ours, private, info=case["info"]) == first["pt"]
-    with pytest.raises(InvalidTag):
-        grant._SUITE.decrypt(ours, private, info=case["info"] + b"\0")
+    for suite in (hpke.SUITE, hpke.OwnSuite()):
+        assert suite.decrypt(ours, private, info=case["info"]) == first["pt"]
+        with pytest.raises(InvalidTag):
+            suite.decrypt(ours, private, info=case["info"] + b"\0")
 
 
 def _suite(case: dict[str, object]) -> tuple[object, ...]:

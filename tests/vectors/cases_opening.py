@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -38,13 +38,13 @@ from tlsrt.channels.session.grant import (
     sign_open,
 )
 from tlsrt.config import key_schedule
+from tlsrt.config.hpke import SUITE
 from tlsrt.config.issuer_chain import encode_chain
 
 Key = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
 CHALLENGE = bytes(range(0x40, 0x60))
 EPHEMERAL = X25519PrivateKey.from_private_bytes(bytes(range(0x60, 0x80)))
 PUBLIC = EPHEMERAL.public_key().public_bytes_raw()
-SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _GRANT = (
     "now", "install", "boot", "epoch", "grace_ms", "session", "subject", "token", "token_expires", "session_ends",
     "gate", "proof_key",
