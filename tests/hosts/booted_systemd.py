@@ -70,9 +70,12 @@ def _installation() -> Path:
 
 
 class BootedSystemd:
-    """One boot; `binds` are more folders of this machine and their places inside, where they are read-only."""
+    """One boot; `binds` are more folders of this machine and their places inside, where they are read-only.
 
-    def __init__(self, binds: Mapping[Path, Path] | None = None) -> None:
+    With `root` its files are those of that folder and not of this machine, and tlsrt is not installed.
+    """
+
+    def __init__(self, binds: Mapping[Path, Path] | None = None, *, root: Path | None = None) -> None:
         for program in ("unshare", "systemctl", "ip"):
             need(program)
         groups = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line]
@@ -83,7 +86,8 @@ class BootedSystemd:
             pytest.skip(f"{LEFT_OUT}{what}, to boot a systemd")
         self._folder = Path(tempfile.mkdtemp(prefix="booted.", dir="/run"))
         self._group = Path(groups[0], self._folder.name)  # not `tlsrt-*`, which a start of tlsrt may take as its own
-        self._binds = {_installation(): HOME, **(binds or {})}
+        self._root = root
+        self._binds = {**({_installation(): HOME} if root is None else {}), **(binds or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0  # of its process 1, here
 
@@ -107,6 +111,7 @@ class BootedSystemd:
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "BOOT_FOLDER": str(self._folder),
             "BOOT_GROUP": self._group.name,
+            "BOOT_ROOT": str(self._root or "/"),
             "BOOT_BINDS": "\n".join(f"{there} {here}" for there, here in self._binds.items()),
         }
         errors = self._folder / "errors"
@@ -123,7 +128,8 @@ class BootedSystemd:
         state = self.run("systemctl", "is-system-running", "--wait").stdout.strip()
         failed = self.run("systemctl", "--failed", "--no-pager").stdout
         assert state == "running", f"systemd is {state}: {failed}"
-        if any((_installation() / "python/lib").glob("libpython*")):  # a copied interpreter that has its own library
+        # a copied interpreter that has its own library
+        if self._root is None and any((_installation() / "python/lib").glob("libpython*")):
             self.write("/etc/ld.so.conf.d/tlsrt-test.conf", f"{HOME}/python/lib\n")
             self.do("ldconfig")
 

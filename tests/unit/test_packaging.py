@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 from hosts.installation import CHECKOUT, build_wheel, copy_tracked, installed, run, scratch, tracked, wheel
 
+from tlsrt.channels.cli.verbs import COMMAND as CLIENT
+from tlsrt.command_line.completion import script_of
+from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
+
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 NEEDS_MORE = ("tlsrt.loops.http.connection", "tlsrt.testing.plugin")  # h11, which tlsrt[http] brings; pytest
 
@@ -36,8 +40,9 @@ def code() -> set[str]:
 
 
 def contents(path: Path) -> set[str]:
+    """Return the code in a wheel."""
     with zipfile.ZipFile(path) as archive:
-        return {name for name in archive.namelist() if ".dist-info/" not in name}
+        return {name for name in archive.namelist() if not name.split("/")[0].endswith((".dist-info", ".data"))}
 
 
 def test_each_mapped_folder_is_where_its_link_points() -> None:
@@ -87,6 +92,23 @@ def test_the_version_is_said_once_and_the_same() -> None:
     assert tlsrt.__version__ == project()["project"]["version"]
 
 
+def test_the_wheel_installs_man_pages_and_completion_of_both_commands() -> None:
+    with zipfile.ZipFile(wheel()) as archive:
+        places = {name.partition(".data/data/share/")[2]: name for name in archive.namelist() if ".data/" in name}
+        found = {name: archive.read(place).decode() for name, place in places.items()}
+    assert found.keys() == {
+        "man/man1/tlsrt.1", "man/man8/tlsrt-supervisor.8",
+        "bash-completion/completions/tlsrt", "bash-completion/completions/tlsrt-supervisor",
+        "zsh/site-functions/_tlsrt", "zsh/site-functions/_tlsrt-supervisor",
+        "fish/vendor_completions.d/tlsrt.fish", "fish/vendor_completions.d/tlsrt-supervisor.fish",
+    }  # fmt: skip
+    for name, command in (("tlsrt", CLIENT), ("tlsrt-supervisor", SUPERVISOR)):
+        assert found[f"bash-completion/completions/{name}"] == script_of("bash", command)
+        assert found[f"zsh/site-functions/_{name}"] == script_of("zsh", command)
+        assert found[f"fish/vendor_completions.d/{name}.fish"] == script_of("fish", command)
+    assert "SH EXIT STATUS" in found["man/man1/tlsrt.1"]
+
+
 def test_both_commands_run_from_the_wheel() -> None:
     version = project()["project"]["version"]
     assert run(installed().program("tlsrt-supervisor"), "version") == f"tlsrt {version}\n"
@@ -112,10 +134,11 @@ def test_the_sdist_holds_what_the_wheel_needs_the_tests_and_the_documents() -> N
     [unpacked] = (scratch() / "unpacked").iterdir()
     inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     links = {f"tlsrt/{room}" for room in ROOMS}
-    folders = (*ROOMS, "tlsrt", "tests", "docs", "examples")
+    folders = (*ROOMS, "tlsrt", "tests", "docs", "examples", "distribution")
     wanted = {name for name in tracked() if name.split("/")[0] in folders or name.endswith(".md")} - links
-    assert wanted | {"LICENSE", "Makefile", "mkdocs.yml"} <= inside
-    assert {name for name in inside if name.endswith(".py")} <= wanted
+    assert wanted | {"LICENSE", "Makefile", "mkdocs.yml", "setup.py"} <= inside
+    assert {name for name in inside if name.endswith(".py")} <= wanted | {"setup.py"}
+    assert not [name for name in inside if name.startswith("build/")]
     assert contents(build_wheel(unpacked, scratch() / "wheel-of-sdist")) == code()
 
 

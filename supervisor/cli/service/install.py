@@ -22,7 +22,7 @@ from tlsrt.config.files import as_config_error
 from tlsrt.config.remove_tree import remove_tree
 from tlsrt.errors import EX_NOPERM, EX_UNAVAILABLE, ConfigError
 from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
-from tlsrt.supervisor.cli.service import units
+from tlsrt.supervisor.cli.service import packaged, units
 from tlsrt.supervisor.cli.service.units import ServiceFacts, ServiceFile, service_files
 from tlsrt.supervisor.process.instance_lock import is_held
 
@@ -59,8 +59,8 @@ def install(arguments: argparse.Namespace) -> int:
     if not disk.is_this_host:
         return 0
     commands = [
-        *([] if facts.is_root else [("systemd-sysusers", str(units.SYSUSERS / f"{units.NAME}.conf"))]),
-        ("systemd-tmpfiles", "--create", str(units.TMPFILES / f"{units.NAME}.conf")),
+        *([] if facts.is_root else [("systemd-sysusers", f"{units.NAME}.conf")]),
+        ("systemd-tmpfiles", "--create", f"{units.NAME}.conf"),
         ("systemctl", "daemon-reload"),
         ("systemd-analyze", "verify", str(units.SERVICE)),
         ("systemctl", "enable", *(["--now"] if arguments.now else []), units.SOCKET.name, units.SERVICE.name),
@@ -81,7 +81,8 @@ def uninstall(arguments: argparse.Namespace) -> int:
     """
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     disk.require_root()
-    installed = [path.name for path in (units.SOCKET, units.SERVICE) if disk.has(path)]
+    is_packaged = disk.has(packaged.place_of(units.SERVICE))
+    installed = [path.name for path in (units.SOCKET, units.SERVICE) if is_packaged or disk.has(path)]
     # systemd itself bounds a stop, by TimeoutStopSec=
     if disk.is_this_host and installed and not disk.run(("systemctl", "disable", "--now", *installed), told_s=None):
         raise RequestRefused(
@@ -109,6 +110,7 @@ def uninstall(arguments: argparse.Namespace) -> int:
     left += [] if arguments.purge or not user else [f"the user {user}"]
     if left and not (arguments.purge and disk.is_dry):
         reason = "no unedited unit says that `install` made it" if arguments.purge else "for another `install`"
+        reason = "of the package: its purge removes them" if is_packaged else reason
         print(f"left: {', '.join(left)} ({reason}); remove yourself what nothing needs")
     print("left: the configuration and the keys, which no verb removes")
     return 0
@@ -237,6 +239,12 @@ class _Disk:
         present = _text(path)
         if present is not None and not units.is_unedited(present):
             return False
+        of_package = packaged.place_of(file.path)
+        if packaged.body_of(self.text(of_package)) == packaged.body_of(file.text):
+            print(f"as it is: {self.at(of_package)}")
+            if present is not None:  # it would come first, also after an upgrade
+                self._do(f"remove {path}", path.unlink)
+            return True
         if present == file.text:
             print(f"as it is: {path}")
             return True

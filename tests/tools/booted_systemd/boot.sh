@@ -2,7 +2,8 @@
 # Become a systemd of one's own: called twice by tests/hosts/booted_systemd.py, in namespaces that it has made.
 #   boot.sh group    in new mount, pid, net, uts and ipc namespaces: enter the control group BOOT_GROUP
 #   boot.sh system   in a new cgroup namespace too: make the root of the machine, and exec systemd in it
-# BOOT_FOLDER is an empty folder; BOOT_BINDS has lines "FROM TO": folders that are there read-only.
+# BOOT_FOLDER is an empty folder; BOOT_BINDS has lines "FROM TO": folders that are there read-only. BOOT_ROOT is the
+# folder whose files it has, in place of those of this machine.
 set -euo pipefail
 
 # What could change the machine below: its clock, modules, devices, kernel log and audit.
@@ -20,8 +21,8 @@ enter_group() {
     exec unshare --cgroup bash "$0" system
 }
 
-lay_files() { # all files of the machine, copy-on-write, and some folders beside them
-    mount -t overlay overlay -o "lowerdir=/,upperdir=$BOOT_FOLDER/upper,workdir=$BOOT_FOLDER/work" "$ROOT"
+lay_files() { # all files of the machine or of another root, copy-on-write, and some folders beside them
+    mount -t overlay overlay -o "lowerdir=${BOOT_ROOT:-/},upperdir=$BOOT_FOLDER/upper,workdir=$BOOT_FOLDER/work" "$ROOT"
     while read -r from to; do
         [ -n "$from" ] || continue
         mkdir -p "$ROOT$to"
