@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hosts.primary_core import component_in, hosted_in_primary
-from hosts.running_host import RunningHost
+from hosts.running_host import RunningHost, uid_base
 
 from chaos.clock import Clock, clock_prelude
 from chaos.outside import JOURNALS, STORE
@@ -31,7 +31,7 @@ from chaos.trap import prelude
 
 HERE = Path(__file__).parent
 PACKAGE_PARENT = HERE.parent / "hosts" / "chaos_package"
-UID_BASE = 771000  # of the authority; the loops follow, and behind these the further processes of loops
+UID_BASE = uid_base()  # of the authority; the loops follow, and behind these the further processes of loops
 UIDS = {loop: UID_BASE + number for number, loop in enumerate((one for one in LOOPS if "." not in one), 1)}
 UIDS["primary.facts"] = UID_BASE + 256
 CALLERS = ("third", "external")

@@ -52,11 +52,12 @@ from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import Config, LimitsConfig
+from tlsrt.config.schema import Config, LimitsConfig, SandboxConfig
 from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
 READY_S = 30.0
+_UIDS_OF_ONE = 4096  # that one process of a shared suite has for its hosts
 # A test opens more sessions than a client does: those about the budget of sessions say what it is.
 MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
 # What an ordinary host has, for `limits`.
@@ -85,6 +86,15 @@ def free_port() -> int:
         except OSError:
             continue
         return port
+
+
+def uid_base() -> int:
+    """Return the first uid of hosts here: a limit of processes counts all of a uid, and other hosts run beside it.
+
+    In processes that share a suite it is not the one of a host whose configuration names none.
+    """
+    number, hands = map(int, os.environ.get("SUITE_HAND", "1/1").split("/"))
+    return SandboxConfig().uid_base + (_UIDS_OF_ONE * number if hands > 1 else 0)
 
 
 class RunningHost:
@@ -148,6 +158,8 @@ class RunningHost:
             initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
         document = yaml.safe_load(self.config_path.read_text())
         document["limits"] = {**MANY_SESSIONS, **document.get("limits", {})}
+        if (base := uid_base()) != SandboxConfig().uid_base:
+            document["sandbox"] = {"uid_base": base, **(document.get("sandbox") or {})}
         for key, value in added.items():
             known = document.get(key)
             document[key] = {**known, **value} if isinstance(known, dict) else value

@@ -19,15 +19,13 @@ from dbus_fast import Message, MessageType
 from dbus_fast._private.unmarshaller import Unmarshaller
 from fakes.bus_daemon import BUS, BusServices, bus_daemon
 from hosts.reloading_host import edit, outcomes, reload, seal_host
-from hosts.running_host import RunningHost, running
+from hosts.running_host import RunningHost, running, uid_base
 from probes.sandbox_runner import MODES, NOBODY
 from tools.programs import need
 
-from tlsrt.config.schema import SandboxConfig
-
 TALK, OTHER = "forth/talk", "forth/other"
 LAMP, DOOR = "org.example.Lamp", "org.example.Door"
-UID_BASE = SandboxConfig().uid_base
+UID_BASE = uid_base()
 ATTACK = "org.example.Attack"
 DENIED = ("org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.ServiceUnknown",
           "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.UnknownMethod")  # fmt: skip

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 import yaml
 from fakes.bus_daemon import bus_daemon
-from hosts.running_host import RunningHost
+from hosts.running_host import RunningHost, uid_base
 from tools.programs import need
 
 from tlsrt import Client, Unavailable
-from tlsrt.config.schema import SandboxConfig
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "devices" / "home_devices"
 BATTERY, METER, PLUGGED, SCALE = "forth/battery", "third/meter", "primary/plugged", "third/scale"
@@ -104,7 +103,7 @@ def upowerd() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
         folder = Path(tempfile.mkdtemp(prefix="tlsrt-bus."))
         stack.callback(shutil.rmtree, folder)
         folder.chmod(0o755)
-        base = SandboxConfig().uid_base
+        base = uid_base()
         stack.enter_context(bus_daemon(folder / "bus.sock", range(base, base + 512)))
         environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={folder}/bus.sock"}
         daemon = stack.enter_context(

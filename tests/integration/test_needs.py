@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 from attackers.arena import PACKAGE
-from hosts.running_host import RunningHost, running
+from hosts.running_host import RunningHost, running, uid_base
 from probes.sandbox_runner import MODES, NOBODY
 
 from tlsrt import Client
 
-UID_BASE = 771000
 THIRD = 3  # its place after the authority, primary and secondary
 NAMES = ("third/wisher", "secondary/wisher")
 
@@ -48,7 +47,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     for name in ("pictures", "data"):
         (base / name).mkdir()
     (base / "data" / "there").write_text("x")
-    uid = NOBODY if request.param == "rootless" else UID_BASE + THIRD
+    uid = NOBODY if request.param == "rootless" else uid_base() + THIRD
     if os.geteuid() == 0:
         os.chown(base / "pictures", uid, uid)
     with socket.create_server(("127.0.0.1", 0)) as listed, socket.create_server(("127.0.0.1", 0)) as other:
