@@ -98,7 +98,7 @@ class ProgramComponent(Component):
                     _, _, path = health.http.partition("/")
                     return await probe_http(host_of(listener), listener.port, f"/{path}")
                 if listener is not None:
-                    with self.listener(listener.name) as watched:
+                    with self._tlsrt_listeners.look_at(listener.name) as watched:
                         return await probe_tcp(host_of(listener), listener.port, watched)
         except TimeoutError:
             what = "its check does not end" if listener is None else f"port {listener.port} does not answer"

@@ -175,15 +175,14 @@ def test_a_capability_is_had_by_the_program_that_asks_for_it_and_is_the_only_one
 
 def test_a_state_that_grows_too_large_ends_the_run_and_the_next_may_clean_up(host: RunningHost) -> None:
     host.until(lambda status: "it has cleaned up" in host.log("forth.hoarder"), "the run after")
-    told = host.cli("events", "--kind", "program").stdout
-    assert "its /state holds more than its `state_mb` of 1 MiB" in told, told
+    host.told("its /state holds more than its `state_mb` of 1 MiB", by=("events", "--kind", "program"))
     assert "its /state holds more than its `state_mb`" in host.log("forth.hoarder")
     assert host.loop("forth.hoarder")["programs"][0]["ends"] == {"state": 1}
 
 
 def test_the_state_of_a_program_is_in_a_backup_and_comes_back(host: RunningHost, tmp_path: Path) -> None:
     state, file = Path(host.config.state_dir) / "external.broker+main+1", str(tmp_path / "broker.state")
-    host.until(lambda status: "it serves" in host.log("external.broker"), "that it runs")
+    host.until(lambda status: host.log("external.broker").count("it serves") == 1, "that it runs")
     owner = state.stat().st_uid
     (state / "kept").write_text("as it was")
     os.chown(state / "kept", owner, owner)
@@ -200,12 +199,15 @@ def test_the_state_of_a_program_is_in_a_backup_and_comes_back(host: RunningHost,
     assert {one.stat().st_uid for one in (state, state / "kept")} == {owner}
     left = [one.name for one in Path(host.config.state_dir).iterdir() if one.name.startswith(".before")]
     assert left == [], "the state from before is removed"
+    host.until(lambda status: host.log("external.broker").count("it serves") == 2, "that it hears a signal again")
 
 
 def test_what_writes_when_it_is_asked_to_end_has_its_time_at_a_restart_and_a_stop(host: RunningHost) -> None:
     """The last one here: the host stops."""
     host.until(lambda status: "it serves" in host.log("external.broker"), "that the broker runs")
     host.until(lambda status: "it hears nothing" in host.log("third.deaf"), "that the deaf one runs")
+    [activated] = host.loop("forth.activated")["programs"]
+    assert activated["ends"] == {"signalled": 1}, "looks at its health have not changed the socket that it waits at"
     before = host.log("external.broker").count("it serves")
     answer = host.cli("restart", "external.broker")
     assert answer.returncode == 0, answer.stderr
