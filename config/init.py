@@ -1,7 +1,6 @@
 """`init` makes everything a host needs in one folder, `seal` renews its boot token.
 
-init writes all or nothing: into a folder of its own that is renamed at the end, or, where the folder exists, file by
-file, none of which may exist before, and all of which go again when one fails.
+init writes all or nothing, none of which may exist before; see `staged_init.py`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,7 @@ import json
 import os
 import re
 import secrets
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +25,12 @@ from tlsrt.config.boot_token import (
 )
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
+from tlsrt.config.config_drop_ins import config_drop_in_folder
 from tlsrt.config.differences import BYTECODE, listed
 from tlsrt.config.door import DoorConfig
-from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder, write_new
-from tlsrt.config.import_path import bytecode_folder, is_checkout
+from tlsrt.config.drop_ins import drop_in_folder
+from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, write_new
+from tlsrt.config.import_path import is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
@@ -42,13 +40,14 @@ from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
+from tlsrt.config.staged_init import CONFIGURATION, complete, folder_of, staging
 from tlsrt.config.template import NOTHING_LACKING, MissingLayer, Places, config_text
 from tlsrt.errors import ConfigError
 
 MOUNT_LAYER = "mount_namespace"
 FOLDERS = ("state", "run", "log")
 FILES = {
-    "tlsrt.yaml": "the configuration, with comments",
+    CONFIGURATION: "the configuration, with comments",
     "tlsrt.schema.json": "its schema, for editors",
     "master.key": "the root of every key: keep a copy in a safe place, it cannot be made again",
     "boot.token": "what was sealed: code, configuration and certificate names",
@@ -58,14 +57,18 @@ FILES = {
     "server.crt": "the server's certificate",
     "admin.tlsrt": "the bundle of the client admin: keep it secret",
 }
-_PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
+_COMMAND = "tlsrt-supervisor"
+_PUBLIC = (CONFIGURATION, "tlsrt.schema.json", "ca.crt", "server.crt")
 
 
 def initialise(
     directory: Path, *, host: str, port: int, now: datetime, names: Sequence[str] = (),
-    lacking: MissingLayer = NOTHING_LACKING, places: Places | None = None,
+    lacking: MissingLayer = NOTHING_LACKING, places: Places | None = None, if_missing: bool = False,
 ) -> list[str]:  # fmt: skip
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
+
+    With `if_missing` a host that is there, whole, is no error. One that was ended before is completed, if all of it
+    was written, or made anew.
 
     `names` are host names and addresses by which clients on other machines reach it. `lacking` says what this host
     cannot give: the caller has found out, the operator may disagree. `places` are those of state, sockets and
@@ -73,13 +76,19 @@ def initialise(
     """
     _check_door(host, port)
     door = _Door(host, port, tuple(dict.fromkeys(map(check_name, names))))
-    if os.path.lexists(directory):
-        if not directory.is_dir():
-            raise ConfigError(f"{directory} exists and is not a folder: choose another place")
+    mode = 0o755 if places else 0o711 if any(one.layer == MOUNT_LAYER for one in lacking.waivers) else None
+    with folder_of(directory):
+        if complete(directory):
+            return [f"an `init` in {directory} was interrupted before, and was completed", *_next(directory, places)]
+        if if_missing and os.path.lexists(directory / CONFIGURATION):
+            _check_there(directory / CONFIGURATION)
+            return [f"{directory / CONFIGURATION} is there, so nothing was written"]
         _refuse_existing(directory)
-        _fill(directory, door, now, lacking, places)
-    else:
-        _make_whole(directory, door, now, lacking, places)
+        if mode is not None:
+            with as_config_error("write", directory):
+                os.chmod(directory, mode)  # the service, or the uids of loops, come this way
+        with staging(directory) as folder:
+            _fill(folder, door, now, lacking, places)
     return _report(directory, lacking, places)
 
 
@@ -140,51 +149,28 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(
-    directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None
-) -> None:  # fmt: skip
-    with as_config_error("make the folder", directory.parent):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-    with as_config_error("write", directory):
-        folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        _fill(folder, door, now, lacking, places)
-        with as_config_error("write", directory):
-            os.rename(folder, directory)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    sync_folder(directory.parent)
+def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None) -> None:
+    for name in () if places else FOLDERS:
+        with as_config_error("write", directory / name):
+            os.mkdir(directory / name, 0o700)
+    for name, data in _contents(door, now, lacking, places).items():
+        write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
+    config = load_config(directory / CONFIGURATION)
+    write_bytecode(config)
+    token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
+    write_new(config.boot_token, token.encode(), 0o644 if places else 0o600)
 
 
-def _fill(
-    directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None
-) -> None:  # fmt: skip
-    made: list[Path] = []
-    try:
-        for name in () if places else FOLDERS:
-            with as_config_error("write", directory / name):
-                os.mkdir(directory / name, 0o700)
-            made.append(directory / name)
-        for name, data in _contents(door, now, lacking, places).items():
-            write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
-            made.append(directory / name)
-        if places or any(
-            waiver.layer == MOUNT_LAYER for waiver in lacking.waivers
-        ):  # then the uids of loops come this way
-            os.chmod(directory, 0o755 if places else 0o711)
-        config = load_config(directory / "tlsrt.yaml")
-        write_bytecode(config)
-        token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
-        write_new(config.boot_token, token.encode(), 0o644 if places else 0o600)
-        made.append(config.boot_token)
-        sync_folder(directory)
-    except BaseException:
-        shutil.rmtree(bytecode_folder(directory / "tlsrt.yaml"), ignore_errors=True)
-        for path in reversed(made):
-            with suppress(OSError):  # the first error is the one to report
-                os.rmdir(path) if path.name in FOLDERS else os.unlink(path)
-        raise
+def _check_there(path: Path) -> None:
+    """Refuse a host of which a file is missing that its configuration names. Raises ConfigError."""
+    config = load_config(path)
+    door = config.door
+    named = (config.master_key.path, door.certificate, door.key, door.client_ca, door.client_ca_key)
+    for one in named:
+        if one is not None and not os.path.lexists(one):
+            raise ConfigError(f"{path} is there, but not {one}, which it names: put it back from your backup")
+    if not os.path.lexists(config.boot_token):
+        raise ConfigError(f"{path} is there, but no boot token: run `tlsrt-supervisor seal`")
 
 
 def _contents(
@@ -221,7 +207,7 @@ def _contents(
         issuer,
     )
     return {
-        "tlsrt.yaml": text.encode(),
+        CONFIGURATION: text.encode(),
         "tlsrt.schema.json": json.dumps(json_schema(), indent=2).encode() + b"\n",
         "master.key": master_key,
         "ca.key": ca.key_pem,
@@ -318,14 +304,22 @@ def _report(directory: Path, lacking: MissingLayer, places: Places | None) -> li
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     if places is None:
         lines.append(f"made {directory}/state, run and log")
-    if places is not None:
-        lines.append(f"next: {command_line('tlsrt-supervisor', 'install', '--now')}")
-        return [*lines, *_waived(lacking)]
-    named = [] if directory == Path("var") and os.geteuid() != 0 else ["--config", directory / "tlsrt.yaml"]
-    lines.append(f"next: {command_line('tlsrt-supervisor', 'start', *named)}")
-    if is_checkout():
+    lines += _next(directory, places)
+    if places is None and is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
     return [*lines, *_waived(lacking)]
+
+
+def _next(directory: Path, places: Places | None) -> list[str]:
+    """Return what to type next: `seal` first, if there are drop-ins, which were written by others."""
+    path = directory / CONFIGURATION
+    named = [] if directory == Path("var") and os.geteuid() != 0 else ["--config", path]
+    folders = [folder for folder in (config_drop_in_folder(path), drop_in_folder(path)) if folder.is_dir()]
+    if found := [folder for folder in folders if any(not one.name.startswith(".") for one in folder.iterdir())]:
+        return [f"{found[0]} has files that init did not seal; next: {command_line(_COMMAND, 'seal', *named)}"]
+    if places is not None:
+        return [f"next: {command_line(_COMMAND, 'install', '--now')}"]
+    return [f"next: {command_line(_COMMAND, 'start', *named)}"]
 
 
 def _waived(lacking: MissingLayer) -> list[str]:

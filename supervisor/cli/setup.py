@@ -42,6 +42,7 @@ def init(arguments: argparse.Namespace) -> int:
         names=arguments.name or (),
         lacking=MissingLayer(() if arguments.strict else tuple(waivers), other_uid_base()),
         places=system_places(os.environ) if arguments.system else None,
+        if_missing=arguments.if_missing,
     )
     print("\n".join(lines))
     if arguments.strict:

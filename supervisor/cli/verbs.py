@@ -238,6 +238,7 @@ VERBS = (
             Argument(("--host",), "address of the door (127.0.0.1; 0.0.0.0 for all)", "HOST", default="127.0.0.1"),
             Argument(("--port",), "port of the door (7443)", "PORT", kind=whole_number, default=7443),
             NAMES,
+            flag("--if-missing", text="do nothing, and be content, where a whole host is already"),
             flag("--strict", text="waive no layer of the sandbox, whatever this host cannot give"),
         ),
         run="setup.init",

@@ -1,0 +1,130 @@
+"""An `init` that is ended at any step: the next one completes it, makes it anew, or says why not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config.init import FILES, FOLDERS, changes, initialise
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STEPS = 60  # more than an init takes
+
+
+def run(folder: Path, *, if_missing: bool = True) -> list[str]:
+    return initialise(folder, host="127.0.0.1", port=7443, now=NOW, if_missing=if_missing)
+
+
+def refused(folder: Path, *, if_missing: bool = True) -> str:
+    with pytest.raises(ConfigError) as caught:
+        run(folder, if_missing=if_missing)
+    [sentence] = caught.value.problems
+    return sentence
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def killed_at(step: int, run: Callable[[], object]) -> bool:
+    """Run in a child that is killed before its n-th change of a name or new file; tell whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        def counted(real: Callable[..., object]) -> Callable[..., object]:
+            def call(*words: object, **more: object) -> object:
+                nonlocal count
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                return real(*words, **more)
+
+            return call
+
+        for name in ("rename", "mkdir", "rmdir", "write"):
+            setattr(os, name, counted(getattr(os, name)))
+        try:
+            run()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def measured(config: Config) -> dict[str, bytes]:
+    return {"config": bytes(32)}
+
+
+def test_killed_at_every_step_the_next_one_gives_a_whole_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlsrt.config.init.measure", measured)  # which is not the matter here, and takes long
+    ends = list[str]()
+    for step in range(STEPS):
+        folder = tmp_path / str(step) / "host"
+        was_killed = killed_at(step, lambda folder=folder: run(folder))  # type: ignore[misc]
+        assert not (folder / "tlsrt.yaml").exists() or {*FILES, *FOLDERS} <= {*os.listdir(folder)}, step
+        before = contents(folder / ".init") if (folder / ".init").exists() else {}
+        said = run(folder)[0]
+        assert {*os.listdir(folder)} - {"tlsrt.bytecode"} == {*FILES, *FOLDERS}, step
+        assert changes(load_config(folder / "tlsrt.yaml")) == [], step
+        assert before.items() <= contents(folder).items(), "what was whole is not made anew"
+        ends.append("there" if "is there, so nothing" in said else "completed" if "interrupted" in said else "made")
+        if not was_killed:
+            break
+    assert not was_killed
+    assert ends == sorted(ends, key=["made", "completed", "there"].index) and {*ends} == {"made", "completed", "there"}
+
+
+def test_a_host_that_is_there_is_left_as_it_is(made: Path) -> None:
+    before = contents(made)
+    assert run(made) == [f"{made}/tlsrt.yaml is there, so nothing was written"]
+    assert contents(made) == before
+    assert refused(made, if_missing=False).endswith("exists, and init never overwrites: nothing was written")
+
+
+@pytest.mark.parametrize("name", ["master.key", "boot.token", "server.crt", "ca.key"])
+def test_half_a_host_is_refused_and_not_mended(made: Path, name: str) -> None:
+    (made / name).unlink()
+    assert refused(made).startswith(f"{made}/tlsrt.yaml is there, but ")
+    (made / "tlsrt.yaml").unlink()
+    assert refused(made).endswith("exists, and init never overwrites: nothing was written")
+
+
+def test_what_lies_in_the_place_of_an_unfinished_one_is_not_replaced(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    (tmp_path / "host/.init").mkdir(parents=True)
+    (tmp_path / "a/master.key").rename(tmp_path / "host/.init/master.key")
+    (tmp_path / "host/master.key").write_bytes(b"mine")
+    assert refused(tmp_path / "host").startswith(f"{tmp_path}/host/master.key is there, and so is what an `init`")
+    assert (tmp_path / "host/master.key").read_bytes() == b"mine"
+
+
+def test_what_another_user_could_have_left_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / ".init").mkdir()
+    (tmp_path / ".init").chmod(0o777)
+    assert "what an `init` has left" in refused(tmp_path)
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert refused(tmp_path) == f"another `init` writes in {tmp_path} now: wait for its end"
+    os.close(descriptor)
+
+
+def test_drop_ins_that_are_there_first_are_named_and_not_sealed(tmp_path: Path) -> None:
+    (tmp_path / "tlsrt.yaml.d").mkdir()
+    (tmp_path / "tlsrt.yaml.d/a.yaml").write_text("audit: {keep_mb: 20}\n")
+    assert f"{tmp_path}/tlsrt.yaml.d has files that init did not seal" in "\n".join(run(tmp_path))
+    assert changes(load_config(tmp_path / "tlsrt.yaml")) == ["new config.d/a.yaml"]
