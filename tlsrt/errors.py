@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 EX_FAILED = 1
+EX_CHANGED = 2
 EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
 EX_LOCKED = 4
 EX_DEGRADED = 5
@@ -29,6 +30,7 @@ EXIT_CODES: Mapping[int, str] = {
     0: "success",
     EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole; "
     "`doctor`: something was found",
+    EX_CHANGED: "`apply --detailed-exitcode`: the configuration was changed, or would be by a dry run",
     EX_NOT_RUNNING: "no supervisor is running (`tlsrt-supervisor`)",
     EX_LOCKED: "the host is locked: no session until an operator or a client with that right unlocks it",
     EX_DEGRADED: "`status --check`: the host is degraded, starting or stopping",

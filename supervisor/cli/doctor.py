@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.command_line.table import Document
+from tlsrt.config.document import MIGRATE
 from tlsrt.config.files import open_regular, read_bounded
 from tlsrt.config.host_paths import named_paths
 from tlsrt.config.init import key_in_force
@@ -90,6 +91,9 @@ def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
             yield from of_certificate(what, read_server_certificate(path).ends, now, advice)
         except ConfigError as error:
             yield Diagnosis(PROBLEM, what, str(error), "tlsrt-supervisor check")
+    for remark in config.remarks:
+        remedy = MIGRATE if MIGRATE in remark else "tlsrt-supervisor check"
+        yield Diagnosis(WARNING, "configuration", remark, remedy)
     yield from of_permissions(_permissions(config))
     yield from of_disks(_disks(config))
     yield from of_age(

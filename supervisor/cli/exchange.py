@@ -68,10 +68,11 @@ def config_of(arguments: argparse.Namespace, *, writes: bool = False) -> Config:
     """
     from tlsrt.config.load import load_config
 
-    return load_config(_trusted_path(arguments, writes=writes))
+    return load_config(trusted_path(arguments, writes=writes))
 
 
-def _trusted_path(arguments: argparse.Namespace, *, writes: bool) -> Path:
+def trusted_path(arguments: argparse.Namespace, *, writes: bool) -> Path:
+    """Return the path of the configuration. Raises ConfigError for one that another user could exchange."""
     from tlsrt.config.trusted_path import check_trusted, host_uids, trusted_uids
 
     path = config_path(arguments)
@@ -87,7 +88,7 @@ def host_of(arguments: argparse.Namespace, *, warns: bool = True) -> Host:
     from tlsrt.config.load import load_config, run_dir_of
     from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
 
-    path = _trusted_path(arguments, writes=False)
+    path = trusted_path(arguments, writes=False)
     try:
         return load_config(path)
     except ConfigError as error:

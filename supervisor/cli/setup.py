@@ -51,10 +51,10 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_whole(config: Config) -> list[str]:
+def check_whole(config: Config, *, is_written: bool = True) -> list[str]:
     """Refuse a host that would not start, and what would not be found out by its start. Raises ConfigError.
 
-    Returns remarks about what was not refused.
+    Returns remarks about what was not refused. Of a configuration that is not written yet no manifests are compared.
     """
     from tlsrt.config.component_options import check_classes, check_options
     from tlsrt.config.declared_calls import check_calls
@@ -68,7 +68,7 @@ def check_whole(config: Config) -> list[str]:
     check_options(config)
     check_classes(config)
     check_http(config)
-    remarks = check_calls(config)
+    remarks = check_calls(config) if is_written else []
     files = ProfileFiles()
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process, files)

@@ -19,6 +19,7 @@ from tlsrt.command_line.table import (
 )
 from tlsrt.errors import exit_codes_text
 from tlsrt.supervisor.cli.component_verbs import COMPONENTS, SECRETS
+from tlsrt.supervisor.cli.config_verbs import APPLY, CONFIG
 from tlsrt.supervisor.cli.flags import ANSWER, REPORT
 from tlsrt.supervisor.cli.job_verbs import JOBS
 from tlsrt.supervisor.cli.nested_verbs import (
@@ -268,6 +269,8 @@ VERBS = (
         ),
         run="setup.seal",
     ),
+    Verb("config", "print where each value of the configuration comes from, or migrate an older one", verbs=CONFIG),
+    APPLY,
     *SERVICE,
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=SANDBOX),
     Verb("audit", "read, verify and export the audit log of this host", verbs=AUDIT),

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import signal
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from tlsrt.config.import_path import NEEDED, USED
 from tlsrt.config.init import changed_names, sealed_bytecode
 from tlsrt.config.isolation import PREFIX as ISOLATED
 from tlsrt.config.load import load_config, parse_files
-from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError
 from tlsrt.supervisor.cli.component.isolation import sweep
@@ -35,6 +34,7 @@ from tlsrt.supervisor.cli.component.journal import (
     Journal,
     clear_left,
     is_in_place,
+    place_of,
     remove_journal,
     token_digest,
     write_content,
@@ -47,14 +47,21 @@ from tlsrt.supervisor.launch.fitting import check_fits, fitting
 from tlsrt.text import printable
 
 _RELOAD_S = 3600.0  # the supervisor answers in time; this is for one that does not
-_BYTES_MAX = 1 << 20
+_BYTES_MAX = _FILE_MAX = 1 << 20
 _TLSRTS = tuple(f"dep/{name}" for name in (*NEEDED, *USED))  # what no package of a component may bring
+
+
+def is_components(name: str) -> bool:
+    """Tell whether a measured name is of an added component, or of what it needs."""
+    kinds = (PREFIX, ISOLATED, "component/", "dep/", "program/", "version/", "bytecode")
+    return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)
 
 
 class Change:
     """One change of the drop-ins of a host, which no other command changes meanwhile; see `begin`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, accepts: Callable[[str], bool]) -> None:
+        self._accepts = accepts
         self._path = config.path
         self._folder = drop_in_folder(config.path)
         self._owner = owner_of(config.path)
@@ -72,8 +79,8 @@ class Change:
 
     def present(self, name: str) -> bytes | None:
         """Return what a file of the folder holds now. Raises ConfigError."""
-        path = self._folder / name
-        return read_bounded(path, MANIFEST_MAX, "the file") if os.path.lexists(path) else None
+        path = place_of(self._folder, name)
+        return read_bounded(path, _FILE_MAX, "the file") if os.path.lexists(path) else None
 
     def take(self, content: Content) -> Document | None:
         """Write these files, seal, and let the host take them if it runs; return the answer of its reload.
@@ -83,7 +90,7 @@ class Change:
         """
         before = {name: self.present(name) for name in content}
         token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
-        journal = Journal(before, content, token_digest(self._token))
+        journal = Journal(before, content, token_digest(self._token), token=str(self._token))
         write_journal(self._folder, journal, self._owner)
         asked = False
         try:
@@ -113,7 +120,7 @@ class Change:
             config = fitting(load_config(self._path))
             try:
                 if config.measure == "strict":
-                    _refuse_others(config)
+                    _refuse_others(config, self._accepts)
                 renew_boot_token(config)
             except ConfigError:
                 if token is not None and token_digest(self._token) != hashlib.sha256(token).hexdigest():
@@ -129,16 +136,17 @@ class Change:
         config = fitting(load_config(self._path))
         _refuse_failed(config, self._failed)
         if config.measure == "strict":
-            _refuse_others(config)
+            _refuse_others(config, self._accepts)
         if any(data is not None for data in content.values()):
             check_whole(config)
         return config
 
 
 @contextmanager
-def begin(config: Config) -> Generator[Change]:
+def begin(config: Config, accepts: Callable[[str], bool] = is_components) -> Generator[Change]:
     """Make the folder of drop-ins, and exclude another change of it for the time of a block. Raises ConfigError.
 
+    `accepts` tells of a measured name whether it may differ by the change, and be sealed by it.
     SIGTERM ends the block as Ctrl-C does. What the block runs inherits the lock: it is held until that has ended, too.
     """
     folder = drop_in_folder(config.path)
@@ -163,7 +171,7 @@ def begin(config: Config) -> Generator[Change]:
         clear_left(folder)  # what a command that was ended has left
         sweep(config.path)
         try:
-            yield Change(config)
+            yield Change(config, accepts)
         finally:
             if not os.path.lexists(folder / JOURNAL):  # else the next command needs both folders
                 sweep(config.path)
@@ -192,8 +200,9 @@ def _who_works(folder: int) -> str:
         lines = Path("/proc/locks").read_text().splitlines()
         pid = next(int(line.split()[4]) for line in lines if " FLOCK " in line and line.split()[5].endswith(inode))
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-        at = words.index("component")
-        return f"`component {printable(words[at + 1], 20)}`, process {pid},"
+        at = words.index("component") if "component" in words else -1
+        named = " ".join(words[at : at + 2]) if at >= 0 else words[words.index("apply")]
+        return f"`{printable(named, 40)}`, process {pid},"
     return "another `component` command, or what one that was ended has started,"
 
 
@@ -226,17 +235,12 @@ def _refuse_failed(config: Config, before: set[str]) -> None:
         raise ConfigError(problems)
 
 
-def _refuse_others(config: Config) -> None:
-    """Refuse a host that differs from its boot token by more than components and what they need. Raises ConfigError."""
-    found = [name for name in changed_names(config) or () if not _is_components(name)]
+def _refuse_others(config: Config, accepts: Callable[[str], bool]) -> None:
+    """Refuse a host that differs from its boot token by more than a change brings. Raises ConfigError."""
+    found = [name for name in changed_names(config) or () if not accepts(name)]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise ConfigError(
-            f"the installation has changed {', '.join(found[:3])}{more}, which is no component's, so nothing was "
+            f"the installation has changed {', '.join(found[:3])}{more}, which is not of this change, so nothing was "
             "sealed: look at `tlsrt-supervisor seal --diff`, and put it back"
         )
-
-
-def _is_components(name: str) -> bool:
-    kinds = (PREFIX, ISOLATED, "component/", "dep/", "program/", "version/", "bytecode")
-    return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)

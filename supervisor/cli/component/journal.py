@@ -2,6 +2,7 @@
 
     components.d/.change      the content of each file before and after, and digests of the boot token
 
+Names are of files in that folder, `./NAME` is the configuration beside it, and `NAME.d/...` one of its drop-ins.
 It is written before the first file changes and removed after the last. The boot token decides what becomes of a change
 that was interrupted: as long as it is the one from before, the files are put back; once it vouches for the new ones,
 they are completed; and a third one is that of a change which was being taken back.
@@ -13,9 +14,11 @@ import argparse
 import base64
 import binascii
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -31,9 +34,10 @@ from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.backup.journal import complete
-from tlsrt.supervisor.cli.exchange import config_of, config_path, say
+from tlsrt.supervisor.cli.exchange import config_of, config_path, say, trusted_path
 
 NAME = ".change"
+_NAME = re.compile(r"[^./][^/]*\.(?:yaml|manifest)|\./[^./][^/]*|[^./][^/]*\.d/[^./][^/]*\.yaml")
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
 _BYTES_MAX = 64 << 20
 _TOKEN_MAX = 1 << 20
@@ -47,6 +51,7 @@ class Journal:
     after: Content
     token_before: str
     token_after: str = ""
+    token: str = ""  # the path of the boot token: a configuration that is half changed may not be readable
 
     def wanted(self, token: str) -> Content:
         """Return the content that fits the boot token with this digest. Pure."""
@@ -64,7 +69,7 @@ def parse_journal(data: bytes) -> Journal:
     try:
         tree = json.loads(data)
         before, after = _content(tree["before"]), _content(tree["after"])
-        return Journal(before, after, str(tree["token_before"]), str(tree["token_after"]))
+        return Journal(before, after, str(tree["token_before"]), str(tree["token_after"]), str(tree.get("token", "")))
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise ConfigError(f"the record of a change, {NAME}, is damaged: remove it, and run `seal` to accept") from None
 
@@ -74,7 +79,7 @@ def _text(content: Content) -> dict[str, str | None]:
 
 
 def _content(tree: Mapping[str, str | None]) -> dict[str, bytes | None]:
-    if any("/" in name or name.startswith(".") or not name.endswith((DROP_IN, APPROVED)) for name in tree):
+    if any(not _NAME.fullmatch(name) for name in tree):
         raise ValueError
     return {name: None if text is None else base64.b64decode(text, validate=True) for name, text in tree.items()}
 
@@ -104,13 +109,35 @@ def remove_journal(folder: Path) -> None:
 def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> None:
     """Write or remove these files, to last. Raises ConfigError."""
     for name, data in content.items():
-        path = folder / name
+        path = place_of(folder, name)
         if data is None:
             with as_config_error("remove", path), suppress(FileNotFoundError):
                 os.unlink(path)
         else:
-            files.replace(path, data, 0o644, owner)
-    sync_folder(folder)
+            _make_folder(path.parent, owner)
+            files.replace(path, data, _mode_of(path), owner)
+    for one in {folder, *(place_of(folder, name).parent for name in content)}:
+        if one.is_dir():
+            sync_folder(one)
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Return where a file of a change lies; `folder` is that of components."""
+    return folder.parent / name if "/" in name else folder / name
+
+
+def _make_folder(folder: Path, owner: tuple[int, int]) -> None:
+    with as_config_error("make the folder", folder), suppress(FileExistsError):
+        os.mkdir(folder, 0o755)
+        os.chown(folder, *owner)
+
+
+def _mode_of(path: Path) -> int:
+    """Return the mode of a file that is replaced; one that is new is for all to read, as no secret is in it."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        return 0o644
 
 
 def is_in_place(descriptor: int, folder: Path) -> bool:
@@ -143,7 +170,7 @@ def recover(config_path: Path) -> str:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not is_in_place(descriptor, folder) or not os.path.lexists(folder / NAME):
             return ""  # a command has ended just now
-        return _recover(folder, load_config(config_path))
+        return _recover(folder, config_path)
     except BlockingIOError:
         return ""  # it is at work
     finally:
@@ -154,19 +181,27 @@ def whole_config(arguments: argparse.Namespace) -> Config:
     """Return the configuration, after the recovery from what was interrupted. Raises ConfigError."""
     if done := complete(config_path(arguments)):
         say(done)
-    if done := recover(config_of(arguments, writes=True).path):
+    if done := recover(trusted_path(arguments, writes=True)):
         say(done)
     return config_of(arguments, writes=True)
 
 
-def _recover(folder: Path, config: Config) -> str:
+def _recover(folder: Path, config_path: Path) -> str:
     journal = parse_journal(read_bounded(folder / NAME, _BYTES_MAX, "the record of a change"))
-    wanted = journal.wanted(token_digest(config.boot_token))
-    write_content(folder, wanted, owner_of(config.path))
+    token = Path(journal.token) if journal.token else load_config(config_path).boot_token
+    wanted = journal.wanted(token_digest(token))
+    write_content(folder, wanted, owner_of(config_path))
+    config = load_config(config_path)
     forget_bytecode(config, sealed_bytecode(config))  # of which some may be of the other state
     clear_left(folder)
+    for path in (token, *(place_of(folder, name) for name in wanted)):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+            left.unlink(missing_ok=True)
     remove_journal(folder)
-    names = sorted(name.removesuffix(DROP_IN).replace(".", "/", 1) for name in wanted if name.endswith(DROP_IN))
+    if any("/" in name for name in wanted):
+        names = ["the configuration"]
+    else:
+        names = sorted(name.removesuffix(DROP_IN).replace(".", "/", 1) for name in wanted if name.endswith(DROP_IN))
     names = names or sorted(name.removesuffix(APPROVED).replace(".", "/", 1) for name in wanted)
     done = "was put back" if wanted == journal.before else "was completed"
     return f"a change of {', '.join(names)} was interrupted before, and {done}"

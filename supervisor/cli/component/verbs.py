@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.secrets import read_sealings
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
+from tlsrt.supervisor.cli.approval import is_approved
 from tlsrt.supervisor.cli.clients import parse_allow
 from tlsrt.supervisor.cli.component.addition import begin, rehearse
 from tlsrt.supervisor.cli.component.isolation import install_isolated, next_number, number_of, numbered
@@ -33,10 +33,9 @@ from tlsrt.supervisor.cli.component.journal import Content, whole_config
 from tlsrt.supervisor.cli.component.known import approved, named, states_of
 from tlsrt.supervisor.cli.component.sources import check_calls_of
 from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of
-from tlsrt.supervisor.cli.exchange import config_of, say
+from tlsrt.supervisor.cli.exchange import config_of
 from tlsrt.text import did_you_mean, printable, table
 
-_YES = ("y", "yes")
 _UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s", "stop_signal")
 _ADMIN = "admin"
 _NOBODY = "none"  # of --allow
@@ -122,7 +121,7 @@ def add(arguments: argparse.Namespace) -> Document | int:
             for sentence in check_calls_of(one.manifest, one.address, offering, made.policy)
         ]
         kept += [sentence for one in candidates for sentence in _kept(config, one.address)]
-        if not _is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments):
+        if not is_approved([*(one.lines() for one in candidates), *([kept] if kept else [])], arguments, "Run it?"):
             return EX_FAILED
         change.check_sealed()
         if arguments.isolated:
@@ -177,21 +176,6 @@ def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argp
         policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
     number = next_number(config.path, address) if arguments.isolated else 0
     return _Candidate(offering, offer, manifest, address, policy, number)
-
-
-def _is_approved(blocks: Sequence[list[str]], arguments: argparse.Namespace) -> bool:
-    shown = sys.stderr if arguments.json else sys.stdout  # what is read by a program is the answer alone
-    for lines in blocks:
-        print("\n".join([*map(printable, lines), ""]), file=shown, flush=True)
-    if arguments.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise InvalidArgument("there is no terminal to ask at: read what it asks for, then say --yes")
-    print("Run it? [y/N] ", end="", file=shown, flush=True)
-    if sys.stdin.readline().strip().lower() in _YES:
-        return True
-    say("nothing was changed")
-    return False
 
 
 def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
@@ -332,7 +316,7 @@ def update(arguments: argparse.Namespace) -> Document | int:
         made = rehearse(config, content, {address: data})
         manifest = parse_manifest(data, Path(*named(config, address)))
         kept = check_calls_of(manifest, address, offering, made.policy, _place(config, address))
-        if not _is_approved([diff_lines(difference), *([kept] if kept else [])], arguments):
+        if not is_approved([diff_lines(difference), *([kept] if kept else [])], arguments, "Run it?"):
             return EX_FAILED
         if offering is not None:
             change.check_sealed()

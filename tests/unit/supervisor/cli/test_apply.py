@@ -1,0 +1,225 @@
+"""`apply`: what a folder says, the host has afterwards; all of it, or nothing, whenever it is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsrt.config.document import read_files
+from tlsrt.config.files import write_new
+from tlsrt.config.init import changed_names, initialise, seal
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.errors import EX_CHANGED, EX_CONFIG, EX_USAGE
+from tlsrt.supervisor.cli.component import addition
+from tlsrt.supervisor.cli.component.journal import recover
+from tlsrt.supervisor.cli.exchange import RequestRefused
+from tlsrt.supervisor.cli.main import main
+
+MANIFEST = b'manifest: 1\ncomponent: third/kettle\nclass: "kettle:Kettle"\ntitle: boils water\n'
+STEPS = 60  # more than any change takes
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sealed host that does not run, and a package that it could run."""
+    package = tmp_path / "site" / "kettle"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import tlsrt\nclass Kettle(tlsrt.Component):\n    pass\n")
+    (package / "tlsrt.yaml").write_bytes(MANIFEST)
+    monkeypatch.syspath_prepend(str(package.parent))
+    initialise(tmp_path / "host", host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    # What is measured of the installation is not the matter here, and takes long.
+    monkeypatch.setattr("tlsrt.config.init.measure", measured)
+    path = tmp_path / "host/tlsrt.yaml"
+    path.write_text(path.read_text().replace("measure: warn", "measure: strict"))
+    seal(load_config(path))
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name, text in (
+        ("tlsrt.yaml.d/10-audit.yaml", "audit: {keep_mb: 20}\n"),
+        ("tlsrt.yaml.d/20-loops.yaml", "loops:\n  reports: {memory_mb: 99}\n"),
+        ("components.d/third.kettle.yaml", "package: kettle\n"),
+        ("components.d/third.kettle.manifest", MANIFEST.decode()),
+        ("README.md", "what this is\n"),
+    ):
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_text(text)
+    return tmp_path / "repository"
+
+
+def measured(config: Config) -> dict[str, bytes]:
+    return {"tlsrt/text.py": bytes(32), **read_files(config.path).digests(config.variables)}
+
+
+def run(path: Path, source: Path, *words: str) -> int:
+    return main(["apply", "--config", str(path), str(source), *words])
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    found = [path, *path.parent.glob("tlsrt.yaml.d/[!.]*"), *path.parent.glob("components.d/[!.]*")]
+    return {str(one.relative_to(path.parent)): one.read_bytes() for one in sorted(found)}
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_changed_then_unchanged_then_removed(path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(path)
+    assert run(path, source, "--dry-run", "--detailed-exitcode", "--json") == EX_CHANGED
+    assert answer(capsys)["changed"] and contents(path) == before
+    assert run(path, source, "--yes", "--detailed-exitcode") == EX_CHANGED
+    shown = capsys.readouterr().out
+    assert "+  reports: {memory_mb: 99}" in shown and "passed over: README.md" in shown
+    assert "sealed; the host does not run, and its next start takes it" in shown
+    config = load_config(path)
+    assert config.audit.keep_mb == 20 and config.loop("reports").memory_mb == 99
+    assert "third/kettle" in {one.address for one in config.components} and changed_names(config) == []
+    token = config.boot_token.read_bytes()
+    for word in ("--yes", "--dry-run"):
+        assert run(path, source, word, "--detailed-exitcode", "--json") == 0
+        assert answer(capsys)["changed"] is False and config.boot_token.read_bytes() == token
+    (source / "tlsrt.yaml.d/20-loops.yaml").unlink()
+    assert run(path, source, "--yes", "--json") == 0
+    assert answer(capsys)["files"] == [{"file": "tlsrt.yaml.d/20-loops.yaml", "change": "removed"}]
+    assert run(path, source / "tlsrt.yaml.d/10-audit.yaml", "--yes", "--json", "--detailed-exitcode") == 0
+    (source / "tlsrt.yaml.d/30.yaml").write_text("audit: {keep_mb: 30}\n")
+    assert run(path, source / "tlsrt.yaml.d/30.yaml", "--yes", "--detailed-exitcode") == EX_CHANGED
+    assert load_config(path).audit.keep_mb == 30 and changed_names(load_config(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("tlsrt.yaml.d/10-audit.yaml", "audit:\n  keep: 1\n", "{0}:2:3: unknown key 'keep' in audit"),
+        ("tlsrt.yaml.d/10-audit.yaml", "audit: {keep_mb: 2", "{0}:1:19: the file ends within a line"),
+        ("tlsrt.yaml.d/10.yml", "audit: {}\n", "{0} is no drop-in: its name ends with .yaml"),
+        ("components.d/third.kettle.yaml", "package: kettel\n", "{0}: this Python has no package kettel"),
+        ("components.d/third.kettle.manifest", "manifest: 1\n", "is not the manifest that was approved"),
+        ("tlsrt.yaml", "version: 2\n", "{0}:1:1: install is missing"),
+    ],
+)
+def test_what_the_host_cannot_have_is_refused_at_its_source(
+    path: Path, source: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, sentence: str
+) -> None:
+    before = contents(path)
+    (source / name).write_text(text)
+    for word in ("--dry-run", "--yes"):
+        assert run(path, source, word, "--detailed-exitcode") == EX_CONFIG
+        assert sentence.format(source / name) in capsys.readouterr().err
+        assert contents(path) == before and changed_names(load_config(path)) == []
+
+
+def test_the_main_file_of_another_host_is_refused(
+    path: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initialise(tmp_path / "other", host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    (source / "tlsrt.yaml").write_bytes((tmp_path / "other/tlsrt.yaml").read_bytes())
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert f"{source}/tlsrt.yaml:1:1: `install` is of another host" in capsys.readouterr().err
+    (source / "tlsrt.yaml").write_text(path.read_text() + "# a comment more\n")
+    assert run(path, source, "--yes") == 0
+    assert path.read_text().endswith("# a comment more\n") and changed_names(load_config(path)) == []
+
+
+def test_a_host_that_differs_already_is_not_sealed(
+    path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(path.read_text() + "# not sealed\n")
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert "this host is not what was sealed, and this command would seal that too" in capsys.readouterr().err
+    assert changed_names(load_config(path)) == ["config"]
+
+
+def test_what_another_user_could_have_written_is_not_applied(
+    path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "tlsrt.yaml.d/10-audit.yaml").chmod(0o666)
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert "could be exchanged by another user" in capsys.readouterr().err
+    assert run(path, source / "README.md", "--yes") == EX_USAGE
+    assert run(path, source.parent / "site", "--yes") == EX_CONFIG
+    assert "holds nothing of a configuration" in capsys.readouterr().err
+
+
+def killed_at(step: int, run: Callable[[], object]) -> bool:
+    """Run in a child that is killed before its n-th change of a name; tell whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        def counted(real: Callable[..., object]) -> Callable[..., object]:
+            def call(*words: object, **more: object) -> object:
+                nonlocal count
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                return real(*words, **more)
+
+            return call
+
+        for name in ("rename", "unlink", "rmdir", "mkdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        try:
+            run()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_killed_at_every_step_it_is_as_before_or_whole(path: Path, source: Path, is_refused: bool) -> None:
+    (path.parent / "tlsrt.yaml.d").mkdir()
+    write_new(path.parent / "tlsrt.yaml.d/05-old.yaml", b"audit: {keep_mb: 50}\nloops: {reports: {}}\n", 0o644)
+    main_file = path.read_text() + "supervision: {groups: {all: {loops: [reports]}}}\n"
+    path.write_text(main_file)  # with the old drop-in only, or the new ones: a mixture of both does not load
+    seal(load_config(path))
+    (source / "tlsrt.yaml").write_text(path.read_text().replace("[reports]", "[reports, third]"))
+    old, ends = contents(path), list[bool]()
+
+    def apply() -> None:
+        def ask(*words: object, **more: object) -> None:
+            raise RequestRefused(["no"], EX_CONFIG)
+
+        if is_refused:
+            setattr(addition, "ask", ask)  # noqa: B010
+        run(path, source, "--yes")
+
+    for step in range(STEPS):
+        was_killed = killed_at(step, apply)
+        done = recover(path)
+        found = contents(path)
+        config = load_config(path)
+        assert changed_names(config) == [], step
+        assert config.audit.keep_mb == (50 if found == old else 20), step
+        assert found == old or {*found} == {
+            "tlsrt.yaml", "tlsrt.yaml.d/10-audit.yaml", "tlsrt.yaml.d/20-loops.yaml",
+            "components.d/third.kettle.yaml", "components.d/third.kettle.manifest",
+        }, step  # fmt: skip
+        assert not done or not [*path.parent.rglob("*.new"), *path.parent.glob("components.d/.change")], step
+        ends.append(found == old)
+        if found != old:
+            for name in {*found} - {*old}:
+                (path.parent / name).unlink()
+            for name, data in old.items():
+                (path.parent / name).write_bytes(data)
+            seal(load_config(path))
+        if not was_killed:
+            break
+    assert not was_killed and len(ends) > 10
+    assert ends[0] and ends[-1] is is_refused
+    assert ends == sorted(ends, reverse=True) or is_refused
