@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean attack-figures dist deb test-deb
+.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -102,11 +102,17 @@ callgrind: $(VENV)/.dev ## count the instructions of the gate under valgrind and
 dist: $(VENV)/.dev ## wheel and sdist in dist/: the same commit makes the same bytes
 	@$(BIN)/python distribution/dist.py dist
 
+sbom: dist ## bill of materials of the wheel in dist/, as CycloneDX, with the versions that were tested
+	@$(BIN)/python distribution/sbom.py dist/tlsrt-$$($(BIN)/python -c 'import tlsrt; print(tlsrt.__version__)')-py3-none-any.whl dist/tlsrt.cdx.json
+
 deb: $(VENV)/.dev ## the package of Debian in dist/, by dpkg-deb
 	@$(BIN)/python distribution/deb.py dist
 
 test-deb: $(VENV)/.dev ## install, upgrade, downgrade, remove and purge that package in a clean Debian (as root; mmdebstrap, lintian)
 	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/package.py --timeout 300
+
+test-container: $(VENV)/.dev ## build and run the container (as root; mmdebstrap, podman, a mirror of Debian)
+	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/container.py --timeout 600
 
 clean-clone: ## what a stranger does first, on a fresh clone (needs PyPI and port 7443)
 	@tests/tools/clean_clone.sh PYTHON=$(PYTHON)

@@ -23,8 +23,11 @@ def start(arguments: argparse.Namespace) -> int:
 
         return start_loop(arguments)
     from tlsrt.supervisor.launch.cleanup import sweep
+    from tlsrt.supervisor.launch.first_process import stay_behind_if_first
     from tlsrt.supervisor.launch.launcher import launch
 
+    if (ended := stay_behind_if_first()) is not None:
+        return ended
     path = os.path.abspath(find_config(arguments.config))
     check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
     for folder in (f"{path}.d", os.path.join(os.path.dirname(path), COMPONENTS)):

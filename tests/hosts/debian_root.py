@@ -19,8 +19,8 @@ from hosts.installation import CHECKOUT, scratch
 SUITE = "trixie"
 
 
-def debian_root(packages: Iterable[str]) -> Path:
-    """Return the folder of a root with these packages and what they depend on."""
+def debian_archive(packages: Iterable[str]) -> Path:
+    """Return the archive of a root with these packages and what they depend on."""
     if os.geteuid() != 0:
         pytest.fail("a root of Debian is made by root")
     names = ",".join(sorted(packages))
@@ -32,6 +32,12 @@ def debian_root(packages: Iterable[str]) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
         unfinished.rename(archive)
+    return archive
+
+
+def debian_root(packages: Iterable[str]) -> Path:
+    """Return the folder of a root with these packages and what they depend on."""
+    archive = debian_archive(packages)
     folder = scratch() / archive.stem
     folder.mkdir()
     subprocess.run(["tar", "-xf", archive, "-C", folder, "--numeric-owner"], check=True, timeout=300)

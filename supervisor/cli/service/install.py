@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from tlsrt.config.files import as_config_error
 from tlsrt.config.remove_tree import remove_tree
+from tlsrt.config.service_user import unit_text
 from tlsrt.errors import EX_NOPERM, EX_UNAVAILABLE, ConfigError
 from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
 from tlsrt.supervisor.cli.service import packaged, units
@@ -62,7 +63,7 @@ def install(arguments: argparse.Namespace) -> int:
         *([] if facts.is_root else [("systemd-sysusers", f"{units.NAME}.conf")]),
         ("systemd-tmpfiles", "--create", f"{units.NAME}.conf"),
         ("systemctl", "daemon-reload"),
-        ("systemd-analyze", "verify", str(units.SERVICE)),
+        ("systemd-analyze", "verify", str(disk.place(units.SERVICE))),
         ("systemctl", "enable", *(["--now"] if arguments.now else []), units.SOCKET.name, units.SERVICE.name),
     ]
     for command in commands:
@@ -164,11 +165,11 @@ def _check_folder(facts: ServiceFacts, disk: _Disk) -> None:
 def starts_again(config: Path) -> str:
     """Return the sentence for a host that was stopped and that its socket unit starts again; "" if none does."""
     try:
-        if not units.runs(units.SERVICE.read_text(), config):
+        if not units.runs(unit_text(), config):
             return ""
         command = ["systemctl", "is-active", "--quiet", units.SOCKET.name]
         is_active = subprocess.run(command, timeout=_ASKED_S, capture_output=True, check=False).returncode == 0
-    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     both = f"systemctl stop {units.SOCKET.name} {units.SERVICE.name}"
     return f"{units.SOCKET.name} starts it again at the next connection; `{both}` stops both" if is_active else ""
@@ -217,6 +218,11 @@ class _Disk:
 
     def has(self, path: Path) -> bool:
         return os.path.lexists(self.at(path))
+
+    def place(self, path: Path) -> Path:
+        """Return where a file of the service is: a package's, where `install` has written none."""
+        of_package = packaged.place_of(path)
+        return of_package if self.has(of_package) and not self.has(path) else path
 
     def text(self, path: Path) -> str:
         return _text(self.at(path)) or ""
