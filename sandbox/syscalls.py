@@ -22,6 +22,7 @@ from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 # clone(2), unshare(2), setns(2)
 CLONE_VM = 0x00000100
 CLONE_SIGHAND = 0x00000800
+CLONE_PARENT = 0x00008000
 CLONE_THREAD = 0x00010000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -155,29 +156,44 @@ def setns(descriptor: int, kind: int) -> None:
     _checked(libc().setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
 
 
-def fork_into(folder: int) -> int:
-    """fork(2) whose child starts in the control group behind a descriptor, clone3(2), Linux 5.7.
+def fork(group: int = -1, *, as_sibling: bool = False) -> int:
+    """fork(2) by clone3(2), Linux 5.7: into the control group behind a descriptor, and as a child of our own parent.
 
     Moving a process afterwards costs 5 to 30 ms, as the kernel waits for every processor; this costs 0.2 ms. The C
     library's fork is not asked, so this is for a process of one task only: no lock of the library is held by another,
-    and nothing that we load registers with pthread_atfork(3). Raises OSError; then nothing was forked.
+    and nothing that we load registers with pthread_atfork(3). A container may hide clone3 or refuse the group: a
+    sibling is then made by clone(2), without its group. Raises OSError; then nothing was forked.
     """
-    number = _numbers()["clone3"]
     address = _tid_address()
-    flags = CLONE_INTO_CGROUP | ((CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID) if address else 0)
-    packed = _CLONE_ARGUMENTS.pack(flags, 0, address, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder)
+    flags = (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID) if address else 0
+    flags |= CLONE_PARENT if as_sibling else 0
+    pid, code = _forked(*_clone3(flags, address, group, 0 if as_sibling else signal.SIGCHLD))
+    if pid < 0 and as_sibling:
+        # The child's address is the fourth or the fifth, as the machine has it; the other one is not read.
+        words = (flags | signal.SIGCHLD, 0, 0, address, address)
+        pid, code = _forked(ctypes.c_long(_numbers()["clone"]), *map(ctypes.c_ulong, words))
+    if pid < 0:
+        raise OSError(code, f"clone3: {os.strerror(code)}")
+    return pid
+
+
+def _clone3(flags: int, address: int, group: int, end_signal: int) -> tuple[object, ...]:
+    flags, group = (flags | CLONE_INTO_CGROUP, group) if group >= 0 else (flags, 0)
+    packed = _CLONE_ARGUMENTS.pack(flags, 0, address, 0, end_signal, 0, 0, 0, 0, 0, group)
     arguments = ctypes.create_string_buffer(packed, len(packed))
-    registers = (ctypes.c_long(number), arguments, ctypes.c_size_t(len(packed)))
+    return ctypes.c_long(_numbers()["clone3"]), arguments, ctypes.c_size_t(len(packed))
+
+
+def _forked(*registers: object) -> tuple[int, int]:
+    """Return what a call that forks returns, and the number of its error."""
     ctypes.pythonapi.PyOS_BeforeFork()
     pid: int = _libc_with_lock().syscall(*registers)
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
-        return 0
+        return 0, 0
     code = ctypes.get_errno()
     ctypes.pythonapi.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(code, f"clone3: {os.strerror(code)}")
-    return pid
+    return pid, code
 
 
 def _tid_address() -> int:

@@ -62,6 +62,7 @@ from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
+from tlsrt.supervisor.supervision.fork_server_watch import ForkServerWatch
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
 from tlsrt.supervisor.supervision.helper_process import HelperProcess, NetworkHelperProcess
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
@@ -248,6 +249,7 @@ class Supervisor:
                 StartupReport(context, loops, authority, component_listeners, self._started_at - self._age_s),
                 lock,  # the authority hears of a lock before it hears of any loop
                 self._watchdog,
+                ForkServerWatch(context),
                 authority,
                 loops,
                 helper,
@@ -335,6 +337,7 @@ class Supervisor:
             self._network_helper.child,
             self._resolver.child,
             self._metrics.child,
+            self._context.current.children.fork_server,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]

@@ -82,6 +82,9 @@ class Policy:
     is_quiet: bool = False
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any], repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Policy, (self.name, self.lists, self.is_quiet)  # a pinned filter lies in the memory of one process
+
     def allowed(self, stage: FilterStage) -> tuple[PolicyEntry, ...]:
         """Return the entries that allow something in this stage."""
         return self.lists["allow"] + (self.lists["import"] if stage is FilterStage.IMPORTING else ())
@@ -106,8 +109,8 @@ class Policy:
     def filters(self, *, watched: bool, pid: int = 1) -> Filters:
         """Return the filters of a process for this machine. `pid` is its own number, 1 in its own pid namespace.
 
-        `watched` says that the first one will have a listener. The supervisor asks before it forks, so that a child
-        finds them made. Raises SandboxError.
+        `watched` says that the first one will have a listener. What is forked by the process that asked before finds
+        them made; what is born of the fork server makes its own. Raises SandboxError.
         """
         return self._kept(("filters", watched, pid), lambda: self._make_filters(watched, pid))
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from tlsrt.sandbox.syscalls import call, fork_into
+from tlsrt.sandbox.syscalls import call, fork
 
 REMEMBERED_S = 300
 MOST_PEERS = 4096  # of all sockets of the group: the one that was heard of longest ago makes room
@@ -213,7 +213,7 @@ def made_in(group: int, make: Callable[[], int]) -> int:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            pid = fork_into(group)
+            pid = fork(group)
             if pid == 0:
                 _make_and_end(theirs, make)
         try:

@@ -104,6 +104,7 @@ class Status(Feature):
             service_document(standing.network_helper, now),
             standing.devices.document, standing.programs.document, service_document(standing.resolver, now),
             standing.names.document(), service_document(standing.metrics, now),
+            server.host_pid if (server := current.children.fork_server) is not None else None,
         )  # fmt: skip
         return document(
             view,

@@ -65,6 +65,7 @@ class StatusInput:
     resolver: Document | None = None  # if an egress rule has a name
     names: Sequence[Document] = ()  # of egress rules, with the addresses that they have now
     metrics: Document | None = None  # if they are served
+    fork_server: int | None = None  # its pid
 
 
 def document(
@@ -85,6 +86,7 @@ def document(
             "rootless": view.rootless,
             "boot": view.boot_id,
             "stopping": view.stopping,
+            "fork_server": view.fork_server,
         },
         "authority": _authority(view, authority, sandboxes, memory, heartbeats.get("authority")),
         "loops": [

@@ -6,6 +6,7 @@ What a child does itself is in `child_entries.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
@@ -56,6 +57,7 @@ from tlsrt.supervisor.process.children import (
 )
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
+from tlsrt.supervisor.process.fork_server import ForkServer
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.preload import Preload
@@ -72,18 +74,19 @@ class ChildPrograms:
     def __init__(
         self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
-        pins: NamePins | None = None,
+        pins: NamePins | None = None, fork_server: ForkServer | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
         `code` says what may be imported besides tlsrt and what it needs, as it is measured.
-        `groups` and `roots` are those of this life, where these children are made for a reload; `profile_files` are the
-        same as before if they have not changed.
+        `groups`, `roots` and `fork_server` are those of this life, where these children are made for a reload;
+        `profile_files` are the same as before if they have not changed.
         """
         self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
         self.identity = identity
         self.pins = pins or NamePins()
+        self._fork_server = fork_server or ForkServer()
         self.files = ConfiguredFiles(config)
         self._importable = code.names
         self.profiles: dict[str, Profile] = {
@@ -141,10 +144,12 @@ class ChildPrograms:
         self._groups.remove(name)
 
     def release(self) -> None:
+        self._fork_server.stop()
         self._groups.release()
 
     def preload(self) -> None:
         child_entries.preload_loops(self._config.channels.engine)
+        self._fork_server.start()
 
     def preload_authority(self) -> bool:
         return self._authority_modules.step()
@@ -168,19 +173,24 @@ class ChildPrograms:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         profile, root = self._prepared(start.loop)
-        return self._spawn(start.loop, lambda: child_entries.run_loop(start, profile, root, self._importable))
+        body = partial(child_entries.run_loop, start, profile, root, self._importable)
+        return self._spawn(start.loop, body, start.descriptors)
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         profile, root = self._prepared(AUTHORITY)
-        return self._spawn(AUTHORITY, lambda: child_entries.run_authority(start, profile, root))
+        self._groups.expect(AUTHORITY)  # forked by us: its code is imported here, and in no fork server
+        return self._fork(AUTHORITY, partial(child_entries.run_authority, start, profile, root))
 
     def spawn_helper(self, start: HelperStart) -> Child:
         profile, root = self._prepared(start.name)
-        return self._spawn(start.name, lambda: child_entries.run_service(start, start.name, profile, root))
+        return self._spawn_service(start.name, start, profile, root)
 
     def spawn_resolver(self, start: HelperStart) -> Child:
         profile, root = self._prepared(RESOLVER)
-        return self._spawn(RESOLVER, lambda: child_entries.run_service(start, RESOLVER, profile, root))
+        return self._spawn_service(RESOLVER, start, profile, root)
+
+    def _spawn_service(self, name: str, start: HelperStart, profile: Profile, root: PlannedRoot | None) -> Child:
+        return self._spawn(name, partial(child_entries.run_service, start, name, profile, root), start.descriptors)
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return self._programs.of(process)
@@ -191,7 +201,7 @@ class ChildPrograms:
     def spawn_program(self, start: ProgramStart) -> Child:
         profile, root = self._prepared(start.slot)
         execution = self._programs.execution(start.slot)
-        return self._spawn(start.slot, lambda: run_program(start, profile, root, execution))
+        return self._spawn(start.slot, partial(run_program, start, profile, root, execution), start.descriptors)
 
     def _prepared(self, name: str) -> tuple[Profile, PlannedRoot | None]:
         self._groups.limit(name, self._limits[name])  # those of the process before may have been others
@@ -199,9 +209,21 @@ class ChildPrograms:
         root = self._roots[name] = _planned(self.profiles[name])
         return self.profiles[name], root
 
-    def _spawn(self, name: str, body: Callable[[], int]) -> Child:
+    def _spawn(self, name: str, body: Callable[[], int], descriptors: Sequence[int]) -> Child:
         self._groups.expect(name)
+        group = self._groups.descriptor(name)
+        child = self._fork_server.spawn(body, descriptors, own_pid_namespace=self._has_pid_namespace, group=group)
+        return child or self._fork(name, body)
+
+    def _fork(self, name: str, body: Callable[[], int]) -> Child:
         return spawn(body, own_pid_namespace=self._has_pid_namespace, group=self._groups.descriptor(name))
+
+    @property
+    def fork_server(self) -> Child | None:
+        return self._fork_server.child
+
+    def forget_fork_server(self) -> None:
+        self._fork_server.forget()
 
     def reap(self, child: Child) -> ExitReason | None:
         return reap(child)
@@ -249,8 +271,9 @@ class ChildPrograms:
     def renewed(self, config: Config, code: Code) -> ChildPrograms:
         identity = self.identity.extended(config)
         return ChildPrograms(
-            config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins
-        )
+            config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins,
+            self._fork_server,
+        )  # fmt: skip
 
 
 def _planned(profile: Profile) -> PlannedRoot | None:

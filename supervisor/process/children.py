@@ -51,6 +51,11 @@ class LoopStart:
     keep: tuple[int, ...] = ()  # more descriptors that stay open: the start lock
     reports: int | None = None  # where the listener of its first filter goes
 
+    @property
+    def descriptors(self) -> list[int]:
+        listeners = self.listeners.values()
+        return _given(self.life, self.trust, self.log, self.reports, *listeners, *self.keep)
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorityStart:
@@ -89,6 +94,11 @@ class ProgramStart:
     talk: int | None = None  # becomes its descriptor 3
     passed: tuple[tuple[str, int], ...] = ()  # names and sockets; they become its descriptors from 3 on
 
+    @property
+    def descriptors(self) -> list[int]:
+        passed = (one for _, one in self.passed)
+        return _given(self.data, self.errors, self.control, self.log, self.reports, self.talk, *passed)
+
 
 @dataclass(frozen=True, slots=True)
 class HelperStart:
@@ -99,6 +109,14 @@ class HelperStart:
     keep: tuple[int, ...] = ()
     reports: int | None = None
     name: str = "helper"  # or of the helper for the network
+
+    @property
+    def descriptors(self) -> list[int]:
+        return _given(self.channel, self.log, self.reports, *self.keep)
+
+
+def _given(*descriptors: int | None) -> list[int]:
+    return [one for one in descriptors if one is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +190,10 @@ class Children(Protocol):
         """Let go of what a process had that a reload has removed: its control group."""
 
     def release(self) -> None:
-        """Undo `claim`: no process is left."""
+        """Undo `claim`: no process is left but the fork server, which ends here."""
 
     def preload(self) -> None:
-        """Import what the loops need, before the first fork."""
+        """Import what the loops need, before the first fork of one, and begin the fork server."""
 
     def preload_authority(self) -> bool:
         """Import one more module of the authority; tell whether there may be more."""
@@ -211,6 +229,13 @@ class Children(Protocol):
 
     def spawn_program(self, start: ProgramStart) -> Child:
         """Fork the launcher of a program. Raises OSError and TlsrtError."""
+
+    @property
+    def fork_server(self) -> Child | None:
+        """Return the process that forks all but the authority; without it the supervisor forks them itself."""
+
+    def forget_fork_server(self) -> None:
+        """Let go of a fork server that has ended, and was reaped."""
 
     def reap(self, child: Child) -> ExitReason | None:
         """Return how a child ended; None while it runs."""

@@ -116,8 +116,8 @@ def _live(body: Callable[[], int], parent: int) -> NoReturn:
         os._exit(code & 0xFF)
 
 
-def _fork(body: Callable[[], int], parent: int, group: int) -> int:
-    pid = _fork_into(group) if group >= 0 else os.fork()
+def _fork(body: Callable[[], int], parent: int, group: int, *, as_sibling: bool) -> int:
+    pid = syscalls.fork(group, as_sibling=True) if as_sibling else _fork_into(group) if group >= 0 else os.fork()
     if pid == 0:
         _live(body, parent)
     return pid
@@ -125,9 +125,43 @@ def _fork(body: Callable[[], int], parent: int, group: int) -> int:
 
 def _fork_into(group: int) -> int:
     try:
-        return syscalls.fork_into(group)
+        return syscalls.fork(group)
     except OSError:
         return os.fork()  # a container may hide clone3; the layer `cgroup` then moves the child, slowly
+
+
+def fork(
+    body: Callable[[], int], parent: int, *, own_pid_namespace: bool, group: int = -1, as_sibling: bool = False
+) -> int:
+    """Fork a child that runs `body`, and return its pid; `spawn` says more.
+
+    `parent` is a pidfd of its parent: of us, or of ours with `as_sibling`. Raises OSError.
+    """
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if own_pid_namespace else -1
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        if own_pid_namespace:
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+        try:
+            return _fork(body, parent, group, as_sibling=as_sibling)
+        finally:
+            if own_pid_namespace:
+                syscalls.setns(home, syscalls.CLONE_NEWPID)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if own_pid_namespace:
+            os.close(home)
+
+
+def spawned(pid: int) -> SpawnedChild:
+    """Return a child of ours by its pid. Raises OSError, ChildProcessError if it is none."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return SpawnedChild(pid, pidfd, _host_pid(pidfd))
+    except OSError:
+        os.close(pidfd)
+        raise
 
 
 def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int = -1) -> SpawnedChild:
@@ -141,23 +175,10 @@ def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int
         raise MisuseError("cannot spawn: this process has more than one thread")
     _flush()
     parent = os.pidfd_open(os.getpid())
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if own_pid_namespace else -1
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        if own_pid_namespace:
-            syscalls.unshare(syscalls.CLONE_NEWPID)
-        try:
-            pid = _fork(body, parent, group)
-        finally:
-            if own_pid_namespace:
-                syscalls.setns(home, syscalls.CLONE_NEWPID)
+        return spawned(fork(body, parent, own_pid_namespace=own_pid_namespace, group=group))
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(parent)
-        if own_pid_namespace:
-            os.close(home)
-    pidfd = os.pidfd_open(pid)
-    return SpawnedChild(pid, pidfd, _host_pid(pidfd))
 
 
 def reap(child: Child) -> ExitReason | None:

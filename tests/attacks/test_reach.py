@@ -73,6 +73,7 @@ def test_no_try_has_changed_anything(host: RunningHost, client: Client, known: d
         assert os.sched_getaffinity(pid) == os.sched_getaffinity(os.getpid())
         assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, os.getpid())
     assert restarts(host.status()) == dict.fromkeys(SCRIPTS, 0)
+    assert host.status()["supervisor"]["fork_server"] == known["pids"]["fork_server"]
     assert all(Path(path).exists() for path in known["files"].values())
     with pytest.raises(AlreadyRunning):
         take_lock(host.config.state_dir / "lock", wait_s=0.0)

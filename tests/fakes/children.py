@@ -69,6 +69,7 @@ class FakeChildren:
     identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
     pins: NamePins = field(default_factory=NamePins)
     disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
+    fork_server: SpawnedChild | None = None
 
     # One life
 
@@ -126,6 +127,9 @@ class FakeChildren:
         self.channels[name] = channel
         process = self.processes[name] = subprocess.Popen(["sleep", "600"])
         return SpawnedChild(process.pid, os.pidfd_open(process.pid), process.pid)
+
+    def forget_fork_server(self) -> None:
+        self.fork_server = None
 
     def reap(self, child: Child) -> ExitReason | None:
         reason = reap(child)

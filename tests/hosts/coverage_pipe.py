@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,17 @@ def install() -> None:
     if VARIABLE not in os.environ:
         return
     from tlsrt.supervisor.launch import child_entries
+    from tlsrt.supervisor.process.children import LoopStart
 
+    given: Any = LoopStart.__dict__["descriptors"]
+    pipe = int(os.environ[VARIABLE])
+    LoopStart.descriptors = property(lambda start: [*given.fget(start), pipe])  # type: ignore[method-assign, assignment]
     child_entries.run_loop = _in_measured(child_entries.run_loop)
     child_entries.run_authority = _in_measured(child_entries.run_authority)
 
 
 def _in_measured(body: Callable[..., int]) -> Callable[..., int]:
+    @wraps(body)  # the fork server is told of it by its name
     def run(start: Any, *rest: object) -> int:
         with measured() as kept:
             return body(replace(start, keep=(*start.keep, *kept)), *rest)
