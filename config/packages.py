@@ -31,6 +31,7 @@ from tlsrt.config.import_path import (
 )
 from tlsrt.config.isolation import isolated_folders, measured_prefix
 from tlsrt.config.package_data import data_files
+from tlsrt.config.package_folders import outermost
 from tlsrt.config.package_search import component_roots, dependencies, find, package_roots, source_of
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
@@ -171,8 +172,9 @@ def _own_version() -> str:
 def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Path]:
     """Return the folders (and modules of one file) that must be readable in a process that imports these components.
 
-    The standard library, site-packages, tlsrt with the folders its rooms link to (never the checkout itself, where
-    keys may lie), the packages of components, and the folders of shared libraries.
+    The standard library (packages beside it are hidden later, see `package_folders`), site-packages, tlsrt with the
+    folders its rooms link to (never the checkout itself, where keys may lie), the packages of components, and the
+    folders of shared libraries.
     """
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(platform_library())]
     components = list(components)
@@ -182,7 +184,9 @@ def code_roots(config: Config, components: Iterable[ComponentConfig]) -> list[Pa
     folders += _elsewhere(components, folders)
     folders += _shown_bytecode(config, folders) if _shows_bytecode(config) else []
     folders += [Path(folder) for folder in _SHARED]
-    return _outermost(folder for folder in folders if folder.exists())
+    if not isolated:  # where packages come from is shown below those, if it lies there
+        folders += [one for one in package_folders() if any(one.is_relative_to(folder) for folder in folders)]
+    return outermost(folder for folder in folders if folder.exists())
 
 
 def _elsewhere(components: Sequence[ComponentConfig], shown: Sequence[Path]) -> list[Path]:
@@ -340,9 +344,3 @@ def _versions_of_dependencies(known: Mapping[str, Distribution]) -> list[Version
 
 def _rooms() -> list[Path]:
     return [entry.resolve() for entry in sorted(package_folder().iterdir()) if entry.is_symlink() and entry.is_dir()]
-
-
-def _outermost(folders: Iterable[Path]) -> list[Path]:
-    """Drop what is there twice or lies inside another one."""
-    unique = list(dict.fromkeys(folders))
-    return [path for path in unique if not any(other != path and path.is_relative_to(other) for other in unique)]

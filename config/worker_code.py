@@ -6,11 +6,12 @@ packages lie. Nothing else lies there in its root, so what is not measured canno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.config.code_root import Root
+from tlsrt.config.package_folders import outermost
 
 MAIN = "tlsrt.worker.main"
 
@@ -40,7 +41,7 @@ def worker_code(
     text = f"import sys; sys.path += {[*places]!r}; from {MAIN} import main; sys.exit(main({module!r}))"
     return WorkerCode(
         (*roots, *(Root(path, f"bytecode{path}") for path in cached)),
-        _outermost([*(root.path for root in roots), *cached]),
+        tuple(outermost([*(root.path for root in roots), *cached])),
         (*words, "-c", text),
     )
 
@@ -49,8 +50,3 @@ def _cached(root: Root, bytecode: Path) -> Path:
     """Return where the byte code of a root lies; that of a module of one file has others beside it."""
     where = root.path if root.path.is_dir() else root.path.parent
     return bytecode / where.relative_to("/")
-
-
-def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
-    unique = list(dict.fromkeys(paths))
-    return tuple(path for path in unique if not any(other != path and path.is_relative_to(other) for other in unique))

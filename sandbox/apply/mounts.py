@@ -42,6 +42,7 @@ class Expected:
     proc: bool = False
     sys: bool = False
     scratch: tuple[str, ...] = ()  # folders in memory that end with the process
+    hidden: tuple[str, ...] = ()  # folders below the binds that are empty inside
 
 
 def _unescape(text: str) -> str:
@@ -122,6 +123,12 @@ def _wrong_read(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount
             yield f"{path} lacks nosuid"
 
 
+def _wrong_hidden(expected: Expected, mounts: Sequence[Mount]) -> Iterator[str]:
+    for path in expected.hidden:
+        if [(mount.kind, mount.root) for mount in mounts if mount.point == path] != [("tmpfs", "/")]:
+            yield f"{path} is not hidden"
+
+
 def _wrong_extra(expected: Expected, mounts: Sequence[Mount]) -> Iterator[str]:
     allowed = [*expected.binds, *(inside for _, inside in expected.write), "/dev/null"]
     allowed += ["/sys"] if expected.sys else []
@@ -147,6 +154,7 @@ def mount_differences(expected: Expected, inside: str, outside: str) -> tuple[st
         return (
             *_wrong_write(expected, mounts, own),
             *_wrong_read(expected, mounts, own),
+            *_wrong_hidden(expected, mounts),
             *_wrong_extra(expected, mounts),
         )
     except (ValueError, IndexError) as error:

@@ -26,6 +26,7 @@ CANARY_BYTES = 32
 TEMPORARY = ".tmp"  # in the state of a process
 SCRATCH = "/tmp"  # noqa: S108  # of a program's own root, not the host's
 SECRETS = "/secrets"  # of a program: files that its launcher fills, and nothing changes afterwards
+_EMPTY = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 _READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -36,10 +37,14 @@ _WRITE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """What to create. Links as (path, text), and real paths to bind, parents first, none below another."""
+    """What to create. Links as (path, text), and real paths to bind, parents first, none below another.
+
+    `hidden` are real folders below those, which are empty inside.
+    """
 
     links: tuple[tuple[str, str], ...]
     binds: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
 
 def _covers(folders: set[str], path: str) -> bool:
@@ -111,10 +116,13 @@ def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Ro
 def plan_of(profile: Profile) -> RootPlan:
     """Return the plan of a profile, by the host as it is now. Raises SandboxError as `plan_root` does."""
     plan = plan_root([str(path) for path in profile.read], read_link)
+    shown = set(plan.binds)
+    hidden = tuple(sorted({str(path) for path in profile.hidden if path.is_dir() and _covers(shown, str(path))}))
+    plan = RootPlan(plan.links, plan.binds, hidden)
     if profile.hosts is None:
         return plan
     own = {path: f"{os.path.realpath(profile.hosts)}/{os.path.basename(path)}" for path in HOSTS_FILES}
-    return RootPlan(tuple(sorted({**dict(plan.links), **own}.items())), plan.binds)
+    return RootPlan(tuple(sorted({**dict(plan.links), **own}.items())), plan.binds, hidden)
 
 
 def read_link(path: str) -> str | None:
@@ -175,6 +183,8 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         os.symlink(text, STAGE + path)
     for tree in trees:
         _place(tree)
+    for path in plan.hidden:
+        syscalls.mount("tmpfs", STAGE + path, "tmpfs", syscalls.MS_RDONLY | _EMPTY, "size=4k,nr_inodes=2,mode=555")
     if profile.proc:
         os.mkdir(STAGE + "/proc", 0o755)
         flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC

@@ -32,4 +32,4 @@ def planned_root(profile: Profile, proc: Path = Path("/proc")) -> PlannedRoot:
     with open(f"{proc}/self/mountinfo", "rb") as file:
         outside = os.fsdecode(file.read())
     scratch = ((SCRATCH,) if profile.scratch_mb else ()) + ((SECRETS,) if profile.secrets else ())
-    return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys, scratch), outside)
+    return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys, scratch, plan.hidden), outside)

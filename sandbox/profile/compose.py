@@ -10,6 +10,7 @@ from pathlib import Path
 from tlsrt.config import door_places
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.name_rules import address_rules, name_rules
+from tlsrt.config.package_folders import hidden_packages
 from tlsrt.config.processes import links_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
@@ -235,6 +236,7 @@ def _profile(
         proc="/proc" in mounts,
         sys="/sys" in mounts,
         read=read,
+        hidden=hidden_packages(code, paths("data")),
         kept=tuple(dict.fromkeys(paths("data"))),
         write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
         limits=limits_of(fragments, settings, rootless=rootless),

@@ -61,6 +61,7 @@ class Profile:
     proc: bool = False  # a fresh read-only /proc of its own pid namespace
     sys: bool = False  # the host's /sys, read-only
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
+    hidden: tuple[Path, ...] = ()  # folders below those that it finds empty
     kept: tuple[Path, ...] = ()  # those of them that are still readable after the seal: data, not code
     write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
     execute: tuple[Path, ...] = ()  # files that may be executed: of a program only
@@ -107,6 +108,7 @@ class Profile:
             *([sorted(self.capabilities)] if self.capabilities else []),
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
             *([sorted(map(list, self.files))] if self.files else []), *([sorted(self.secrets)] if self.secrets else []),
+            *([["hidden", *sorted(map(os.fsencode, self.hidden))]] if self.hidden else []),
             *(["background"] if self.is_background else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()

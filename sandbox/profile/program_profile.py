@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.name_rules import address_rules, name_rules
+from tlsrt.config.package_folders import hidden_packages
 from tlsrt.config.program_files import ProgramFiles
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
@@ -137,6 +138,7 @@ def profile_for_program(
         gid=uid,
         rootless=rootless,
         read=read,
+        hidden=hidden_packages(placed.files.shown, program.read) if program.worker else (),
         kept=read,
         limits=limits_of(fragments, settings, rootless=rootless),
         layers=tuple(one for one in LAYERS if one != "cgroup" and not (rootless and one == "uid")),

@@ -42,7 +42,7 @@ class VisibleFiles:
         self._sealed = sealed
         self._has_root = profile.expects(ROOT)
         plan = plan_of(profile)
-        self._links, self._binds = dict(plan.links), plan.binds
+        self._links, self._binds, self._hidden = dict(plan.links), plan.binds, plan.hidden
         self._write = {inside: os.fspath(host) for host, inside in profile.write}
         mounts = [name for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
         made = [path for path, _ in profile.files] + ([SECRETS] if profile.secrets else [])
@@ -87,6 +87,8 @@ class VisibleFiles:
         if not holder:
             is_passage = any(_holds(real, one) for one in (*self._shown, *self._links))
             return None if is_passage else "it is not there: no line shows it"
+        if _holder(real, self._hidden) not in (None, real):
+            return "no package of the base interpreter is shown"
         if holder in self._binds and not os.path.lexists(real):
             return "there is no such file on this host"
         return None

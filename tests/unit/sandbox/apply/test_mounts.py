@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tlsrt.sandbox.apply.mounts import Expected, locate, mount_differences, parse_mountinfo
@@ -65,6 +67,17 @@ def test_every_missing_line_but_optional_ones_is_found(number: int) -> None:
     harmless = ("/dev/null", "/sys ", "/sys/fs/cgroup", "/proc")  # fewer things to see
     text = "\n".join(lines[:number] + lines[number + 1 :])
     assert bool(mount_differences(EXPECTED, text, OURS)) != any(word in lines[number] for word in harmless)
+
+
+def test_a_hidden_folder_is_one_empty_mount() -> None:
+    expected = replace(EXPECTED, hidden=("/usr/lib/python3/dist-packages",))
+    line = "97 91 0:70 / /usr/lib/python3/dist-packages ro,nosuid,nodev,noexec - tmpfs tmpfs ro"
+    assert mount_differences(expected, f"{INSIDE}{line}\n", OURS) == ()
+    said = ("/usr/lib/python3/dist-packages is not hidden",)
+    assert mount_differences(expected, INSIDE, OURS) == said
+    for old, new in (("tmpfs tmpfs", "ext4 /dev/vda"), ("0:70 / ", "0:70 /x ")):
+        assert mount_differences(expected, f"{INSIDE}{line.replace(old, new)}\n", OURS) == said
+    assert mount_differences(expected, f"{INSIDE}{line}\n{line.replace('97 91', '98 97')}\n", OURS) == said
 
 
 def test_what_the_profile_does_not_name_is_found() -> None:
