@@ -99,7 +99,7 @@ def world(host: RunningHost, decoy: dict[str, Any]) -> dict[str, Any]:
     return {
         "files": paths,
         "numbers": {name: list(number) for name, number in numbers.items()},
-        "pids": {**host.pids(), "fork_server": host.status()["supervisor"]["fork_server"]},
+        "pids": host.all_pids(),
         "sockets": {**sockets_of(host), "decoy": decoy["path"]},
         "abstract": decoy["abstract"],
     }

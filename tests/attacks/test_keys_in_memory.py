@@ -168,7 +168,7 @@ if os.geteuid() == 0:
             secrets |= {f"{name}, hex": text.hex().encode() for name, text in texts.items()}
             assert others_with(pids, secrets) == {}
         spied.respawn("external")
-        assert others_with(spied.pids(), secrets) == {}
+        assert others_with(spied.all_pids(), secrets) == {}
 
     def test_the_authority_enrols_with_the_key_alone(spied: RunningHost) -> None:
         """The check of the test before, and that the text of the file was wiped."""

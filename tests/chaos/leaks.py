@@ -15,7 +15,7 @@ from probes.descriptors import descriptors_of
 from chaos.host import UID_BASE, UIDS, ChaosHost
 from chaos.plan import LOOPS
 
-TOGETHER = 3 + len(LOOPS)  # launcher, supervisor, authority, loops
+TOGETHER = 4 + len(LOOPS)  # launcher, supervisor, fork server, authority, loops
 
 
 def kind_of(link: str) -> str:
@@ -49,7 +49,7 @@ def processes(host: ChaosHost) -> list[int]:
 
 def copies(host: ChaosHost) -> list[str]:
     """Return a sentence if there is more, or less, than one of each process; ask a host that is at rest."""
-    wanted, there = set(host.pids().values()), set(processes(host))
+    wanted, there = set(host.all_pids().values()), set(processes(host))
     if len(wanted) != TOGETHER:
         return [f"the status names {len(wanted)} processes instead of {TOGETHER}"]
     return [f"there are processes {sorted(there)} instead of {sorted(wanted)}"] if there != wanted else []

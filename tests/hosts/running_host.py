@@ -413,6 +413,10 @@ class RunningHost:
         trusted = {name: int(document[name]["pid"]) for name in ("supervisor", "authority") if document[name]["pid"]}
         return {"launcher": self.process.pid, **trusted, **loops}
 
+    def all_pids(self) -> dict[str, int]:
+        """Return the same, and that of the fork server, which is in no list of processes."""
+        return {**self.pids(), "fork_server": int(self.status()["supervisor"]["fork_server"])}
+
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to launcher, supervisor, authority or a loop; return its host pid."""
         self._note_processes()

@@ -41,8 +41,8 @@ def test_a_supervisor_that_is_killed_at_any_moment_leaves_nobody_and_the_next_st
     try:
         for number in range(rounds):
             host.start(until="^ready" if number % 2 == 0 else "^primary +active")
-            pids = host.pids()
-            assert len(set(pids.values())) == len(pids) <= 9, "launcher, supervisor, authority, loops"
+            pids = host.all_pids()
+            assert len(set(pids.values())) == len(pids) <= 10, "launcher, supervisor, fork server, authority, loops"
             if number % 2 == 0:
                 assert living(host) == set(pids.values()), "and no second copy"
             left = [os.pidfd_open(pid) for pid in living(host)]
@@ -54,7 +54,7 @@ def test_a_supervisor_that_is_killed_at_any_moment_leaves_nobody_and_the_next_st
                 process.wait()
         assert sorted(took)[len(took) // 2] < GONE_S and max(took) < 5 * GONE_S, took
         host.start()
-        assert living(host) == set(host.pids().values())
+        assert living(host) == set(host.all_pids().values())
         assert host.stop() == 0
     finally:
         host.close()
@@ -75,12 +75,12 @@ def all_but(dead: set[int], status: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=STRESS)])
 def test_whoever_is_killed_comes_again_once(host: RunningHost, victims: tuple[str, ...], rounds: int) -> None:
     for _ in range(rounds):
-        before = host.pids()
+        before = host.all_pids()
         for name in random.sample(victims, len(victims)):
             os.kill(before[name], signal.SIGKILL)
         dead = {before[name] for name in victims}
         host.until(partial(all_but, dead), "everybody back")
-        after = host.pids()
+        after = host.all_pids()
         assert living(host) == set(after.values()), "nobody else"
         assert {name for name in after if after[name] != before[name]} == {*victims}
     client = host.client()
