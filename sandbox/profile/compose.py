@@ -236,7 +236,7 @@ def _profile(
         proc="/proc" in mounts,
         sys="/sys" in mounts,
         read=read,
-        hidden=hidden_packages(code, paths("data")),
+        hidden=hidden_packages(paths("code"), paths("data")),
         kept=tuple(dict.fromkeys(paths("data"))),
         write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
         limits=limits_of(fragments, settings, rootless=rootless),
