@@ -58,7 +58,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
     [
         (
             "authority_booted",
-            ["StartupReport", "LockControl", "Loops", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
+            ["StartupReport", "LockControl", "ForkServerWatch", "Loops", "HelperProcess", "NetworkHelperProcess",
+             "ResolverProcess",
              "MetricsProcess", "Reload", "KeyRotation"],
         ),
         (
