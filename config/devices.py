@@ -10,6 +10,7 @@ from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, table, te
 Mode = Literal["r", "rw"]
 Parity = Literal["none", "even", "odd"]
 Flow = Literal["none", "rts_cts", "xon_xoff"]
+_KEYS = ("input", "uinput", "uhid")
 _NOT_DEVICES = ("shm", "mqueue", "hugepages", "fd", "mapper")
 
 
@@ -20,6 +21,11 @@ def device_path(value: str) -> str:
         raise ValueError(f"path must lie below /dev, without `.` or `..`: {value} does not")
     if parts[0] in _NOT_DEVICES or parts == ["stdin"] or parts == ["stdout"] or parts == ["stderr"]:
         raise ValueError(f"{value} is no device: name the one that is meant")
+    if parts[0] in _KEYS or parts[0].startswith("hidraw"):
+        raise ValueError(
+            f"{value} cannot be had: keyboards and security keys are below it too; a device with a driver of its own, "
+            "such as a serial line, can"
+        )
     return value
 
 

@@ -40,6 +40,7 @@ from tlsrt.loops.component.component_disk import disk_threads_of
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
+from tlsrt.loops.runtime.bound_listeners import inherited_by
 from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.grants import ProcessGrants
 from tlsrt.loops.runtime.heartbeat import Heartbeat
@@ -53,12 +54,12 @@ from tlsrt.loops.runtime.imports import (
     start_sentence,
 )
 from tlsrt.loops.runtime.jobs import ProcessJobs
+from tlsrt.loops.runtime.library_settings import prepare_libraries
 from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
 from tlsrt.loops.runtime.life_reports import LifeReports
 from tlsrt.loops.runtime.process_figures import ProcessFigures
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.refusals import Refusals
-from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
 from tlsrt.loops.runtime.temporary_files import prepare_temporary
@@ -118,8 +119,7 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
-            if self.confinement.profile.has_sockets:
-                prepare_outbound(self.confinement.profile.egress)
+            prepare_libraries(self.confinement.profile, inherited_by(self.config.listeners, self.name, self.listeners))
             report = self.confinement.drop()
             self._life.send("confined", self.confinement.profile.digest(), report.digest())
             placed = self.config.components_of(self.name)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.machinery import ExtensionFileLoader, SourceFileLoader, SourcelessFileLoader
-from types import ModuleType
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from typing import Any
 
-_LOADERS: tuple[type[Any], ...] = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
+_STEPS: tuple[tuple[type[Any], str], ...] = (
+    (SourceFileLoader, "exec_module"), (SourcelessFileLoader, "exec_module"),
+    (ExtensionFileLoader, "create_module"),  # loads the shared object, whose own constructors may start some
+    (ExtensionFileLoader, "exec_module"),
+)  # fmt: skip
 
 
 class ThreadWatch:
@@ -45,27 +48,28 @@ class ThreadWatch:
         """Return what has been found, as a sentence."""
         return (
             f"{self._what} started a thread, which the seal would not hold: start it later, in `start`, and ask for it "
-            "with `threads: N` under needs"
+            "with `threads: N` under needs; a library that starts one by its import belongs into a worker"
         )
 
     @contextmanager
     def _modules(self) -> Iterator[None]:
-        own = [(loader, vars(loader).get("exec_module")) for loader in _LOADERS]
-        for loader in _LOADERS:
-            loader.exec_module = self._watched(loader.exec_module)
+        own = [(loader, name, vars(loader).get(name)) for loader, name in _STEPS]
+        for loader, name in _STEPS:
+            setattr(loader, name, self._watched(getattr(loader, name)))
         try:
             yield
         finally:
-            for loader, run in own:
+            for loader, name, run in own:
                 if run is None:
-                    del loader.exec_module  # inherited
+                    delattr(loader, name)  # inherited
                 else:
-                    loader.exec_module = run
+                    setattr(loader, name, run)
 
-    def _watched(self, run: Callable[[Any, ModuleType], None]) -> Callable[[Any, ModuleType], None]:
-        def exec_module(loader: Any, module: ModuleType) -> None:
-            run(loader, module)
+    def _watched(self, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def step(loader: Any, of: Any) -> Any:  # a module, or its spec: both have a name
+            result = run(loader, of)
             if not self._module and not self._is_single_task():
-                self._module = module.__name__
+                self._module = of.name if isinstance(of, ModuleSpec) else of.__name__
+            return result
 
-        return exec_module
+        return step

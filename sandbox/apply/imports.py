@@ -86,7 +86,9 @@ class _Closed:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> NoReturn:
         raise ModuleNotFoundError(
-            f"cannot import {name} now: a sealed process reads no code; import it at the top of a module", name=name
+            f"cannot import {name} now: a sealed process reads no code; import it at the top of a module; "
+            f"if a library does so, write `imports: [{name}]` beside the class of the component",
+            name=name,
         )
 
 

@@ -121,6 +121,7 @@ def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, .
     signals = "program_signals" if own_pids else "program_signals_self"
     words = "program_bus" if program.bus is not None else "program_notifies" if program.notifies else "program_silent"
     reach = [*(["program_egress"] if program.egress else []), *(["program_listen"] if program.listen else [])]
+    reach += ["program_sockets"] if reach else []
     locks = ("program_locks",) if "CAP_IPC_LOCK" in program.capabilities else ()
     once = "program_runs" if program.also_runs else "program_once"
     return ("program", once, signals, words, *reach, *memory, *locks)

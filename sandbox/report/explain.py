@@ -145,6 +145,8 @@ def _argument(word: str) -> int:
         try:
             value |= int(name, 0)
         except ValueError:
+            if name.startswith("/"):
+                raise ValueError(f"{name} is a path, and calls take numbers: name the path alone, or openat") from None
             raise ValueError(f"{name} is neither a number nor a constant{did_you_mean(name, CONSTANTS)}") from None
     if not 0 <= value < 1 << 64:
         raise ValueError(f"{word} does not fit into a register")

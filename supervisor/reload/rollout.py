@@ -10,7 +10,8 @@ back under it or not at all. In this order:
 3. If the authority's own profile has changed, it ends and comes again.
 4. The authority moves the epoch without grace. Every loop that stayed acknowledges, and is attested with its new
    profile; who is late is refused by all and killed. Then the new processes get keys, of the new epoch only.
-5. Over when every loop is active and says that it works in the new epoch, or has been given up.
+5. Over when every loop is active and says that it works in the new epoch, or has been given up, or was failing before
+   and is not of this change.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Rollout(Feature):
         self._left: dict[str, float] = {}  # loop -> when its end began
         self._before = {loop.name: _digest(loop) for loop in loops.all}
         self._incarnations = {loop.name: loop.incarnation for loop in loops.all}
+        self._was_away = {loop.name for loop in loops.all if loop.state is not LoopState.ACTIVE}
         self._has_begun = False
         self._later: list[Loop] = []
         self._removed: list[LoopReport] = []
@@ -218,11 +220,16 @@ class Rollout(Feature):
     # The end
 
     def _is_settled(self, loop: Loop) -> bool:
-        if loop.state in DOWN_FOR_GOOD:
+        if loop.state in DOWN_FOR_GOOD or self._fails_as_before(loop):
             return True
         return (
             loop.state is LoopState.ACTIVE and loop.process.beat is not None and loop.process.beat.epoch >= self._epoch
         )
+
+    def _fails_as_before(self, loop: Loop) -> bool:
+        """Tell whether a process dies again and again without our doing: no change of others waits for it."""
+        is_ours = self._way_of(loop) is not Way.UNCHANGED
+        return not is_ours and loop.state is LoopState.BACKOFF and loop.name in self._was_away
 
     def _finish(self) -> None:
         self._deadline.cancel()
@@ -235,7 +242,7 @@ class Rollout(Feature):
         digest = self._context.current.children.sandbox(loop.name).digest.hex()
         if self._loops.restart_policy.is_stopped(loop.name):
             return LoopReport(loop.name, STOPPED, digest, step.changed, reason="until it is started")
-        if not self._epoch or not self._is_settled(loop) or loop.state in DOWN_FOR_GOOD:
+        if not self._epoch or not self._is_settled(loop) or loop.state is not LoopState.ACTIVE:
             return LoopReport(loop.name, "failed", digest, step.changed, reason=self._why(loop))
         if loop.incarnation == self._incarnations[loop.name]:
             return LoopReport(loop.name, str(step.way), digest, step.changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,26 @@ def test_marks_that_move_restart_nothing(host: RunningHost) -> None:
     assert host.pids() == before
     with pytest.raises(CallError):
         host.client().call("third/dry", "describe")
+
+
+def test_one_that_dies_again_and_again_keeps_no_change_of_another_waiting() -> None:
+    options: dict[str, Any] = {
+        "components": {"third/dry": {"class": "broken:Dry"}, "third/well": {"class": "broken:Kettle"}},
+        "policy": {"client/admin -> third/well": "*"},
+        "packages": [PACKAGE],
+        "extra": {"supervision": {"restart": {"deaths": 1000, "first_s": 0.05, "cap_s": 0.2}}},
+    }
+    host = RunningHost(**options)
+    try:
+        host.start(until=r"^third\.dry +died")
+        host.wait_for(r"^third\.well +active")
+        edit(host, lambda document: document["components"]["third/well"].update(options={"watts": 7}))
+        began = time.monotonic()
+        report = reload(host, code=EX_UNAVAILABLE)
+        assert time.monotonic() - began < 15, "it waits for what it has begun, and not for the restarts of others"
+        assert (
+            entry_of(report, "third.well")["outcome"] == "restarted" and host.client().call("third/well", "power") == 7
+        )
+        assert "no water" in entry_of(report, "third.dry")["reason"]
+    finally:
+        host.close()

@@ -16,6 +16,7 @@ from hosts.running_host import RunningHost, free_port, running
 from probes.sandbox_runner import MODES
 
 DOORS = "third/doors"
+SELF_BOUND = "third/selfbound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class World:
 
 @pytest.fixture(scope="module", params=MODES)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    ports = {name: free_port() for name in ("echo", "beacon", "sink", "more")}
+    ports = {name: free_port() for name in ("echo", "beacon", "sink", "more", "own")}
     needs: dict[str, Any] = {
         "listen": [
             {"name": "echo", "port": ports["echo"], "why": "the test connects to it"},
@@ -53,10 +54,14 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             {"name": "sink", "port": ports["sink"], "protocol": "udp", "why": "it only receives"},
         ]
     }
-    components = {DOORS: {"class": "captured.doors:Doors", "needs": needs}}
+    own = {"listen": [{"name": "own", "port": ports["own"], "why": "a library binds it"}]}
+    components: dict[str, Any] = {
+        DOORS: {"class": "captured.doors:Doors", "needs": needs},
+        SELF_BOUND: {"class": "captured.doors:SelfBound", "needs": own, "options": {"port": ports["own"]}},
+    }
     hosts = running(
         request, packages=[PACKAGE], mode=request.param, components=components,
-        policy={f"client/admin -> {DOORS}": "*"},
+        policy={f"client/admin -> {one}": "*" for one in (DOORS, SELF_BOUND)},
     )  # fmt: skip
     for host in hosts:
         yield World(host, ports, needs)
@@ -68,6 +73,15 @@ def test_connections_and_datagrams_reach_the_component_and_nothing_is_refused_me
     assert world.ask("received") == "ping"
     assert world.host.loop("third.doors")["violations"] == 0
     assert "no listener 'ecco', did you mean 'echo'?" in world.ask("unknown")
+
+
+def test_a_library_that_takes_an_address_serves_on_the_listener_and_binds_nothing_else(world: World) -> None:
+    assert world.echo("own") == "ping" and world.host.loop("third.selfbound")["violations"] == 0
+    with world.host.client() as client:
+        assert client.call(SELF_BOUND, "threads") == "1", "numpy can be imported before the seal"
+        found = client.call(SELF_BOUND, "elsewhere", world.ports["more"])
+    assert found == {"binds": "EACCES", "connects": "EPERM", "makes one": "EPERM", "binds the listener": "EPERM"}
+    assert world.echo("own") == "ping"
 
 
 def test_each_is_told_where_an_operator_looks(world: World) -> None:

@@ -20,6 +20,7 @@ from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.runtime.timers import Clock, ComponentTimers, HostClock
 from tlsrt.testing.answering import ComponentAnswers
 from tlsrt.testing.conversation import Carrier, Conversation, Request
+from tlsrt.testing.jobs import MemoryJobs
 
 PROCESS = "process"  # the target of the calls that start and stop a component in a process of its own
 STOP_S = 2.0
@@ -82,7 +83,7 @@ class PeersPort:
 class HostedComponent:
     """Attaches a component, starts and stops it, and answers for it at its end of a conversation.
 
-    Calls to `PROCESS` start and stop it, where its end is in another process.
+    Calls to `PROCESS` start and stop it, where its end is in another process, and run its jobs.
     """
 
     def __init__(
@@ -97,15 +98,19 @@ class HostedComponent:
         self._answers = ComponentAnswers(component, address, log)
         self.conversation = Conversation(carrier, self)
         self._port = PeersPort(self.conversation, address)
+        self._jobs = MemoryJobs(self._port)
         attach(
             component, address=address, options=options, state=state, log=log, port=self._port, work=work,
             secrets=ComponentSecrets.of_values(address, secrets), programs=programs, grants=grants,
+            jobs=self._jobs,
         )  # fmt: skip
         self.timers = ComponentTimers(component, state, log, clock or HostClock())
 
     def begin(self, request: Request) -> Awaitable[object] | AsyncIterator[object]:
         if request.target != PROCESS:
             return self._answers.begin(request)
+        if request.method == "run_job":
+            return self._jobs.run(str(request.args[0]))
         return self.start() if request.method == "start" else self._stop_and_end()
 
     def fold(self, request: Request | None, error: BaseException) -> CallError:

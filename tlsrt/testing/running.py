@@ -20,7 +20,7 @@ from tlsrt.loops.runtime.work_threads import WorkThreads
 from tlsrt.testing.answering import PeerAnswers, Sent
 from tlsrt.testing.conversation import Conversation, ItemStream, Message
 from tlsrt.testing.granted import FakeDevice, FakeEvents, FakeGrants
-from tlsrt.testing.hosted import HostedComponent
+from tlsrt.testing.hosted import PROCESS, HostedComponent
 from tlsrt.testing.workers import PlainPrograms, declared_programs
 
 CALLER = "client/test"
@@ -94,6 +94,10 @@ class ComponentUnderTest:
     def subscribe(self, topic: str, *, caller: str = CALLER) -> ItemStream:
         """Subscribe now, and return what is published from now on."""
         return self.stream("subscribe", topic, caller=caller)
+
+    async def run_job(self, job: str) -> str:
+        """Make the call that the component has put off, as if it were time; return its outcome: done, or a code."""
+        return str(await self._conversation.call(PROCESS, "run_job", (job,), {}, caller=CALLER, timeout_s=310.0))
 
 
 class _Queue:

@@ -95,6 +95,10 @@ class SynchronousComponent:
         """Subscribe now, and return what is published from now on."""
         return self.run(self._begin(lambda: self._it.subscribe(topic, caller=caller)))
 
+    def run_job(self, job: str) -> str:
+        """Make the call that the component has put off, as if it were time; return its outcome: done, or a code."""
+        return self.run(self._it.run_job(job))
+
     async def _begin(self, begin: Any) -> Items:
         items = begin()
         await asyncio.sleep(0)

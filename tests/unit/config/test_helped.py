@@ -9,7 +9,7 @@ from tlsrt.config.host_settings import REFUSED_NAMES, REFUSED_PLACES, refusal_of
 from tlsrt.config.number_ranges import parse_values
 
 
-@pytest.mark.parametrize("path", ["/dev/ttyUSB0", "/dev/serial/by-id/usb-x", "/dev/input/event0"])
+@pytest.mark.parametrize("path", ["/dev/ttyUSB0", "/dev/serial/by-id/usb-x", "/dev/i2c-1"])
 def test_a_device_is_below_dev(path: str) -> None:
     assert device_path(path) == path
 
@@ -19,6 +19,12 @@ def test_a_device_is_below_dev(path: str) -> None:
 )
 def test_what_is_not_below_dev_is_no_device(path: str) -> None:
     with pytest.raises(ValueError, match="/dev"):
+        device_path(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/input/event0", "/dev/input/by-id/usb-x", "/dev/hidraw0", "/dev/uinput"])
+def test_what_hears_keyboards_is_refused_when_it_is_read_and_not_when_it_is_plugged_in(path: str) -> None:
+    with pytest.raises(ValueError, match=f"{path} cannot be had: keyboards"):
         device_path(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import errno
 import fcntl
@@ -93,7 +94,9 @@ class Doors(Component):
         found["beacon connects"] = _named(lambda: self.listener("beacon").connect(place))
         found["another door"] = _named(lambda: socket.socket(socket.AF_UNIX).listen())
         found["binds"] = _named(lambda: socket.socket(socket.AF_UNIX).bind("\0door"))
-        found["network"] = _named(lambda: socket.socket())
+        found["network"] = _named(lambda: _socket.socket())  # past what stands in for libraries
+        found["stand-in connects"] = _named(lambda: socket.socket().connect(place))
+        found["stand-in sends"] = _named(lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", place))
         taken = self.listener("echo")
         found["ends it"] = _named(lambda: taken.shutdown(socket.SHUT_RDWR))
         found["ended one connects"] = _named(lambda: taken.connect(place))
@@ -139,3 +142,35 @@ class Replies(Component):
     async def connect_and_speak(self, host: str, port: int) -> str:
         """Connect the socket first, after which nothing asks where a datagram goes."""
         return _named(lambda: self.listener("beacon").connect((host, port)))
+
+
+class SelfBound(Component):
+    """Serves `own` by a library that takes an address and no socket, as many do, and has no network besides."""
+
+    class Options:
+        port: int
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.options.port, reuse_port=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(4))
+        writer.close()
+
+    @handler
+    async def threads(self) -> str:
+        """Return what OpenBLAS would have read."""
+        return os.environ["OPENBLAS_NUM_THREADS"]
+
+    @handler
+    async def elsewhere(self, port: int) -> dict[str, str]:
+        """Try to bind or reach another place, by what stands in and past it."""
+        place = ("127.0.0.1", port)
+        with socket.socket(socket.AF_INET) as own:
+            found = {"binds": _named(lambda: own.bind(place))}
+        with socket.socket(socket.AF_INET) as own:
+            found["connects"] = _named(lambda: own.connect(place))
+        found["makes one"] = _named(lambda: _socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        copy = _socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.listener("own").detach())
+        found["binds the listener"] = _named(lambda: copy.bind(place))
+        return found

@@ -7,12 +7,15 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tlsrt.errors import Busy, DeadlineExceeded, MisuseError
 from tlsrt.loops.component.work import NoWork, WorkCount
+from tlsrt.loops.runtime.library_settings import thread_environment
 from tlsrt.loops.runtime.thread_guard import guarded
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.work_threads import WAITING_EACH, WorkThreads
@@ -133,3 +136,29 @@ def test_the_module_that_started_a_thread_is_named(tmp_path: Path, monkeypatch: 
     assert watch.sentence().startswith("component third/bad: the import of inner_of_threads started a thread")
     for name in ("outer_of_threads", "inner_of_threads", "counted_tasks"):
         sys.modules.pop(name)
+
+
+def test_the_extension_module_is_named_whose_library_starts_a_thread_as_it_is_loaded() -> None:
+    tasks: list[int] = []
+
+    def load(loader: object, spec: ModuleSpec) -> ModuleType:
+        tasks.append(1)  # as OpenBLAS does, before the module has run
+        return ModuleType(spec.name)
+
+    original = ExtensionFileLoader.create_module
+    ExtensionFileLoader.create_module = load  # type: ignore[method-assign,assignment]
+    try:
+        watch = ThreadWatch(lambda: not tasks)
+        with watch.component(0, "third/bad"):
+            ExtensionFileLoader("blas", "/blas.so").create_module(ModuleSpec("blas", None))
+        assert watch.sentence().startswith("component third/bad: the import of blas started a thread")
+        assert ExtensionFileLoader.create_module is load
+    finally:
+        ExtensionFileLoader.create_module = original  # type: ignore[method-assign]
+
+
+def test_a_process_tells_libraries_how_many_threads_they_may_start() -> None:
+    assert thread_environment(0) == {
+        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"
+    }  # fmt: skip
+    assert thread_environment(4)["OMP_NUM_THREADS"] == "4" and thread_environment(4)["OPENBLAS_NUM_THREADS"] == "1"

@@ -484,3 +484,18 @@ def test_a_circle_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         policy_of(files, "third", network=False)
     with pytest.raises(SandboxError, match=r"cannot read the profile .*forth\.yaml"):
         policy_of(files, "forth", network=False)
+
+
+@pytest.mark.parametrize("option", ["SO_REUSEPORT", "SO_SNDBUF", "SO_RCVBUF", "SO_LINGER", "SO_SNDTIMEO"])
+def test_options_that_servers_set_are_answered_to_a_program_with_sockets_and_change_nothing(option: str) -> None:
+    policy = FILES.policy("a program", FILES.fragments(names_for_program(WHOLE, own_pids=True)))
+    machine = MACHINES[-1]
+    filters = policy.program(FilterStage.IMPORTING, watched=True, pid=PID)
+    arguments = (3, CONSTANTS["SOL_SOCKET"], CONSTANTS[option], 0, 4, 0)
+    assert run(filters, ARCHITECTURES[machine], NUMBERS[machine]["setsockopt"], arguments) == DONE
+    with_none = FILES.policy("a program", FILES.fragments(names_for_program(PLAIN, own_pids=True)))
+    filters = with_none.program(FilterStage.IMPORTING, watched=True, pid=PID)
+    assert run(filters, ARCHITECTURES[machine], NUMBERS[machine]["setsockopt"], arguments) not in (
+        ALLOW,
+        DONE,
+    )

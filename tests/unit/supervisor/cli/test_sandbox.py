@@ -173,6 +173,10 @@ def test_explain_answers_with_the_line_behind_it(
         ("explain thrid read", "there is no loop thrid, did you mean third?"),
         ("explain third raed", f"raed is no system call of {os.uname().machine}, no path (/...) and no host "
          "(HOST:PORT), did you mean read?"),
+        (
+            "explain third read /etc/passwd",
+            "/etc/passwd is a path, and calls take numbers: name the path alone, or openat",
+        ),
         ("explain third socket AF_INETT", "AF_INETT is neither a number nor a constant, did you mean AF_INET?"),
         ("explain third socket -1", None),
         ("explain third read 1 2 3 4 5 6 7", "a system call has 6 arguments at most, not 7"),

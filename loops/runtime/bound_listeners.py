@@ -1,0 +1,156 @@
+"""Libraries that bind by themselves: bind(2) to the place of a granted listener gives that listener.
+
+A convenience and no guard: a process can bind nothing, and what it inherits is decided outside. Many servers take an
+address and no socket. So, for exactly the places of the grants, `socket.bind` puts the descriptor that was inherited
+in the place of the library's own; each other place goes to the call that it stands for, and is refused there.
+
+A process without egress can make no socket of the network either. There what `socket.socket()` gives is one end of a
+pair, until it is bound: it knows its family and what a library may want to set on it before, and reaches nothing.
+A library that binds by C (libzmq, libuv) does not pass here.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tlsrt.config.listeners import ListenConfig, Listener
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_REACHING = ("connect", "connect_ex", "sendto")
+_real: dict[str, Callable[..., Any]] = {
+    name: getattr(socket.socket, name) for name in ("__init__", "bind", "setsockopt", *_REACHING)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A listener that a process was given, and its descriptor."""
+
+    asked: ListenConfig
+    descriptor: int
+
+
+def inherited_by(listeners: Sequence[Listener], process: str, descriptors: Mapping[str, int]) -> list[Inherited]:
+    """Return the listeners of the components of a process; those of their programs are bound by these. Pure."""
+    mine = [one for one in listeners if one.process == process and not one.program and one.key in descriptors]
+    return [Inherited(one.asked, descriptors[one.key]) for one in mine]
+
+
+class BoundListeners:
+    """Stands in for the calls that make and bind sockets, as long as it is installed."""
+
+    def __init__(self, listeners: Sequence[Inherited], *, makes_sockets: bool) -> None:
+        self._listeners = listeners
+        self._makes_sockets = makes_sockets
+        self._other_ends: dict[int, socket.socket] = {}  # of the pairs, by the number of the end that is given
+
+    def install(self) -> None:
+        """Take the place of what makes sockets; before libraries run."""
+        if not self._listeners:
+            return
+        bound = self
+
+        def bind(own: socket.socket, address: Any, /) -> None:
+            bound.bind(own, address)
+
+        def initialise(
+            own: socket.socket, family: int = -1, type: int = -1, proto: int = -1, fileno: Any = None
+        ) -> None:  # fmt: skip
+            bound.initialise(own, family, type, proto, fileno)
+
+        stand_ins: dict[str, Callable[..., Any]] = {"bind": bind}
+        if not self._makes_sockets:
+            stand_ins |= {"__init__": initialise, "setsockopt": self._unless_unbound(_real["setsockopt"])}
+            stand_ins |= {name: self._reaching(_real[name]) for name in _REACHING}
+        for name, stand_in in stand_ins.items():
+            setattr(socket.socket, name, stand_in)
+
+    def remove(self) -> None:
+        """Put back what was there."""
+        for name, real in _real.items():
+            if getattr(socket.socket, name) is not real:
+                setattr(socket.socket, name, real)
+        self._other_ends.clear()
+
+    def _unless_unbound(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def stand_in(own: socket.socket, /, *arguments: Any) -> Any:
+            return None if own.fileno() in self._other_ends else real(own, *arguments)
+
+        return stand_in
+
+    def _reaching(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def stand_in(own: socket.socket, /, *arguments: Any) -> Any:
+            if own.fileno() in self._other_ends:  # so it is for reaching a host: it is refused, and told, as ever
+                family, kind, protocol = own.family, own.type, own.proto
+                self._drop(own)
+                _real["__init__"](own, family, kind, protocol)
+            return real(own, *arguments)
+
+        return stand_in
+
+    def _drop(self, own: socket.socket) -> bool:
+        """Close what stands for a socket that was not bound; tell whether this was one."""
+        other = self._other_ends.pop(own.fileno(), None)
+        if other is None:
+            return False
+        other.close()
+        os.close(own.detach())
+        return True
+
+    def initialise(self, own: socket.socket, family: int, kind: int, protocol: int, fileno: Any) -> None:
+        """Make a socket as its class does, of the network by what can be bound later."""
+        family = socket.AF_INET if family == -1 and fileno is None else family
+        plain = socket.SOCK_STREAM if kind == -1 else kind & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        if fileno is not None or family not in _FAMILIES or plain not in _KINDS.values():
+            _real["__init__"](own, family, kind, protocol, fileno)
+            return
+        end, other = socket.socketpair(socket.AF_UNIX, plain)
+        _real["__init__"](own, family, kind if kind != -1 else plain, max(protocol, 0), end.detach())
+        self._other_ends[own.fileno()] = other
+
+    def bind(self, own: socket.socket, address: Any) -> None:
+        """Bind as the method does. Raises OSError for a place that was not granted."""
+        found = self._of(own, address)
+        timeout, family, kind = own.gettimeout(), own.family, own.type
+        was_none = self._drop(own)
+        if found is None:
+            if was_none:
+                does = "put it under `needs: listen` of its component"
+                raise PermissionError(errno.EACCES, f"cannot bind {address!r}: {does}")
+            _real["bind"](own, address)
+            return
+        # a datagram socket may answer from the number that it has, and from no other
+        number = found.descriptor if kind == socket.SOCK_DGRAM else os.dup(found.descriptor)
+        if not was_none:
+            os.close(own.detach())
+        _real["__init__"](own, family, kind, 0, number)
+        own.settimeout(timeout)
+
+    def _of(self, own: socket.socket, address: Any) -> Inherited | None:
+        if own.family not in _FAMILIES or not isinstance(address, tuple) or len(address) < 2:
+            return None
+        host, port = address[:2]
+        for one in self._listeners:
+            if (_KINDS[one.asked.protocol], one.asked.port) == (own.type, port) and _is_at(host, own.family, one.asked):
+                return one
+        return None
+
+
+def _is_at(host: object, family: int, asked: ListenConfig) -> bool:
+    """Tell whether a host in an address means the place of a listener; one of a group is bound to all by libraries."""
+    nowhere = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - it is compared
+    try:
+        told = ipaddress.ip_address(str(host).partition("%")[0] or nowhere)
+    except ValueError:
+        if host != "localhost":
+            return False
+        told = ipaddress.ip_address("::1" if family == socket.AF_INET6 else "127.0.0.1")
+    bound = ipaddress.ip_address(asked.bound)
+    return told == bound or (bool(asked.group) and told.is_unspecified and told.version == bound.version)
