@@ -234,7 +234,8 @@ class Loops(Feature):
                 loop.process.is_activating = True
                 self._set_deadline(loop, "active")
                 self.tell(loop, "activate")
-            open_so_far = open_so_far and (loop.was_active or loop.state in DOWN_FOR_GOOD)
+            has_failed = loop.config.is_part and loop.last_death is not None  # others do not wait for its next tries
+            open_so_far = open_so_far and (loop.was_active or loop.state in DOWN_FOR_GOOD or has_failed)
 
     def kill(self, loop: Loop, event: LoopEvent, reason: str, cause: Cause | None = None) -> None:
         """Kill a living loop; the first reason is the one that status shows. The event tells its usual cause."""

@@ -114,6 +114,7 @@ class Restarter(Feature):
             self._end(loop, step)
         elif step.do is Do.HOLD:
             loop.move(LoopEvent.RETRY)
+            self._loops.activate_next()  # it may have been its turn
         elif step.do is Do.START:
             _put_down(loop)
             loop.restarts += 1

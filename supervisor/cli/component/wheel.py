@@ -305,5 +305,7 @@ def _reason(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
         return f"{sys.executable} has no pip: install the package there yourself, then name it"
+    if any("for setuptools" in line for line in lines):  # what builds a folder is fetched, whatever is installed
+        return "what builds it cannot be fetched: give a wheel, as `pip wheel --no-deps FOLDER` makes it elsewhere"
     errors: Sequence[str] = [line for line in lines if line.startswith("ERROR:")] or lines[-_LINES_SHOWN:]
     return "; ".join(printable(line.removeprefix("ERROR: "), 300) for line in errors[:_LINES_SHOWN]) or "pip failed"

@@ -15,7 +15,7 @@ from tlsrt.config.manifest import MANIFEST_MAX, parse_manifest
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.cli.component.sources import check_calls_of
-from tlsrt.supervisor.cli.component.wheel import offering_of
+from tlsrt.supervisor.cli.component.wheel import offering_of, pip
 
 MANIFEST = b"manifest: 1\n"
 
@@ -197,3 +197,9 @@ def test_a_manifest_alone_has_no_packages_to_isolate(tmp_path: Path) -> None:
     assert offering_of(str(file), tmp_path).wheel is None
     with pytest.raises(ConfigError, match=r"broker\.yaml is a manifest alone, .* has no packages; remove --isolated"):
         offering_of(str(file), tmp_path, isolated=True)
+
+
+def test_a_folder_that_cannot_be_built_without_a_network_is_told_what_to_give_instead() -> None:
+    said = "ERROR: No matching distribution found for setuptools>=77"
+    with pytest.raises(ConfigError, match=r"cannot make a wheel of kettle: .* cannot be fetched: give a wheel"):
+        pip(what="make a wheel of kettle", python=(sys.executable, "-c", f"raise SystemExit({said!r})"))
