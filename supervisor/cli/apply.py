@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +29,16 @@ from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.config.variables import PREFIX as VARIABLES
 from tlsrt.errors import EX_CHANGED, EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.approval import is_approved, show
-from tlsrt.supervisor.cli.component.addition import Change, begin, is_components
+from tlsrt.supervisor.cli.brought_packages import FOLDER as PACKAGES
+from tlsrt.supervisor.cli.brought_packages import BroughtPackages, brought_packages, install, remove
+from tlsrt.supervisor.cli.component.addition import Change, begin, check_sealed, is_components
 from tlsrt.supervisor.cli.component.journal import place_of, whole_config
+from tlsrt.supervisor.cli.component.wheel import Offering
 from tlsrt.supervisor.cli.configuration import difference
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.cli.lifecycle import reload_lines
 from tlsrt.supervisor.cli.setup import check_whole
-from tlsrt.supervisor.launch.fitting import fitting
+from tlsrt.supervisor.launch.fitting import fitting, without
 from tlsrt.supervisor.process.instance_lock import is_held
 
 FORMAT = 1  # of the document
@@ -57,61 +61,91 @@ class Plan:
     before: Mapping[str, bytes | None]
     after: Mapping[str, bytes | None]
     made: Config
+    packages: tuple[Offering, ...] = ()  # that are to be installed
     passed_over: tuple[str, ...] = field(default=())
 
     @property
     def blocks(self) -> list[list[str]]:
         """Return the differences, for people."""
-        return [difference(name.removeprefix("./"), self.before[name], data) for name, data in self.after.items()]
+        found = [difference(name.removeprefix("./"), self.before[name], data) for name, data in self.after.items()]
+        install = [f"install {one.distribution} {one.version} from {one.wheel}" for one in self.packages]
+        return [*found, install] if install else found
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.after and not self.packages
 
     def document(self) -> Document:
         words = {(True, False): "added", (False, True): "removed", (False, False): "changed"}
         return {
             "format": FORMAT,
-            "changed": bool(self.after),
+            "changed": not self.is_empty,
             "files": [
                 {"file": name.removeprefix("./"), "change": words[self.before[name] is None, data is None]}
                 for name, data in self.after.items()
             ],
+            "packages": [f"{one.distribution} {one.version}" for one in self.packages],
             "passed_over": list(self.passed_over),
         }
 
 
 def apply(arguments: argparse.Namespace) -> int:
     """Show what changes, take a yes, and do it; the exit code says what became of it."""
+    with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as scratch:
+        return _apply(arguments, Path(scratch))
+
+
+def _apply(arguments: argparse.Namespace, scratch: Path) -> int:
     if arguments.dry_run:
-        plan = planned(config_of(arguments), arguments.source)
+        config = config_of(arguments)
+        plan = planned(config, arguments.source, scratch)
+        if not plan.is_empty:
+            check_sealed(config)
         show(plan.blocks, arguments)
         return _told({**plan.document(), "dry_run": True, "host": None}, arguments)
     config = whole_config(arguments)
     with begin(config, _accepted) as change:
-        plan = planned(config, arguments.source)
-        if plan.after:
+        plan = planned(config, arguments.source, scratch)
+        if not plan.is_empty:
             if not is_approved(plan.blocks, arguments, "Apply it?"):
                 return EX_FAILED
             change.check_sealed()
-        answer = _take(change, plan) if plan.after else None
+        answer = None if plan.is_empty else _take(change, plan)
     return _told({**plan.document(), "dry_run": False, "host": answer}, arguments)
 
 
 def _take(change: Change, plan: Plan) -> Document | None:
     if any(change.present(name) != data for name, data in plan.before.items()):
         raise ConfigError("a file of the configuration was changed meanwhile, so nothing was written: run this again")
-    return change.take(plan.after)
+    install(plan.packages)
+    try:
+        return change.take(plan.after)
+    except BaseException:
+        remove(plan.packages)
+        raise
 
 
-def planned(config: Config, source: Path) -> Plan:
-    """Return what a folder, or a file, changes at a host. Raises ConfigError for what the host cannot have."""
+def planned(config: Config, source: Path, scratch: Path) -> Plan:
+    """Return what a folder, or a file, changes at a host. Raises ConfigError for what the host cannot have.
+
+    `scratch` is an empty folder for files of pip.
+    """
     there, said = read_files(config.path), read_source(source, config.path)
     before = dict(_present(there, config.path))
     after: dict[str, bytes | None] = {name: data for name, (data, _) in said.files.items() if before.get(name) != data}
     after |= {name: None for name in before if name not in said.files and _folder_of(name) in said.folders}
+    for place in (place_of(drop_in_folder(config.path), name) for name in after):
+        if place.is_symlink():
+            raise ConfigError(f"{place} is a link, which this command would replace: apply to what it leads to")
     wanted = {name: data for name, data in {**before, **after}.items() if data is not None}
+    brought = brought_packages(Path(os.path.abspath(source)), scratch)
     try:
-        made = _tried(config, wanted, there)
+        made = _tried(config, wanted, there, brought)
     except ConfigError as error:
         raise ConfigError([_at_source(one, said, config.path) for one in error.problems]) from None
-    return Plan({name: before.get(name) for name in after}, after, made, said.passed_over)
+    used = brought.used_by(made)
+    unused = [f"{PACKAGES}/{path.name}" for path, one in brought.offerings.items() if one not in used]
+    return Plan({name: before.get(name) for name in after}, after, made, used, (*said.passed_over, *unused))
 
 
 def read_source(source: Path, config: Path) -> Source:
@@ -136,7 +170,7 @@ def read_source(source: Path, config: Path) -> Source:
             found[path.name] = (_read(path, is_drop_in=True), path)
     if not found and not folders:
         raise ConfigError(f"{source} holds nothing of a configuration: no {config.name}, no {more}, no {COMPONENTS}")
-    known = {config.name, more, COMPONENTS}
+    known = {config.name, more, COMPONENTS, PACKAGES}
     others = [path.name for path in sorted(source.iterdir()) if path.name not in known and path.name[0] != "."]
     return Source(found, frozenset(folders), tuple(others))
 
@@ -176,12 +210,15 @@ def _folder_of(name: str) -> str:
     return name.rpartition("/")[0] if "/" in name else COMPONENTS
 
 
-def _tried(config: Config, wanted: Mapping[str, bytes], there: ConfigFiles) -> Config:
+def _tried(config: Config, wanted: Mapping[str, bytes], there: ConfigFiles, brought: BroughtPackages) -> Config:
     """Return the configuration as it would be. Raises ConfigError for what a start, a seal or a reload refuses."""
     main = f"./{config.path.name}"
     more = {name.rpartition("/")[2]: data for name, data in sorted(wanted.items()) if "/" in name and name != main}
     components = {name: data for name, data in sorted(wanted.items()) if "/" not in name}
-    made = fitting(parse_files(ConfigFiles(wanted[main], more, components, there.environment), config.path))
+    files = ConfigFiles(wanted[main], more, components, there.environment)
+    made = parse_files(files, config.path, brought.find)
+    new = brought.components(made)
+    made = fitting(made, new)
     if made.install_id != config.install_id:
         raise ConfigError(f"{config.path}:1:1: `install` is of another host: leave out the main file, or correct it")
     if made.boot_token != config.boot_token:
@@ -191,7 +228,7 @@ def _tried(config: Config, wanted: Mapping[str, bytes], there: ConfigFiles) -> C
         raise ConfigError(problems)
     if is_held(config.state_dir / "lock") and (keys := fixed_keys(config, made)):
         raise ConfigError(fixed_keys_sentence(keys))
-    check_whole(made, is_written=False)
+    check_whole(without(made, new), is_written=False)
     return made
 
 
@@ -221,6 +258,7 @@ def _lines(document: Document) -> list[str]:
     if not document["changed"]:
         return [*found, "unchanged: this host is as the configuration says"]
     rows = [f"{one['change']}: {one['file']}" for one in document["files"]]
+    rows += [f"{'to be ' * document['dry_run']}installed: {one}" for one in document["packages"]]
     if document["dry_run"]:
         return [*found, *rows, "a dry run: nothing was changed"]
     if document["host"] is None:

@@ -6,6 +6,7 @@ that comes later in the order of the configuration is left out, and what stands 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tlsrt.config.components import ComponentConfig
@@ -19,8 +20,11 @@ from tlsrt.sandbox.profile.compose import check_requests
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 
-def fitting(config: Config) -> Config:
-    """Return a configuration whose added components can be confined; the others are in `failed`."""
+def fitting(config: Config, not_installed: Collection[str] = ()) -> Config:
+    """Return a configuration whose added components can be confined; the others are in `failed`.
+
+    The packages of some components may be `not_installed` yet.
+    """
     added = [one for one in config.components if one.origin]
     if not added:
         return config
@@ -31,10 +35,10 @@ def fitting(config: Config) -> Config:
         waiting.discard(component.address)
         left_out = {*waiting, *(one.name for one in failed)}
         try:
-            _check(_without(config, left_out), component, files, installed=True)
+            _check(without(config, left_out), component, files, installed=component.address not in not_installed)
         except ConfigError as error:
             failed.append(FailedComponent(component.address, error.problems))
-    gone = _without(config, {one.name for one in failed})
+    gone = without(config, {one.name for one in failed})
     return replace(gone, failed=(*config.failed, *failed))
 
 
@@ -59,7 +63,7 @@ def _check(config: Config, component: ComponentConfig, files: ProfileFiles, *, i
     files_of_programs((component,), worker_code_of(config) if installed else None)
 
 
-def _without(config: Config, gone: set[str]) -> Config:
+def without(config: Config, gone: Collection[str]) -> Config:
     """Return a configuration without these components, their processes and the lines of policy about them."""
     if not gone:
         return config

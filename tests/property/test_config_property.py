@@ -14,17 +14,19 @@ from hypothesis import strategies as st
 from tlsrt.config import pki
 from tlsrt.config.boot_token import check_boot_token, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import Bundle, encode_bundle, parse_bundle_untrusted
+from tlsrt.config.document import ConfigFiles
 from tlsrt.config.key_providers import check_master_key
-from tlsrt.config.load import parse_config
+from tlsrt.config.load import parse_config, parse_files
 from tlsrt.config.schema import FILE, Config
 from tlsrt.config.setting import Setting, keys_of
 from tlsrt.errors import ConfigError, PeerError
 
 PATH = Path("/x/tlsrt.yaml")
 BASE = (
-    'version: 1\ninstall: "' + "ab" * 16 + '"\nmaster_key: {provider: file, path: k}\nboot_token: b\n'
+    'version: 2\ninstall: "' + "ab" * 16 + '"\nmaster_key: {provider: file, path: k}\nboot_token: b\n'
     "door: {certificate: c, key: k, client_ca: a}\n"
 )
+LISTED = "environment: {TLSRT_A: any words}\n"
 INSTALL = bytes(16)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DER = load_pem_x509_certificate(
@@ -60,6 +62,22 @@ def test_any_bytes_as_configuration(data: bytes) -> None:
 def test_any_yaml_like_text_after_a_good_start(text: str) -> None:
     parsed(text.encode("utf-8", "surrogatepass"))
     parsed((BASE + text).encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=300)
+@given(st.lists(pieces, max_size=30).map("".join), st.lists(pieces, max_size=30).map("".join), st.text(max_size=20))
+def test_any_drop_ins_and_any_environment(first: str, second: str, value: str) -> None:
+    texts = {"a.yaml": f"{LISTED}{first}", "b.yaml": f"audit: {{keep_mb: '${{TLSRT_A}}'}}\n{second}"}
+    files = {name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+    try:
+        config = parse_files(ConfigFiles(BASE.encode(), files, environment={"TLSRT_A": value}), PATH)
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        assert config.variables == {"TLSRT_A": value} and config.audit.keep_mb == int(value)
+        return
+    assert problems
+    assert all(line.startswith((f"{PATH}:", f"{PATH}.d/")) and "\n" not in line for line in problems)
 
 
 plain = st.recursive(

@@ -57,6 +57,16 @@ def is_components(name: str) -> bool:
     return name.startswith(kinds) and not any(name == one or name.startswith((f"{one}/", f"{one}.")) for one in _TLSRTS)
 
 
+def check_sealed(config: Config) -> None:
+    """Refuse a host that differs from its boot token, if it is strict about that. Raises ConfigError."""
+    config = fitting(config)
+    if config.measure == "strict" and changed_names(config):
+        raise ConfigError(
+            "this host is not what was sealed, and this command would seal that too: look at `tlsrt-supervisor "
+            "seal --diff`, and run `tlsrt-supervisor seal` if you intended it"
+        )
+
+
 class Change:
     """One change of the drop-ins of a host, which no other command changes meanwhile; see `begin`."""
 
@@ -70,12 +80,7 @@ class Change:
 
     def check_sealed(self) -> None:
         """Refuse a host that differs from its boot token, as this change would seal that too. Raises ConfigError."""
-        config = fitting(load_config(self._path))
-        if config.measure == "strict" and (changed_names(config) or None) is not None:
-            raise ConfigError(
-                "this host is not what was sealed, and this command would seal that too: look at `tlsrt-supervisor "
-                "seal --diff`, and run `tlsrt-supervisor seal` if you intended it"
-            )
+        check_sealed(load_config(self._path))
 
     def present(self, name: str) -> bytes | None:
         """Return what a file of the folder holds now. Raises ConfigError."""

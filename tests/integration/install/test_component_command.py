@@ -17,7 +17,7 @@ from hosts.installation import Environment, build_wheel, installed_with_pip, scr
 from hosts.installed_host import InstalledHost
 from hosts.plain_wheels import write_wheel
 
-EX_FAILED, EX_USAGE, EX_CONFIG = 1, 64, 78
+EX_FAILED, EX_CHANGED, EX_USAGE, EX_CONFIG = 1, 2, 64, 78
 ADDRESS = "third/kettle"
 WISHES = """\
 needs:
@@ -210,3 +210,37 @@ def test_a_broken_drop_in_keeps_no_host_from_its_start(environment: Environment,
     (folder / "third.kettle.yaml").chmod(0o666)
     assert "could be exchanged by another user" in host.run("start")[2]
     shutil.rmtree(host.folder)
+
+
+def test_a_folder_brings_a_package_with_its_component(host: InstalledHost, sources: Path, tmp_path: Path) -> None:
+    def applied(*words: str, code: int) -> str:
+        ended, output, errors = host.run("apply", tmp_path, "--detailed-exitcode", *words)
+        assert ended == code, f"{output}{errors}"
+        return output + errors
+
+    manifest = (sources / "kettle" / "tlsrt.yaml").read_bytes()
+    policy = f'policy:\n  client/admin -> {ADDRESS}: "*"\n'
+    for name, data in (
+        ("components.d/third.kettle.yaml", f"package: kettle\n{policy}".encode()),
+        ("components.d/third.kettle.manifest", manifest),
+        (f"packages/{wheel(sources).name}", wheel(sources).read_bytes()),
+        ("tlsrt.yaml.d/10.yaml", b"limits: {epoch_s: 77}\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    before = pids(host)
+    assert "limits.epoch_s cannot change while tlsrt runs" in applied("--yes", code=EX_CONFIG)
+    (tmp_path / "tlsrt.yaml.d/10.yaml").write_text("audit: {}\n")
+    assert "to be installed: kettle 0.1.0" in applied("--dry-run", code=EX_CHANGED)
+    assert not (host.environment.site / "kettle").exists() and pids(host) == before
+    applied("--yes", code=EX_CHANGED)
+    assert host.call(ADDRESS, "hello") == "hello world, for the 1. time"
+    assert "unchanged" in applied("--yes", code=0)
+    newer = wheel(sources, "0.2.0", title="title: it asks")
+    (tmp_path / "packages" / newer.name).write_bytes(newer.read_bytes())
+    assert "kettle 0.1.0 is installed: bring it to 0.2.0 with" in applied("--yes", code=EX_CONFIG)
+    shutil.rmtree(tmp_path / "packages")
+    for path in (tmp_path / "components.d").iterdir():
+        path.unlink()
+    applied("--yes", code=EX_CHANGED)
+    assert pids(host) == before

@@ -13,7 +13,8 @@ from tlsrt.config.document import ConfigFiles, read_files
 from tlsrt.config.init import changes, seal
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError
+from tlsrt.errors import EX_CONFIG, ConfigError
+from tlsrt.supervisor.cli.main import main as run_command
 
 FILE = Path("/etc/tlsrt/tlsrt.yaml")
 FOLDER = "/etc/tlsrt/tlsrt.yaml.d"
@@ -208,6 +209,23 @@ def test_a_half_written_or_foreign_one_is_refused_with_one_sentence(config: Conf
         path.write_text("secret: [\n")
         os.chown(path, 12345, -1)
         assert f"{path} belongs to uid 12345" in said()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_a_start_looks_at_owners_where_uids_are_the_real_ones(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a user namespace a file of another user may look like root's."""
+    monkeypatch.setattr("tlsrt.supervisor.launch.launcher.launch", lambda *words, **more: 0)
+    assert run_command(["start", "--config", str(config.path)]) == 0
+    for folder in ("tlsrt.yaml.d", "components.d"):
+        path = config.path.parent / folder / "a.yaml"
+        path.parent.mkdir()
+        path.write_text("audit: {}\n")
+        os.chown(path, 12345, -1)
+        assert run_command(["start", "--config", str(config.path)]) == EX_CONFIG
+        assert f"the drop-in {path} could be exchanged by another user" in capsys.readouterr().err
+        path.unlink()
 
 
 def test_what_is_read_is_what_was_there_at_one_moment(config: Config) -> None:

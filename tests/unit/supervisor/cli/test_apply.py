@@ -137,8 +137,9 @@ def test_a_host_that_differs_already_is_not_sealed(
     path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(path.read_text() + "# not sealed\n")
-    assert run(path, source, "--yes") == EX_CONFIG
-    assert "this host is not what was sealed, and this command would seal that too" in capsys.readouterr().err
+    for word in ("--dry-run", "--yes"):
+        assert run(path, source, word) == EX_CONFIG
+        assert "this host is not what was sealed, and this command would seal that too" in capsys.readouterr().err
     assert changed_names(load_config(path)) == ["config"]
 
 
@@ -148,6 +149,12 @@ def test_what_another_user_could_have_written_is_not_applied(
     (source / "tlsrt.yaml.d/10-audit.yaml").chmod(0o666)
     assert run(path, source, "--yes") == EX_CONFIG
     assert "could be exchanged by another user" in capsys.readouterr().err
+    (source / "tlsrt.yaml.d/10-audit.yaml").chmod(0o644)
+    (path.parent / "tlsrt.yaml.d").mkdir()
+    (path.parent / "tlsrt.yaml.d/30.yaml").write_text("audit: {keep_mb: 40}\n")
+    (path.parent / "tlsrt.yaml.d/10-audit.yaml").symlink_to("30.yaml")
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert "10-audit.yaml is a link, which this command would replace" in capsys.readouterr().err
     assert run(path, source / "README.md", "--yes") == EX_USAGE
     assert run(path, source.parent / "site", "--yes") == EX_CONFIG
     assert "holds nothing of a configuration" in capsys.readouterr().err

@@ -32,6 +32,8 @@ def make_host(folder: Path, port: int = 7443) -> Path:
     initialise(folder, host="127.0.0.1", port=port, now=datetime.now(UTC))
     (folder / "components.d").mkdir()
     (folder / "components.d" / "third.broken.tlsrt.yaml").write_text("x: 1\n")
+    (folder / "tlsrt.yaml.d").mkdir()
+    (folder / "tlsrt.yaml.d" / "10.yaml").write_text("audit: {keep_mb: 20}\n")
     for name in ("authority", "authority/audit", "secondary", "secondary/store"):
         (folder / "state" / name).mkdir(mode=0o700)
     (folder / "state" / "authority" / "audit" / "audit-00000001.log").write_bytes(b"log" * 1000)
