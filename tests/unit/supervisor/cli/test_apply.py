@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts.plain_wheels import write_wheel
 
 from tlsrt.config.document import read_files
 from tlsrt.config.files import write_new
@@ -119,6 +120,24 @@ def test_what_the_host_cannot_have_is_refused_at_its_source(
         assert run(path, source, word, "--detailed-exitcode") == EX_CONFIG
         assert sentence.format(source / name) in capsys.readouterr().err
         assert contents(path) == before and changed_names(load_config(path)) == []
+
+
+def test_a_package_that_is_not_installed_is_tried_from_its_wheel(
+    path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = MANIFEST.replace(b"kettle", b"teapot").replace(b"Kettle", b"Teapot")
+    files = {"teapot/__init__.py": "raise RuntimeError\n", "teapot/tlsrt.yaml": manifest.decode()}
+    write_wheel(source / "packages", "teapot", files, version="1.0", requires=["tlsrt"], component=True)
+    assert run(path, source, "--dry-run", "--json") == 0
+    unused = answer(capsys)
+    assert unused["packages"] == [] and unused["passed_over"][1:] == ["packages/teapot-1.0-py3-none-any.whl"]
+    (source / "components.d/third.teapot.yaml").write_text("package: teapot\n")
+    (source / "components.d/third.teapot.manifest").write_bytes(manifest)
+    assert run(path, source, "--dry-run", "--json") == 0
+    assert answer(capsys)["packages"] == ["teapot 1.0"]
+    (source / "components.d/third.teapot.manifest").write_bytes(manifest + b"health: {every_s: 5}\n")
+    assert run(path, source, "--dry-run") == EX_CONFIG
+    assert "is not the manifest that was approved" in capsys.readouterr().err
 
 
 def test_the_main_file_of_another_host_is_refused(
