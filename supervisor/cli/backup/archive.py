@@ -29,6 +29,7 @@ _DIGEST = 32
 _NO_MAC = bytes(_DIGEST)
 CONFIG, CONFIG_DROP_INS, DROP_INS = "config", "config.d", "components.d"
 FILES, STATE, KEYS = "files", "state", "keys"
+PACKAGES = "packages"  # of isolated components
 
 
 @dataclass(frozen=True, slots=True)

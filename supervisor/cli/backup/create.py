@@ -35,6 +35,7 @@ from tlsrt.supervisor.cli.backup.archive import (
     FILES,
     KEYS,
     KEYS_MAGIC,
+    PACKAGES,
     STATE,
     ArchiveWriter,
     HostHead,
@@ -78,12 +79,12 @@ def create(arguments: argparse.Namespace) -> Document:
             _put_files(archive, config)
             for process in head.sections:
                 _put_process(archive, config, process)
+            if (packages := packages_folder(config.path)).is_dir():
+                archive.add_folder(PACKAGES, packages)  # `component` changes them, and waits for us
             archive.finish(mac_key)
         if keys is not None:
             with _written(keys) as out:
                 _put_keys(ArchiveWriter(out, head, KEYS_MAGIC), config, mac_key)
-    if packages_folder(config.path).is_dir():
-        notes.append("packages of isolated components are not in it: add them again after a restore")
     if config.variables:
         notes.append(f"values of variables are not in it: {', '.join(config.variables)}")
     with suppress(ConfigError):  # it is a note for `doctor` only

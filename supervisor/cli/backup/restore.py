@@ -8,6 +8,7 @@ by the next start, seal or restore. What was there before is kept under another 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +23,8 @@ from tlsrt.config import key_schedule
 from tlsrt.config.config_drop_ins import config_drop_in_folder
 from tlsrt.config.document import MAX_FILE_BYTES, ConfigFiles
 from tlsrt.config.drop_ins import drop_in_folder
-from tlsrt.config.files import as_config_error, write_new
+from tlsrt.config.files import as_config_error, open_folder, write_new
+from tlsrt.config.isolation import check_isolated, packages_folder
 from tlsrt.config.key_providers import key_path
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.manifest import MANIFEST_MAX
@@ -38,6 +40,7 @@ from tlsrt.supervisor.cli.backup.archive import (
     FILES,
     KEYS,
     KEYS_MAGIC,
+    PACKAGES,
     STATE,
     ArchiveEntry,
     HostHead,
@@ -118,7 +121,7 @@ def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Docum
     if config.install_id.hex() != head.install:
         raise ConfigError("the backup's configuration is of another installation than its head says")
     placed = _placed(config, data, small, keys)
-    with _alone(config):
+    with _one_restore(config), _alone(config):
         _check_places(config, [place for place, _, _ in placed], is_ours=is_ours is True, is_forced=arguments.force)
         made = Staging(config, datetime.now(UTC))
         try:
@@ -184,7 +187,7 @@ def _small(file: BinaryIO) -> tuple[Small, ArchiveEntry | None]:
     """Read what comes before the state, and the first entry of that."""
     small = Small()
     for entry in entries_untrusted(file):
-        if entry.section.startswith(f"{STATE}/"):
+        if entry.section == PACKAGES or entry.section.startswith(f"{STATE}/"):
             return small, entry
         small.take(file, entry)
     return small, None
@@ -194,6 +197,27 @@ def _identity(config: Config, uids: bytes | None) -> Uids:
     known = parse_numbers(uids, config.state_dir / UIDS) if uids is not None else {}
     with open("/proc/self/uid_map", encoding="ascii") as file:
         return identify(config, os.geteuid(), parse_id_map(file.read()), known)
+
+
+@contextmanager
+def _one_restore(config: Config) -> Generator[None]:
+    """Exclude another restore to these places, also where there is nothing yet that a host could lock.
+
+    Raises NothingRestored. The folders above the places stay, so that their locks mean something.
+    """
+    held = list[int]()
+    try:
+        for folder in sorted({Path(os.path.realpath(one.parent)) for one in (config.path, config.state_dir)}):
+            with as_config_error("make the folder", folder):
+                os.makedirs(folder, 0o755, exist_ok=True)
+                held.append(open_folder(folder))
+            fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise NothingRestored("another restore or `seal` works here now: wait for its end") from None
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -251,6 +275,7 @@ class Staging:
     def __init__(self, config: Config, now: datetime) -> None:
         self._config = config
         self._mark = f"{now:%Y%m%dT%H%M%S%f}"
+        self._packages: Path | None = None  # where those of isolated components are written
         self.moves: list[Move] = []
 
     def stage_state(
@@ -266,6 +291,9 @@ class Staging:
         unknown: dict[str, None] = {}
         made = set[Path]()
         for entry in chain([first], entries_untrusted(file)) if first is not None else ():
+            if entry.section == PACKAGES:
+                self._stage_package(file, entry, made)
+                continue
             process = entry.section.removeprefix(f"{STATE}/")
             if entry.section == process or not process:
                 raise ConfigError(f"the backup has no place for {entry.section}/{entry.path}")
@@ -276,7 +304,18 @@ class Staging:
             uid = identity.uid(process)
             owner = (uid, os.getegid() if identity.rootless else uid)
             write_entry(file, entry, folder / process, owner, made)
+        if self._packages is not None:
+            for one in self._packages.iterdir():
+                check_isolated(one)
         return list(unknown)
+
+    def _stage_package(self, file: BinaryIO, entry: ArchiveEntry, made: set[Path]) -> None:
+        """Write one entry of the packages of isolated components, which every process may read."""
+        if self._packages is None:
+            self._packages = self._beside(packages_folder(self._config.path))
+        write_entry(file, entry, self._packages, (os.geteuid(), os.getegid()), made)
+        if not entry.first:
+            os.chmod(self._packages / entry.path, 0o755 if entry.is_folder or entry.mode & 0o100 else 0o644)
 
     def stage_files(self, placed: Iterable[tuple[Path, bytes, int]]) -> None:
         """Write files and keys."""

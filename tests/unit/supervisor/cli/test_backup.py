@@ -102,6 +102,37 @@ def test_a_host_comes_back_as_it_was_without_links_and_pipes(made: tuple[Path, P
     assert hole.stat().st_blocks * 512 < hole.stat().st_size
 
 
+def test_packages_of_isolated_components_come_back_readable_for_every_process(tmp_path: Path) -> None:
+    config = make_host(tmp_path / "host")
+    config.with_name("components.d").joinpath("third.kettle.yaml").write_text("isolated: 2\n")
+    source = tmp_path / "host/tlsrt.packages/third.kettle@2/kettle/api.py"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"print(1)\n")
+    create(arguments(config, file=str(tmp_path / "b"), with_keys=str(tmp_path / "k")))
+    restore(arguments(tmp_path / "there" / "other.yaml", file=str(tmp_path / "b"), keys=str(tmp_path / "k")))
+    restored = tmp_path / "there/other.packages/third.kettle@2/kettle/api.py"
+    assert restored.read_bytes() == b"print(1)\n"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (restored, restored.parent)] == [0o644, 0o755]
+
+
+def test_of_two_restores_at_once_onto_nothing_one_is_refused(
+    made: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    there, said = tmp_path / "there" / "tlsrt.yaml", list[str]()
+    sync = os.sync
+
+    def synced() -> None:  # all is staged, and no journal is written yet
+        monkeypatch.setattr(os, "sync", sync)
+        with pytest.raises(NothingRestored) as caught:
+            restore(arguments(there, file=str(made[1]), keys=str(made[2])))
+        said.append(str(caught.value))
+
+    monkeypatch.setattr(os, "sync", synced)
+    restore(arguments(there, file=str(made[1]), keys=str(made[2])))
+    assert said == ["another restore or `seal` works here now: wait for its end"]
+    assert _whole(there.parent) == _whole(made[0].parent)
+
+
 def test_what_is_left_out_is_named(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
     answer = create(arguments(made[0], file=str(tmp_path / "b"), with_keys=None))
     assert {"state/secondary/link (a link)", "state/secondary/pipe (a pipe)", "state/authority/keys (a link)"} <= {
