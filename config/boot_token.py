@@ -5,6 +5,7 @@
     key V                   from version 2 of master_key on: the token names the key that it was made with
     mac HEX
     older-state N           a state of the authority is accepted that is older than number N of it, once
+    publisher NAME KEY      whose releases of a package are accepted, and `highest NAME VERSION`: publishers.py
     successor HEX           one line per statement of issuer_chain.py, the oldest first
     HEXDIGEST NAME          one line per measured thing, sorted by name
 
@@ -26,6 +27,7 @@ from typing import NoReturn
 
 from tlsrt.config.differences import summary
 from tlsrt.config.issuer_chain import CHAIN_MAX, STATEMENT_BYTES, VERSION_MAX, Chain, parse_chain_untrusted
+from tlsrt.config.publishers import NO_TRUST, Trust, parse_trust
 from tlsrt.errors import ConfigError, PeerError
 
 MAX_TOKEN_BYTES = 8 << 20  # 40,000 files with names of 150 bytes
@@ -53,6 +55,7 @@ class BootToken:
     succession: Chain = ()  # up to the issuer key of this version
     format: int = _FORMAT
     older_state: int = 0  # the number that the audit log knew when an older state was accepted; 0: none is
+    trust: Trust = NO_TRUST
 
     def encode(self) -> bytes:
         """Return the text of the token file."""
@@ -61,7 +64,7 @@ class BootToken:
 
 def make_boot_token(
     mac_key: bytes, seal: int, entries: Mapping[str, bytes], key_version: int = 1, succession: Chain = (),
-    older_state: int = 0,
+    older_state: int = 0, trust: Trust = NO_TRUST,
 ) -> BootToken:  # fmt: skip
     """Return the token for a measurement. Raises ConfigError past MAX_SEAL.
 
@@ -69,7 +72,7 @@ def make_boot_token(
     """
     if not 1 <= seal <= MAX_SEAL:
         raise ConfigError(f"the seal number {seal} is out of range: restore the boot token from your backup")
-    token = BootToken(seal, b"", dict(sorted(entries.items())), key_version, succession, older_state=older_state)
+    token = BootToken(seal, b"", dict(sorted(entries.items())), key_version, succession, _FORMAT, older_state, trust)
     return replace(token, mac=_mac(mac_key, token))
 
 
@@ -104,10 +107,12 @@ def parse_boot_token_untrusted(data: bytes) -> BootToken:
         _refuse_damaged("its key version is out of range")
     older = _OLDER.fullmatch(lines[after + 1]) if len(lines) > after + 1 else None
     begin = after + 1 + (older is not None)
+    trust, taken = _trust(lines[begin:])
+    begin += taken
     chain = _chain(lines[begin:], version)
     return BootToken(
         int(seal[1]), bytes.fromhex(mac[1].decode()), _entries(lines, begin + len(chain)), version, chain, number,
-        int(older[1]) if older is not None else 0,
+        int(older[1]) if older is not None else 0, trust,
     )  # fmt: skip
 
 
@@ -157,7 +162,14 @@ def _other_lines(token: BootToken) -> bytes:
     older = [f"older-state {token.older_state}\n"] if token.older_state else []
     successors = [f"successor {statement.encode().hex()}\n" for statement in token.succession]
     measured = [f"{digest.hex()} {name}\n" for name, digest in sorted(token.entries.items())]
-    return "".join(older + successors + measured).encode("ascii")
+    return "".join(older + token.trust.lines() + successors + measured).encode("ascii")
+
+
+def _trust(lines: list[bytes]) -> tuple[Trust, int]:
+    try:
+        return parse_trust(lines)
+    except ValueError:
+        _refuse_damaged("its publishers are out of order")
 
 
 def _chain(lines: list[bytes], version: int) -> Chain:

@@ -40,7 +40,7 @@ def _names(sealed: Entries, found: Entries) -> list[tuple[str, str]]:
 
 def _versions(sealed: Entries, found: Entries, names: list[tuple[str, str]]) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a phrase for each distribution whose version differs, and what is left without its files."""
-    before, after = dict(_prefixes(sealed)), dict(_prefixes(found))
+    before, after = dict(prefixes(sealed)), dict(prefixes(found))
     counts: dict[tuple[str, str, str], int] = {}
     moved: dict[str, tuple[str, str, str]] = {}
     for prefix in sorted(before.keys() | after.keys()):
@@ -51,7 +51,7 @@ def _versions(sealed: Entries, found: Entries, names: list[tuple[str, str]]) -> 
             counts.setdefault(moved[prefix], 0)
     left: list[tuple[str, str]] = []
     for kind, name in names:
-        of = _prefix_of(name, moved)
+        of = prefix_of(name, moved)
         if of is None:
             left.append((kind, name))
         else:
@@ -59,14 +59,14 @@ def _versions(sealed: Entries, found: Entries, names: list[tuple[str, str]]) -> 
     return [_phrase(*key, count) for key, count in counts.items()], left
 
 
-def _prefixes(entries: Entries) -> Iterator[tuple[str, tuple[str, str]]]:
+def prefixes(entries: Entries) -> Iterator[tuple[str, tuple[str, str]]]:
     for name in entries:
         if name.startswith(_VERSION):
             distribution, version, prefix = name.removeprefix(_VERSION).split("/", 2)
             yield prefix, (distribution, version)
 
 
-def _prefix_of(name: str, moved: Mapping[str, object]) -> str | None:
+def prefix_of(name: str, moved: Mapping[str, object]) -> str | None:
     """Return the longest of these prefixes that is a name or a folder above it; `python@2` belongs to `python`."""
     parts = name.split("/")
     for end in range(len(parts), 0, -1):

@@ -9,13 +9,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from tlsrt.command_line.hint import command_line
 from tlsrt.config import key_schedule
+from tlsrt.config.acceptance import Acceptance, check_acceptance, versions_in
 from tlsrt.config.boot_token import (
     MAX_TOKEN_BYTES,
     BootToken,
@@ -33,17 +34,20 @@ from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace,
 from tlsrt.config.import_path import is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
-from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
+from tlsrt.config.key_providers import check_master_key, newest_version, read_for_command
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
+from tlsrt.config.publishers import NO_TRUST, Trust
 from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
 from tlsrt.config.staged_init import CONFIGURATION, complete, folder_of, staging
 from tlsrt.config.template import NOTHING_LACKING, MissingLayer, Places, config_text
+from tlsrt.config.tpm_keys import sealed_place
 from tlsrt.errors import ConfigError
 
+EVERYTHING = Acceptance()
 MOUNT_LAYER = "mount_namespace"
 FOLDERS = ("state", "run", "log")
 FILES = {
@@ -93,28 +97,61 @@ def initialise(
 
 
 def seal(config: Config, known: SealRecord = NO_SEAL_RECORD, *, older_state: int = 0) -> int:
-    """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
+    """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError."""
+    return seal_named(config, known, EVERYTHING, older_state=older_state)[0]
+
+
+def seal_named(
+    config: Config, known: SealRecord, asked: Acceptance, *, older_state: int = 0
+) -> tuple[int, list[str]]:  # fmt: skip
+    """Renew the boot token; return the new seal number and a line for each release that was verified.
 
     The number is one above that of the present token and above the one that is `known` from the authority's state,
     which counts when the token is lost; so it is with the version of master_key. With `older_state`, the number that
-    the audit log knows, the next start accepts an older state of the authority.
+    the audit log knows, the next start accepts an older state of the authority. Raises ConfigError, also for what is
+    not `asked`.
     """
     with only_one(config):
-        return _seal(config, known, older_state)
+        return _seal(config, known, asked, older_state)
 
 
-def _seal(config: Config, known: SealRecord, older_state: int) -> int:
+def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int) -> tuple[int, list[str]]:
     present = _present_token(config.boot_token)
+    vouched = _vouched(config, present)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
     number = max(present.seal if present else 0, known.seal) + 1
-    write_bytecode(config, _vouched_bytecode(config, present))
-    made = make_boot_token(_boot_key(config, key), number, measure(config), version, chain, older_state)
+    trust = trust_of(config, vouched)
+    if trust.publishers or not asked.is_all:  # before any byte code is made of it
+        _check(config, vouched, trust, asked, measure(config))
+    write_bytecode(config, vouched.entries.get(BYTECODE) if vouched else None)
+    found = measure(config)
+    lines = _check(config, vouched, trust, asked, found)
+    after = trust.after(config.publishers, versions_in(found))
+    made = make_boot_token(_boot_key(config, key), number, found, version, chain, older_state, after)
     token = made.encode()
     check_master_key(key, token)
     owner = owner_of(config.boot_token) if present else None
     replace(config.boot_token, token, _mode_of(config.boot_token), owner)
-    return number
+    return number, lines
+
+
+def _check(
+    config: Config, vouched: BootToken | None, trust: Trust, asked: Acceptance, found: Mapping[str, bytes]
+) -> list[str]:  # fmt: skip
+    if vouched is None and not asked.is_all and not trust.publishers:
+        raise ConfigError(f"there is no boot token of this key at {config.boot_token}: run `seal` without --accept")
+    return check_acceptance(vouched.entries if vouched else None, found, trust, asked, datetime.now(UTC).date())
+
+
+def trust_of(config: Config, vouched: BootToken | None) -> Trust:
+    """Return whose releases are accepted: as it was sealed, else as the configuration says."""
+    return vouched.trust if vouched is not None else NO_TRUST.after(config.publishers, {})
+
+
+def trust_in_force(config: Config) -> Trust:
+    """Return the same for the boot token that is there. Raises ConfigError."""
+    return trust_of(config, _vouched(config, _present_token(config.boot_token)))
 
 
 def _mode_of(token: Path) -> int:
@@ -157,7 +194,9 @@ def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer, pl
         write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
     config = load_config(directory / CONFIGURATION)
     write_bytecode(config)
-    token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
+    found = measure(config)
+    trust = NO_TRUST.after({}, versions_in(found))
+    token = make_boot_token(_boot_key(config, _master_key(config)), 1, found, trust=trust)
     write_new(config.boot_token, token.encode(), 0o644 if places else 0o600)
 
 
@@ -167,7 +206,7 @@ def _check_there(path: Path) -> None:
     door = config.door
     named = (config.master_key.path, door.certificate, door.key, door.client_ca, door.client_ca_key)
     for one in named:
-        if one is not None and not os.path.lexists(one):
+        if one is not None and not os.path.lexists(one) and not os.path.lexists(sealed_place(one)):
             raise ConfigError(f"{path} is there, but not {one}, which it names: put it back from your backup")
     if not os.path.lexists(config.boot_token):
         raise ConfigError(f"{path} is there, but no boot token: run `tlsrt-supervisor seal`")
@@ -232,15 +271,15 @@ def key_in_force(config: Config) -> tuple[bytes, int]:
     return _master_key(config, version), version
 
 
-def _vouched_bytecode(config: Config, present: BootToken | None) -> bytes | None:
-    """Return the digest of the byte code that the boot token vouches for, if it is one of the key in force."""
+def _vouched(config: Config, present: BootToken | None) -> BootToken | None:
+    """Return the boot token if it is one of the key in force."""
     if present is None:
         return None
     try:
         check_boot_token(_boot_key(config, _master_key(config, present.key_version)), present, present.entries, 0)
     except ConfigError:
         return None
-    return present.entries.get(BYTECODE)
+    return present
 
 
 def sealed_bytecode(config: Config) -> bytes | None:
@@ -273,11 +312,7 @@ def _boot_key(config: Config, master_key: bytes) -> bytes:
 
 
 def _master_key(config: Config, version: int = 1) -> bytes:
-    descriptor = open_master_key(config.master_key, {0, os.geteuid()}, version)
-    try:
-        return read_master_key(descriptor)
-    finally:
-        os.close(descriptor)
+    return read_for_command(config.master_key, version)
 
 
 def _present_token(path: Path) -> BootToken | None:

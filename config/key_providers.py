@@ -17,6 +17,7 @@ from tlsrt.config.credentials import VARIABLE, instead_of, is_granted
 from tlsrt.config.files import open_regular
 from tlsrt.config.issuer_chain import VERSION_MAX
 from tlsrt.config.schema import KeySource
+from tlsrt.config.tpm_keys import ENDING, MAX_SEALED_BYTES, open_sealed_key, sealed_place
 from tlsrt.errors import ConfigError
 
 CA_KEY = "the client CA's key"
@@ -41,6 +42,21 @@ def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1)
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_for_command(source: KeySource, version: int = 1) -> bytes:
+    """Return the key for a command: from its file, else as the TPM has sealed it, which root may ask.
+
+    A host that runs never comes here: its supervisor reads no key. Raises ConfigError.
+    """
+    path = key_path(source, version) if source.provider == "file" else None
+    if path is not None and not os.path.lexists(instead_of(path)) and os.path.lexists(sealed_place(path)):
+        return _unsealed(path)
+    descriptor = open_master_key(source, {0, os.geteuid()}, version)
+    try:
+        return read_master_key(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
@@ -124,12 +140,22 @@ def newest_version(source: KeySource) -> int:
 def _later_versions(path: Path) -> list[int]:
     prefix = path.name + "."
     try:
-        names = os.listdir(path.parent)
+        names = {name.removesuffix(ENDING) for name in os.listdir(path.parent)}
     except OSError:
         return []
     endings = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     numbers = [int(end) for end in endings if end.isascii() and end.isdigit() and len(end) <= len(str(VERSION_MAX))]
     return sorted({number for number in numbers if 1 < number <= VERSION_MAX and f"{prefix}{number}" in names})
+
+
+def _unsealed(path: Path) -> bytes:
+    sealed = open_regular(sealed_place(path), "the sealed master_key", follow=False)
+    with open(sealed, "rb") as file:
+        if os.fstat(sealed).st_uid != 0:
+            raise ConfigError(f"{sealed_place(path)} does not belong to root: chown it")
+        key = open_sealed_key(file.read(MAX_SEALED_BYTES), path.name)
+    _check_length(len(key))
+    return key
 
 
 def _open(path: Path) -> int:

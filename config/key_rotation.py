@@ -165,14 +165,19 @@ def _write(config: Config, staged: Staged, old_prk: bytes, token: BootToken, kno
     before = token.succession or (known.succession if known.key_version == token.key_version else ())
     made = make_boot_token(
         key_schedule.boot_mac_key(prk), max(token.seal, known.seal) + 1, token.entries, staged.version,
-        lengthen(before, statement),
+        lengthen(before, statement), trust=token.trust,
     )  # fmt: skip
     text = made.encode()
     check_master_key(new, text)
-    replace(staged.token, text, 0o600, owner_of(config.boot_token))
+    replace(staged.token, text, _mode_of(config.boot_token), owner_of(config.boot_token))
     _reseal(config, {token.key_version: old_prk, staged.version: prk})
     write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
     return state_roots(config.install_id, old_prk, prk)
+
+
+def _mode_of(token: Path) -> int:
+    """Return the mode of the boot token, which is no secret: one that a service's user may read stays so."""
+    return 0o644 if os.stat(token).st_mode & 0o004 else 0o600
 
 
 def _reseal(config: Config, prks: Mapping[int, bytes]) -> None:

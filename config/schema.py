@@ -24,6 +24,7 @@ from tlsrt.config.log import LogConfig
 from tlsrt.config.metrics import MetricsConfig
 from tlsrt.config.name_rules import NameRule, name_rules
 from tlsrt.config.program_kind import checked_listener
+from tlsrt.config.release import KEY, PACKAGE
 from tlsrt.config.resolver import ResolverConfig
 from tlsrt.config.setting import (
     ADDRESS,
@@ -300,6 +301,22 @@ class Config:
     log: LogConfig = field(default=LogConfig(), metadata=table(LogConfig))
     resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     metrics: MetricsConfig = field(default=MetricsConfig(), metadata=table(MetricsConfig))
+    publishers: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]],
+        metadata=mapping(
+            "Packages of Python and whose signature of a release `seal --accept` takes; a plain `seal` accepts no "
+            "change of them any more.",
+            listing(
+                "Public keys.",
+                text("A key, as `release key` prints it.", pattern=KEY, says="64 lower-case hex digits in quotes"),
+                8, least=1,
+            ),
+            64,
+            PACKAGE,
+            "a package's name as PEP 503 writes it: a-z, 0-9 and -",
+            example=f'{{tlsrt: ["{"0f" * 32}"]}}',
+        ),
+    )  # fmt: skip
     failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added
     remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say, and what is old
     variables: Mapping[str, str] = field(default_factory=dict[str, str])  # those of `environment`, with their values

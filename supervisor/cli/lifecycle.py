@@ -25,8 +25,12 @@ def restart_s(config: Config, process: str) -> float:
 
 def reload(arguments: argparse.Namespace) -> Document:
     """Reload, or say what that would do; what is wrong with the configuration, the supervisor says itself."""
-    verb = "reload_plan" if arguments.dry_run else "reload"
-    return ask(host_of(arguments, warns=False), verb, timeout_s=CHANGE_S, refused=EX_CONFIG)
+    from tlsrt.supervisor.cli.service.handed_keys import stale_keys
+    from tlsrt.supervisor.cli.service.install import unit_here
+
+    verb, host = "reload_plan" if arguments.dry_run else "reload", host_of(arguments, warns=False)
+    say(*stale_keys(host.path, unit_here()))
+    return ask(host, verb, timeout_s=CHANGE_S, refused=EX_CONFIG)
 
 
 def reload_lines(answer: Document) -> list[str]:

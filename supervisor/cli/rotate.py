@@ -24,7 +24,11 @@ def rotate(arguments: argparse.Namespace) -> int:
     """Rotate keys. Raises ConfigError, ControlRefused, and NotRunning without `--master`."""
     config = config_of(arguments, writes=arguments.master)
     if arguments.master:
+        from tlsrt.supervisor.cli.service.rotation import has_credentials, rotate_service
+
         with only_one(config):
+            if has_credentials(config):
+                return rotate_service(config)
             return _rotate_master(arguments, config)
     with connect(config) as client:
         answer = client.ask("rotate", timeout_s=ROTATE_S)

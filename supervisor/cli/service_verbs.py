@@ -22,8 +22,21 @@ SERVICE = (
         (
             _USER._replace(default="tlsrt"), _ROOT._replace(default=Path("/")),
             flag("--now", text="start it, too"), _DRY_RUN,
+            Argument(
+                ("--credentials",),
+                "how master_key is kept for the service: in its file, or sealed by the TPM of this machine (as before)",
+                "HOW", choices=("files", "tpm2"),
+            ),
+            Argument(
+                ("--tpm2-pcrs",), "registers of the TPM that must stay as they are (sha256:7)", "PCRS", name="tpm2_pcrs"
+            ),
         ),
         run="service.install.install",
+    ),
+    Verb(
+        "unseal-key",
+        "hand a key that the TPM has sealed to systemd; the unit tlsrt-keys@.service runs it",
+        run="service.tpm.unseal_key",
     ),
     Verb(
         "uninstall",

@@ -33,6 +33,7 @@ from tlsrt.supervisor.cli.nested_verbs import (
     QUARANTINE,
     SANDBOX,
 )
+from tlsrt.supervisor.cli.release_verbs import ACCEPT, DOWNGRADE, RELEASE, RELEASE_FILE, UPGRADE
 from tlsrt.supervisor.cli.service_verbs import SERVICE
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
@@ -266,11 +267,16 @@ VERBS = (
                 text="let the next start take a state of the authority that is older than the audit log, or a new one: "
                 "revocations, locks and clients of the time between are forgotten",
             ),
+            ACCEPT,
+            RELEASE_FILE,
+            DOWNGRADE,
         ),
         run="setup.seal",
     ),
     Verb("config", "print where each value of the configuration comes from, or migrate an older one", verbs=CONFIG),
     APPLY,
+    UPGRADE,
+    Verb("release", "sign and verify releases of packages", verbs=RELEASE),
     *SERVICE,
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=SANDBOX),
     Verb("audit", "read, verify and export the audit log of this host", verbs=AUDIT),

@@ -200,10 +200,12 @@ class BootedSystemd:
         assert done.returncode == 0, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def popen(self, *words: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def popen(
+        self, *words: str | Path, environment: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start a command inside and do not wait; its output is a pipe."""
         return subprocess.Popen(
-            self._command(words, environment or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            self._command(words, environment or {}), stdin=stdin, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 

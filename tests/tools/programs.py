@@ -29,7 +29,9 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "promtool",
     "strace": "strace",
+    "swtpm": "swtpm",
     "systemctl": "systemd",
+    "tpm2_unseal": "tpm2-tools",
     "unshare": "util-linux",
     "upower": "upower",  # and upowerd, which is in no PATH
     "xdg-dbus-proxy": "xdg-dbus-proxy",
@@ -48,7 +50,8 @@ def missing() -> list[str]:
 def packages(programs: list[str]) -> list[str]:
     """Return the Debian packages that hold these programs."""
     found = [*dict.fromkeys(PACKAGES[program] for program in programs)]
-    return [*found, _HEADERS] if "cc" in programs else found
+    found += [_HEADERS] if "cc" in programs else []
+    return [*found, "libtss2-tcti-swtpm0t64"] if "swtpm" in programs else found
 
 
 def fetch() -> None:

@@ -23,7 +23,7 @@ from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.service_user import unit_text
 from tlsrt.errors import EX_NOPERM, EX_UNAVAILABLE, ConfigError
 from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
-from tlsrt.supervisor.cli.service import packaged, units
+from tlsrt.supervisor.cli.service import packaged, tpm, units
 from tlsrt.supervisor.cli.service.units import ServiceFacts, ServiceFile, service_files
 from tlsrt.supervisor.process.instance_lock import is_held
 
@@ -50,6 +50,10 @@ def install(arguments: argparse.Namespace) -> int:
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     disk.require_root()
     _check_folder(facts, disk)
+    if arguments.credentials == tpm.TPM2 and not arguments.dry_run:
+        say(*tpm.seal_keys(facts.credentials, facts.sealed, arguments.tpm2_pcrs))
+    if not facts.sealed:
+        _remove_keys_units(disk)
     kept = [file for file in service_files(facts) if not disk.write(file)]
     say(
         *(
@@ -84,6 +88,7 @@ def uninstall(arguments: argparse.Namespace) -> int:
     disk.require_root()
     is_packaged = disk.has(packaged.place_of(units.SERVICE))
     installed = [path.name for path in (units.SOCKET, units.SERVICE) if is_packaged or disk.has(path)]
+    installed += [units.KEYS_SOCKET.name] if disk.has(units.KEYS_SOCKET) else []
     # systemd itself bounds a stop, by TimeoutStopSec=
     if disk.is_this_host and installed and not disk.run(("systemctl", "disable", "--now", *installed), told_s=None):
         raise RequestRefused(
@@ -96,6 +101,8 @@ def uninstall(arguments: argparse.Namespace) -> int:
     paths = [
         units.SERVICE,
         units.SOCKET,
+        units.KEYS_SERVICE,
+        units.KEYS_SOCKET,
         *(folder / f"{units.NAME}.conf" for folder in (units.TMPFILES, units.SYSUSERS)),
     ]
     kept = [path for path in paths if not disk.remove(path, even_edited=arguments.purge)]
@@ -115,6 +122,14 @@ def uninstall(arguments: argparse.Namespace) -> int:
         print(f"left: {', '.join(left)} ({reason}); remove yourself what nothing needs")
     print("left: the configuration and the keys, which no verb removes")
     return 0
+
+
+def _remove_keys_units(disk: _Disk) -> None:
+    """Remove the units for sealed keys of a host that has none any more."""
+    if disk.has(units.KEYS_SOCKET) and disk.is_this_host:
+        disk.run(("systemctl", "disable", "--now", units.KEYS_SOCKET.name))
+    for path in (units.KEYS_SOCKET, units.KEYS_SERVICE):
+        disk.remove(path, even_edited=False)
 
 
 def _facts(arguments: argparse.Namespace) -> ServiceFacts:
@@ -148,6 +163,7 @@ def _facts(arguments: argparse.Namespace) -> ServiceFacts:
         credentials=units.credentials_for(user, _keys(config)),
         needs_home=bool(at_home),
         has_libzmq=config.channels.engine == "libzmq",
+        sealed=tpm.sealed_names(config, arguments) if user != units.ROOT else (),
         is_local=user != units.ROOT and not reaches_out(config),
     )
 
@@ -175,11 +191,18 @@ def starts_again(config: Path) -> str:
     return f"{units.SOCKET.name} starts it again at the next connection; `{both}` stops both" if is_active else ""
 
 
+def master_keys(config: Config) -> list[Path]:
+    """Return the files of master_key that are there, or that the TPM has sealed: systemd starts nothing without one."""
+    from tlsrt.config.key_providers import key_paths
+    from tlsrt.config.tpm_keys import sealed_place
+
+    paths = key_paths(config.master_key)
+    return [path for path in paths if os.path.lexists(path) or os.path.lexists(sealed_place(path))] or paths[:1]
+
+
 def _keys(config: Config) -> list[Path]:
     """Return the files that only the owner may read: keys. Raises ConfigError for two of one name."""
-    from tlsrt.config.key_providers import key_paths
-
-    paths = [*key_paths(config.master_key), config.door.key]
+    paths = [*master_keys(config), config.door.key]
     paths += [config.door.client_ca_key] if config.door.client_ca_key is not None else []
     names = [path.name for path in paths]
     if len(set(names)) != len(names):
@@ -299,6 +322,16 @@ class _Disk:
         if not self.is_dry:
             with as_config_error(what.split()[0], Path(what.split(maxsplit=1)[1])):
                 action()
+
+
+def unit_here() -> str:
+    """Return the text of the unit of this machine, `install`'s or a package's; "" for none. Raises ConfigError."""
+    return _text(units.SERVICE) or _text(packaged.place_of(units.SERVICE)) or ""
+
+
+def run_here(command: Sequence[str]) -> bool:
+    """Run a command on this machine, as `install` does; return whether it succeeded."""
+    return _Disk(Path("/"), is_dry=False).run(command)
 
 
 def _text(path: Path) -> str | None:

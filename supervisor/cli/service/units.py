@@ -21,6 +21,8 @@ STATE_DIR, RUN_DIR, LOG_DIR = Path("/var/lib/tlsrt"), Path("/run/tlsrt"), Path("
 UNITS, SYSUSERS, TMPFILES = Path("/etc/systemd/system"), Path("/etc/sysusers.d"), Path("/etc/tmpfiles.d")
 SERVICE, SOCKET = UNITS / f"{NAME}.service", UNITS / f"{NAME}.socket"
 DROP_INS = UNITS / f"{NAME}.service.d"
+KEYS_SERVICE, KEYS_SOCKET = UNITS / f"{NAME}-keys@.service", UNITS / f"{NAME}-keys.socket"
+KEYS_PLACE = Path("/run/tlsrt-keys")  # where a key that the TPM has sealed is handed to systemd
 DOOR = "door"  # the name of the socket, which the supervisor knows it by
 _MARK = "# Written by `tlsrt-supervisor install`, which replaces this file while it is unedited: sha256 "
 _STOP_ROOM_S = 10
@@ -75,6 +77,31 @@ SystemCallFilter=@system-service @sandbox @mount memfd_secret pidfd_getfd
 SystemCallFilter=~@resources @keyring @obsolete io_uring_setup userfaultfd vmsplice
 """
 
+_FOR_KEYS = """\
+NoNewPrivileges=yes
+LimitCORE=0
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateNetwork=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+DevicePolicy=closed
+DeviceAllow=/dev/tpmrm0 rw
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+"""
 _FOR_LIBZMQ = """\
 # libzmq gives its threads the scheduling that they have, and ends if it may not; `channels: {engine: native}` does not
 SystemCallFilter=sched_setscheduler
@@ -98,6 +125,7 @@ class ServiceFacts:
     needs_home: bool = False  # the interpreter lies below a home
     is_local: bool = False  # it serves and reaches loopback only
     has_libzmq: bool = False  # its links go through libzmq
+    sealed: tuple[str, ...] = ()  # names of credentials that the TPM has sealed
 
     @property
     def is_root(self) -> bool:
@@ -119,6 +147,8 @@ def service_files(facts: ServiceFacts) -> list[ServiceFile]:
         (SOCKET, socket_text(facts)),
         (TMPFILES / f"{NAME}.conf", tmpfiles_text(facts)),
     ]
+    if facts.sealed:
+        files += [(KEYS_SERVICE, keys_service_text(facts)), (KEYS_SOCKET, keys_socket_text())]
     if not facts.is_root:
         files.insert(0, (SYSUSERS / f"{NAME}.conf", sysusers_text(facts)))
     return [*(ServiceFile(path, marked(text)) for path, text in files), ServiceFile(DROP_INS, None)]
@@ -134,6 +164,7 @@ def service_text(facts: ServiceFacts) -> str:
         "Wants=network-online.target",
         f"Requires={SOCKET.name}",
         f"After={SOCKET.name}",
+        *([f"Requires={KEYS_SOCKET.name}", f"After={KEYS_SOCKET.name}"] if facts.sealed else []),
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
@@ -158,7 +189,10 @@ def service_text(facts: ServiceFacts) -> str:
         "Delegate=yes",
         "DelegateSubgroup=supervisor",
         *([] if facts.is_root else [f"User={facts.user}", f"Group={facts.user}"]),
-        *(f"LoadCredential={name}:{_word(path)}" for name, path in facts.credentials),
+        *(
+            f"LoadCredential={name}:{KEYS_PLACE if name in facts.sealed else _word(path)}"
+            for name, path in facts.credentials
+        ),
         *_folders(facts),
         *([] if facts.needs_home else ["ProtectHome=yes"]),
     ]
@@ -207,6 +241,23 @@ def socket_text(facts: ServiceFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def keys_socket_text() -> str:
+    """Return tlsrt-keys.socket: where systemd asks for a key before it starts the host."""
+    return (
+        f"[Unit]\nDescription=keys of tlsrt that the TPM has sealed\n\n[Socket]\nListenStream={KEYS_PLACE}\n"
+        "SocketMode=0600\nAccept=yes\nMaxConnections=16\nRemoveOnStop=yes\n"
+    )
+
+
+def keys_service_text(facts: ServiceFacts) -> str:
+    """Return tlsrt-keys@.service: opens one key by the TPM and writes it to systemd, as root without its rights."""
+    return (
+        "[Unit]\nDescription=a key of tlsrt that the TPM has sealed\nCollectMode=inactive-or-failed\n\n[Service]\n"
+        f"ExecStart={_word(facts.program)} unseal-key --config {_word(facts.config)}\n"
+        f"StandardInput=socket\nStandardOutput=journal\nStandardError=journal\nSlice=system.slice\nTimeoutStartSec=60s\n{_FOR_KEYS}"
+    )
+
+
 def sysusers_text(facts: ServiceFacts) -> str:
     """Return sysusers.d/tlsrt.conf: the user who runs it."""
     return f'u {facts.user} - "{GECOS}" {STATE_DIR} -\n'
@@ -237,6 +288,13 @@ def runs(service: str, config: Path) -> bool:
     """Say whether an installed unit starts the host of this configuration."""
     lines = (line for line in service.splitlines() if line.startswith("ExecStart="))
     return any(line.endswith(f" start --config {_word(config)}") for line in lines)
+
+
+def loaded_credentials(service: str) -> list[tuple[str, Path]]:
+    """Return name and file of each key that a unit hands over."""
+    lines = (line.partition("=") for line in service.splitlines())
+    pairs = (value.partition(":") for key, _, value in lines if key == "LoadCredential")
+    return [(name, Path(path.strip('"').replace("%%", "%"))) for name, _, path in pairs]
 
 
 def _word(path: Path) -> str:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hosts.booted_systemd import BootedSystemd, booted
+from tools.programs import need
 
+OF_USERADD = (
+    "/etc/sysusers.d",  # a folder of systemd's own, empty
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/etc/.pwd.lock",
+    "/etc/subuid",
+    "/etc/subgid",
+)
+TCTI = "TPM2TOOLS_TCTI=swtpm:path=/run/tpm"
 BUNDLE = {"TLSRT_BUNDLE": "/etc/tlsrt/admin.tlsrt"}
 # Connects all the time, and reads a byte where there is one: a listening socket that is gone would refuse.
 KNOCK = """
@@ -31,8 +43,27 @@ def machine(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:
     yield from booted(request)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def before(machine: BootedSystemd) -> set[str]:
+    """What is on the machine before anything is installed."""
+    return files_of(machine)
+
+
+def files_of(machine: BootedSystemd) -> set[str]:
+    found = machine.do("find", "/etc", "/var", "/usr/lib/systemd", "/run", "-xdev").splitlines()
+    return {
+        path for path in found if not path.startswith(("/etc/tlsrt", "/run/systemd/", "/run/log/", "/run/credentials"))
+    }
+
+
 def call(machine: BootedSystemd) -> str:
     return machine.do("tlsrt", "call", "primary/kernel", "uname", environment=BUNDLE)
+
+
+def door_inode(machine: BootedSystemd) -> str:
+    rows = (line.split() for line in machine.path("/proc/1/net/tcp").read_text().splitlines()[1:])
+    [inode] = [row[9] for row in rows if row[1].endswith(":1D13") and row[3] == "0A"]  # port 7443, which listens
+    return inode
 
 
 def restarts(machine: BootedSystemd) -> int:
@@ -101,6 +132,44 @@ def test_a_restart_of_the_host_refuses_no_connection(machine: BootedSystemd) -> 
     assert call(machine)
 
 
+def test_a_changed_key_is_named_by_a_reload(machine: BootedSystemd) -> None:
+    machine.do("touch", "/etc/tlsrt/server.key")
+    said = machine.run("tlsrt-supervisor", "reload").stderr
+    assert "server.key has changed since the host started" in said and "`systemctl restart tlsrt` takes it" in said
+
+
+def test_another_master_key_is_handed_over_and_in_force_at_once(machine: BootedSystemd) -> None:
+    said = machine.do("tlsrt-supervisor", "rotate", "--master")
+    assert "master_key version 2 is in force" in said and "removed /etc/tlsrt/master.key:" in said
+    assert call(machine)
+    assert "tlsrt-boot-token 2" in machine.path("/etc/tlsrt/boot.token").read_text()[:40]
+    main = f"/proc/{machine.show('tlsrt', 'MainPID')}/environ"
+    assert "CREDENTIALS_DIRECTORY" in machine.do("cat", main)
+    assert "sealed" in machine.do("tlsrt-supervisor", "seal")
+
+
+def test_without_the_socket_unit_the_store_keeps_the_door_over_a_restart(machine: BootedSystemd) -> None:
+    """The same socket, by its inode, is there before and after; and nobody is refused meanwhile."""
+    unit = machine.path("/etc/systemd/system/tlsrt.service")
+    written = unit.read_text()
+    unit.write_text("\n".join(line for line in written.splitlines() if "tlsrt.socket" not in line))
+    machine.systemctl("daemon-reload")
+    machine.systemctl("stop", "tlsrt.socket", "tlsrt")
+    machine.systemctl("start", "tlsrt")
+    before = door_inode(machine)
+    assert int(machine.show("tlsrt", "NFileDescriptorStore")) >= 1
+    with machine.popen("/opt/tlsrt/env/bin/python", "-c", KNOCK, "2") as knocking:
+        assert knocking.stdout is not None and knocking.stdout.readline() == "knocking\n"
+        machine.systemctl("restart", "tlsrt")
+        made, refused = map(int, knocking.stdout.read().split())
+    assert (refused, door_inode(machine)) == (0, before) and made > 50
+    assert call(machine)
+    unit.write_text(written)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("stop", "tlsrt")
+    machine.systemctl("start", "tlsrt.socket", "tlsrt")
+
+
 @pytest.mark.parametrize("kill", ["STOP", "KILL"])
 def test_a_supervisor_that_hangs_or_dies_is_started_again(machine: BootedSystemd, kill: str) -> None:
     fast = "/etc/systemd/system/tlsrt.service.d/fast.conf"
@@ -121,7 +190,62 @@ def test_a_host_that_is_stopped_by_our_command_is_started_by_its_socket_and_says
     assert call(machine)
 
 
-def test_uninstall_leaves_the_state_only_and_purge_not_even_that(machine: BootedSystemd) -> None:
+@pytest.fixture
+def tpm(machine: BootedSystemd) -> Iterator[Callable[[], None]]:
+    """A TPM in software for the services of the machine; what it returns makes it another one."""
+    need("swtpm")
+    need("tpm2_unseal")
+    server = "--server type=unixio,path=/run/tpm --ctrl type=unixio,path=/run/tpm.ctrl"
+    words = f"socket --tpm2 --tpmstate dir=/run/swtpm {server}"
+    service = (
+        f"[Service]\nRuntimeDirectory=swtpm\nExecStart=/usr/bin/swtpm {words} --flags not-need-init,startup-clear\n"
+    )
+    machine.write("/run/systemd/system/swtpm.service", service)
+    machine.write(
+        "/etc/systemd/system/tlsrt-keys@.service.d/tpm.conf",
+        f"[Unit]\nRequires=swtpm.service\nAfter=swtpm.service\n[Service]\nEnvironment={TCTI}\nPrivateDevices=no\n",
+    )
+    machine.systemctl("daemon-reload")
+
+    def start() -> None:
+        machine.systemctl("stop", "swtpm")
+        machine.do("rm", "-f", "/run/tpm", "/run/tpm.ctrl")
+        machine.systemctl("start", "swtpm")
+        machine.until(lambda: machine.path("/run/tpm").exists(), "the TPM")
+
+    start()
+    yield start
+    machine.systemctl("stop", "swtpm")
+    machine.do("rm", "-rf", "/etc/systemd/system/tlsrt-keys@.service.d", "/run/tpm", "/run/tpm.ctrl", "/run/swtpm")
+
+
+def test_a_master_key_that_the_tpm_has_sealed_starts_this_machine_as_it_is_and_no_other(
+    machine: BootedSystemd, tpm: Callable[[], None]
+) -> None:  # fmt: skip
+    environment = dict([TCTI.split("=", 1)])
+    said = machine.run("tlsrt-supervisor", "install", "--credentials", "tpm2", environment=environment)
+    assert said.returncode == 0 and "sealed /etc/tlsrt/" in said.stderr, said.stderr
+    [key] = machine.do("sh", "-c", "ls /etc/tlsrt/master.key* | grep -v tpm2").split()
+    machine.do("mv", key, "/root/key")
+    machine.systemctl("restart", "tlsrt")
+    assert call(machine)
+    assert "sealed" in machine.do("tlsrt-supervisor", "seal", environment=environment)
+    assert "no connection of systemd" in machine.run("tlsrt-supervisor", "unseal-key").stderr
+
+    machine.do("tpm2_pcrextend", f"7:sha256={'0f' * 32}", environment=environment)
+    assert machine.run("systemctl", "restart", "tlsrt").returncode != 0
+    lines = [str(entry["MESSAGE"]) for entry in machine.journal("-t", "tlsrt-supervisor")]
+    assert any("sha256:7 are not as they were when it was sealed" in line for line in lines), lines[-5:]
+    tpm()
+    machine.do("mv", "/root/key", key)
+    machine.systemctl("stop", "tlsrt.socket", "tlsrt")
+    machine.do("tlsrt-supervisor", "install", "--credentials", "files")
+    assert not machine.path("/etc/systemd/system/tlsrt-keys.socket").exists()
+    machine.systemctl("start", "tlsrt.socket", "tlsrt")
+    assert call(machine)
+
+
+def test_uninstall_leaves_the_state_only_and_purge_not_even_that(machine: BootedSystemd, before: set[str]) -> None:
     said = machine.do("tlsrt-supervisor", "uninstall")
     assert "left: /var/lib/tlsrt, /var/log/tlsrt, the user tlsrt (for another `install`)" in said
     assert machine.run("systemctl", "cat", "tlsrt.service").returncode != 0
@@ -135,3 +259,16 @@ def test_uninstall_leaves_the_state_only_and_purge_not_even_that(machine: Booted
     places = ["/var/lib/tlsrt", "/var/log/tlsrt", "/run/tlsrt", "/etc/systemd/system/tlsrt.service.d"]
     assert not [place for place in places if machine.path(place).exists()]
     assert not machine.do("find", "/sys/fs/cgroup", "-name", "*tlsrt*")
+    more = {path for path in files_of(machine) - before if not path.startswith(OF_USERADD)}
+    assert not more, "\n".join(sorted(more))
+
+
+def test_as_root_each_process_has_a_uid_of_its_own(machine: BootedSystemd) -> None:
+    machine.do("tlsrt-supervisor", "install", "--user", "root", "--now")
+    assert call(machine)
+    assert machine.show("tlsrt", "User") == ""
+    processes = json.loads(machine.do("tlsrt-supervisor", "status", "--json"))["loops"]
+    pids = [str(one["pid"]) for one in processes if one.get("pid")]
+    uids = {machine.do("stat", "-c", "%u", f"/proc/{pid}").strip() for pid in pids}
+    assert len(uids) == len(pids) >= 5 and "0" not in uids
+    machine.do("tlsrt-supervisor", "uninstall", "--purge")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tools.programs import need
 
 from tlsrt.supervisor.cli.service import units
+from tlsrt.supervisor.cli.service.handed_keys import stale_keys
 from tlsrt.supervisor.cli.service.units import ServiceFacts, service_files, service_text, socket_text
 
 FACTS = ServiceFacts(
@@ -49,6 +51,37 @@ def test_folders_elsewhere_are_opened_for_writing_and_odd_paths_are_one_word() -
     text = service_text(replace(FACTS, state_dir=Path("/srv/a b%"), config=Path("/srv/x y.yaml")))
     assert 'ReadWritePaths="/srv/a b%%"' in text and "StateDirectory" not in text
     assert 'start --config "/srv/x y.yaml"' in text
+
+
+def test_a_key_that_has_changed_since_the_start_is_named_and_no_other(tmp_path: Path) -> None:
+    keys = {name: tmp_path / name for name in ("master.key", "server.key")}
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    for at, folder in ((1, tmp_path), (2, handed)):
+        for name in keys:
+            (folder / name).write_bytes(b"key")
+            os.utime(folder / name, (at, at))
+    service = service_text(replace(FACTS, credentials=tuple(keys.items())))
+    assert stale_keys(FACTS.config, service, handed) == []
+    os.utime(keys["server.key"], (3, 3))
+    [sentence] = stale_keys(FACTS.config, service, handed)
+    assert sentence.startswith(f"{keys['server.key']} has changed since the host started")
+    assert stale_keys(Path("/etc/other.yaml"), service, handed) == []
+    assert stale_keys(FACTS.config, service, tmp_path / "nothing") == []
+
+
+def test_a_sealed_key_comes_by_a_socket_that_root_alone_may_ask_and_its_service_has_no_rights(tmp_path: Path) -> None:
+    facts = replace(FACTS, sealed=("master.key",))
+    assert f"LoadCredential=master.key:{units.KEYS_PLACE}\n" in service_text(facts)
+    files = {file.path: file.text or "" for file in service_files(facts)}
+    assert "SocketMode=0600" in files[units.KEYS_SOCKET]
+    need("systemctl")
+    (tmp_path / "tlsrt-keys@.service").write_text(files[units.KEYS_SERVICE])
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(tmp_path / "tlsrt-keys@.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    [line] = [line for line in done.stdout.splitlines() if "exposure level" in line]
+    assert float(line.split(": ")[1].split()[0]) <= 2.0, done.stdout
+    assert units.KEYS_SERVICE not in [file.path for file in service_files(FACTS)]
 
 
 def test_an_address_of_version_6_is_in_brackets() -> None:
