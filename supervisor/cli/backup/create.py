@@ -87,6 +87,8 @@ def create(arguments: argparse.Namespace) -> Document:
                 _put_keys(ArchiveWriter(out, head, KEYS_MAGIC), config, mac_key)
     if config.variables:
         notes.append(f"values of variables are not in it: {', '.join(config.variables)}")
+    if keys is not None and not any(path.exists() for path in key_paths(config.master_key)):
+        notes.append(f"master_key is not in {keys}: it has no file here, so keep the copy that you have")
     with suppress(ConfigError):  # it is a note for `doctor` only
         text = json.dumps({"at": head.made, "file": str(target)})
         files.replace(config.state_dir / RECORD, f"{text}\n".encode(), 0o644)

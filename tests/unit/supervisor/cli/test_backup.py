@@ -133,6 +133,13 @@ def test_of_two_restores_at_once_onto_nothing_one_is_refused(
     assert _whole(there.parent) == _whole(made[0].parent)
 
 
+def test_a_key_without_a_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    config = make_host(tmp_path / "host")
+    (tmp_path / "host" / "master.key").unlink()
+    answer = create(arguments(config, file=str(tmp_path / "b"), with_keys=str(tmp_path / "k")))
+    assert any(note.startswith("master_key is not in") for note in answer["notes"])
+
+
 def test_what_is_left_out_is_named(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
     answer = create(arguments(made[0], file=str(tmp_path / "b"), with_keys=None))
     assert {"state/secondary/link (a link)", "state/secondary/pipe (a pipe)", "state/authority/keys (a link)"} <= {
