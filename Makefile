@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-container
+.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,8 +25,8 @@ start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing y
 	@test -e "$(DIR)/tlsrt.yaml" || { said=$$($(BIN)/tlsrt-supervisor init "$(DIR)") || exit; echo "$$said" | grep -v '^next: '; }
 	@exec $(BIN)/tlsrt-supervisor start --config "$(DIR)/tlsrt.yaml"
 
-test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other)
-	@$(BIN)/python tests/tools/run.py $(WORKERS)
+test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other; TESTS=)
+	@$(BIN)/python tests/tools/run.py $(WORKERS) $(TESTS)
 
 unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property
@@ -110,6 +110,12 @@ deb: $(VENV)/.dev ## the package of Debian in dist/, by dpkg-deb
 
 test-deb: $(VENV)/.dev ## install, upgrade, downgrade, remove and purge that package in a clean Debian (as root; mmdebstrap, lintian)
 	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/package.py --timeout 300
+
+test-lowest: $(VENV)/.dev ## the unit tests and some hosts with the lowest versions, those of Debian 13 (as root; mmdebstrap, a mirror)
+	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/lowest.py --timeout 1000
+
+test-newcomer: $(VENV)/.dev ## the commands of the README, pipx and uv, in a clean Debian (as root; mmdebstrap, a mirror, PyPI)
+	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/newcomer.py --timeout 500
 
 test-container: $(VENV)/.dev ## build and run the container (as root; mmdebstrap, podman, a mirror of Debian)
 	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/container.py --timeout 600

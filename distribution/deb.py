@@ -99,7 +99,7 @@ def _lay_modules(archive: zipfile.ZipFile, tree: Path) -> Message:
             _lay_shared(tree, below.removeprefix("data/share/"), text)
             continue
         if top.endswith(".dist-info"):
-            if below not in ("METADATA", "entry_points.txt", "top_level.txt"):
+            if below not in ("METADATA", "RELEASE", "entry_points.txt", "top_level.txt"):
                 continue  # what only pip uses: RECORD, and WHEEL; the licence is in the folder of documents
             about = Parser().parsestr(text.decode()) if below == "METADATA" else about
             entries = text.decode() if below == "entry_points.txt" else entries

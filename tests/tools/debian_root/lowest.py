@@ -1,0 +1,88 @@
+"""The suite with the lowest versions that tlsrt asks for, those of Debian 13's own packages: `make test-lowest`.
+
+A clean root of Debian 13 boots, with Debian's Python, its python3-* packages and its pytest. There a copy of the
+sources runs the tests that need no processes, and some files with real hosts. Left out is what needs packages that
+Debian has not, or has in another version than the tests ask for.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from hosts.booted_systemd import BootedSystemd
+from hosts.debian_root import debian_root
+from hosts.installation import CHECKOUT, copy_tracked
+
+PLACE = "/root/tlsrt"
+DEBIAN = {
+    "cryptography": "python3-cryptography", "PyYAML": "python3-yaml", "pyzmq": "python3-zmq",
+    "msgpack": "python3-msgpack", "psutil": "python3-psutil", "h11": "python3-h11",
+}  # fmt: skip
+TOOLS = (
+    "python3", "python3-pytest", "python3-pytest-timeout", "python3-hypothesis", "python3-cryptography-vectors",
+    "iproute2", "procps",
+)  # fmt: skip
+REAL = (
+    "tests/integration/test_supervision.py", "tests/integration/test_exchange.py",
+    "tests/integration/test_enrolment.py", "tests/integration/test_tls_door.py",
+)  # fmt: skip
+# What is left out, and why.
+WITHOUT = {
+    "tests/unit/test_packaging.py": "builds by pip",
+    "tests/unit/test_sbom.py": "cyclonedx-python-lib, and a wheel",
+    "tests/unit/test_examples.py": "what the examples need",
+    "tests/unit/test_coverage_pipe.py": "coverage",
+    "tests/unit/test_primitives.py": "vectors of a newer cryptography",
+    "tests/unit/loops/http/test_openapi.py": "openapi-spec-validator",
+    "tests/unit/loops/runtime/test_device_paths.py": "pyserial",
+    "tests/unit/sandbox/seccomp/test_syscall_numbers.py": "a C compiler",
+}
+UNTRUE = {
+    "tests/unit/config/test_packages.py::test_the_list_of_dependencies_is_their_closure": "metadata of Debian's",
+}
+
+
+def lowest() -> dict[str, str]:
+    """Return the lowest versions that pyproject.toml asks for, by name."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["http"]]
+    return {name: version for line in lines for name, version in re.findall(r"([A-Za-z0-9]+)>=([0-9.]+)", line)}
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[BootedSystemd]:
+    root = debian_root([*TOOLS, *DEBIAN.values()])
+    copy_tracked(root / PLACE.lstrip("/"))
+    site = root / "usr/local/lib/python3.13/dist-packages"
+    (site / "tlsrt.pth").write_text(f"{PLACE}\n")  # as an editable installation
+    with BootedSystemd(root=root) as machine:
+        yield machine
+
+
+def run(machine: BootedSystemd, *words: str) -> str:
+    """Run pytest inside; return its last lines."""
+    environment = {"HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis", "LC_ALL": "C.UTF-8", "CI": "true"}
+    command = ["env", "-C", PLACE, "timeout", "900", "python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    with machine.popen(*command, *words, environment=environment) as process:
+        said, _ = process.communicate(timeout=1000)
+    assert process.returncode == 0, said[-6000:]
+    return said
+
+
+def test_debian_has_the_lowest_versions(machine: BootedSystemd) -> None:
+    """By their first numbers: a later fix of Debian's is the same version."""
+    for name, version in lowest().items():
+        has = machine.do("dpkg-query", "--show", "--showformat=${Version}", DEBIAN[name])
+        assert has.startswith(version), f"{name} is {has} there, and the lowest is said to be {version}"
+
+
+def test_what_needs_no_processes(machine: BootedSystemd) -> None:
+    left_out = [*(f"--ignore={name}" for name in WITHOUT), *(f"--deselect={name}" for name in UNTRUE)]
+    print(run(machine, "tests/unit", "tests/property", *left_out)[-200:])
+
+
+def test_real_hosts(machine: BootedSystemd) -> None:
+    print(run(machine, *REAL)[-200:])
