@@ -68,17 +68,18 @@ def test_make_test_runs_tests(root: Path) -> None:
 def test_a_tool_installs_the_wheel_and_both_commands_run(tool: str, wheel: Path, root: Path) -> None:
     place = root / "root" / wheel.name
     place.write_bytes(wheel.read_bytes())
-    tools = f"/root/{tool}/bin"
-    install = f"{tools}/uv tool install" if tool == "uv" else f"{tools}/pipx install"
+    home = f"/root/{tool}"
+    install = f"env/bin/{'uv tool' if tool == 'uv' else 'pipx'} install"
     said = inside(
         root, "sh", "-ec",
-        f"python3 -m venv /root/{tool} && {tools}/pip install -q {tool} && {install} '/root/{wheel.name}[http]' >&2; "
-        "for name in tlsrt tlsrt-supervisor; do /root/.local/bin/$name --version; done; "
-        "find / -xdev -name 'tlsrt*.[18]'",
+        f"mkdir {home}; cd {home}; export HOME={home}; python3 -m venv env; env/bin/pip install -q {tool}; "
+        f"{install} '/root/{wheel.name}[http]' >&2; "
+        "for name in tlsrt tlsrt-supervisor; do .local/bin/$name --version; done; "
+        f"find {home} -name 'tlsrt*.[18]'",
     )  # fmt: skip
     lines = said.splitlines()
     assert lines[0] == lines[1] and lines[0].startswith("tlsrt ")
     pages = {Path(line).name for line in lines[2:]}
     assert pages == {"tlsrt.1", "tlsrt-supervisor.8"}, said
     if tool == "pipx":
-        assert "/root/.local/share/man/man1/tlsrt.1" in lines
+        assert "/root/pipx/.local/share/man/man1/tlsrt.1" in lines

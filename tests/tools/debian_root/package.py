@@ -7,7 +7,6 @@ that serves. Needs root and a mirror of Debian, for the root alone: what is inst
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import re
 import shutil
@@ -32,16 +31,20 @@ OTHERS = re.compile(
 
 
 def build(name: str, version: str | None = None, *, umask: int = 0o022) -> Path:
-    """Build everything from a copy of its own, in a folder of its own; return the package of Debian."""
-    source, folder = copy_tracked(scratch() / f"sources-{name}"), scratch() / f"made-{name}"
-    words = [] if version is None else ["--version", version]
+    """Build the package of Debian from a copy of its own, in a folder of its own; return it."""
+    copy_tracked(scratch() / f"sources-{name}")
+    run_here("deb", name, *([] if version is None else ["--version", version]), umask=umask)
+    [made] = (scratch() / f"made-{name}").glob("*.deb")
+    return made
+
+
+def run_here(program: str, name: str, *words: str, umask: int) -> None:
     done = subprocess.run(
-        [sys.executable, "distribution/deb.py", str(folder), *words], cwd=source, umask=umask, capture_output=True,
-        text=True, timeout=300, check=False, env={**os.environ, "SOURCE_DATE_EPOCH": "1790000000"},
+        [sys.executable, f"distribution/{program}.py", str(scratch() / f"made-{name}"), *words],
+        cwd=scratch() / f"sources-{name}", umask=umask, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1790000000"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    [made] = folder.glob("*.deb")
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +100,13 @@ def test_lintian_finds_no_error(debs: dict[str, Path]) -> None:
 
 
 def test_the_same_sources_make_the_same_bytes(debs: dict[str, Path]) -> None:
+    """Package, wheel and sdist, of another copy, at another time, in another folder and under another umask."""
     again = build("again", umask=0o077).parent
-    for path in debs["first"].parent.iterdir():
-        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256((again / path.name).read_bytes()).digest()
+    for name, umask in (("first", 0o022), ("again", 0o077)):
+        run_here("dist", name, umask=umask)
+    made = {path.name: path.read_bytes() for path in debs["first"].parent.iterdir()}
+    assert {Path(name).suffix for name in made} == {".whl", ".gz", ".deb"}
+    assert made == {path.name: path.read_bytes() for path in again.iterdir()}
 
 
 def test_it_installs_and_says_what_is_next(machine: BootedSystemd, before: tuple[set[str], str]) -> None:
