@@ -23,7 +23,7 @@ DEBIAN = {
 }  # fmt: skip
 TOOLS = (
     "python3", "python3-pytest", "python3-pytest-timeout", "python3-hypothesis", "python3-cryptography-vectors",
-    "iproute2", "procps",
+    "iproute2", "procps", "systemd",
 )  # fmt: skip
 REAL = (
     "tests/integration/test_supervision.py", "tests/integration/test_exchange.py",
@@ -58,6 +58,12 @@ def machine() -> Iterator[BootedSystemd]:
     copy_tracked(root / PLACE.lstrip("/"))
     site = root / "usr/local/lib/python3.13/dist-packages"
     (site / "tlsrt.pth").write_text(f"{PLACE}\n")  # as an editable installation
+    about = site / "tlsrt-0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tlsrt\nVersion: 0\n")
+    scripts = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["scripts"]
+    entries = "".join(f"{name} = {place}\n" for name, place in scripts.items())
+    (about / "entry_points.txt").write_text(f"[console_scripts]\n{entries}")
     with BootedSystemd(root=root) as machine:
         yield machine
 
@@ -65,7 +71,22 @@ def machine() -> Iterator[BootedSystemd]:
 def run(machine: BootedSystemd, *words: str) -> str:
     """Run pytest inside; return its last lines."""
     environment = {"HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis", "LC_ALL": "C.UTF-8", "CI": "true"}
-    command = ["env", "-C", PLACE, "timeout", "900", "python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [
+        "env",
+        "-C",
+        PLACE,
+        "timeout",
+        "900",
+        "python3",
+        "-B",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        "--continue-on-collection-errors",
+    ]
     with machine.popen(*command, *words, environment=environment) as process:
         said, _ = process.communicate(timeout=1000)
     assert process.returncode == 0, said[-6000:]
