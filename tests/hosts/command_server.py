@@ -21,8 +21,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from hosts.environment import MadeEnvironment
+
 _SERVER = """
-import gc, importlib, json, os, pkgutil, signal, socket, sys, traceback
+import gc, importlib, json, os, pkgutil, signal, site, socket, sys, traceback
 
 def command(request, output, errors):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -32,6 +34,11 @@ def command(request, output, errors):
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    if request["environ"]:
+        sys.executable, sys.prefix, packages, code = request["environ"]
+        sys.exec_prefix, site.PREFIXES = sys.prefix, [sys.prefix]
+        sys.path.append(packages)
+        sys.path.append(code)
     sys.argv = [main.__file__, *request["words"]]
     sys.exit(main.main())
 
@@ -89,10 +96,19 @@ class CommandServer:
             )  # fmt: skip
 
     def run(
-        self, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run one command, in the environment of now if none is given; return its exit code, output and errors."""
-        request = {"words": [*words], "folder": str(cwd), "environment": dict(environment or os.environ)}
+        self, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None,
+        made: MadeEnvironment | None = None,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run one command, in the environment of now if none is given; return its exit code, output and errors.
+
+        With an environment that a test has `made`, the command has the import path of that one's interpreter.
+        """
+        request = {
+            "words": [*words],
+            "folder": str(cwd),
+            "environment": dict(environment or os.environ),
+            "environ": made and [*map(str, (made.python, made.folder, made.site, made.code))],
+        }
         reader, writer = os.pipe()
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, open(reader, "rb") as ended:
             try:

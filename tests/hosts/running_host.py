@@ -57,6 +57,7 @@ from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
 READY_S = 30.0
+_OF_AN_ENVIRONMENT = ("component",)  # verbs that ask an interpreter where it lies, which it knows from its beginning
 _UIDS_OF_ONE = 4096  # that one process of a shared suite has for its hosts
 # A test opens more sessions than a client does: those about the budget of sessions say what it is.
 MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
@@ -132,8 +133,9 @@ class RunningHost:
         self._clients: list[Client] = []
         self._commands: CommandServer | None = None  # of an interpreter of its own
         self._ever: dict[int, psutil.Process] = {}
-        self.python = make_environment(self.base / "env", packages) if packages else Path(sys.executable)
-        self._code = self.base / "env" / "code" if packages else None
+        self._made = make_environment(self.base / "env", packages) if packages else None
+        self.python = self._made.python if self._made is not None else Path(sys.executable)
+        self._code = self._made.code if self._made is not None else None
         sys_path = [str(self._code)] if self._code is not None else []
         added = {
             "components": components,
@@ -347,10 +349,12 @@ class RunningHost:
     def cli(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `tlsrt-supervisor` with these arguments and this host's configuration, or another one."""
         if not self._drops:
-            if self._code is not None and self._commands is None:
+            words = [*arguments, "--config", str(config or self.config_path)]
+            if self._made is None or arguments[0] not in _OF_AN_ENVIRONMENT:
+                return command_server().run(words, cwd=self.base, made=self._made)
+            if self._commands is None:
                 self._commands = CommandServer(self.python)
-            server = self._commands or command_server()
-            return server.run([*arguments, "--config", str(config or self.config_path)], cwd=self.base)
+            return self._commands.run(words, cwd=self.base)
         return subprocess.run(
             self.command(*arguments, config=config),
             capture_output=True, text=True, timeout=60, cwd=self.base,
