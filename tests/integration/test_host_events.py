@@ -97,6 +97,7 @@ def test_a_component_hears_another_loop_die_and_come_back_also_after_the_authori
         later = heard_until(stream, since, "active", "secondary")
         assert steps(later, "secondary") == BACK
         assert steps(again.call(EVENTS, "recent", heard[-1]["seq"]), "authority") == [*BACK[:4], "epoch", "active"]
+    host.until(lambda _: later[-1] in kept(host), "the last one that was heard")
     everything = kept(host)
     assert all(event in everything for event in (*heard, *later))  # they are the very same
 

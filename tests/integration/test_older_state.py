@@ -74,7 +74,7 @@ def test_what_was_revoked_and_locked_does_not_come_back_with_an_older_state(
     host.start()
     status = host.status()
     assert status["lock"] is None and any("was accepted" in sentence for sentence in status["warnings"])
-    assert "was accepted" in host.cli("audit", "tail", "--json").stdout
+    host.told("was accepted", by=("audit", "tail", "--json"))
     with TlsClient(host.bundle("low")) as client:
         assert client.call("secondary/store", "keys") == []
     verified = host.cli("audit", "verify")

@@ -24,7 +24,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def test_logs_are_one_stream_and_follow(host: RunningHost) -> None:
     for loop in ("secondary", "third"):
         host.client().call(f"{loop}/probed", "write", f"word of {loop}")
-    lines = host.cli("logs", "-n", "5").stdout.splitlines()
+    lines = host.told("word of secondary", "word of third", by=("logs", "-n", "5")).splitlines()
     assert [line.split()[0] for line in lines if "word of" in line] == ["secondary", "third"]
     lines = host.cli("logs", "third", "--since", "1h").stdout.splitlines()
     assert any("word of third" in line for line in lines) and not any("word of secondary" in line for line in lines)

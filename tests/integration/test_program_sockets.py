@@ -59,9 +59,6 @@ class World:
         with socket.create_connection(("127.0.0.1", self.ports["static"]), timeout=10) as client:
             return client.makefile().readline().strip()
 
-    def events(self) -> str:
-        return self.host.cli("events", "--kind", "program", "--json").stdout
-
 
 def serve(listener: socket.socket) -> None:
     while True:
