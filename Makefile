@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= $(shell expr $$(nproc) + 2)
 
 .PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
@@ -25,7 +25,7 @@ start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing y
 	@test -e "$(DIR)/tlsrt.yaml" || { said=$$($(BIN)/tlsrt-supervisor init "$(DIR)") || exit; echo "$$said" | grep -v '^next: '; }
 	@exec $(BIN)/tlsrt-supervisor start --config "$(DIR)/tlsrt.yaml"
 
-test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other; TESTS=)
+test: $(VENV)/.dev ## run every test, in two processes more than there are processors, as many wait (WORKERS=1: one after the other; TESTS=)
 	@$(BIN)/python tests/tools/run.py $(WORKERS) $(TESTS)
 
 unit: $(VENV)/.dev ## run the tests that need no processes
