@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bench import (
     audit_log,
-    call_peers,
     calls,
     crashes,
     detection,
@@ -21,135 +20,69 @@ from bench import (
     tls_memory,
     tls_peers,
 )
+from bench import contenders as peers
 from bench.row import Case, Contender, Goal, Metric, Row
-
-_SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
-_PROCESSES = (
-    "launcher",
-    "supervisor",
-    "authority",
-    "primary",
-    "primary.facts",
-    "secondary",
-    "third",
-    "forth",
-    "external",
-    "total",
-)
-
-
-def _calls(*sizes: tuple[str, int]) -> tuple[Case, ...]:
-    return tuple(
-        Case(f"{title}, {outstanding} outstanding", {"size": size, "outstanding": outstanding})
-        for title, size in sizes
-        for outstanding in (1, 64)
-    )
-
-
-_CALL_METRICS = (
-    Metric("rate", "calls/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
-    Metric("cpu_us", "CPU us/call", 1),
-)  # fmt: skip
-_RAW = Contender("raw pyzmq broker", call_peers.open_broker("raw"), "no security; CPU of its 3 processes")
-_PROXY = Contender("zmq.proxy in C", call_peers.open_broker("proxy"), "no security; libzmq's own proxy")
-_CURVE = Contender("CurveZMQ broker", call_peers.open_broker("curve"), "transport security on both hops only")
-_GRPC = Contender("gRPC", call_peers.open_grpc, "unary, unix socket, no security; no broker between")
-_DBUS_DAEMON = Contender("dbus-daemon", call_peers.open_dbus_daemon, "no security of frames; both ends dbus-fast")
-_DBUS_BROKER = Contender("dbus-broker", call_peers.open_dbus_broker, "no security of frames; both ends dbus-fast")
-_RAW_PLACED = Contender(
-    "raw on one core", call_peers.open_broker("raw", placed=True), "the raw broker, placed likewise"
-)
-_FLOOR, _NGINX, _HAPROXY = "C floor", "nginx", "haproxy"
-_TLS = (
-    Contender("tlsrt engine", tls.opened(tls_peers.python_server("engine"), "frame", "tlsrt/1"), "plain handler"),
-    Contender(_FLOOR, tls.opened(tls_peers.start_floor, "frame"), "epoll and OpenSSL, one thread"),
-    Contender(_NGINX, tls.opened(tls_peers.start_nginx, "http"), "one process; 16 KiB from a file"),
-    Contender(_HAPROXY, tls.opened(tls_peers.start_haproxy, "http"), "one thread, http-request return"),
-    Contender("asyncio", tls.opened(tls_peers.python_server("asyncio"), "frame"), "a Protocol on its TLS transport"),
-    Contender("uvloop", tls.opened(tls_peers.python_server("uvloop"), "frame"), "the same Protocol"),
-    Contender("uvicorn", tls.opened(tls_peers.start_uvicorn, "http"), "uvloop, httptools"),
-    Contender("stunnel", tls.opened(tls_peers.start_stunnel, "frame"), "in front of the C server without TLS"),
-)  # fmt: skip
-_S_SERVER = Contender(
-    "s_server", tls.opened(tls_peers.start_s_server, "http"), "openssl s_server, one connection at a time"
-)
-_TLS_NOTE = (
-    "TLS 1.3, ECDSA P-256, one group for all (" + tls.GROUP + "); nginx, haproxy, uvicorn and stunnel send two session "
-    "tickets, the others none, as the door does"
-)
-_DOOR_METRICS = (
-    Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
-    Metric("cpu_us", "CPU us each", 1),
-)  # fmt: skip
-_SUPERVISORD = Contender("supervisord", supervisors.open_supervisord)
-_CIRCUS = Contender("circus", supervisors.open_circus)
-_CALL_NOTE = "with 64 outstanding tlsrt coalesces what one turn brought for the same loop; none of the peers does"
-
-
-def _sessions(count: int) -> str:
-    return f"{count:,} session{'s' if count > 1 else ''}"
-
 
 ROWS: tuple[Row, ...] = (
     Row(
         name="call",
         about="component -> gate -> component and back; the same bytes echoed",
-        cases=_calls(*_SIZES),
+        cases=peers.sized(*peers.SIZES),
         contenders=(
             Contender("tlsrt", calls.open_tlsrt, "full security; msgpack arguments; CPU of the whole runtime"),
             Contender("tlsrt, native", calls.open_native, "the same with channels.engine native in the loops"),
-            _RAW, _PROXY, _CURVE, _GRPC, _DBUS_DAEMON, _DBUS_BROKER,
+            peers.RAW, peers.PROXY, peers.CURVE, peers.GRPC, peers.DBUS_DAEMON, peers.DBUS_BROKER,
         ),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         burst_s=0.3,
         smoke_cases=("64 B, 1 outstanding", "64 B, 64 outstanding"),
         goals=(
-            Goal("64 B, 64 outstanding", "rate", _RAW.name, 4.0),
-            Goal("64 B, 64 outstanding", "rate", _PROXY.name, 2.0),
-            Goal("64 B, 64 outstanding", "rate", _GRPC.name, 35.0),
-            Goal("1 KiB, 64 outstanding", "rate", _RAW.name, 2.5),
-            Goal("64 KiB, 64 outstanding", "rate", _RAW.name, 0.9),
-            Goal("64 B, 1 outstanding", "rate", _RAW.name, 1.0),
+            Goal("64 B, 64 outstanding", "rate", peers.RAW.name, 4.0),
+            Goal("64 B, 64 outstanding", "rate", peers.PROXY.name, 2.0),
+            Goal("64 B, 64 outstanding", "rate", peers.GRPC.name, 35.0),
+            Goal("1 KiB, 64 outstanding", "rate", peers.RAW.name, 2.5),
+            Goal("64 KiB, 64 outstanding", "rate", peers.RAW.name, 0.9),
+            Goal("64 B, 1 outstanding", "rate", peers.RAW.name, 1.0),
         ),
-        notes=(_CALL_NOTE,),
+        notes=(peers.CALL_NOTE,),
     ),
     Row(
         name="call-placed",
         about="the same with Primary and both loops of ours on one core; peers as they are, and raw placed likewise",
-        cases=_calls(_SIZES[0]),
+        cases=peers.sized(peers.SIZES[0]),
         contenders=(
             Contender("tlsrt on one core", calls.open_placed, "scheduling.cpus: the three processes of the path"),
-            _RAW, _RAW_PLACED, _DBUS_BROKER,
+            peers.RAW, peers.RAW_PLACED, peers.DBUS_BROKER,
         ),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         burst_s=0.3,
         smoke_cases=("64 B, 1 outstanding",),
         goals=(
-            Goal("64 B, 1 outstanding", "rate", _RAW.name, 2.0),
-            Goal("64 B, 1 outstanding", "rate", _DBUS_BROKER.name, 1.2),
+            Goal("64 B, 1 outstanding", "rate", peers.RAW.name, 2.0),
+            Goal("64 B, 1 outstanding", "rate", peers.DBUS_BROKER.name, 1.2),
         ),
     ),
     Row(
         name="call-loaded",
         about="the same beside two busy loops, ours on one core under SCHED_RR",
-        cases=_calls(_SIZES[0]),
+        cases=peers.sized(peers.SIZES[0]),
         contenders=(
             Contender("tlsrt real-time", calls.open_real_time, "scheduling.real_time: one core, SCHED_RR"),
-            Contender("tlsrt", calls.open_tlsrt, "as everybody"), _RAW, _PROXY, _GRPC, _DBUS_BROKER,
+            Contender("tlsrt", calls.open_tlsrt, "as everybody"), peers.RAW, peers.PROXY, peers.GRPC, peers.DBUS_BROKER,
         ),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         burst_s=0.3,
         smoke_cases=("64 B, 1 outstanding",),
         load=2,
         headline=("p99_us", "rate"),
-        goals=(Goal("64 B, 1 outstanding", "p99_us", _RAW.name, 0.05),),
+        goals=(Goal("64 B, 1 outstanding", "p99_us", peers.RAW.name, 0.05),),
         notes=("the peers run as everybody runs them, without a real-time priority",),
     ),
     Row(
         name="gate",
         about="one message through Gate.check_untrusted in process (requests and replies in turn)",
         cases=(
-            *(Case(title, {"size": size, "joined": 1}) for title, size in (_SIZES[0], _SIZES[2])),
+            *(Case(title, {"size": size, "joined": 1}) for title, size in (peers.SIZES[0], peers.SIZES[2])),
             Case("64 B, coalesced", {"size": 64, "joined": 16}),
         ),
         contenders=(
@@ -173,10 +106,10 @@ ROWS: tuple[Row, ...] = (
         name="tls-handshake",
         about="full TLS 1.3 handshakes by four parallel clients, each connection ended in order; CPU of the server",
         cases=tuple(Case(how, {"how": how, "parallel": 4}) for how in ("plain", "mutual")),
-        contenders=(*_TLS, _S_SERVER),
+        contenders=(*peers.TLS, peers.S_SERVER),
         metrics=(Metric("rate", "handshakes/s", more=True), Metric("cpu_us", "CPU us each")),
-        goals=(Goal("plain", "cpu_us", _NGINX, 1.05), Goal("mutual", "cpu_us", _NGINX, 1.05)),
-        notes=(_TLS_NOTE,),
+        goals=(Goal("plain", "cpu_us", peers.NGINX, 1.05), Goal("mutual", "cpu_us", peers.NGINX, 1.05)),
+        notes=(peers.TLS_NOTE,),
     ),
     Row(
         name="tls-request",
@@ -186,15 +119,15 @@ ROWS: tuple[Row, ...] = (
             for title, size in (("64 B", 64), ("16 KiB", 16384))
             for connections in (1, 16, 64, 1000)
         ),
-        contenders=_TLS,
-        metrics=_DOOR_METRICS,
+        contenders=peers.TLS,
+        metrics=peers.DOOR_METRICS,
         headline=("rate", "p99_us", "cpu_us"),
         smoke_cases=("64 B x 16",),
         goals=(
-            Goal("64 B x 16", "rate", _NGINX, 1.1), Goal("64 B x 16", "rate", _FLOOR, 0.95),
-            Goal("16 KiB x 16", "rate", _NGINX, 1.5),
+            Goal("64 B x 16", "rate", peers.NGINX, 1.1), Goal("64 B x 16", "rate", peers.FLOOR, 0.95),
+            Goal("16 KiB x 16", "rate", peers.NGINX, 1.5),
         ),
-        notes=(_TLS_NOTE,),
+        notes=(peers.TLS_NOTE,),
     ),
     Row(
         name="tls-memory",
@@ -203,14 +136,14 @@ ROWS: tuple[Row, ...] = (
         contenders=(
             Contender("tlsrt engine", tls_memory.opened(tls_peers.python_server("engine"), "frame", "tlsrt/1")),
             Contender("tlsrt door", tls_memory.open_door, "the whole path; an idle one has a session; all processes"),
-            Contender(_FLOOR, tls_memory.opened(tls_peers.start_floor, "frame"), "epoll and OpenSSL, one thread"),
-            Contender(_NGINX, tls_memory.opened(tls_peers.start_nginx, "http")),
-            Contender(_HAPROXY, tls_memory.opened(tls_peers.start_haproxy, "http")),
+            Contender(peers.FLOOR, tls_memory.opened(tls_peers.start_floor, "frame"), "epoll and OpenSSL, one thread"),
+            Contender(peers.NGINX, tls_memory.opened(tls_peers.start_nginx, "http")),
+            Contender(peers.HAPROXY, tls_memory.opened(tls_peers.start_haproxy, "http")),
             Contender("asyncio", tls_memory.opened(tls_peers.python_server("asyncio"), "frame")),
             Contender("uvloop", tls_memory.opened(tls_peers.python_server("uvloop"), "frame")),
         ),
         metrics=(Metric("kib", "KiB each", 1),),
-        smoke_contenders=("tlsrt engine", _FLOOR),
+        smoke_contenders=("tlsrt engine", peers.FLOOR),
         rounds_max=3,
         silence_s=120.0,
         notes=("PSS, so without what the kernel keeps for a socket; a fresh server each time",),
@@ -231,7 +164,7 @@ ROWS: tuple[Row, ...] = (
             ),
             Contender("gRPC over TLS", door.open_grpc_tls, "its own client; nothing behind it, no tokens"),
         ),
-        metrics=_DOOR_METRICS,
+        metrics=peers.DOOR_METRICS,
         headline=("rate", "p99_us", "cpu_us"),
         smoke_cases=("64 B x 16",),
         silence_s=180.0,
@@ -250,7 +183,7 @@ ROWS: tuple[Row, ...] = (
         ),
         contenders=(
             Contender("tlsrt", starts.open_tlsrt, "sandbox included; answers over TLS"),
-            _SUPERVISORD, _CIRCUS,
+            peers.SUPERVISORD, peers.CIRCUS,
             Contender("s6", supervisors.open_s6, "s6-svscan"), Contender("runit", supervisors.open_runit, "runsvdir"),
         ),
         metrics=(
@@ -286,7 +219,7 @@ ROWS: tuple[Row, ...] = (
         cases=(Case("15 s", {"does": "die"}),),
         contenders=(
             Contender("tlsrt", crashes.open_crash_loop, "backs off, and gives up"),
-            _SUPERVISORD, _CIRCUS,
+            peers.SUPERVISORD, peers.CIRCUS,
             Contender("s6", supervisors.open_s6, "s6-svscan"), Contender("runit", supervisors.open_runit, "runsvdir"),
         ),
         metrics=(Metric("spawns", "spawns"), Metric("gap_ms", "longest gap ms")),
@@ -299,12 +232,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="idle",
-        about="CPU and wake-ups of the whole tree while nobody asks anything",
-        cases=(Case("idle", {"does": "idle"}),),
-        contenders=(Contender("tlsrt", starts.open_tlsrt, "beats, attestation and feeds go on"), _SUPERVISORD, _CIRCUS),
+        about="CPU and wake-ups of the whole tree while nobody asks anything", cases=(Case("idle", {"does": "idle"}),),
+        contenders=(
+            Contender("tlsrt", starts.open_tlsrt, "beats, attestation and feeds go on"),
+            peers.SUPERVISORD, peers.CIRCUS,
+        ),
         metrics=(Metric("cpu_us_s", "CPU us/s"), Metric("wakes", "wake-ups/s", 1)),
-        burst_s=2.0,
-        smoke_burst_s=0.5,
+        burst_s=2.0, smoke_burst_s=0.5,
         headline=("cpu_us_s", "wakes"),
         goals=(Goal("idle", "cpu_us_s", "supervisord", 1.0), Goal("idle", "wakes", "supervisord", 1.0)),
         notes=("a wake-up is a voluntary context switch of any thread",),
@@ -312,16 +246,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="growth-sessions",
         about="requests at the door by more and more sessions that take turns",
-        cases=tuple(
-            Case(f"64 B, {window} under way", {"size": 64, "window": window}) for window in (1, 10)
-        ),
+        cases=tuple(Case(f"64 B, {window} under way", {"size": 64, "window": window}) for window in (1, 10)),
         contenders=tuple(
-            Contender(_sessions(count), growth.open_sessions(count)) for count in (1000, 100, 10, 1)
+            Contender(peers.sessions(count), growth.open_sessions(count)) for count in (1000, 100, 10, 1)
         ),
-        metrics=_DOOR_METRICS,
+        metrics=peers.DOOR_METRICS,
         burst_s=0.5,
         smoke_cases=("64 B, 10 under way",),
-        smoke_contenders=(_sessions(100), _sessions(10)),
+        smoke_contenders=(peers.sessions(100), peers.sessions(10)),
         silence_s=120.0,
         goals=tuple(
             Goal("64 B, 10 under way", metric, "10 sessions", bound)
@@ -332,9 +264,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="growth-loops",
         about="calls between two loops of a host that has more and more of them",
-        cases=_calls(_SIZES[0]),
+        cases=peers.sized(peers.SIZES[0]),
         contenders=tuple(Contender(f"{count} loops", growth.open_loops(count)) for count in (25, 15, 5)),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         smoke_cases=("64 B, 64 outstanding",),
         smoke_contenders=("15 loops", "5 loops"),
         goals=tuple(
@@ -378,7 +310,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="memory",
         about="memory of every process after start and one call to each, from smaps_rollup",
-        cases=tuple(Case(name, {"process": name}) for name in _PROCESSES),
+        cases=tuple(Case(name, {"process": name}) for name in peers.PROCESSES),
         contenders=(Contender("tlsrt", processes_memory.open_tlsrt),),
         metrics=(Metric("pss_mib", "PSS MiB", 1), Metric("uss_mib", "USS MiB", 1)),
     ),
@@ -401,12 +333,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="sandbox-call",
         about="the row call, sealed against unsealed: what Landlock and the filters cost each message",
-        cases=_calls(_SIZES[0], _SIZES[1]),
+        cases=peers.sized(peers.SIZES[0], peers.SIZES[1]),
         contenders=(
             Contender("sealed", sandbox.open_calls(sealed=True), "every layer"),
             Contender("unsealed", sandbox.open_calls(sealed=False), "no Landlock, no filters; all else as usual"),
         ),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         smoke_cases=("64 B, 64 outstanding",),
         headline=("rate", "cpu_us"),
         goals=tuple(
@@ -418,12 +350,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="detection",
         about="the row call, with every detector and decoy against none: what they cost each message that is in order",
-        cases=_calls(_SIZES[0], _SIZES[1]),
+        cases=peers.sized(peers.SIZES[0], peers.SIZES[1]),
         contenders=(
             Contender("watched", calls.open_tlsrt, "as it is installed"),
             Contender("unwatched", detection.open_without, "detection: {mode: ignore}, no decoys"),
         ),
-        metrics=_CALL_METRICS,
+        metrics=peers.CALL_METRICS,
         smoke_cases=("64 B, 64 outstanding",),
         headline=("rate", "cpu_us"),
         goals=tuple(

@@ -34,17 +34,12 @@ from typing import Any
 
 from tlsrt.errors import CallError, Failed, OutcomeUnknown
 from tlsrt.loops.disk_thread import DiskWork, outcome_of
+from tlsrt.loops.sqlite_connection import PAGE_BYTES, connect, damage_of_pages
 from tlsrt.loops.sqlite_content import SqliteContent
 from tlsrt.loops.sqlite_errors import is_damage, is_full, is_unwritten, size_of
 from tlsrt.loops.sqlite_mark import MarkRecord, SqliteMark
 
-PAGE_BYTES = 4096
-_STEPS = 10_000  # of SQLite between two looks at the clock
 CHECK_S = 5.0  # that the check of the pages may take, and that of the values: 0.3 and 0.8 s for 100 MiB of small values
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
 
 
 class SqliteFile:
@@ -227,18 +222,9 @@ class SqliteFile:
 
     def _look_for_damage(self, connection: sqlite3.Connection, mark: SqliteMark) -> None:
         """Check the pages, then what is in them, as far as that goes in `CHECK_S` each."""
-        end = self._clock() + CHECK_S
-        connection.set_progress_handler(lambda: self._clock() > end, _STEPS)
-        try:
-            found = connection.execute("PRAGMA integrity_check(3)").fetchall()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-            found = [("ok",)]  # a large one: what was not looked at is looked at when it is read
-        finally:
-            connection.set_progress_handler(None, 0)
-        if [str(line[0]) for line in found] != ["ok"]:
-            self._damage = self._damage_of("; ".join(str(line[0]) for line in found).replace("\n", " "))
+        pages_end = self._clock() + CHECK_S
+        if found := damage_of_pages(connection, lambda: self._clock() > pages_end):
+            self._damage = self._damage_of(found)
             return
         end = self._clock() + CHECK_S
         self._damage = self._content.look(

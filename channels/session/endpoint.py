@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -38,6 +38,7 @@ from tlsrt.channels.frames.frame import (
 )
 from tlsrt.channels.session.heard_sessions import SLACK_MS, HeardSessions
 from tlsrt.channels.session.keys import Capability, EpochKeys, GrantLike
+from tlsrt.channels.session.session_observer import NumberHolder, SessionObserver
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
@@ -52,26 +53,6 @@ class OpenedFrame(NamedTuple):
     header: Header
     body: bytes
     claims: Claims | None  # None where tokens are opaque: at external clients
-
-
-class SessionObserver(Protocol):
-    """What makes calls over an endpoint: it is told when they cannot be answered."""
-
-    def on_recipient_restarted(self, target: str) -> None:
-        """Another incarnation of a recipient serves now."""
-
-    def on_session_ended(self) -> None:
-        """Another session begins; the calls of the one before have ended with it."""
-
-    def on_denied(self, target: str) -> None:
-        """A call was asked for that this session has no right to."""
-
-
-class NumberHolder(Protocol):
-    """What holds requests whose numbers were taken, and that are not sealed yet."""
-
-    def release_requests(self) -> None:
-        """Seal and send them: frames leave in the order of their numbers."""
 
 
 class Endpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.disk_thread import DiskThread
@@ -24,3 +24,10 @@ async def close_database(component: Component) -> None:
     """Close its database, after its `stop`."""
     if component._tlsrt_database is not None:
         await component._tlsrt_database.close()
+
+
+def start_disks(components: Iterable[Component]) -> None:
+    """Start the threads that write and sync for these components."""
+    for component in components:
+        for disk in disk_threads_of(component):
+            disk.start()

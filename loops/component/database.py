@@ -30,8 +30,9 @@ from tlsrt.errors import ConfigError, MisuseError
 from tlsrt.loops.component.statements import refuse_control, statements_of
 from tlsrt.loops.disk_thread import DiskThread, DiskWork
 from tlsrt.loops.sqlite_backup import write_backup
+from tlsrt.loops.sqlite_connection import connect
 from tlsrt.loops.sqlite_errors import is_of_disk
-from tlsrt.loops.sqlite_file import SqliteFile, connect
+from tlsrt.loops.sqlite_file import SqliteFile
 
 ROWS_MOST = 10_000  # of one read
 FILE = "data.sqlite"

@@ -11,13 +11,14 @@ from tlsrt.channels.control.life import FailCode
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.processes import may_run_in
-from tlsrt.errors import ConfigError
+from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.loops.component.component import Component, read_options
 from tlsrt.loops.component.method import required_parameters
 from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.program.component import component_class
 from tlsrt.loops.runtime.disk_waits import is_of_disk
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
+from tlsrt.sandbox.apply.enter import Confinement
 from tlsrt.sandbox.apply.imports import remember_sources
 
 _RESOURCES = ("importlib.resources", "importlib.readers")  # which reading package data imports when it is used
@@ -115,6 +116,14 @@ def check_disk(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
         if component._tlsrt_database is not None and not config.needs.state_mb:
             sentence = f"{config.address} declares a database: put `state_mb: N` under its needs, the room for it"
             raise LoopFailure(FailCode.IMPORT, index, sentence)
+
+
+def check_tasks(confinement: Confinement, watch: ThreadWatch) -> None:
+    """Raise LoopFailure for a thread that an import has started: it would keep the rights from before the seal."""
+    try:
+        confinement.assert_one_task()
+    except SandboxError as error:
+        raise LoopFailure(FailCode.THREADS, watch.index, watch.sentence()) from error
 
 
 def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys: DeceptionConfig) -> None:

@@ -36,7 +36,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
-from tlsrt.loops.component.component_disk import disk_threads_of
+from tlsrt.loops.component.component_disk import start_disks
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
@@ -49,6 +49,7 @@ from tlsrt.loops.runtime.imports import (
     check_decoys,
     check_disk,
     check_placement,
+    check_tasks,
     import_components,
     start_code,
     start_sentence,
@@ -132,7 +133,7 @@ class LoopProcess:
             components = import_components(placed, self.log, watch)
             check_decoys(components, self.config.deception)
             check_disk(components)
-            self._assert_one_task(watch)
+            check_tasks(self.confinement, watch)
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
             self.shares = ProcessorShares(self.batch, self)
@@ -140,7 +141,7 @@ class LoopProcess:
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
-            self.confinement.seal(self._start_threads)
+            self.confinement.seal(lambda: start_disks(component for _, component in components))
             end_imports()
             is_known = self.confinement.profile.tasks_at_once is not None
             self._threads.prepare(loop, ", ".join(self.hosts) or self.name, is_known=is_known)
@@ -162,17 +163,6 @@ class LoopProcess:
             self.log.exception("internal error")
             self._fail(FailCode.INTERNAL, 0)
         return 70
-
-    def _start_threads(self) -> None:
-        for host in self.hosts.values():
-            for disk in disk_threads_of(host.component):
-                disk.start()
-
-    def _assert_one_task(self, watch: ThreadWatch) -> None:
-        try:
-            self.confinement.assert_one_task()
-        except SandboxError as error:
-            raise LoopFailure(FailCode.THREADS, watch.index, watch.sentence()) from error
 
     def _fail(self, code: FailCode, index: int) -> None:
         try:

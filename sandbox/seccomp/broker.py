@@ -40,7 +40,8 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.config.name_rules import NameRule
 from tlsrt.config.trusted_path import trusted_uids
-from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket, owning_as
+from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket
+from tlsrt.sandbox.seccomp.made_socket import make_socket, take_from_peer, turn_away
 from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
@@ -57,8 +58,6 @@ _DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _NETLINK = struct.Struct("=HHII")  # struct sockaddr_nl: family, padding, pid, groups
 _NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
-_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-_RETURN_0 = struct.pack("=HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET | BPF_K, 0 bytes
 _TYPE = 0xF  # SOCK_TYPE_MASK
 _KINDS = frozenset(
     (int(kind), protocol)
@@ -150,7 +149,7 @@ class Broker:
             what = f"make a socket of family {family}, type {kind & _TYPE} and protocol {protocol}"
             return BrokerReply(error=errno.EPERM, refused=what)
         try:
-            return Made(_make_socket(family, kind, self.uid))
+            return Made(make_socket(family, kind, self.uid))
         except OSError as error:
             return BrokerReply(error=error.errno or errno.EPERM)
 
@@ -225,7 +224,7 @@ class Broker:
             return refused(f"connect a socket of family {domain}")
         if family == socket.AF_UNSPEC:  # ends an association, and reaches no host
             if protocol_of(duplicate) == "udp":  # a listener of its own is deaf as well, until its next process
-                _turn_away(duplicate)
+                turn_away(duplicate)
             return _begin(duplicate, address)
         target = target_of(family, address)
         if target is None:
@@ -244,7 +243,7 @@ class Broker:
             return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
         outcome = _begin(duplicate, address, self.most if protocol == "tcp" else None)
         if protocol == "udp" and outcome == BrokerReply():
-            _take_from_peer(duplicate)
+            take_from_peer(duplicate)
         return outcome
 
     def _may_reach(self, protocol: str, host: bytes, port: int) -> bool:
@@ -375,34 +374,6 @@ def refused(what: str) -> BrokerReply:
 
 
 # System calls
-
-
-def _make_socket(family: int, kind: int, uid: int | None) -> socket.socket:
-    """socket(2), owned by `uid`."""
-    with owning_as(uid):
-        made = socket.socket(family, kind)
-    try:
-        if made.type == socket.SOCK_DGRAM:
-            _turn_away(made)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def _turn_away(datagrams: socket.socket) -> None:
-    """Have the kernel drop what arrives: SO_ATTACH_FILTER, socket(7), which no process may set or remove itself."""
-    program = ctypes.create_string_buffer(_RETURN_0)
-    datagrams.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
-
-
-def _take_from_peer(datagrams: socket.socket) -> None:
-    """Have it take datagrams: of its peer alone, now that it is connected."""
-    try:
-        datagrams.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-    except OSError as error:
-        if error.errno != errno.ENOENT:  # connected before, or a listener
-            raise
 
 
 def read_memory(pid: int, address: int, length: int) -> bytes:

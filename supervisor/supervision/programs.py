@@ -27,7 +27,6 @@ from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.exit_reason import Cause, ExitReason
-from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.supervision.context import Context
@@ -36,6 +35,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.program_run import Asker, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.program_sockets import RunSockets
+from tlsrt.supervisor.supervision.program_status import status_of
 from tlsrt.supervisor.supervision.state_watch import StateWatch
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 from tlsrt.supervisor.supervision.violations import wanted_sentence
@@ -69,33 +69,11 @@ class Programs(Feature):
 
     def document(self, process: str) -> list[dict[str, Any]]:
         """Return what status says about the programs of a process."""
-        now = self._context.event_loop.now
-        found: list[dict[str, Any]] = []
-        children = self._context.current.children
-        for placed in (*children.programs_of(process), *children.proxies_of(process)):
-            record = self._record(placed.label)
-            running = [
-                {
-                    "name": run.name,
-                    "pid": run.child.host_pid,
-                    "uptime_s": round(now - run.begun_at, 3),
-                    "memory_kib": memory_kib(run.child.host_pid),
-                }
-                for run in self._running.values()
-                if run.child is not None and run.placed.label == placed.label
-            ]
-            found.append(
-                {
-                    "name": placed.label,
-                    "running": running,
-                    "at_once": placed.program.runs_most,
-                    "begun": record.begun,
-                    "ends": dict(record.ends),
-                    "last": record.last,
-                    "is_down": record.is_down and not running,
-                }
-            )
-        return found
+        now, children = self._context.event_loop.now, self._context.current.children
+        return [
+            status_of(placed, self._record(placed.label), self._running.values(), now)
+            for placed in (*children.programs_of(process), *children.proxies_of(process))
+        ]
 
     # A request
 

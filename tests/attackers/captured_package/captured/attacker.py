@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from captured import recorder  # type: ignore[import-not-found]  # as the host's loops import it
+from captured import recorder, zmtp  # type: ignore[import-not-found]  # as the host's loops import it
 from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames.frame import FrameKind, nonce, parse_frame_untrusted, parse_header_untrusted
@@ -29,11 +29,6 @@ from tlsrt.channels.links.zmq_link import ZmqLink
 from tlsrt.channels.session.grant import Open, encode_open, parse_open_untrusted, sign_open
 from tlsrt.loops.runtime.process import LoopProcess
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
-
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")  # ZMTP 3.0, RFC 23
-READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
-MORE, LONG = 1, 2  # flags of a message
-READY_MAX = 64  # bytes: what may be left of Primary's own READY
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
@@ -132,7 +127,7 @@ class Captured(Component):
     async def transmit_parts(self, parts: list[bytes]) -> None:
         """Put one ZeroMQ message of several parts there."""
         for part in parts[:-1]:
-            await self._put(part, MORE)
+            await self._put(part, zmtp.MORE)
         await self._put(parts[-1])
 
     @handler
@@ -154,7 +149,7 @@ class Captured(Component):
 
     def _took(self, link: Any, message: bytes, flags: int) -> bool:
         try:
-            link._socket.send(message, zmq.NOBLOCK | (zmq.SNDMORE if flags & MORE else 0))
+            link._socket.send(message, zmq.NOBLOCK | (zmq.SNDMORE if flags & zmtp.MORE else 0))
         except zmq.Again:
             return False
         return True
@@ -165,7 +160,7 @@ class Captured(Component):
             await asyncio.sleep(0)
         link.flush()
         wire = link._ready
-        data = bytes((flags | LONG,)) + len(message).to_bytes(8, "big") + message
+        data = bytes((flags | zmtp.LONG,)) + len(message).to_bytes(8, "big") + message
         held, wire.waits = wire.waits, True
         while data:
             try:
@@ -189,45 +184,18 @@ class Captured(Component):
         """
         before = len(recorder.heard)
         with socket.socket(socket.AF_UNIX) as connection:
-            await self._shake_hands(connection)
+            await zmtp.shake_hands(connection, self.process.confinement.path("/channel"))
             await asyncio.get_running_loop().sock_sendall(connection, b"\x02" + length.to_bytes(8, "big") + message)
-            ended = await self._ended(connection, before)
+            ended: bool = await zmtp.ended(connection, before)
         await asyncio.sleep(0.05)
         return ended
-
-    async def _shake_hands(self, connection: socket.socket) -> None:
-        """Connect a plain socket to Primary and begin the protocol of ZeroMQ."""
-        loop = asyncio.get_running_loop()
-        connection.setblocking(False)
-        await loop.sock_connect(connection, f"{self.process.confinement.path('/channel')}/primary.sock")
-        await loop.sock_sendall(connection, GREETING + READY)
-        answer = b""
-        while b"DEALER" not in answer:  # as a peer of libzmq would have to
-            answer += (piece := await loop.sock_recv(connection, 4096))
-            assert piece, "Primary does not shake hands"
-
-    async def _ended(self, connection: socket.socket, heard: int) -> bool:
-        """Wait a second at most until Primary answers here or there, or ends the connection; say if it ended."""
-        for _ in range(100):
-            await asyncio.sleep(0.01)
-            try:
-                piece = connection.recv(65536)
-            except BlockingIOError:
-                piece = None
-            except ConnectionError:
-                return True
-            if piece == b"":
-                return True
-            if len(piece or b"") > READY_MAX or len(recorder.heard) > heard:
-                break
-        return False
 
     @handler
     async def speak_without_end(self, parts: bytes, times: int) -> int:
         """Open one more connection, send parts of a message that never ends, and close it; returns the bytes taken."""
         taken = 0
         with socket.socket(socket.AF_UNIX) as connection:
-            await self._shake_hands(connection)
+            await zmtp.shake_hands(connection, self.process.confinement.path("/channel"))
             try:
                 for _ in range(times):
                     async with asyncio.timeout(5):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from probes.child_answer import answer_of
 
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.seccomp import broker
 from tlsrt.sandbox.seccomp.granted_socket import UnfitSocketError, acting_as, open_socket, unfit_reason
+from tlsrt.sandbox.seccomp.made_socket import make_socket
 
 SERVICE, OTHER = 500, 600
 MODES = st.sampled_from((0o755, 0o775, 0o777, 0o1777, 0o2775, 0o1770))
@@ -91,7 +91,7 @@ def test_it_is_itself_again_after_a_socket_was_made_for_a_process() -> None:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
         syscalls.die_with_parent(signal.SIGUSR1)
         before = _standing()
-        with broker._make_socket(socket.AF_INET, socket.SOCK_STREAM, 771007) as made:
+        with make_socket(socket.AF_INET, socket.SOCK_STREAM, 771007) as made:
             owner = os.fstat(made.fileno()).st_uid
         return [before == _standing(), owner]
 
