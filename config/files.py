@@ -80,6 +80,21 @@ def move(path: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, to last. Raises ConfigError."""
+    with as_config_error("remove", path):
+        os.unlink(path)
+    sync_folder(path.parent)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether what is open is what lies there: who had its lock before may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last (fsync(2) of a file does not promise its name)."""
     with as_config_error("write", folder):

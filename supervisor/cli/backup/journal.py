@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsrt.config.files import as_config_error, open_regular, read_bounded, sync_folder, write_new
+from tlsrt.config.files import as_config_error, is_at, open_regular, read_bounded, remove, sync_folder, write_new
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
 
@@ -57,19 +57,12 @@ def complete(path: Path) -> str:
         raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # a start and a restore may be at it at once
-        if not _is_still(journal, descriptor):
+        if not is_at(descriptor, journal):
             return ""  # who had the lock has completed it
         _complete(journal)
     finally:
         os.close(descriptor)
     return "a restore was interrupted before, and was completed"
-
-
-def _is_still(journal: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(journal), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _complete(journal: Path) -> None:
@@ -82,9 +75,7 @@ def _complete(journal: Path) -> None:
                 os.rename(move.place, move.kept)
             os.rename(move.staged, move.place)
         sync_folder(move.place.parent)
-    with as_config_error("remove", journal):
-        os.unlink(journal)
-    sync_folder(journal.parent)
+    remove(journal)
 
 
 def _parsed(data: bytes, journal: Path) -> list[Move]:

@@ -33,9 +33,7 @@ from tlsrt.supervisor.cli.component.journal import (
     Content,
     Journal,
     clear_left,
-    is_in_place,
     place_of,
-    remove_journal,
     token_digest,
     write_content,
     write_journal,
@@ -111,7 +109,7 @@ class Change:
         except (ConfigError, RequestRefused, ControlRefused, KeyboardInterrupt) as error:
             self._undo(before, token, is_taken=asked and isinstance(error, KeyboardInterrupt))
             raise
-        remove_journal(self._folder)
+        files.remove(self._folder / JOURNAL)
         return answer
 
     def _undo(self, before: Content, token: bytes | None, *, is_taken: bool) -> None:
@@ -131,7 +129,7 @@ class Change:
                 if token is not None and token_digest(self._token) != hashlib.sha256(token).hexdigest():
                     files.replace(self._token, token, 0o600, owner_of(self._token))
                 forget_bytecode(config, sealed_bytecode(config))
-            remove_journal(self._folder)
+            files.remove(self._folder / JOURNAL)
             if is_taken:
                 with suppress(NotRunning, RequestRefused, ControlRefused):
                     ask(config, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
@@ -167,7 +165,7 @@ def begin(config: Config, accepts: Callable[[str], bool] = is_components) -> Gen
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{_who_works(descriptor)} works in {folder} now: wait for its end") from None
-        if not is_in_place(descriptor, folder):
+        if not files.is_at(descriptor, folder):
             raise ConfigError("another `component` command has ended just now: try again")
         is_ours = True
         if os.path.lexists(folder / JOURNAL):

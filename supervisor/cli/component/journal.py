@@ -99,13 +99,6 @@ def write_journal(folder: Path, journal: Journal, owner: tuple[int, int]) -> Non
     files.replace(folder / NAME, data, 0o600, owner)
 
 
-def remove_journal(folder: Path) -> None:
-    """Remove it, to last. Raises ConfigError."""
-    with as_config_error("remove", folder / NAME):
-        os.unlink(folder / NAME)
-    sync_folder(folder)
-
-
 def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> None:
     """Write or remove these files, to last. Raises ConfigError."""
     for name, data in content.items():
@@ -140,14 +133,6 @@ def _mode_of(path: Path) -> int:
         return 0o644
 
 
-def is_in_place(descriptor: int, folder: Path) -> bool:
-    """Tell whether a folder that is locked is the one that lies there: a command removes an empty one at its end."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
-    except FileNotFoundError:
-        return False
-
-
 def clear_left(folder: Path) -> None:
     """Remove files that were not finished; the lock is held. Raises ConfigError."""
     with as_config_error("remove", folder):
@@ -168,7 +153,7 @@ def recover(config_path: Path) -> str:
         descriptor = open_folder(folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not is_in_place(descriptor, folder) or not os.path.lexists(folder / NAME):
+        if not files.is_at(descriptor, folder) or not os.path.lexists(folder / NAME):
             return ""  # a command has ended just now
         return _recover(folder, config_path)
     except BlockingIOError:
@@ -197,7 +182,7 @@ def _recover(folder: Path, config_path: Path) -> str:
     for path in (token, *(place_of(folder, name) for name in wanted)):
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
             left.unlink(missing_ok=True)
-    remove_journal(folder)
+    files.remove(folder / NAME)
     if any("/" in name for name in wanted):
         names = ["the configuration"]
     else:
