@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from tlsrt.budget import Budget, OverBudget
+from tlsrt.budget import Budget
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import Inbox
@@ -26,7 +26,6 @@ from tlsrt.channels.frames.body import (
     decode_request_untrusted,
     decode_value_untrusted,
     encode_error,
-    encode_value,
     pack_value,
     request_untrusted,
 )
@@ -44,7 +43,7 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX, StructureError
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
-from tlsrt.errors import Away, Busy, CallError, Cancelled, InvalidArgument, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.errors import Away, Busy, InvalidArgument, OutcomeUnknown, PeerError
 from tlsrt.loops.component.caller import begin_as, end_as
 from tlsrt.loops.component.component import BUILTIN, Component
 from tlsrt.loops.component.invocation import find_method, invoke, run_at_once
@@ -56,6 +55,8 @@ from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.streams import Streams
+from tlsrt.loops.dispatch.told_errors import ToldErrors
 
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 UNREADABLE = (
@@ -89,7 +90,8 @@ class Responder:
         self._in_flight = InFlight(clock)
         self._figures = figures
         self._replies = replies_of(figures, endpoint, channel, clock, self._in_flight, batcher)
-        self._faults = Faults(endpoint.subject, log, clock)
+        self._errors = ToldErrors(shares, Faults(endpoint.subject, log, clock))
+        self._streams = Streams(endpoint.subject, shares, self._replies, self._errors, self._in_flight)
         self._closing = False
         self._is_starting = self._is_unready = self._is_held = False
 
@@ -217,7 +219,7 @@ class Responder:
         except BaseException as error:
             if self._figures is not None:
                 self._figures.note(header.method, began, is_good=False)
-            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._ended(header, error))
+            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._errors.of_begun(header, error))
             return None
         if self._figures is not None:
             self._figures.note(header.method, began, is_good=True)
@@ -254,7 +256,7 @@ class Responder:
                 )  # fmt: skip
             if header.flags & FLAG_UPLOAD and request.upload is None:
                 request.upload = Inbox()
-            upload = self._parts(request) if request.upload is not None else None
+            upload = self._streams.parts(request) if request.upload is not None else None
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return None
@@ -276,10 +278,10 @@ class Responder:
                 work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
         except BaseException as error:  # the check of a dataclass is code of the component, too
             self._in_flight.release(request)
-            self._replies.send_or_drop(request, FrameKind.ERROR, self._error(header, error))
+            self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of(header, error))
             return refused
         if spec.stream:
-            run = self._run_stream(request, work)
+            run = self._streams.run(request, work)
         elif known is not None:
             run = self._run_known(request, work)
         else:
@@ -305,23 +307,11 @@ class Responder:
         try:
             kind, body = FrameKind.REPLY, pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
-            kind, body = FrameKind.ERROR, self._ended(request.header, error)
+            kind, body = FrameKind.ERROR, self._errors.of_begun(request.header, error)
         finally:
             end_as(token)
         if not self._replies.add_to_bundle(request, kind, body):
             self._replies.send(request, kind, body)
-
-    def _error(self, header: Header, error: BaseException) -> bytes:
-        """Return the error for the caller; a handler's bug must not reach it, nor end the loop."""
-        if isinstance(error, OverBudget):
-            self._shares.over(header.session, error.budget)
-        return encode_error(error if isinstance(error, CallError) else self._faults.fold(header.method, error))
-
-    def _ended(self, header: Header, error: BaseException) -> bytes:
-        """Return the error of a handler that has begun: never `away`, which says that it has not, of another maybe."""
-        if isinstance(error, CallError) and error.code == Away.code:
-            error = Unavailable(error.message)
-        return self._error(header, error)
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -368,59 +358,7 @@ class Responder:
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 raise
-            return FrameKind.ERROR, self._ended(request.header, error)
-
-    async def _run_stream(self, request: RunningCall, items: Any) -> None:
-        assert request.credit is not None
-        src, session = request.header.src, request.header.session
-        part = 0
-        try:
-            while True:
-                if self._shares.must_wait(src):
-                    await self._shares.turn(src, session, is_first=not part)
-                try:
-                    item = await self._shares.metered(src, session, items.__anext__())
-                except StopAsyncIteration:
-                    break
-                await request.credit.take()
-                await self._replies.send_in_time(request, FrameKind.ITEM, pack_value(item), part=part)
-                part += 1
-            await self._replies.send_in_time(request, FrameKind.ITEM, b"", part=part, flags=FLAG_FINAL)
-        except BaseException as error:
-            if request.is_stopped and isinstance(error, asyncio.CancelledError):
-                if self._closing:
-                    self._replies.send_or_drop(
-                        request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
-                    )
-                raise
-            await self._replies.send_in_time(request, FrameKind.ERROR, self._ended(request.header, error))
-        finally:
-            await self._close(request, items)
-
-    async def _close(self, request: RunningCall, items: Any) -> None:
-        """End a stream's generator. Its reader has been told how it ended, whatever that raises now."""
-        try:
-            await items.aclose()
-        except BaseException as error:
-            if request.is_stopped and isinstance(error, asyncio.CancelledError):
-                raise
-            self._faults.fold(request.header.method, error)
-
-    async def _parts(self, request: RunningCall) -> AsyncIterator[bytes]:
-        """The upload of a request, giving credit as it is consumed."""
-        assert request.upload is not None
-        while True:
-            try:
-                part = await request.upload.get()
-            except StopAsyncIteration:
-                return
-            if request.size >= 0:
-                self._in_flight.quotas.give_back(request.header.src, 0, len(part))
-                request.size -= len(part)
-            due = request.upload.credit_due()
-            if due:
-                await self._replies.send_in_time(request, FrameKind.ALLOW, encode_value(due))
-            yield part
+            return FrameKind.ERROR, self._errors.of_begun(request.header, error)
 
     # -- ending -----------------------------------------------------------------------------------------------
 
@@ -449,6 +387,7 @@ class Responder:
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
         self._closing = True
+        self._streams.stop()
         for header in self._held.clear():
             self._replies.refuse(header, self._away())
         await self._in_flight.finish(timeout_s)
