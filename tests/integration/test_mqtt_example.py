@@ -175,7 +175,7 @@ def test_a_wrong_password_is_a_sentence(host: RunningHost) -> None:
     host.wait_for(rf"external.mqtt +unready +{BRIDGE} is not ready, see ", after=before)
     host.until(lambda status: "the broker refuses tlsrt: " in health(host), "the reason")
     with pytest.raises(Unavailable, match="not ready"):
-        host.client().call(BRIDGE, "send", "out/lamp", b"on", timeout_s=1)
+        host.client().call(BRIDGE, "send", "out/lamp", b"on", timeout_s=3)
     set_password(host, PASSWORD)
     host.client().call(BRIDGE, "send", "out/lamp", b"on")
     assert host.loop("external.mqtt")["violations"] == 0
