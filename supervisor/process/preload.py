@@ -77,9 +77,9 @@ class Preload:
             return False
         try:
             self._load(name)
-        except ModuleNotFoundError as error:
-            if name.startswith("tlsrt.") or error.name != name:  # another version of a library may not have it
-                self._left = iter(())
-        except Exception:  # code that has changed on the disk: nothing of it is in use here
-            self._left = iter(())
+        except Exception as error:
+            cause = error.__cause__ or error  # what imports says it in its own words, of this cause
+            is_absent = isinstance(cause, ModuleNotFoundError) and cause.name == name
+            if name.startswith("tlsrt.") or not is_absent:  # another version of a library may not have it
+                self._left = iter(())  # code that has changed on the disk: nothing of it is in use here
         return True
