@@ -40,7 +40,7 @@ WITHOUT = {
     "tests/unit/loops/runtime/test_device_paths.py": "pyserial",
     "tests/unit/sandbox/seccomp/test_syscall_numbers.py": "a C compiler",
     "tests/unit/supervisor/process/test_logs.py": "fails in a root in memory, not explained; passes on a disk",
-    "tests/unit/supervisor/supervision/test_state_watch.py": "counts in the order of a folder on a disk, and /tmp is in memory",
+    "tests/unit/supervisor/supervision/test_state_watch.py": "counts in the order of a folder on a disk",
 }
 UNTRUE = {
     "tests/unit/config/test_packages.py::test_the_list_of_dependencies_is_their_closure": "metadata of Debian's",
