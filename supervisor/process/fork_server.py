@@ -32,6 +32,7 @@ from typing import NamedTuple
 from tlsrt.errors import EX_SOFTWARE
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.inherited import place
+from tlsrt.supervisor.process.filled_pools import fill_pools
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.spawn import SpawnedChild, fork, spawn, spawned
 
@@ -150,6 +151,7 @@ def _serve(channel: int, parent: int) -> int:
     syscalls.name_thread(NAME.encode())
     syscalls.close_all_but(_STANDARD | {channel, parent})
     server = socket.socket(fileno=channel)
+    filled = fill_pools()  # noqa: F841  kept until the end
     while (request := _receive(server)) is not None:
         server.send(_ANSWER.pack(_fork(request, parent)))
         for descriptor in (request.group, request.memory, request.go, *request.descriptors):

@@ -52,6 +52,9 @@ def freeze() -> None:
     """
     gc.collect()
     make_immortal()
+    for kind in gc.get_objects():
+        if issubclass(type(kind), type):  # its first use writes a version into it: this one
+            type.__getattribute__(kind, "mro")
     gc.freeze()
 
 
