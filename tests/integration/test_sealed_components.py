@@ -124,3 +124,31 @@ def test_a_call_that_ends_the_process_fails_the_test_with_that_call(lamp: type[C
 
     with pytest.raises(SealedError, match="execve"):
         run(lamp, test)
+
+
+def test_a_sealed_component_has_its_workers_from_the_test(
+    lamp: type[Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(PACKAGE.parent / "worker_package")
+    typed = importlib.import_module("working.component").Typed
+    typed.mode = lamp.mode  # type: ignore[attr-defined]
+
+    async def test(it: ComponentUnderTest) -> None:
+        found = await asyncio.gather(*(it.call("found", str(number)) for number in range(4)))
+        assert [one["label"] for one in found] == ["0", "1", "2", "3"]
+        assert await it.upload("size", b"x" * 200_000) == 200_000
+        assert [item async for item in it.stream("count", 50)] == list(range(50))
+
+    run(typed, test, programs={"model": {"worker": "working.model", "why": "a test", "at_once": 2}})
+
+
+def test_a_worker_that_is_not_declared_is_a_sentence(lamp: type[Component], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PACKAGE.parent / "worker_package")
+    typed = importlib.import_module("working.component").Typed
+    typed.mode = lamp.mode  # type: ignore[attr-defined]
+
+    async def test(it: ComponentUnderTest) -> None:
+        pytest.fail("it has started")
+
+    with pytest.raises(Failed, match="no worker 'model' is declared: give `programs` to `running`"):
+        run(typed, test, programs={})

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,17 @@ def test_it_is_unloaded_when_it_is_idle_and_loaded_by_the_next_call(host: Runnin
     host.until(lambda document: not record(host, "third.typed")["running"], "an idle worker is unloaded")
     assert host.client().call(TYPED, "found", "two")["label"] == "two"
     assert record(host, "third.typed")["ends"]["ended"] >= 1
+
+
+def test_under_load_no_more_processes_run_than_are_allowed_and_all_calls_are_answered(host: RunningHost) -> None:
+    client, most, asked = host.client(), 0, 24
+    with ThreadPoolExecutor(asked) as threads:
+        answers = [threads.submit(client.call, TYPED, "found", str(number), timeout_s=30) for number in range(asked)]
+        while not all(answer.done() for answer in answers):
+            most = max(most, len(record(host, "third.typed")["running"]))
+        assert one(host, "echo", b"another") == b"another"
+    assert sorted(int(answer.result()["label"]) for answer in answers) == list(range(asked))
+    assert most <= 2
 
 
 def test_its_process_is_confined_and_sees_as_many_processors_as_it_was_given(host: RunningHost) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -20,9 +21,11 @@ from tlsrt.errors import ConfigError, MisuseError, Unavailable
 from tlsrt.loops.component.component import Component, read_options
 from tlsrt.testing.answering import PeerAnswers
 from tlsrt.testing.conversation import Conversation
+from tlsrt.testing.handed_workers import HandedWorkers
 from tlsrt.testing.hosted import PROCESS
 from tlsrt.testing.running import ComponentUnderTest, SealedError, Setup
 from tlsrt.testing.socket_carrier import SocketCarrier
+from tlsrt.testing.workers import PlainPrograms
 
 _PROGRAM = "from tlsrt.supervisor.launch.launcher import inner; from tlsrt.testing.sealed_host import main; inner(main)"
 _LAUNCH = f"import sys; from tlsrt.supervisor.launch.launcher import launch; sys.exit(launch([], program={_PROGRAM!r}))"
@@ -66,16 +69,20 @@ class SealedRun:
         if setup.devices or setup.events is not None:
             raise MisuseError("a sealed component has no devices and events of a test: test those without --sealed")
         read_options(setup.kind, setup.address, setup.options)  # the same sentence as in the process, which would end
+        programs = PlainPrograms(setup.programs, logging.getLogger(setup.address))
+        workers = HandedWorkers(programs)
         talk, theirs = socket.socketpair()
         told, telling = socket.socketpair()
-        with tempfile.TemporaryFile() as log, telling, theirs:
+        with tempfile.TemporaryFile() as log, telling, theirs, workers.theirs:
             request = {
                 "class": _class_path(setup.kind), "address": setup.address, "options": dict(setup.options),
                 "needs": dict(setup.needs), "state": os.path.abspath(setup.state),
                 "path": [os.path.abspath(entry) for entry in sys.path if entry],
+                "workers": programs.limits,
                 "secrets": {name: value.decode() for name, value in setup.secrets.items()},
             }  # fmt: skip
-            self.send(request, [theirs.fileno(), telling.fileno(), log.fileno()])
+            self.send(request, [theirs.fileno(), telling.fileno(), log.fileno(), workers.theirs.fileno()])
+            workers.theirs.close()
             theirs.close()
             telling.close()
             carrier = SocketCarrier(talk)
@@ -91,6 +98,7 @@ class SealedRun:
                 await conversation.close()
                 carrier.close()
                 await news.end()
+                await workers.close()
                 _show(log)
             if it.refused:
                 raise SealedError("\n".join(it.refused))

@@ -16,6 +16,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.component_disk import disk_threads_of
 from tlsrt.loops.component.work import Work
+from tlsrt.loops.component.worker_pool import WorkerLimits
 from tlsrt.loops.runtime.imports import LoopFailure, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.temporary_files import prepare_temporary
@@ -25,6 +26,7 @@ from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports
 from tlsrt.sandbox.apply.root_filesystem import RootPlan
 from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.testing.handed_workers import AskedWorkers
 from tlsrt.testing.hosted import HostedComponent
 from tlsrt.testing.socket_carrier import SocketCarrier
 
@@ -41,6 +43,8 @@ class SealedStart:
     talk: int  # its end of the conversation
     log: int  # becomes standard output and standard error
     reports: int
+    workers: int  # over which it asks the test for workers
+    limits: Mapping[str, WorkerLimits]  # of its workers
 
 
 def run_sealed(start: SealedStart) -> int:
@@ -51,7 +55,7 @@ def run_sealed(start: SealedStart) -> int:
     log = logging.getLogger(start.component.process)
     also_measured(start.importable)
     confinement = enter_world(
-        start.profile, {start.talk}, death_pipe=start.talk, reports=start.reports, plan=start.plan
+        start.profile, {start.talk, start.workers}, death_pipe=start.talk, reports=start.reports, plan=start.plan
     )
     if start.profile.network or start.profile.egress:
         prepare_outbound(start.profile.egress)
@@ -88,6 +92,7 @@ async def _converse(start: SealedStart, component: Component, state: Path, work:
     hosted = HostedComponent(
         component, carrier, address=start.component.address, options=start.component.options, state=state, work=work,
         secrets=start.secrets,
+        programs=AskedWorkers(start.workers, start.limits, logging.getLogger(start.component.address)),
     )  # fmt: skip
     carrier.start(hosted.conversation.on_message, hosted.ended.set)
     await hosted.ended.wait()

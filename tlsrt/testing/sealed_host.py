@@ -1,8 +1,9 @@
 """The supervisor of sealed tests: forks a confined process for each component that a test runs, and hears of its calls.
 
 It is started once for a test run, by the launcher, in the namespaces of a supervisor. Over its standard input, a UNIX
-socket, comes a request for each component: a line of JSON, and with it three descriptors: the component's end of the
-conversation, a socket for what is told about it (lines of JSON), and a file for its log. The profile is the one that a
+socket, comes a request for each component: a line of JSON, and with it four descriptors: the component's end of the
+conversation, a socket for what is told about it (lines of JSON), a file for its log, and a socket over which it asks
+the test for its workers. The profile is the one that a
 host would make: the request becomes a configuration, which is read by the code that reads every other.
 """
 
@@ -27,6 +28,7 @@ from tlsrt.config.load import parse_config
 from tlsrt.config.packages import code_of, code_roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.loops.component.worker_pool import WorkerLimits
 from tlsrt.sandbox.apply.root_plan import planned_root
 from tlsrt.sandbox.profile.compose import profile_for_loop
 from tlsrt.sandbox.profile.profile import Profile
@@ -42,7 +44,7 @@ from tlsrt.supervisor.process.uids import other_uid_base, own_identity
 from tlsrt.testing.sealed_child import SealedStart, run_sealed
 
 REQUEST_BYTES = 1 << 20
-_DESCRIPTORS = 3
+_DESCRIPTORS = 4
 
 
 class SealedHost:
@@ -68,17 +70,18 @@ class SealedHost:
         if not data:
             self._is_over = True
             return
-        talk, told, log = descriptors
+        talk, told, log, workers = descriptors
         with socket.socket(fileno=told) as ours:
             try:
-                self._start(json.loads(data), talk, ours.dup(), log)
+                self._start(json.loads(data), talk, ours.dup(), log, workers)
             except (ConfigError, SandboxError, OSError) as error:
                 _tell(ours, failed=str(error))
             finally:
                 os.close(talk)
                 os.close(log)
+                os.close(workers)
 
-    def _start(self, request: Mapping[str, Any], talk: int, told: socket.socket, log: int) -> None:
+    def _start(self, request: Mapping[str, Any], talk: int, told: socket.socket, log: int, workers: int) -> None:
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir(mode=0o711)
@@ -95,6 +98,7 @@ class SealedHost:
         start = SealedStart(
             component, profile, root.plan, code_of(config).names if not is_checkout() else frozenset(),
             {name: value.encode() for name, value in request["secrets"].items()}, talk, log, -1,
+            workers, {name: WorkerLimits(*limits) for name, limits in request["workers"].items()},
         )  # fmt: skip
         monitor = SyscallMonitor(self._event_loop, rules, lambda violation: self._violated(told, pidfds, violation))
         pidfds: list[int] = []

@@ -69,6 +69,11 @@ class PlainPrograms:
         if self._over:
             await asyncio.wait(self._over)
 
+    @property
+    def limits(self) -> dict[str, WorkerLimits]:
+        """Return the limits of all workers, by name."""
+        return {name: self.worker(name) for name, one in self._programs.items() if one.worker}
+
     def worker(self, name: str) -> WorkerLimits:
         program = self._programs.get(name)
         if program is None or not program.worker:

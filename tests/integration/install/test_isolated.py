@@ -148,6 +148,42 @@ def test_two_components_have_two_versions_and_see_nothing_else(host: InstalledHo
     assert folders(host) == ["third.two@1"]
 
 
+COOK = """\
+import tlsrt
+class Cook(tlsrt.Component):
+    pot = tlsrt.worker_of("pot", idle="30s")
+    @tlsrt.handler
+    async def version(self) -> int:
+        return await self.pot.version()
+    @tlsrt.handler
+    async def read(self, path: str) -> str:
+        return await self.pot.read(path)
+"""
+POT = """\
+import os
+import boil, msgpack
+from tlsrt.worker import worker
+@worker
+def version() -> int:
+    return boil.VERSION
+@worker
+def read(path: str) -> str:
+    try:
+        return ",".join(os.listdir(path))
+    except OSError as error:
+        return type(error).__name__
+"""
+
+
+def test_a_worker_of_one_imports_its_version_and_sees_no_other(host: InstalledHost, wheels: Path) -> None:
+    programs = "programs: {pot: {worker: cook.pot, why: it boils}}\n"
+    cook = {"cook/__init__.py": COOK, "cook/pot.py": POT}
+    component(host, "add", "--isolated", package("cook", wheels, ["boil==1.0"], more=programs, **cook), "--yes")
+    assert [host.call(f"third/{name}", "version") for name in ("cook", "two")] == [1, 2]
+    assert host.call("third/cook", "read", f"{host.folder}/tlsrt.packages/third.two@1") == "FileNotFoundError"
+    component(host, "remove", "third/cook", "--purge", "--uninstall")
+
+
 EGRESS = 'needs:\n  egress: [{to: ["192.0.2.7:443"], why: it asks the weather there}]\n'
 
 
