@@ -23,6 +23,7 @@ from tlsrt.sandbox.profile.profile import Profile
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 _LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
 _PACKAGES = ("component/", "dep/", "isolated/")  # packages of components, and what those and tlsrt need
+_PROGRAMS = "program/"  # files of programs and workers, each by itself
 _VERSION = "version/"  # how what says the version of files begins
 _CONFIGURATION = (DROP_INS, CONFIG_DROP_INS, VARIABLES)
 _FREE = (PROFILE_FILES, _VERSION, *_CONFIGURATION)
@@ -191,8 +192,10 @@ def fixed_files(
 
 
 def _goes_along(name: str, new: Mapping[str, bytes]) -> bool:
-    if not name.startswith(_PACKAGES) or name in new:
+    if name in new or not name.startswith((*_PACKAGES, _PROGRAMS)):
         return False
+    if name.startswith(_PROGRAMS):  # a file that no program needs any more; others beside it are other programs'
+        return True
     folder = "/".join(name.split("/")[:2])
     return not any(other == folder or other.startswith(f"{folder}/") for other in new)
 

@@ -165,6 +165,14 @@ def test_code_that_comes_or_goes_with_a_component_is_taken() -> None:
     assert fixed(more, {name: digest for name, digest in more.items() if name != "dep/six.py"}) == []
 
 
+def test_files_of_a_program_go_with_its_component_one_by_one() -> None:
+    old = {"program/lib/libc.so.6": b"1", "program/usr/bin/gzip": b"2"}
+    new = {"program/lib/libc.so.6": b"1"}
+    assert fixed(old, new) == [] and fixed(old, {}) == []
+    assert fixed(old, new, has_leaving=False) == ["program/usr/bin/gzip"]
+    assert fixed(old, {**old, "program/lib/libc.so.6": b"3"}) == ["program/lib/libc.so.6"], "changed, not gone"
+
+
 def test_code_that_no_component_imports_is_not_taken() -> None:
     assert fixed(CODE, {**CODE, "dep/zmq/a.py": b"2", "python/os.py": b"1"}) == ["dep/zmq/a.py", "python/os.py"]
     assert fixed(CODE, {**CODE, "dep/zmq/b.py": b"1"}) == ["dep/zmq/b.py"], "nor a file beside others"
