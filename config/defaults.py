@@ -23,7 +23,17 @@ from tlsrt.config.setting import Builder, Where
 from tlsrt.errors import ConfigError
 
 # Addresses and processes of the runtime itself.
-RESERVED_NAMES = ("authority", "client", "door", "helper", "metrics", "network_helper", "resolver", "supervisor")
+RESERVED_NAMES = (
+    "authority",
+    "client",
+    "door",
+    "export",
+    "helper",
+    "metrics",
+    "network_helper",
+    "resolver",
+    "supervisor",
+)
 LOOPS = Path(__file__).parent.parent / "loops"
 _MANIFESTS = {  # address -> folder below LOOPS, of NAME.tlsrt.yaml
     "primary/kernel": "facts",

@@ -54,4 +54,9 @@ def named_paths(config: Config) -> list[tuple[Path, str, Where]]:
     if config.metrics.place is not None and config.metrics.place.path:
         folder = Path(config.metrics.place.path).parent
         named.append((folder, "the folder of the socket for metrics", ("metrics", "listen")))
+    named += [
+        (path, f"a file of {collector.kind}", ())
+        for collector in config.collectors
+        for path in (collector.ca, collector.certificate, collector.key)
+    ]
     return [(path, what, where) for path, what, where in named if path is not None]

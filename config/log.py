@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tlsrt.config.setting import text
+from tlsrt.config.collectors import Collector, OtlpConfig, SyslogConfig, check_endpoint, check_syslog
+from tlsrt.config.setting import table, text
 
 Format = Literal["auto", "text", "journal", "json"]
 
@@ -23,3 +24,10 @@ class LogConfig:
             choices=("auto", "text", "journal", "json"),
         ),
     )
+    syslog: SyslogConfig = field(default=SyslogConfig(), metadata=table(SyslogConfig, check=check_syslog))
+    otlp: OtlpConfig = field(default=OtlpConfig(), metadata=table(OtlpConfig, check=check_endpoint))
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        """Return the collectors that events and lines go to."""
+        return (*self.syslog.collectors, *self.otlp.collectors)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.access import METHOD, POLICY_LINE, ClientConfig, PolicyRule
+from tlsrt.config.collectors import Collector
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
@@ -325,6 +326,11 @@ class Config:
     def serves_http(self) -> bool:
         """Tell whether the door speaks HTTP with clients that may use it."""
         return self.door.http or any(client.http for client in self.clients)
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        """Return where the log goes, in the order in which the process that sends it counts."""
+        return self.log.collectors
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

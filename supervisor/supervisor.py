@@ -31,7 +31,7 @@ from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.events.host_events import HostEvents
-from tlsrt.supervisor.events.log_output import LogOutput, LogSink
+from tlsrt.supervisor.events.log_output import LogOutput, LogSink, Nowhere
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -60,6 +60,7 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.buses import Buses
 from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.devices import Devices
+from tlsrt.supervisor.supervision.export_process import ExportProcess
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.fork_server_watch import ForkServerWatch
@@ -207,7 +208,10 @@ class Supervisor:
         programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
-        logged = [LogOutput(context, self._log, config.log_dir)] if self._log is not None else []
+        export = self._export = ExportProcess(context, loops, config.collectors, os.uname().nodename)
+        logged = []
+        if self._log is not None or config.log.collectors:
+            logged = [LogOutput(context, self._log or Nowhere(), config.log_dir, export)]
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
         network_helper = self._network_helper = NetworkHelperProcess(context)
@@ -229,12 +233,12 @@ class Supervisor:
             context, loops, authority, monitor, lock, requests, audit, self._shutdown, services, self._started_at
         )
         metrics = self._metrics = MetricsProcess(context, loops, figures, config.metrics.place, metrics_socket)
-        self._watchdog = Watchdog(context, loops, authority, (*services, metrics), features)
+        self._watchdog = Watchdog(context, loops, authority, (*services, metrics, export), features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
             Standing(
                 lock, requests, audit, self._canaries, decoys, helper, network_helper, devices, programs, resolver,
-                names, metrics,
+                names, metrics, export,
             ),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
@@ -276,7 +280,8 @@ class Supervisor:
                 status,
                 ManagerNotices(context, loops, lock, self._manager),
                 self._shutdown,
-                *logged,  # the last, to hear what all others have said
+                *logged,  # almost the last, to hear what all others have said
+                export,  # which sends that
             ),
             MESSAGES,
         )
@@ -338,6 +343,7 @@ class Supervisor:
             self._resolver.child,
             self._metrics.child,
             self._context.current.children.fork_server,
+            self._export.child,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]

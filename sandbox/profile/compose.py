@@ -20,6 +20,7 @@ from tlsrt.sandbox.profile.profile import (
     ALL_LAYERS,
     ASKS,
     AUTHORITY,
+    EXPORT,
     HELPER,
     HELPERS,
     METRICS,
@@ -109,7 +110,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process in (AUTHORITY, *HELPERS, RESOLVER, METRICS):
+    if process in (AUTHORITY, *HELPERS, RESOLVER, METRICS, EXPORT):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 

@@ -24,7 +24,8 @@ from tlsrt.sandbox.profile.policy import Policy, compose
 FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-_OWN = ("authority", "helper", "network_helper", "resolver", "metrics")  # processes of the runtime that are no loops
+# Processes of the runtime that are no loops.
+_OWN = ("authority", "helper", "network_helper", "resolver", "metrics", "export")
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
 THREADS, DISK, LISTEN, SELF_PAIR = "threads", "disk", "listen", "self_pair"
 Made = TypeVar("Made")

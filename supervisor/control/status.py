@@ -24,6 +24,7 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.devices import Devices
+from tlsrt.supervisor.supervision.export_process import ExportProcess
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
@@ -62,6 +63,7 @@ class Standing:
     resolver: ResolverProcess
     names: Names
     metrics: MetricsProcess
+    export: ExportProcess
 
 
 class Status(Feature):
@@ -105,6 +107,7 @@ class Status(Feature):
             standing.devices.document, standing.programs.document, service_document(standing.resolver, now),
             standing.names.document(), service_document(standing.metrics, now),
             server.host_pid if (server := current.children.fork_server) is not None else None,
+            service_document(standing.export, now),
         )  # fmt: skip
         return document(
             view,

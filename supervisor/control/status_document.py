@@ -66,6 +66,7 @@ class StatusInput:
     names: Sequence[Document] = ()  # of egress rules, with the addresses that they have now
     metrics: Document | None = None  # if they are served
     fork_server: int | None = None  # its pid
+    export: Document | None = None  # if there is a collector
 
 
 def document(
@@ -99,6 +100,7 @@ def document(
         "network_helper": view.network_helper,
         "resolver": view.resolver,
         "metrics": view.metrics,
+        "export": view.export,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.reports.keys(view.now),

@@ -173,6 +173,13 @@ _HEALTH = (
     ("entries_lost", _WARNING, "entries left out of the journal",
      "the journal was busy or not there, or there were too many events of severity info",
      "`tlsrt-supervisor events` and the log files have them"),
+    ("collector_lost", _WARNING, "a collector takes nothing; what is for it waits",
+     "it is down, its certificate is not right, or it refuses what it is sent; the words say it",
+     "read `logs export`, and the log of the collector"),
+    ("collector_back", _INFO, "a collector takes what it is sent again", "it is there again", ""),
+    ("export_dropped", _WARNING, "entries left out for a collector",
+     "it was away for longer than there is room for, refused them, or there were too many",
+     "`tlsrt-supervisor events` and the log files have them"),
 )  # fmt: skip
 _PROGRAM = (
     ("program_ended", _INFO, "program ended", "it is done", ""),

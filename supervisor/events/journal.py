@@ -21,7 +21,7 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 SOCKET = "/run/systemd/journal/socket"
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _NO_NAME = re.compile(r"[^A-Z0-9_]")
-_OURS = frozenset({"TLSRT_EVENT", "TLSRT_SUBJECT", "TLSRT_LOOP", "TLSRT_COMPONENT", "TLSRT_SEQUENCE"})
+_OURS = frozenset({"TLSRT_EVENT", "TLSRT_SUBJECT", "TLSRT_LOOP", "TLSRT_COMPONENT", "TLSRT_PROGRAM", "TLSRT_SEQUENCE"})
 
 
 def encode_fields(fields: Iterable[tuple[str, str | bytes]]) -> bytes:
@@ -44,7 +44,7 @@ def fields_of(entry: LogEntry) -> list[tuple[str, str]]:
         ("MESSAGE", entry.message), ("PRIORITY", str(entry.priority)), ("SYSLOG_IDENTIFIER", IDENTIFIER),
         ("MESSAGE_ID", entry.message_id), ("TLSRT_EVENT", entry.event), ("TLSRT_SUBJECT", entry.subject),
         ("TLSRT_LOOP", entry.loop), ("TLSRT_COMPONENT", entry.component),
-        ("TLSRT_SEQUENCE", str(entry.sequence or "")),
+        ("TLSRT_PROGRAM", entry.program), ("TLSRT_SEQUENCE", str(entry.sequence or "")),
     ]  # fmt: skip
     for name, value in entry.fields.items():
         if value is not None:

@@ -17,7 +17,7 @@ def encode_json(entry: LogEntry) -> bytes:
     document: dict[str, object] = {
         "at": wall_text(entry.at_ms), "severity": WORDS[entry.priority], "message": entry.message,
         "event": entry.event, "subject": entry.subject, "loop": entry.loop, "component": entry.component,
-        "seq": entry.sequence, "fields": dict(entry.fields),
+        "program": entry.program, "seq": entry.sequence, "fields": dict(entry.fields),
     }  # fmt: skip
     document = {name: value for name, value in document.items() if value}
     line = _line(document)

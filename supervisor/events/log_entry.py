@@ -20,6 +20,7 @@ WORDS: Mapping[int, str] = {ALARM: "alarm", ERROR: "error", WARNING: "warning", 
 _OF_SEVERITY = {Severity.INFO: INFO, Severity.WARNING: WARNING, Severity.ALARM: ALARM}
 _OF_LEVEL = {"DEBUG": DEBUG, "INFO": INFO, "WARNING": WARNING, "ERROR": ERROR, "CRITICAL": ERROR}
 _LINE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8},[0-9]{3} ([A-Z]{1,8}) ([\w./-]{1,80}): (.*)", re.DOTALL)
+_RUN = re.compile(r"([a-z][a-z0-9_]{0,30}) #[0-9]{1,20}: ")  # what the runtime writes before a line of a program
 IDENTIFIER = "tlsrt"
 LINE_MOST = 2048  # characters of a line of a process
 
@@ -39,6 +40,7 @@ class LogEntry:
     sequence: int = 0  # of an event
     fields: Mapping[str, Field] = field(default_factory=dict[str, Field])
     place: tuple[str, int, str] | None = None  # file, line and function that emitted the event
+    program: str = ""  # of the component, whose run wrote the line
 
 
 def entry_of_event(
@@ -53,15 +55,22 @@ def entry_of_event(
     )  # fmt: skip
 
 
-def entry_of_line_untrusted(line: bytes, process: str, components: Collection[str], at_ms: int) -> LogEntry:
+def entry_of_line_untrusted(
+    line: bytes, process: str, components: Collection[str], at_ms: int, programs: Collection[tuple[str, str]] = ()
+) -> LogEntry:  # fmt: skip
     """Return the entry of a line that a process has written. Cannot fail; a line of no known form is all message.
 
-    The process may be captured: it can choose the words and how grave it says that they are, but no field besides.
+    `programs` are pairs of a component and a name. The process may be captured: it can choose the words, which of its
+    programs wrote them, and how grave it says that they are, but no field besides.
     """
     text = line.decode(errors="replace")
-    priority, component = INFO, ""
+    priority, component, program = INFO, "", ""
     if (found := _LINE.fullmatch(text)) is not None and found[1] in _OF_LEVEL:
         priority, text = _OF_LEVEL[found[1]], found[3]
         component = found[2] if found[2] in components else ""
+        if (run := _RUN.match(text)) is not None and (component, run[1]) in programs:
+            program = run[1]
     words = printable(text, LINE_MOST)
-    return LogEntry(at_ms, priority, f"{component or process}: {words}", loop=process, component=component)
+    return LogEntry(
+        at_ms, priority, f"{component or process}: {words}", loop=process, component=component, program=program
+    )

@@ -41,12 +41,21 @@ class LogSink(Protocol):
         """Write an entry without waiting; False if it was not taken."""
 
 
+class Nowhere:
+    """The sink of a host that has none."""
+
+    def write(self, entry: LogEntry) -> bool:
+        return True
+
+
 class LogOutput(Feature):
     """Hears every event, and reads the log files when they grow."""
 
-    def __init__(self, context: Context, sink: LogSink, folder: Path) -> None:
+    def __init__(self, context: Context, sink: LogSink, folder: Path, forward: LogSink | None = None) -> None:
+        """Write to `sink`, and once to `forward`, which keeps for itself what it cannot send now."""
         self._context = context
         self._sink = sink
+        self._forward = forward or Nowhere()
         self._waiting: deque[LogEntry] = deque()
         self._info = Bucket(INFO_BURST, INFO_PER_S)
         self._lost = 0
@@ -87,6 +96,7 @@ class LogOutput(Feature):
         self._write(entry_of_event(event, processes, _place()))
 
     def _write(self, entry: LogEntry) -> None:
+        self._forward.write(entry)
         if not self._waiting and self._sink.write(entry):
             return
         is_line = not entry.event and bool(entry.loop)  # a process chooses its priority
@@ -165,8 +175,10 @@ class LogOutput(Feature):
         self._say_left_out()
 
     def _line(self, process: str, line: bytes) -> None:
-        components = [one.address for one in self._context.current.config.components_of(process)]
-        self._write(entry_of_line_untrusted(line, process, components, wall_ms()))
+        components = self._context.current.config.components_of(process)
+        programs = [(one.address, program.name) for one in components for program in one.all_programs]
+        addresses = [one.address for one in components]
+        self._write(entry_of_line_untrusted(line, process, addresses, wall_ms(), programs))
 
 
 class LogConsole:

@@ -27,6 +27,7 @@ from tlsrt.sandbox.profile.compose import (
 )
 from tlsrt.sandbox.profile.profile import (
     AUTHORITY,
+    EXPORT,
     HELPER,
     METRICS,
     NETWORK_HELPER,
@@ -105,7 +106,11 @@ class ChildPrograms:
             self.profiles[name] = profile_for_helper(
                 config, identity.uid(name), files, rootless=identity.rootless, code=shown, name=name
             )
-        services = {RESOLVER: config.needs_resolver, METRICS: config.metrics.place is not None}
+        services = {
+            RESOLVER: config.needs_resolver,
+            METRICS: config.metrics.place is not None,
+            EXPORT: bool(config.collectors),
+        }
         for name in (name for name, is_needed in services.items() if is_needed):
             self.profiles[name] = profile_for_service(
                 config, name, identity.uid(name), files, rootless=identity.rootless, code=code_roots(config, ())

@@ -19,11 +19,12 @@ from collections.abc import Callable
 from tlsrt.channels.control.figures import PAGE_HEAD, decode_page_untrusted, page_length_untrusted
 from tlsrt.channels.control.metrics import METRICS
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.metrics.connections import Connection, Connections
 from tlsrt.supervisor.metrics.exposition import OPENMETRICS, PROMETHEUS, exposition
 from tlsrt.supervisor.metrics.families import Source
 from tlsrt.supervisor.metrics.samples import Row, decode_untrusted
+from tlsrt.supervisor.process.service_main import run_service
 
 FRESH_S = 1.0  # for so long figures are good
 ANSWER_S = 2.0  # for the supervisor
@@ -198,12 +199,4 @@ def _page(descriptor: int) -> bytes:
 
 def metrics_main(channel: int) -> int:
     """Run the body of the forked, confined process; return its exit code. `channel` is owned from here on."""
-    try:
-        return Metrics(channel).run()
-    except PeerError as error:
-        if error.reason == "closed":
-            return 0  # the supervisor wants no metrics any more
-        os.write(2, f"metrics: the supervisor is lost: {error.reason}\n".encode())
-    except Exception as error:
-        os.write(2, f"metrics: cannot go on: {one_line(error)}\n".encode())
-    return EX_SOFTWARE
+    return run_service("metrics", lambda: Metrics(channel).run())

@@ -23,6 +23,20 @@ def sealed_memory(data: bytes, name: str = "measurement") -> int:
     return descriptor
 
 
+def file_in_memory(source: int, most: int) -> int:
+    """Return a sealed memfd with the content of a file, copied by the kernel; empty for -1. Raises OSError."""
+    descriptor = os.memfd_create("file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        offset = 0
+        while source >= 0 and offset < most and (count := os.sendfile(descriptor, source, offset, most - offset)):
+            offset += count
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def new_page() -> tuple[int, int]:
     """Return two descriptors of new memory of a fixed size: for its writer, and for reading only. Raises OSError."""
     writable = os.memfd_create("figures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -19,7 +19,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.program_profile import slots_of_all
 
 AUTHORITY = "authority"
-HELPERS, RESOLVER, METRICS = ("helper", "network_helper"), "resolver", "metrics"
+HELPERS, RESOLVER, METRICS, EXPORT = ("helper", "network_helper"), "resolver", "metrics", "export"
 FILE = "uids.json"
 _LOOPS = range(1, 256)  # numbers of the loops' own processes
 _PARTS = range(256, 4096)  # those of further processes
@@ -141,6 +141,7 @@ def identify(config: Config, own_uid: int, mapped: Sequence[range], known: Mappi
 def _names(config: Config) -> list[str]:
     """Return all that has a uid of its own: the processes of loops, and those that there can be of programs."""
     own = [*([RESOLVER] if config.needs_resolver else []), *([METRICS] if config.metrics.place is not None else [])]
+    own += [EXPORT] if config.collectors else []
     return [*(loop.name for loop in config.loops), *own, *slots_of_all(config)]
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from tlsrt.channels.control.resolver import RESOLVER, Outcome, QuestionMessage
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.process.service_main import run_service
 from tlsrt.supervisor.resolver.dns import AAAA, NO_ERROR, NO_SUCH_NAME, A, DnsAnswer, Question, decode_untrusted
 
 _LONGEST_PACKET = 4096  # of a datagram; we say nothing of EDNS, so 512 is what a server may send
@@ -132,12 +133,4 @@ class Resolver:
 
 def resolver_main(channel: int) -> int:
     """Run the body of the forked, confined process; return its exit code. `channel` is owned from here on."""
-    try:
-        return Resolver(channel).run()
-    except PeerError as error:
-        if error.reason == "closed":
-            return 0  # the supervisor wants no resolver any more
-        os.write(2, f"resolver: the supervisor is lost: {error.reason}\n".encode())
-    except Exception as error:
-        os.write(2, f"resolver: cannot go on: {one_line(error)}\n".encode())
-    return EX_SOFTWARE
+    return run_service("resolver", lambda: Resolver(channel).run())

@@ -28,6 +28,7 @@ PACKAGES = {
     "node": "nodejs",
     "prometheus": "prometheus",
     "promtool": "promtool",
+    "rsyslogd": "rsyslog-openssl",
     "strace": "strace",
     "swtpm": "swtpm",
     "systemctl": "systemd",

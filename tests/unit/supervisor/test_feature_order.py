@@ -60,7 +60,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             "authority_booted",
             ["StartupReport", "LockControl", "ForkServerWatch", "Loops", "HelperProcess", "NetworkHelperProcess",
              "ResolverProcess",
-             "MetricsProcess", "Reload", "KeyRotation"],
+             "MetricsProcess", "Reload", "KeyRotation", "ExportProcess"],
         ),
         (
             "authority_lost",
@@ -68,7 +68,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ),
         ("authority_ended", ["Shutdown"]),
         ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
-                              "MetricsProcess", "Names"]),
+                              "MetricsProcess", "Names", "ExportProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
@@ -89,9 +89,9 @@ def host(tmp_path: Path) -> Iterator[Host]:
             ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "HelperProcess", "NetworkHelperProcess",
              "ResolverProcess", "MetricsProcess", "Names", "Devices", "RestartRequest", "StopRequest",
              "FileWatcher", "Reload", "DryRun", "KeyRotation", "OperatorRequests", "DecoyReport",
-             "ManagerNotices"],
+             "ManagerNotices", "ExportProcess"],
         ),
-        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles"]),
+        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles", "ExportProcess"]),
     ],
 )  # fmt: skip
 def test_order(host: Host, notification: str, order: list[str]) -> None:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.events import log_files
 from tlsrt.supervisor.events.bus import EventBus
+from tlsrt.supervisor.events.journal import fields_of
 from tlsrt.supervisor.events.json_lines import LINE_BYTES, JsonLines, encode_json
-from tlsrt.supervisor.events.log_entry import INFO, WARNING, LogEntry
+from tlsrt.supervisor.events.log_entry import INFO, WARNING, LogEntry, entry_of_line_untrusted
 from tlsrt.supervisor.events.log_files import BEHIND_BYTES, READ_BYTES
 from tlsrt.supervisor.events.log_output import (
     INFO_BURST,
@@ -114,7 +115,7 @@ class Stage:
         self.event_loop = EventLoop(lambda: self.now)
         self.folder = folder
         self.sink = Sink()
-        one = SimpleNamespace(address="third/kettle", process="third")
+        one = SimpleNamespace(all_programs=(), address="third/kettle", process="third")
         config = SimpleNamespace(
             components=[one], loops=[SimpleNamespace(name="third")],
             components_of=lambda process: [one] if process == "third" else [],
@@ -328,3 +329,17 @@ def test_the_console_of_such_a_host_says_only_what_is_no_event() -> None:
     console.plain("ready", "5 loops")
     console.warning("supervisor", "the sandbox layer x is waived")
     assert sink.messages == ["supervisor: the sandbox layer x is waived"]
+
+
+def test_a_line_of_a_program_names_it_if_the_component_has_it() -> None:
+    known = [("third/cam", "probe")]
+    head = b"2026-01-02 03:04:05,678 INFO "
+
+    def entry(line: bytes) -> LogEntry:
+        return entry_of_line_untrusted(head + line, "third.cam", ["third/cam"], 0, known)
+
+    found = entry(b"third/cam: probe #7: it \x00 works")
+    assert (found.program, found.component) == ("probe", "third/cam")
+    assert dict(fields_of(found))["TLSRT_PROGRAM"] == "probe" and json.loads(encode_json(found))["program"] == "probe"
+    for line in (b"third/cam: other #7: x", b"third/cam: probe #x: y", b"third/io: probe #7: x", b"probe #7: x"):
+        assert entry(line).program == ""

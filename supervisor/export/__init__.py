@@ -1,0 +1,1 @@
+"""The process that sends the log of a host to collectors."""

@@ -1,0 +1,176 @@
+"""The export process: sends entries of the log to collectors, on sockets that it is handed.
+
+What collectors say is parsed here and nowhere else: in a process with a uid of
+its own, without capability, file or network, which can make no socket. The one key that it may hold is that of a
+certificate for a collector that wants one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, CollectorMessage, HostMessage, Trouble
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.collectors import CollectorKind
+from tlsrt.errors import PeerError, one_line
+from tlsrt.supervisor.export.connection import Connection, client_context
+from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, join_logs
+from tlsrt.supervisor.export.sender import HttpSender, Sender, SyslogSender, Target
+from tlsrt.supervisor.export.syslog import encode_syslog
+from tlsrt.supervisor.messages.exported_entry import ExportedEntry, decode_entry_untrusted
+from tlsrt.supervisor.process.service_main import run_service
+from tlsrt.text import printable
+
+AT_ONCE = 128  # packets of one socket, then others have their turn
+LAST_S = 0.8  # for what waits, when the supervisor ends
+
+
+class Export:
+    """All senders, and what they are fed from; `clock` is in seconds of any steady clock."""
+
+    def __init__(self, channel: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._supervisor = ControlChannel(channel, EXPORT)
+        self._clock = clock
+        self._epoll = select.epoll()
+        self._host = HostMessage("", "")
+        self._is_ending = False
+        self._resource = b""
+        self._senders: dict[int, tuple[CollectorKind, Sender]] = {}
+        self._entries: socket.socket | None = None
+
+    def run(self) -> int:
+        """Serve until the supervisor closes the channel, then send what can be sent soon. Return the exit code."""
+        self._supervisor.send("sealed")
+        self._epoll.register(self._supervisor.fileno(), select.EPOLLIN)
+        try:
+            while True:
+                self._turn(None)
+        except PeerError as error:
+            if error.reason != "closed":
+                raise
+        self._is_ending = True
+        self._epoll.unregister(self._supervisor.fileno())
+        end = self._clock() + LAST_S
+        while self._clock() < end and not self._is_idle():
+            for _, sender in self._senders.values():
+                sender.finish()
+            self._turn(end)
+        return 0
+
+    def _is_idle(self) -> bool:
+        return self._entries is None and all(sender.is_idle for _, sender in self._senders.values())
+
+    def _turn(self, end: float | None) -> None:
+        ends = [sender.next_at() for _, sender in self._senders.values()]
+        first = min((at for at in (*ends, end) if at is not None), default=None)
+        timeout = None if first is None else max(0.0, first - self._clock()) + 0.001
+        for descriptor, _ in self._epoll.poll(timeout):
+            if self._entries is not None and descriptor == self._entries.fileno():
+                self._read_entries(self._entries)
+            elif descriptor == self._supervisor.fileno():
+                self._hear()
+            else:
+                for _, sender in self._senders.values():
+                    if sender.connection is not None and sender.connection.fileno() == descriptor:
+                        sender.ready()
+        for _, sender in self._senders.values():
+            sender.look()
+
+    # The supervisor
+
+    def _hear(self) -> None:
+        while (received := self._supervisor.receive("supervisor", "sealed", descriptors=True)) is not None:
+            name, message, descriptors = received
+            if name == "host":
+                self._host = message
+                self._resource = encode_resource(message.host, message.version)
+            elif name == "collector":
+                self._add(message, descriptors)
+            elif name == "entries":
+                self._entries = self._reader(descriptors[0])
+            elif name == "connected":
+                self._senders[message.number][1].connected(descriptors[0])
+            elif name == "last" and message.number in self._senders:
+                self._senders[message.number][1].keep_last(descriptors[0])
+            elif name == "unreachable":
+                self._senders[message.number][1].unreachable()
+
+    def _reader(self, descriptor: int) -> socket.socket:
+        self._epoll.register(descriptor, select.EPOLLIN)
+        reader = socket.socket(fileno=descriptor)
+        reader.setblocking(False)
+        return reader
+
+    def _add(self, message: CollectorMessage, descriptors: list[int]) -> None:
+        context = None
+        try:
+            if message.name:
+                context = client_context(*descriptors)
+        except (OSError, ValueError) as error:
+            os.write(2, f"export: cannot use the files of {message.kind} {message.place}: {one_line(error)}\n".encode())
+            self.trouble(message.number, Trouble.TLS, "")
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        target = Target(message.number, message.place, message.path, message.name, context)
+        kind = CollectorKind(message.kind)
+        sender: Sender
+        if kind is CollectorKind.SYSLOG:
+            sender = SyslogSender(target, self, self._opened, self._clock)
+        else:
+            join = partial(join_logs, resource=self._resource)
+            sender = HttpSender(target, self, self._opened, self._clock, join, self._host.version)
+        self._senders[message.number] = kind, sender
+
+    def _opened(self, descriptor: int, target: Target) -> Connection:
+        return Connection(self._epoll, descriptor, target.context, target.name)
+
+    # What senders report
+
+    def connect(self, number: int) -> None:
+        self._say("connect", number)
+
+    def trouble(self, number: int, trouble: Trouble, detail: str) -> None:
+        if detail:
+            os.write(2, f"export: collector {number}: {printable(detail, 200)}\n".encode())
+        self._say("trouble", number, int(trouble))
+
+    def dropped(self, number: int, count: int) -> None:
+        self._say("dropped", number, count)
+
+    def _say(self, name: str, *fields: int) -> None:
+        if not self._is_ending:
+            self._supervisor.send(name, *fields)
+
+    # What is sent
+
+    def _read_entries(self, reader: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                data = reader.recv(ENTRY_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                self._epoll.unregister(reader.fileno())
+                reader.close()
+                self._entries = None
+                return
+            self._take(decode_entry_untrusted(data))
+
+    def _take(self, entry: ExportedEntry) -> None:
+        for kind, sender in self._senders.values():
+            if kind is CollectorKind.SYSLOG:
+                sender.put(encode_syslog(entry, self._host.host), is_grave=entry.is_grave)
+            else:
+                sender.put(encode_log_record(entry), is_grave=entry.is_grave)
+
+
+def export_main(channel: int) -> int:
+    """Run the body of the forked, confined process; return its exit code. `channel` is owned from here on."""
+    return run_service("export", lambda: Export(channel).run())

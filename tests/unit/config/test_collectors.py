@@ -1,0 +1,45 @@
+"""Where the log may be sent: one address each, over TLS unless it is this host."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsrt.config.collectors import (
+    CollectorKind,
+    OtlpConfig,
+    SyslogConfig,
+    check_endpoint,
+    check_syslog,
+    parse_address,
+    parse_endpoint,
+)
+
+
+def test_places() -> None:
+    assert parse_address("192.0.2.7") == ("192.0.2.7", 6514) and parse_address("[2001:db8::1]:7") == ("2001:db8::1", 7)
+    assert parse_endpoint("https://192.0.2.7/base/") == ("192.0.2.7", 4318, "/base", True)
+    assert parse_endpoint("http://127.0.0.1:99") == ("127.0.0.1", 99, "", False)
+    [one] = OtlpConfig(endpoint="http://[::1]").collectors
+    assert (one.kind, one.place, one.path, one.name) == (CollectorKind.OTLP, "[::1]:4318", "/v1/logs", "")
+    [one] = SyslogConfig(address="192.0.2.7").collectors
+    assert (one.place, one.name) == ("192.0.2.7:6514", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("http://192.0.2.7", "has no TLS"), ("https://logs.example.org", "no IP address"), ("192.0.2.7", "no endpoint"),
+        ("https://u:p@192.0.2.7", "more than an address"), ("https://192.0.2.7?x=1", "more than an address"),
+        ("https://192.0.2.7/\r\nX: y", "more than an address"), ("https://192.0.2.7:99999", "no IP address"),
+    ],
+)  # fmt: skip
+def test_another_place_is_refused_with_one_sentence(said: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_endpoint(said)
+
+
+def test_a_collector_with_tls_is_known_by_a_ca() -> None:
+    assert "add `ca: FILE`" in check_syslog({"address": "192.0.2.7"})
+    assert "say both" in check_syslog({"address": "192.0.2.7", "ca": "x", "key": "y"})
+    assert "add `ca: FILE`" in check_endpoint({"endpoint": "https://192.0.2.7"})
+    assert check_endpoint({"endpoint": "http://127.0.0.1"}) == "" == check_syslog({"address": "a", "ca": "x"})
