@@ -179,8 +179,9 @@ def test_an_upgrade_lets_the_host_run_and_says_what_to_do(machine: BootedSystemd
 
 def test_a_downgrade_says_so(machine: BootedSystemd) -> None:
     said = dpkg(machine, "-i", "/debs/first.deb")
-    assert "tlsrt: this is a downgrade, from 0.2.0-1 to 0.1.0-1" in said
-    machine.do("tlsrt-supervisor", "seal")
+    assert "tlsrt: this is a downgrade, from 0.2.0-1 to 0.1.0-1: `tlsrt-supervisor seal --allow-downgrade`" in said
+    assert "is older than 0.2.0" in machine.run("tlsrt-supervisor", "seal").stderr
+    machine.do("tlsrt-supervisor", "seal", "--allow-downgrade")
     machine.systemctl("restart", "tlsrt")
     assert call(machine, "secondary/store", "get", "greeting").strip() == "hello"
 
