@@ -54,6 +54,7 @@ def client_context(bundle: Bundle) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python before 3.11.4 sets it: a cut connection is no end
     context.set_alpn_protocols([PROTOCOL])
     descriptors: list[int] = []
     try:
