@@ -24,6 +24,7 @@ from tlsrt.errors import ConfigError
 
 # Addresses and processes of the runtime itself.
 RESERVED_NAMES = (
+    "acme",
     "authority",
     "client",
     "door",

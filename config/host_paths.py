@@ -51,6 +51,8 @@ def named_paths(config: Config) -> list[tuple[Path, str, Where]]:
         for program in component.all_programs
         for path in (program.run, *program.also_runs)
     ]
+    if config.acme.origin is not None:
+        named.append((config.acme.roots, "the CAs by which the CA of acme is known", ("acme", "roots")))
     if config.metrics.place is not None and config.metrics.place.path:
         folder = Path(config.metrics.place.path).parent
         named.append((folder, "the folder of the socket for metrics", ("metrics", "listen")))

@@ -124,6 +124,16 @@ def secret_key(root: bytes, component: str) -> bytes:
     return expand(root, "secret/component", component)
 
 
+def certificate_key(root: bytes) -> bytes:
+    """Return the key that seals the private key of an issued certificate in the state. Held by the authority only."""
+    return expand(root, "certificate")
+
+
+def account_seed(root: bytes, directory: str) -> bytes:
+    """Return the 64 bytes that decide the key of the account with a CA. The key is held by the ACME process, too."""
+    return expand(root, "acme", directory, 0) + expand(root, "acme", directory, 1)
+
+
 def backup_mac_key(prk: bytes) -> bytes:
     """Return the key of backups of the host. Held, while they run, by the commands that make and read one."""
     return expand(prk, "backup")

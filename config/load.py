@@ -140,6 +140,7 @@ def _check_names(tree: Tree, judged: Judged, built_in: BuiltIn, checker: Checker
             checker.refuse(("policy", line), f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
     _check_http(tree, checker)
+    _check_acme(tree, checker)
     _check_scheduling(tree, processes, checker)
     check_supervision(_good(tree.get("supervision"), {}), loops, checker)
     check_detection(_good(tree.get("detection"), {}), [*processes, *addresses, *clients], checker)
@@ -254,6 +255,17 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
         if first != name:
             where = ("clients", name, "fingerprint")
             checker.refuse(where, f"client {name} has the fingerprint of {first}: each client needs its own key")
+
+
+def _check_acme(tree: Tree, checker: Checker) -> None:
+    clients = [one for one in tree.get("clients", {}).values() if isinstance(one, dict)]
+    is_served = tree.get("door", {}).get("http") is True or any(one.get("http") is True for one in clients)
+    if _good(tree.get("acme"), {}).get("directory") and not is_served:
+        sentence = (
+            "acme.directory: its certificate is for clients over HTTP, and this door serves none: add http: true to "
+            "door, or remove acme"
+        )
+        checker.refuse(("acme", "directory"), sentence)
 
 
 def _check_http(tree: Tree, checker: Checker) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.access import METHOD, POLICY_LINE, ClientConfig, PolicyRule
+from tlsrt.config.acme import AcmeConfig
+from tlsrt.config.acme import check_table as check_acme
 from tlsrt.config.collectors import Collector
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
@@ -318,6 +320,7 @@ class Config:
             example=f'{{tlsrt: ["{"0f" * 32}"]}}',
         ),
     )  # fmt: skip
+    acme: AcmeConfig = field(default=AcmeConfig(), metadata=table(AcmeConfig, check=check_acme, on_reload=True))
     failed: tuple[FailedComponent, ...] = ()  # those that drop-ins should have added
     remarks: tuple[str, ...] = ()  # what was left out of what drop-ins say, and what is old
     variables: Mapping[str, str] = field(default_factory=dict[str, str])  # those of `environment`, with their values
@@ -353,8 +356,8 @@ class Config:
 
     @property
     def needs_resolver(self) -> bool:
-        """Say whether an egress rule has a name."""
-        return any(self.names_of(loop.name) for loop in self.loops)
+        """Say whether a name has to be looked up: of an egress rule, or of the CA of ACME."""
+        return self.acme.rule is not None or any(self.names_of(loop.name) for loop in self.loops)
 
     def names_of(self, process: str) -> tuple[NameRule, ...]:
         """Return the egress rules of a process and its programs that have a name, each once."""

@@ -12,11 +12,13 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsrt.config.files import owner_of, read_bounded, replace
-from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+
+if TYPE_CHECKING:  # a setting of the schema is checked here
+    from tlsrt.config.schema import Config
 
 MAX_PEM_BYTES = 1 << 18
 NAMES_MAX = 64

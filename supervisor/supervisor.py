@@ -19,6 +19,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
+from tlsrt.supervisor.control.certificates import Certificates
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.event_feed import EventFeed
 from tlsrt.supervisor.control.figures import HostFigures
@@ -55,6 +56,7 @@ from tlsrt.supervisor.reload.dry_run import DryRun
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
+from tlsrt.supervisor.supervision.acme_process import AcmeProcess
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.buses import Buses
@@ -218,6 +220,8 @@ class Supervisor:
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
         requests = OperatorRequests(context, authority)
+        acme = self._acme = AcmeProcess(context)
+        certificates = Certificates(context, authority, requests, acme, (resolver.look, names.look))
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
         self._reload = Reload(
@@ -228,9 +232,19 @@ class Supervisor:
         decoys = DecoyReport(context, authority, self._canaries)
         helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
         self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
-        services = helper, network_helper, resolver
+        services = helper, network_helper, resolver, acme
         figures = HostFigures(
-            context, loops, authority, monitor, lock, requests, audit, self._shutdown, services, self._started_at
+            context,
+            loops,
+            authority,
+            monitor,
+            lock,
+            requests,
+            audit,
+            self._shutdown,
+            services,
+            self._started_at,
+            certificates,
         )
         metrics = self._metrics = MetricsProcess(context, loops, figures, config.metrics.place, metrics_socket)
         self._watchdog = Watchdog(context, loops, authority, (*services, metrics, export), features)
@@ -238,7 +252,7 @@ class Supervisor:
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
             Standing(
                 lock, requests, audit, self._canaries, decoys, helper, network_helper, devices, programs, resolver,
-                names, metrics, export,
+                names, metrics, export, certificates,
             ),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
@@ -259,6 +273,7 @@ class Supervisor:
                 helper,
                 network_helper,
                 resolver,
+                acme,
                 metrics,
                 names,
                 devices,
@@ -273,6 +288,7 @@ class Supervisor:
                 DryRun(context, loops, authority, changes, self._reload, self._renew),
                 KeyRotation(context, loops, authority, changes),
                 requests,
+                certificates,
                 audit,
                 self._canaries,
                 decoys,
@@ -344,6 +360,7 @@ class Supervisor:
             self._metrics.child,
             self._context.current.children.fork_server,
             self._export.child,
+            self._acme.child,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]

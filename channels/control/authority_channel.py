@@ -30,6 +30,13 @@ from tlsrt.channels.control.authority_requests import (
     SettingMessage,
     UnlockMessage,
 )
+from tlsrt.channels.control.certificate_messages import (
+    AccountKeyMessage,
+    ChainMessage,
+    NameMessage,
+    ProofMessage,
+    RequestMessage,
+)
 from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 from tlsrt.channels.control.trust import EventsMessage
 
@@ -325,5 +332,12 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(59, "setting", _SUPERVISOR, _BOOTED, SettingMessage),
         Message(60, "job_list", _SUPERVISOR, _BOOTED, JobListMessage),
         Message(61, "job_remove", _SUPERVISOR, _BOOTED, JobRemoveMessage),
+        Message(62, "certificate_state", _SUPERVISOR, _BOOTED, NumberMessage),
+        Message(63, "certificate_name", _SUPERVISOR, _BOOTED, NameMessage),
+        Message(64, "certificate_request", _SUPERVISOR, _BOOTED, RequestMessage),
+        Message(65, "certificate_proof", _SUPERVISOR, _BOOTED, ProofMessage),
+        Message(66, "certificate_chain", _SUPERVISOR, _BOOTED, ChainMessage),
+        Message(67, "certificate_forget", _SUPERVISOR, _BOOTED, NumberMessage),
+        Message(68, "account_key", _AUTHORITY, _BOOTED, AccountKeyMessage, descriptors=1),
     ),
 )

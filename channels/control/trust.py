@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from tlsrt.channels.control.certificate_messages import PairMessage, PairTriedMessage
 from tlsrt.channels.control.client_messages import (
     AddressMessage,
     AnsweredMessage,
@@ -343,5 +344,12 @@ TRUST = MessageTable(
         Message(72, "job_over", _OTHERS, _JOINED, JobOverMessage),
         Message(73, "job_answer", _AUTHORITY, _ANY, JobAnswerMessage),
         Message(74, "job_run", _AUTHORITY, _ANY, JobRunMessage),
+        # certificate and key: of the CA of ACME, to serve with or to try; of a challenge, while an order runs
+        Message(75, "issued", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
+        Message(76, "issued_gone", _AUTHORITY, _ANY, to=PRIMARY),
+        Message(77, "try_issued", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
+        Message(78, "show_challenge", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
+        Message(79, "hide_challenge", _AUTHORITY, _ANY, to=PRIMARY),
+        Message(80, "pair_tried", _PRIMARY, _WITH_DOOR, PairTriedMessage),
     ),
 )

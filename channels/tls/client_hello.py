@@ -16,7 +16,7 @@ from enum import Enum
 
 _HANDSHAKE, _SSL2 = 22, 0x80  # the first byte of a hello; before TLS it was a length, with this bit set
 _CLIENT_HELLO = 1
-_ALPN, _SUPPORTED_GROUPS, _SUPPORTED_VERSIONS = 16, 10, 43
+_SERVER_NAME, _ALPN, _SUPPORTED_GROUPS, _SUPPORTED_VERSIONS = 0, 16, 10, 43
 X25519MLKEM768 = 0x11EC  # draft-ietf-tls-ecdhe-mlkem; IANA's registry of TLS Supported Groups
 X25519, SECP256R1 = 0x001D, 0x0017
 GROUPS = (X25519MLKEM768, X25519, SECP256R1)  # no finite fields, which cost the server most
@@ -48,7 +48,7 @@ class Offer:
     protocols: Collection[bytes] = ()
     groups: Collection[int] = GROUPS
     suites: Collection[int] = SUITES
-    stranger: bytes = b""  # the protocol of those without a certificate, who may offer no other
+    strangers: Collection[bytes] = ()  # protocols of those without a certificate, who may offer no other
 
 
 class HelloReader:
@@ -59,6 +59,8 @@ class HelloReader:
         self._next = 0  # where the next record starts in `held`
         self._hello = bytearray()
         self.held = bytearray()
+        self.protocols: Collection[bytes] = ()  # that a whole hello of TLS 1.3 offers
+        self.server_name = b""  # that it asks for (RFC 6066, section 3)
 
     def feed_untrusted(self, data: bytes) -> HelloVerdict:
         """Take more bytes; cannot fail. After a verdict other than WAIT, `held` is everything received."""
@@ -94,43 +96,44 @@ class HelloReader:
             return HelloVerdict.PASS
         if len(hello) < 4 + length:
             return HelloVerdict.WAIT
-        return _judge_body(bytes(hello[4 : 4 + length]), self._offer)
+        return self._judge_body(bytes(hello[4 : 4 + length]), self._offer)
+
+    def _judge_body(self, body: bytes, offer: Offer) -> HelloVerdict:
+        """Judge a whole hello; what is malformed passes, as OpenSSL answers it with the right alert."""
+        if int.from_bytes(body[:2], "big") <= _SSL3 and len(body) >= 2:
+            return HelloVerdict.OLD_VERSION
+        try:
+            suites, extensions = _offered(body)
+            versions = extensions.get(_SUPPORTED_VERSIONS)
+            if versions is None:
+                return HelloVerdict.PASS  # OpenSSL answers protocol_version
+        except (IndexError, ValueError):
+            return HelloVerdict.PASS
+        try:
+            if _TLS13 not in _numbers(versions, 1):
+                return HelloVerdict.PASS
+        except (IndexError, ValueError):
+            return HelloVerdict.BAD_VERSIONS  # to which OpenSSL answers protocol_version
+        try:
+            protocols = _names(extensions[_ALPN]) if _ALPN in extensions else set()
+            groups = _numbers(extensions[_SUPPORTED_GROUPS], 2) if _SUPPORTED_GROUPS in extensions else None
+            self.server_name = _server_name(extensions.get(_SERVER_NAME, b""))
+        except (IndexError, ValueError):
+            return HelloVerdict.PASS
+        self.protocols = protocols
+        is_stranger = len(protocols) == 1 and not protocols.isdisjoint(offer.strangers)
+        if offer.protocols and not is_stranger and not protocols.intersection(offer.protocols):
+            return HelloVerdict.NO_PROTOCOL
+        if suites and not suites.intersection(offer.suites):
+            return HelloVerdict.NO_SUITE
+        if groups is not None and not groups.intersection(offer.groups):
+            return HelloVerdict.NO_GROUP
+        return HelloVerdict.STRANGER if is_stranger else HelloVerdict.PASS
 
 
 def _looks_like_hello(held: bytearray, start: int) -> bool:
     """A handshake record (22) of major version 3, as far as it has come."""
     return b"\x16\x03".startswith(held[start : start + 2])
-
-
-def _judge_body(body: bytes, offer: Offer) -> HelloVerdict:
-    """Judge a whole hello; what is malformed passes, as OpenSSL answers it with the right alert."""
-    if int.from_bytes(body[:2], "big") <= _SSL3 and len(body) >= 2:
-        return HelloVerdict.OLD_VERSION
-    try:
-        suites, extensions = _offered(body)
-        versions = extensions.get(_SUPPORTED_VERSIONS)
-        if versions is None:
-            return HelloVerdict.PASS  # OpenSSL answers protocol_version
-    except (IndexError, ValueError):
-        return HelloVerdict.PASS
-    try:
-        if _TLS13 not in _numbers(versions, 1):
-            return HelloVerdict.PASS
-    except (IndexError, ValueError):
-        return HelloVerdict.BAD_VERSIONS  # to which OpenSSL answers protocol_version
-    try:
-        protocols = _names(extensions[_ALPN]) if _ALPN in extensions else set()
-        groups = _numbers(extensions[_SUPPORTED_GROUPS], 2) if _SUPPORTED_GROUPS in extensions else None
-    except (IndexError, ValueError):
-        return HelloVerdict.PASS
-    is_stranger = bool(offer.stranger) and protocols == {offer.stranger}
-    if offer.protocols and not is_stranger and not protocols.intersection(offer.protocols):
-        return HelloVerdict.NO_PROTOCOL
-    if suites and not suites.intersection(offer.suites):
-        return HelloVerdict.NO_SUITE
-    if groups is not None and not groups.intersection(offer.groups):
-        return HelloVerdict.NO_GROUP
-    return HelloVerdict.STRANGER if is_stranger else HelloVerdict.PASS
 
 
 def _offered(body: bytes) -> tuple[set[int], dict[int, bytes]]:
@@ -183,6 +186,13 @@ def _names(data: bytes) -> set[bytes]:
         names.add(_exactly(data, at + 1, data[at]))
         at += 1 + data[at]
     return names
+
+
+def _server_name(data: bytes) -> bytes:
+    """Return the one name of a list of names, in lower case; nothing for what OpenSSL judges."""
+    length = int.from_bytes(data[3:5], "big")
+    is_one = len(data) == 5 + length and data[2:3] == b"\0" and int.from_bytes(data[:2], "big") == 3 + length
+    return data[5:].lower() if is_one else b""
 
 
 def _exactly(data: bytes, at: int, length: int) -> bytes:

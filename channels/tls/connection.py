@@ -199,7 +199,7 @@ class TlsConnection(asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
         engine = self.engine
-        if (self._anonymous or engine.certificate or engine.is_stranger) and self.engine.state is not State.FAILED:
+        if (self._anonymous or engine.certificate or engine.stranger) and self.engine.state is not State.FAILED:
             self._push()
             handler = self._handler = self._owner.choose_handler()
             if self.ended:  # while it was chosen

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 
 from tlsrt.channels.tls.client_hello import GROUPS, SUITES, HelloReader, HelloVerdict, Offer
@@ -60,21 +60,26 @@ def plain_alert(level: int, description: int) -> bytes:
     return bytes((21, 3, 3, 0, 2, level, description))
 
 
+Choose = Callable[[Collection[bytes], bytes], "ssl.SSLContext | None"]
+
+
 class TlsEngine:
     """One connection.
 
     `protocols` are the ALPN names of which it insists on one; without any, ALPN does not matter. A server takes no
-    other `groups` for the key exchange and no other `suites`. With `strangers`, an ALPN name and a context, it uses
-    that context for a client that offers this name and no other; no other ever meets it.
+    other `groups` for the key exchange and no other `suites`. With `strangers`, contexts by ALPN name, it uses such a
+    context for a client that offers this name and no other; no other ever meets it. `choose` may return another context
+    for a client by the ALPN names that it offers and the server name that it asks for.
     """
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None,
         groups: Collection[int] = GROUPS, suites: Collection[int] = SUITES,
-        strangers: tuple[str, ssl.SSLContext] | None = None,
+        strangers: Mapping[str, ssl.SSLContext] | None = None, choose: Choose | None = None,
     ) -> None:  # fmt: skip
-        self.is_stranger = False  # its context asks for no certificate
-        self._strangers = strangers
+        self.stranger = ""  # the ALPN name of one, whose context asks for no certificate
+        self._strangers = strangers or {}
+        self._choose = choose
         self.state = State.HANDSHAKE
         self.failure = ""  # a word for the log
         self.detail = ""  # OpenSSL's words, for the operator of our own end
@@ -85,8 +90,8 @@ class TlsEngine:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject | None = None
-        stranger = strangers[0].encode() if strangers else b""
-        self._offer = Offer([name.encode() for name in protocols], groups, suites, stranger)
+        known = [name.encode() for name in self._strangers]
+        self._offer = Offer([name.encode() for name in protocols], groups, suites, known)
         self._hello = HelloReader(self._offer) if server_side else None
         self._is_chosen = not server_side  # what our ServerHello says was checked
         self.choice: Choice | None = None  # of a server: group and suite, once there is a ServerHello
@@ -215,9 +220,11 @@ class TlsEngine:
             self._refuse(*_REFUSALS[verdict])
             return b""
         self._hello = None
-        if verdict is HelloVerdict.STRANGER and self._strangers is not None:
-            name, self._context = self._strangers
-            self._protocols, self.is_stranger = (name,), True
+        if verdict is HelloVerdict.STRANGER:
+            self.stranger = next(iter(hello.protocols)).decode()
+            self._context, self._protocols = self._strangers[self.stranger], (self.stranger,)
+        elif self._choose is not None:
+            self._context = self._choose(hello.protocols, hello.server_name) or self._context
         self._begin(server_side=True)
         return bytes(hello.held)
 

@@ -44,6 +44,18 @@ def server_context(
     return context
 
 
+def issued_context(
+    certificate_fd: int, key_fd: int, authorities: Sequence[bytes], protocols: Sequence[str]
+) -> ssl.SSLContext:
+    """Return the same for another pair. `authorities` are the client CAs as the context of the door has them, DER."""
+    context = _bare_context(protocols)
+    context.verify_mode = ssl.CERT_REQUIRED
+    _load_pair(context, certificate_fd, key_fd)
+    if authorities:
+        context.load_verify_locations(cadata=b"".join(authorities))
+    return context
+
+
 def stranger_context(certificate_fd: int, key_fd: int, protocol: str) -> ssl.SSLContext:
     """Return a context for clients that have no certificate yet. It speaks this protocol and no other."""
     context = _bare_context([protocol])

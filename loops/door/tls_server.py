@@ -21,13 +21,14 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.client_hello import GROUPS
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
-from tlsrt.channels.tls.engine import TlsEngine
+from tlsrt.channels.tls.engine import Choose, TlsEngine
 from tlsrt.channels.tls.epoll_transport import STRANGER_COST, EpollLoop
+from tlsrt.errors import PeerError
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.addresses import address_key, plain_address
 from tlsrt.loops.door.admission import AdmissionLimits
@@ -72,7 +73,8 @@ class TlsServer:
         self._protocols = service.protocols
         self._limits = limits or ServerLimits()
         self._anonymous = anonymous
-        self._strangers = strangers
+        self._strangers = {strangers.protocol: strangers} if strangers is not None else {}
+        self._choose: Choose | None = None
         self._ends = ConnectionEnds(observer)
         self._connections = Connections(self._limits.admission, service, self._ends)
         self._listeners = Listeners(self)
@@ -115,11 +117,18 @@ class TlsServer:
         """Give an address a quarter of the connections ("limit") or none ("block") for a time. For 0, lift that."""
         self._connections.block(step, key, for_s)
 
-    def swap_context(self, context: ssl.SSLContext, strangers: ssl.SSLContext | None = None) -> None:
-        """Use this context from the next accept on, and that one for strangers."""
+    def swap_context(self, context: ssl.SSLContext) -> None:
+        """Use this context from the next accept on."""
         self._context = context
-        if self._strangers is not None and strangers is not None:
-            self._strangers = replace(self._strangers, context=strangers)
+
+    def choose_context(self, choose: Choose | None) -> None:
+        """Have this choose the context of a client by its hello, from the next accept on; None: there is one."""
+        self._choose = choose
+
+    def take_strangers(self, protocol: str, handlers: UnauthenticatedHandlers | None) -> None:
+        """Take clients without a certificate that speak this protocol from the next accept on, or take them no more."""
+        others = {name: one for name, one in self._strangers.items() if name != protocol}
+        self._strangers = {**others, protocol: handlers} if handlers is not None else others
 
     # -- accepting ---------------------------------------------------------------------------------------------
 
@@ -186,10 +195,10 @@ class TlsServer:
 
     def new_tls(self, owner: AcceptedConnection) -> TlsConnection:
         """Return the TLS of a new connection."""
-        strangers = self._strangers
+        strangers = {name: one.context for name, one in self._strangers.items()}
         engine = TlsEngine(
-            self._context, server_side=True, protocols=self._protocols, groups=self._limits.groups,
-            strangers=(strangers.protocol, strangers.context) if strangers is not None else None,
+            self._context, server_side=True, protocols=self._protocols, groups=self._limits.groups, strangers=strangers,
+            choose=self._choose,
         )  # fmt: skip
         return TlsConnection(engine, owner, self._limits.connection, self._buffer, anonymous=self._anonymous)
 
@@ -197,9 +206,11 @@ class TlsServer:
         """Return the handler of the protocol that was agreed on."""
         self.counters["handshakes"] += 1
         engine = client.connection.engine
-        if engine.is_stranger:
-            assert self._strangers is not None
-            return self._strangers.handler(client, self._connections.enrol(client))
+        if engine.stranger:
+            strangers = self._strangers.get(engine.stranger)
+            if strangers is None:  # they are taken no more, since its hello
+                raise PeerError("closed_challenge")
+            return strangers.handler(client, self._connections.enrol(client))
         if engine.certificate:
             self._connections.verify(client, name_of_client(engine.names, engine.certificate))
         protocol = engine.protocol or "" if self._protocols else ""  # the engine insists on one of ours

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.control.certificate_messages import PairMessage
 from tlsrt.channels.control.client_messages import (
     AnsweredMessage,
     ChallengedMessage,
@@ -25,9 +27,11 @@ from tlsrt.channels.control.client_messages import (
     RenewedMessage,
 )
 from tlsrt.channels.control.trust import DoorMessage, OperatorsMessage, ServeMessage, SuccessionMessage
+from tlsrt.channels.session.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.loops.door.door import HTTP, Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections
+from tlsrt.loops.door.issued_certificate import IssuedCertificates
 from tlsrt.loops.door.locked_door import LockedDoor, LockIds
 from tlsrt.loops.door.tls_contexts import PROTOCOLS, DoorContexts
 from tlsrt.loops.door.tls_server import TlsServer
@@ -73,13 +77,22 @@ class Doorway:
         self._succession = b""
         self._closed_connections = ClosedConnections()
         self._enrolment = EnrolmentConnections(self)
+        self._issued = IssuedCertificates()
         self._http = self._http_server()
         self._contexts = DoorContexts(
             protocols_of(self._http), has_strangers=process.config.door.client_ca_key is not None
         )
-        self.handlers: Mapping[str, Callable[..., None]] = {
+        of_certificates: Mapping[str, Callable[..., None]] = {
             "door": self._try_files,
             "serve": self._serve,
+            "issued": self._take_issued,
+            "issued_gone": self._drop_issued,
+            "try_issued": partial(self._try_pair, self._issued.try_pair),
+            "show_challenge": partial(self._try_pair, self._issued.show_challenge),
+            "hide_challenge": lambda message: self._issued.hide_challenge(),
+        }
+        self.handlers: Mapping[str, Callable[..., None]] = {
+            **of_certificates,
             "challenged": self._challenged,
             "granted": self._granted,
             "delegated": self._delegated,
@@ -93,8 +106,7 @@ class Doorway:
             "operators": self._keep_places,
         }
         self.locked_handlers: Mapping[str, Callable[..., None]] = {
-            "door": self._try_files,
-            "serve": self._serve,
+            **of_certificates,
             "challenged": self._challenged_locked,
             "answered": self._answered_locked,
             "refused": self._answered_locked,
@@ -166,16 +178,38 @@ class Doorway:
         if contexts is None:
             return
         context, strangers = contexts
-        if self._http is not None:
-            self._http.set_names(self._contexts.names)
-        self._enrolment.set_authorities(context.get_ca_certs(binary_form=True))
-        if self._server is not None:
-            self._server.swap_context(context, strangers)
-            return
-        self._server = self._new_server(context, strangers)
-        self._tell_operators()
-        if self._is_open:
+        authorities = context.get_ca_certs(binary_form=True)
+        self._enrolment.set_authorities(authorities)
+        is_new = self._server is None
+        if self._server is None:
+            self._server = self._new_server(context, strangers)
+            self._tell_operators()
+        else:
+            self._server.swap_context(context)
+            if strangers is not None and self.door is not None:
+                self._server.take_strangers(ENROLMENT, self._enrolment.strangers(strangers))
+        self._issued.attach(self._server, authorities)
+        self._tell_names()
+        if is_new and self._is_open:
             self.open()
+
+    # -- the certificate of a CA, beside them -----------------------------------------------------------------
+
+    def _take_issued(self, message: PairMessage, descriptors: list[int]) -> None:
+        self._issued.set(message.number, *descriptors)
+        self._tell_names()
+
+    def _drop_issued(self, message: object) -> None:
+        self._issued.clear()
+        self._tell_names()
+
+    def _try_pair(self, attempt: Callable[[int, int], str], message: PairMessage, descriptors: list[int]) -> None:
+        problem = attempt(*descriptors)
+        self._requests.tell("pair_tried", message.number, problem[:WORDS_MAX])
+
+    def _tell_names(self) -> None:
+        if self._http is not None:
+            self._http.set_names((*self._contexts.names, *self._issued.names))
 
     def _new_server(self, context: ssl.SSLContext, strangers: ssl.SSLContext | None) -> TlsServer:
         """Make the door, open or locked, and the server that it sits on. No client enrols at a locked one."""

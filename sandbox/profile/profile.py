@@ -23,6 +23,7 @@ from tlsrt.sandbox.profile.profile_files import DISK, LIBZMQ, THREADS
 AUTHORITY = "authority"
 HELPER, NETWORK_HELPER, RESOLVER, METRICS = "helper", "network_helper", "resolver", "metrics"
 EXPORT = "export"
+ACME = "acme"
 HELPERS = (HELPER, NETWORK_HELPER)
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log

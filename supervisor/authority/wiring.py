@@ -23,7 +23,9 @@ from tlsrt.supervisor.authority.detection.decoys import DecoyService
 from tlsrt.supervisor.authority.detection.service import DetectionService
 from tlsrt.supervisor.authority.dispatcher import Dispatcher
 from tlsrt.supervisor.authority.door.certificate_clock import CertificateClock
+from tlsrt.supervisor.authority.door.issued_pair import IssuedPair
 from tlsrt.supervisor.authority.door.operators import DoorOperators
+from tlsrt.supervisor.authority.door.orders import CertificateOrders
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.incoming_events import IncomingEvents
 from tlsrt.supervisor.authority.jobs.admin import JobAdmin
@@ -122,7 +124,8 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     certificates = ClientCertificates(
         booted.door.authorities, config.clients, config.install_id, booted.door.revoked, registry
     )
-    door = DoorChange(context, booted.door, certificates)
+    issued = IssuedPair(loops, ports.outgoing, state.boots)
+    door = DoorChange(context, booted.door, certificates, issued)
     events = IncomingEvents(context)
     provisioner = Provisioner(context, messages, door, events, certificates, registry)
     clients, revocations, lock = provisioner.clients, provisioner.revocations, provisioner.lock
@@ -141,6 +144,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         revocations,
         door,
         CertificateClock(door, context.outgoing),
+        CertificateOrders(context, issued),
         DoorOperators(context, certificates, registry),
         lock,
         detection,

@@ -103,11 +103,20 @@ def of_age(subject: str, what: str, at: str | None, now: datetime, days: int, re
         yield Diagnosis(WARNING, subject, f"the last {what} is {duration(age_s)} old", remedy)
 
 
+def of_acme(acme: Mapping[str, Any] | None) -> Iterator[Diagnosis]:
+    """Judge orders of certificates of a CA: they are renewed by themselves, so only a failure is told."""
+    if acme is not None and acme["failure"]:
+        severity = WARNING if acme["names"] else PROBLEM
+        sentence = f"{acme['failures']} orders failed in a row: {printable(acme['failure'], 300)}"
+        yield Diagnosis(severity, "acme", sentence, "tlsrt-supervisor certificate renew")
+
+
 def of_status(status: Mapping[str, Any], restarts: Mapping[str, int]) -> Iterator[Diagnosis]:
     """Judge a running host; `restarts` says how often each process died unexpectedly in the last hour."""
     if status["lock"] is not None:
         reason = printable(str(status["lock"]["reason"]), 200)
         yield Diagnosis(WARNING, "lock", f"the host is locked: {reason}", "tlsrt-supervisor unlock")
+    yield from of_acme(status.get("acme"))
     for group in status["supervision"].get("groups", ()):
         if group["state"] == "degraded":
             down = group["down"]

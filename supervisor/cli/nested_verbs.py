@@ -76,18 +76,36 @@ NAMES = Argument(
     is_repeated=True,
 )  # fmt: skip
 
+_HOST = Argument(("host",), "a name or an address of this host", "NAME")
+_OWN = flag("--own", text="the certificate of the door's files, also where a CA is configured")
+
 CERTIFICATE = (
     Verb(
         "show",
-        "print what the server's certificate names, who issued it, and when it ends",
+        "print the server's certificates: what they name, who issued them, how old they are, and when they end",
         (SAME,),
         run="certificate.show",
         lines="certificate.show_lines",
     ),
     Verb(
+        "add",
+        "have the certificate name one host more: order it of the CA of `acme`, or have the development CA issue it",
+        (_HOST, _OWN, ANSWER),
+        run="certificate.add",
+        lines="certificate.renew_lines",
+    ),
+    Verb(
+        "remove",
+        "have the certificate name one host less, in the same way",
+        (_HOST, _OWN, ANSWER),
+        run="certificate.remove",
+        lines="certificate.renew_lines",
+    ),
+    Verb(
         "renew",
-        "replace the server's certificate by another one of the development CA, for the same key",
+        "order another certificate of the CA of `acme` now, or have the development CA issue one for the same key",
         (
+            _OWN,
             NAMES,
             Argument(("--drop",), "a name that it shall not have any more; may be repeated", "NAME", is_repeated=True),
             ANSWER,

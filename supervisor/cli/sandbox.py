@@ -28,7 +28,7 @@ from tlsrt.sandbox.profile.compose import (
     profile_for_loop,
     profile_for_service,
 )
-from tlsrt.sandbox.profile.profile import EXPORT, HELPER, HELPERS, METRICS, NETWORK_HELPER, RESOLVER
+from tlsrt.sandbox.profile.profile import ACME, EXPORT, HELPER, HELPERS, METRICS, NETWORK_HELPER, RESOLVER
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import (
     PlacedProgram,
@@ -128,6 +128,7 @@ def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY, *([HELPER] if config.needs_helper else [])]
     known += [NETWORK_HELPER] if config.needs_network_helper else []
     known += [RESOLVER] if config.needs_resolver else []
+    known += [ACME] if config.acme.origin is not None else []
     known += [METRICS] if config.metrics.place is not None else []
     known += [EXPORT] if config.collectors else []
     known += [program_label(component, one.name) for component in config.components for one in component.programs]
@@ -146,7 +147,7 @@ def effective_of(config: Config, process: str, files: ProfileFiles | None = None
     uid = identity.uid(process)
     if process in HELPERS:
         profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code, name=process)
-    elif process in (RESOLVER, METRICS, EXPORT):
+    elif process in (RESOLVER, METRICS, EXPORT, ACME):
         profile = profile_for_service(config, process, uid, files, rootless=identity.rootless, code=code)
     elif process == AUTHORITY:
         profile = profile_for_authority(config, uid, files, rootless=identity.rootless, code=code)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tlsrt.command_line.table import Document
+from tlsrt.supervisor.cli.certificate import status_lines as acme_lines
 from tlsrt.supervisor.cli.exchange import ask, connect, host_of
 from tlsrt.supervisor.cli.lock import state_lines
 from tlsrt.supervisor.cli.status_table import COLUMNS, SHORT, cell, process_table, summary
@@ -168,6 +169,7 @@ def remarks(status: Document) -> list[str]:
     lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _work_lines(status["loops"])
     lines += _grant_lines(status)
+    lines += acme_lines(status.get("acme"))
     lines += _program_lines(status["loops"])
     lines += _unwell(status["loops"])
     wishes = [(entry["name"], target) for entry in status["loops"] for target in entry["egress_wanted"]]

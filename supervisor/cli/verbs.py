@@ -163,7 +163,7 @@ VERBS = (
     ),
     Verb("component", "add, list, compare, update and remove components of packages", verbs=COMPONENTS),
     Verb("secret", "set, list and remove the secrets of components", verbs=SECRETS),
-    Verb("certificate", "show and renew the certificate of the server", verbs=CERTIFICATE),
+    Verb("certificate", "show, change and renew the certificates of the server", verbs=CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=CLIENTS),
     Verb("jobs", "list the calls that clients and components have put off, or remove one", verbs=JOBS),
     Verb(

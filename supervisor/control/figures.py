@@ -15,6 +15,7 @@ from typing import Any
 from tlsrt import __version__
 from tlsrt.channels.control.health import HealthOutcome, Readiness
 from tlsrt.supervisor.control.audit_heads import AuditHeads
+from tlsrt.supervisor.control.certificates import Certificates
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.events.event import HostEvent
@@ -41,7 +42,7 @@ class HostFigures:
     def __init__(
         self, context: Context, loops: Loops, authority: AuthorityProcess, monitor: HeartbeatMonitor,
         lock: LockControl, requests: OperatorRequests, audit: AuditHeads, shutdown: Shutdown,
-        services: Sequence[ServiceProcess], started_at: float,
+        services: Sequence[ServiceProcess], started_at: float, certificates: Certificates,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
@@ -53,6 +54,7 @@ class HostFigures:
         self._shutdown = shutdown
         self._services = services
         self._started_at = started_at
+        self._certificates = certificates
         self._since_1970_s = time.time() - context.event_loop.now  # fixed, so that no start moves
         self._events: Counter[tuple[str, str]] = Counter()
         context.events.listeners.append(self._count)
@@ -111,6 +113,8 @@ class HostFigures:
             yield "tlsrt_events", [kind, severity], count
         if self._authority.reports.certificate_ends:
             yield "tlsrt_certificate_not_after_seconds", ["door"], self._authority.reports.certificate_ends
+        if self._certificates.ends:
+            yield "tlsrt_certificate_not_after_seconds", ["acme"], self._certificates.ends
         yield from self._of_audit()
         yield from self._of_process("supervisor", host_pid(), self._started_at, is_active=True)
         authority = self._authority

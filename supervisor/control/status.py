@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
+from tlsrt.supervisor.control.certificates import Certificates
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.requests import OperatorRequests
@@ -64,6 +65,7 @@ class Standing:
     names: Names
     metrics: MetricsProcess
     export: ExportProcess
+    certificates: Certificates
 
 
 class Status(Feature):
@@ -98,7 +100,8 @@ class Status(Feature):
         managers = {loop.name: loop.managed_by for loop in loops}
         view = StatusInput(
             now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
-            (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings),
+            (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings,
+             *standing.certificates.warnings()),
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
@@ -108,6 +111,7 @@ class Status(Feature):
             standing.names.document(), service_document(standing.metrics, now),
             server.host_pid if (server := current.children.fork_server) is not None else None,
             service_document(standing.export, now),
+            standing.certificates.document(),
         )  # fmt: skip
         return document(
             view,

@@ -67,6 +67,7 @@ class StatusInput:
     metrics: Document | None = None  # if they are served
     fork_server: int | None = None  # its pid
     export: Document | None = None  # if there is a collector
+    acme: Document | None = None  # if a CA is configured
 
 
 def document(
@@ -101,6 +102,7 @@ def document(
         "resolver": view.resolver,
         "metrics": view.metrics,
         "export": view.export,
+        "acme": view.acme,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.reports.keys(view.now),

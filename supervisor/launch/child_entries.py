@@ -25,7 +25,7 @@ from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.inherited import place
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
-from tlsrt.sandbox.profile.profile import AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
+from tlsrt.sandbox.profile.profile import ACME, AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
 from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME
@@ -41,6 +41,7 @@ _SERVICES = {
     RESOLVER: ("tlsrt.supervisor.resolver.main", "resolver_main"),
     METRICS: ("tlsrt.supervisor.metrics.main", "metrics_main"),
     EXPORT: ("tlsrt.supervisor.export.main", "export_main"),
+    ACME: ("tlsrt.supervisor.acme.main", "acme_main"),
 }
 
 

@@ -26,6 +26,7 @@ from tlsrt.sandbox.profile.compose import (
     profile_for_service,
 )
 from tlsrt.sandbox.profile.profile import (
+    ACME,
     AUTHORITY,
     EXPORT,
     HELPER,
@@ -110,6 +111,7 @@ class ChildPrograms:
             RESOLVER: config.needs_resolver,
             METRICS: config.metrics.place is not None,
             EXPORT: bool(config.collectors),
+            ACME: config.acme.origin is not None,
         }
         for name in (name for name, is_needed in services.items() if is_needed):
             self.profiles[name] = profile_for_service(

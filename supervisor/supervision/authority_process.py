@@ -43,7 +43,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 
 NAME = "authority"
 _OWN = {  # about the process itself
-    "sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept", "certificate_time",
+    "sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept", "certificate_time", "account_key",
 }  # fmt: skip
 MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
 
@@ -242,6 +242,8 @@ class AuthorityProcess(Feature):
                 name, message, descriptors = received
                 if name == "kept":
                     self.files.keep_door(descriptors)
+                elif name == "account_key":
+                    self.files.keep_account_key(descriptors[0])
                 elif (handler := self._handlers.get(name)) is not None:
                     handler(message)
                 else:

@@ -23,6 +23,7 @@ class BootFiles:
     def __init__(self) -> None:
         self.measurement = -1  # memfd
         self.token = -1
+        self._account = -1  # the key of the account with a CA: a memfd on its way to the ACME process
         self._door: tuple[int, ...] = ()  # certificate, key, client CA, revocation lists
 
     @contextmanager
@@ -48,6 +49,17 @@ class BootFiles:
         for descriptor in self._door:
             os.close(descriptor)
         self._door = tuple(descriptors)
+
+    def keep_account_key(self, descriptor: int) -> None:
+        """Hold the key of an account until it is taken."""
+        if self._account >= 0:
+            os.close(self._account)
+        self._account = descriptor
+
+    def take_account_key(self) -> int:
+        """Return the key of the account, which is the caller's from here on; -1: none has come."""
+        descriptor, self._account = self._account, -1
+        return descriptor
 
     def take(self, token: int, measurement: int | None = None) -> None:
         """Use these descriptors, which are owned from here on, for every boot to come."""

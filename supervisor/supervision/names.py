@@ -92,6 +92,8 @@ class Names(Feature):
         for loop in config.loops:
             for rule in config.names_of(loop.name):
                 rules.setdefault(rule.name, []).append(rule)
+        if config.acme.rule is not None:  # the CA, for the ACME process
+            rules.setdefault(config.acme.rule.name, []).append(config.acme.rule)
         changed = [name for name in rules if rules[name] != self._rules.get(name)]
         gone = self._rules.keys() - rules.keys()
         self._rules = rules

@@ -26,6 +26,8 @@ PACKAGES = {
     "mosquitto_passwd": "mosquitto",
     "nft": "nftables",
     "node": "nodejs",
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "rsyslogd": "rsyslog-openssl",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.door.files import DoorFiles
+from tlsrt.supervisor.authority.door.issued_pair import IssuedPair
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.model.ports import Service
@@ -36,8 +37,11 @@ class _Proposal:
 class DoorChange(Service):
     """What the door serves with now, and what it may serve with next."""
 
-    def __init__(self, context: AuthorityContext, files: DoorFiles, certificates: ClientCertificates) -> None:
+    def __init__(
+        self, context: AuthorityContext, files: DoorFiles, certificates: ClientCertificates, issued: IssuedPair
+    ) -> None:  # fmt: skip
         self.files = files
+        self._issued = issued  # beside the files
         self._certificates = certificates
         self._generation = context.state.boots << _GENERATIONS
         self._last = self._generation
@@ -49,6 +53,7 @@ class DoorChange(Service):
         """Tell Primary what to serve with."""
         self._outgoing.send(GATE, "door", self._generation, descriptors=self.files.descriptors)
         self._outgoing.send(GATE, "serve", self._generation)
+        self._issued.send()
 
     def propose(self, number: int, files: DoorFiles, now: int, done: Done) -> None:
         """Have Primary try other files; `done` hears how that went. They are owned from here on."""

@@ -27,6 +27,7 @@ from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.vouch import StateSummary
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
 from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_snapshot, encode_snapshot
+from tlsrt.supervisor.authority.model.issued_certificate import IssuedCertificate, decode_issued, encode_issued
 from tlsrt.supervisor.authority.model.jobs import Job, decode_jobs, encode_jobs
 from tlsrt.supervisor.authority.model.join_codes import PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
@@ -42,7 +43,7 @@ _TYPES: dict[str, type] = {
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
     "lock": list, "audit": int,
     "join_codes": list, "response": list,
-    "number": int, "jobs": list,
+    "number": int, "jobs": list, "issued": list,
 }  # fmt: skip
 
 
@@ -75,6 +76,7 @@ class AuthorityState:
     join_codes: dict[bytes, PendingCode] = field(default_factory=dict[bytes, PendingCode])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
     jobs: dict[bytes, Job] = field(default_factory=dict[bytes, Job])  # that were put off, by id
+    issued: IssuedCertificate = field(default_factory=IssuedCertificate)  # by the CA of ACME
     lock: LockRecord | None = None  # the host is locked
     response: DetectionSnapshot = field(
         default_factory=DetectionSnapshot
@@ -173,7 +175,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
         "lock": list(state.lock or ()), "audit": state.audit, "number": state.number,
         "join_codes": encode_codes(state.join_codes), "response": encode_snapshot(state.response),
-        "jobs": encode_jobs(state.jobs),
+        "jobs": encode_jobs(state.jobs), "issued": encode_issued(state.issued),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -210,6 +212,7 @@ def decode_state(data: bytes) -> AuthorityState:
         fields["lock"] = record_of(fields.get("lock", []))
         fields["join_codes"] = decode_codes(fields.get("join_codes", []))
         fields["jobs"] = decode_jobs(fields.get("jobs", []))
+        fields["issued"] = decode_issued(fields.get("issued", []))
         fields["response"] = decode_snapshot(fields.get("response", []))
     except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error

@@ -39,7 +39,8 @@ FILES = ProfileFiles()
 
 PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
-SERVICES = (("helper", False), ("network_helper", False), ("resolver", False), ("metrics", False), ("export", False))
+SERVICES = (("helper", False), ("network_helper", False), ("resolver", False), ("metrics", False), ("export", False),
+            ("acme", False))  # fmt: skip
 PLAIN = ProgramConfig("cat", Path("/bin/cat"), "a test")
 PROXY = ProgramConfig("bus-1", Path("/bin/cat"), "a test", bus=Path("/run/bus"))
 WHOLE = ProgramConfig(
