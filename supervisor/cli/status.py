@@ -51,8 +51,8 @@ def status(arguments: argparse.Namespace) -> Document | int:
     return document
 
 
-def follow(arguments: argparse.Namespace) -> int:
-    """Follow until Ctrl-C, `q` at a terminal, or the end of the supervisor."""
+def follow(arguments: argparse.Namespace, hint: str = "") -> int:
+    """Follow until Ctrl-C, `q` at a terminal, or the end of the supervisor; a terminal is shown the `hint` too."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     with connect(host_of(arguments)) as client:
         documents = client.follow("follow_status", interval_s=arguments.interval)
@@ -60,7 +60,7 @@ def follow(arguments: argparse.Namespace) -> int:
             for document in documents:
                 print(json.dumps(document), flush=True)
         elif is_terminal:
-            _redraw(client, documents)
+            _redraw(client, documents, hint)
         else:
             for document in documents:
                 if "dropped" not in document:
@@ -68,14 +68,15 @@ def follow(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _redraw(client: ControlClient, documents: Iterator[dict[str, Any]]) -> None:
+def _redraw(client: ControlClient, documents: Iterator[dict[str, Any]], hint: str) -> None:
     with _keyboard() as keyboard:
         sys.stdout.write(_HIDE_CURSOR + _CLEAR)
         try:
             for document in documents:
                 if "dropped" not in document:
                     size = shutil.get_terminal_size()
-                    sys.stdout.write(screen(top_lines(document), size.columns, size.lines))
+                    first, _, *rest = top_lines(document)
+                    sys.stdout.write(screen([first, hint, *rest], size.columns, size.lines))
                     sys.stdout.flush()
                 if not client.has_line and _is_quit(client, keyboard):
                     return

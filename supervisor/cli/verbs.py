@@ -73,9 +73,9 @@ VERBS = (
     ),
     Verb(
         "top",
-        "the same as status --follow, until `q` or Ctrl-C",
-        (json_flag("one JSON document a line"), _INTERVAL),
-        run="status.follow",
+        "show the processes of the host and its events as a screen, until `q`; without the extra `tui`, as a table",
+        (flag("--plain", text="the plain table, also at a terminal"), json_flag("one JSON document a line"), _INTERVAL),
+        run="top.top",
     ),
     Verb(
         "events",

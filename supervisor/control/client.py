@@ -110,11 +110,15 @@ class ControlClient:
             return True
         return True
 
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.close()
+        self.close()
 
     def _request(self, verb: str, timeout_s: float | None, fields: Mapping[str, object]) -> None:
         self._socket.settimeout(timeout_s)

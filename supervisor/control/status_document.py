@@ -238,8 +238,9 @@ def _threads(config: Config, loop: Loop) -> Document | None:
 def _heartbeat(heartbeat: HeartbeatStatus | None) -> Document:
     """The suspicion has an end here: JSON knows no infinite number."""
     if heartbeat is None:
-        return {"health": None, "phi": None}
-    return {"health": str(heartbeat.health), "phi": round(min(heartbeat.phi, _PHI_MAX), 2)}
+        return {"health": None, "phi": None, "beat_age_s": None}
+    suspicion = round(min(heartbeat.phi, _PHI_MAX), 2)
+    return {"health": str(heartbeat.health), "phi": suspicion, "beat_age_s": _rounded(heartbeat.age_s)}
 
 
 def _disk_wait(view: StatusInput, name: str) -> Document | None:

@@ -36,6 +36,7 @@ class HeartbeatStatus:
 
     health: Health
     phi: float
+    age_s: float  # of its last beat
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,9 @@ class HeartbeatMonitor:
 
     def status(self, name: str, now: float) -> HeartbeatStatus | None:
         """Return what status says about a process; None for one that is not watched."""
-        return HeartbeatStatus(self.health(name, now), self.phi(name, now)) if name in self._processes else None
+        if name not in self._processes:
+            return None
+        return HeartbeatStatus(self.health(name, now), self.phi(name, now), self.silence(name, now))
 
     def check(self, now: float) -> list[str]:
         """Check all once: return the names that are dead.

@@ -236,11 +236,11 @@ def test_top_in_a_pipe_steers_nothing(host: RunningHost) -> None:
     assert all(line.rstrip("\n").isprintable() for line in lines)
 
 
-def test_top_at_a_terminal_redraws_and_ends_with_q(host: RunningHost) -> None:
+def test_plain_top_at_a_terminal_redraws_and_ends_with_q(host: RunningHost) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm"}
     process = subprocess.Popen(
-        host.command("top", "--interval", "0.2"), stdin=theirs, stdout=theirs, stderr=theirs, cwd=host.base,
+        host.command("top", "--plain", "--interval", "0.2"), stdin=theirs, stdout=theirs, stderr=theirs, cwd=host.base,
         env=environment,
     )  # fmt: skip
     os.close(theirs)

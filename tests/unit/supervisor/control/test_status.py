@@ -91,7 +91,7 @@ def make_document(**changes: Any) -> Document:
         [primary, third],
         dict.fromkeys(("authority", "primary", "third"), sandbox),
         {"primary": 20480, "authority": None},
-        heartbeats or {"primary": HeartbeatStatus(Health.SUSPECT, 5.432), "third": None},
+        heartbeats or {"primary": HeartbeatStatus(Health.SUSPECT, 5.432, 1.25), "third": None},
         {"third": ViolationRecord(2, "execve(1): nobody may call that")},
     )
 
@@ -109,7 +109,7 @@ def test_the_document_has_what_is_promised() -> None:
     assert primary == {
         "name": "primary", "state": "active", "pid": 1003, "incarnation": 1, "uptime_s": 10.0, "restarts": 0,
         "sessions": 2, "frames": {"in": 10, "out": 20, "refused": 3}, "lateness_ms": 2.5, "queue": 2,
-        "health": "suspect", "phi": 5.43, "memory_kib": 20480, "components": [],
+        "health": "suspect", "phi": 5.43, "beat_age_s": 1.25, "memory_kib": 20480, "components": [],
         "sandbox": {
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
@@ -199,7 +199,7 @@ def test_who_is_stuck_in_the_kernel_is_said() -> None:
 
 
 def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:
-    found = make_document(heartbeats={"primary": HeartbeatStatus(Health.DEAD, math.inf)})
+    found = make_document(heartbeats={"primary": HeartbeatStatus(Health.DEAD, math.inf, 2.0)})
     assert (found["loops"][0]["health"], found["loops"][0]["phi"]) == ("dead", 99.0)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 

@@ -1,0 +1,38 @@
+"""`tlsrt-supervisor top`: the host as a screen, or as a plain table where there is no screen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+
+from tlsrt.errors import EX_SOFTWARE
+from tlsrt.supervisor.cli.exchange import connect, host_of, say
+from tlsrt.supervisor.cli.status import follow
+
+INSTALL = "`pip install 'tlsrt[tui]'` makes a screen of it, with keys"
+_NO_TERMINAL = "this is no terminal, so a plain table follows; at a terminal, `top` is a screen"
+
+
+def top(arguments: argparse.Namespace) -> int:
+    """Show the screen until `q`; the plain table with `--plain`, or where there is no terminal or no Textual."""
+    if arguments.json or arguments.plain:
+        return follow(arguments)
+    if not _is_screen():
+        say(_NO_TERMINAL)
+        return follow(arguments)
+    if find_spec("textual") is None:
+        return follow(arguments, INSTALL)
+    host = host_of(arguments)
+    connect(host).close()  # a host that does not run is told in words
+    from tlsrt.supervisor.cli.top_feed import HostFeed
+    from tlsrt.supervisor.cli.top_screen import TopScreen
+
+    screen = TopScreen(HostFeed(host, arguments.interval))
+    screen.run()
+    return EX_SOFTWARE if screen.return_code else 0
+
+
+def _is_screen() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -1,0 +1,129 @@
+"""What `top` shows as a screen: a row for each process, component and program, sorted and filtered. Pure.
+
+Every cell is harmless: words of the host, of its components and of its programs are escaped and cut here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tlsrt.text import duration, printable, size
+
+# Title and width, with the gap before a number or behind a word; the name has what is left of the line.
+COLUMNS = (
+    ("NAME", 0), ("STATE", 10), ("PID", 8), ("MEMORY", 9), ("CPU %", 7), ("RST", 4), ("BEAT", 7), ("CALLS/S", 8),
+)  # fmt: skip
+WORDS = frozenset({"NAME", "STATE"})  # columns that stand left
+ORDERS = ("name", "memory", "processor", "restarts", "calls")
+_NAME_MOST, _STATE_MOST = 120, 9
+_FINE = frozenset({"active", "good", "unchecked", "idle"})
+
+
+class Row(NamedTuple):
+    """One line of the screen; `loop` is what it runs in, for its log and to stop and start it."""
+
+    key: str
+    loop: str
+    cells: tuple[str, ...]
+    is_fine: bool
+    numbers: Mapping[str, float]
+    below: tuple[Row, ...] = ()
+
+
+def rows_of(status: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each process of a host, with its components and programs below it."""
+    supervisor = {**status["supervisor"], "state": "stopping" if status["supervisor"]["stopping"] else "active"}
+    return [
+        _process("supervisor", supervisor),
+        _process("authority", status["authority"]),
+        *(_process(str(loop["name"]), loop) for loop in status["loops"]),
+    ]
+
+
+def arranged(rows: Iterable[Row], order: str, wanted: str) -> list[Row]:
+    """Return the rows to show: processes in an order, the largest first, and below each what it runs.
+
+    With `wanted`, only rows that have it in their name or state, and the process of each.
+    """
+    found = list(rows)
+    if order != ORDERS[0]:
+        found.sort(key=lambda row: -row.numbers.get(order, 0.0))
+    shown = list[Row]()
+    for row in found:
+        below = [one for one in row.below if _matches(one, wanted)]
+        if _matches(row, wanted):
+            below = list(row.below) if _matches_name(row, wanted) else below
+        elif not below:
+            continue
+        shown += [row, *below]
+    return shown
+
+
+def fitted(text: str, width: int) -> str:
+    """Return a cell of at most that width, with a mark where it was cut."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def _matches(row: Row, wanted: str) -> bool:
+    return _matches_name(row, wanted) or wanted.lower() in row.cells[1].lower()
+
+
+def _matches_name(row: Row, wanted: str) -> bool:
+    return wanted.lower() in row.cells[0].lower()
+
+
+def _process(name: str, entry: Mapping[str, Any]) -> Row:
+    usage = entry.get("usage") or {}
+    memory_kib, restarts, age_s = entry.get("memory_kib"), entry.get("restarts"), entry.get("beat_age_s")
+    if memory_kib is None and usage:
+        memory_kib = usage.get("memory_kib")
+    calls = usage.get("frames_in_s") if "frames" in entry else None
+    processor = usage.get("cpu_percent")
+    state = str(entry["state"])
+    health = str(entry.get("health") or "good")
+    word = health if state == "active" and health not in _FINE else state
+    cells = (
+        name, word, _number(entry["pid"]), _bytes(memory_kib),
+        f"{processor:.1f}" if processor is not None else "-", _number(restarts),
+        duration(age_s) if age_s is not None else "-", f"{calls:.0f}" if calls is not None else "-",
+    )  # fmt: skip
+    numbers = {"memory": memory_kib, "processor": processor, "restarts": restarts, "calls": calls}
+    below = [_component(name, one) for one in entry.get("components", ())]
+    below += [_program(name, one) for one in entry.get("programs", ())]
+    return _row(f"process {name}", name, cells, {key: float(one or 0) for key, one in numbers.items()}, tuple(below))
+
+
+def _component(loop: str, one: Mapping[str, Any]) -> Row:
+    state = "not ready" if one["ready"] is False else str(one["health"])
+    age_s = one.get("checked_s")
+    age = duration(age_s) if age_s is not None else "-"  # its beat is its check
+    cells = (f"  {one['name']}", state, "", "", "", _number(one["task_restarts"]), age, "")
+    return _row(f"component {loop}/{one['name']}", loop, cells)
+
+
+def _program(loop: str, one: Mapping[str, Any]) -> Row:
+    running: Sequence[Mapping[str, Any]] = one.get("running", ())
+    state = "down" if one["is_down"] else "active" if running else "idle"
+    memory_kib = sum(run["memory_kib"] or 0 for run in running) if running else None
+    again = max(0, int(one.get("begun") or 0) - len(running))
+    more = f" ×{len(running)}" if len(running) > 1 else ""
+    pid = _number(running[0]["pid"]) if running else "-"
+    cells = (f"  {one['name']}{more}", state, pid, _bytes(memory_kib), "", str(again), "", "")
+    return _row(f"program {loop}/{one['name']}", loop, cells)
+
+
+def _row(
+    key: str, loop: str, cells: Sequence[str], numbers: Mapping[str, float] | None = None, below: tuple[Row, ...] = ()
+) -> Row:
+    name, state, *rest = cells
+    shown = (printable(name, _NAME_MOST), printable(state, _STATE_MOST), *(printable(cell) for cell in rest))
+    return Row(key, loop, shown, state in _FINE, numbers or {}, below)
+
+
+def _number(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _bytes(kib: float | None) -> str:
+    return size(kib * 1024) if kib is not None else "-"

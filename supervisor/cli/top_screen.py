@@ -1,0 +1,252 @@
+"""The screen of `top`, by Textual: the extra `tui`.
+
+Words from the host stand in `Text` only, which knows no markup, and were escaped before: nothing that a component says
+steers the screen or the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Footer, Input, RichLog, Static
+
+from tlsrt.supervisor.cli.status import header
+from tlsrt.supervisor.cli.status_table import summary
+from tlsrt.supervisor.cli.top_feed import EVENTS_SHOWN, News
+from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, WORDS, Row, arranged, fitted, rows_of
+from tlsrt.text import printable
+
+_STYLES = {"warning": "yellow", "alarm": "red"}
+_SCROLLBAR = 2
+_HOST = frozenset({"supervisor", "authority"})  # which are not stopped alone
+
+
+class Feed(Protocol):
+    """Where news come from, and who carries out what is asked."""
+
+    def start(self, tell: Callable[[News], None]) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def change(self, verb: str, loop: str, tell: Callable[[News], None]) -> None: ...
+
+    def log_of(self, loop: str) -> list[str]: ...
+
+
+class Told(Message):
+    """News, brought into the thread of the screen."""
+
+    def __init__(self, news: News) -> None:
+        super().__init__()
+        self.news = news
+
+
+class Question(ModalScreen[bool]):
+    """A question that only `y` says yes to."""
+
+    DEFAULT_CSS = "Question { align: center middle; } Question > Static { width: 64; height: auto; border: solid; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "Yes"), Binding("n,escape,q,enter", "dismiss(False)", "No"),
+    ]  # fmt: skip
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(f"{self._words}\n\ny: yes   n: no"))
+
+
+class Log(ModalScreen[None]):
+    """The last lines of a log."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,l", "dismiss", "Back")]
+
+    def __init__(self, title: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(self._title))
+        yield RichLog(wrap=True, markup=False, highlight=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        log = self.query_one(RichLog)
+        for line in self._lines:
+            log.write(Text(printable(line, keep="\t")))
+        log.focus()
+
+
+class TopScreen(App[None]):
+    """Processes, components and programs of a host, and its events below."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #host, #said { height: auto; max-height: 3; }
+    #rows { height: 1fr; }
+    #events { height: 30%; min-height: 5; border-top: solid; }
+    #filter { height: 3; display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "sort", "Sort"), Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("x", "change('stop_loop')", "Stop"), Binding("u", "change('start_loop')", "Start"),
+        Binding("l", "log", "Log"), Binding("q", "quit", "Quit"), Binding("ctrl+c", "quit", show=False),
+        Binding("escape", "all", show=False),
+    ]  # fmt: skip
+
+    def __init__(self, feed: Feed, environment: Mapping[str, str] = os.environ) -> None:
+        # In the terminal's own colours, Textual leaves all colours out for NO_COLOR; else it makes them grey.
+        super().__init__(ansi_color=True if environment.get("NO_COLOR") else None)
+        self._feed = feed
+        self._rows: list[Row] = []
+        self._shown: list[Row] = []
+        self._order = ORDERS[0]
+        self._wanted = ""
+        self._is_lost = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text("waiting for the host"), id="host")
+        table: DataTable[Text] = DataTable(id="rows", cursor_type="row", cell_padding=0)
+        yield table
+        yield RichLog(id="events", max_lines=EVENTS_SHOWN, wrap=False, markup=False, highlight=False)
+        yield Static(Text(""), id="said")
+        yield Input(id="filter", placeholder="a part of a name or a state")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#events").can_focus = False
+        self.query_one("#rows").focus()
+        self._feed.start(self._tell)
+
+    def on_unmount(self) -> None:
+        self._feed.stop()
+
+    def on_resize(self) -> None:
+        self._redraw(anew=True)
+
+    def on_told(self, told: Told) -> None:
+        """Show what was heard."""
+        news = told.news
+        if news.status is not None:
+            self._take(news.status)
+        if news.event is not None:
+            line, severity = news.event
+            self.query_one("#events", RichLog).write(Text(printable(line), style=_STYLES.get(severity, "")))
+        if news.words is not None:
+            self._is_lost = news.is_lost
+            self._say(news.words)
+
+    def on_input_changed(self, changed: Input.Changed) -> None:
+        """Filter as the words are typed."""
+        self._wanted = changed.value
+        self._redraw()
+
+    def on_input_submitted(self) -> None:
+        """Go back to the rows, with the filter."""
+        self.query_one("#filter").styles.display = "none"
+        self.query_one("#rows").focus()
+
+    def action_filter(self) -> None:
+        """Ask for a filter."""
+        field = self.query_one("#filter", Input)
+        field.styles.display = "block"
+        field.focus()
+
+    def action_all(self) -> None:
+        """Show all rows again."""
+        self.query_one("#filter", Input).value = ""
+        self.on_input_submitted()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
+        self._say(f"sorted by {self._order}")
+        self._redraw()
+
+    def action_change(self, verb: str) -> None:
+        """Stop or start the loop of the chosen row, after a question."""
+        row = self._chosen()
+        if row is None:
+            return
+        if row.loop in _HOST:
+            self._say(f"{row.loop} cannot be stopped alone: `tlsrt-supervisor stop` stops the host")
+            return
+        loop, name = row.loop, printable(row.loop, 120)
+        words = f"Stop {name}? Calls to it fail until it is started again." if verb == "stop_loop" else f"Start {name}?"
+
+        def answered(is_meant: bool | None) -> None:
+            if is_meant:
+                self._say(f"{name}: asked for")
+                self._feed.change(verb, loop, self._tell)
+
+        self.push_screen(Question(words), answered)
+
+    def action_log(self) -> None:
+        """Show the log of the chosen row's process."""
+        if (row := self._chosen()) is not None:
+            self.push_screen(Log(f"log of {printable(row.loop, 120)}", self._feed.log_of(row.loop)))
+
+    def _tell(self, news: News) -> None:
+        self.post_message(Told(news))
+
+    def _say(self, words: str) -> None:
+        self.query_one("#said", Static).update(Text(printable(words)))
+
+    def _take(self, status: dict[str, Any]) -> None:
+        host = f"{printable(header(status))}\n{printable(summary(status))}"
+        self.query_one("#host", Static).update(Text(host))
+        if self._is_lost:
+            self._is_lost = False
+            self._say("")
+        self._rows = rows_of(status)
+        self._redraw()
+
+    def _chosen(self) -> Row | None:
+        at = self.query_one("#rows", DataTable).cursor_row
+        return self._shown[at] if 0 <= at < len(self._shown) else None
+
+    def _redraw(self, *, anew: bool = False) -> None:
+        """Show the rows; where they stand as before, only what has changed, so that nothing flickers."""
+        table: DataTable[Text] = self.query_one("#rows", DataTable)
+        before, chosen = self._shown, self._chosen()
+        self._shown = arranged(self._rows, self._order, self._wanted)
+        if anew or [row.key for row in before] != [row.key for row in self._shown]:
+            self._fill(table, chosen)
+            return
+        for at, (old, row) in enumerate(zip(before, self._shown, strict=True)):
+            if old != row:
+                for column, cell in zip(table.ordered_columns, self._cells(row), strict=True):
+                    table.update_cell(table.ordered_rows[at].key, column.key, cell)
+
+    def _fill(self, table: DataTable[Text], chosen: Row | None) -> None:
+        table.clear(columns=True)
+        for title, width in self._columns():
+            table.add_column(Text(title, justify="left" if title in WORDS else "right"), width=width)
+        for row in self._shown:
+            table.add_row(*self._cells(row))
+        keys = [row.key for row in self._shown]
+        if chosen is not None and chosen.key in keys:
+            table.move_cursor(row=keys.index(chosen.key))
+
+    def _columns(self) -> list[tuple[str, int]]:
+        rest = self.size.width - _SCROLLBAR - sum(width for _, width in COLUMNS)
+        return [(title, width or max(12, rest)) for title, width in COLUMNS]
+
+    def _cells(self, row: Row) -> list[Text]:
+        return [
+            Text(
+                fitted(cell, width - 1 if title in WORDS else width),
+                style="red" if title == "STATE" and not row.is_fine else "",
+                justify="left" if title in WORDS else "right",
+            )
+            for (title, width), cell in zip(self._columns(), row.cells, strict=True)
+        ]

@@ -1,0 +1,151 @@
+"""The screen of `top` under Textual's pilot, with a feed of the test: keys, and words that try to steer it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from unit.supervisor.cli.test_top_rows import component, loop, status
+
+from tlsrt.supervisor.cli.top_feed import News
+
+pytest.importorskip("textual", reason="textual is in the extras `tui` and `dev`")
+
+from textual.pilot import Pilot
+from textual.widgets import DataTable, RichLog, Static
+
+from tlsrt.supervisor.cli.top_screen import Log, Question, TopScreen
+
+EVIL = "[red]x[/red]\x1b]0;owned\x07\n\x1b[2J[@click=app.quit]y[/]"
+
+
+class ScriptedFeed:
+    """Tells what the test says, and keeps what is asked."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[News], None] = lambda news: None
+        self.asked: list[tuple[str, str]] = []
+        self.is_stopped = False
+
+    def start(self, tell: Callable[[News], None]) -> None:
+        self.tell = tell
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def change(self, verb: str, loop: str, tell: Callable[[News], None]) -> None:
+        self.asked.append((verb, loop))
+
+    def log_of(self, loop: str) -> list[str]:
+        return [f"a line of {loop}", EVIL]
+
+
+def played(play: Callable[[TopScreen, ScriptedFeed, Pilot[None]], Awaitable[None]]) -> ScriptedFeed:
+    feed = ScriptedFeed()
+    screen = TopScreen(feed, {})
+
+    async def run() -> None:
+        async with screen.run_test(size=(80, 24)) as pilot:
+            feed.tell(News(status=document()))
+            await pilot.pause()
+            await play(screen, feed, pilot)
+
+    asyncio.run(run())
+    assert feed.is_stopped
+    return feed
+
+
+def document(*more: dict[str, Any]) -> dict[str, Any]:
+    found = status(loop("third", memory_kib=900, components=[component("kettle")]), loop("forth"), *more)
+    found["supervisor"] |= {"uptime_s": 5.0, "rootless": False}
+    return {**found, "door": {"host": "127.0.0.1", "port": 7443, "locked": False}, "lock": None}
+
+
+def names(screen: TopScreen) -> list[str]:
+    table = screen.query_one("#rows", DataTable)
+    return [str(table.get_row_at(at)[0]) for at in range(table.row_count)]
+
+
+def shown(screen: TopScreen) -> str:
+    return "\n".join("".join(one.text for one in strip) for strip in screen.screen._compositor.render_strips())
+
+
+def test_everything_stands_within_80_by_24() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        feed.tell(News(event=("an event of this host", "alarm")))
+        await pilot.pause()
+        picture = shown(screen)
+        assert len(picture.splitlines()) == 24
+        for words in (
+            "tlsrt  pid 1",
+            "all is well",
+            "CALLS/S",
+            "  kettle",
+            "an event of this host",
+            "q Quit",
+            "x Stop",
+        ):
+            assert words in picture, words
+
+    played(play)
+
+
+def test_sort_and_filter() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        assert names(screen) == ["supervisor", "authority", "third", "  kettle", "forth"]
+        await pilot.press("s")
+        assert names(screen)[:2] == ["third", "  kettle"]
+        await pilot.press("slash", *"kett", "enter")
+        assert names(screen) == ["third", "  kettle"]
+        await pilot.press("escape")
+        assert len(names(screen)) == 5
+
+    played(play)
+
+
+def test_a_loop_is_stopped_after_yes_alone_and_the_one_that_was_chosen() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "down", "x")  # the component of third
+        assert isinstance(screen.screen, Question)
+        await pilot.press("enter")
+        assert feed.asked == []
+        await pilot.press("x")
+        feed.tell(News(status=document(loop("a"))))
+        await pilot.press("y")
+        await pilot.press("u", "y")
+        await pilot.press("up", "up", "x", "y")  # the authority
+        assert not isinstance(screen.screen, Question)
+
+    assert played(play).asked == [("stop_loop", "third"), ("start_loop", "third")]
+
+
+def test_the_log_of_the_chosen_one() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "l")
+        await pilot.pause()
+        assert isinstance(screen.screen, Log)
+        picture = shown(screen)
+        assert "a line of third" in picture and r"[red]x[/red]\x1b]0;owned\x07\n" in picture and "\x1b" not in picture
+        await pilot.press("q")
+        assert not isinstance(screen.screen, Log)
+
+    played(play)
+
+
+def test_words_of_a_component_are_text_and_nothing_else() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        feed.tell(News(status=document(loop(EVIL, state="[red]", components=[component(EVIL)])), words=EVIL))
+        feed.tell(News(event=(EVIL, "[bold]")))
+        await pilot.pause()
+        picture = shown(screen)
+        assert len(picture.splitlines()) == 24 and "\x1b" not in picture and "\x07" not in picture
+        assert "[red]x[/red]" in names(screen)[-1] and names(screen)[-1].isprintable()
+        events = screen.query_one("#events", RichLog).lines
+        assert len(events) == 1
+        assert events[0].text.startswith(r"[red]x[/red]\x1b]0;owned\x07\n\x1b[2J[@click=app.quit]y[/]")
+        said = screen.query_one("#said", Static).render()
+        assert r"[red]x[/red]\x1b]0" in str(said)
+
+    played(play)
