@@ -164,8 +164,8 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
         word = "answers" if asked.answers else "replies"
         if asked.passed and not one.program:
             found.append(f"{start} cannot have `pass`: a component has `self.listener({asked.name!r})`; remove it")
-        elif asked.sends and one.program:
-            found.append(f"{start} cannot have `{word}`: a program receives datagrams only; remove it")
+        elif asked.answers and one.program:
+            found.append(f"{start} cannot have `answers`: a program sends to who has written to it; write `replies`")
         elif asked.sends and asked.protocol != "udp":
             found.append(f"{start} cannot have `{word}` over tcp: an accepted connection answers anyway; remove it")
         elif asked.group and (asked.protocol != "udp" or one.program):

@@ -120,12 +120,14 @@ def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, .
     """Return the fragments of a program that a component has run."""
     memory = ("program_memory",) if program.executable_memory else ()
     signals = "program_signals" if own_pids else "program_signals_self"
-    words = "program_bus" if program.bus is not None else "program_notifies" if program.notifies else "program_silent"
+    replies = ("program_replies",) if any(one.replies for one in program.listen) else ()
+    words = "program_notifies" if program.notifies else "" if replies else "program_silent"
+    words = "program_bus" if program.bus is not None else words
     reach = [*(["program_egress"] if program.egress else []), *(["program_listen"] if program.listen else [])]
     reach += ["program_sockets"] if reach else []
     locks = ("program_locks",) if "CAP_IPC_LOCK" in program.capabilities else ()
     once = "program_runs" if program.also_runs else "program_once"
-    return ("program", once, signals, words, *reach, *memory, *locks)
+    return ("program", once, signals, *([words] if words else []), *replies, *reach, *memory, *locks)
 
 
 def fragment_of_process(process: str) -> str:

@@ -31,7 +31,14 @@ from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragme
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import DROP_LAYERS, STAGE_1_LAYERS, WORLD_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
-from tlsrt.sandbox.profile.requested import check_held, is_there, overlap, requested_fragment, unfit_to_read
+from tlsrt.sandbox.profile.requested import (
+    check_held,
+    check_replies,
+    is_there,
+    overlap,
+    requested_fragment,
+    unfit_to_read,
+)
 
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
@@ -103,7 +110,9 @@ def program_fragment(placed: PlacedProgram, files: ProfileFiles) -> PolicyFragme
         files, part, f"what {placed.label} asks for",
         data=tuple(Line(tuple(paths), why, part, must_exist=True) for paths, why in kinds if paths),
         egress=tuple(EgressLine(one.rules, one.why, part) for one in program.egress),
-        listen=tuple(ListenLine(one.name, one.place, one.answers, -1, one.why, part) for one in program.listen),
+        listen=tuple(
+            ListenLine(one.name, one.place, one.sends, -1, one.why, part, one.replies) for one in program.listen
+        ),
     )  # fmt: skip
 
 
@@ -117,6 +126,7 @@ def profile_for_program(
     program = placed.program
     if program.listen or program.egress or program.notifies:
         check_held(config, program.where, placed.label, "have sockets")
+    check_replies(config, placed.label, program.listen)
     _check_capabilities(placed, rootless=rootless)
     fragments = fragments_of_program(config, placed, files)
     policy = files.policy(_NAME, fragments[:-1], is_quiet=True)  # the last one has no calls, and is its alone

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.credentials import VARIABLE
 from tlsrt.config.host_events import UNPRIVILEGED_MS, HostEventsConfig
 from tlsrt.config.key_providers import key_paths
+from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.needs import CallsConfig, WriteConfig
 from tlsrt.config.packages import data_roots
 from tlsrt.config.schema import Config
@@ -108,11 +109,7 @@ def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
     mine = [one for one in config.listeners if one.process == loop.name and not one.program]
     if mine:
         check_held(config, mine[0].asked.where, mine[0].address, "listen")
-    if held := next((one for one in mine if one.asked.replies and "cgroup" in config.sandbox.waive), None):
-        raise ConfigError(
-            f"{held.asked.where}: {held.address} cannot have `replies`: sandbox layer cgroup is waived, where the "
-            "kernel holds it to them; write `answers`, if it may send to any host"
-        )
+        check_replies(config, mine[0].address, [one.asked for one in mine])
     places = [(one.key, one.asked.protocol == "udp") for one in mine]
     numbers = numbers_of(places, settings_of(config, loop)["open_files"])
     return tuple(
@@ -127,6 +124,15 @@ def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
         )
         for one in mine
     )
+
+
+def check_replies(config: Config, who: str, listen: Iterable[ListenConfig]) -> None:
+    """Refuse `replies` where no control group holds a socket to them. Raises ConfigError."""
+    if held := next((one for one in listen if one.replies and "cgroup" in config.sandbox.waive), None):
+        raise ConfigError(
+            f"{held.where}: {who} cannot have `replies`: sandbox layer cgroup is waived, where the kernel holds it to "
+            "them; remove the one or the other"
+        )
 
 
 def check_held(config: Config, where: str, who: str, what: str) -> None:

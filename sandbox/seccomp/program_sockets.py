@@ -8,6 +8,11 @@ NOTIFY_SOCKET names nothing that exists. A datagram socket of the UNIX family is
 component has: a write to it arrives there, and to connect it is answered as if done. A message with an address is
 copied (at most 4 KiB, never its descriptors) and sent over that pair, if it is addressed to that name.
 
+A datagram that names an address leaves from a granted listener with `replies`, and from no other socket: it is copied
+with its address, and sent by the supervisor from its own descriptor of the same socket. Who may hear it is decided by
+the kernel, which has seen who wrote to that socket (see `reply_filter.py`); what the program changes meanwhile in its
+memory changes nothing. Flags and control data are left out: a listener is bound to one address, which it sends from.
+
 A program may have children. So the process whose memory and descriptors are meant is that of the task that calls.
 """
 
@@ -40,6 +45,7 @@ NOTICE_BYTES = 4096
 _MSGHDR = struct.Struct("=QI4xQQQQi4x")  # name, its length, vectors, how many, control, its length, flags
 _IOVEC = struct.Struct("=QQ")
 _IOVECS_MOST = 16
+_DATAGRAM_BYTES = 65507  # the most that UDP carries
 _PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 _KIND = 0xF  # SOCK_TYPE_MASK
 _INTERNET = (int(socket.AF_INET), int(socket.AF_INET6))
@@ -58,6 +64,7 @@ class ProgramSockets:
 
     notices: socket.socket | None = None
     listeners: Mapping[Place, int] = field(default_factory=dict[Place, int])
+    replying: frozenset[int] = frozenset()  # those of `listeners` that the kernel holds to replies
 
     def carry_out(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> Outcome:
         """Answer a call, with the broker for what is not of a program alone."""
@@ -75,7 +82,7 @@ class ProgramSockets:
         if call.call == "sendto":
             address = broker.read_address(call, 4)
             vectors = [(call.arguments[1], call.arguments[2])]
-            return self._send(broker, address, vectors, is_valid)
+            return self._send(call.arguments[0] & 0xFFFFFFFF, broker, address, vectors, is_valid)
         if call.call not in ("bind", "connect"):
             return broker.carry_out(call, is_valid)
         address = broker.read_address(call, 1)
@@ -106,18 +113,22 @@ class ProgramSockets:
         return self.notices is not None and family == socket.AF_UNIX and _path_of(address) == NOTIFY_PATH.encode()
 
     def _send_message(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> BrokerReply:
-        name, length, vectors, count, *_ = _MSGHDR.unpack(read_memory(broker.pid, call.arguments[1], _MSGHDR.size))
+        name, length, start, count, *_ = _MSGHDR.unpack(read_memory(broker.pid, call.arguments[1], _MSGHDR.size))
         if not name or not 2 <= length <= 128:  # on a connected socket; the C library has other ways for that
             return BrokerReply(error=errno.ENOSYS)
         if count > _IOVECS_MOST:
             return BrokerReply(error=errno.EMSGSIZE)
         address = read_memory(broker.pid, name, length)
-        pieces = read_memory(broker.pid, vectors, _IOVEC.size * count) if count else b""
-        return self._send(broker, address, list(_IOVEC.iter_unpack(pieces)), is_valid)
+        pieces = read_memory(broker.pid, start, _IOVEC.size * count) if count else b""
+        vectors = list(_IOVEC.iter_unpack(pieces))
+        return self._send(call.arguments[0] & 0xFFFFFFFF, broker, address, vectors, is_valid)
 
     def _send(
-        self, broker: Broker, address: bytes, vectors: list[tuple[int, int]], is_valid: Callable[[], bool]
+        self, number: int, broker: Broker, address: bytes, vectors: list[tuple[int, int]], is_valid: Callable[[], bool]
     ) -> BrokerReply:  # fmt: skip
+        (family,) = struct.unpack_from("=H", address)
+        if self.replying and family in _INTERNET:
+            return self._reply(number, broker, target_of(family, address), vectors, is_valid)
         if not self._is_notify(address) or self.notices is None:
             return refused("send to an address of its own choice: connect the socket first")
         if not 0 < sum(length for _, length in vectors) <= NOTICE_BYTES:
@@ -126,6 +137,30 @@ class ProgramSockets:
         if not is_valid():
             return BrokerReply(error=errno.EINTR)
         return BrokerReply(self.notices.send(notice, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL))
+
+    def _reply(
+        self, number: int, broker: Broker, target: tuple[bytes, int] | None, vectors: list[tuple[int, int]],
+        is_valid: Callable[[], bool],
+    ) -> BrokerReply:  # fmt: skip
+        """Send a copy of a datagram from the listener that this number of the program's stands for. Raises OSError."""
+        if target is None:
+            return BrokerReply(error=errno.EINVAL)
+        if sum(length for _, length in vectors) > _DATAGRAM_BYTES:
+            return BrokerReply(error=errno.EMSGSIZE)
+        datagram = b"".join(read_memory(broker.pid, start, length) for start, length in vectors if length)
+        with broker.duplicate(number) as own:
+            inode = os.fstat(own.fileno()).st_ino
+        listener = next((one for one in self.replying if os.fstat(one).st_ino == inode), None)
+        if listener is None:
+            return refused("send to an address of its own choice from a socket that is no listener with `replies`")
+        if not is_valid():
+            return BrokerReply(error=errno.EINTR)
+        with socket.socket(fileno=os.dup(listener)) as held:
+            host, port = target
+            if len(host) != (16 if held.family == socket.AF_INET6 else 4):
+                return BrokerReply(error=errno.EAFNOSUPPORT)
+            where = socket.inet_ntop(held.family, host), port
+            return BrokerReply(held.sendto(datagram, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, where))
 
 
 def _path_of(address: bytes) -> bytes:

@@ -84,13 +84,15 @@ def component_listener(
         if asked.protocol == "tcp":
             return _tcp_listener(asked.host, asked.port, name, COMPONENT_BACKLOG)
         make = partial(_bound_datagrams, asked, is_beside=is_beside)
-        return _said(asked, name, partial(_held, asked, name, answering, make) if asked.replies else make)
+        return _said(
+            asked, name, partial(_held, asked, name, listener.program, answering, make) if asked.replies else make
+        )
     except ConfigError as error:
         raise ConfigError([f"{asked.where}: {sentence}" for sentence in error.problems]) from None
 
 
 def _held(
-    asked: ListenConfig, name: str, answering: Callable[[], AnsweringGroup], make: Callable[[], int]
+    asked: ListenConfig, name: str, program: str, answering: Callable[[], AnsweringGroup], make: Callable[[], int]
 ) -> int:  # fmt: skip
     """Return a socket that the kernel holds to replies. Raises OSError and ConfigError."""
     try:
@@ -99,8 +101,8 @@ def _held(
             group.let_send_to(asked.group, asked.port)
     except OSError as error:
         raise ConfigError(
-            f"{name} cannot be held to `replies` on this host: {error.strerror}; write `answers`, if it may send to "
-            "any host"
+            f"{name} cannot be held to `replies` on this host: {error.strerror}; "
+            + ("remove `replies`" if program else "write `answers`, if it may send to any host")
         ) from None
     return made_in(group.folder, make)
 

@@ -210,7 +210,8 @@ class Programs(Feature):
         for one, number in listeners.items():
             run.listeners[one.asked.name] = copy = os.dup(number)
             places[place_of(one.asked.protocol, one.asked.host, one.asked.port)] = copy
-        granted = ProgramSockets(sockets.notices, places)
+        replying = frozenset(run.listeners[one.asked.name] for one in listeners if one.asked.replies)
+        granted = ProgramSockets(sockets.notices, places, replying)
         return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
 
     def _watch(self, run: ProgramRun, child: Child) -> None:

@@ -15,10 +15,10 @@ PLACES = st.builds(
 
 
 def listener(
-    port: int, host: str = "127.0.0.1", *, name: str = "in", process: str = "third.a", **more: object
+    port: int, host: str = "127.0.0.1", *, name: str = "in", process: str = "third.a", program: str = "", **more: object
 ) -> Listener:
     asked = ListenConfig(name, port, "it must", host, where="f:1:1", **more)  # type: ignore[arg-type]
-    return Listener(process, "third/a", asked)
+    return Listener(process, "third/a", asked, program)
 
 
 @given(PLACES, PLACES)
@@ -38,6 +38,10 @@ def test_two_sockets_collide_or_not_whichever_comes_first(one: ListenConfig, oth
         ([listener(1), listener(2)], "third/a has two listeners in: give each a name of its own"),
         ([listener(1, process="primary")], "third/a runs in primary, which keeps the one door"),
         ([listener(1, answers=True)], "third/a cannot have `answers` over tcp"),
+        (
+            [listener(1, protocol="udp", answers=True, program="dns")],
+            "third/a/dns cannot have `answers`: a program sends to who has written to it; write `replies`",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(listeners: list[Listener], sentence: str) -> None:

@@ -43,6 +43,9 @@ SERVICES = (("helper", False), ("network_helper", False), ("resolver", False), (
             ("acme", False))  # fmt: skip
 PLAIN = ProgramConfig("cat", Path("/bin/cat"), "a test")
 PROXY = ProgramConfig("bus-1", Path("/bin/cat"), "a test", bus=Path("/run/bus"))
+REPLIES = ProgramConfig(
+    "cat", Path("/bin/cat"), "a test", listen=(ListenConfig("dns", 53, "a test", protocol="udp", replies=True),)
+)
 WHOLE = ProgramConfig(
     "cat", Path("/bin/cat"), "a test", also_runs=(Path("/bin/sh"),), executable_memory=True, notifies=True,
     listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
@@ -397,7 +400,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     asked = ["threads", "disk", "listen"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
-    names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE, PROXY)]
+    names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE, REPLIES, PROXY)]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():
