@@ -20,7 +20,8 @@ from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-NEEDS_MORE = ("tlsrt.loops.http.connection", "tlsrt.testing.plugin")  # h11, which tlsrt[http] brings; pytest
+# h11, which tlsrt[http] brings; pytest; Textual, which tlsrt[tui] brings
+NEEDS_MORE = ("tlsrt.loops.http.connection", "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen")
 
 
 @cache
