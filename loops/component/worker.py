@@ -121,33 +121,30 @@ class WorkerFunction:
     def __call__(self, *args: object, **kwargs: object) -> WorkerCall:
         values, named, upload = split_upload(self._name, args, kwargs)
         plain = {name: to_plain(value) for name, value in named.items()}
-        return WorkerCall(self._pool, self._name, [*map(to_plain, values)], plain, upload, self._result)
+        work = WorkerTask(self._pool, self._name, [*map(to_plain, values)], plain, upload, self._result)
+        return WorkerCall(work, f"{self._pool.name} {self._name}")
 
 
 class WorkerCall:
-    """One call: await it for its result, or iterate it if the function is a stream."""
+    """One call: await it for its result, or iterate it if the function is a stream.
 
-    def __init__(
-        self, pool: WorkerPool, method: str, args: Sequence[object], kwargs: Mapping[str, object],
-        parts: AsyncIterable[bytes] | None, result: tuple[bool, ParameterType] | None,
-    ) -> None:  # fmt: skip
-        self._pool = pool
-        self._method = method
-        self._args = args
-        self._kwargs = dict(kwargs)
-        self._parts = parts
-        self._result = result
+    Its iterator does not refer to it, so one that a caller drops ends at once, and not when garbage is collected.
+    """
+
+    def __init__(self, work: WorkerTask, what: str) -> None:
+        self._work = work
+        self._what = what
         self._is_begun = False
         self._items: AsyncGenerator[Any, None] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
         self._is_begun = True
-        return self._one().__await__()
+        return self._work.one().__await__()
 
     def __aiter__(self) -> AsyncGenerator[Any, None]:
         if self._items is None:
             self._is_begun = True
-            self._items = self._many()
+            self._items = self._work.values(is_stream=True)
         return self._items
 
     async def __anext__(self) -> Any:
@@ -159,19 +156,31 @@ class WorkerCall:
 
     def __del__(self) -> None:
         if not self._is_begun:
-            what = f"the call {self._pool.name} {self._method} was never awaited or iterated: it was not made"
+            what = f"the call {self._what} was never awaited or iterated: it was not made"
             warnings.warn(what, RuntimeWarning, stacklevel=2)
 
-    async def _one(self) -> Any:
-        async for value in self._values(is_stream=False):
+
+class WorkerTask:
+    """What a call asks of a worker."""
+
+    def __init__(
+        self, pool: WorkerPool, method: str, args: Sequence[object], kwargs: Mapping[str, object],
+        parts: AsyncIterable[bytes] | None, result: tuple[bool, ParameterType] | None,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._method = method
+        self._args = args
+        self._kwargs = dict(kwargs)
+        self._parts = parts
+        self._result = result
+
+    async def one(self) -> Any:
+        """Return the result. Raises what `worker_of` says."""
+        async for value in self.values(is_stream=False):
             result = value
         return result
 
-    async def _many(self) -> AsyncGenerator[Any, None]:
-        async for value in self._values(is_stream=True):
-            yield value
-
-    async def _values(self, *, is_stream: bool) -> AsyncGenerator[Any, None]:
+    async def values(self, *, is_stream: bool) -> AsyncGenerator[Any, None]:
         """Yield the items of a stream, or the one result."""
         process = await self._pool.lend()
         loop = asyncio.get_running_loop()
