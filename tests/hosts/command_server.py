@@ -24,7 +24,7 @@ from pathlib import Path
 from hosts.environment import MadeEnvironment
 
 _SERVER = """
-import gc, importlib, json, os, pkgutil, signal, site, socket, sys, traceback
+import contextlib, gc, importlib, json, os, pkgutil, signal, site, socket, sys, traceback
 
 def command(request, output, errors):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -58,7 +58,8 @@ def ended(request, output, errors):
 from tlsrt.supervisor.cli import main
 import tlsrt.supervisor.cli as verbs
 for module in pkgutil.walk_packages(verbs.__path__, "tlsrt.supervisor.cli."):
-    importlib.import_module(module.name)
+    with contextlib.suppress(ImportError):  # of an extra that is not installed
+        importlib.import_module(module.name)
 for name in ("init", "load", "measure", "component_options", "declared_calls", "host_paths", "policy_methods"):
     importlib.import_module(f"tlsrt.config.{name}")
 for name in ("control.client", "launch.fitting", "process.uids"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
@@ -43,6 +44,10 @@ def lists_in_lists(count: int) -> Iterator[list[list[int]]]:
     yield [[]] * count
 
 
+def numbers() -> Iterator[int]:
+    yield from range(10**9)
+
+
 def leave() -> None:
     raise ComponentGone
 
@@ -57,7 +62,7 @@ def hold() -> None:
 
 FUNCTIONS = {
     one.__name__: compile_function("model", one.__name__, one)
-    for one in (size, total, first, lists, lists_in_lists, leave, hold)
+    for one in (size, total, first, lists, lists_in_lists, numbers, leave, hold)
 }
 
 
@@ -133,6 +138,25 @@ def with_workers(
             await threads.close()
 
     asyncio.run(run())
+
+
+def test_a_stream_that_its_reader_drops_leaves_the_worker_before_garbage_is_collected() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        async def handler() -> AsyncIterator[int]:
+            async for number in model.numbers():
+                yield number
+
+        items = handler()
+        assert await anext(items) == 0
+        gc.disable()
+        try:
+            await items.aclose()  # type: ignore[attr-defined]
+            assert await model.size(b"abc") == 3
+        finally:
+            gc.enable()
+        assert threads.begun == 1
+
+    with_workers(test)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no microphone"), Unavailable("no microphone")])
