@@ -29,7 +29,7 @@ def version_of(data: bytes, path: Path) -> int:
 def migrated(data: bytes, path: Path) -> bytes:
     """Return the bytes of the newest version. Raises ConfigError where it would not mean the same."""
     text = text_of(data, path)
-    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = _composed(text, path)
     made, at = "", 0
     for begin, end, new in sorted(_edits(root, text)):
         made += text[at:begin] + new
@@ -41,6 +41,17 @@ def migrated(data: bytes, path: Path) -> bytes:
     if _content(before.root) != _content(after.root):
         raise ConfigError(f"{path}:1:1: not all of it can be migrated: write $${{ where ${{ is text, and version: 2")
     return result
+
+
+def _composed(text: str, path: Path) -> Any:
+    """Return the nodes with their places in the text, which only the reader in Python gives; it is the narrower one."""
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        why = getattr(error, "problem", None) or "a character that cannot stand there"
+        raise ConfigError(f"{path}:{place}: cannot be migrated: {why}; write this in another way") from None
 
 
 def _edits(root: Any, text: str) -> Iterator[tuple[int, int, str]]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
 from tlsrt.config.document import MIGRATE, VERSION, ConfigFiles, document_of, read_config, read_files
+from tlsrt.config.drop_ins import drop_in_files
 from tlsrt.config.files import owner_of
 from tlsrt.config.load import parse_files
 from tlsrt.config.migration import migrated, version_of
@@ -124,16 +125,17 @@ def _row(one: Mapping[str, Any], folder: Path) -> tuple[str, str, str]:
 
 def migrate(arguments: argparse.Namespace) -> Document | int:
     """Show the difference, take a yes, and write the file in one step."""
-    path = config_path(arguments)
-    check_trusted(path, "the configuration", trusted_uids())
-    path = Path(os.path.realpath(path))
+    named = config_path(arguments)
+    check_trusted(named, "the configuration", trusted_uids())
+    path = Path(os.path.realpath(named))
     data = read_config(path)
     version = version_of(data, path)
     answer: dict[str, Any] = {"format": FORMAT, "configuration": str(path), "from": version, "to": VERSION}
     if version == VERSION:
         return {**answer, "changed": False, "dry_run": arguments.dry_run}
+    # What is wrong is corrected first, in its own version. Components lie beside the name, not beside the file.
+    parse_files(ConfigFiles(data, components=drop_in_files(named)), named)
     new = migrated(data, path)
-    parse_files(ConfigFiles(data), path)  # a configuration that is wrong is corrected first, in its own version
     blocks = [difference(path.name, data, new)]
     if arguments.dry_run:
         print_blocks(blocks, arguments)

@@ -57,6 +57,13 @@ def test_what_cannot_be_migrated_is_refused() -> None:
         migrated(fixed, FILE)
 
 
+def test_what_only_the_reader_in_c_takes_is_named_with_its_place() -> None:
+    tab = OLD.replace("boot_token: boot.token", "boot_token:\tboot.token").encode()
+    assert parse_config(tab, FILE).boot_token == FILE.parent / "boot.token"
+    with pytest.raises(ConfigError, match=r"tlsrt.yaml:5:12: cannot be migrated: .*; write this in another way"):
+        migrated(tab, FILE)
+
+
 @given(st.text(alphabet="${}aX_ \n'\"\\é", max_size=20), st.sampled_from(["'", '"', "|"]))
 def test_any_text_means_the_same_or_is_refused(text: str, quote: str) -> None:
     one_line = text.replace("\n", " ")

@@ -70,3 +70,34 @@ def test_a_migration_is_shown_and_then_written(
     assert load_config(path).remarks == ()
     path.write_text(old + "unknown: 1\n")
     assert run("--yes") == EX_CONFIG and path.read_text().startswith(old)
+
+
+def test_a_line_of_policy_about_an_added_component_is_migrated(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "kettle"
+    package.mkdir(parents=True)
+    manifest = b'manifest: 1\ncomponent: third/kettle\nclass: "kettle:Kettle"\ntitle: boils water\n'
+    for file, data in ((package / "__init__.py", b""), (package / "tlsrt.yaml", manifest)):
+        file.write_bytes(data)
+    monkeypatch.syspath_prepend(str(package.parent))
+    drop_ins = path.parent / "components.d"
+    drop_ins.mkdir()
+    (drop_ins / "third.kettle.yaml").write_text("package: kettle\n")
+    (drop_ins / "third.kettle.manifest").write_bytes(manifest)
+    text = path.read_text().replace("version: 2\n", "version: 1\n")
+    text = text.replace("\npolicy:\n", "\npolicy:\n  client/admin -> third/kettle: [hello]\n")
+    real = tmp_path / "elsewhere.yaml"  # the components lie beside the name, not beside the file
+    real.write_text(text)
+    path.unlink()
+    path.symlink_to(real)
+    assert load_config(path).version == 1
+    assert main(["config", "migrate", "--config", str(path), "--yes"]) == 0
+    assert path.is_symlink() and load_config(path).version == 2
+
+
+def test_what_is_wrong_is_said_before_what_cannot_be_migrated(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = path.read_text().replace("version: 2\n", "version: 1\n")
+    path.write_text(text + "unknown: [*x]\n")
+    assert main(["config", "migrate", "--config", str(path), "--yes"]) == EX_CONFIG
+    assert "internal error" not in capsys.readouterr().err
