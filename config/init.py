@@ -31,7 +31,7 @@ from tlsrt.config.differences import BYTECODE, listed
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.drop_ins import drop_in_folder
 from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, write_new
-from tlsrt.config.import_path import is_checkout
+from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, read_for_command
@@ -39,6 +39,7 @@ from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
 from tlsrt.config.publishers import NO_TRUST, Trust
+from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.schema import Config
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
@@ -181,9 +182,20 @@ def _check_door(host: str, port: int) -> None:
 
 
 def _refuse_existing(directory: Path) -> None:
+    """Refuse what init would overwrite; byte code of a host that is gone is made anew. Raises ConfigError."""
     for name in (*FILES, *FOLDERS):
         if os.path.lexists(directory / name):
-            raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
+            raise _exists(directory / name)
+    bytecode = bytecode_folder(directory / CONFIGURATION)
+    if os.path.lexists(bytecode):
+        if bytecode.is_symlink() or not bytecode.is_dir():
+            raise _exists(bytecode)
+        with as_config_error("remove", bytecode):
+            remove_tree(bytecode)
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError(f"{path} exists, and init never overwrites: nothing was written")
 
 
 def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer, places: Places | None) -> None:

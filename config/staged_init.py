@@ -95,12 +95,12 @@ def _move(directory: Path) -> None:
     made = directory / MADE
     with as_config_error("read", made):
         names = sorted(os.listdir(made), key=lambda name: (name == CONFIGURATION, name))
+    if taken := next((name for name in names if os.path.lexists(directory / name)), None):
+        raise ConfigError(
+            f"{directory / taken} is there, and so is what an `init` that was ended has made for its place, {made}: "
+            "remove one of both, and run `init` again"
+        )
     for name in names:
-        if os.path.lexists(directory / name):
-            raise ConfigError(
-                f"{directory / name} is there, and so is what an `init` that was ended has made for its place, {made}: "
-                "remove one of both, and run `init` again"
-            )
         if name == CONFIGURATION:
             sync_folder(directory)  # all the others have lasted by then
         with as_config_error("write", directory / name):

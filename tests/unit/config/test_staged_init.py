@@ -108,6 +108,28 @@ def test_what_lies_in_the_place_of_an_unfinished_one_is_not_replaced(tmp_path: P
     (tmp_path / "host/master.key").write_bytes(b"mine")
     assert refused(tmp_path / "host").startswith(f"{tmp_path}/host/master.key is there, and so is what an `init`")
     assert (tmp_path / "host/master.key").read_bytes() == b"mine"
+    (tmp_path / "a/admin.tlsrt").rename(tmp_path / "host/.init/admin.tlsrt")
+    assert "master.key is there" in refused(tmp_path / "host")
+    assert not (tmp_path / "host/admin.tlsrt").exists(), "one that is taken is found before anything is moved"
+
+
+def test_byte_code_of_a_host_that_is_gone_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(config: Config) -> None:
+        (config.path.parent / "tlsrt.bytecode").mkdir()
+        (config.path.parent / "tlsrt.bytecode/new.pyc").write_bytes(b"")
+
+    monkeypatch.setattr("tlsrt.config.init.write_bytecode", write)  # which a checkout does not
+    monkeypatch.setattr("tlsrt.config.init.measure", measured)
+    (tmp_path / "tlsrt.bytecode/folder").mkdir(parents=True)
+    (tmp_path / "tlsrt.bytecode/folder/old.pyc").write_bytes(b"")
+    run(tmp_path)
+    assert os.listdir(tmp_path / "tlsrt.bytecode") == ["new.pyc"] and not (tmp_path / ".init").exists()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/tlsrt.bytecode").symlink_to(tmp_path / "tlsrt.bytecode")
+    assert (
+        refused(tmp_path / "b") == f"{tmp_path}/b/tlsrt.bytecode exists, and init never overwrites: nothing was written"
+    )
+    assert os.listdir(tmp_path / "b") == ["tlsrt.bytecode"]
 
 
 def test_what_another_user_could_have_left_is_not_used(tmp_path: Path) -> None:
