@@ -13,6 +13,7 @@ from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
 RESTORE = ".restore"  # what a `backup restore` that was interrupted has left; see backup/journal.py
 COMPONENTS = "components.d"
+ENDINGS = (".yaml", ".manifest")  # of files that count
 CHANGE = f"{COMPONENTS}/.change"  # what a `component` command that was interrupted has left; see journal.py
 
 
@@ -30,10 +31,11 @@ def start(arguments: argparse.Namespace) -> int:
         return ended
     path = os.path.abspath(find_config(arguments.config))
     check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
-    for folder in (f"{path}.d", os.path.join(os.path.dirname(path), COMPONENTS)):
-        with suppress(FileNotFoundError):
-            for name in os.listdir(folder):
-                check_trusted(Path(folder, name), "the drop-in", trusted_uids())
+    for folder, endings in ((f"{path}.d", ENDINGS[:1]), (os.path.join(os.path.dirname(path), COMPONENTS), ENDINGS)):
+        with suppress(OSError):  # the supervisor cannot read it either, and says so
+            for name in sorted(os.listdir(folder)):
+                if name.endswith(endings) and not name.startswith("."):
+                    check_trusted(Path(folder, name), "the drop-in", trusted_uids())
     if os.path.lexists(Path(path).parent / RESTORE):
         from tlsrt.supervisor.cli.backup.journal import complete
         from tlsrt.supervisor.cli.exchange import say
