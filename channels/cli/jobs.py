@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 
 from tlsrt.channels.cli.client import client_of
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.errors import InvalidArgument
-from tlsrt.text import printable, table
+from tlsrt.text import printable
 from tlsrt.when import shown_time, shown_when
 
 ID_SHOWN = 8  # hex digits of an id
 _COLUMNS = ("JOB", "TARGET", "METHOD", "WHEN", "NEXT", "RUNS", "LAST", "OUTCOME")
+_LEAST = ("LAST", "WHEN", "RUNS", "METHOD")  # the first goes first where the terminal is narrow
 
 
 def time_of(arguments: argparse.Namespace) -> str:
@@ -41,7 +43,7 @@ def job_lines(answer: Document) -> list[str]:
         return [f"removed {answer['removed']}"]
     found = [entry for entry in answer["jobs"] if "error" not in entry]
     silent = [entry for entry in answer["jobs"] if "error" in entry]
-    lines = table([_COLUMNS, *(_row(entry) for entry in found)]) if found else ["no jobs"]
+    lines = fitted_table([_COLUMNS, *(_row(entry) for entry in found)], least=_LEAST) if found else ["no jobs"]
     return [*lines, *(f"{printable(one['target'])} did not answer: {printable(one['error'])}" for one in silent)]
 
 

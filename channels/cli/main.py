@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 
 from tlsrt.channels.cli.verbs import COMMAND
 from tlsrt.command_line import run
+from tlsrt.command_line.fitted import is_wide
 from tlsrt.command_line.table import Verb
 
 
@@ -28,7 +29,7 @@ def _perform(verb: Verb, arguments: argparse.Namespace) -> int:
     if answer is not None:
         from tlsrt.output import to_json
 
-        run.show(COMMAND, verb, answer, to_json if arguments.json else None)
+        run.show(COMMAND, verb, answer, to_json if arguments.json else None, is_wide=is_wide(arguments))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlsrt.command_line.table import (
     HELP,
+    WIDE,
     Argument,
     Command,
     Verb,
@@ -107,6 +108,7 @@ VERBS = (
         (
             Argument(("what",), "list (default) or remove", "list|remove", nargs="?"),
             Argument(("job",), "the id of a job, or the first digits of it", "ID", nargs="?"),
+            WIDE,
         ),
         run="jobs.jobs",
         lines="jobs.job_lines",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.client.address import parse_address
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.policy_methods import unknown_methods
@@ -19,7 +20,6 @@ from tlsrt.config.server_certificate import check_name, reachable_names, read_se
 from tlsrt.errors import ConfigError, InvalidArgument, TlsrtError
 from tlsrt.supervisor.cli.exchange import ask, config_of, say
 from tlsrt.supervisor.cli.sessions import closed_lines, duration_ms
-from tlsrt.text import table
 
 _COLUMNS = ("CLIENT", "STATE", "SESSIONS", "HTTP", "CERTIFICATE ENDS", "MAY CALL")
 NOTHING = "nothing"  # of --may
@@ -237,7 +237,9 @@ def _client(row: list[Any]) -> Document:
 
 def client_lines(answer: Document) -> list[str]:
     now = time.time_ns() // 1_000_000
-    return table([_COLUMNS, *(_row(client, now) for client in answer["clients"])])
+    return fitted_table(
+        [_COLUMNS, *(_row(client, now) for client in answer["clients"])], least=("HTTP", "SESSIONS"), cut="MAY CALL"
+    )
 
 
 def _row(client: Document, now: int) -> tuple[str, ...]:

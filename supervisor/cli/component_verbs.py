@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.command_line.table import Argument, Verb, flag
+from tlsrt.command_line.table import WIDE, Argument, Verb, flag
 from tlsrt.supervisor.cli.flags import ANSWER, SAME
 
 _COMPONENT = Argument(("address",), "the component", "LOOP/NAME")
@@ -43,7 +43,7 @@ COMPONENTS = (
     Verb(
         "list",
         "list every component: its state, process, uid, memory, health and package",
-        (SAME,),
+        (WIDE, SAME),
         run="component.listing.list_components",
         lines="component.listing.component_lines",
     ),
@@ -109,7 +109,7 @@ SECRETS = (
     Verb(
         "list",
         "list the secrets that components ask for, and which are set; no value is shown",
-        (SAME,),
+        (WIDE, SAME),
         run="secrets.list_secrets",
         lines="secrets.list_lines",
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tlsrt.command_line import run
+from tlsrt.command_line.fitted import is_wide
 from tlsrt.command_line.table import ANSWER_S, Command, Document, Verb
 from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, TlsrtError
 
@@ -131,7 +132,7 @@ def perform(command: Command, verb: Verb, arguments: argparse.Namespace) -> int:
             return answer
     else:
         answer = _carry_out(command, verb, arguments)
-    run.show(command, verb, answer, json.dumps if arguments.json else None)
+    run.show(command, verb, answer, json.dumps if arguments.json else None, is_wide=is_wide(arguments))
     return _unmet(command, verb, answer)
 
 

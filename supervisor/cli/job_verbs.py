@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tlsrt.command_line.table import Argument, Request, Verb, json_flag
+from tlsrt.command_line.table import WIDE, Argument, Request, Verb, json_flag
 
 ANSWER = json_flag("the same as one JSON document")
 
 JOBS = (
-    Verb("list", "list every call that was put off: by whom, when, and how its last run went", (ANSWER,),
+    Verb("list", "list every call that was put off: by whom, when, and how its last run went", (WIDE, ANSWER),
          run="jobs.list_jobs", lines="jobs.job_lines"),
     Verb(
         "remove",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.supervisor.cli.exchange import ask, config_of
-from tlsrt.text import table
 from tlsrt.when import shown_time, shown_when
 
 ID_SHOWN = 8  # hex digits of an id
 _FIELDS = ("id", "owner", "target", "method", "when", "missed", "next", "runs", "last", "outcome")
 _COLUMNS = ("JOB", "OWNER", "TARGET", "METHOD", "WHEN", "NEXT", "RUNS", "LAST", "OUTCOME")
+_LEAST = ("LAST", "OWNER", "WHEN", "RUNS", "METHOD")  # the first goes first where the terminal is narrow
 
 
 def list_jobs(arguments: argparse.Namespace) -> Document:
@@ -36,7 +37,7 @@ def job_lines(answer: Document) -> list[str]:
         )
         for job in answer["jobs"]
     ]  # fmt: skip
-    return table([_COLUMNS, *rows]) if rows else ["no jobs"]
+    return fitted_table([_COLUMNS, *rows], least=_LEAST) if rows else ["no jobs"]
 
 
 def removed_lines(answer: Document) -> list[str]:

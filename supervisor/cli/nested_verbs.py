@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlsrt.command_line.table import Argument, Request, Verb, flag, json_flag, whole_number
+from tlsrt.command_line.table import WIDE, Argument, Request, Verb, flag, json_flag, whole_number
 from tlsrt.supervisor.cli.flags import ANSWER, SAME
 
 _TEST_S = 15.0  # the supervisor answers in six
@@ -35,7 +35,7 @@ CLIENTS = (
     Verb(
         "list",
         "list every client: its state, sessions, certificate and rights",
-        (ANSWER,),
+        (WIDE, ANSWER),
         run="clients.list_clients",
         lines="clients.client_lines",
     ),

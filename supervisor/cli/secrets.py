@@ -7,6 +7,7 @@ import getpass
 import secrets
 import sys
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config import key_schedule
 from tlsrt.config.init import key_in_force
@@ -26,7 +27,7 @@ from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask, config_of, say
 from tlsrt.supervisor.cli.lifecycle import restart_s
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
-from tlsrt.text import did_you_mean, printable, table
+from tlsrt.text import did_you_mean, printable
 
 
 def set_secret(arguments: argparse.Namespace) -> Document:
@@ -126,7 +127,7 @@ def list_lines(answer: Document) -> list[str]:
         )
         for one in answer["secrets"]
     ]  # fmt: skip
-    return table(rows) if len(rows) > 1 else ["no component asks for a secret"]
+    return fitted_table(rows, cut="WHY") if len(rows) > 1 else ["no component asks for a secret"]
 
 
 def remove_secret(arguments: argparse.Namespace) -> Document:

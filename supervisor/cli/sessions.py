@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.errors import InvalidArgument
 from tlsrt.supervisor.messages.result_codes import LONGEST_MS, ROWS_MAX
-from tlsrt.text import duration, parse_duration, printable, table
+from tlsrt.text import duration, parse_duration, printable
 
 ID_SHOWN = 8  # hex digits of an id
 PERSISTED = "persisted"
@@ -16,11 +17,12 @@ _NOT_PERSISTED = (
 )
 _COLUMNS = ("SESSION", "SUBJECT", "HELD BY", "STATE", "AGE", "TOKEN ENDS IN", "ENDS IN", "RENEWED", "TIMES")
 _RIGHT = frozenset(_COLUMNS[4:])
+_LEAST = ("TIMES", "RENEWED", "TOKEN ENDS IN", "AGE")  # the first goes first where the terminal is narrow
 
 
 def session_lines(answer: Document) -> list[str]:
     """Return the table of sessions, and below it what is revoked."""
-    lines = table([_COLUMNS, *(_row(session) for session in answer["sessions"])], _RIGHT)
+    lines = fitted_table([_COLUMNS, *(_row(session) for session in answer["sessions"])], _RIGHT, least=_LEAST)
     lines += [f"revoked: {printable(entry['subject'])}, {_how_long(entry['for_ms'])}" for entry in answer["revoked"]]
     return [*lines, *([f"not persisted: {answer['unwritten']}"] if answer["unwritten"] else [])]
 

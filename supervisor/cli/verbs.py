@@ -7,6 +7,7 @@ from pathlib import Path
 from tlsrt.command_line.moments import FORMS, moment, sequence_or_moment
 from tlsrt.command_line.table import (
     HELP,
+    WIDE,
     Argument,
     Command,
     Request,
@@ -128,7 +129,7 @@ VERBS = (
     Verb(
         "sessions",
         "show every session of the running host, and what is revoked",
-        (json_flag("everything about them, as one JSON document"),),
+        (WIDE, json_flag("everything about them, as one JSON document")),
         request=Request("sessions"),
         lines="sessions.session_lines",
     ),

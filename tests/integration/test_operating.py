@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
+import os
+import pty
+import struct
 import subprocess
+import termios
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -162,6 +167,24 @@ def test_one_subject_in_detail_and_in_a_word(host: RunningHost) -> None:
     done = host.cli("is-active")
     assert (done.returncode, done.stdout) == (0, "active\n")
     assert host.cli("is-active", "-q", "forth").stdout == ""
+
+
+def test_a_list_fits_the_terminal_and_a_pipe_has_all(host: RunningHost) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+    for options, is_wide in (((), False), (("--wide",), True)):
+        command = host.command("component", "list", *options)
+        assert subprocess.run(command, stdout=theirs, cwd=host.base, check=False).returncode == 0
+        os.write(theirs, b"the end")
+        shown = b""
+        while b"the end" not in shown:
+            shown += os.read(ours, 65536)
+        first, *_ = lines = shown.decode().partition("the end")[0].splitlines()
+        assert ("UID" in first) is is_wide and any("third/probed" in line for line in lines)
+        assert is_wide or max(map(len, lines)) <= 70
+    os.close(ours)
+    os.close(theirs)
+    assert "UID" in host.cli("component", "list").stdout
 
 
 def test_a_whole_host_comes_back_from_a_backup_that_was_taken_under_load(host: RunningHost) -> None:

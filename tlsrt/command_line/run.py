@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from tlsrt.command_line.fitted import shown_at, terminal_width
 from tlsrt.command_line.parse import parse
 from tlsrt.command_line.table import Command, Document, Verb
 from tlsrt.errors import EX_INTERRUPTED, EX_PIPE_CLOSED, EX_SOFTWARE, EX_UNAVAILABLE, CallError, TlsrtError
@@ -93,9 +94,17 @@ def function(command: Command, name: str) -> Callable[..., Any]:
     return found
 
 
-def show(command: Command, verb: Verb, answer: Document, dumps: Callable[..., str] | None) -> None:
-    """Print an answer: as one JSON document by `dumps`, or without it as the verb's `lines`."""
+def show(
+    command: Command, verb: Verb, answer: Document, dumps: Callable[..., str] | None, *, is_wide: bool = True
+) -> None:
+    """Print an answer: as one JSON document by `dumps`, or without it as the verb's `lines`.
+
+    Tables fit the terminal unless `is_wide`.
+    """
     if dumps is not None:
         print(dumps(answer, indent=2))
-    elif lines := function(command, verb.lines)(answer):
+        return
+    with shown_at(terminal_width(is_wide=is_wide)):
+        lines = function(command, verb.lines)(answer)
+    if lines:
         print("\n".join(lines))

@@ -98,6 +98,9 @@ def json_flag(text: str) -> Argument:
     return flag("--json", text=text)
 
 
+WIDE = flag("--wide", "-w", text="all columns and whole lines, also where the terminal is narrower")
+
+
 def whole_number(text: str) -> int:
     """Return the number in an argument."""
     if not text.isascii() or not text.isdigit() or len(text) > 18:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 from tlsrt import __version__
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, asks_of
 from tlsrt.config.components import ComponentConfig
@@ -22,6 +23,7 @@ from tlsrt.supervisor.process.uids import own_identity
 from tlsrt.text import size, table
 
 _COLUMNS = ("COMPONENT", "STATE", "PID", "UID", "MEMORY", "HEALTH", "PACKAGE")
+_LEAST = ("UID", "PID", "PACKAGE", "MEMORY")  # the first goes first where the terminal is narrow
 _RIGHT = frozenset({"PID", "UID", "MEMORY"})
 
 
@@ -67,7 +69,7 @@ def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Map
 def component_lines(answer: Document) -> list[str]:
     rows = [_COLUMNS, *map(_row, answer["components"])]
     failed = [f"{one['component']}: {sentence}" for one in answer["components"] for sentence in one["why"]]
-    return [*table(rows, _RIGHT), *([""] if failed else []), *failed]
+    return [*fitted_table(rows, _RIGHT, least=_LEAST), *([""] if failed else []), *failed]
 
 
 def _row(one: Document) -> tuple[str, ...]:
