@@ -22,6 +22,7 @@ from tlsrt.config.server_certificate import read_server_certificate
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import EX_FAILED, ConfigError, TlsrtError
 from tlsrt.supervisor.audit.verified import VERIFIED
+from tlsrt.supervisor.cli.ages import Age, age_lines, client_ages
 from tlsrt.supervisor.cli.backup.create import RECORD
 from tlsrt.supervisor.cli.clients import list_clients
 from tlsrt.supervisor.cli.diagnosis import (
@@ -54,9 +55,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Print what was found; the exit code is 1 if there is anything."""
     config, now = config_of(arguments), datetime.now(UTC)
     found = list(_offline(config, now))
+    clients = _clients(arguments)
     is_running = True
     try:
-        found += _online(config, arguments, now)
+        found += _online(config, clients, now)
     except NotRunning:
         is_running = False
         if config.sandbox.waive:
@@ -64,18 +66,41 @@ def doctor(arguments: argparse.Namespace) -> int:
             found.append(Diagnosis(WARNING, "waiver", sentence, "tlsrt-supervisor sandbox check"))
     found.sort(key=lambda one: one.severity != PROBLEM)
     document = {"format": FORMAT, "running": is_running, "findings": [one._asdict() for one in found]}
-    print(json.dumps(document) if arguments.json else "\n".join(lines(document)))
+    document["ages"] = [one.document() for one in (*_ages(config), *client_ages(clients))]
+    print(json.dumps(document) if arguments.json else "\n".join(lines(document, now)))
     return EX_FAILED if found else 0
 
 
-def lines(document: Document) -> list[str]:
-    """Return the lines for people: what it is, and below it what to type."""
+def lines(document: Document, now: datetime) -> list[str]:
+    """Return the lines for people: what it is and below it what to type, and then what ends when."""
     found = document["findings"]
     rows = table([(one["severity"], one["subject"], one["sentence"]) for one in found])
     lines = [line for row, one in zip(rows, found, strict=True) for line in (row, f"         try: {one['remedy']}")]
     state = "" if document["running"] else "; the host does not run, so less could be looked at"
     count = f"{len(found)} thing{'s' * (len(found) != 1)} to look at" if found else "nothing to look at"
-    return [*lines, f"{count}{state}"]
+    ages = ["", *age_lines(document["ages"], now), ""] if document["ages"] else []
+    return [*lines, *ages, f"{count}{state}"]
+
+
+def _ages(config: Config) -> Iterator[Age]:
+    """Yield certificates and keys in files; the time of a key is that of its file."""
+    for what, path in (("door certificate", config.door.certificate), ("client CA", config.door.client_ca)):
+        with suppress(ConfigError):
+            certificate = read_server_certificate(path)
+            yield Age(what, certificate.begins, certificate.ends)
+    keys = [("door's key", config.door.key), ("boot token", config.boot_token)]
+    if config.master_key.path is not None:
+        keys.insert(0, ("master_key", config.master_key.path))
+    for what, file in keys:
+        with suppress(OSError):
+            yield Age(what, datetime.fromtimestamp(os.stat(file).st_mtime, UTC), None)
+
+
+def _clients(arguments: argparse.Namespace) -> list[Document]:
+    """Return the clients of a host that runs; none where they cannot be asked for."""
+    with suppress(TlsrtError):
+        return list(list_clients(arguments)["clients"])
+    return []
 
 
 def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
@@ -106,14 +131,13 @@ def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
     )  # fmt: skip
 
 
-def _online(config: Config, arguments: argparse.Namespace, now: datetime) -> Iterator[Diagnosis]:
+def _online(config: Config, clients: Iterable[Document], now: datetime) -> Iterator[Diagnosis]:
     status = ask(config, "status")
     with connect(config) as client:
         events: list[dict[str, Any]] = list(client.follow("events", since=0, follow=False, kinds=[]))
     yield from of_status(status, deaths_in(events, now - timedelta(hours=1)))
     yield from of_clock(is_clock_synchronised(), events)
-    with suppress(TlsrtError):
-        yield from of_clients(list_clients(arguments)["clients"], now)
+    yield from of_clients(clients, now)
 
 
 def _permissions(config: Config) -> Iterator[tuple[str, str]]:

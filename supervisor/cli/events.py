@@ -11,13 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from tlsrt.channels.client.event_line import event_line, is_coloured
+from tlsrt.command_line.fitted import terminal_width
 from tlsrt.errors import EX_UNAVAILABLE, InvalidArgument
 from tlsrt.supervisor.cli.exchange import connect, host_of, say
+from tlsrt.supervisor.cli.timeline import timeline_lines
 from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.event_kinds import Severity
 from tlsrt.supervisor.events.journal_catalog import catalog_text
 
 LAST = "stopped"
+_LINE_WIDTH = 120  # of a time line in a pipe
 _SEVERITIES = [str(severity) for severity in Severity]  # the least first
 _NAME_WIDTH = max(map(len, EVENTS))
 
@@ -32,6 +35,8 @@ def events(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.follow and arguments.until is not None:
         raise InvalidArgument("--until and --follow do not go together: leave one out")
+    if arguments.timeline and (arguments.follow or arguments.json):
+        raise InvalidArgument("--timeline goes with neither --follow nor --json: leave one out")
     colour = is_coloured(sys.stdout.isatty(), os.environ)
     host, kinds = host_of(arguments), arguments.kind or []
     wanted = Wanted(arguments.since, arguments.until, arguments.severity)
@@ -45,7 +50,12 @@ def events(arguments: argparse.Namespace) -> int:
             seq = event.get("seq", seq)
             if wanted.has(event):
                 kept.append(event)
-    for event in kept if arguments.count is None else kept[len(kept) - min(arguments.count, len(kept)) :]:
+    if arguments.count is not None:
+        kept = kept[len(kept) - min(arguments.count, len(kept)) :]
+    if arguments.timeline:
+        print("\n".join(timeline_lines(kept, terminal_width(is_wide=False) or _LINE_WIDTH)))
+        return 0
+    for event in kept:
         show(event)
     if not arguments.follow:
         return 0

@@ -97,6 +97,7 @@ VERBS = (
                 ("--kind",), "only events of this kind, may be repeated", "KIND", is_repeated=True,
                 choices=("lifecycle", "session", "security", "health", "program"),
             ),
+            flag("--timeline", text="as a time line: a lane for each subject, and the events below"),
             json_flag("one JSON object a line"),
             flag("--kinds", text="print every event that there is, with its meaning"),
             flag("--catalog", text="print them as the catalog of the journal, for `journalctl -x`"),

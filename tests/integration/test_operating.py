@@ -149,6 +149,10 @@ def test_events_by_number_time_and_severity(host: RunningHost) -> None:
     assert events(host, "--since", str(everything[-2]["seq"]))[0]["seq"] == everything[-1]["seq"]
     assert host.cli("events", "--since", "soon").returncode == EX_USAGE
     assert host.cli("events", "-f", "--until", "1h").returncode == EX_USAGE
+    title, *lines = host.cli("events", "--timeline").stdout.splitlines()
+    assert title.endswith("! alarm") and max(map(len, lines)) <= 120
+    assert [line for line in lines if line.startswith("third ") and "o" in line]
+    assert host.cli("events", "--timeline", "-f").returncode == EX_USAGE
 
 
 def test_one_subject_in_detail_and_in_a_word(host: RunningHost) -> None:

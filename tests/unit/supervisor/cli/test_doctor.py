@@ -14,6 +14,7 @@ from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
 from tlsrt.errors import EX_FAILED
 from tlsrt.supervisor.audit.verified import note_verified
+from tlsrt.supervisor.cli.ages import Age, age_lines, client_ages
 from tlsrt.supervisor.cli.diagnosis import (
     PROBLEM,
     WARNING,
@@ -131,12 +132,31 @@ def test_a_host_that_does_not_run_is_looked_at_too(tmp_path: Path, capsys: pytes
     assert found["door certificate"]["severity"] == WARNING
     assert found["door's key"]["remedy"] == f"chmod 0600 {folder / 'server.key'}"
     assert {"backup", "audit log"} <= set(found)
+    ages = {one["what"]: one for one in document["ages"]}
+    assert {"door certificate", "client CA", "master_key", "door's key", "boot token"} == set(ages)
+    assert ages["master_key"]["ends"] is None and ages["master_key"]["begins"] is not None
     note_verified(load_config(folder / "tlsrt.yaml"), datetime.now(UTC))
     main(["doctor", "--config", str(folder / "tlsrt.yaml")])
     lines = capsys.readouterr().out.splitlines()
     assert not any("audit verify" in line for line in lines)
     assert lines[-1].endswith("the host does not run, so less could be looked at")
     assert lines[0].startswith(PROBLEM), "what matters first"
+
+
+def test_ages_of_keys_and_certificates_what_ends_first_at_the_top() -> None:
+    clients: list[dict[str, Any]] = [
+        {"name": "kiosk\x1b", "certificates": [{"ends_ms": int((NOW - timedelta(days=1)).timestamp() * 1000)}]},
+        {"name": "gone", "certificates": [{"ends_ms": 1}], "revoked_ms": 1}, {"name": "listed", "is_listed": True},
+    ]  # fmt: skip
+    door = Age("door certificate", NOW - timedelta(days=3), NOW + timedelta(days=40))
+    ages = [Age("master_key", NOW - timedelta(hours=2), None), door, *client_ages(clients)]
+    head, *rows = age_lines([one.document() for one in ages], NOW)
+    assert head.split() == ["KEY", "OR", "CERTIFICATE", "AGE", "ENDS", "IN", "ENDS"]
+    assert [" ".join(row.split()) for row in rows] == [
+        r"client kiosk\x1b - ended 2026-11-27 12:00 UTC",
+        "door certificate 3 d 0 h 40 d 0 h 2027-01-07 12:00 UTC",
+        "master_key 2 h 0 min - -",
+    ]
 
 
 def test_the_kernel_says_whether_its_clock_is_held() -> None:
