@@ -7,6 +7,9 @@ in the place of the library's own; each other place goes to the call that it sta
 A process without egress can make no socket of the network either. There what `socket.socket()` gives is one end of a
 pair, until it is bound: it knows its family and what a library may want to set on it before, and reaches nothing.
 A library that binds by C (libzmq, libuv) does not pass here.
+
+A datagram socket may answer from the number that it was given, and from no other. So that number stays open when a
+library closes its socket, for the next one that binds; one socket at a time has it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlsrt.config.listeners import ListenConfig, Listener
 
@@ -25,7 +28,7 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _REACHING = ("connect", "connect_ex", "sendto")
 _real: dict[str, Callable[..., Any]] = {
-    name: getattr(socket.socket, name) for name in ("__init__", "bind", "setsockopt", *_REACHING)
+    name: getattr(socket.socket, name) for name in ("__init__", "bind", "setsockopt", "_real_close", *_REACHING)
 }
 
 
@@ -37,10 +40,25 @@ class Inherited:
     descriptor: int
 
 
+def _inode(descriptor: int) -> int:
+    """Return what tells an open socket from others that had its number or will have it; -1 if none is open."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return -1
+
+
 def inherited_by(listeners: Sequence[Listener], process: str, descriptors: Mapping[str, int]) -> list[Inherited]:
     """Return the listeners of the components of a process; those of their programs are bound by these. Pure."""
     mine = [one for one in listeners if one.process == process and not one.program and one.key in descriptors]
     return [Inherited(one.asked, descriptors[one.key]) for one in mine]
+
+
+class _Unbound(NamedTuple):
+    """What stands for a socket until it is bound: the other end of its pair, and what tells its own from others."""
+
+    other: socket.socket
+    inode: int
 
 
 class BoundListeners:
@@ -49,7 +67,10 @@ class BoundListeners:
     def __init__(self, listeners: Sequence[Inherited], *, makes_sockets: bool) -> None:
         self._listeners = listeners
         self._makes_sockets = makes_sockets
-        self._other_ends: dict[int, socket.socket] = {}  # of the pairs, by the number of the end that is given
+        self._unbound: dict[int, _Unbound] = {}  # by the number of the end that is given
+        datagrams = [one.descriptor for one in listeners if one.asked.protocol == "udp"]
+        self._granted = {number: _inode(number) for number in datagrams}
+        self._bound: set[int] = set()  # of the granted ones
 
     def install(self) -> None:
         """Take the place of what makes sockets; before libraries run."""
@@ -65,7 +86,10 @@ class BoundListeners:
         ) -> None:  # fmt: skip
             bound.initialise(own, family, type, proto, fileno)
 
-        stand_ins: dict[str, Callable[..., Any]] = {"bind": bind}
+        def close(own: socket.socket, /, *arguments: Any) -> None:
+            bound.close(own, *arguments)
+
+        stand_ins: dict[str, Callable[..., Any]] = {"bind": bind, "_real_close": close}
         if not self._makes_sockets:
             stand_ins |= {"__init__": initialise, "setsockopt": self._unless_unbound(_real["setsockopt"])}
             stand_ins |= {name: self._reaching(_real[name]) for name in _REACHING}
@@ -77,48 +101,72 @@ class BoundListeners:
         for name, real in _real.items():
             if getattr(socket.socket, name) is not real:
                 setattr(socket.socket, name, real)
-        self._other_ends.clear()
+        self._unbound.clear()
 
     def _unless_unbound(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def stand_in(own: socket.socket, /, *arguments: Any) -> Any:
-            return None if own.fileno() in self._other_ends else real(own, *arguments)
+            return None if own.fileno() in self._unbound else real(own, *arguments)
 
         return stand_in
 
     def _reaching(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def stand_in(own: socket.socket, /, *arguments: Any) -> Any:
-            if own.fileno() in self._other_ends:  # so it is for reaching a host: it is refused, and told, as ever
+            if own.fileno() in self._unbound:  # so it is for reaching a host: it is refused, and told, as ever
                 family, kind, protocol = own.family, own.type, own.proto
                 self._drop(own)
-                _real["__init__"](own, family, kind, protocol)
+                self._make(own, family, kind, protocol)
             return real(own, *arguments)
 
         return stand_in
 
     def _drop(self, own: socket.socket) -> bool:
         """Close what stands for a socket that was not bound; tell whether this was one."""
-        other = self._other_ends.pop(own.fileno(), None)
-        if other is None:
+        unbound = self._unbound.pop(own.fileno(), None)
+        if unbound is None:
             return False
-        other.close()
+        unbound.other.close()
         os.close(own.detach())
         return True
+
+    def _make(self, own: socket.socket, family: int, kind: int, protocol: int, fileno: Any = None) -> None:
+        """Make a socket as its class does; a number that stood for one that is gone now stands for itself."""
+        _real["__init__"](own, family, kind, protocol, fileno)
+        unbound = self._unbound.get(own.fileno())
+        if unbound is not None and unbound.inode != _inode(own.fileno()):
+            del self._unbound[own.fileno()]
+            unbound.other.close()
+
+    def close(self, own: socket.socket, *arguments: Any) -> None:
+        """Close a socket as its class does, and what stands for it; the number of a granted one stays open."""
+        number = own.fileno()
+        if (unbound := self._unbound.pop(number, None)) is not None:
+            unbound.other.close()
+        if self._is_granted(number):
+            own.detach()
+            self._bound.discard(number)
+        else:
+            _real["_real_close"](own, *arguments)
+
+    def _is_granted(self, number: int) -> bool:
+        return number in self._granted and self._granted[number] == _inode(number)
 
     def initialise(self, own: socket.socket, family: int, kind: int, protocol: int, fileno: Any) -> None:
         """Make a socket as its class does, of the network by what can be bound later."""
         family = socket.AF_INET if family == -1 and fileno is None else family
         plain = socket.SOCK_STREAM if kind == -1 else kind & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if fileno is not None or family not in _FAMILIES or plain not in _KINDS.values():
-            _real["__init__"](own, family, kind, protocol, fileno)
+            self._make(own, family, kind, protocol, fileno)
             return
         end, other = socket.socketpair(socket.AF_UNIX, plain)
-        _real["__init__"](own, family, kind if kind != -1 else plain, max(protocol, 0), end.detach())
-        self._other_ends[own.fileno()] = other
+        self._make(own, family, kind if kind != -1 else plain, max(protocol, 0), end.detach())
+        self._unbound[own.fileno()] = _Unbound(other, _inode(own.fileno()))
 
     def bind(self, own: socket.socket, address: Any) -> None:
         """Bind as the method does. Raises OSError for a place that was not granted."""
         found = self._of(own, address)
         timeout, family, kind = own.gettimeout(), own.family, own.type
+        if found is not None and kind == socket.SOCK_DGRAM and not self._is_free(found.descriptor):
+            raise OSError(errno.EADDRINUSE, f"cannot bind {address!r}: another socket has it; close that first")
         was_none = self._drop(own)
         if found is None:
             if was_none:
@@ -126,12 +174,16 @@ class BoundListeners:
                 raise PermissionError(errno.EACCES, f"cannot bind {address!r}: {does}")
             _real["bind"](own, address)
             return
-        # a datagram socket may answer from the number that it has, and from no other
         number = found.descriptor if kind == socket.SOCK_DGRAM else os.dup(found.descriptor)
         if not was_none:
             os.close(own.detach())
-        _real["__init__"](own, family, kind, 0, number)
+        self._make(own, family, kind, -1, number)  # the kernel says its protocol, which asyncio asks before TCP_NODELAY
         own.settimeout(timeout)
+        if number in self._granted:
+            self._bound.add(number)
+
+    def _is_free(self, number: int) -> bool:
+        return number not in self._bound and self._is_granted(number)
 
     def _of(self, own: socket.socket, address: Any) -> Inherited | None:
         if own.family not in _FAMILIES or not isinstance(address, tuple) or len(address) < 2:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,9 +50,12 @@ def installed() -> Iterator[Installed]:
 @pytest.mark.parametrize("makes_sockets", [False, True])
 def test_a_server_of_asyncio_by_host_and_port_serves_on_the_listener(installed: Installed, makes_sockets: bool) -> None:
     held, port = _held(socket.SOCK_STREAM)
-    real = socket.socket.__init__, socket.socket.bind
+    real = socket.socket.__init__, socket.socket.bind, socket.socket.__dict__["_real_close"]
+    delays: list[bool] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        delays.append(not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.write(await reader.readexactly(4))
         writer.close()
 
@@ -67,7 +73,8 @@ def test_a_server_of_asyncio_by_host_and_port_serves_on_the_listener(installed: 
         installing = installed(Inherited(_asked(port), held.fileno()), makes_sockets=makes_sockets)
         assert asyncio.run(ask()) == b"ping"
         assert held.fileno() >= 0 and held.getsockname()[1] == port  # ours is as it was
-    assert (socket.socket.__init__, socket.socket.bind) == real
+    assert delays == [False]  # asyncio sets TCP_NODELAY, as it does on sockets of its own
+    assert (socket.socket.__init__, socket.socket.bind, socket.socket.__dict__["_real_close"]) == real
 
 
 def test_a_datagram_socket_is_the_one_of_the_grant_under_its_own_number(installed: Installed) -> None:
@@ -79,6 +86,78 @@ def test_a_datagram_socket_is_the_one_of_the_grant_under_its_own_number(installe
         own.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 2)  # has no effect before it is bound
         own.bind(("localhost", port))
         assert (own.fileno(), own.gettimeout(), own.getsockname()) == (number, 5, ("127.0.0.1", port))
+    os.close(number)
+
+
+@pytest.mark.parametrize("makes_sockets", [False, True])
+def test_a_datagram_socket_is_bound_again_after_it_was_closed_and_by_one_at_a_time(
+    installed: Installed, makes_sockets: bool
+) -> None:
+    held, port = _held(socket.SOCK_DGRAM)
+    number = held.detach()
+    installed(Inherited(_asked(port, "udp"), number), makes_sockets=makes_sockets)
+    for _ in range(2):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+        ):
+            own.bind(("127.0.0.1", port))
+            with pytest.raises(OSError, match="another socket has it") as refused:
+                other.bind(("127.0.0.1", port))
+            assert (own.fileno(), refused.value.errno) == (number, errno.EADDRINUSE)
+        assert own.fileno() == -1
+        os.fstat(number)  # the grant stays
+    os.close(number)
+
+
+def test_a_datagram_socket_that_was_collected_is_no_one_elses_number(installed: Installed) -> None:
+    held, port = _held(socket.SOCK_DGRAM)
+    with held:
+        number = fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, 200)
+    installed(Inherited(_asked(port, "udp"), number))
+    os.close(number)  # as the collector does
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+        pytest.raises(OSError, match="another socket has it"),
+    ):
+        own.bind(("127.0.0.1", port))
+    left, right = socket.socketpair()
+    with right:
+        with left:
+            os.dup2(left.fileno(), number)
+        socket.socket(fileno=number).close()
+        assert right.recv(1) == b"", "a socket that has the number now is closed as any other"
+
+
+def test_what_was_never_bound_leaves_its_number_to_the_next(installed: Installed) -> None:
+    held, port = _held(socket.SOCK_STREAM)
+    with held:
+        before = set(os.listdir("/proc/self/fd"))
+        installed(Inherited(_asked(port), held.fileno()))
+        for _ in range(3):
+            socket.socket(socket.AF_INET).close()
+        assert set(os.listdir("/proc/self/fd")) == before
+        number = socket.socket(socket.AF_INET).detach()  # and closed by none of its methods
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = held.accept()
+            os.dup2(accepted.fileno(), number)
+            accepted.close()
+            with socket.socket(fileno=number) as own:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert own.getsockname() == ("127.0.0.1", port)
+        assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_socket_in_tls_that_connects_is_still_made_as_ever(installed: Installed) -> None:
+    held, port = _held(socket.SOCK_STREAM)
+    with held:
+        installed(Inherited(_asked(port), held.fileno()))
+        plain = socket.socket(socket.AF_INET)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, plain.fileno()) as own:  # as ssl.SSLSocket does
+            plain.detach()
+            own.connect(("127.0.0.1", port))
+            assert own.getpeername() == ("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("place", [("127.0.0.1", 1), ("127.0.0.2", 0), ("0.0.0.0", 0), ("example.org", 0)])
