@@ -77,7 +77,13 @@ def test_a_hidden_folder_is_one_empty_mount() -> None:
     assert mount_differences(expected, INSIDE, OURS) == said
     for old, new in (("tmpfs tmpfs", "ext4 /dev/vda"), ("0:70 / ", "0:70 /x ")):
         assert mount_differences(expected, f"{INSIDE}{line.replace(old, new)}\n", OURS) == said
-    assert mount_differences(expected, f"{INSIDE}{line}\n{line.replace('97 91', '98 97')}\n", OURS) == said
+    own = "98 91 8:3 /x /usr/lib/python3/dist-packages ro,nosuid,nodev,relatime - ext4 /dev/sdb rw"  # the host's
+    for lines, expects in (
+        (f"{own}\n{line.replace('97 91', '99 98')}", ()),
+        (f"{line}\n{own.replace('98 91', '98 97')}", said),  # and on top of it: it shows
+        (f"{line}\n{own}", said),
+    ):
+        assert mount_differences(expected, f"{INSIDE}{lines}\n", OURS) == expects
 
 
 def test_what_the_profile_does_not_name_is_found() -> None:
