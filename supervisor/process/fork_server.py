@@ -14,7 +14,8 @@ parses a number and keeps nothing, and a reload's configuration comes with the n
 supervisor has not heard is not told to go, and ends.
 
 The fork server has the rights of the supervisor, as each child needs them until it has confined itself. It holds no
-key, as the supervisor does not, and no descriptor but its one channel. No confined process has a way to it.
+key, as the supervisor does not, and no descriptor but its channel, a pidfd of the supervisor and the standard ones. No
+confined process has a way to it.
 """
 
 from __future__ import annotations
@@ -64,8 +65,12 @@ class ForkServer:
 
     def start(self) -> None:
         """Fork the process, once. Raises OSError and MisuseError as `spawn` does."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.pidfd_open(os.getpid())
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            os.close(parent)
+            raise
         try:
             self.child = spawn(lambda: _serve(theirs.detach(), parent), own_pid_namespace=False)
         except BaseException:
@@ -88,7 +93,11 @@ class ForkServer:
             return None
         numbers = list(dict.fromkeys(descriptors))
         memory = sealed_memory(pickle.dumps((numbers, body)), NAME)
-        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(memory)
+            raise
         try:
             sent = [memory, reader, *([group] if group >= 0 else []), *numbers]
             answer = self._ask(_HEAD.pack(own_pid_namespace, group >= 0, len(sent)), sent)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import pytest
 
 from tlsrt.supervisor.process import fork_server
 from tlsrt.supervisor.process.fork_server import ForkServer
@@ -80,5 +85,36 @@ def gone() -> dict[str, Any]:
     return found
 
 
+def _left_of(count: int, act: Callable[[], object]) -> list[int]:
+    """Do something with so many free numbers, for which they do not do; return what it did not give back."""
+    held = [os.dup(0) for _ in range(64)]  # so that the free numbers lie together
+    _, most = was = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.dup(0)
+    os.close(first)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first + count, most))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            act()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, was)
+    free = [os.dup(0) for _ in range(count)]
+    for number in (*free, *held):
+        os.close(number)
+    return [number for number in range(first, first + count) if number not in free]
+
+
+def scarce() -> dict[str, Any]:
+    """With too few numbers for descriptors, for each count that fails."""
+    found = {f"start {count}": _left_of(count, lambda: ForkServer().start()) for count in (0, 1, 2)}
+    server = _begun()
+    body = partial(tell, 1, {})
+    for count in (0, 1, 2):
+        found[f"spawn {count}"] = _left_of(
+            count, lambda: server.spawn(body, [1], own_pid_namespace=OWN_NAMESPACE)
+        )  # fmt: skip
+    server.stop()
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps({"child": child, "many": many_descriptors, "gone": gone}[sys.argv[1]]()))
+    print(json.dumps({"child": child, "many": many_descriptors, "gone": gone, "scarce": scarce}[sys.argv[1]]()))

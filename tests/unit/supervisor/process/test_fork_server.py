@@ -46,6 +46,11 @@ def test_one_that_is_gone_or_does_not_answer_forks_nothing_and_is_killed() -> No
     assert facts == {"SIGKILL": [{}, {}], "SIGKILL ends by": 9, "SIGSTOP": [{}, {}], "SIGSTOP ends by": 9}
 
 
+def test_with_too_few_numbers_for_descriptors_none_is_lost() -> None:
+    facts = asked("scarce")
+    assert len(facts) == 6 and not any(facts.values()), facts
+
+
 def test_a_child_that_the_supervisor_does_not_know_does_nothing() -> None:
     reader, writer = os.pipe()
     os.close(writer)
