@@ -24,6 +24,7 @@ from tlsrt.config.drop_ins import FOLDER as COMPONENTS
 from tlsrt.config.files import read_bounded
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.load import parse_files
+from tlsrt.config.manifest import MANIFEST_MAX
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.config.variables import PREFIX as VARIABLES
@@ -42,7 +43,6 @@ from tlsrt.supervisor.launch.fitting import fitting, without
 from tlsrt.supervisor.process.instance_lock import is_held
 
 FORMAT = 1  # of the document
-_OWN = ("config", CONFIG_DROP_INS, VARIABLES)  # measured names that are the configuration itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,12 @@ class Plan:
     def is_empty(self) -> bool:
         return not self.after and not self.packages
 
+    def measured_names(self, config: Config) -> set[str]:
+        """Return what differs in a measurement by the plan, without what is of components."""
+        names = {name: name.rpartition("/")[2] for name in self.after if "/" in name}
+        files = {"config" if name.startswith("./") else f"{CONFIG_DROP_INS}{last}" for name, last in names.items()}
+        return files | {f"{VARIABLES}{name}" for name in self.made.variables.keys() ^ config.variables.keys()}
+
     def document(self) -> Document:
         words = {(True, False): "added", (False, True): "removed", (False, False): "changed"}
         return {
@@ -104,8 +110,10 @@ def _apply(arguments: argparse.Namespace, scratch: Path) -> int:
         show(plan.blocks, arguments)
         return _told({**plan.document(), "dry_run": True, "host": None}, arguments)
     config = whole_config(arguments)
-    with begin(config, _accepted) as change:
+    ours: set[str] = set()  # measured names that the plan changes; what another one edits meanwhile is not sealed
+    with begin(config, lambda name: name in ours or is_components(name)) as change:
         plan = planned(config, arguments.source, scratch)
+        ours |= plan.measured_names(config)
         if not plan.is_empty:
             if not is_approved(plan.blocks, arguments, "Apply it?"):
                 return EX_FAILED
@@ -115,14 +123,21 @@ def _apply(arguments: argparse.Namespace, scratch: Path) -> int:
 
 
 def _take(change: Change, plan: Plan) -> Document | None:
-    if any(change.present(name) != data for name, data in plan.before.items()):
-        raise ConfigError("a file of the configuration was changed meanwhile, so nothing was written: run this again")
+    _refuse_edited(change, plan)
+    if not plan.packages:
+        return change.take(plan.after)
     install(plan.packages)
     try:
-        return change.take(plan.after)
+        _refuse_edited(change, plan)  # an installation takes long
     except BaseException:
         remove(plan.packages)
         raise
+    return change.take(plan.after, lambda: remove(plan.packages))
+
+
+def _refuse_edited(change: Change, plan: Plan) -> None:
+    if any(change.present(name) != data for name, data in plan.before.items()):
+        raise ConfigError("a file of the configuration was changed meanwhile, so nothing was written: run this again")
 
 
 def planned(config: Config, source: Path, scratch: Path) -> Plan:
@@ -154,6 +169,8 @@ def read_source(source: Path, config: Path) -> Source:
     check_trusted(source, "what is applied", trusted_uids())
     more = config_drop_in_folder(config).name
     if not source.is_dir():
+        if source.parent.name == COMPONENTS and source.name.endswith((DROP_IN, APPROVED)) and source.name[0] != ".":
+            return Source({source.name: (_read_of_component(source), source)}, frozenset())
         name = f"./{config.name}" if source.name == config.name else f"{more}/{source.name}"
         if not source.name.endswith(ENDING) or source.name.startswith("."):
             raise InvalidArgument(f"{source} is no file of a configuration: its name ends with {ENDING}")
@@ -167,7 +184,7 @@ def read_source(source: Path, config: Path) -> Source:
             found[f"{more}/{path.name}"] = (_read(path, is_drop_in=True), path)
     if COMPONENTS in folders:
         for path in _listed(source / COMPONENTS, (DROP_IN, APPROVED)):
-            found[path.name] = (_read(path, is_drop_in=True), path)
+            found[path.name] = (_read_of_component(path), path)
     if not found and not folders:
         raise ConfigError(f"{source} holds nothing of a configuration: no {config.name}, no {more}, no {COMPONENTS}")
     known = {config.name, more, COMPONENTS, PACKAGES}
@@ -187,9 +204,14 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def _read(path: Path, *, is_drop_in: bool) -> bytes:
+def _read_of_component(path: Path) -> bytes:
+    """Return a drop-in of a component, or its manifest, which is the package's to the byte, however that ends."""
+    return _read(path, is_drop_in=path.name.endswith(DROP_IN), most=MANIFEST_MAX)
+
+
+def _read(path: Path, *, is_drop_in: bool, most: int = MAX_FILE_BYTES) -> bytes:
     check_trusted(path, "what is applied", trusted_uids())
-    data = read_bounded(path, MAX_FILE_BYTES, "the file")
+    data = read_bounded(path, most, "the file")
     if is_drop_in:
         check_written_whole(path, data)
     return data
@@ -237,10 +259,6 @@ def _at_source(sentence: str, source: Source, config: Path) -> str:
     for name, (_, path) in source.files.items():
         sentence = sentence.replace(f"{place_of(drop_in_folder(config), name)}:", f"{path}:", 1)
     return sentence
-
-
-def _accepted(name: str) -> bool:
-    return name == _OWN[0] or name.startswith(_OWN[1:]) or is_components(name)
 
 
 def _told(document: Document, arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from tlsrt.config.init import changed_names, sealed_bytecode
 from tlsrt.config.isolation import PREFIX as ISOLATED
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, ConfigError
+from tlsrt.errors import EX_CONFIG, ConfigError, SandboxError
 from tlsrt.supervisor.cli.component.isolation import sweep
 from tlsrt.supervisor.cli.component.journal import NAME as JOURNAL
 from tlsrt.supervisor.cli.component.journal import (
@@ -85,20 +85,23 @@ class Change:
         path = place_of(self._folder, name)
         return read_bounded(path, _FILE_MAX, "the file") if os.path.lexists(path) else None
 
-    def take(self, content: Content) -> Document | None:
+    def take(self, content: Content, uninstall: Callable[[], None] | None = None) -> Document | None:
         """Write these files, seal, and let the host take them if it runs; return the answer of its reload.
 
-        Where any of it is refused, files and boot token are as before. Raises ConfigError, RequestRefused and
+        Where any of it is refused, files and boot token are as before. `uninstall` removes what was installed for this
+        change alone, before the host is sealed as it was. Raises ConfigError, SandboxError, RequestRefused and
         ControlRefused.
         """
-        before = {name: self.present(name) for name in content}
-        token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
-        journal = Journal(before, content, token_digest(self._token), token=str(self._token))
-        write_journal(self._folder, journal, self._owner)
+        try:
+            journal, token = self._written_down(content)
+        except BaseException:
+            if uninstall is not None:
+                uninstall()
+            raise
         asked = False
         try:
             write_content(self._folder, content, self._owner)
-            taken = self._taken(content)
+            taken = self._taken(is_more=uninstall is not None or any(data is not None for data in content.values()))
             renew_boot_token(taken)
             journal = replace(journal, token_after=token_digest(self._token))
             write_journal(self._folder, journal, self._owner)
@@ -106,20 +109,34 @@ class Change:
             answer = ask(taken, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
         except NotRunning:
             answer = None
-        except (ConfigError, RequestRefused, ControlRefused, KeyboardInterrupt) as error:
-            self._undo(before, token, is_taken=asked and isinstance(error, KeyboardInterrupt))
+        except (ConfigError, SandboxError, RequestRefused, ControlRefused, KeyboardInterrupt) as error:
+            is_taken = asked and isinstance(error, KeyboardInterrupt)
+            self._undo(journal.before, token, uninstall, is_taken=is_taken)
             raise
         files.remove(self._folder / JOURNAL)
         return answer
 
-    def _undo(self, before: Content, token: bytes | None, *, is_taken: bool) -> None:
+    def _written_down(self, content: Content) -> tuple[Journal, bytes | None]:
+        """Write the journal of a change; return it, and the boot token as it is. Raises ConfigError."""
+        before = {name: self.present(name) for name in content}
+        token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
+        journal = Journal(before, content, token_digest(self._token), token=str(self._token))
+        write_journal(self._folder, journal, self._owner)
+        return journal, token
+
+    def _undo(
+        self, before: Content, token: bytes | None, uninstall: Callable[[], None] | None, *, is_taken: bool
+    ) -> None:  # fmt: skip
         """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
-        What was installed stays, and is sealed without running: no manifest of it is approved. Where more differs, the
-        old boot token is put back, and a start says what it is. With `is_taken` the host may have taken the change.
+        What was installed and is not for `uninstall` stays, and is sealed without running: no manifest of it is
+        approved. Where more differs, the old boot token is put back, and a start says what it is. With `is_taken` the
+        host may have taken the change.
         """
         with _without_signals():
             write_content(self._folder, before, self._owner)
+            if uninstall is not None:
+                uninstall()  # before the seal: with what is gone afterwards in it, a strict host would not start
             config = fitting(load_config(self._path))
             try:
                 if config.measure == "strict":
@@ -134,13 +151,13 @@ class Change:
                 with suppress(NotRunning, RequestRefused, ControlRefused):
                     ask(config, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
 
-    def _taken(self, content: Content) -> Config:
-        """Return the configuration with these files. Raises ConfigError for what the host cannot have."""
+    def _taken(self, *, is_more: bool) -> Config:
+        """Return the configuration as it is now, which `is_more` than before. Raises ConfigError if it cannot be."""
         config = fitting(load_config(self._path))
         _refuse_failed(config, self._failed)
         if config.measure == "strict":
             _refuse_others(config, self._accepts)
-        if any(data is not None for data in content.values()):
+        if is_more:
             check_whole(config)
         return config
 

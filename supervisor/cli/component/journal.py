@@ -183,6 +183,8 @@ def _recover(folder: Path, config_path: Path) -> str:
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
             left.unlink(missing_ok=True)
     files.remove(folder / NAME)
+    if not wanted:
+        return "an installation of packages was interrupted before, and stays: see `tlsrt-supervisor seal --diff`"
     if any("/" in name for name in wanted):
         names = ["the configuration"]
     else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hosts.plain_wheels import write_wheel
@@ -138,6 +139,119 @@ def test_a_package_that_is_not_installed_is_tried_from_its_wheel(
     (source / "components.d/third.teapot.manifest").write_bytes(manifest + b"health: {every_s: 5}\n")
     assert run(path, source, "--dry-run") == EX_CONFIG
     assert "is not the manifest that was approved" in capsys.readouterr().err
+
+
+class Teapot(NamedTuple):
+    """A package that is installed where `folder` is, and what happens meanwhile."""
+
+    folder: Path
+    meanwhile: list[Callable[[], object]]
+
+
+@pytest.fixture
+def teapot(path: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Teapot:
+    """A host with a component whose package is lost, and a source that brings the package only."""
+    manifest, package = MANIFEST.replace(b"kettle", b"teapot").replace(b"Kettle", b"Teapot"), tmp_path / "site/teapot"
+    for file in (path.parent, source):
+        (file / "components.d").mkdir(exist_ok=True)
+        (file / "components.d/third.teapot.yaml").write_text("package: teapot\n")
+        (file / "components.d/third.teapot.manifest").write_bytes(manifest)
+    for name in ("tlsrt.yaml.d/10-audit.yaml", "tlsrt.yaml.d/20-loops.yaml"):
+        (source / name).unlink()
+    for name in ("third.kettle.yaml", "third.kettle.manifest"):
+        (source / "components.d" / name).unlink()
+    files = {"teapot/__init__.py": "class Teapot: pass\n", "teapot/tlsrt.yaml": manifest.decode()}
+    write_wheel(source / "packages", "teapot", files, version="1.0", requires=["tlsrt"], component=True)
+
+    def measured_too(config: Config) -> dict[str, bytes]:
+        added = {f"component/{one.origin}/__init__.py": bytes(32) for one in config.components if one.origin}
+        return {**measured(config), **added}
+
+    def install(_: object) -> None:
+        package.mkdir()
+        for name, text in files.items():
+            (package.parent / name).write_text(text)
+        for each in made.meanwhile:
+            each()
+
+    made = Teapot(package, [])
+    monkeypatch.setattr("tlsrt.config.init.measure", measured_too)
+    # pip itself is the matter of tests/integration/install/test_component_command.py
+    monkeypatch.setattr("tlsrt.supervisor.cli.apply.install", install)
+    monkeypatch.setattr("tlsrt.supervisor.cli.apply.remove", lambda _: shutil.rmtree(package))
+    seal(load_config(path))
+    return made
+
+
+def test_what_is_only_installed_is_tried_too(
+    path: Path, source: Path, teapot: Teapot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teapot.meanwhile.append(lambda: (teapot.folder / "__init__.py").write_text(""))
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert "Teapot" in capsys.readouterr().err
+    assert not teapot.folder.exists() and changed_names(load_config(path)) == []
+    teapot.meanwhile.clear()
+    assert run(path, source, "--yes", "--detailed-exitcode") == EX_CHANGED
+    assert teapot.folder.exists() and changed_names(load_config(path)) == []
+
+
+def test_what_was_installed_for_a_refused_change_is_not_sealed(
+    path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*words: object, **more: object) -> None:
+        assert teapot.folder.exists()
+        raise RequestRefused(["no"], EX_CONFIG)
+
+    monkeypatch.setattr(addition, "ask", ask)
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert not teapot.folder.exists() and changed_names(load_config(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("edited", "sentence"),
+    [
+        ("tlsrt.yaml", "the installation has changed config, which is not of this change"),
+        ("tlsrt.yaml.d/50.yaml", "the installation has changed config.d/50.yaml, which is not of this change"),
+        ("tlsrt.yaml.d/10.yaml", "a file of the configuration was changed meanwhile"),
+    ],
+)
+def test_what_another_one_edits_during_an_installation_is_not_sealed(
+    path: Path, source: Path, teapot: Teapot, capsys: pytest.CaptureFixture[str], edited: str, sentence: str
+) -> None:
+    def edit() -> None:
+        (path.parent / edited).write_text(
+            (path.read_text() if edited == path.name else "audit: {keep_mb: 30}\n") + "# not finished\n"
+        )
+
+    teapot.meanwhile.append(edit)
+    (path.parent / "tlsrt.yaml.d").mkdir()
+    (source / "tlsrt.yaml.d/10.yaml").write_text("audit: {keep_mb: 20}\n")
+    token = load_config(path).boot_token.read_bytes()
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert sentence in capsys.readouterr().err
+    assert not teapot.folder.exists() and load_config(path).boot_token.read_bytes() == token
+    assert (path.parent / edited).read_text().endswith("# not finished\n"), "it stays as it was edited"
+
+
+def test_one_file_of_a_component_is_applied_as_that(
+    path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(path, source / "components.d/third.kettle.manifest", "--yes") == 0
+    assert run(path, source / "components.d/third.kettle.yaml", "--yes") == 0
+    assert {"components.d/third.kettle.manifest", "components.d/third.kettle.yaml"} < {*contents(path)}
+    assert changed_names(load_config(path)) == []
+    (source / "components.d/third.kettle.yaml").write_text("package: kettle")
+    assert run(path, source / "components.d/third.kettle.yaml", "--yes") == EX_CONFIG
+    assert "third.kettle.yaml:1:16: the file ends within a line" in capsys.readouterr().err
+    (source / "components.d/third.kettle.yaml").write_text("package: kettle\n" + "#" * (1 << 16))
+    assert run(path, source / "components.d/third.kettle.yaml", "--dry-run") == EX_CONFIG
+
+
+def test_an_approved_manifest_is_applied_to_the_byte(path: Path, source: Path, tmp_path: Path) -> None:
+    for file in (tmp_path / "site/kettle/tlsrt.yaml", source / "components.d/third.kettle.manifest"):
+        file.write_bytes(MANIFEST.rstrip(b"\n"))
+    assert run(path, source, "--yes") == 0
+    assert (path.parent / "components.d/third.kettle.manifest").read_bytes() == MANIFEST.rstrip(b"\n")
 
 
 def test_the_main_file_of_another_host_is_refused(

@@ -226,6 +226,12 @@ def test_a_record_names_files_of_components_only(name: str) -> None:
         parse_journal(b"\xff{")
 
 
+def test_an_interrupted_installation_is_not_said_to_be_put_back(config: Path) -> None:
+    (drop_in_folder(config) / ".change").write_bytes(Journal({}, {}, "a").encode())
+    assert recover(config).startswith("an installation of packages was interrupted before, and stays")
+    assert content_of(config) == there(OLD) and recover(config) == ""
+
+
 def test_a_record_of_another_user_is_not_followed(config: Path) -> None:
     record = drop_in_folder(config) / ".change"
     record.write_bytes(Journal(NEW, NEW, "a").encode())
