@@ -18,7 +18,7 @@ _RANKS = (
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason
     "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "state_mb",
-    "files", "environment", "scratch_mb",
+    "files", "environment", "scratch_mb", "shared_memory",
 )  # fmt: skip
 _ONE = ("network", "sys", "proc")  # wishes of which there is one
 _KNOWN = (  # that ask for nothing

@@ -67,6 +67,7 @@ class ProgramKind:
     files: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("files"))
     scratch_mb: int = field(default=0, metadata=_same("scratch_mb"))
     executable_memory: bool = field(default=False, metadata=_same("executable_memory"))
+    shared_memory: bool = field(default=False, metadata=_same("shared_memory"))
     stop_signal: StopSignal = field(default="TERM", metadata=_same("stop_signal"))
     stop_seconds: float = field(default=STOP_S, metadata=_same("stop_seconds"))
     capabilities: Mapping[str, str] = field(default_factory=dict[str, str], metadata=_same("capabilities"))
@@ -220,7 +221,8 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         MAIN, component.run, "the component is this program", component.args, life="kept",
         talks=bool(component.offers or component.topics), notifies=component.notifies, read=read,
         also_runs=component.also_runs, scratch_mb=component.scratch_mb, environment=environment,
-        executable_memory=component.executable_memory, egress=needs.egress, listen=needs.listen,
+        executable_memory=component.executable_memory, shared_memory=component.shared_memory,
+        egress=needs.egress, listen=needs.listen,
         state_mb=needs.state_mb, secrets={one.name: one.why for one in needs.secrets}, files=component.files,
         stop_signal=component.stop_signal, stop_seconds=component.stop_seconds, where=where,
         capabilities=component.capabilities, **limits,

@@ -197,6 +197,13 @@ class ProgramConfig:
     executable_memory: bool = field(
         default=False, metadata=boolean("Let it make memory that it can execute, as compilers at run time need it.")
     )
+    shared_memory: bool = field(
+        default=False,
+        metadata=boolean(
+            "Let it make memory that it shares with its own children, as nginx needs it. The address space of each "
+            "process is then 256 MiB beyond `memory_mb`, which counts that memory."
+        ),
+    )
     capabilities: Mapping[str, str] = field(
         default_factory=dict[str, str],
         metadata=mapping(

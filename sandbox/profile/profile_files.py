@@ -119,6 +119,7 @@ def names_for(
 def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, ...]:
     """Return the fragments of a program that a component has run."""
     memory = ("program_memory",) if program.executable_memory else ()
+    shared = ("program_shared",) if program.shared_memory else ()
     signals = "program_signals" if own_pids else "program_signals_self"
     replies = ("program_replies",) if any(one.replies for one in program.listen) else ()
     words = "program_notifies" if program.notifies else "" if replies else "program_silent"
@@ -127,7 +128,7 @@ def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, .
     reach += ["program_sockets"] if reach else []
     locks = ("program_locks",) if "CAP_IPC_LOCK" in program.capabilities else ()
     once = "program_runs" if program.also_runs else "program_once"
-    return ("program", once, signals, *([words] if words else []), *replies, *reach, *memory, *locks)
+    return ("program", once, signals, *([words] if words else []), *replies, *reach, *memory, *shared, *locks)
 
 
 def fragment_of_process(process: str) -> str:

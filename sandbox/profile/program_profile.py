@@ -43,6 +43,7 @@ from tlsrt.sandbox.profile.requested import (
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
 _NAME = "program"
+_BESIDE_SHARED_MB = 256  # code and reserves of malloc: RLIMIT_DATA counts no shared memory, RLIMIT_AS all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def profile_for_program(
     policy = files.policy(_NAME, fragments[:-1], is_quiet=True)  # the last one has no calls, and is its alone
     settings = {
         "memory_mb": program.memory_mb,
-        "address_mb": program.memory_mb + UNCOUNTED_MB,
+        "address_mb": program.memory_mb + (_BESIDE_SHARED_MB if program.shared_memory else UNCOUNTED_MB),
         "file_size_mb": max(program.scratch_mb, program.state_mb, bool(program.secrets)),  # its launcher writes those
         "open_files": program.open_files,
         "processes": program.tasks,

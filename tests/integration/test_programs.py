@@ -40,6 +40,7 @@ def programs(folder: Path) -> dict[str, Any]:
         "copy": {"run": str(folder / COPY), "why": WHY},
         "python": python,
         "jit": python | {"executable_memory": True},
+        "family_memory": python | {"shared_memory": True},
     }
 
 
@@ -139,6 +140,37 @@ def test_executable_memory_is_there_where_it_is_granted(host: RunningHost) -> No
     found = once(host, "python", "-c", make)
     assert found["status"] == 1 and "PermissionError" in found["stderr"], found
     assert once(host, "jit", "-c", make)["stdout"] == b"made\n"
+
+
+def test_shared_memory_is_between_a_program_and_its_children_and_counts(host: RunningHost) -> None:
+    """Attacked: what is shared is neither executable nor more than the limit, in one piece or in many."""
+    begin = "import mmap, os; S = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS\n"
+    share = """
+one = mmap.mmap(-1, 4096, flags=S)
+if os.fork() == 0:
+    one[:5] = b'child'
+    os._exit(0)
+os.wait()
+print(one[:5].decode())"""
+    assert run_script(host, "family_memory", begin + share)["stdout"] == b"child\n"
+    found = run_script(host, "python", begin + share)
+    assert found["status"] == 1 and "PermissionError" in found["stderr"], found
+    for flags, protection in (("S", 7), ("S", 5), ("S | 0x40000", 3)):
+        found = run_script(host, "family_memory", f"{begin}mmap.mmap(-1, 1 << 21, flags={flags}, prot={protection})")
+        assert found["status"] == 1 and "PermissionError" in found["stderr"], (flags, found)
+    many = """
+held = []
+try:
+    while True:
+        held.append(mmap.mmap(-1, 1 << 24, flags=S))
+except OSError:
+    print(len(held))"""
+    assert 16 <= int(run_script(host, "family_memory", begin + many)["stdout"]) < (512 + 256) // 16
+
+
+def run_script(host: RunningHost, name: str, script: str) -> dict[str, Any]:
+    """Have a Python run several lines, as one printable argument."""
+    return once(host, name, "-c", f"exec({script!r})")
 
 
 def test_more_runs_than_may_be_at_once_wait_for_each_other(host: RunningHost) -> None:

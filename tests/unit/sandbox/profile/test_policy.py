@@ -48,6 +48,7 @@ REPLIES = ProgramConfig(
 )
 WHOLE = ProgramConfig(
     "cat", Path("/bin/cat"), "a test", also_runs=(Path("/bin/sh"),), executable_memory=True, notifies=True,
+    shared_memory=True,
     listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
     capabilities={"CAP_IPC_LOCK": "a test"},
 )  # fmt: skip
