@@ -90,6 +90,7 @@ COMPONENTS = (
             _COMPONENT,
             flag("--purge", text="remove its state and secrets, too"),
             flag("--uninstall", text="uninstall its package, too, unless another component needs it"),
+            flag("--yes", "-y", text="taken as `component add` takes it; it asks nothing"),
             ANSWER,
         ),
         run="component.removal.remove",

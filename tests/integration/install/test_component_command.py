@@ -136,7 +136,7 @@ def test_a_package_comes_into_a_running_host_changes_and_goes(host: InstalledHos
     other = wheel(sources, "0.2.0", title="title: it asks no more")  # of the same version, as when one works on it
     component(host, "update", ADDRESS, other, "--yes")
     assert component(host, "show", ADDRESS)["title"] == "it asks no more"
-    component(host, "remove", ADDRESS, "--purge", "--uninstall")
+    component(host, "remove", ADDRESS, "--purge", "--uninstall", "--yes")
     assert not state.exists()
     assert not (host.environment.site / "kettle").exists()
     assert "accepts the host" in host.seal()  # nothing is left that would keep it from a start
