@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from tlsrt.bounded_table import BoundedTable, WhenFull
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
+    from tlsrt.channels.client.tracing import traced
     from tlsrt.channels.control.host_event import Uevent
     from tlsrt.channels.control.kernel_record import KernelRecord
     from tlsrt.channels.control.pressure import Pressure
+    from tlsrt.channels.frames.trace import Trace
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
@@ -60,6 +62,8 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Gap": "tlsrt.loops.component.follow",
+    "Trace": "tlsrt.channels.frames.trace",
+    "traced": "tlsrt.channels.client.tracing",
     "AsyncClient": "tlsrt.channels.client.async_client",
     "Client": "tlsrt.channels.client.sync_client",
     "Component": "tlsrt.loops.component.component",
@@ -97,9 +101,9 @@ __all__ = [
     "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone", "Failed",
     "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
     "Pattern", "Pressure", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
-    "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError",
+    "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace",
     "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every",
-    "handler", "peer", "worker_of",
+    "handler", "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from tlsrt.channels.frames.frame import (
     FrameKind,
     correlation,
 )
+from tlsrt.channels.frames.trace import CURRENT
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import Busy, CallError, InvalidArgument, StreamBroken, Unavailable
 
@@ -152,9 +153,11 @@ class Caller:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the batcher."""
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
-        batcher = self._batcher
-        if batcher is None or not self._calls or len(body) > BATCH_FRAME_MAX:
-            seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline)
+        batcher, trace = self._batcher, CURRENT.get()
+        if batcher is None or not self._calls or trace or len(body) > BATCH_FRAME_MAX:
+            seq, frame = self.endpoint.seal_request(
+                FrameKind.REQUEST, target, method, body, deadline, correlation=trace
+            )
         else:
             seq, frame = batcher.request(self.pending, target, method, body, deadline), b""
         return seq, frame, self.pending.add(seq, target, frame, deadline)
@@ -187,7 +190,9 @@ class Caller:
             raise Busy(TOO_MANY)
         deadline = self._clock() + STREAM_LIFE_MS
         flags = FLAG_STREAM if parts is None else FLAG_STREAM | FLAG_UPLOAD
-        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=flags)
+        seq, frame = self.endpoint.seal_request(
+            FrameKind.REQUEST, target, method, body, deadline, flags=flags, correlation=CURRENT.get()
+        )
         call = self.pending.add_stream(seq, target, frame)
         inbox = call.inbox
         assert inbox is not None
@@ -235,7 +240,9 @@ class Caller:
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
         body = encode_request(args, kwargs or {}, None)
-        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
+        seq, frame = self.endpoint.seal_request(
+            FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD, correlation=CURRENT.get()
+        )
         future = self.pending.add(seq, target, frame, deadline)
         call = self._calls[seq]
         call.credit = Credit()

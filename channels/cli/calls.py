@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.cli.jobs import time_of
 from tlsrt.channels.cli.standard_input import standard_input
 from tlsrt.channels.client.async_client import AsyncClient
+from tlsrt.channels.client.tracing import traced
 from tlsrt.channels.frames.frame import BODY_MAX
 from tlsrt.command_line.table import Document
 from tlsrt.config.files import read_bounded
@@ -27,6 +28,11 @@ async def call(arguments: argparse.Namespace) -> None:
 
     The description of the target comes first: words become arguments by the types of its parameters.
     """
+    with traced(arguments.traceparent) if arguments.traceparent else nullcontext():
+        await _call(arguments)
+
+
+async def _call(arguments: argparse.Namespace) -> None:
     target, method, timeout_s = arguments.target, arguments.method, arguments.timeout
     async with client_of(arguments) as client:
         with hinting(client, target):

@@ -99,6 +99,9 @@ VERBS = (
                 ("--missed",), "of a job: a time that the host was off is made up for once, or skipped (once)", "HOW",
                 choices=("once", "skip"), default="once",
             ),
+            Argument(
+                ("--traceparent",), "the trace that it belongs to, as W3C Trace Context writes it", "TRACE", default=""
+            ),
         ),
         run="calls.call",
     ),

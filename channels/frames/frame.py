@@ -22,6 +22,7 @@ VERSION = 1
 SESSION_BYTES = 16
 TAG_BYTES = 16
 CORRELATION_BYTES = 24  # session id | seq, u64 BE
+TRACE_MAX = 153  # of a traced request in its place: see trace.py
 NAME_MAX = 80  # "loop/component" and method names, characters
 HEADER_MAX = 512
 TOKEN_MAX = 16 * 1024  # a client that may call everything on a host with hundreds of components
@@ -60,7 +61,7 @@ class FrameKind(IntEnum):
 
 FROM_REQUESTER = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS, FrameKind.CANCEL, FrameKind.CREDIT, FrameKind.PART})
 FROM_REPLIER = frozenset({FrameKind.REPLY, FrameKind.REPLIES, FrameKind.ITEM, FrameKind.ERROR, FrameKind.ALLOW})
-_REQUESTS, _REPLIES = int(FrameKind.REQUESTS), int(FrameKind.REPLIES)
+_REQUEST, _REQUESTS, _REPLIES = int(FrameKind.REQUEST), int(FrameKind.REQUESTS), int(FrameKind.REPLIES)
 BUNDLES = frozenset({FrameKind.REQUESTS, FrameKind.REPLIES})
 _NUMBERED = frozenset({FrameKind.ITEM, FrameKind.PART, FrameKind.REFUSAL}) | BUNDLES  # the others have part 0
 _KINDS = {int(kind): kind for kind in FrameKind}
@@ -81,7 +82,7 @@ class Header(NamedTuple):
     method: str
     epoch: int
     deadline: int
-    correlation: bytes  # empty, or session id | seq of the request that this belongs to
+    correlation: bytes  # empty, or session id | seq of the request that this belongs to; of a REQUEST, its trace
     flags: int
 
 
@@ -173,7 +174,9 @@ def parse_header_untrusted(data: bytes) -> Header:
         raise PeerError("out_of_range")
     if kind >= _REQUESTS:
         _check_bundle_untrusted(kind, seq, part, len(corr), flags)
-    elif len(corr) not in (0, CORRELATION_BYTES):
+    elif len(corr) not in (0, CORRELATION_BYTES) and not (
+        kind == _REQUEST and CORRELATION_BYTES < len(corr) <= TRACE_MAX
+    ):
         raise PeerError("not_a_header")
     if len(session) != SESSION_BYTES:
         raise PeerError("not_a_header")

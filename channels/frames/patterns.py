@@ -103,6 +103,8 @@ class FramePatterns(Generic[Flow]):
         """
         if header.flags or header.kind not in RECOGNISED or (header.part and header.kind not in BUNDLES):
             return
+        if header.correlation and header.kind == FrameKind.REQUEST:
+            return  # its trace is for the parser
         at = 3 if data[1] == 0xC4 else 4
         if data[0] != 0x94 or data[at : at + 21] != bytes((0x9E, 1, header.kind, 0xC4, 16)) + header.session:
             return  # one byte more, and the session's last byte would be taken for the number's mark

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, overload
 
 from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.channels.frames.trace import Trace, current_trace
 from tlsrt.errors import MisuseError, NotFound
 from tlsrt.loops.component.caller import CALLER
 from tlsrt.loops.component.database import Database, database_of
@@ -168,6 +169,16 @@ class Component(Granted, Counting, Deferring):
     def caller(self) -> str:
         """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""
         return CALLER.get()
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace that the request which runs now belongs to, to hand on to another system; None for none.
+
+        Calls of other components take it along. The caller chose it, so it proves nothing.
+
+            headers = {"traceparent": self.trace.traceparent} if self.trace else {}
+        """
+        return current_trace()
 
     def call(
         self,

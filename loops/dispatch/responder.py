@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from tlsrt.budget import Budget
@@ -41,6 +42,7 @@ from tlsrt.channels.frames.frame import (
     names_of,
 )
 from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX, StructureError
+from tlsrt.channels.frames.trace import CURRENT, begin_traced, check_trace_untrusted
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import Away, Busy, InvalidArgument, OutcomeUnknown, PeerError
@@ -113,6 +115,8 @@ class Responder:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
+            if header.correlation:
+                check_trace_untrusted(header)
             begin = self._wait if self._shares.must_wait(header.src) else self._begin
             try:
                 begin(header, body)
@@ -150,6 +154,9 @@ class Responder:
 
     def _begin(self, header: Header, body: bytes, upload: RunningCall | None = None) -> None:
         """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""
+        if header.correlation != CURRENT.get():
+            begin_traced(header.correlation, partial(self._begin, header, body, upload))
+            return
         if header.kind == FrameKind.REQUEST:
             refused = self._start(upload or RunningCall(correlation(header.session, header.seq), header), body)
         else:

@@ -39,6 +39,7 @@ from tlsrt.channels.frames.frame import (
     parse_header_untrusted,
     proof_data,
 )
+from tlsrt.channels.frames.trace import check_trace_untrusted
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
@@ -335,7 +336,7 @@ class Gate:
 
     def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> GateVerdict:
         if header.correlation:
-            raise PeerError("correlated_request")
+            check_trace_untrusted(header)
         is_allowed = claims.allows(header.dst, header.method)
         self.decoys.check(header.session, header.dst, header.method)  # the answer does not depend on it
         if not is_allowed:

@@ -21,6 +21,7 @@ import h11
 
 from tlsrt.channels.calls.retry import FirstUse
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.frames.trace import CURRENT
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
@@ -220,6 +221,7 @@ class HttpConnection:
             await self._session_ready(wish)
             if isinstance(wish, Problem):
                 raise wish
+            CURRENT.set(wish.trace)  # of this request's task
             if wish.act is Act.CALL:
                 await self._call(wish)
             elif wish.act is Act.SUBSCRIBE:

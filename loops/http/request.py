@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
 
+from tlsrt.channels.frames.trace import parse_trace_untrusted
 from tlsrt.loops.http.response import Problem
 from tlsrt.loops.http.site import HostNames, check_site_untrusted
 
@@ -53,6 +54,7 @@ class HttpCall:
     idempotency_key: str | None = None
     takes_result: bool = True  # what the client accepts as an answer
     takes_stream: bool = True
+    trace: bytes = b""  # that a call says it belongs to
     authority: str = ""  # that the request is for; one of this host's names
 
 
@@ -92,7 +94,7 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]],
         )
     return HttpCall(
         Act.CALL, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")),
-        takes_result=accepts(accept, JSON), takes_stream=accepts(accept, EVENTS),
+        takes_result=accepts(accept, JSON), takes_stream=accepts(accept, EVENTS), trace=_trace(fields),
     )  # fmt: skip
 
 
@@ -162,6 +164,12 @@ def _timeout(query: str) -> float:
     if seconds < TIMEOUT_MIN_S:
         raise Problem(504, "deadline", f"nothing is answered within {seconds:g} s, so nothing was executed")
     return seconds
+
+
+def _trace(fields: Mapping[str, str]) -> bytes:
+    """Return the trace that a request says it belongs to; nothing of what is malformed, as W3C Trace Context asks."""
+    found = parse_trace_untrusted(fields.get("traceparent", ""), fields.get("tracestate", ""))
+    return found.encode() if found is not None else b""
 
 
 def _key(value: str | None) -> str | None:

@@ -32,6 +32,8 @@ HEADERS: list[tuple[str, dict[str, Any], str, str]] = [
     ("all components", {"dst": "*/*"}, "not_allowed", "rejected"),
     ("the target in other letters", {"dst": "Secondary/Counter"}, "not_allowed", "rejected"),
     ("a request that answers another one", {"correlation": bytes(24)}, "correlated_request", "rejected"),
+    ("a trace of zeros", {"correlation": bytes(25)}, "correlated_request", "rejected"),
+    ("a trace with a line in its state", {"correlation": b"t" * 25 + b"a=\n"}, "correlated_request", "rejected"),
     ("a deadline that has passed", {"deadline": 1}, "deadline", "rejected"),
     ("a deadline beyond five minutes", {"deadline": 1 << 60}, "deadline_too_far", "rejected"),
     ("another incarnation of the gate", {"gate": 99}, "stale_gate", "stale"),

@@ -20,13 +20,14 @@ from attackers.arena import PACKAGE, VICTIM
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
-from tlsrt import Client
+from tlsrt import Client, traced
 from tlsrt.channels.client.connection import client_context
 from tlsrt.config.bundle import write_bundle
 from tlsrt.loops.http.connection import PING_S
 from tlsrt.supervisor.control.client import ControlClient
 
 Browser = Callable[..., http.client.HTTPSConnection]
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 JSON = {"Content-Type": "application/json"}
 EXPECT = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
 SMUGGLED = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -98,6 +99,23 @@ def test_calls_by_name_and_by_position(host: RunningHost, browser: Browser) -> N
     assert call(connection, "secondary/store/get", ["greeting"]) == (200, {"text": "hällo", "n": [1.5]})
     with Client(host.bundle("plain")) as client:
         assert client.call("secondary/store", "get", "greeting") == {"text": "hällo", "n": [1.5]}
+
+
+def test_a_call_belongs_to_the_trace_of_its_headers_and_the_next_one_does_not(
+    host: RunningHost, browser: Browser
+) -> None:
+    connection, path = browser(), f"{VICTIM}/trace_of"
+    assert call(connection, path, [], traceparent=TRACE, tracestate="a=1, b=2") == (200, f"{TRACE} a=1,b=2")
+    assert call(connection, path, []) == (200, "")
+    for wrong in (TRACE.upper(), f"{TRACE}-x", f"{TRACE}, {TRACE}", "00-" + "0" * 32 + TRACE[35:], "x" * 4000):
+        assert call(connection, path, [], traceparent=wrong) == (200, ""), wrong
+    with Client(host.bundle("web")) as client, traced(TRACE):
+        assert client.call(VICTIM, "trace_of") == f"{TRACE} "
+    command = [str(host.python), "-m", "tlsrt.channels.cli.main", "--bundle", str(host.folder / "web.tlsrt"), "call"]
+    command += [VICTIM, "trace_of", "--json", "--traceparent"]
+    assert json.loads(subprocess.check_output([*command, TRACE])) == f"{TRACE} "
+    refused = subprocess.run([*command, "00-\x1b[31m"], capture_output=True, text=True)
+    assert refused.returncode and "cannot use the traceparent" in refused.stderr and "\x1b" not in refused.stderr
 
 
 def test_one_connection_serves_many_requests(host: RunningHost, browser: Browser) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes.memory_host import MemoryHost
 from vectors.cases_keys import verifier, wrap
+from vectors.cases_shapes import TRACE
 from vectors.writer import VectorFile
 
 from tlsrt.channels.frames.frame import (
@@ -105,6 +106,8 @@ def _passing(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]
     about = correlation(make.world.session(CONSOLE), 1)
     file.passes("credit", "it belongs to an open call of the sender", to_store, before=asked,
                 frame=make.frame(kind=FrameKind.CREDIT, seq=2, correlation=about).hex())  # fmt: skip
+    file.passes("a traced request", "its trace is no concern of the policy", to_store, origin="client",
+                frame=make.frame(ADMIN, correlation=TRACE + b"a=1,b=2").hex())  # fmt: skip
     file.passes("cancel", "the same", to_store, before=asked,
                 frame=make.frame(kind=FrameKind.CANCEL, seq=2, correlation=about).hex())  # fmt: skip
     file.passes("a stream request", "flags are the recipient's concern", to_store,
@@ -281,6 +284,20 @@ def _ways(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]]) 
             "a request has no correlation",
             "correlated_request",
             make.frame(correlation=about),
+        ),
+        ("a trace of zeros", "its id is not zero", "correlated_request", make.frame(correlation=bytes(24) + b"\x01")),
+        (
+            "a span of zeros",
+            "its id is not zero",
+            "correlated_request",
+            make.frame(correlation=b"t" * 16 + bytes(8) + b"\x01"),
+        ),
+        ("a trace with flag 2", "0 or 1", "correlated_request", make.frame(correlation=TRACE[:24] + b"\x02")),
+        (
+            "a trace with another state",
+            "entries are key=value",
+            "correlated_request",
+            make.frame(correlation=TRACE + b"a=1,\n"),
         ),
         ("a method not allowed", "not in the caps", "not_allowed", make.frame(method="delete")),
         ("a target not allowed", "not in the caps", "not_allowed", make.frame(target="external/network")),

@@ -18,6 +18,7 @@ HEADER = Header(
 REPLY = HEADER._replace(
     kind=FrameKind.REPLY, correlation=correlation(SESSION, 1), src="secondary/store", dst="client/admin"
 )
+TRACE = b"t" * 16 + b"s" * 8 + b"\x01"
 _PARTS = ("header", "token", "body", "proof")
 
 
@@ -79,6 +80,10 @@ def headers() -> VectorFile:
         kind=FrameKind.REPLIES, dst="third/console", part=2, correlation=correlation(SESSION, 1) + bytes(7) + b"\x02"
     )
     file.passes("a bundle of 2 replies", "one session, two numbers", shown(answers), header=pack_header(answers).hex())
+    traced = HEADER._replace(correlation=TRACE)
+    file.passes("a traced request", "a trace of 25 bytes", shown(traced), header=pack_header(traced).hex())
+    most = HEADER._replace(correlation=TRACE + b"a=" + b"b" * 126)
+    file.passes("the longest trace", "153 bytes", shown(most), header=pack_header(most).hex())
     fields = list(HEADER)
     bad: list[tuple[str, str, str, object]] = [
         ("13 fields", "there are 14", "not_a_header", fields[:-1]),
@@ -100,6 +105,9 @@ def headers() -> VectorFile:
         ("a deadline of -1", "integers are unsigned", "out_of_range", [*fields[:11], -1, *fields[12:]]),
         ("no deadline", "it is mandatory", "not_a_header", [*fields[:11], None, *fields[12:]]),
         ("a correlation of 23 bytes", "0 or 24", "not_a_header", [*fields[:12], bytes(23), 0]),
+        ("a trace of 154 bytes", "at most 153", "not_a_header", [*fields[:12], TRACE + b"a" * 129, 0]),
+        ("a traced reply", "only a REQUEST has a trace", "not_a_header", list(REPLY._replace(correlation=TRACE))),
+        ("a traced bundle", "only a REQUEST has a trace", "not_a_header", list(many._replace(correlation=TRACE))),
         ("kind 18", "bundles are 16 and 17", "unknown_kind", [1, 18, *fields[2:]]),
         ("a bundle of 1", "what is alone is no bundle", "out_of_range", list(many._replace(part=1))),
         ("a bundle of 33", "at most 32", "out_of_range", list(many._replace(part=33, seq=33))),

@@ -26,6 +26,12 @@ class Counter(Component):
         return self.total
 
     @handler
+    async def trace_of(self) -> str:
+        """The trace of this call."""
+        await asyncio.sleep(0)
+        return f"{self.trace.traceparent} {self.trace.state}" if self.trace else ""
+
+    @handler
     async def hold(self) -> str:
         """Answer only after `release`."""
         await self.released.wait()
