@@ -66,9 +66,9 @@ class Package:
         return sorted(wrong | ({"changed METADATA"} if not self.metadata <= said else set()))
 
 
-def package_in(entries: Entries, name: str) -> Package:
-    """Return what a measurement has of a package; no versions if it has none of it."""
-    own = {prefix: said[1] for prefix, said in prefixes(entries) if said[0] == name}
+def package_in(entries: Entries, name: str, version: str | None = None) -> Package:
+    """Return what a measurement has of a package, or of one version of it; no versions if it has none of it."""
+    own = {prefix: said[1] for prefix, said in prefixes(entries) if said[0] == name and version in (None, said[1])}
     everything = {**dict(prefixes(entries)), **dict.fromkeys(own, ("", ""))}
     places: dict[str, dict[str, bytes]] = {prefix: {} for prefix in own}
     for entry, digest in entries.items():
@@ -84,8 +84,17 @@ def _top(place: str) -> str:
 
 
 def versions_in(entries: Entries) -> dict[str, str]:
-    """Return the version of each package that a measurement names."""
-    return dict(said for _, said in prefixes(entries))
+    """Return the version of each package that a measurement names; the newest of several."""
+    found: dict[str, str] = {}
+    for name, version in sorted(_pairs(entries)):
+        if name not in found or is_older(found[name], version):
+            found[name] = version
+    return found
+
+
+def _pairs(entries: Entries) -> set[tuple[str, str]]:
+    """Return names and versions. What else says that it is tlsrt, a component's package perhaps, does not run as it."""
+    return {said for prefix, said in prefixes(entries) if said[0] != "tlsrt" or prefix == "tlsrt"}
 
 
 def check_acceptance(sealed: Entries | None, found: Entries, trust: Trust, asked: Acceptance, today: date) -> list[str]:
@@ -94,10 +103,11 @@ def check_acceptance(sealed: Entries | None, found: Entries, trust: Trust, asked
     `sealed` is None without a boot token of this key to compare with.
     """
     _check_older(sealed, found, trust, asked)
-    lines = [_checked_version(found, trust, asked, name, today) for name in sorted(asked.versions)]
-    for name in sorted(trust.publishers.keys() - asked.versions.keys()):
-        here = package_in(found, name)
-        if here.versions and (sealed is None or package_in(sealed, name) != here):
+    lines = [_checked_version(sealed, found, trust, asked, name, today) for name in sorted(asked.versions)]
+    for name in sorted(trust.publishers):
+        here, was = package_in(found, name), package_in(sealed or {}, name)
+        _check_places(found, name, was, here)
+        if name not in asked.versions and here.versions and (sealed is None or was != here):
             raise ConfigError(
                 f"{name} {here.version} is not what was sealed, and its publisher is pinned: run `{_LATER} "
                 f"{name}=={here.version}`, which verifies their signature"
@@ -107,23 +117,38 @@ def check_acceptance(sealed: Entries | None, found: Entries, trust: Trust, asked
     return lines
 
 
+def _check_places(found: Entries, name: str, was: Package, here: Package) -> None:
+    """Refuse what is where a pinned package was, and is said to be of it no more. Its RECORD, unsigned, says that."""
+    lost = {place: None for place in was.places if place not in here.places}
+    for entry in found:
+        if not entry.startswith("version/") and (place := prefix_of(entry, lost)) is not None:
+            raise ConfigError(
+                f"{place} was sealed as a part of {name}, whose publisher is pinned, and is said to be of it no more: "
+                "install the signed wheel again; if another package is to bring that, take the pin away first"
+            )
+
+
 def _check_older(sealed: Entries | None, found: Entries, trust: Trust, asked: Acceptance) -> None:
-    before = versions_in(sealed) if sealed is not None else {}
-    for name, version in sorted(versions_in(found).items()):
+    before = _pairs(sealed) if sealed is not None else set[tuple[str, str]]()
+    for name, version in sorted(_pairs(found) - before):
         highest = trust.highest.get(name, "")
-        if highest and is_older(version, highest) and before.get(name) != version and not asked.downgrade:
+        if highest and is_older(version, highest) and not asked.downgrade:
             raise ConfigError(
                 f"{name} {version} is older than {highest}, which this host has run: install that or a newer one, or "
                 "say --allow-downgrade if you want its old faults back"
             )
 
 
-def _checked_version(found: Entries, trust: Trust, asked: Acceptance, name: str, today: date) -> str:
+def _checked_version(
+    sealed: Entries | None, found: Entries, trust: Trust, asked: Acceptance, name: str, today: date
+) -> str:  # fmt: skip
     version, here = asked.versions[name], package_in(found, name)
     if not re.fullmatch(PACKAGE, name) or not here.versions:
         raise ConfigError(f"no package {name} is measured on this host: `tlsrt-supervisor seal --diff` says what is")
-    if here.versions != {version}:
+    others = {one: package_in(found, name, one) for one in here.versions - {version}}  # a component's own copy
+    if others.keys() == here.versions or any(package_in(sealed or {}, name, one) != others[one] for one in others):
         raise ConfigError(f"{name} {here.version} is installed, not {version}: nothing was accepted")
+    here = package_in(found, name, version)
     publishers = trust.publishers.get(name, ())
     if not publishers:
         return f"{name} {version} by its name only: no publisher of it is pinned"
@@ -153,7 +178,8 @@ def _check_rest(sealed: Entries, found: Entries, asked: Acceptance) -> None:
             continue
         place = name.split("/", 3)[3] if name.startswith("version/") else name
         owners = {places[prefix][0] for places in (before, after) if (prefix := prefix_of(place, places))}
-        if not (owners and owners <= asked.versions.keys()) and not _is_named(place, asked.names):
+        is_owned = prefix_of(place, after if name in found else before) is not None
+        if not (is_owned and owners <= asked.versions.keys()) and not _is_named(place, asked.names):
             left.append(place)
     if left:
         left = list(dict.fromkeys(left))

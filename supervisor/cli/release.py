@@ -114,8 +114,8 @@ def upgrade(arguments: argparse.Namespace) -> int:
         write_new(manifest, release.encode(), 0o600)
         _install(wheel, copy)
         found = measure(config)
-        asked = Acceptance({wheel.name: wheel.version}, (), False, arguments.allow_downgrade, {wheel.name: release})
-        check_acceptance(None, found, Trust({wheel.name: trust.publishers[wheel.name]}), asked, _today())
+        asked = Acceptance({wheel.name: wheel.version}, (), True, arguments.allow_downgrade, {wheel.name: release})
+        check_acceptance(before, found, Trust({wheel.name: trust.publishers[wheel.name]}), asked, _today())
         words = ["seal", "--config", str(config.path), "--accept", f"{wheel.name}=={wheel.version}"]
         words += ["--release", str(manifest), *(["--allow-downgrade"] if arguments.allow_downgrade else [])]
         done = subprocess.run([sys.executable, "-I", "-c", _SEAL, *words], check=False)

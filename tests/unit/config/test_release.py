@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tlsrt.config.acceptance import Acceptance, check_acceptance
+from tlsrt.config.acceptance import Acceptance, check_acceptance, versions_in
 from tlsrt.config.boot_token import check_boot_token, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.publishers import NO_TRUST, Trust
 from tlsrt.config.release import Release, check_release, parse_release_untrusted, sign_release
@@ -143,6 +143,62 @@ def test_a_second_copy_of_a_package_hides_no_file() -> None:
     assert accept(found, "tlsrt==0.2.0", "isolated/kettle", release=signed("0.2.0"), sealed=sealed)
     found["isolated/kettle/tlsrt/errors.py"] = digest("evil")
     assert "changed tlsrt/errors.py" in refused(found, "tlsrt==0.2.0", release=signed("0.2.0"), sealed=sealed)
+
+
+def kettle(version: str, *places: str, of: str = "third-kettle") -> dict[str, bytes]:
+    files = {f"{place}/__init__.py": digest(f"{version} {place}") for place in places}
+    return {**OLD, **files, **{f"version/{of}/{version}/{place}": NOTHING for place in places}}
+
+
+PINNED = Trust({"third-kettle": (PUBLIC,)}, {})
+
+
+def test_a_pinned_package_that_loses_its_name_to_another_is_not_sealed() -> None:
+    """RECORD says which package a folder is of, and nobody signs it: another may list the folder of the pinned one."""
+    sealed, taken = kettle("1.0", "dep/kettle"), kettle("1.1", "dep/kettle", of="aaa-lib")
+    for words in ((), ("aaa-lib==1.1",), ("aaa-lib==1.1", "dep/kettle")):
+        said = refused(taken, *words, trust=PINNED, sealed=sealed)
+        assert said.startswith("dep/kettle was sealed as a part of third-kettle, whose publisher is pinned")
+    assert accept(OLD, trust=PINNED, sealed=sealed) == [], "removed with its component"
+
+
+def test_a_folder_that_a_pinned_package_does_not_name_any_more_is_not_accepted_with_it() -> None:
+    sealed = kettle("1.0", "dep/a", "dep/b")
+    found = {**kettle("1.1", "dep/a"), "dep/b/__init__.py": digest("evil")}
+    files = {"a/__init__.py": found["dep/a/__init__.py"], "kettle-1.1.dist-info/METADATA": digest("m")}
+    found["version/third-kettle/1.1/dep/a"] = digest("m")
+    release = sign_release(PUBLISHER, "third-kettle", "1.1", EXPIRES, files)
+    asked = Acceptance({"third-kettle": "1.1"}, (), False, False, {"third-kettle": release})
+    with pytest.raises(ConfigError, match="dep/b was sealed as a part of third-kettle"):
+        check_acceptance(sealed, found, PINNED, asked, TODAY)
+    assert "more differs than you accept: dep/b" in refused(found, "third-kettle==1.1", trust=NO_TRUST, sealed=sealed)
+    del found["dep/b/__init__.py"]
+    assert check_acceptance(sealed, found, PINNED, asked, TODAY)
+
+
+def test_a_components_package_does_not_speak_for_tlsrt() -> None:
+    found = {**NEW, "version/tlsrt/999/isolated/third.kettle/kettle": NOTHING}
+    assert versions_in(found)["tlsrt"] == "0.2.0"
+    trust = Trust({}, {"tlsrt": "0.2.0"})
+    older = {**OLD, "version/tlsrt/999/isolated/third.kettle/kettle": NOTHING}
+    assert refused(older, sealed=found, trust=trust).startswith("tlsrt 0.1.0 is older than 0.2.0")
+
+
+def test_a_package_in_two_versions_is_accepted_where_the_other_one_is_as_it_was_sealed() -> None:
+    own = "isolated/third.tea/kettle"
+    copy = {f"{own}/__init__.py": digest("0.9"), f"version/third-kettle/0.9/{own}": NOTHING}
+    sealed, found = {**kettle("1.0", "dep/kettle"), **copy}, {**kettle("1.1", "dep/kettle"), **copy}
+    found["version/third-kettle/1.1/dep/kettle"] = digest("m")
+    files = {"kettle/__init__.py": found["dep/kettle/__init__.py"], "kettle-1.1.dist-info/METADATA": digest("m")}
+    release = sign_release(PUBLISHER, "third-kettle", "1.1", EXPIRES, files)
+    asked = Acceptance({"third-kettle": "1.1"}, (), False, False, {"third-kettle": release})
+    assert versions_in(found)["third-kettle"] == "1.1"
+    assert check_acceptance(sealed, found, PINNED, asked, TODAY) == [
+        f"third-kettle 1.1, 1 files as signed by {PUBLIC.hex()[:16]}"
+    ]
+    found[f"{own}/__init__.py"] = digest("evil")
+    with pytest.raises(ConfigError, match=r"third-kettle 0\.9, 1\.1 is installed, not 1.1: nothing was accepted"):
+        check_acceptance(sealed, found, PINNED, asked, TODAY)
 
 
 def test_a_version_that_is_not_installed_or_not_there_is_refused() -> None:
