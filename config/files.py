@@ -111,6 +111,14 @@ def owner_of(path: Path) -> Owner:
         return _owner(os.stat(path))
 
 
+def token_mode(token: Path) -> int:
+    """Return the mode of the next boot token, no secret: one that a service's user may read stays so."""
+    try:
+        return 0o644 if os.stat(token).st_mode & 0o004 else 0o600
+    except OSError:
+        return 0o600
+
+
 def _owner(status: os.stat_result) -> Owner:
     return status.st_uid, status.st_gid
 

@@ -34,7 +34,16 @@ from tlsrt.config.boot_token import (
     make_boot_token,
     parse_boot_token_untrusted,
 )
-from tlsrt.config.files import as_config_error, move, open_folder, owner_of, read_bounded, replace, write_new
+from tlsrt.config.files import (
+    as_config_error,
+    move,
+    open_folder,
+    owner_of,
+    read_bounded,
+    replace,
+    token_mode,
+    write_new,
+)
 from tlsrt.config.issuer_chain import PinnedIssuer, SealRecord, lengthen, state_successor
 from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
 from tlsrt.config.schema import Config
@@ -46,6 +55,7 @@ from tlsrt.config.secrets import (
     sealed_components,
     write_sealings,
 )
+from tlsrt.config.tpm_keys import sealed_place
 from tlsrt.errors import ConfigError
 
 MASTER_KEY_BYTES = 32
@@ -144,10 +154,10 @@ def remove_older(config: Config, version: int) -> list[Path]:
     for path in key_paths(config.master_key):
         if path == present:
             break
-        if os.path.lexists(path):
-            with as_config_error("remove", path):
-                path.unlink()
-            removed.append(path)
+        for one in filter(os.path.lexists, (path, sealed_place(path))):
+            with as_config_error("remove", one):
+                one.unlink()
+            removed.append(one)
     return removed
 
 
@@ -169,15 +179,10 @@ def _write(config: Config, staged: Staged, old_prk: bytes, token: BootToken, kno
     )  # fmt: skip
     text = made.encode()
     check_master_key(new, text)
-    replace(staged.token, text, _mode_of(config.boot_token), owner_of(config.boot_token))
+    replace(staged.token, text, token_mode(config.boot_token), owner_of(config.boot_token))
     _reseal(config, {token.key_version: old_prk, staged.version: prk})
     write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
     return state_roots(config.install_id, old_prk, prk)
-
-
-def _mode_of(token: Path) -> int:
-    """Return the mode of the boot token, which is no secret: one that a service's user may read stays so."""
-    return 0o644 if os.stat(token).st_mode & 0o004 else 0o600
 
 
 def _reseal(config: Config, prks: Mapping[int, bytes]) -> None:

@@ -28,7 +28,7 @@ def rotate(arguments: argparse.Namespace) -> int:
 
         with only_one(config):
             if has_credentials(config):
-                return rotate_service(config)
+                return rotate_service(config, arguments)
             return _rotate_master(arguments, config)
     with connect(config) as client:
         answer = client.ask("rotate", timeout_s=ROTATE_S)

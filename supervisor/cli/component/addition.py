@@ -144,7 +144,7 @@ class Change:
                 renew_boot_token(config)
             except ConfigError:
                 if token is not None and token_digest(self._token) != hashlib.sha256(token).hexdigest():
-                    files.replace(self._token, token, 0o600, owner_of(self._token))
+                    files.replace(self._token, token, files.token_mode(self._token), owner_of(self._token))
                 forget_bytecode(config, sealed_bytecode(config))
             files.remove(self._folder / JOURNAL)
             if is_taken:

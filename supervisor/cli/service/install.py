@@ -46,9 +46,26 @@ def unit(arguments: argparse.Namespace) -> int:
 
 def install(arguments: argparse.Namespace) -> int:
     """Write the files of the service, make its user, and start it with `--now`."""
+    if not write_service(arguments):
+        return EX_UNAVAILABLE
+    disk = _Disk(arguments.root, is_dry=arguments.dry_run)
+    if not disk.is_this_host:
+        return 0
+    now = ["--now"] if arguments.now else []
+    if not disk.run(("systemctl", "enable", *now, units.SOCKET.name, units.SERVICE.name)):
+        return EX_UNAVAILABLE
+    if not arguments.dry_run:
+        print(_score())
+        print("next: " + ("tlsrt-supervisor status" if arguments.now else f"systemctl start {units.SERVICE.name}"))
+    return 0
+
+
+def write_service(arguments: argparse.Namespace) -> bool:
+    """Write the files of the service and make its user; whether it starts with the machine stays as it is."""
     facts = _facts(arguments)
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     disk.require_root()
+    _check_keys(facts, disk)
     _check_folder(facts, disk)
     if arguments.credentials == tpm.TPM2 and not arguments.dry_run:
         say(*tpm.seal_keys(facts.credentials, facts.sealed, arguments.tpm2_pcrs))
@@ -62,21 +79,14 @@ def install(arguments: argparse.Namespace) -> int:
         )
     )
     if not disk.is_this_host:
-        return 0
+        return True
     commands = [
         *([] if facts.is_root else [("systemd-sysusers", f"{units.NAME}.conf")]),
         ("systemd-tmpfiles", "--create", f"{units.NAME}.conf"),
         ("systemctl", "daemon-reload"),
         ("systemd-analyze", "verify", str(disk.place(units.SERVICE))),
-        ("systemctl", "enable", *(["--now"] if arguments.now else []), units.SOCKET.name, units.SERVICE.name),
     ]
-    for command in commands:
-        if not disk.run(command):
-            return EX_UNAVAILABLE
-    if not arguments.dry_run:
-        print(_score())
-        print("next: " + ("tlsrt-supervisor status" if arguments.now else f"systemctl start {units.SERVICE.name}"))
-    return 0
+    return all(map(disk.run, commands))
 
 
 def uninstall(arguments: argparse.Namespace) -> int:
@@ -149,6 +159,7 @@ def _facts(arguments: argparse.Namespace) -> ServiceFacts:
             f"{at_home[0]} lies below a home, which the user {user} cannot enter: install tlsrt in /opt and its "
             "configuration in /etc/tlsrt, or take --user root"
         )
+    sealed = tpm.sealed_names(config, arguments)
     return ServiceFacts(
         program=program,
         config=path,
@@ -160,10 +171,10 @@ def _facts(arguments: argparse.Namespace) -> ServiceFacts:
         log_dir=config.log_dir,
         stop_s=config.limits.stop_timeout_s * (len(config.loops) + 2)
         + sum(program.stop_seconds for component in config.components for program in component.all_programs),
-        credentials=units.credentials_for(user, _keys(config)),
+        credentials=units.credentials_for(user, _keys(config, is_sealed=bool(sealed))),
         needs_home=bool(at_home),
         has_libzmq=config.channels.engine == "libzmq",
-        sealed=tpm.sealed_names(config, arguments) if user != units.ROOT else (),
+        sealed=sealed,
         is_local=user != units.ROOT and not reaches_out(config),
     )
 
@@ -178,31 +189,46 @@ def _check_folder(facts: ServiceFacts, disk: _Disk) -> None:
         )
 
 
+def _check_keys(facts: ServiceFacts, disk: _Disk) -> None:
+    """Refuse a key that is not there: systemd starts nothing without each of the credentials. Raises ConfigError."""
+    gone = [path for name, path in facts.credentials if name not in facts.sealed and not os.path.lexists(path)]
+    if gone and disk.is_this_host:
+        raise ConfigError(f"there is no {gone[0]}, which the service needs: put your copy of the key there")
+
+
 def starts_again(config: Path) -> str:
     """Return the sentence for a host that was stopped and that its socket unit starts again; "" if none does."""
     try:
         if not units.runs(unit_text(), config):
             return ""
-        command = ["systemctl", "is-active", "--quiet", units.SOCKET.name]
-        is_active = subprocess.run(command, timeout=_ASKED_S, capture_output=True, check=False).returncode == 0
+        is_active = is_active_here(units.SOCKET.name)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     both = f"systemctl stop {units.SOCKET.name} {units.SERVICE.name}"
     return f"{units.SOCKET.name} starts it again at the next connection; `{both}` stops both" if is_active else ""
 
 
-def master_keys(config: Config) -> list[Path]:
-    """Return the files of master_key that are there, or that the TPM has sealed: systemd starts nothing without one."""
+def is_active_here(unit: str) -> bool:
+    """Say whether a unit of this machine is active. Raises OSError and TimeoutExpired."""
+    command = ["systemctl", "is-active", "--quiet", unit]
+    return subprocess.run(command, timeout=_ASKED_S, capture_output=True, check=False).returncode == 0
+
+
+def master_keys(config: Config, *, is_sealed: bool) -> list[Path]:
+    """Return the files of master_key there, or sealed where that serves: systemd starts nothing without one."""
     from tlsrt.config.key_providers import key_paths
     from tlsrt.config.tpm_keys import sealed_place
 
+    def is_there(path: Path) -> bool:
+        return os.path.lexists(path) or (is_sealed and os.path.lexists(sealed_place(path)))
+
     paths = key_paths(config.master_key)
-    return [path for path in paths if os.path.lexists(path) or os.path.lexists(sealed_place(path))] or paths[:1]
+    return list(filter(is_there, paths)) or paths[-1:]
 
 
-def _keys(config: Config) -> list[Path]:
+def _keys(config: Config, *, is_sealed: bool) -> list[Path]:
     """Return the files that only the owner may read: keys. Raises ConfigError for two of one name."""
-    paths = [*master_keys(config), config.door.key]
+    paths = [*master_keys(config, is_sealed=is_sealed), config.door.key]
     paths += [config.door.client_ca_key] if config.door.client_ca_key is not None else []
     names = [path.name for path in paths]
     if len(set(names)) != len(names):

@@ -35,9 +35,12 @@ def sealed_names(config: Config, arguments: argparse.Namespace) -> tuple[str, ..
         if asked == TPM2:
             raise ConfigError("master_key is a credential already: have your unit load it as you want it sealed")
         return ()
+    if asked == TPM2 and arguments.user == units.ROOT:
+        raise ConfigError("root reads its keys itself, and none is sealed for it: the TPM seals for `--user NAME`")
     if asked is None:
         asked = TPM2 if os.path.lexists(units.KEYS_SOCKET) else PLAIN
-    return tuple(path.name for path in key_paths(config.master_key)) if asked == TPM2 else ()
+    is_sealed = asked == TPM2 and arguments.user != units.ROOT
+    return tuple(path.name for path in key_paths(config.master_key)) if is_sealed else ()
 
 
 def seal_keys(credentials: Iterable[tuple[str, Path]], names: Iterable[str], pcrs: str | None) -> list[str]:

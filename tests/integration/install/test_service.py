@@ -244,6 +244,14 @@ def test_a_master_key_that_the_tpm_has_sealed_starts_this_machine_as_it_is_and_n
     machine.systemctl("start", "tlsrt.socket", "tlsrt")
     assert call(machine)
 
+    machine.systemctl("disable", "tlsrt.service")
+    told = json.loads(machine.do("tlsrt-supervisor", "rotate", "--master", "--json"))
+    assert told == {"epoch": None, "key_version": 3}
+    assert machine.do("sh", "-c", "ls /etc/tlsrt/master.key*").split() == ["/etc/tlsrt/master.key.3"]
+    machine.systemctl("restart", "tlsrt")
+    assert call(machine)
+    assert machine.run("systemctl", "is-enabled", "tlsrt.service").stdout == "disabled\n"
+
 
 def test_uninstall_leaves_the_state_only_and_purge_not_even_that(machine: BootedSystemd, before: set[str]) -> None:
     said = machine.do("tlsrt-supervisor", "uninstall")

@@ -70,6 +70,16 @@ def test_clients_follow_from_the_bundle_over_every_rotation(config: Config, made
     assert follow_untrusted(config.install_id, pin, booted(config).succession) == PinnedIssuer(4, issuer(config, 4))
 
 
+def test_the_sealed_form_of_an_older_key_goes_with_it(config: Config) -> None:
+    """A unit that lists a key of which only that is left does not start."""
+    rotate_once(config)
+    older = config.path.parent / "master.key"
+    sealed = older.with_name("master.key.tpm2")
+    sealed.write_bytes(b"sealed")
+    assert key_rotation.remove_older(config, 2) == [older, sealed]
+    assert not older.exists() and not sealed.exists()
+
+
 class Killed(BaseException):
     """What SIGKILL is for a file: nothing after it."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pwd
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tlsrt.config.init import initialise
+from tlsrt.config.load import load_config
 from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE
+from tlsrt.supervisor.cli.exchange import RequestRefused
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.cli.service import units
+from tlsrt.supervisor.cli.service.rotation import rotate_service
 from tlsrt.supervisor.process.instance_lock import take_lock
 
 
@@ -78,6 +83,37 @@ def test_each_key_is_a_credential_of_a_user_and_of_root_none() -> None:
     paths = [Path("/etc/tlsrt/master.key"), Path("/etc/tlsrt/server.key")]
     assert [name for name, _ in units.credentials_for("tlsrt", paths)] == ["master.key", "server.key"]
     assert units.credentials_for("root", paths) == ()
+
+
+def test_a_key_that_is_not_there_is_named_before_anything_is_written(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "etc"
+    shutil.copytree(config.parent, folder)
+    (folder / "master.key").rename(folder / "master.key.tpm2")
+    words = ("install", "--credentials", "files", "--dry-run", "--config", str(folder / "tlsrt.yaml"))
+    assert main([*words]) == EX_CONFIG
+    said = capsys.readouterr()
+    assert f"there is no {folder}/master.key, which the service needs" in said.err
+    assert said.out == ""
+
+
+def test_the_tpm_seals_nothing_for_root(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(config, tmp_path, "install", "--user", "root", "--credentials", "tpm2") == EX_CONFIG
+    assert "the TPM seals for `--user NAME`" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_rotated_beside_a_host_that_systemd_has_not_started(config: Path) -> None:
+    """The unit is not active, so nothing would restart it with the new key."""
+    host = load_config(config)
+    lock = take_lock(host.state_dir / "lock")
+    try:
+        with pytest.raises(RequestRefused, match="nothing was changed"):
+            rotate_service(host, argparse.Namespace(json=False))
+    finally:
+        os.close(lock)
+    assert not config.with_name("master.key.2").exists()
 
 
 def service_with_folders(root: Path) -> list[Path]:
