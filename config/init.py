@@ -30,7 +30,7 @@ from tlsrt.config.config_drop_ins import config_drop_in_folder
 from tlsrt.config.differences import BYTECODE, listed
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.drop_ins import drop_in_folder
-from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, write_new
+from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, token_mode, write_new
 from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
@@ -118,11 +118,10 @@ def seal_named(
 
 def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int) -> tuple[int, list[str]]:
     present = _present_token(config.boot_token)
-    vouched = _vouched(config, present)
+    vouched, trust = _in_force(config, present, known)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
     number = max(present.seal if present else 0, known.seal) + 1
-    trust = trust_of(config, vouched)
     if trust.publishers or not asked.is_all:  # before any byte code is made of it
         _check(config, vouched, trust, asked, measure(config))
     write_bytecode(config, vouched.entries.get(BYTECODE) if vouched else None)
@@ -133,7 +132,7 @@ def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int
     token = made.encode()
     check_master_key(key, token)
     owner = owner_of(config.boot_token) if present else None
-    replace(config.boot_token, token, _mode_of(config.boot_token), owner)
+    replace(config.boot_token, token, token_mode(config.boot_token), owner)
     return number, lines
 
 
@@ -141,26 +140,27 @@ def _check(
     config: Config, vouched: BootToken | None, trust: Trust, asked: Acceptance, found: Mapping[str, bytes]
 ) -> list[str]:  # fmt: skip
     if vouched is None and not asked.is_all and not trust.publishers:
-        raise ConfigError(f"there is no boot token of this key at {config.boot_token}: run `seal` without --accept")
+        raise ConfigError(
+            f"there is no boot token of this key at {config.boot_token}, or an older one was put back: run `seal` "
+            "without --accept"
+        )
     return check_acceptance(vouched.entries if vouched else None, found, trust, asked, datetime.now(UTC).date())
 
 
-def trust_of(config: Config, vouched: BootToken | None) -> Trust:
-    """Return whose releases are accepted: as it was sealed, else as the configuration says."""
-    return vouched.trust if vouched is not None else NO_TRUST.after(config.publishers, {})
+def trust_in_force(config: Config, known: SealRecord) -> Trust:
+    """Return whose releases are accepted: as it was sealed, else as the configuration says. Raises ConfigError."""
+    return _in_force(config, _present_token(config.boot_token), known)[1]
 
 
-def trust_in_force(config: Config) -> Trust:
-    """Return the same for the boot token that is there. Raises ConfigError."""
-    return trust_of(config, _vouched(config, _present_token(config.boot_token)))
+def _in_force(config: Config, present: BootToken | None, known: SealRecord) -> tuple[BootToken | None, Trust]:
+    """Return the boot token that vouches for this host, and whose releases are accepted.
 
-
-def _mode_of(token: Path) -> int:
-    """Return the mode of the boot token, which is no secret: one that a service's user may read stays so."""
-    try:
-        return 0o644 if os.stat(token).st_mode & 0o004 else 0o600
-    except OSError:
-        return 0o600
+    One that is older than what the authority has seen was put back: only its highest versions count.
+    """
+    token = _vouched(config, present)
+    if token is not None and token.seal >= known.seal:
+        return token, token.trust
+    return None, Trust({}, token.trust.highest if token is not None else {}).after(config.publishers, {})
 
 
 class _Door(NamedTuple):

@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from tlsrt.command_line.hint import command_line
-from tlsrt.config.acceptance import Acceptance, check_acceptance, versions_in
+from tlsrt.config.acceptance import Acceptance, check_acceptance, package_in, versions_in
 from tlsrt.config.distributions import is_older, normalized
 from tlsrt.config.files import read_bounded, replace, write_new
 from tlsrt.config.init import trust_in_force
@@ -36,6 +36,7 @@ from tlsrt.errors import EX_CONFIG, ConfigError
 from tlsrt.supervisor.cli.component.wheel import known_distributions, pip
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.cli.release_wheel import Wheel, embedded, read_wheel
+from tlsrt.supervisor.cli.seal_record import seal_record_of
 
 _KEY_BYTES = 4096
 _WHEEL_BYTES = 1 << 30
@@ -103,10 +104,15 @@ def verify(arguments: argparse.Namespace) -> int:
 def upgrade(arguments: argparse.Namespace) -> int:
     """Verify a signed wheel, install it, verify what was installed, and seal."""
     config = config_of(arguments, writes=True)
-    trust, before = trust_in_force(config), measure(config)
+    trust, before = trust_in_force(config, seal_record_of(config)), measure(config)
     wheel, release = _read(arguments)
     _check(wheel, release, _publishers(trust, wheel.name))
     _check_older(trust, wheel, arguments.allow_downgrade)
+    if not package_in(before, wheel.name).versions:
+        raise ConfigError(
+            f"nothing on this host imports {wheel.name}, so it would not be sealed: add a component that does; nothing "
+            "was installed"
+        )
     with tempfile.TemporaryDirectory(prefix="tlsrt-upgrade.") as folder:
         copy = Path(folder, arguments.wheel.name)
         write_new(copy, wheel.data, 0o600)  # what was verified, whatever lies there by now

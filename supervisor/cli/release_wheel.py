@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 
@@ -17,9 +18,8 @@ from tlsrt.config.release import NAME, VERSION
 from tlsrt.errors import ConfigError
 from tlsrt.text import printable
 
-_INFO = re.compile(r"[^/]+\.dist-info/METADATA")
 _TOTAL = 2 << 30
-_ERRORS = (
+ZIP_ERRORS = (  # of zipfile, for what is no zip file or a damaged one
     OSError, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError, zipfile.BadZipFile,
     zipfile.LargeZipFile, zlib.error,
 )  # fmt: skip
@@ -37,13 +37,18 @@ class Wheel:
     data: bytes
 
 
+def metadata_folders(names: Iterable[str]) -> set[str]:
+    """Return the folders of metadata right below the root; others are of what is bundled."""
+    return {name.partition("/")[0] for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)}
+
+
 def read_wheel(data: bytes, called: str) -> Wheel:
     """Return what a wheel holds. Raises ConfigError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             names = [member.filename for member in members]
-            infos = {name.partition("/")[0] for name in names if _INFO.fullmatch(name)}
+            infos = metadata_folders(names)
             if len(infos) != 1 or len(set(names)) != len(names) or sum(one.file_size for one in members) > _TOTAL:
                 raise ConfigError(f"{called} is no wheel: not one folder of metadata, a name twice, or too large")
             [info] = infos
@@ -52,11 +57,20 @@ def read_wheel(data: bytes, called: str) -> Wheel:
             if not re.fullmatch(VERSION, version):
                 raise ConfigError(f"{called} says that its version is {printable(version, 80)}")
             left = (f"{info}/RECORD", f"{info}/{NAME}")
+            if left[0] in names:
+                _check_record(archive.read(left[0]), names, called)
             files = {one: hashlib.sha256(archive.read(one)).digest() for one in names if one not in left}
             release = archive.read(left[1]) if left[1] in names else b""
-    except _ERRORS as error:
+    except (*ZIP_ERRORS, csv.Error) as error:
         raise ConfigError(f"cannot read the wheel {called}: {error}") from None
     return Wheel(name, version, info, files, release, data)
+
+
+def _check_record(record: bytes, names: Iterable[str], called: str) -> None:
+    """Refuse a RECORD that lists what is not in the wheel: pip keeps the line, and removes that file by it later."""
+    more = {row[0] for row in csv.reader(record.decode().splitlines()) if row} - {*names}
+    if more:
+        raise ConfigError(f"the RECORD of {called} lists {printable(min(more), 200)}, which is not in it")
 
 
 def embedded(data: bytes, wheel: Wheel, release: bytes) -> bytes:

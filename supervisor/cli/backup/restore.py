@@ -121,8 +121,10 @@ def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Docum
     if config.install_id.hex() != head.install:
         raise ConfigError("the backup's configuration is of another installation than its head says")
     placed = _placed(config, data, small, keys)
+    places = [place for place, _, _ in placed]
+    _check_places(config, places, is_ours=is_ours is True, is_forced=arguments.force)  # before a folder is made
     with _one_restore(config), _alone(config):
-        _check_places(config, [place for place, _, _ in placed], is_ours=is_ours is True, is_forced=arguments.force)
+        _check_places(config, places, is_ours=is_ours is True, is_forced=arguments.force)
         made = Staging(config, datetime.now(UTC))
         try:
             unknown = made.stage_state(file, first, _identity(config, small.sections[FILES].get(UIDS)), small)

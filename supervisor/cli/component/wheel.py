@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import configparser
 import os
-import re
 import shutil
 import subprocess
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
@@ -25,6 +23,7 @@ from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folders
 from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.cli.release_wheel import ZIP_ERRORS, metadata_folders
 from tlsrt.text import printable
 
 _METADATA_MAX = 1 << 20
@@ -32,10 +31,6 @@ _PIP = ("--disable-pip-version-check", "--no-input")
 WHEELS = ("--only-binary", ":all:")  # what is no wheel would run code of its own to become one, as the operator
 _LINES_SHOWN = 3
 _MANIFESTS = (".yaml", ".yml")  # that come alone
-_ZIP_ERRORS = (
-    OSError, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError, zipfile.BadZipFile,
-    zipfile.LargeZipFile, zlib.error,
-)  # fmt: skip
 _NO_SOURCES = (".git", ".hg", ".tox", ".venv", "venv", "__pycache__", "build", "dist", "*.egg-info")
 
 
@@ -165,14 +160,13 @@ def _wheel(path: Path, isolated: bool) -> Offering:
                     )
                 data = _bounded(_member(archive, f"{package}/{name}", MANIFEST_MAX + 1), name)
                 offers.append(Offer(package, name, data, Path(package, name)))
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise ConfigError(f"cannot read the wheel {path}: {error}") from None
     return _checked(Offering(str(head["Name"]), str(head["Version"]), tuple(offers), path))
 
 
 def _metadata_folder(names: Sequence[str], path: Path) -> str:
-    """Return the one folder of metadata right below the root; others are of what is bundled."""
-    found = {name.partition("/")[0] for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)}
+    found = metadata_folders(names)
     if len(found) != 1:
         raise ConfigError(f"{path} is no wheel: it has {len(found)} folders of metadata")
     return found.pop()
@@ -283,12 +277,13 @@ def _only_wheel(folder: Path, shown: str) -> Path:
 
 
 def pip(
-    *words: str, what: str, python: Sequence[str] = (sys.executable, "-m", "pip"),
+    *words: str, what: str, python: Sequence[str] = (sys.executable, "-P", "-m", "pip"),
     reason: Callable[[str], str] = lambda said: "",
 ) -> None:  # fmt: skip
     """Run pip. `reason` makes a sentence of what it has printed, if it can. Raises ConfigError.
 
-    It inherits the lock of the command, which so is held until it ends, also where the command is killed.
+    What lies in the working folder is no module to it (`-P`): anybody may have put it there. It inherits the lock of
+    the command, which so is held until it ends, also where the command is killed.
     """
     try:
         done = subprocess.run(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tlsrt.config import init, key_schedule, pki
 from tlsrt.config.boot_token import check_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.init import FILES, FOLDERS, initialise, seal
+from tlsrt.config.init import FILES, FOLDERS, initialise, seal, trust_in_force
 from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
@@ -226,3 +226,21 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
     assert config.loop("third").memory_mb == 256
     assert "net_namespace" in config.sandbox.waive
     assert len(config.policy) == 10
+
+
+def test_an_older_boot_token_takes_no_pin_away(tmp_path: Path) -> None:
+    """It is put back with its pins, and a start refuses it: the seal that follows goes by the configuration."""
+    folder = tmp_path / "var"
+    run(folder)
+    path, token = folder / "tlsrt.yaml", folder / "boot.token"
+    without = token.read_bytes()
+    path.write_text(f"{path.read_text()}\npublishers: {{tlsrt: ['{'ab' * 32}']}}\n")
+    config = load_config(path)
+    assert seal(config) == 2
+    assert seal(config, SealRecord(2)) == 3, "the same again"
+    token.write_bytes(without)
+    with pytest.raises(ConfigError, match="is not what was sealed, and its publisher is pinned"):
+        seal(config, SealRecord(2))
+    assert token.read_bytes() == without
+    trust = trust_in_force(config, SealRecord(2))
+    assert (trust.publishers, [*trust.highest]) == ({"tlsrt": (b"\xab" * 32,)}, ["tlsrt"])

@@ -303,7 +303,8 @@ def test_no_file_goes_outside_of_the_host_unless_its_writer_is_known(
     away.mkdir()
     there.parent.mkdir()
     (there.parent / "link").symlink_to(away)
-    text = made[0].read_text().replace("\ndoor:\n", f"\ndoor:\n  crl: {crl.format(away=away)}\n").encode()
+    door = made[0].read_text().replace("\ndoor:\n", f"\ndoor:\n  crl: {crl.format(away=away)}\n")
+    text = f"{door}\nstate_dir: deep/state\n".encode()
     install = load_config(made[0]).install_id.hex()
     entries = [file_entry("config/tlsrt.yaml", text), file_entry("files/door.crl", b"* * * * * root x")]
     file = tmp_path / "evil"
@@ -311,7 +312,7 @@ def test_no_file_goes_outside_of_the_host_unless_its_writer_is_known(
     for keys in (None, str(made[2])):  # with the keys too: it has no MAC
         with pytest.raises(TlsrtError, match=r"away/x is outside of|link/x is outside of"):
             restore(arguments(there, file=str(file), keys=keys))
-    assert os.listdir(away) == [] and os.listdir(there.parent) == ["link"]
+    assert os.listdir(away) == [] and os.listdir(there.parent) == ["link"], "and no folder of the state is made"
     restore(arguments(there, file=str(file), force=True))
     assert os.listdir(away) == ["x"], "the operator knows the writer"
 

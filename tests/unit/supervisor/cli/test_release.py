@@ -67,6 +67,14 @@ def test_a_wheel_is_signed_beside_and_within_and_verified(tmp_path: Path, capsys
     assert code != 0 and "not what its publisher has signed: new kettle/evil.py" in said
 
 
+@pytest.mark.parametrize("row", ["../../../bin/python,,", "kettle/other.py,sha256=x,1", '"../a, b",,'])
+def test_a_record_that_lists_what_is_not_in_the_wheel_is_refused(row: str) -> None:
+    """pip would remove that file with the package, and nobody signs RECORD."""
+    record = "kettle-1.2.dist-info/RECORD"
+    with pytest.raises(ConfigError, match=r"the RECORD of kettle\.whl lists .*, which is not in it"):
+        read_wheel(wheel_of({**FILES, record: FILES[record] + f"{row}\n".encode()}), "kettle.whl")
+
+
 def test_what_is_no_wheel_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for data in (b"", b"PK", wheel_of({"a.py": b""}), wheel_of(FILES, twice="kettle/api.py"), wheel_of(FILES)[:-30]):
         with pytest.raises(ConfigError) as caught:

@@ -203,3 +203,9 @@ def test_a_folder_that_cannot_be_built_without_a_network_is_told_what_to_give_in
     said = "ERROR: No matching distribution found for setuptools>=77"
     with pytest.raises(ConfigError, match=r"cannot make a wheel of kettle: .* cannot be fetched: give a wheel"):
         pip(what="make a wheel of kettle", python=(sys.executable, "-c", f"raise SystemExit({said!r})"))
+
+
+def test_a_module_in_the_working_folder_is_not_run_as_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
+    pip("--version", what="ask pip")
