@@ -1,7 +1,7 @@
 """Workers of a sealed component: the test runs them as plain processes, and hands over their sockets.
 
 sealed process --- the name of a worker ---> test
-               <--- its number, and data, errors and leash as descriptors ---
+               <--- its number, and data, errors and leash as descriptors; or why there is none ---
                <--- how one has ended ---
 """
 
@@ -55,7 +55,12 @@ class HandedWorkers:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, name: str) -> None:
-        pipes = await self._programs.begin(name)
+        try:
+            pipes = await self._programs.begin(name)
+        except OSError as error:
+            with suppress(OSError):
+                self._ours.send(json.dumps({"failed": f"{error}"[:_LINE_MOST]}).encode())
+            return
         handed = [one.fileno() for one in (pipes.data, pipes.errors, pipes.leash)]
         with suppress(OSError):  # the process has ended meanwhile
             socket.send_fds(self._ours, [json.dumps({"begun": pipes.number}).encode()], handed)
@@ -102,23 +107,36 @@ class AskedWorkers:
             self._log.info("%s #%s: %s", name, number, printable(line.decode("utf-8", "backslashreplace"), _LINE_MOST))
 
     def _read(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._socket, _BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:  # its end had not read all
+            data, descriptors = b"", []
         if not data:
             asyncio.get_running_loop().remove_reader(self._socket)
             for waiting in self._asked:
-                waiting.set_exception(Unavailable("the test has ended"))
+                if not waiting.done():  # it was given up
+                    waiting.set_exception(Unavailable("the test has ended"))
+            for running in self._over.values():
+                if not running.done():
+                    running.set_result((Outcome.CANCELLED, 0))
             return
         news: dict[str, Any] = json.loads(data)
         if "over" in news:
             outcome, detail = news["outcome"]
-            self._over.pop(news["over"]).set_result((Outcome(outcome), detail))
+            ended = self._over.pop(news["over"])
+            if not ended.done():
+                ended.set_result((Outcome(outcome), detail))
+            return
+        begun = self._asked.popleft()
+        if "failed" in news:
+            if not begun.done():
+                begun.set_exception(Unavailable(f"cannot begin a worker: {news['failed']}"))
             return
         number: int = news["begun"]
         over = self._over[number] = asyncio.get_running_loop().create_future()
         handed = [socket.socket(fileno=one) for one in descriptors]
         for one in handed:
             one.setblocking(False)
-        begun = self._asked.popleft()
         pipes = Pipes(number, handed[0], handed[1], handed[2], over)
         if begun.done():  # it was given up
             pipes.close()
