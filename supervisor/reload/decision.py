@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.config.schema import Config
+from tlsrt.config.program_files import measured_name
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.reload.plan import (
     ReloadStep,
@@ -55,15 +55,23 @@ def steps_between(
 
 
 def changed_code(
-    config: Config, renewal: Renewal, before: Mapping[str, bytes], entries: Mapping[str, bytes]
+    current: Reloadable, renewal: Renewal, before: Mapping[str, bytes], entries: Mapping[str, bytes]
 ) -> ChangedCode:  # fmt: skip
-    """Compare the code that was measured `before` with what is measured now; `config` is the one in force."""
+    """Compare the code that was measured `before`, by what is in force, with what is measured now."""
     files = changed_files(before, entries)
     users = users_of(files, renewal.code()) if files else {}
-    old, new = ({(one.address, one.class_path) for one in each.components} for each in (config, renewal.config))
-    names = fixed_files(files, entries, users, has_leaving=not old <= new)
+    old, new = ({(one.address, one.class_path) for one in each.components} for each in (current.config, renewal.config))
+    names = fixed_files(files, entries, users, _files_of_programs(current, old & new), has_leaving=not old <= new)
     processes = frozenset(name for named in users.values() for name in named)
     return ChangedCode(processes, files_sentence(before, entries, names) if names else "")
+
+
+def _files_of_programs(current: Reloadable, staying: Collection[tuple[str, str]]) -> set[str]:
+    """Return the measured names of what programs of these components have had since the start, or the last reload."""
+    children, loops = current.children, [loop.name for loop in current.config.loops]
+    programs = [one for name in loops for one in (*children.programs_of(name), *children.proxies_of(name))]
+    mine = [one for one in programs if (one.component.address, one.component.class_path) in staying]
+    return {measured_name(path) for one in mine for path in one.files.identities}
 
 
 def _step_of(

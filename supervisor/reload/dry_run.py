@@ -93,10 +93,9 @@ class DryRun(Feature):
         steps_between(current, renewal, self._loops.all)  # what it refuses is found before all is measured
         measured = self._authority.files.measurement
         before: dict[str, bytes] = msgpack.unpackb(os.pread(measured, os.fstat(measured).st_size, 0), raw=False)
-        config = current.config
 
         def judge() -> dict[str, bytes]:
-            return {"verdict": msgpack.packb(_verdict(config, renewal, before))}
+            return {"verdict": msgpack.packb(_verdict(current, renewal, before))}
 
         self._measurer = BackgroundMeasurement(self._context.event_loop, judge, self._judged)
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
@@ -155,11 +154,11 @@ class DryRun(Feature):
         self._context.event_loop.call_later(0, self._reload.go_on)
 
 
-def _verdict(config: Config, renewal: Renewal, before: Mapping[str, bytes]) -> dict[str, Any]:
+def _verdict(current: Reloadable, renewal: Renewal, before: Mapping[str, bytes]) -> dict[str, Any]:
     """In the child: measure, and compare with what is in force and with the boot token. Raises ConfigError."""
     entries = renewal.measure()
-    found = changed_code(config, renewal, before, entries)
-    is_strict = config.measure == "strict"
+    found = changed_code(current, renewal, before, entries)
+    is_strict = current.config.measure == "strict"
     refused, warnings = list[str](), list[str]()
     if found.fixed:
         (refused if is_strict else warnings).append(found.fixed)

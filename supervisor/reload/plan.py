@@ -181,14 +181,21 @@ def _unnumbered(place: str) -> str:
 
 
 def fixed_files(
-    files: Iterable[str], new: Mapping[str, bytes], users: Mapping[str, Sequence[str]], *, has_leaving: bool
+    files: Iterable[str],
+    new: Mapping[str, bytes],
+    users: Mapping[str, Sequence[str]],
+    kept: Collection[str] = (),
+    *,
+    has_leaving: bool,
 ) -> list[str]:
     """Return which of these names of changed code are in force after a restart of the host only.
 
     What components import is taken by their processes, which get new ones. Where none does, it must be code that goes
-    with a component (`has_leaving`: some do): whole, as what is left of it would be another's.
+    with a component (`has_leaving`: some do): whole, as what is left of it would be another's, and none of the files
+    that programs of components that stay have had until now (`kept`): one of those was deleted.
     """
-    return [name for name in files if not users.get(name) and not (has_leaving and _goes_along(name, new))]
+    leaving = {name for name in files if has_leaving and name not in kept and _goes_along(name, new)}
+    return [name for name in files if not users.get(name) and name not in leaving]
 
 
 def _goes_along(name: str, new: Mapping[str, bytes]) -> bool:

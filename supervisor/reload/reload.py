@@ -192,7 +192,7 @@ class Reload(Feature):
             raise ConfigError("the configuration was changed while it was read: reload again")
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
-        found = changed_code(self._context.current.config, self._renewal, before, entries)
+        found = changed_code(self._context.current, self._renewal, before, entries)
         self._plan(found.processes)
         if found.fixed:
             if self._context.current.config.measure == "strict":

@@ -170,6 +170,8 @@ def test_files_of_a_program_go_with_its_component_one_by_one() -> None:
     new = {"program/lib/libc.so.6": b"1"}
     assert fixed(old, new) == [] and fixed(old, {}) == []
     assert fixed(old, new, has_leaving=False) == ["program/usr/bin/gzip"]
+    files = changed_files(old, new)
+    assert fixed_files(files, new, {}, ["program/usr/bin/gzip"], has_leaving=True) == files, "one that stays has it"
     assert fixed(old, {**old, "program/lib/libc.so.6": b"3"}) == ["program/lib/libc.so.6"], "changed, not gone"
 
 
