@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from email.message import Message
 from email.parser import Parser
 from email.utils import formatdate
@@ -34,6 +35,8 @@ _DEBIAN = {  # the packages of Debian by the names of PyPI
     "msgpack": "python3-msgpack", "psutil": "python3-psutil", "h11": "python3-h11",
 }  # fmt: skip
 _PLACES = {"zsh/site-functions": "zsh/vendor-completions"}  # of Debian, below share/
+_ONE_FILE = frozenset({"_cffi_backend"})  # modules of Debian's that are no folder
+_KINDS = ("aarch64", "x86_64")  # of machines
 _COMMAND = "#!/usr/bin/python3 -I\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
 _REQUIRED = re.compile(r"^([A-Za-z0-9]+)>=([0-9.]+)(?:; extra == \"(\w+)\")?$")
 _DOCUMENTS = ("docs", "examples", "README.md", "SECURITY.md", "PROTOCOL.md")
@@ -73,7 +76,7 @@ def build_deb(wheel: Path, out: Path, sources: Path) -> Path:
         for name in _SCRIPTS:
             text = (_HERE / name).read_text().replace("@VERSION@", version)
             _write(tree / "DEBIAN" / name, text, 0o755)
-        _write(tree / "DEBIAN/triggers", (_HERE / "triggers").read_text())
+        _write(tree / "DEBIAN/triggers", triggers_of(_measured()))
         _write(tree / "DEBIAN/conffiles", "/etc/needrestart/conf.d/tlsrt.conf\n")
         files = sorted(path for path in tree.rglob("*") if path.is_file() and path.parent.name != "DEBIAN")
         sums = [f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n" for path in files]  # noqa: S324
@@ -88,6 +91,22 @@ def build_deb(wheel: Path, out: Path, sources: Path) -> Path:
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch())}
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         return made
+
+
+def _measured() -> list[str]:
+    use_rooms()
+    from tlsrt.config.import_path import EXTRA, NEEDED, USED
+
+    return [*NEEDED, *EXTRA, *USED]
+
+
+def triggers_of(modules: Sequence[str]) -> str:
+    """Return the triggers: a change of what is measured of Debian's is said at once, not by a start that is refused."""
+    names = []
+    for module in modules:
+        names += [f"{module}.cpython-313-{kind}-linux-gnu.so" for kind in _KINDS] if module in _ONE_FILE else [module]
+    paths = ["/usr/lib/python3.13/os.py", *(f"/usr/lib/python3/dist-packages/{name}" for name in names)]
+    return "".join(f"interest-noawait {path}\n" for path in sorted(paths))
 
 
 def _lay_modules(archive: zipfile.ZipFile, tree: Path) -> Message:
@@ -155,6 +174,8 @@ def _control(tree: Path, required: list[str], version: str) -> str:
                 depends.append(wanted)
             elif found[3] == "http":
                 recommends.append(wanted)
+        elif "extra ==" not in line:
+            sys.exit(f"cannot build the package: {line!r} is more than a name and a lowest version; teach _REQUIRED")
     assert not any(one.startswith(" ") for one in depends), "a requirement without a package of Debian"
     size = sum(-(-path.stat().st_size // 1024) for path in tree.rglob("*") if path.is_file())
     depends.append("systemd | systemd-standalone-sysusers | systemd-sysusers")
