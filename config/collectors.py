@@ -19,6 +19,7 @@ from tlsrt.config.setting import file_path, text
 
 SYSLOG_PORT, OTLP_PORT = 6514, 4318
 _PATH = re.compile(r"(/[A-Za-z0-9._~/-]{0,200})?")
+_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*")  # TLS asks for no other
 _CA_SAYS = "The CA that signs its certificate, PEM."
 _NAME_SAYS = "The name in its certificate; without it, its address has to be there."
 
@@ -88,6 +89,15 @@ def _checked_endpoint(said: str) -> str:
     return said
 
 
+def _checked_name(said: str) -> str:
+    if said and _NAME.fullmatch(said) is None:
+        try:
+            ipaddress.ip_address(said)
+        except ValueError:
+            raise ValueError(f"{said!r} is neither a name such as logs.example.org nor an IP address") from None
+    return said
+
+
 def check_syslog(given: Mapping[str, Any]) -> str:
     if given.get("address") and not given.get("ca"):
         return "syslog goes over TLS, and its collector is known by a CA: add `ca: FILE`"
@@ -115,7 +125,10 @@ class SyslogConfig:
         ),
     )  # fmt: skip
     name: str = field(
-        default="", metadata=text(_NAME_SAYS, most=253, default_says="its address", example="logs.example.org")
+        default="",
+        metadata=text(
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+        ),
     )
     ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="logs-ca.crt"))
     certificate: Path | None = field(
@@ -145,7 +158,10 @@ class OtlpConfig:
         ),
     )  # fmt: skip
     name: str = field(
-        default="", metadata=text(_NAME_SAYS, most=253, default_says="its address", example="logs.example.org")
+        default="",
+        metadata=text(
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+        ),
     )
     ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="logs-ca.crt"))
 

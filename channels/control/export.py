@@ -12,7 +12,7 @@ from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 
 EXPORT_CAP = 1024
 ENTRY_BYTES = 32 * 1024  # of one entry on its way to that process; what is longer is cut
-DROPPED_S = 10.0  # between two words about what was dropped, of each collector
+DROPPED_S = 10.0  # between two words of trouble, and two about what was dropped, of each collector
 
 
 class Trouble(IntEnum):

@@ -13,6 +13,7 @@ from tlsrt.channels.tls.engine import State, TlsEngine
 
 _PIECE = 64 * 1024
 _PEM_MAX = 1 << 20
+_OUT_MAX = 2 << 20  # that the kernel does not take: a request is a quarter of it, the rest what TLS itself has to say
 
 
 class ConnectionEnded(Exception):
@@ -39,13 +40,20 @@ def client_context(ca: int, certificate: int, key: int) -> ssl.SSLContext:
 
 
 class Connection:
-    """Bytes to a collector and back. `name` is what its certificate must have."""
+    """Bytes to a collector and back. `name` is what its certificate must have.
+
+    Owns the descriptor from here on. Raises ValueError for a name that TLS cannot ask for.
+    """
 
     def __init__(self, epoll: select.epoll, descriptor: int, context: ssl.SSLContext | None, name: str) -> None:
         self._epoll = epoll
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
-        self._engine = TlsEngine(context, server_side=False, protocols=(), server_name=name) if context else None
+        try:
+            self._engine = TlsEngine(context, server_side=False, protocols=(), server_name=name) if context else None
+        except ValueError:
+            self._socket.close()
+            raise
         self._is_connected = False
         self._out = bytearray()
         self._mask = select.EPOLLIN | select.EPOLLOUT
@@ -115,6 +123,8 @@ class Connection:
             pass
         except OSError as error:
             raise ConnectionEnded(Trouble.CLOSED, error.strerror or "reset") from None
+        if len(self._out) > _OUT_MAX:
+            raise ConnectionEnded(Trouble.SILENT, "it does not read")
         mask = select.EPOLLIN | (select.EPOLLOUT if self._out else 0)
         if mask != self._mask:
             self._mask = mask

@@ -97,7 +97,7 @@ class Export:
                 self._senders[message.number][1].connected(descriptors[0])
             elif name == "last" and message.number in self._senders:
                 self._senders[message.number][1].keep_last(descriptors[0])
-            elif name == "unreachable":
+            elif name == "unreachable" and message.number in self._senders:
                 self._senders[message.number][1].unreachable()
 
     def _reader(self, descriptor: int) -> socket.socket:

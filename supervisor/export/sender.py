@@ -27,6 +27,7 @@ RESENT_MOST = 2  # times
 GATHER_S = 0.5  # for more to come, before a request is made
 _CHUNK = 64 * 1024  # of syslog messages
 _REQUEST_BYTES, _REQUEST_RECORDS = 512 * 1024, 1024
+_REQUEST_LEAST = 16 * 1024  # for a collector, or a way to it, for which more was too much
 _FIRST_S, _CAP_S = 0.25, 60.0
 
 
@@ -71,7 +72,9 @@ class Sender:
         self._is_asked = False
         self._next_at = 0.0  # not before
         self._until: float | None = None  # something has to happen
-        self._trouble = Trouble.NONE
+        self._trouble = self._told = Trouble.NONE
+        self._detail = ""
+        self._told_at = -DROPPED_S
         self._taken: list[bytes] = []  # out of the backlog, and not surely sent
         self._said_at = -DROPPED_S
         self._last = -1  # a socket that is not used before the end
@@ -100,8 +103,13 @@ class Sender:
     def next_at(self) -> float | None:
         """Return when `look` has something to do; None for never."""
         if self.connection is not None:
-            return self._until
-        return self._next_at if self.backlog and not self._is_asked else None
+            due = self._until
+        else:
+            due = self._next_at if self.backlog and not self._is_asked else None
+        if self._trouble is self._told:
+            return due
+        telling = self._told_at + DROPPED_S
+        return telling if due is None else min(due, telling)
 
     def look(self) -> None:
         """Do what is due."""
@@ -112,6 +120,9 @@ class Sender:
         elif self.backlog and not self._is_asked and now >= self._next_at:
             self._is_asked = True
             self._report.connect(self.target.number)
+        if self._trouble is not self._told and now >= self._told_at + DROPPED_S:
+            self._told, self._told_at = self._trouble, now
+            self._report.trouble(self.target.number, self._trouble, self._detail)
         if now >= self._said_at + DROPPED_S and (dropped := self.backlog.take_dropped()):
             self._said_at = now
             self._report.dropped(self.target.number, dropped)
@@ -124,9 +135,12 @@ class Sender:
     def connected(self, descriptor: int) -> None:
         """Use a socket that is connected, or being so."""
         self._is_asked = False
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = self._opened(descriptor, self.target)
+        self._close()
+        try:
+            self.connection = self._opened(descriptor, self.target)
+        except ValueError:
+            self._fail(Trouble.TLS, "its name is none that TLS can ask for")
+            return
         self._until = self._clock() + OPEN_S
         self.ready()
 
@@ -156,6 +170,8 @@ class Sender:
             data = connection.advance_untrusted()
             if data:
                 self._heard_untrusted(connection, data)
+            if was_open and self.connection is connection and not connection.is_open:
+                raise ConnectionEnded(Trouble.CLOSED, "it has ended the connection")  # with its last words
             if self.connection is connection and connection.is_open:
                 if not was_open:
                     self._until = None
@@ -170,14 +186,11 @@ class Sender:
         self._taken = []
         self._next_at = self._clock() + self._backoff.pause(max(retry_after_s, _FIRST_S))
         if trouble is not self._trouble:
-            self._trouble = trouble
-            self._report.trouble(self.target.number, trouble, detail)
+            self._trouble, self._detail = trouble, detail
 
     def _good(self) -> None:
         self._backoff.reset()
-        if self._trouble is not Trouble.NONE:
-            self._trouble = Trouble.NONE
-            self._report.trouble(self.target.number, Trouble.NONE, "")
+        self._trouble, self._detail = Trouble.NONE, ""
 
     def _close(self) -> None:
         if self.connection is not None:
@@ -202,8 +215,11 @@ class SyslogSender(Sender):
 
     def put(self, item: bytes, *, is_grave: bool) -> None:
         super().put(item, is_grave=is_grave)
-        if self.connection is not None and self.connection.is_open and self.connection.is_drained:
-            self.ready()
+        if self.connection is not None and self.connection.is_open:
+            if self.connection.is_drained:
+                self.ready()
+            elif self._until is None:  # it does not read what TLS itself has to say
+                self._until = self._clock() + SILENT_S
 
     def _begin(self, connection: Connection) -> None:
         now = self._clock()
@@ -228,7 +244,8 @@ class SyslogSender(Sender):
             self._taken = []
 
     def _late(self) -> None:
-        if self._taken or self.connection is None or not self.connection.is_open:
+        connection = self.connection
+        if self._taken or connection is None or not connection.is_open or not connection.is_drained:
             super()._late()
         else:
             self.ready()
@@ -256,6 +273,7 @@ class HttpSender(Sender):
         self._join = join
         self._version = version
         self._heard = b""
+        self._most = _REQUEST_BYTES
 
     def _begin(self, connection: Connection) -> None:
         if self._taken:
@@ -263,7 +281,7 @@ class HttpSender(Sender):
         if not self.backlog:
             self._close()
             return
-        self._taken = self.backlog.take(_REQUEST_BYTES, _REQUEST_RECORDS)
+        self._taken = self.backlog.take(self._most, _REQUEST_RECORDS)
         self._heard = b""
         self._until = self._clock() + SILENT_S
         body = self._join(self._taken)
@@ -283,6 +301,7 @@ class HttpSender(Sender):
             self._fail(Trouble.REFUSED, f"it answers {answer.status}", answer.retry_after_s)
         elif answer.is_good:
             self._taken = []
+            self._most = min(self._most + _REQUEST_LEAST, _REQUEST_BYTES)
             self._close()
             self._good()
             self._next_at = self._clock() + (0.0 if len(self.backlog) >= _REQUEST_RECORDS else GATHER_S)
@@ -290,3 +309,8 @@ class HttpSender(Sender):
             self.backlog.drop(len(self._taken))
             self._taken = []
             self._fail(Trouble.REFUSED, f"it answers {answer.status}")
+
+    def _fail(self, trouble: Trouble, detail: str, retry_after_s: float = 0.0) -> None:
+        if self._taken and trouble in (Trouble.SILENT, Trouble.CLOSED):
+            self._most = max(self._most // 2, _REQUEST_LEAST)
+        super()._fail(trouble, detail, retry_after_s)

@@ -6,9 +6,12 @@ has no room for is left out and counted; nothing here waits, but for a moment at
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -58,11 +61,13 @@ class ExportProcess(ServiceProcess):
         self._lost = 0
         self._writer: socket.socket | None = None
         self._reader: socket.socket | None = None
+        self._room = 0  # bytes as the kernel counts them
         if collectors:
             self._writer, self._reader = socket.socketpair(
                 socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
             )
             self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            self._room = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     def is_needed(self, config: Config) -> bool:
         return bool(self._collectors)
@@ -79,11 +84,14 @@ class ExportProcess(ServiceProcess):
         fields = tuple((name, value) for name, value in fields_of(entry) if name.startswith("TLSRT_"))
         exported = ExportedEntry(entry.at_ms, entry.priority, entry.message, entry.event, entry.loop, fields)
         try:
-            self._writer.send(encode_entry(exported), socket.MSG_NOSIGNAL)
-        except OSError:  # it is full
-            self._lost += 1
-            if self._lost == 1:
-                self._context.event_loop.call_later(SAID_S, self._tell_lost)
+            if exported.is_grave or queued_bytes(self._writer) <= self._room // 2:  # the other half is for alarms
+                self._writer.send(encode_entry(exported), socket.MSG_NOSIGNAL)
+                return True
+        except OSError:
+            pass  # it is full
+        self._lost += 1
+        if self._lost == 1:
+            self._context.event_loop.call_later(SAID_S, self._tell_lost)
         return True
 
     def _tell_lost(self) -> None:
@@ -99,7 +107,9 @@ class ExportProcess(ServiceProcess):
             try:
                 files = files_of(collector)
             except (ConfigError, OSError) as error:
-                self._context.console.warning(NAME, f"cannot send to {collector.kind} {collector.place}: {error}")
+                where = f"{collector.kind} {collector.place}"
+                self._context.console.warning(NAME, f"cannot send to {where}: {error}")
+                self._context.events.emit("collector_lost", NAME, f"{where}: its files cannot be used")
                 continue
             fields = (number, str(collector.kind), collector.place, collector.path, collector.name)
             self._send("collector", *fields, descriptors=files)
@@ -170,7 +180,8 @@ class ExportProcess(ServiceProcess):
         try:
             descriptor = connecting_socket(self._collectors[number])
         except OSError:
-            self._send("unreachable", number)
+            if name == "connected":  # the last one is not waited for, and a connection that is there goes on
+                self._send("unreachable", number)
             return
         self._send(name, number, descriptors=(descriptor,))
         os.close(descriptor)
@@ -182,6 +193,12 @@ class ExportProcess(ServiceProcess):
             self._channel.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             self.kill(f"does not read its channel: {error.reason}")
+
+
+def queued_bytes(writer: socket.socket) -> int:
+    """Return what was sent on a socket of this host and is not read yet, as the kernel counts it. Raises OSError."""
+    queued: int = struct.unpack("i", fcntl.ioctl(writer, termios.TIOCOUTQ, bytes(4)))[0]
+    return queued
 
 
 def connecting_socket(collector: Collector) -> int:

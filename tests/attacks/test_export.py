@@ -21,7 +21,7 @@ PRELUDE = """
 import json, os, socket
 import tlsrt.supervisor.export.sender as sender
 sender.OPEN_S = sender.SILENT_S = 0.5
-sender._CAP_S = 0.5
+sender._CAP_S = sender.DROPPED_S = 0.5
 _heard = sender.HttpSender._heard_untrusted
 
 def _errno(action):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from tlsrt.config.collectors import (
@@ -36,6 +38,25 @@ def test_places() -> None:
 def test_another_place_is_refused_with_one_sentence(said: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_endpoint(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_good"),
+    [
+        ("logs.example.org", True), ("a" * 63 + ".example", True), ("192.0.2.7", True), ("2001:db8::1", True),
+        ("", True),
+        (".example.org", False), ("logs..example.org", False), ("a" * 64, False), ("a\0b", False), ("a b", False),
+        ("-a.example", False), ("\u00e4.example", False), ("logs.example.org\n", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [SyslogConfig, OtlpConfig])
+def test_a_name_is_one_that_tls_can_ask_for(kind: type[SyslogConfig | OtlpConfig], name: str, is_good: bool) -> None:
+    [setting] = [one for one in fields(kind) if one.name == "name"]
+    if is_good:
+        assert setting.metadata["setting"].parse(name) == name
+    else:
+        with pytest.raises(ValueError, match="neither a name such as"):
+            setting.metadata["setting"].parse(name)
 
 
 def test_a_collector_with_tls_is_known_by_a_ca() -> None:

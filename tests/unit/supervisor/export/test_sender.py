@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.control.export import Trouble
+from tlsrt.channels.control.export import DROPPED_S, Trouble
 from tlsrt.supervisor.export import sender as module
 from tlsrt.supervisor.export.backlog import Backlog
 from tlsrt.supervisor.export.connection import ConnectionEnded
@@ -35,6 +35,7 @@ class FakeConnection:
     written: bytes = b""
     heard: bytes = b""
     ends: Trouble | None = None
+    says_end: bool = False
     is_closed: bool = False
 
     def fileno(self) -> int:
@@ -45,6 +46,7 @@ class FakeConnection:
 
     def advance_untrusted(self) -> bytes:
         heard, self.heard = self.heard, b""
+        self.is_open = self.is_open and not self.says_end
         if self.ends is not None and not heard:
             raise ConnectionEnded(self.ends, "")
         return heard
@@ -63,6 +65,7 @@ class Stage:
     troubles: list[Trouble] = field(default_factory=list)
     drops: list[int] = field(default_factory=list)
     made: list[FakeConnection] = field(default_factory=list)
+    refuses: Exception | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "syslog":
@@ -71,6 +74,8 @@ class Stage:
             self.sender = HttpSender(TARGET, self, self._opened, self.clock, b"".join, "1")  # type: ignore[arg-type]
 
     def _opened(self, descriptor: int, target: Target) -> FakeConnection:
+        if self.refuses is not None:
+            raise self.refuses
         self.made.append(FakeConnection())
         return self.made[-1]
 
@@ -101,6 +106,11 @@ class Stage:
             self.now += 0.1
         raise AssertionError("it never asked")
 
+    def ready(self) -> None:
+        """Do what the process does when something comes on the connection."""
+        self.sender.ready()
+        self.sender.look()
+
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.sender.look()
@@ -121,7 +131,7 @@ def test_a_request_is_all_that_waits_and_ends_with_its_answer() -> None:
     connection = stage.connected()
     assert connection.written.endswith(b"Content-Length: 2\r\nConnection: close\r\n\r\nab")
     connection.heard = b"HTTP/1.1 200 OK\r\n\r\n"
-    stage.sender.ready()
+    stage.ready()
     assert connection.is_closed and stage.sender.is_idle and stage.troubles == []
 
 
@@ -132,12 +142,12 @@ def test_what_may_pass_is_sent_again(status: bytes) -> None:
     connection = stage.connected()
     connection.heard = b"HTTP/1.1 " + status + b"\r\nRetry-After: 20\r\n\r\n"
     before = stage.now
-    stage.sender.ready()
+    stage.ready()
     assert stage.troubles == [Trouble.REFUSED]
     connection = stage.connected()
     assert stage.now >= before + 20 and connection.written.endswith(b"a")
     connection.heard = b"HTTP/1.1 200 OK\r\n\r\n"
-    stage.sender.ready()
+    stage.ready()
     assert stage.troubles == [Trouble.REFUSED, Trouble.NONE] and stage.drops == []
 
 
@@ -145,7 +155,7 @@ def test_what_it_will_never_take_is_dropped_and_told() -> None:
     stage = Stage("http")
     stage.put(b"a", b"b", b"c")
     stage.connected().heard = b"HTTP/1.1 400 Bad\r\n\r\n"
-    stage.sender.ready()
+    stage.ready()
     stage.wait(100)
     assert stage.drops == [3] and stage.sender.is_idle
 
@@ -172,7 +182,7 @@ def test_syslog_that_may_be_lost_is_said_again_twice_and_then_counted() -> None:
         connection = stage.connected()
         assert connection.written == b"ab"
         connection.ends = Trouble.CLOSED
-        stage.sender.ready()
+        stage.ready()
     stage.wait(100)
     assert stage.drops == [2] and stage.sender.is_idle and stage.troubles == [Trouble.CLOSED]
 
@@ -186,7 +196,7 @@ def test_syslog_on_a_connection_that_stays_is_said_once() -> None:
     stage.put(b"c")
     assert connection.written == b"abc"
     connection.ends = Trouble.CLOSED
-    stage.sender.ready()
+    stage.ready()
     assert stage.connected().written == b"c" and stage.drops == []
 
 
@@ -198,7 +208,7 @@ def test_syslog_is_bounded_by_no_acknowledgement() -> None:
         stage.put(b"x" * 60_000)
     assert len(connection.written) == 600_001
     connection.ends = Trouble.CLOSED
-    stage.sender.ready()
+    stage.ready()
     assert len(stage.connected().written) <= 64 * 1024
 
 
@@ -236,6 +246,89 @@ def test_a_flood_of_lines_leaves_room_for_alarms() -> None:
     backlog.take_dropped()
     backlog.put(b"alarm", is_grave=True)
     assert backlog.take_dropped() == 0 and backlog.take(1 << 30, 1000)[-1] == b"alarm"
+
+
+@pytest.mark.parametrize("statuses", [(b"503 No", b"200 OK"), (b"503 No", b"garbage", b"200 OK")])
+def test_one_that_changes_its_mind_is_told_no_more_often_than_any_other(statuses: tuple[bytes, ...]) -> None:
+    stage, began = Stage("http"), 1000.0
+    while stage.now < began + 200:
+        for status in statuses:
+            stage.put(b"a")
+            stage.connected().heard = b"HTTP/1.1 " + status + b"\r\n\r\n"
+            stage.ready()
+    assert 2 <= len(stage.troubles) <= (stage.now - began) / DROPPED_S + 1
+    assert all(one is not other for one, other in zip(stage.troubles, stage.troubles[1:], strict=False))
+
+
+def test_what_has_become_of_one_is_told_though_nothing_else_happens() -> None:
+    stage = Stage("http")
+    stage.put(b"a")
+    stage.connected().heard = b"HTTP/1.1 503 No\r\n\r\n"
+    stage.ready()
+    told_at = stage.now
+    stage.connected().heard = b"HTTP/1.1 200 OK\r\n\r\n"
+    stage.ready()
+    assert stage.troubles == [Trouble.REFUSED] and stage.sender.next_at() == told_at + DROPPED_S
+    stage.now = told_at + DROPPED_S
+    stage.sender.look()
+    assert stage.troubles == [Trouble.REFUSED, Trouble.NONE] and stage.sender.next_at() is None
+
+
+def test_a_way_that_is_too_slow_for_a_request_gets_smaller_ones() -> None:
+    stage = Stage("http")
+    stage.put(*(b"x" * 1000 for _ in range(1000)))
+    sizes = []
+    while not stage.sender.is_idle:
+        connection = stage.connected()
+        sizes.append(connection.written.count(b"x"))
+        if sizes[-1] > 100_000:
+            stage.wait(SILENT_S + 1)
+        else:
+            connection.heard = b"HTTP/1.1 200 OK\r\n\r\n"
+            stage.ready()
+    assert max(sizes) > 500_000 and sum(size for size in sizes if size <= 100_000) == 1_000_000 and stage.drops == []
+    assert len(sizes) < 30
+
+
+@pytest.mark.parametrize("kind", ["http", "syslog"])
+def test_last_words_with_the_end_are_an_end(kind: str) -> None:
+    stage = Stage(kind)
+    stage.put(b"a")
+    connection = stage.connected()
+    stage.wait(UNSURE_S)
+    connection.heard, connection.says_end = b"H", True
+    stage.ready()
+    assert connection.is_closed and stage.troubles == [Trouble.CLOSED]
+    stage.put(b"b")
+    assert stage.connected().written.endswith(b"b")
+
+
+def test_a_name_that_tls_refuses_is_a_trouble_and_no_end() -> None:
+    stage = Stage("syslog", refuses=UnicodeError("label empty or too long"))
+    stage.put(b"a")
+    for _ in range(2):
+        asked = stage.asked
+        while stage.asked == asked:
+            stage.wait(0.1)
+        stage.sender.connected(7)
+    stage.sender.look()
+    assert stage.troubles == [Trouble.TLS] and not stage.sender.is_idle
+
+
+def test_an_idle_one_that_does_not_read_what_tls_says_is_left() -> None:
+    stage = Stage("syslog")
+    stage.put(b"a")
+    connection = stage.connected()
+    stage.wait(UNSURE_S)
+    connection.is_drained = False
+    stage.put(b"b")
+    assert stage.sender.next_at() == stage.now + SILENT_S
+    stage.wait(SILENT_S)
+    assert connection.is_closed and stage.troubles == [Trouble.SILENT]
+    connection = stage.connected()
+    connection.is_drained = False  # with what is not sure yet
+    stage.wait(UNSURE_S)
+    assert connection.is_closed
 
 
 def test_times_are_those_that_the_page_says() -> None:
