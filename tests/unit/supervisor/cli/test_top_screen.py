@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from unit.supervisor.cli.test_top_rows import component, loop, status
 
 from tlsrt.supervisor.cli.top_feed import News
 
-pytest.importorskip("textual", reason="textual is in the extras `tui` and `dev`")
+if os.environ.get("CI") != "true":
+    pytest.importorskip("textual", reason="textual is in the extras `tui` and `dev`")
 
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
