@@ -27,6 +27,7 @@ _ACME_IDENTIFIER = ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737, section 6
 _OCTET_STRING = b"\x04\x20"  # of 32 bytes
 _CHALLENGE_LIFE = timedelta(days=1)
 _WORDS_MAX = 200
+_SERIAL_END = 1 << 160  # 20 octets (RFC 5280, section 4.1.2.2)
 # The order of P-256: FIPS 186-5 has keys of it made from 64 bits more than it has.
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -117,6 +118,8 @@ def _judge(
         raise PeerError("it is not for servers")
     if _is_ca(own):
         raise PeerError("it is a CA's")
+    if not 0 < own.serial_number < _SERIAL_END:  # it is in the identifier, which messages carry
+        raise PeerError("its serial number is not one of 20 octets at most")
     for one, issuer in pairwise(certificates):
         one.verify_directly_issued_by(issuer)
     return IssuedChain(

@@ -94,6 +94,31 @@ def test_a_wrong_chain_is_refused(chain: list[bytes], reason: str) -> None:
     assert reason in caught.value.reason
 
 
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    length = (
+        bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" + size.to_bytes(2, "big")
+    )
+    return bytes([tag]) + length + content
+
+
+def with_serial(number: bytes) -> list[bytes]:
+    """Return a chain of one certificate, whose signature nobody checks, with another serial number."""
+    own = x509.load_der_x509_certificate(issued()[0])
+    before, after = own.tbs_certificate_bytes.split(b"\x02\x03\x00\x80\xff", 1)
+    told = _der(0x30, before[-5:] + _der(2, number) + after)  # the version stands before it
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    return [_der(0x30, told + algorithm + _der(3, b"\x00" + _der(0x30, _der(2, b"\x01") + _der(2, b"\x01"))))]
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_serial_number_is_one_of_20_octets_at_most() -> None:
+    judge(with_serial(b"\x7f" * 20))
+    for number in (b"\xfb", b"\x00", b"\x00\x80" + bytes(20), b"\x01" + bytes(48_000)):
+        with pytest.raises(PeerError, match="serial number"):
+            judge(with_serial(number))
+
+
 @given(st.lists(st.binary(max_size=80), max_size=3), st.integers(0, 700), st.integers(0, 255))
 def test_any_bytes_are_refused(pieces: list[bytes], at: int, byte: int) -> None:
     changed = bytearray(issued()[0])
