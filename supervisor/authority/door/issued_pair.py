@@ -32,8 +32,8 @@ class IssuedPair:
         return self._present is not None
 
     def send(self) -> None:
-        """Tell Primary what there is."""
-        if self._present is not None:
+        """Tell Primary what there is, once it has the door: before that, it need not match its profile."""
+        if self._present is not None and self._loops[GATE].has_door:
             number, *pair = self._present
             self._outgoing.send(GATE, "issued", number, descriptors=pair)
 
