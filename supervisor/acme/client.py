@@ -30,7 +30,7 @@ AGAIN_MAX_S = 7 * 86400
 _URL_MAX, _WORDS_MAX = 2048, 300
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,512}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # at least 128 bits (RFC 8555, section 8.1)
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _JOSE, _CHAIN = "application/jose+json", "application/pem-certificate-chain"
 _ERROR = "urn:ietf:params:acme:error:"
 _PROBLEMS = {  # RFC 8555, section 6.7

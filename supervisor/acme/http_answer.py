@@ -13,7 +13,7 @@ from tlsrt.errors import PeerError
 HEAD_MAX = 16 * 1024  # nginx and Go send at most 8 and 4 KiB by themselves
 BODY_MAX = 128 * 1024  # a chain of ten certificates has 20 KiB
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,6})(?:;[^\r\n]{0,256})?\r\n")
 _CHUNK_HEAD_MAX = 300
 
@@ -76,7 +76,7 @@ class AnswerReader:
             header = _HEADER.fullmatch(line)
             if header is None:
                 raise PeerError("http_bad_header")
-            headers[header[1].decode("ascii").lower()] = header[2].decode("latin-1")
+            headers[header[1].decode("ascii").lower()] = header[2].strip(b" \t").decode("latin-1")
         if status is None:
             raise PeerError("http_bad_status")
         number = int(status[1])

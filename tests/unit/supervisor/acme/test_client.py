@@ -169,6 +169,12 @@ def test_any_chain_is_bounded_or_refused(rest: bytes, count: int) -> None:
         pass
 
 
+def test_many_blanks_in_a_chain_take_no_time() -> None:
+    with pytest.raises(JobFailed):  # in cubic time: weeks
+        chain_of_untrusted(b"-----BEGIN CERTIFICATE-----" + b" " * (120 << 10))
+    assert chain_of_untrusted(PEM.replace(b"\n", b" \r\n\t") * 2) == [b"\0\0\0"] * 2
+
+
 def test_what_it_signs_verifies() -> None:
     import base64
 

@@ -79,6 +79,13 @@ def test_a_cut_answer_is_none(data: bytes) -> None:
         reader.end_untrusted()
 
 
+def test_many_blanks_in_a_header_take_no_time() -> None:
+    answer = read(b"HTTP/1.1 200 OK\r\na:" + b" \t" * 6000 + b"x\t \r\nContent-Length: 0\r\n\r\n", [])
+    assert answer is not None and answer.headers["a"] == "x"
+    with pytest.raises(PeerError, match="http_bad_header"):  # in cubic time: an hour and more
+        read(b"HTTP/1.1 200 OK\r\na:" + b" " * 16_000 + b"\n\r\n\r\n", [])
+
+
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_any_bytes_are_an_answer_or_refused(pieces: list[bytes]) -> None:
     reader = AnswerReader()
