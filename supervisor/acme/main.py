@@ -27,7 +27,9 @@ from tlsrt.supervisor.acme.http_answer import Answer, AnswerReader
 
 REQUEST_S = 30.0  # for one request, from the connection to the last byte
 JOB_S = 600.0
+CONNECT_S = 8.0  # to the first byte, then another address of the CA is tried
 READY_S = 30.0  # for the door to show a challenge
+TRIES, TURNS_MAX = 3, 40  # addresses for one request, and changes of the address in one job
 _KEY_MAX, _ROOTS_MAX = 1024, 4 << 20
 _PIECE = 16 * 1024
 _USER_AGENT = "tlsrt"
@@ -44,7 +46,8 @@ class AcmeProcess:
         self._server: ChallengeServer | None = None
         self._roots = ""
         self._until = 0.0
-        self._connections = 0
+        self._turn = 0  # of the CA's addresses: one that has answered is kept
+        self._is_heard = False  # on the present connection
 
     def run(self) -> int:
         """Do the job, then wait until the supervisor closes the channel. Raises PeerError for a lost supervisor."""
@@ -78,25 +81,29 @@ class AcmeProcess:
     # -- for the client ----------------------------------------------------------------------------------------
 
     def request(self, method: str, origin: Origin, headers: dict[str, str], body: bytes) -> Answer:
-        until = min(self._until, self._clock() + REQUEST_S)
-        self._connections += 1
-        self._supervisor.send("connect", self._connections)
-        name, _, descriptors = self._hear(until)
-        if name != "connected":
-            raise JobFailed(Problem.UNREACHABLE)
         lines = {"Host": origin.authority, "User-Agent": _USER_AGENT, "Connection": "close", **headers}
         lines |= {"Content-Length": str(len(body))} if body else {}
         head = "".join(f"{key}: {value}\r\n" for key, value in lines.items())
         sent = f"{method} {origin.path} HTTP/1.1\r\n{head}\r\n".encode("ascii") + body
-        with socket.socket(fileno=descriptors[0]) as connected:
+        tries = 0
+        while True:
+            until = min(self._until, self._clock() + REQUEST_S)
+            connected = self._connect(until)
+            tries, self._is_heard = tries + 1, False
             try:
                 return self._exchange(connected, origin.host, sent, AnswerReader(has_body=method != "HEAD"), until)
-            except JobFailed:
-                raise
-            except PeerError as error:
-                raise JobFailed(Problem.BAD_ANSWER, error.reason) from None
-            except OSError as error:
-                raise JobFailed(Problem.UNREACHABLE, error.strerror or "") from None
+            except JobFailed as failed:
+                is_asked = self._is_heard or failed.problem is not Problem.UNREACHABLE
+                if is_asked or tries == TRIES or self._turn == TURNS_MAX:
+                    raise
+                self._turn += 1
+
+    def _connect(self, until: float) -> socket.socket:
+        self._supervisor.send("connect", self._turn)
+        name, _, descriptors = self._hear(until)
+        if name != "connected":
+            raise JobFailed(Problem.UNREACHABLE)
+        return socket.socket(fileno=descriptors[0])
 
     def show(self, name: int, token: str, authorization: str) -> None:
         if self._server is not None:
@@ -118,10 +125,26 @@ class AcmeProcess:
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def _exchange(self, connected: socket.socket, host: str, sent: bytes, reader: AnswerReader, until: float) -> Answer:
+        """Make one request on a connection, which is closed then; serve challenges meanwhile: a CA may look at once."""
+        self._waiting.unregister(self._supervisor.fileno())  # it is heard when the request is over
+        self._waiting.register(connected.fileno())
+        try:
+            return self._converse(connected, host, sent, reader, until)
+        except JobFailed:
+            raise
+        except PeerError as error:
+            raise JobFailed(Problem.BAD_ANSWER, error.reason) from None
+        except OSError as error:
+            raise JobFailed(Problem.UNREACHABLE, error.strerror or "") from None
+        finally:
+            self._waiting.unregister(connected.fileno())
+            self._waiting.register(self._supervisor.fileno(), select.POLLIN)
+            connected.close()
+
+    def _converse(self, connected: socket.socket, host: str, sent: bytes, reader: AnswerReader, until: float) -> Answer:
+        silent_until = min(until, self._clock() + CONNECT_S)
         connected.setblocking(False)
         engine = TlsEngine(self._tls(), server_side=False, protocols=(), server_name=host)
-        waits = select.poll()
-        waits.register(connected.fileno())
         outgoing, is_asked = bytearray(), False
         while True:
             if engine.state is State.OPEN and not is_asked:
@@ -130,15 +153,21 @@ class AcmeProcess:
             outgoing += engine.take_outgoing()
             if engine.state is State.FAILED and not outgoing:
                 raise JobFailed(Problem.NOT_TRUSTED, engine.detail or engine.failure)
-            waits.modify(connected.fileno(), select.POLLIN | (select.POLLOUT if outgoing else 0))
-            if not waits.poll(max(0.0, until - self._clock()) * 1000) or self._clock() >= until:
+            self._waiting.modify(connected.fileno(), select.POLLIN | (select.POLLOUT if outgoing else 0))
+            ready = self._poll(until if self._is_heard else silent_until)
+            if self._clock() >= until:
                 raise JobFailed(Problem.TOO_SLOW)
+            if not self._is_heard and self._clock() >= silent_until:
+                raise JobFailed(Problem.UNREACHABLE, "it says nothing")
+            if connected.fileno() not in dict(ready):
+                continue
             try:
                 if outgoing:
                     del outgoing[: connected.send(outgoing)]
                 data = connected.recv(_PIECE)
             except BlockingIOError:
                 continue
+            self._is_heard = self._is_heard or bool(data)
             answer = reader.feed_untrusted(plain) if data and (plain := engine.receive_untrusted(data)) else None
             if answer is not None:
                 return answer
@@ -168,13 +197,14 @@ class AcmeProcess:
                 raise JobFailed(Problem.TOO_SLOW, "a message of the supervisor")
             self._poll(until)
 
-    def _poll(self, until: float | None) -> None:
+    def _poll(self, until: float | None) -> list[tuple[int, int]]:
         now = self._clock()
         step_s = 1.0 if self._server is not None else None  # it has timeouts of its own
         waits = [one for one in (None if until is None else max(0.0, until - now), step_s) if one is not None]
         ready = self._waiting.poll(min(waits) * 1000 + 1 if waits else None)
         if self._server is not None:
             self._server.serve(ready)
+        return ready
 
 
 def _read(descriptor: int, most: int) -> bytes:

@@ -3,8 +3,9 @@
     with HostileCA() as ca:
         ca.mode = "redirect"
 
-It asks for no proof, so an order needs the door for nothing. What it issues is for the key and the names of the order
-unless the mode says otherwise.
+It asks for no proof, so an order needs the door for nothing; but in the mode `looks_at_once` it asks for http-01, at
+`http_port`, before it answers that it is asked to, as step-ca does. What it issues is for the key and the names of the
+order unless the mode says otherwise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import urllib.request
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +33,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tlsrt.config import pki
 
 HUGE = 1 << 30
+_TOKEN = "t" * 43
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hostile")])
 
 
@@ -46,6 +49,7 @@ class HostileCA:
         self.roots.write_bytes(ca.certificate_pem)
         (self.folder / "own.pem").write_bytes(own.certificate_pem + own.key_pem)
         self.mode = "honest"
+        self.http_port, self.is_proved = 0, False
         self.sent = 0  # bytes of a huge answer
         self.request: x509.CertificateSigningRequest | None = None
         self.bait = socket.create_server(("127.0.0.1", 0))  # where it would have the host connect to
@@ -132,8 +136,18 @@ class HostileCA:
                     payload = json.loads(base64.urlsafe_b64decode(sent["payload"] + "==="))
                     ca.request = x509.load_der_x509_csr(base64.urlsafe_b64decode(payload["csr"] + "==="))
                     self._answer({})
+                elif self.path == "/authz" and ca.mode == "looks_at_once":
+                    challenge = {"type": "http-01", "url": f"{ca.url}/chall", "token": _TOKEN}
+                    named = {"type": "dns", "value": "kettle.example.org"}
+                    status = "valid" if ca.is_proved else "pending"
+                    self._answer({"status": status, "identifier": named, "challenges": [challenge]})
                 elif self.path == "/authz":
                     self._answer({"status": "valid"})
+                elif self.path == "/chall":
+                    place = f"http://127.0.0.1:{ca.http_port}/.well-known/acme-challenge/{_TOKEN}"
+                    with urllib.request.urlopen(place, timeout=10) as found:
+                        ca.is_proved = found.read().startswith(f"{_TOKEN}.".encode())
+                    self._answer({})
                 elif self.path == "/cert":
                     self._send(ca.chain())
                 elif self.path == "/order":
