@@ -121,7 +121,7 @@ class IssuedCertificates:
             self._server.choose_context(self._choose if self._context is not None else None)
 
     def _choose(self, protocols: Collection[bytes], server_name: bytes) -> ssl.SSLContext | None:
-        if _PINNING in protocols:
+        if _PINNING in protocols or _HTTP.encode() not in protocols:  # none: the hello was too large to be read
             return None
         is_asked = server_name.decode("latin-1") in self.names if server_name else self._has_address
         return self._context if is_asked else None

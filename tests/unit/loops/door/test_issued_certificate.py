@@ -99,6 +99,7 @@ def test_who_asks_for_its_name_over_http_is_shown_it_and_clients_of_tlsrt_never(
     assert door.shown(["tlsrt/1", "http/1.1"], "kettle.example.org")[0] == files
     assert door.shown(["http/1.1"], None)[0] == ISSUED  # it has addresses
     assert "kettle.example.org" in door.issued.names
+    assert door.server.choose is not None and door.server.choose((), b"") is None  # what was not read offers nothing
     door.issued.clear()
     assert door.shown(["http/1.1"], "kettle.example.org")[0] == files and door.issued.names == ()
 
