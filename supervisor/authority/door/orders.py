@@ -43,13 +43,14 @@ from tlsrt.supervisor.authority.door.issued_chain import (
 from tlsrt.supervisor.authority.door.issued_pair import IssuedPair
 from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.issued_certificate import NAMES_MAX, IssuedCertificate, open_key, seal_key
-from tlsrt.supervisor.authority.model.loop_table import LoopEntry
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import LoopHandler, Service, SupervisorHandler
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
 TRY_MS = 5_000  # for Primary to make a context and try it
 _SERIAL_BYTES = 16
 _WORDS_MAX = 500
+_ANOTHER = "another one came"
 _LATE = "Primary did not try it in time"
 _NO_ORDER = "no order is under way: this authority was started after it began"
 
@@ -84,6 +85,11 @@ class CertificateOrders(Service):
         if self._until is not None and moment.now >= self._until:
             self._until = None
             self._pair.give_up(_LATE)
+
+    def joined(self, loop: str, moment: Moment) -> None:
+        """Have a Primary of before show no challenge: the order that it was for ended with its authority."""
+        if loop == GATE and self._order is None:
+            self._pair.hide()
 
     def _tried(self, primary: LoopEntry, message: PairTriedMessage, moment: Moment) -> None:
         self._pair.tried(message.number, message.sentence[:_WORDS_MAX])
@@ -185,6 +191,7 @@ class CertificateOrders(Service):
         key = make_key()
         serial = int.from_bytes(self._context.randomness(_SERIAL_BYTES), "big") >> 1 | 1
         certificate = challenge_certificate(key, name, digest, serial, instant(moment.wall))
+        self._pair.give_up(_ANOTHER)  # which sets no time any more
         self._until = moment.now + TRY_MS
         self._pair.show(certificate, pem_key(key), lambda sentence: self._answer_trial(number, sentence))
 
@@ -214,6 +221,7 @@ class CertificateOrders(Service):
             else:
                 self._keep(number, found, listed, key, certificate, private)
 
+        self._pair.give_up(_ANOTHER)
         self._until = moment.now + TRY_MS
         self._pair.check(certificate, private, tried)
 
