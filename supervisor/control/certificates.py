@@ -74,6 +74,11 @@ class Certificates(Feature):
         return tuple(dict.fromkeys((*self._config.names, *self._added)))[:NAMES_MAX]
 
     @property
+    def _is_right(self) -> bool:
+        """Tell whether the certificate in force has the names that are wanted."""
+        return set(self.wanted) == set(self._names)
+
+    @property
     def ends(self) -> int:
         """Return when the certificate in force ends, in seconds since 1970; 0: there is none."""
         return self._times.ends if self._names else 0
@@ -177,8 +182,7 @@ class Certificates(Feature):
             self._order()
             return
         elif self.wanted:
-            order_at = self._times.renew_at if set(self.wanted) == set(self._names) else 0.0
-            order_at = max(order_at, self._times.again_at)
+            order_at = self._times.order_at(now, is_right=self._is_right)
             if order_at <= now:
                 self._order()
                 return
@@ -247,6 +251,7 @@ class Certificates(Feature):
             self._failed(f"the CA has sent a certificate that is not taken: {rows[0]}" if rows else "no certificate", 0)
             return
         self._have(rows[0])
+        self._times.hold(self._wall())
         self._failure, self._is_ordering = "", False
         words = f"{', '.join(self._names)}, until {_date(self.ends)}"
         self._context.console.good(NAME, "issued", words)
@@ -302,7 +307,13 @@ class Certificates(Feature):
             if "acme" in answer or not is_added:
                 reply(answer)
             else:
-                self._set_name(name, is_added=False, then=lambda: reply(answer), reply=reply)
+                self._set_name(name, is_added=False, then=lambda: taken_back(answer), reply=reply)
+
+        def taken_back(answer: Answer) -> None:
+            if self._is_right and self._times.renew_at > self._wall():  # there is nothing left to order
+                self._failure = ""
+                self._times.forgive()
+            reply(answer)
 
         self._set_name(name, is_added=is_added, then=lambda: self._start_order(ordered), reply=reply)
 
@@ -311,6 +322,8 @@ class Certificates(Feature):
             return _NO_CA
         if is_added and name in self.wanted:
             return f"{name} is named already: `certificate renew` orders anew"
+        if is_added and len(self.wanted) >= NAMES_MAX:
+            return f"one certificate names {NAMES_MAX} hosts at most: remove another one"
         if not is_added and name in self._config.names:
             return f"{name} stands under acme.names of the configuration: remove it there, seal, and reload"
         if not is_added and self.wanted == (name,):

@@ -12,6 +12,7 @@ SHARE, SPREAD = 2 / 3, 1 / 20  # of the life
 FIRST_S, MOST_S = 60.0, 6 * 3600.0  # between two tries
 WISH_MOST_S = 86400.0  # of a CA that wants to be left alone
 ASK_LEAST_S, ASK_MOST_S, ASK_S = 3600.0, 86400.0, 6 * 3600.0  # between two looks at the window
+HOLD_LEAST_S, HOLD_MOST_S, HOLD_SHARE = 600.0, 3600.0, 1 / 2  # from one that was issued to the next order
 URGENT_SHARE = 1 / 6  # of its life that is left: a warning then
 
 
@@ -25,12 +26,27 @@ class RenewalTimes:
     ask_at: float = 0.0  # for the window
     again_at: float = 0.0  # after a failure
     failures: int = 0  # in a row
+    held_until: float = 0.0  # after one was issued, whatever the CA and the clock say
 
     def have(self, begins: int, ends: int, chance: float, now: float) -> None:
         """Take another certificate: of now, or of the state."""
         self.begins, self.ends = begins, ends
         self.renew_at = begins + (ends - begins) * (SHARE + (chance * 2 - 1) * SPREAD)
         self.ask_at = now
+        self.forgive()
+
+    def hold(self, now: float) -> None:
+        """Note that the certificate was issued now: else a CA whose certificates end at once is asked without end."""
+        life = float(self.ends - self.begins)
+        self.held_until = now + min(max(life * HOLD_SHARE, HOLD_LEAST_S), HOLD_MOST_S)
+
+    def order_at(self, now: float, *, is_right: bool) -> float:
+        """Return when to order; `is_right`: the certificate has the names that are wanted."""
+        is_held = is_right and self.held_until - now <= HOLD_MOST_S + 1  # else the clock was set back
+        return max(self.renew_at if is_right else 0.0, self.again_at, self.held_until if is_held else 0.0)
+
+    def forgive(self) -> None:
+        """Forget the failures: what was ordered is not wanted any more."""
         self.again_at, self.failures = 0.0, 0
 
     def hear(self, start: int, end: int, again_s: int, chance: float, now: float) -> None:

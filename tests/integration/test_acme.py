@@ -19,7 +19,7 @@ from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE
 
 NAME, MORE, BLOCKED = "kettle.example.org", "tea.example.org", "blocked.example.org"
 HTTP_PORT = free_port()
-# A file beside the configuration has each certificate renewed soon after it was issued.
+# A file beside the configuration has each certificate renewed soon after it was issued, without the pause.
 PRELUDE = """
 import os
 from tlsrt.supervisor.supervision import renewal_times
@@ -30,6 +30,14 @@ def have(self, begins, ends, chance, now):
     if os.path.exists("{flag}"):
         self.renew_at, self.ask_at = now + 0.2, now + 1000
 
+_hold = renewal_times.RenewalTimes.hold
+
+def hold(self, now):
+    _hold(self, now)
+    if os.path.exists("{flag}"):
+        self.held_until = now
+
+renewal_times.RenewalTimes.hold = hold
 renewal_times.RenewalTimes.have = have
 """
 
@@ -110,6 +118,7 @@ def test_a_name_that_the_ca_refuses_is_taken_back(site: Site) -> None:
     refused = site.host.cli("certificate", "add", BLOCKED)
     assert refused.returncode == EX_UNAVAILABLE and "does not issue for one of the names" in refused.stderr
     assert BLOCKED not in site.acme()["wanted"]
+    assert (site.acme()["failure"], site.acme()["failures"]) == ("", 0)  # nothing is left to order
     assert set(site.shown()["subjectAltName"]) == {("DNS", NAME), ("IP Address", "127.0.0.1")}
     assert BLOCKED in site.host.log("acme") or "rejected_name" in site.host.log("acme")
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.supervision.renewal_times import FIRST_S, MOST_S, WISH_MOST_S, RenewalTimes
+from tlsrt.supervisor.supervision.renewal_times import (
+    FIRST_S,
+    HOLD_LEAST_S,
+    HOLD_MOST_S,
+    MOST_S,
+    WISH_MOST_S,
+    RenewalTimes,
+)
 
 DAY = 86400
 CHANCE = st.floats(0, 1)
@@ -46,6 +53,26 @@ def test_failures_are_tried_again_ever_more_seldom(chances: list[float]) -> None
     assert times.again_at - now <= WISH_MOST_S + 1e-3
     times.have(0, DAY, 0.5, now)
     assert (times.failures, times.again_at) == (0, 0.0)
+
+
+@given(CHANCE, st.integers(-40 * 365 * DAY, DAY), st.integers(1, 90 * DAY), st.integers(0, 2 * DAY))
+def test_a_success_is_followed_by_a_pause_whatever_the_ca_says(chance: float, begins: int, ends: int, end: int) -> None:
+    times = RenewalTimes()
+    times.have(begins, max(ends, begins + 1), chance, 0)
+    times.hold(0)
+    times.hear(1, 1 + end, 0, chance, 0)
+    assert times.order_at(0, is_right=True) >= HOLD_LEAST_S
+    assert times.order_at(0, is_right=False) == 0  # other names do not wait
+    assert times.order_at(HOLD_MOST_S, is_right=True) == max(times.renew_at, times.held_until)
+    assert times.order_at(-10 * DAY, is_right=True) == max(times.renew_at, 0)  # nor for a clock that was ahead
+
+
+def test_failures_are_forgiven() -> None:
+    times = RenewalTimes()
+    times.have(0, 90 * DAY, 0.5, 0)
+    times.fail(0, 0.5, 0)
+    times.forgive()
+    assert (times.failures, times.order_at(0, is_right=True)) == (0, times.renew_at)
 
 
 def test_it_is_urgent_near_the_end() -> None:
