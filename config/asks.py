@@ -12,13 +12,13 @@ from typing import Any
 
 # The most dangerous first; what is not listed here comes before all of them, since it is not judged yet.
 _RANKS = (
-    "settings", "runs", "programs", "also_runs", "executable_memory", "devices", "write", "listen", "network",
-    "sockets", "buses", "egress", "system calls", "events", "sys", "proc", "read", "secrets", "calls",
+    "settings", "runs", "programs", "also_runs", "executable_memory", "shared_memory", "devices", "write", "listen",
+    "network", "sockets", "buses", "egress", "system calls", "events", "sys", "proc", "read", "secrets", "calls",
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason
     "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "state_mb",
-    "files", "environment", "scratch_mb", "shared_memory",
+    "files", "environment", "scratch_mb",
 )  # fmt: skip
 _ONE = ("network", "sys", "proc")  # wishes of which there is one
 _KNOWN = (  # that ask for nothing

@@ -201,7 +201,7 @@ class ProgramConfig:
         default=False,
         metadata=boolean(
             "Let it make memory that it shares with its own children, as nginx needs it. The address space of each "
-            "process is then 256 MiB beyond `memory_mb`, which counts that memory."
+            "process is then 256 MiB beyond `memory_mb`. Only a control group with a memory controller holds all of it."
         ),
     )
     capabilities: Mapping[str, str] = field(

@@ -65,7 +65,7 @@ def _state_untrusted(text: str) -> str:
     for entry in [one for one in entries if one][:32]:
         if _ENTRY.fullmatch(entry) is None:
             return ""
-        if len(state) + len(entry) + 1 > STATE_MAX:
+        if len(state) + bool(state) + len(entry) > STATE_MAX:  # the comma between two
             break
         state = f"{state},{entry}" if state else entry
     return state

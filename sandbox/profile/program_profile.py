@@ -43,7 +43,9 @@ from tlsrt.sandbox.profile.requested import (
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
 _NAME = "program"
-_BESIDE_SHARED_MB = 256  # code and reserves of malloc: RLIMIT_DATA counts no shared memory, RLIMIT_AS all of it
+_BESIDE_SHARED_MB = (
+    256  # code and reserves of malloc: RLIMIT_DATA counts no shared memory, RLIMIT_AS what is mapped of it
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,8 @@ def _listeners(config: Config, loop: LoopConfig) -> tuple[ListenLine, ...]:
     mine = [one for one in config.listeners if one.process == loop.name and not one.program]
     if mine:
         check_held(config, mine[0].asked.where, mine[0].address, "listen")
-        check_replies(config, mine[0].address, [one.asked for one in mine])
+        for one in mine:
+            check_replies(config, one.address, [one.asked])
     places = [(one.key, one.asked.protocol == "udp") for one in mine]
     numbers = numbers_of(places, settings_of(config, loop)["open_files"])
     return tuple(

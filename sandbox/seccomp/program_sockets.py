@@ -11,7 +11,8 @@ copied (at most 4 KiB, never its descriptors) and sent over that pair, if it is 
 A datagram that names an address leaves from a granted listener with `replies`, and from no other socket: it is copied
 with its address, and sent by the supervisor from its own descriptor of the same socket. Who may hear it is decided by
 the kernel, which has seen who wrote to that socket (see `reply_filter.py`); what the program changes meanwhile in its
-memory changes nothing. Flags and control data are left out: a listener is bound to one address, which it sends from.
+memory changes nothing. Flags and control data are left out: it leaves from the address that the listener is bound to,
+or else from the one that its route has.
 
 A program may have children. So the process whose memory and descriptors are meant is that of the task that calls.
 """

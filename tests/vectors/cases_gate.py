@@ -108,6 +108,8 @@ def _passing(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]
                 frame=make.frame(kind=FrameKind.CREDIT, seq=2, correlation=about).hex())  # fmt: skip
     file.passes("a traced request", "its trace is no concern of the policy", to_store, origin="client",
                 frame=make.frame(ADMIN, correlation=TRACE + b"a=1,b=2").hex())  # fmt: skip
+    file.passes("the longest trace", "one entry of 128 bytes", to_store, origin="client",
+                frame=make.frame(ADMIN, correlation=TRACE + b"a=" + b"b" * 126).hex())  # fmt: skip
     file.passes("cancel", "the same", to_store, before=asked,
                 frame=make.frame(kind=FrameKind.CANCEL, seq=2, correlation=about).hex())  # fmt: skip
     file.passes("a stream request", "flags are the recipient's concern", to_store,

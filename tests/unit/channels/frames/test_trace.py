@@ -74,6 +74,11 @@ def test_any_bytes_are_one_with_one_encoding_or_the_one_error(data: bytes) -> No
     assert trace.encode() == data and parse_trace_untrusted(trace.traceparent, trace.state) == trace
 
 
+def test_one_entry_may_fill_the_room_of_a_state() -> None:
+    state = "a=" + "b" * (STATE_MAX - 2)
+    assert decode_trace_untrusted(bytes(15) + b"\x01" + bytes(7) + b"\x01\x01" + state.encode()).state == state
+
+
 def test_a_block_says_the_trace_of_its_calls() -> None:
     with traced(PARENT, "a=b") as trace:
         assert current_trace() == trace == Trace(trace.trace_id, trace.span_id, 1, "a=b")
