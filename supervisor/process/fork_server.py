@@ -158,7 +158,10 @@ class ForkServer:
 def _serve(channel: int, parent: int) -> int:
     """In the fork server: fork until the supervisor lets go. `parent` is the supervisor's pidfd."""
     syscalls.name_thread(NAME.encode())
-    syscalls.close_all_but(_STANDARD | {channel, parent})
+    try:
+        syscalls.close_all_but(_STANDARD | {channel, parent})
+    except OSError:
+        return EX_SOFTWARE  # in silence: the supervisor forks by itself, and its child says which layer that is
     server = socket.socket(fileno=channel)
     filled = fill_pools()  # noqa: F841  kept until the end
     while (request := _receive(server)) is not None:

@@ -83,8 +83,12 @@ class TlsPeer:
         while not self._payloads:
             try:
                 data = self._socket.recv(65536)
-            except (ssl.SSLEOFError, ConnectionError):
+            except ConnectionError:
                 return b""
+            except ssl.SSLError as error:
+                if error.reason == "UNEXPECTED_EOF_WHILE_READING" or isinstance(error, ssl.SSLEOFError):
+                    return b""  # the first is what Python before 3.11.4 says
+                raise
             if not data:
                 return b""
             self._payloads += self._reader.feed_untrusted(data)
