@@ -369,8 +369,8 @@ class Supervisor:
         """Let go of everything, after the last process has ended."""
         remove_sockets(self._current.config)
         remove_metrics_socket(self._current.config.metrics.place)
-        self._control.close()
         self._context.current.children.release()
+        self._control.close()  # last: `stop` waits for it
         if not self._shutdown.quiet:
             code = self._shutdown.exit_code
             self._console.plain("supervisor", "stopped", f"exit code {code}" if code else "")
