@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep
+from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep, make_filters
 from tlsrt.sandbox.apply.root_filesystem import RootPlan
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.notify import close_taken_listener
@@ -193,6 +193,7 @@ def enter_world(
     `plan` is what the root is built by, if that was planned before the fork. `once` is the number of one execve.
     Raises SandboxError naming the layer that failed.
     """
+    make_filters(profile)  # now: once its memory is limited there may be none for it
     confinement = Confinement(profile, LayerContext(frozenset(keep), death_pipe, reports, plan, once))
     confinement._world()
     return confinement

@@ -272,6 +272,14 @@ def _seccomp_sealed(profile: Profile, context: LayerContext) -> bytes:
     return profile.policy.digests(watched=profile.is_watched)[1]
 
 
+def make_filters(profile: Profile) -> None:
+    """Make what the layers will want of the policy, which keeps it. Raises SandboxError."""
+    if "seccomp" in profile.waived:
+        return
+    _filters(profile)
+    profile.policy.digests(watched=profile.is_watched)
+
+
 def _filters(profile: Profile) -> Filters:
     return profile.policy.filters(watched=profile.is_watched, pid=os.getpid())
 

@@ -32,6 +32,7 @@ from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.program_sockets import NOTIFY_PATH
 from tlsrt.supervisor.process.background import open_session_share, step_back
 from tlsrt.supervisor.process.children import LauncherWord, ProgramStart
+from tlsrt.supervisor.process.filled_pools import let_go
 
 REQUEST_S = 3.0  # for the component to write its whole request; it does so at once
 _LOOK_S = 10.0  # for the supervisor to look at this process
@@ -74,6 +75,7 @@ def execution_of(program: ProgramConfig, files: ProgramFiles) -> Execution:
 
 def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None, execution: Execution) -> int:
     """In the child: enter the sandbox, take the arguments, execute. Return an exit code if that is not to be."""
+    let_go()
     for descriptor in (1, _STDERR):
         os.dup2(start.log, descriptor, inheritable=False)
     start = _placed(start)

@@ -18,6 +18,19 @@ _STEP = 16  # of the sizes
 _MOST = 16 << 20
 
 
+_held: list[list[object]] = []
+
+
+def hold_filled() -> None:
+    """Fill the holes and keep them filled, also in the children."""
+    _held.extend(fill_pools())
+
+
+def let_go() -> None:
+    """Open the holes again: a process whose limit of memory is below what it has gets no other place."""
+    _held.clear()
+
+
 def fill_pools() -> list[list[object]]:
     """Return objects that lie in all holes; keep them. None where this interpreter does not tell of its pools."""
     holes = free_blocks(_statistics())

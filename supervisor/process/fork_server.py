@@ -33,7 +33,7 @@ from typing import NamedTuple
 from tlsrt.errors import EX_SOFTWARE
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.inherited import place
-from tlsrt.supervisor.process.filled_pools import fill_pools
+from tlsrt.supervisor.process.filled_pools import hold_filled
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.spawn import SpawnedChild, fork, spawn, spawned
 
@@ -163,7 +163,7 @@ def _serve(channel: int, parent: int) -> int:
     except OSError:
         return EX_SOFTWARE  # in silence: the supervisor forks by itself, and its child says which layer that is
     server = socket.socket(fileno=channel)
-    filled = fill_pools()  # noqa: F841  kept until the end
+    hold_filled()
     while (request := _receive(server)) is not None:
         server.send(_ANSWER.pack(_fork(request, parent)))
         for descriptor in (request.group, request.memory, request.go, *request.descriptors):
