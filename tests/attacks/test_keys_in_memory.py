@@ -10,7 +10,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,15 @@ def join_codes(clients: list[ControlClient]) -> list[JoinCode]:
     return [parse_code(open_code(bytes.fromhex(text), f"joins{number}", key)) for number, text in enumerate(sealed)]
 
 
+def opened_by(pid: int) -> list[tuple[Path, str]]:
+    """Return the descriptors of a process and what they are of; some may be closed while we look."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append((link, os.readlink(link)))
+    return found
+
+
 def others_with(pids: dict[str, int], secrets: dict[str, bytes]) -> dict[str, set[str]]:
     """Return which of these are in the memory of a process other than the authority."""
     others = {name: pid for name, pid in pids.items() if name != "authority"}
@@ -147,13 +156,13 @@ if os.geteuid() == 0:
     def test_the_boot_nonce_is_in_the_memory_of_the_authority_alone(spied: RunningHost) -> None:
         """With it and a master_key that leaks later, all recorded traffic of this life could be read."""
         pids = spied.pids()
-        links = [link for link in Path(f"/proc/{pids['supervisor']}/fd").iterdir() if NAME in os.readlink(link)]
+        links = [link for link, opened in opened_by(pids["supervisor"]) if NAME in opened]
         (nonce,) = (link.read_bytes() for link in links)
         assert len(nonce) == NONCE_BYTES and found_in(pids["authority"], {"nonce": nonce}) == {"nonce"}
         spied.respawn("external")  # forked from a supervisor that has booted an authority with it
         assert [name for name, pid in spied.pids().items() if found_in(pid, {"nonce": nonce})] == ["authority"]
         for name in LOOPS:
-            opened = [os.readlink(link) for link in Path(f"/proc/{spied.pids()[name]}/fd").iterdir()]
+            opened = [link for _, link in opened_by(spied.pids()[name])]
             assert not any(NAME in link for link in opened), f"{name} keeps the descriptor"
 
     def test_no_process_but_the_authority_holds_a_join_code(spied: RunningHost) -> None:

@@ -111,7 +111,7 @@ def member() -> socket.socket:
 
 
 SCENE = """
-import socket, struct, subprocess
+import socket, struct, subprocess, time
 from pathlib import Path
 from tlsrt.config.listeners import ListenConfig, Listener
 from tlsrt.supervisor.process.listeners import component_listener
@@ -132,7 +132,15 @@ other.settimeout(10)
 for name in ("near_end", "own_end"):  # a neighbour on each link
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(name))
-        sender.sendto(name.encode(), (GROUP, 7777))
+        until = time.monotonic() + 10
+        while True:
+            try:
+                sender.sendto(name.encode(), (GROUP, 7777))
+                break
+            except OSError:  # the kernel has not seen yet that the link is up
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
     print("other", other.recv(64).decode())
 ours.settimeout(10)
 print("ours", ours.recv(64).decode())
