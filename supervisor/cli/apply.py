@@ -166,6 +166,8 @@ def planned(config: Config, source: Path, scratch: Path) -> Plan:
 def read_source(source: Path, config: Path) -> Source:
     """Return what a folder or file holds of the configuration `config`. Raises ConfigError."""
     source = Path(os.path.abspath(source))
+    if not os.path.lexists(source):
+        raise InvalidArgument(f"there is no {source}: name a file of a configuration, or a folder of such files")
     check_trusted(source, "what is applied", trusted_uids())
     more = config_drop_in_folder(config).name
     if not source.is_dir():

@@ -149,7 +149,7 @@ def test_another_master_key_is_handed_over_and_in_force_at_once(machine: BootedS
 
 
 def test_without_the_socket_unit_the_store_keeps_the_door_over_a_restart(machine: BootedSystemd) -> None:
-    """The same socket, by its inode, is there before and after; and nobody is refused meanwhile."""
+    """The same socket, by its inode, is there before and after; and no connection is refused meanwhile."""
     unit = machine.path("/etc/systemd/system/tlsrt.service")
     written = unit.read_text()
     unit.write_text("\n".join(line for line in written.splitlines() if "tlsrt.socket" not in line))

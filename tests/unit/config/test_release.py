@@ -154,7 +154,7 @@ PINNED = Trust({"third-kettle": (PUBLIC,)}, {})
 
 
 def test_a_pinned_package_that_loses_its_name_to_another_is_not_sealed() -> None:
-    """RECORD says which package a folder is of, and nobody signs it: another may list the folder of the pinned one."""
+    """RECORD says which package a folder is of, and is not signed: another may list the folder of the pinned one."""
     sealed, taken = kettle("1.0", "dep/kettle"), kettle("1.1", "dep/kettle", of="aaa-lib")
     for words in ((), ("aaa-lib==1.1",), ("aaa-lib==1.1", "dep/kettle")):
         said = refused(taken, *words, trust=PINNED, sealed=sealed)

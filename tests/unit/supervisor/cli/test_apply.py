@@ -101,6 +101,11 @@ def test_changed_then_unchanged_then_removed(path: Path, source: Path, capsys: p
     assert load_config(path).audit.keep_mb == 30 and changed_names(load_config(path)) == []
 
 
+def test_a_place_that_is_not_there_is_named(path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(path, source / "absent") == EX_USAGE
+    assert f"there is no {source}/absent: name a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [

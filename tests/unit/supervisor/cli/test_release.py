@@ -69,7 +69,7 @@ def test_a_wheel_is_signed_beside_and_within_and_verified(tmp_path: Path, capsys
 
 @pytest.mark.parametrize("row", ["../../../bin/python,,", "kettle/other.py,sha256=x,1", '"../a, b",,'])
 def test_a_record_that_lists_what_is_not_in_the_wheel_is_refused(row: str) -> None:
-    """pip would remove that file with the package, and nobody signs RECORD."""
+    """pip would remove that file with the package, and RECORD is not signed."""
     record = "kettle-1.2.dist-info/RECORD"
     with pytest.raises(ConfigError, match=r"the RECORD of kettle\.whl lists .*, which is not in it"):
         read_wheel(wheel_of({**FILES, record: FILES[record] + f"{row}\n".encode()}), "kettle.whl")

@@ -103,7 +103,7 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def with_serial(number: bytes) -> list[bytes]:
-    """Return a chain of one certificate, whose signature nobody checks, with another serial number."""
+    """Return a chain of one certificate, whose signature is not checked, with another serial number."""
     own = x509.load_der_x509_certificate(issued()[0])
     before, after = own.tbs_certificate_bytes.split(b"\x02\x03\x00\x80\xff", 1)
     told = _der(0x30, before[-5:] + _der(2, number) + after)  # the version stands before it
