@@ -64,13 +64,17 @@ def main(workers: int, arguments: list[str]) -> int:
     if not os.environ.get("CI"):
         programs.fetch()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tlsrt-shared.") as folder:
+    with tempfile.TemporaryDirectory(prefix="suite.", ignore_cleanup_errors=True) as folder:
         shared, written = Path(folder, "next"), Path(folder, "results")
         shared.touch()
         written.touch()
         command = _pytest(f"--share={shared}", f"--results={written}", *arguments)
-        hands = [f"{number}/{workers}" for number in range(1, workers + 1)]
-        running = [subprocess.Popen([*command, f"--hand={hand}"], env=_environment(folder, hand)) for hand in hands]
+        running = []
+        for number in range(1, workers + 1):
+            hand, base = f"{number}/{workers}", Path(folder, f"w{number}")  # short: a socket's path has 108 bytes
+            # a folder each: pytest's own for all of a user is cleared by whoever ends first, while others write there
+            options = [f"--hand={hand}", f"--basetemp={base}"]
+            running.append(subprocess.Popen([*command, *options], env=_environment(folder, hand)))
         codes = [process.wait() for process in running]
         results = Results(written)
     print(f"the {DEAREST} dearest files:", *results.dearest(), sep="\n")
