@@ -19,6 +19,7 @@ import pytest
 from tlsrt.errors import Busy, CallError, ConfigError, Denied, Failed, InvalidArgument, NotFound
 from tlsrt.loops.component.component import attach
 from tlsrt.loops.component.invocation import invoke
+from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.third.folder import WRITERS, WRITERS_SHARE, Folder, Quota
 from tlsrt.loops.third.io import CHUNK_BYTES, NOTICES, READ_BYTES, READERS, READERS_SHARE, InputOutput
 
@@ -65,7 +66,7 @@ class Bench:
 
     async def settle(self) -> None:
         """Wait until the disk thread has given back what is not used any more."""
-        await self.io._on_disk(int)
+        await self.io._disk.run_last(DiskWork(int))
 
     def stop(self) -> None:
         asyncio.run(self.io.stop())
