@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument
 from tlsrt.loops.component.component import attach
 from tlsrt.loops.component.invocation import invoke
+from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.third import uploads
 from tlsrt.loops.third.io import InputOutput
 
@@ -43,7 +44,7 @@ class Bench:
             try:
                 return await cast("Awaitable[object]", work)
             finally:
-                await self.io._on_disk(int)  # what is not used any more has been given back
+                await self.io._disk.run_last(DiskWork(int))  # what is not used any more has been given back
 
         return asyncio.run(once())
 
