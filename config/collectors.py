@@ -1,4 +1,4 @@
-"""Collectors: where a host sends its log, each one address that is asked for in the configuration. Pure.
+"""Collectors: where a host sends its log and its spans, each one address that is asked for in the configuration. Pure.
 
 An address and no name, since a name would have to be asked for; the name that its certificate must have is another
 setting. Without TLS nothing leaves this host.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlsrt.config.setting import file_path, text
+from tlsrt.config.setting import file_path, number, text
 
 SYSLOG_PORT, OTLP_PORT = 6514, 4318
 _PATH = re.compile(r"(/[A-Za-z0-9._~/-]{0,200})?")
@@ -28,7 +28,8 @@ class CollectorKind(StrEnum):
     """What a collector is sent, and how."""
 
     SYSLOG = "syslog"
-    OTLP = "otlp"
+    OTLP_LOGS = "otlp logs"
+    OTLP_TRACES = "otlp traces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,43 @@ class OtlpConfig:
 
     @property
     def collectors(self) -> tuple[Collector, ...]:
-        if not self.endpoint:
-            return ()
-        host, port, base, has_tls = parse_endpoint(self.endpoint)
-        name = (self.name or host) if has_tls else ""
-        return (Collector(CollectorKind.OTLP, host, port, f"{base}/v1/logs", name, self.ca if has_tls else None),)
+        return _otlp(CollectorKind.OTLP_LOGS, self.endpoint, "/v1/logs", self.name, self.ca)
+
+
+@dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Which calls are traced, and the collector of OpenTelemetry that their spans go to."""
+
+    endpoint: str = field(
+        default="",
+        metadata=text(
+            "Its address, as https://ADDRESS:PORT, or http:// on this host; /v1/traces is added.",
+            parse=_checked_endpoint, most=300, default_says="none", example="http://127.0.0.1:4318",
+        ),
+    )  # fmt: skip
+    name: str = field(
+        default="", metadata=text(_NAME_SAYS, most=253, default_says="its address", example="logs.example.org")
+    )
+    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="traces-ca.crt"))
+    ratio: float = field(
+        default=0.0,
+        metadata=number("The part of calls without a trace of their caller for which one begins here.", 0, 1),
+    )
+    most_per_s: float = field(
+        default=10.0,
+        metadata=number(
+            "Calls a second, of all clients together, whose own wish to be sampled each process follows; 0 for none.",
+            0, 10_000,
+        ),
+    )  # fmt: skip
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        return _otlp(CollectorKind.OTLP_TRACES, self.endpoint, "/v1/traces", self.name, self.ca)
+
+
+def _otlp(kind: CollectorKind, endpoint: str, path: str, name: str, ca: Path | None) -> tuple[Collector, ...]:
+    if not endpoint:
+        return ()
+    host, port, base, has_tls = parse_endpoint(endpoint)
+    return (Collector(kind, host, port, base + path, (name or host) if has_tls else "", ca if has_tls else None),)

@@ -13,7 +13,7 @@ from typing import Literal
 from tlsrt.config.access import METHOD, POLICY_LINE, ClientConfig, PolicyRule
 from tlsrt.config.acme import AcmeConfig
 from tlsrt.config.acme import check_table as check_acme
-from tlsrt.config.collectors import Collector
+from tlsrt.config.collectors import Collector, TracesConfig, check_endpoint
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
@@ -302,6 +302,7 @@ class Config:
     deception: DeceptionConfig = field(default=_NO_DECOYS, metadata=table(DeceptionConfig))
     audit: AuditConfig = field(default=AuditConfig(), metadata=table(AuditConfig))
     log: LogConfig = field(default=LogConfig(), metadata=table(LogConfig))
+    traces: TracesConfig = field(default=TracesConfig(), metadata=table(TracesConfig, check=check_endpoint))
     resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     metrics: MetricsConfig = field(default=MetricsConfig(), metadata=table(MetricsConfig))
     publishers: Mapping[str, tuple[str, ...]] = field(
@@ -333,7 +334,7 @@ class Config:
     @property
     def collectors(self) -> tuple[Collector, ...]:
         """Return where the log goes, in the order in which the process that sends it counts."""
-        return self.log.collectors
+        return (*self.log.collectors, *self.traces.collectors)
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

@@ -1,6 +1,7 @@
-"""The protocol of the process that sends the log away: supervisor <-> export. Descriptors and numbers.
+"""The protocol of the process that sends log and spans away: supervisor <-> export. Descriptors and numbers.
 
-Entries come on a socket of their own, which is handed over here, so that nothing waits for them.
+Entries and spans come on sockets of their own, which are handed over here, so that neither waits for the other and the
+supervisor reads nothing of what a process says in its spans.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 
 EXPORT_CAP = 1024
 ENTRY_BYTES = 32 * 1024  # of one entry on its way to that process; what is longer is cut
+SPAN_BYTES = 2048  # of one span
 DROPPED_S = 10.0  # between two words of trouble, and two about what was dropped, of each collector
 
 
@@ -41,6 +43,18 @@ class CollectorMessage(NamedTuple):
     place: str  # for its own log, and for Host
     path: str
     name: str  # that its certificate must have; empty: without TLS
+
+
+class SpansMessage(NamedTuple):
+    """The socket on which a process says its spans; it replaces the one before."""
+
+    process: str
+
+
+class SpansGoneMessage(NamedTuple):
+    """That process has ended."""
+
+    process: str
 
 
 class ConnectMessage(NamedTuple):
@@ -75,7 +89,7 @@ class TroubleMessage(NamedTuple):
 
 
 class DroppedMessage(NamedTuple):
-    """So many entries for a collector were left out since the last time."""
+    """So many entries or spans for a collector were left out since the last time."""
 
     number: int
     entries: int
@@ -93,6 +107,8 @@ EXPORT = MessageTable(
         Message(1, "host", _SUPERVISOR, _SEALED, HostMessage),
         Message(2, "collector", _SUPERVISOR, _SEALED, CollectorMessage, descriptors=3),
         Message(3, "entries", _SUPERVISOR, _SEALED, NoFields, descriptors=1),
+        Message(4, "spans", _SUPERVISOR, _SEALED, SpansMessage, descriptors=1),
+        Message(5, "spans_gone", _SUPERVISOR, _SEALED, SpansGoneMessage),
         Message(6, "connected", _SUPERVISOR, _SEALED, ConnectedMessage, descriptors=1),
         Message(7, "unreachable", _SUPERVISOR, _SEALED, UnreachableMessage),
         Message(8, "last", _SUPERVISOR, _SEALED, LastMessage, descriptors=1),

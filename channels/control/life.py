@@ -270,5 +270,6 @@ LIFE = MessageTable(
         Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), HostEventsMessage, descriptors=1),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
         Message(31, "figures", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # the page to write them to
+        Message(32, "spans", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # where to say them
     ),
 )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextvars
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tlsrt.channels.frames.frame import TRACE_MAX, FrameKind, Header
 from tlsrt.errors import PeerError
+
+T = TypeVar("T")
 
 HEAD_BYTES = 25
 STATE_MAX = TRACE_MAX - HEAD_BYTES  # bytes of tracestate; entries at its end are left out, as W3C says
@@ -90,11 +92,11 @@ def check_trace_untrusted(header: Header) -> None:
     decode_trace_untrusted(header.correlation)
 
 
-def begin_traced(trace: bytes, begin: Callable[[], None]) -> None:
+def begin_traced(trace: bytes, begin: Callable[[], T]) -> T:
     """Run something within an encoded trace, empty for none, and only that."""
     token = CURRENT.set(trace)
     try:
-        begin()
+        return begin()
     finally:
         CURRENT.reset(token)
 

@@ -24,7 +24,7 @@ RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that are 
 class RunningCall:
     """One request in flight."""
 
-    __slots__ = ("began", "credit", "header", "is_stopped", "key", "name", "size", "task", "timer", "upload")
+    __slots__ = ("began", "credit", "fault", "header", "is_stopped", "key", "name", "size", "task", "timer", "upload")
 
     def __init__(self, name: bytes, header: Header) -> None:
         self.name = name
@@ -35,6 +35,7 @@ class RunningCall:
         self.upload: Inbox[bytes] | None = None
         self.key: Key | None = None  # under which its answer is remembered
         self.is_stopped = False  # so that it needs no answer; a handler can raise CancelledError of its own
+        self.fault = ""  # the code of the error that it ended with
         self.began = 0.0  # in seconds, of one that is measured
         self.size = -1  # bytes that it is charged with; -1: it has no room of its own
 

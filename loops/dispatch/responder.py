@@ -59,6 +59,8 @@ from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.streams import Streams
 from tlsrt.loops.dispatch.told_errors import ToldErrors
+from tlsrt.loops.dispatch.traced_calls import TracedCalls, code_of
+from tlsrt.loops.dispatch.tracer import Tracer
 
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 UNREADABLE = (
@@ -79,8 +81,7 @@ class Responder:
     def __init__(
         self, component: Component, endpoint: Endpoint, channel: FrameSender, clock: Callable[[], int],
         log: logging.Logger, shares: ProcessorShares, batcher: Batcher | None = None,
-        deferrals: Deferrals | None = None,
-        figures: CallFigures | None = None,
+        deferrals: Deferrals | None = None, figures: CallFigures | None = None, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
@@ -94,6 +95,8 @@ class Responder:
         self._replies = replies_of(figures, endpoint, channel, clock, self._in_flight, batcher)
         self._errors = ToldErrors(shares, Faults(endpoint.subject, log, clock))
         self._streams = Streams(endpoint.subject, shares, self._replies, self._errors, self._in_flight)
+        self._is_tracing = tracer is not None
+        self._traced = TracedCalls(tracer)
         self._closing = False
         self._is_starting = self._is_unready = self._is_held = False
 
@@ -154,11 +157,14 @@ class Responder:
 
     def _begin(self, header: Header, body: bytes, upload: RunningCall | None = None) -> None:
         """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""
-        if header.correlation != CURRENT.get():
-            begin_traced(header.correlation, partial(self._begin, header, body, upload))
-            return
         if header.kind == FrameKind.REQUEST:
-            refused = self._start(upload or RunningCall(correlation(header.session, header.seq), header), body)
+            request = upload or RunningCall(correlation(header.session, header.seq), header)
+            if self._is_tracing or header.correlation != CURRENT.get():
+                refused = self._traced.run(request, partial(self._start, request, body))
+            else:
+                refused = self._start(request, body)
+        elif CURRENT.get():
+            refused = begin_traced(b"", partial(self._start_all, header, body))
         else:
             refused = self._start_all(header, body)
         if refused is not None:
@@ -284,6 +290,7 @@ class Responder:
             if work is None:
                 work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
         except BaseException as error:  # the check of a dataclass is code of the component, too
+            request.fault = code_of(error)
             self._in_flight.release(request)
             self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of(header, error))
             return refused
@@ -314,6 +321,7 @@ class Responder:
         try:
             kind, body = FrameKind.REPLY, pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
+            request.fault = code_of(error)
             kind, body = FrameKind.ERROR, self._errors.of_begun(request.header, error)
         finally:
             end_as(token)
@@ -365,6 +373,7 @@ class Responder:
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 raise
+            request.fault = code_of(error)
             return FrameKind.ERROR, self._errors.of_begun(request.header, error)
 
     # -- ending -----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.dispatch.call_figures import CallFigures
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.timers import ComponentTimers, HostClock
@@ -55,7 +56,7 @@ class ComponentHost:
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
         programs: ProcessPrograms | None = None, listeners: Mapping[str, int] | None = None,
         jobs: ProcessJobs | None = None,
-        is_measured: bool = False,
+        is_measured: bool = False, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.readiness = Readiness.UNASKED
@@ -69,7 +70,7 @@ class ComponentHost:
         methods = {*component.__tlsrt_methods__, *BUILTIN}
         self.call_figures = CallFigures(methods) if is_measured else None
         self.responder = Responder(
-            component, self.endpoint, channel, clock, log, shares, batcher, jobs, self.call_figures
+            component, self.endpoint, channel, clock, log, shares, batcher, jobs, self.call_figures, tracer
         )  # fmt: skip
         self._jobs = jobs
         if jobs is not None:

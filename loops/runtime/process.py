@@ -39,6 +39,7 @@ from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.component_disk import start_disks
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.tracer import tracer_of
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.bound_listeners import inherited_by
 from tlsrt.loops.runtime.component_host import ComponentHost
@@ -113,6 +114,7 @@ class LoopProcess:
         self._task: asyncio.Task[None] | None = None  # a task that nothing holds may be collected
         self._heartbeat = Heartbeat(name, self._life, self._beat)
         self._was_busy = False  # when it was drained
+        self._tracer = tracer_of(config.traces)
         self._threads = AskedThreads(confinement.profile.threads, self.log)
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
@@ -177,7 +179,7 @@ class LoopProcess:
             config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch, failures=self,
             grants=self.grants.of(config), programs=self._programs,
-            is_measured=self.config.metrics.place is not None,
+            is_measured=self.config.metrics.place is not None, tracer=self._tracer,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}), jobs=self._jobs,
             listeners={
@@ -205,7 +207,7 @@ class LoopProcess:
         )
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
         takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
-        takes = takes or self.config.metrics.place is not None
+        takes = takes or self.config.metrics.place is not None or self._tracer is not None
         self._figures = ProcessFigures(self.hosts, self.role.figures, self.log)
         self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders(), takes_descriptors=takes)
         self.role.set_up(False)
@@ -259,6 +261,7 @@ class LoopProcess:
         self._reports.forget_components()
 
     def _own_orders(self) -> Orders:
+        tracer = self._tracer
         return {
             "activate": lambda fields, descriptors: self._spawn(self._activate()),
             "drain": lambda fields, descriptors: self._spawn(self._drain(fields[0] / 1000)),
@@ -267,6 +270,7 @@ class LoopProcess:
             "primary_down": lambda fields, descriptors: self.set_primary(0),
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
+            **({"spans": lambda fields, descriptors: tracer.socket_came(descriptors[0])} if tracer else {}),
             "figures": lambda fields, descriptors: self._figures.page_came(descriptors[0]),
             **self.grants.orders,
             **self._programs.orders,

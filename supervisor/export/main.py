@@ -1,6 +1,6 @@
-"""The export process: sends entries of the log to collectors, on sockets that it is handed.
+"""The export process: sends entries of the log and spans to collectors, on sockets that it is handed.
 
-What collectors say is parsed here and nowhere else: in a process with a uid of
+What collectors say and what processes say in their spans is parsed here and nowhere else: in a process with a uid of
 its own, without capability, file or network, which can make no socket. The one key that it may hold is that of a
 certificate for a collector that wants one.
 """
@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, CollectorMessage, HostMessage, Trouble
+from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, SPAN_BYTES, CollectorMessage, HostMessage, Trouble
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.channels.control.spans import decode_span_untrusted
 from tlsrt.config.collectors import CollectorKind
 from tlsrt.errors import PeerError, one_line
+from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.export.connection import Connection, client_context
-from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, join_logs
+from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, encode_span, join_logs, join_spans
 from tlsrt.supervisor.export.sender import HttpSender, Sender, SyslogSender, Target
 from tlsrt.supervisor.export.syslog import encode_syslog
 from tlsrt.supervisor.messages.exported_entry import ExportedEntry, decode_entry_untrusted
@@ -27,6 +29,7 @@ from tlsrt.supervisor.process.service_main import run_service
 from tlsrt.text import printable
 
 AT_ONCE = 128  # packets of one socket, then others have their turn
+SPANS_BURST, SPANS_PER_S = 500, 200.0  # of one process
 LAST_S = 0.8  # for what waits, when the supervisor ends
 
 
@@ -42,6 +45,8 @@ class Export:
         self._resource = b""
         self._senders: dict[int, tuple[CollectorKind, Sender]] = {}
         self._entries: socket.socket | None = None
+        self._spans: dict[int, tuple[str, socket.socket]] = {}  # by descriptor
+        self._buckets = Buckets(SPANS_BURST, SPANS_PER_S)
 
     def run(self) -> int:
         """Serve until the supervisor closes the channel, then send what can be sent soon. Return the exit code."""
@@ -72,6 +77,8 @@ class Export:
         for descriptor, _ in self._epoll.poll(timeout):
             if self._entries is not None and descriptor == self._entries.fileno():
                 self._read_entries(self._entries)
+            elif descriptor in self._spans:
+                self._read_spans_untrusted(*self._spans[descriptor])
             elif descriptor == self._supervisor.fileno():
                 self._hear()
             else:
@@ -93,6 +100,11 @@ class Export:
                 self._add(message, descriptors)
             elif name == "entries":
                 self._entries = self._reader(descriptors[0])
+            elif name == "spans":
+                self._forget(message.process)
+                self._spans[descriptors[0]] = message.process, self._reader(descriptors[0])
+            elif name == "spans_gone":
+                self._forget(message.process)
             elif name == "connected":
                 self._senders[message.number][1].connected(descriptors[0])
             elif name == "last" and message.number in self._senders:
@@ -124,7 +136,7 @@ class Export:
         if kind is CollectorKind.SYSLOG:
             sender = SyslogSender(target, self, self._opened, self._clock)
         else:
-            join = partial(join_logs, resource=self._resource)
+            join = partial(join_logs if kind is CollectorKind.OTLP_LOGS else join_spans, resource=self._resource)
             sender = HttpSender(target, self, self._opened, self._clock, join, self._host.version)
         self._senders[message.number] = kind, sender
 
@@ -167,8 +179,37 @@ class Export:
         for kind, sender in self._senders.values():
             if kind is CollectorKind.SYSLOG:
                 sender.put(encode_syslog(entry, self._host.host), is_grave=entry.is_grave)
-            else:
+            elif kind is CollectorKind.OTLP_LOGS:
                 sender.put(encode_log_record(entry), is_grave=entry.is_grave)
+
+    def _read_spans_untrusted(self, process: str, reader: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                data = reader.recv(SPAN_BYTES + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._forget(process)
+                return
+            try:
+                item = encode_span(decode_span_untrusted(data), process)
+            except PeerError:
+                continue
+            for kind, sender in self._senders.values():
+                if kind is CollectorKind.OTLP_TRACES:
+                    if self._buckets.take(process, self._clock()):
+                        sender.put(item, is_grave=False)
+                    else:
+                        sender.backlog.drop(1)
+
+    def _forget(self, process: str) -> None:
+        for descriptor, (name, reader) in [*self._spans.items()]:
+            if name == process:
+                self._epoll.unregister(descriptor)
+                del self._spans[descriptor]
+                reader.close()
 
 
 def export_main(channel: int) -> int:

@@ -19,7 +19,8 @@ from typing import Any
 
 from tlsrt import __version__
 from tlsrt.channels.control.export import EXPORT, Trouble
-from tlsrt.config.collectors import Collector
+from tlsrt.channels.control.seqpacket import control_pair
+from tlsrt.config.collectors import Collector, CollectorKind
 from tlsrt.config.files import open_regular
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
@@ -30,6 +31,7 @@ from tlsrt.supervisor.messages.exported_entry import ExportedEntry, encode_entry
 from tlsrt.supervisor.process.children import Child, Children, HelperStart
 from tlsrt.supervisor.process.memfd import file_in_memory
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.service_process import ServiceProcess
 
@@ -48,7 +50,7 @@ _TROUBLES = {
 
 
 class ExportProcess(ServiceProcess):
-    """The one process that sends the log away, over all its incarnations."""
+    """The one process that sends log and spans away, over all its incarnations."""
 
     def __init__(self, context: Context, loops: Loops, collectors: Sequence[Collector], host: str) -> None:
         super().__init__(context, NAME, EXPORT)
@@ -62,6 +64,7 @@ class ExportProcess(ServiceProcess):
         self._writer: socket.socket | None = None
         self._reader: socket.socket | None = None
         self._room = 0  # bytes as the kernel counts them
+        self._spans: dict[str, int] = {}  # process -> the end that is read
         if collectors:
             self._writer, self._reader = socket.socketpair(
                 socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -117,6 +120,8 @@ class ExportProcess(ServiceProcess):
                 os.close(descriptor)
         if self._reader is not None:
             self._send("entries", descriptors=(self._reader.fileno(),))
+        for process, descriptor in self._spans.items():
+            self._send("spans", process, descriptors=(descriptor,))
 
     def stopping(self) -> None:
         """Go on: how the host stops is told, too."""
@@ -129,6 +134,9 @@ class ExportProcess(ServiceProcess):
         if self._writer is not None and self._reader is not None:
             self._writer.close()
             self._reader.close()
+        for descriptor in self._spans.values():
+            os.close(descriptor)
+        self._spans.clear()
         if self.child is not None:
             waiting = select.poll()
             waiting.register(self.child.pidfd, select.POLLIN)
@@ -136,6 +144,28 @@ class ExportProcess(ServiceProcess):
 
     def lost(self) -> None:
         self._asked.clear()
+
+    # Spans
+
+    def loop_active(self, loop: Loop) -> None:
+        """Hand a process that serves a socket for its spans, and its other end to who sends them."""
+        if not any(one.kind is CollectorKind.OTLP_TRACES for one in self._collectors):
+            return
+        ours, theirs = control_pair()
+        self._loops.tell(loop, "spans", descriptors=(theirs,))
+        os.close(theirs)
+        self._forget(loop.name)
+        self._spans[loop.name] = ours
+        self._send("spans", loop.name, descriptors=(ours,))
+
+    def loop_changed(self, loop: Loop) -> None:
+        if not loop.is_living:
+            self._forget(loop.name)
+
+    def _forget(self, process: str) -> None:
+        if process in self._spans:
+            os.close(self._spans.pop(process))
+            self._send("spans_gone", process)
 
     # What it says
 

@@ -138,7 +138,9 @@ class OtlpRequests:
 
     def read(self, peer: socket.socket) -> None:
         stream = peer.makefile("rb")
-        path = stream.readline().split()[1].decode()
+        if not (first := stream.readline()):
+            return  # the connection for what may come last
+        path = first.split()[1].decode()
         length = 0
         while (line := stream.readline().strip()) != b"":
             if line.lower().startswith(b"content-length:"):

@@ -22,7 +22,7 @@ def test_places() -> None:
     assert parse_endpoint("https://192.0.2.7/base/") == ("192.0.2.7", 4318, "/base", True)
     assert parse_endpoint("http://127.0.0.1:99") == ("127.0.0.1", 99, "", False)
     [one] = OtlpConfig(endpoint="http://[::1]").collectors
-    assert (one.kind, one.place, one.path, one.name) == (CollectorKind.OTLP, "[::1]:4318", "/v1/logs", "")
+    assert (one.kind, one.place, one.path, one.name) == (CollectorKind.OTLP_LOGS, "[::1]:4318", "/v1/logs", "")
     [one] = SyslogConfig(address="192.0.2.7").collectors
     assert (one.place, one.name) == ("192.0.2.7:6514", "192.0.2.7")
 

@@ -72,11 +72,11 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
-        ("loop_active", ["Restarter", "StartupReport", "MetricsProcess"]),
+        ("loop_active", ["Restarter", "StartupReport", "MetricsProcess", "ExportProcess"]),
         (
             "loop_changed",
             ["StartupReport", "LockControl", "MetricsProcess", "RestartRequest", "StopRequest", "Reload", "KeyRotation",
-             "ManagerNotices"],
+             "ManagerNotices", "ExportProcess"],
         ),
         ("judged", ["ManagerNotices"]),
         ("loop_unwell", ["Restarter"]),

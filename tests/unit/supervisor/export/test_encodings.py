@@ -1,4 +1,4 @@
-"""What is sent to collectors: no byte of an entry becomes another part of its message."""
+"""What is sent to collectors: no byte of an entry or a span becomes another part of its message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.control.export import ENTRY_BYTES
+from tlsrt.channels.control.export import ENTRY_BYTES, SPAN_BYTES
+from tlsrt.channels.control.spans import Span, SpanKind, decode_span_untrusted, encode_span
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.export import otlp
 from tlsrt.supervisor.export.answer import HEAD_MAX, Answer, parse_answer_untrusted
@@ -55,8 +56,8 @@ def test_an_entry_goes_through_and_fits(entry: ExportedEntry) -> None:
 
 
 @given(st.binary(max_size=80) | _TEXTS.map(lambda text: json.dumps([1, 2, text, text, text, [[text]]]).encode()))
-def test_any_bytes_are_an_entry_an_answer_or_the_one_error(data: bytes) -> None:
-    for decode in (decode_entry_untrusted, parse_answer_untrusted):
+def test_any_bytes_are_an_entry_a_span_an_answer_or_the_one_error(data: bytes) -> None:
+    for decode in (decode_entry_untrusted, decode_span_untrusted, parse_answer_untrusted):
         try:
             decode(data)
         except PeerError:
@@ -69,6 +70,40 @@ def test_a_log_record_is_json_without_anything_that_is_not_printable(entry: Expo
     [scope] = tree["resourceLogs"][0]["scopeLogs"]
     assert len(scope["logRecords"]) == 2 and scope["logRecords"][0]["body"]["stringValue"].isprintable()
     assert ("eventName" in scope["logRecords"][0]) == bool(entry.event)
+
+
+def _span(**changes: object) -> Span:
+    span = Span(b"t" * 16, b"s" * 8, bytes(8), SpanKind.SERVER, "third/io/read", "third/io", "client/x", 1, 2, "", "")
+    return span._replace(**changes)  # type: ignore[arg-type]
+
+
+def test_a_span_is_of_the_process_whose_socket_it_came_by() -> None:
+    said = _span(component='x","process":"primary', parent_id=b"p" * 8, error="failed", state="a=b")
+    span = json.loads(otlp.encode_span(decode_span_untrusted(encode_span(said)), "third.bad"))
+    assert span["traceId"] == (b"t" * 16).hex() and span["parentSpanId"] == (b"p" * 8).hex()
+    assert {"key": "tlsrt.process", "value": {"stringValue": "third.bad"}} in span["attributes"]
+    assert [one["key"] for one in span["attributes"]] == ["tlsrt.process", "tlsrt.component", "tlsrt.peer"]
+    assert span["status"] == {"code": 2, "message": "failed"} and span["traceState"] == "a=b"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trace_id": bytes(16)}, {"trace_id": b"x"}, {"span_id": bytes(8)}, {"kind": 9}, {"name": "x" * 162},
+        {"began_ns": -1}, {"state": "a\n"}, {"state": "ä"}, {"error": 7}, {"state": "a" * 129},
+    ],
+)  # fmt: skip
+def test_a_span_that_no_process_of_ours_says_is_refused(changes: dict[str, object]) -> None:
+    import msgpack
+
+    with pytest.raises(PeerError):
+        decode_span_untrusted(msgpack.packb(tuple(_span(**changes))))
+
+
+@given(_TEXTS, _TEXTS, _TEXTS)
+def test_a_span_fits_whatever_is_in_it(name: str, component: str, error: str) -> None:
+    data = encode_span(_span(name=name * 9, component=component * 9, peer="\U0001f600" * 200, error=error * 9))
+    assert len(data) <= SPAN_BYTES and decode_span_untrusted(data).peer
 
 
 @pytest.mark.parametrize(
