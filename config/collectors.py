@@ -114,6 +114,12 @@ def check_endpoint(given: Mapping[str, Any]) -> str:
     return ""
 
 
+def check_traces(given: Mapping[str, Any]) -> str:
+    if given and not given.get("endpoint"):
+        return "spans need a collector: add `endpoint: http://127.0.0.1:4318`"
+    return check_endpoint(given)
+
+
 @dataclass(frozen=True, slots=True)
 class SyslogConfig:
     """A collector of syslog over TLS (RFC 5424, RFC 5425) that events and lines of logs go to."""
@@ -183,7 +189,10 @@ class TracesConfig:
         ),
     )  # fmt: skip
     name: str = field(
-        default="", metadata=text(_NAME_SAYS, most=253, default_says="its address", example="logs.example.org")
+        default="",
+        metadata=text(
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+        ),
     )
     ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="traces-ca.crt"))
     ratio: float = field(

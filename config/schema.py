@@ -13,7 +13,8 @@ from typing import Literal
 from tlsrt.config.access import METHOD, POLICY_LINE, ClientConfig, PolicyRule
 from tlsrt.config.acme import AcmeConfig
 from tlsrt.config.acme import check_table as check_acme
-from tlsrt.config.collectors import Collector, TracesConfig, check_endpoint
+from tlsrt.config.audit import AuditConfig
+from tlsrt.config.collectors import Collector, TracesConfig, check_traces
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
@@ -172,21 +173,6 @@ class SchedulingConfig:
     priority: int = field(default=10, metadata=count("Priority of these loops.", 1, 50))
 
 
-@dataclass(frozen=True, slots=True)
-class AuditConfig:
-    """The audit log."""
-
-    keep_mb: int = field(
-        default=2048,
-        metadata=count(
-            "Size of all files of the audit log; the oldest are removed, after a signed record of that.",
-            16,
-            1048576,
-            unit="MiB",
-        ),
-    )
-
-
 _NO_DECOYS = DeceptionConfig()
 _ALONE = SupervisionConfig()  # every loop is supervised on its own
 _WATCHED = DetectionConfig()
@@ -302,7 +288,7 @@ class Config:
     deception: DeceptionConfig = field(default=_NO_DECOYS, metadata=table(DeceptionConfig))
     audit: AuditConfig = field(default=AuditConfig(), metadata=table(AuditConfig))
     log: LogConfig = field(default=LogConfig(), metadata=table(LogConfig))
-    traces: TracesConfig = field(default=TracesConfig(), metadata=table(TracesConfig, check=check_endpoint))
+    traces: TracesConfig = field(default=TracesConfig(), metadata=table(TracesConfig, check=check_traces))
     resolver: ResolverConfig = field(default=ResolverConfig(), metadata=table(ResolverConfig, on_reload=True))
     metrics: MetricsConfig = field(default=MetricsConfig(), metadata=table(MetricsConfig))
     publishers: Mapping[str, tuple[str, ...]] = field(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsrt.config.schema import AuditConfig, ChannelsConfig, Config, SandboxConfig
+from tlsrt.config.audit import AuditConfig
+from tlsrt.config.schema import ChannelsConfig, Config, SandboxConfig
 from tlsrt.config.setting import Setting, keys_of
 
 _MAX_REASON = 500

@@ -13,7 +13,7 @@ from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 
 EXPORT_CAP = 1024
 ENTRY_BYTES = 32 * 1024  # of one entry on its way to that process; what is longer is cut
-SPAN_BYTES = 2048  # of one span
+SPAN_BYTES = 2560  # of one span: its texts are cut to fit
 DROPPED_S = 10.0  # between two words of trouble, and two about what was dropped, of each collector
 
 
@@ -46,13 +46,7 @@ class CollectorMessage(NamedTuple):
 
 
 class SpansMessage(NamedTuple):
-    """The socket on which a process says its spans; it replaces the one before."""
-
-    process: str
-
-
-class SpansGoneMessage(NamedTuple):
-    """That process has ended."""
+    """The socket on which a process says its spans, until its other end is closed."""
 
     process: str
 
@@ -108,7 +102,6 @@ EXPORT = MessageTable(
         Message(2, "collector", _SUPERVISOR, _SEALED, CollectorMessage, descriptors=3),
         Message(3, "entries", _SUPERVISOR, _SEALED, NoFields, descriptors=1),
         Message(4, "spans", _SUPERVISOR, _SEALED, SpansMessage, descriptors=1),
-        Message(5, "spans_gone", _SUPERVISOR, _SEALED, SpansGoneMessage),
         Message(6, "connected", _SUPERVISOR, _SEALED, ConnectedMessage, descriptors=1),
         Message(7, "unreachable", _SUPERVISOR, _SEALED, UnreachableMessage),
         Message(8, "last", _SUPERVISOR, _SEALED, LastMessage, descriptors=1),

@@ -235,6 +235,13 @@ class ProgramOverMessage(NamedTuple):
     status: int  # an exit status or a signal
 
 
+class SpansMessage(NamedTuple):
+    """The socket on which to say spans, until its other end is closed; and which calls to sample."""
+
+    ratio_ppb: int  # of 1,000,000,000 calls without a trace
+    most_per_ks: int  # of the wishes of clients, in 1,000 seconds
+
+
 _LOOP = frozenset({"loop"})
 _SUPERVISOR = frozenset({"supervisor"})
 
@@ -270,6 +277,6 @@ LIFE = MessageTable(
         Message(29, "host_events", _SUPERVISOR, _in(*_LIVING), HostEventsMessage, descriptors=1),
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
         Message(31, "figures", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # the page to write them to
-        Message(32, "spans", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # where to say them
+        Message(32, "spans", _SUPERVISOR, _in(*_LIVING), SpansMessage, descriptors=1),
     ),
 )

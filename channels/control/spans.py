@@ -16,6 +16,8 @@ from tlsrt.errors import PeerError
 NAME_MOST = 161  # LOOP/COMPONENT/METHOD
 ERROR_MOST = 64  # the code of an error
 STATE_MOST = 128
+LOST_MOST = 1_000_000
+SPANS_BURST, SPANS_PER_S = 500, 200.0  # of one process: it says no more, and no more is read
 _U64 = 1 << 64
 
 
@@ -41,9 +43,10 @@ class Span(NamedTuple):
     ended_ns: int
     error: str  # a code; empty if it went well
     state: str  # of the trace
+    lost: int  # spans before it that were sampled and could not be said
 
 
-_TYPES = (bytes, bytes, bytes, int, str, str, str, int, int, str, str)
+_TYPES = (bytes, bytes, bytes, int, str, str, str, int, int, str, str, int)
 
 
 def encode_span(span: Span) -> bytes:
@@ -52,6 +55,7 @@ def encode_span(span: Span) -> bytes:
         span._replace(
             name=_cut(span.name, NAME_MOST), component=_cut(span.component, NAME_MOST),
             peer=_cut(span.peer, NAME_MOST), error=_cut(span.error, ERROR_MOST), state=_cut(span.state, STATE_MOST),
+            lost=min(span.lost, LOST_MOST),
         )
     )  # fmt: skip
     return data
@@ -76,6 +80,7 @@ def decode_span_untrusted(data: bytes) -> Span:
         or not any(span.trace_id)
         or not any(span.span_id)
         or not all(0 <= number < _U64 for number in (span.began_ns, span.ended_ns))
+        or not 0 <= span.lost <= LOST_MOST
         or any(len(text) > most for text, most in texts)
         or len(span.state) > STATE_MOST
         or not span.state.isascii()

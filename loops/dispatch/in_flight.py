@@ -12,7 +12,8 @@ from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import encode_error
 from tlsrt.channels.frames.frame import SESSION_BYTES, FrameKind, Header, correlation
 from tlsrt.errors import OutcomeUnknown
-from tlsrt.loops.dispatch.idempotency import IdempotentAnswers, Key
+from tlsrt.loops.component.method import MethodSpec
+from tlsrt.loops.dispatch.idempotency import Answer, IdempotentAnswers, Key
 from tlsrt.loops.dispatch.quota import Quotas
 
 RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
@@ -64,6 +65,25 @@ class InFlight:
         request.size = size
         self.by_name[request.name] = request
         return request
+
+    def remembered(
+        self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None, digest: bytes
+    ) -> asyncio.Future[Answer] | None:
+        """Return the answer of a key that has come before. Else have repetitions wait for this one's.
+
+        Raise Conflict for a key that came with arguments of another digest, and OutcomeUnknown for one that our
+        predecessor may have run, unless the method may run twice.
+        """
+        header = request.header
+        key = header.src, header.method, idempotency_key
+        known = self.answers.known(key, header.deadline, digest)
+        if known is not None or spec.stream:
+            return known
+        if tried is not None and tried != header.mailbox and not spec.idempotent:
+            raise OutcomeUnknown(f"{header.dst} was started anew and does not know whether it ran before")
+        self.answers.promise(key, header.deadline, digest)
+        request.key = key
+        return None
 
     def spawn(self, request: RunningCall, run: Coroutine[Any, Any, None], work: Any) -> None:
         """Run a request until its deadline; `work` is what `run` awaits."""

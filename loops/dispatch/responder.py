@@ -41,7 +41,6 @@ from tlsrt.channels.frames.frame import (
     correlation,
     names_of,
 )
-from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX, StructureError
 from tlsrt.channels.frames.trace import CURRENT, begin_traced, check_trace_untrusted
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
@@ -58,21 +57,11 @@ from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.streams import Streams
-from tlsrt.loops.dispatch.told_errors import ToldErrors
-from tlsrt.loops.dispatch.traced_calls import TracedCalls, code_of
+from tlsrt.loops.dispatch.told_errors import UNREADABLE, ToldErrors, refusal_of
+from tlsrt.loops.dispatch.traced_calls import run_traced
 from tlsrt.loops.dispatch.tracer import Tracer
 
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
-UNREADABLE = (
-    f"cannot read the arguments: a request is one msgpack value, nested at most {DEPTH_MAX} deep, with at most "
-    f"{CONTAINERS_MAX} lists and maps, whose keys are texts"
-)
-
-
-def _refusal(error: PeerError) -> PeerError:
-    """Return what is told of a request that cannot be read: of what an innocent caller may send, no more than that."""
-    cause = error.__cause__
-    return PeerError("unfit_body") if isinstance(cause, StructureError) and cause.is_innocent else error
 
 
 class Responder:
@@ -95,8 +84,7 @@ class Responder:
         self._replies = replies_of(figures, endpoint, channel, clock, self._in_flight, batcher)
         self._errors = ToldErrors(shares, Faults(endpoint.subject, log, clock))
         self._streams = Streams(endpoint.subject, shares, self._replies, self._errors, self._in_flight)
-        self._is_tracing = tracer is not None
-        self._traced = TracedCalls(tracer)
+        self._tracer = tracer or Tracer()
         self._closing = False
         self._is_starting = self._is_unready = self._is_held = False
 
@@ -157,14 +145,16 @@ class Responder:
 
     def _begin(self, header: Header, body: bytes, upload: RunningCall | None = None) -> None:
         """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""
+        if CURRENT.get():  # of who opened the channel: no request inherits it
+            begin_traced(b"", partial(self._begin, header, body, upload))
+            return
+        tracer = self._tracer
         if header.kind == FrameKind.REQUEST:
             request = upload or RunningCall(correlation(header.session, header.seq), header)
-            if self._is_tracing or header.correlation != CURRENT.get():
-                refused = self._traced.run(request, partial(self._start, request, body))
+            if header.correlation or (tracer.is_on and tracer.is_due()):
+                refused = run_traced(tracer, request, partial(self._start, request, body))
             else:
                 refused = self._start(request, body)
-        elif CURRENT.get():
-            refused = begin_traced(b"", partial(self._start_all, header, body))
         else:
             refused = self._start_all(header, body)
         if refused is not None:
@@ -201,22 +191,33 @@ class Responder:
         try:
             values = decode_bundle_untrusted(body, header.part)
         except PeerError as error:
-            refused = _refusal(error)
+            refused = refusal_of(error)
             values = [None] * header.part  # which no method takes as arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
         if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_held:
             for name, value in zip(names, values, strict=True):
-                found = self._start(RunningCall(name, header), value)
+                found = self._start_one(name, header, value)
                 refused = refused or found
             return refused
+        tracer = self._tracer
         token = begin_as(header.src)
         try:
             for name, value in zip(names, values, strict=True):
-                found = self._start_at_once(spec, name, header, value)
+                if tracer.is_on and tracer.is_due():
+                    request = RunningCall(name, header)
+                    found = run_traced(tracer, request, partial(self._start, request, value))
+                else:
+                    found = self._start_at_once(spec, name, header, value)
                 refused = refused or found
             return refused
         finally:
             end_as(token)
+
+    def _start_one(self, name: bytes, header: Header, value: Any) -> PeerError | None:
+        request = RunningCall(name, header)
+        if self._tracer.is_on and self._tracer.is_due():
+            return run_traced(self._tracer, request, partial(self._start, request, value))
+        return self._start(request, value)
 
     def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> PeerError | None:
         """Answer one request of a bundle to a handler that awaits nothing. Return why it could not be read."""
@@ -232,7 +233,8 @@ class Responder:
         except BaseException as error:
             if self._figures is not None:
                 self._figures.note(header.method, began, is_good=False)
-            self._replies.send_or_drop(RunningCall(name, header), FrameKind.ERROR, self._errors.of_begun(header, error))
+            request = RunningCall(name, header)
+            self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of_begun(request, error))
             return None
         if self._figures is not None:
             self._figures.note(header.method, began, is_good=True)
@@ -259,7 +261,7 @@ class Responder:
                     decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
                 )
             except PeerError as error:
-                refused = _refusal(error)
+                refused = refusal_of(error)
                 raise InvalidArgument(UNREADABLE) from error
             spec = find_method(self._component, header.method)
             if spec.stream != bool(header.flags & FLAG_STREAM):
@@ -285,14 +287,13 @@ class Responder:
             if isinstance(key, Deferral):
                 work = self._deferrals.answer(header, key)
             elif key is not None:
-                known = self._remembered(request, spec, key, tried, digest_of(args, kwargs))
+                known = self._in_flight.remembered(request, spec, key, tried, digest_of(args, kwargs))
                 work = asyncio.shield(known) if known is not None else None
             if work is None:
                 work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
         except BaseException as error:  # the check of a dataclass is code of the component, too
-            request.fault = code_of(error)
             self._in_flight.release(request)
-            self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of(header, error))
+            self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of(request, error))
             return refused
         if spec.stream:
             run = self._streams.run(request, work)
@@ -321,8 +322,7 @@ class Responder:
         try:
             kind, body = FrameKind.REPLY, pack_value(run_at_once(self._component, spec, args, kwargs))
         except BaseException as error:
-            request.fault = code_of(error)
-            kind, body = FrameKind.ERROR, self._errors.of_begun(request.header, error)
+            kind, body = FrameKind.ERROR, self._errors.of_begun(request, error)
         finally:
             end_as(token)
         if not self._replies.add_to_bundle(request, kind, body):
@@ -345,25 +345,6 @@ class Responder:
             kind, body = FrameKind.ERROR, encode_error(OutcomeUnknown("the first call with this key was cancelled"))
         await self._replies.send_in_time(request, kind, body)
 
-    def _remembered(
-        self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None, digest: bytes
-    ) -> asyncio.Future[Answer] | None:
-        """Return the answer of a key that has come before. Else have repetitions wait for this one's.
-
-        Raise Conflict for a key that came with arguments of another digest, and OutcomeUnknown for one that our
-        predecessor may have run, unless the method may run twice.
-        """
-        header = request.header
-        key = header.src, header.method, idempotency_key
-        known = self._in_flight.answers.known(key, header.deadline, digest)
-        if known is not None or spec.stream:
-            return known
-        if tried is not None and tried != header.mailbox and not spec.idempotent:
-            raise OutcomeUnknown(f"{self._endpoint.subject} was started anew and does not know whether it ran before")
-        self._in_flight.answers.promise(key, header.deadline, digest)
-        request.key = key
-        return None
-
     async def _result(self, request: RunningCall, work: Any) -> Answer:
         src, session = request.header.src, request.header.session
         try:
@@ -373,8 +354,7 @@ class Responder:
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
                 raise
-            request.fault = code_of(error)
-            return FrameKind.ERROR, self._errors.of_begun(request.header, error)
+            return FrameKind.ERROR, self._errors.of_begun(request, error)
 
     # -- ending -----------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Streams:
                         request, FrameKind.ERROR, encode_error(Cancelled(f"{self._subject} is stopping"))
                     )
                 raise
-            await self._replies.send_in_time(request, FrameKind.ERROR, self._errors.of_begun(request.header, error))
+            await self._replies.send_in_time(request, FrameKind.ERROR, self._errors.of_begun(request, error))
         finally:
             await self._close(request, items)
 

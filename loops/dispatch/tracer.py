@@ -1,85 +1,154 @@
-"""Spans of the handlers of a process: which calls are sampled, and what is said of them.
+"""Spans of a process: which of its calls are sampled, and what is said of them.
 
 Whether a call is traced, its caller says; whether that is believed, the host does. A client's wish counts as often as
-`traces.most_per_s` lets it, in each process. A component asks on behalf of a call that was looked at there.
+`traces.most_per_s` lets it, in each process. A component asks on behalf of a call that was looked at there. All spans
+of a process together are no more than the export process reads, so no flood has it encode others.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from tlsrt.channels.control.spans import Span, SpanKind, encode_span
+from tlsrt.channels.control.spans import SPANS_BURST, SPANS_PER_S, Span, SpanKind, encode_span
 from tlsrt.channels.frames.frame import Header
-from tlsrt.channels.frames.trace import SAMPLED, Trace, decode_trace_untrusted
-from tlsrt.config.collectors import TracesConfig
+from tlsrt.channels.frames.trace import CURRENT, SAMPLED, Trace, decode_trace_untrusted
+from tlsrt.errors import CallError, Cancelled, Failed
 from tlsrt.rate_limit import Bucket
 
 _CLIENT = "client/"
 
 
 class Tracer:
-    """What a process says of itself. `chance` gives numbers from 0 to 1, `noise` random bytes."""
+    """What a process says of itself, while it `is_on`.
+
+    `chance` gives numbers from 0 to below 1, `noise` random bytes.
+    """
 
     def __init__(
-        self, ratio: float, most_per_s: float, chance: Callable[[], float], noise: Callable[[int], bytes],
+        self, chance: Callable[[], float] = random.random, noise: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
-        self._ratio = ratio
-        self._wishes = Bucket(most_per_s, most_per_s)
+        self.is_on = False
+        self._ratio = 0.0
+        self._wishes = Bucket(0.0, 0.0)
+        self._all = Bucket(SPANS_BURST, SPANS_PER_S)
         self._chance = chance
         self._noise = noise
         self._clock = clock
         self._wall_ns = wall_ns
         self._descriptor = -1
-        self.lost = 0
+        self._until_next = math.inf
+        self.said = self.lost = 0
+        self._lost_told = 0
 
-    def socket_came(self, descriptor: int) -> None:
-        """Say spans on this socket from now on, which does not block and is ours from here on."""
-        if self._descriptor >= 0:
+    def begin_saying(self, descriptor: int, ratio: float, most_per_s: float) -> None:
+        """Say spans on this socket from now on, which does not block and is ours, until its other end is closed."""
+        self.end_saying()
+        self.is_on, self._descriptor, self._ratio = True, descriptor, ratio
+        self._wishes = Bucket(max(1.0, most_per_s) if most_per_s else 0.0, most_per_s)
+        self._until_next = self._drawn()
+
+    def end_saying(self) -> None:
+        """Say no more: traces pass through, as their callers made them."""
+        if self.is_on:
             os.close(self._descriptor)
-        self._descriptor = descriptor
+        self.is_on, self._descriptor = False, -1
 
-    def begin(self, header: Header) -> HandlerSpan | None:
-        """Return the span of a call that is sampled; None for one that is not."""
-        if self._descriptor < 0:
-            return None
+    def figures(self) -> Iterator[tuple[str, list[str], int]]:
+        """Return what the metrics of the host have of it; nothing of one that never said any."""
+        if self.is_on or self.said:
+            yield "tlsrt_spans", [], self.said
+            yield "tlsrt_lost_spans", [], self.lost
+
+    # Which
+
+    def is_due(self) -> bool:
+        """Tell whether a trace begins with this call, which has none: `ratio` of them, each by chance."""
+        self._until_next -= 1.0
+        if self._until_next >= 0.0:
+            return False
+        self._until_next = self._drawn()
+        return True
+
+    def _drawn(self) -> float:
+        """Return how many calls, rounded down, come before the next that is sampled: one draw for all of them."""
+        if not self._ratio:
+            return math.inf
+        return math.log1p(-self._chance()) / math.log1p(-self._ratio) if self._ratio < 1.0 else 0.0
+
+    def begin(self, header: Header) -> OpenSpan | None:
+        """Return the span of a request that is sampled, None for one that is not. Without a trace it begins one."""
         if not header.correlation:
-            if self._ratio <= 0.0 or self._chance() >= self._ratio:
-                return None
-            parent, trace = bytes(8), Trace(self._noise(16), self._noise(8), SAMPLED)
+            trace, parent = Trace(self._noise(16), self._noise(8), SAMPLED), bytes(8)
         else:
             asked = decode_trace_untrusted(header.correlation)
             if not asked.is_sampled:
                 return None
             if header.src.startswith(_CLIENT) and not self._wishes.take(self._clock()):
                 return None
-            parent, trace = asked.span_id, asked._replace(span_id=self._noise(8))
-        return HandlerSpan(self, header, trace, parent, self._wall_ns())
+            trace, parent = asked._replace(span_id=self._noise(8)), asked.span_id
+        return self._begun(SpanKind.SERVER, f"{header.dst}/{header.method}", header.dst, header.src, trace, parent)
 
-    def end(self, span: HandlerSpan, error: str) -> None:
-        """Say that a span has ended."""
-        header, trace = span.header, span.trace
+    def begin_call(self, component: str, target: str, method: str) -> OpenSpan | None:
+        """Return the span of a call that a component makes within a trace that is sampled."""
+        data = CURRENT.get()
+        if not data:
+            return None
+        current = decode_trace_untrusted(data)
+        if not current.is_sampled:
+            return None
+        trace = current._replace(span_id=self._noise(8))
+        return self._begun(SpanKind.CLIENT, f"{target}/{method}", component, target, trace, current.span_id)
+
+    def _begun(
+        self, kind: SpanKind, name: str, component: str, peer: str, trace: Trace, parent: bytes
+    ) -> OpenSpan | None:  # fmt: skip
+        if not self._all.take(self._clock()):
+            self.lost += 1
+            return None
+        return OpenSpan(self, kind, name, component, peer, trace, parent, self._wall_ns())
+
+    # What is said
+
+    def end(self, span: OpenSpan, error: str) -> None:
+        """Say that a span has ended, with the code of an error, or empty."""
+        if not self.is_on:
+            return
+        trace = span.trace
         said = Span(
-            trace.trace_id, trace.span_id, span.parent, SpanKind.SERVER, f"{header.dst}/{header.method}", header.dst,
-            header.src, span.began_ns, self._wall_ns(), error, trace.state,
+            trace.trace_id, trace.span_id, span.parent, span.kind, span.name, span.component, span.peer, span.began_ns,
+            self._wall_ns(), error, trace.state, self.lost - self._lost_told,
         )  # fmt: skip
         try:
             os.write(self._descriptor, encode_span(said))
-        except OSError:  # it is full, or nothing reads it
+        except BlockingIOError:  # it is full
             self.lost += 1
+        except OSError:  # there is no collector any more
+            self.end_saying()
+        else:
+            self.said += 1
+            self._lost_told = self.lost
 
 
-class HandlerSpan:
+class OpenSpan:
     """One call that is sampled."""
 
-    __slots__ = ("_tracer", "began_ns", "header", "parent", "trace")
+    __slots__ = ("_tracer", "began_ns", "component", "kind", "name", "parent", "peer", "trace")
 
-    def __init__(self, tracer: Tracer, header: Header, trace: Trace, parent: bytes, began_ns: int) -> None:
+    def __init__(
+        self, tracer: Tracer, kind: SpanKind, name: str, component: str, peer: str, trace: Trace, parent: bytes,
+        began_ns: int,
+    ) -> None:  # fmt: skip
         self._tracer = tracer
-        self.header = header
+        self.kind = kind
+        self.name = name
+        self.component = component
+        self.peer = peer
         self.trace = trace
         self.parent = parent
         self.began_ns = began_ns
@@ -88,6 +157,8 @@ class HandlerSpan:
         self._tracer.end(self, error)
 
 
-def tracer_of(config: TracesConfig) -> Tracer | None:
-    """Return the tracer of a process; None for a host without a collector of spans."""
-    return Tracer(config.ratio, config.most_per_s, random.random, os.urandom) if config.endpoint else None
+def code_of(error: BaseException) -> str:
+    """Return the word that the span of a call has for its error: what a caller would be told."""
+    if isinstance(error, asyncio.CancelledError):
+        return Cancelled.code
+    return error.code if isinstance(error, CallError) else Failed.code

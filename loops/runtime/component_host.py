@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ from tlsrt.loops.component.worker import begin_workers, end_workers
 from tlsrt.loops.dispatch.call_figures import CallFigures
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
+from tlsrt.loops.dispatch.traced_calls import TracedPort
 from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.programs import ProcessPrograms
@@ -66,6 +68,8 @@ class ComponentHost:
         batcher = Batcher(self.endpoint, channel.send, clock, batch) if batch is not None else None
         self.caller = Caller(self.endpoint, channel.send, clock, waiting_max=waiting_max, batcher=batcher)
         self._pending = self.caller.pending
+        tracer = tracer or Tracer()
+        self._traced = TracedPort(config.address, tracer)
         log = logging.getLogger(config.address)
         methods = {*component.__tlsrt_methods__, *BUILTIN}
         self.call_figures = CallFigures(methods) if is_measured else None
@@ -137,23 +141,30 @@ class ComponentHost:
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
         idempotency_key: str | None, wait_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:  # fmt: skip
-        return self.caller.call(
-            target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key, wait_s=wait_s
-        )
+        call = partial(
+            self.caller.call, target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key,
+            wait_s=wait_s,
+        )  # fmt: skip
+        return self._traced.call(target, method, call) if self._traced.is_sampled else call()
 
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
     ) -> AsyncIterator[Any]:
-        return self.caller.stream(target, method, args, kwargs, timeout_s=timeout_s)
+        return self._iterated(target, method, self.caller.stream(target, method, args, kwargs, timeout_s=timeout_s))
 
     def upload(
         self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
         kwargs: Mapping[str, object], *, timeout_s: float,
     ) -> Coroutine[Any, Any, Any]:  # fmt: skip
-        return self.caller.upload(target, method, parts, args, kwargs, timeout_s=timeout_s)
+        upload = partial(self.caller.upload, target, method, parts, args, kwargs, timeout_s=timeout_s)
+        return self._traced.call(target, method, upload) if self._traced.is_sampled else upload()
 
     def exchange(
         self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
         kwargs: Mapping[str, object], *, timeout_s: float,
     ) -> AsyncIterator[Any]:  # fmt: skip
-        return self.caller.exchange(target, method, parts, args, kwargs, timeout_s=timeout_s)
+        items = self.caller.exchange(target, method, parts, args, kwargs, timeout_s=timeout_s)
+        return self._iterated(target, method, items)
+
+    def _iterated(self, target: str, method: str, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        return self._traced.items(target, method, items) if self._traced.is_sampled else items

@@ -13,15 +13,12 @@ Orders = Mapping[str, Order]
 
 
 class LifeOrders:
-    """Reads the life channel. Who takes descriptors says so: no other process is handed any."""
+    """Reads the life channel."""
 
-    def __init__(
-        self, life: ControlChannel, state: Callable[[], LoopState], orders: Orders, *, takes_descriptors: bool
-    ) -> None:
+    def __init__(self, life: ControlChannel, state: Callable[[], LoopState], orders: Orders) -> None:
         self._life = life
         self._state = state
         self._orders = orders
-        self._takes_descriptors = takes_descriptors
 
     def read(self) -> None:
         """Carry out what has come. Raises PeerError as the channel does, and for what this process has not."""
@@ -30,4 +27,4 @@ class LifeOrders:
             self._orders[name](fields, descriptors)
 
     def _receive(self) -> tuple[str, Any, list[int]] | None:
-        return self._life.receive("supervisor", self._state(), descriptors=self._takes_descriptors)
+        return self._life.receive("supervisor", self._state(), descriptors=True)

@@ -39,7 +39,7 @@ from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.component_disk import start_disks
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
-from tlsrt.loops.dispatch.tracer import tracer_of
+from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.bound_listeners import inherited_by
 from tlsrt.loops.runtime.component_host import ComponentHost
@@ -114,7 +114,7 @@ class LoopProcess:
         self._task: asyncio.Task[None] | None = None  # a task that nothing holds may be collected
         self._heartbeat = Heartbeat(name, self._life, self._beat)
         self._was_busy = False  # when it was drained
-        self._tracer = tracer_of(config.traces)
+        self._tracer = Tracer()
         self._threads = AskedThreads(confinement.profile.threads, self.log)
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
@@ -206,12 +206,11 @@ class LoopProcess:
             self.trust, self.authority, self.verifier, self, takes_descriptors=self.role.monitor is not None
         )
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
-        takes = self.role.monitor is not None or self.grants.has_devices or bool(self._programs)
-        takes = takes or self.config.metrics.place is not None or self._tracer is not None
-        self._figures = ProcessFigures(self.hosts, self.role.figures, self.log)
-        self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders(), takes_descriptors=takes)
+        self._figures = ProcessFigures(self.hosts, self.role.figures, self.log, self._tracer)
+        self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders())
         self.role.set_up(False)
-        loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
+        # PID 1 of a namespace gets only signals it handles.
+        loop.add_signal_handler(signal.SIGTERM, self._end, 0, "stopped")
         loop.add_reader(self._life.fileno(), self._on_life)
         loop.add_reader(self.trust.fileno(), self._conversation.read)
         self._state = LoopState.SEALED
@@ -261,16 +260,17 @@ class LoopProcess:
         self._reports.forget_components()
 
     def _own_orders(self) -> Orders:
-        tracer = self._tracer
         return {
             "activate": lambda fields, descriptors: self._spawn(self._activate()),
             "drain": lambda fields, descriptors: self._spawn(self._drain(fields[0] / 1000)),
-            "stop": lambda fields, descriptors: self._stop(),
+            "stop": lambda fields, descriptors: self._end(0, "stopped"),
             "primary_up": lambda fields, descriptors: self.set_primary(fields[0]),
             "primary_down": lambda fields, descriptors: self.set_primary(0),
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
-            **({"spans": lambda fields, descriptors: tracer.socket_came(descriptors[0])} if tracer else {}),
+            "spans": lambda fields, descriptors: self._tracer.begin_saying(
+                descriptors[0], fields.ratio_ppb / 1e9, fields.most_per_ks / 1000
+            ),
             "figures": lambda fields, descriptors: self._figures.page_came(descriptors[0]),
             **self.grants.orders,
             **self._programs.orders,
@@ -320,9 +320,6 @@ class LoopProcess:
             self._end(70, f"component {address} has failed: {one_line(sentence)}")
             index = [*self.hosts].index(address) if address in self.hosts else 0
             self._fail(FailCode.TASK, index)  # after it: the supervisor shows the last line of the log
-
-    def _stop(self) -> None:
-        self._end(0, "stopped")
 
     def _end(self, code: int, why: str) -> None:
         self.log.info("%s", why)

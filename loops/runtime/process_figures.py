@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from tlsrt.channels.control.figures import PAGE_BYTES, encode_page
 from tlsrt.errors import one_line
 from tlsrt.loops.component.metrics import metrics_of
+from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 BEATS = 2
@@ -25,9 +26,11 @@ class ProcessFigures:
     """Writes what the components of a process count, and what its role adds."""
 
     def __init__(
-        self, hosts: Mapping[str, ComponentHost], more: Callable[[], Iterator[Line]], log: logging.Logger
-    ) -> None:
+        self, hosts: Mapping[str, ComponentHost], more: Callable[[], Iterator[Line]], log: logging.Logger,
+        tracer: Tracer,
+    ) -> None:  # fmt: skip
         self._hosts = hosts
+        self._tracer = tracer
         self._more = more
         self._log = log
         self._has_failed = False
@@ -58,11 +61,12 @@ class ProcessFigures:
 
     def encoded(self) -> bytes:
         """Return all of it as JSON; where the page has no room for all, without histograms, or without the rest."""
-        lines = [*self._more(), *(line for host in self._hosts.values() for line in lines_of(host))]
+        more = [*self._more(), *self._tracer.figures()]
+        lines = [*more, *(line for host in self._hosts.values() for line in lines_of(host))]
         data = _encoded(lines)
         if len(data) > _ROOM:
             data = _encoded([line for line in lines if line[0] != "tlsrt_call_duration_seconds"])
-        return data if len(data) <= _ROOM else _encoded([*self._more()])
+        return data if len(data) <= _ROOM else _encoded(more)
 
 
 def _encoded(lines: Sequence[Line]) -> bytes:

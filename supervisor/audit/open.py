@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
-from tlsrt.config.schema import AuditConfig
+from tlsrt.config.audit import AuditConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
 from tlsrt.supervisor.audit.record import CUT, Detail, LogHeader, LogRecord, plain_detail

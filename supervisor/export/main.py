@@ -11,25 +11,23 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, SPAN_BYTES, CollectorMessage, HostMessage, Trouble
+from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, CollectorMessage, HostMessage, Trouble
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.spans import decode_span_untrusted
 from tlsrt.config.collectors import CollectorKind
 from tlsrt.errors import PeerError, one_line
-from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.export.connection import Connection, client_context
-from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, encode_span, join_logs, join_spans
+from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, join_logs, join_spans
 from tlsrt.supervisor.export.sender import HttpSender, Sender, SyslogSender, Target
+from tlsrt.supervisor.export.spans import SpanReaders
 from tlsrt.supervisor.export.syslog import encode_syslog
 from tlsrt.supervisor.messages.exported_entry import ExportedEntry, decode_entry_untrusted
 from tlsrt.supervisor.process.service_main import run_service
 from tlsrt.text import printable
 
 AT_ONCE = 128  # packets of one socket, then others have their turn
-SPANS_BURST, SPANS_PER_S = 500, 200.0  # of one process
 LAST_S = 0.8  # for what waits, when the supervisor ends
 
 
@@ -45,8 +43,7 @@ class Export:
         self._resource = b""
         self._senders: dict[int, tuple[CollectorKind, Sender]] = {}
         self._entries: socket.socket | None = None
-        self._spans: dict[int, tuple[str, socket.socket]] = {}  # by descriptor
-        self._buckets = Buckets(SPANS_BURST, SPANS_PER_S)
+        self._spans = SpanReaders(self._epoll, clock, self._take_span, self._leave_out)
 
     def run(self) -> int:
         """Serve until the supervisor closes the channel, then send what can be sent soon. Return the exit code."""
@@ -68,23 +65,25 @@ class Export:
         return 0
 
     def _is_idle(self) -> bool:
-        return self._entries is None and all(sender.is_idle for _, sender in self._senders.values())
+        is_told_all = self._entries is None and self._spans.is_idle
+        return is_told_all and all(sender.is_idle for _, sender in self._senders.values())
 
     def _turn(self, end: float | None) -> None:
         ends = [sender.next_at() for _, sender in self._senders.values()]
-        first = min((at for at in (*ends, end) if at is not None), default=None)
+        first = min((at for at in (*ends, self._spans.next_at(), end) if at is not None), default=None)
         timeout = None if first is None else max(0.0, first - self._clock()) + 0.001
         for descriptor, _ in self._epoll.poll(timeout):
             if self._entries is not None and descriptor == self._entries.fileno():
                 self._read_entries(self._entries)
             elif descriptor in self._spans:
-                self._read_spans_untrusted(*self._spans[descriptor])
+                self._spans.read_untrusted(descriptor)
             elif descriptor == self._supervisor.fileno():
                 self._hear()
             else:
                 for _, sender in self._senders.values():
                     if sender.connection is not None and sender.connection.fileno() == descriptor:
                         sender.ready()
+        self._spans.look()
         for _, sender in self._senders.values():
             sender.look()
 
@@ -101,10 +100,7 @@ class Export:
             elif name == "entries":
                 self._entries = self._reader(descriptors[0])
             elif name == "spans":
-                self._forget(message.process)
-                self._spans[descriptors[0]] = message.process, self._reader(descriptors[0])
-            elif name == "spans_gone":
-                self._forget(message.process)
+                self._spans.add(message.process, descriptors[0])
             elif name == "connected":
                 self._senders[message.number][1].connected(descriptors[0])
             elif name == "last" and message.number in self._senders:
@@ -182,34 +178,16 @@ class Export:
             elif kind is CollectorKind.OTLP_LOGS:
                 sender.put(encode_log_record(entry), is_grave=entry.is_grave)
 
-    def _read_spans_untrusted(self, process: str, reader: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                data = reader.recv(SPAN_BYTES + 1)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._forget(process)
-                return
-            try:
-                item = encode_span(decode_span_untrusted(data), process)
-            except PeerError:
-                continue
-            for kind, sender in self._senders.values():
-                if kind is CollectorKind.OTLP_TRACES:
-                    if self._buckets.take(process, self._clock()):
-                        sender.put(item, is_grave=False)
-                    else:
-                        sender.backlog.drop(1)
+    def _take_span(self, item: bytes) -> None:
+        for sender in self._span_senders():
+            sender.put(item, is_grave=False)
 
-    def _forget(self, process: str) -> None:
-        for descriptor, (name, reader) in [*self._spans.items()]:
-            if name == process:
-                self._epoll.unregister(descriptor)
-                del self._spans[descriptor]
-                reader.close()
+    def _leave_out(self, count: int) -> None:
+        for sender in self._span_senders():
+            sender.backlog.drop(count)
+
+    def _span_senders(self) -> Iterator[Sender]:
+        return (sender for kind, sender in self._senders.values() if kind is CollectorKind.OTLP_TRACES)
 
 
 def export_main(channel: int) -> int:

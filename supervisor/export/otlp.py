@@ -16,7 +16,7 @@ from tlsrt.text import printable
 # syslog(3) -> the first SeverityNumber of its range, and the word for it
 _SEVERITIES = {2: (21, "FATAL"), 3: (17, "ERROR"), 4: (13, "WARN"), 5: (10, "INFO"), 6: (9, "INFO"), 7: (5, "DEBUG")}
 _KINDS = {SpanKind.SERVER: 2, SpanKind.CLIENT: 3, SpanKind.INTERNAL: 1}
-_OK, _ERROR = 1, 2
+_ERROR = 2
 _SAMPLED = 1
 
 
@@ -47,8 +47,9 @@ def encode_span(span: Span, process: str) -> bytes:
         "startTimeUnixNano": str(span.began_ns),
         "endTimeUnixNano": str(max(span.began_ns, span.ended_ns)),
         "attributes": [_attribute(name, value) for name, value in attributes if value],
-        "status": {"code": _ERROR, "message": _text(span.error)} if span.error else {"code": _OK},
     }
+    if span.error:  # without: unset, as that a call was good is not for us to say
+        tree["status"] = {"code": _ERROR, "message": _text(span.error)}
     if span.state:
         tree["traceState"] = span.state
     if any(span.parent_id):

@@ -97,6 +97,8 @@ _PROCESS = (
            "seconds"),
     Family("tlsrt_component_longest_time_seconds", _G, "The longest of these, since its process began.", (*_PC, "name"),
            "seconds"),
+    Family("tlsrt_spans", _C, "Spans that a process has said, for a collector of traces.", _P),
+    Family("tlsrt_lost_spans", _C, "Spans that were sampled and for which there was no room.", _P),
 )  # fmt: skip
 _PRIMARY = (
     Family("tlsrt_gate_frames", _C, "Frames by the gate's verdict: passed, or why not.", ("verdict",)),

@@ -19,7 +19,6 @@ from typing import Any
 
 from tlsrt import __version__
 from tlsrt.channels.control.export import EXPORT, Trouble
-from tlsrt.channels.control.seqpacket import control_pair
 from tlsrt.config.collectors import Collector, CollectorKind
 from tlsrt.config.files import open_regular
 from tlsrt.config.schema import Config
@@ -64,11 +63,9 @@ class ExportProcess(ServiceProcess):
         self._writer: socket.socket | None = None
         self._reader: socket.socket | None = None
         self._room = 0  # bytes as the kernel counts them
-        self._spans: dict[str, int] = {}  # process -> the end that is read
+        self._spans: dict[str, socket.socket] = {}  # process -> the end that is read
         if collectors:
-            self._writer, self._reader = socket.socketpair(
-                socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
+            self._writer, self._reader = _packet_pair()
             self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             self._room = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
@@ -120,8 +117,8 @@ class ExportProcess(ServiceProcess):
                 os.close(descriptor)
         if self._reader is not None:
             self._send("entries", descriptors=(self._reader.fileno(),))
-        for process, descriptor in self._spans.items():
-            self._send("spans", process, descriptors=(descriptor,))
+        for process, reader in self._spans.items():
+            self._send("spans", process, descriptors=(reader.fileno(),))
 
     def stopping(self) -> None:
         """Go on: how the host stops is told, too."""
@@ -134,9 +131,8 @@ class ExportProcess(ServiceProcess):
         if self._writer is not None and self._reader is not None:
             self._writer.close()
             self._reader.close()
-        for descriptor in self._spans.values():
-            os.close(descriptor)
-        self._spans.clear()
+        for process in [*self._spans]:
+            self._forget(process)
         if self.child is not None:
             waiting = select.poll()
             waiting.register(self.child.pidfd, select.POLLIN)
@@ -151,21 +147,27 @@ class ExportProcess(ServiceProcess):
         """Hand a process that serves a socket for its spans, and its other end to who sends them."""
         if not any(one.kind is CollectorKind.OTLP_TRACES for one in self._collectors):
             return
-        ours, theirs = control_pair()
-        self._loops.tell(loop, "spans", descriptors=(theirs,))
-        os.close(theirs)
+        try:
+            theirs, ours = _packet_pair()
+        except OSError as error:
+            self._context.console.warning(NAME, f"has no spans of {loop.name}: {error.strerror}")
+            return
+        with theirs:
+            traces = self._context.current.config.traces
+            how = round(traces.ratio * 1e9), round(traces.most_per_s * 1000)
+            self._loops.tell(loop, "spans", *how, descriptors=(theirs.fileno(),))
         self._forget(loop.name)
         self._spans[loop.name] = ours
-        self._send("spans", loop.name, descriptors=(ours,))
+        self._send("spans", loop.name, descriptors=(ours.fileno(),))
 
     def loop_changed(self, loop: Loop) -> None:
         if not loop.is_living:
             self._forget(loop.name)
 
     def _forget(self, process: str) -> None:
+        """Close our copy of what is read: the reader has the end of it, when all that was said is read."""
         if process in self._spans:
-            os.close(self._spans.pop(process))
-            self._send("spans_gone", process)
+            self._spans.pop(process).close()
 
     # What it says
 
@@ -223,6 +225,11 @@ class ExportProcess(ServiceProcess):
             self._channel.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             self.kill(f"does not read its channel: {error.reason}")
+
+
+def _packet_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two ends of a socket that keeps packets apart; neither waits."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
 def queued_bytes(writer: socket.socket) -> int:

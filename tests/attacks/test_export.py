@@ -135,7 +135,7 @@ def test_a_collector_that_misbehaves_stops_no_call_and_gets_all_later(stage: Sta
     for _ in range(3):
         with stage.host.client() as client:
             client.call("primary/kernel", "describe", timeout_s=5)
-    stage.host.told("collector_lost", f"otlp 127.0.0.1:{stage.otlp.port}: {words}")
+    stage.host.told("collector_lost", f"otlp logs 127.0.0.1:{stage.otlp.port}: {words}")
     stage.otlp.behave = stage.requests.read
     last = json.loads(stage.host.cli("events", "-n", "1", "--json").stdout)["seq"]
     until(lambda: sequences(stage) >= set(range(1, last + 1)), "all events")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fakes.frame_sender import FakeChannel
@@ -19,6 +20,7 @@ from tlsrt.config import key_schedule as keys
 from tlsrt.config.components import ComponentConfig
 from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -107,8 +109,11 @@ class ProcessorNotes:
 class LinkedComponents:
     """Two components with batchers, joined by a gate; frames wait in `wire` until the turn's end."""
 
-    def __init__(self, component: Callable[[], Component] = Store) -> None:
+    def __init__(
+        self, component: Callable[[], Component] = Store, tracers: Mapping[str, Tracer] = MappingProxyType({})
+    ) -> None:
         self._component = component
+        self._tracers = tracers
         self.world = MemoryHost(policy=POLICY)
         self.turn = WriteBatch()
         self.reports = ProcessorNotes()
@@ -128,6 +133,7 @@ class LinkedComponents:
             ComponentConfig(loop, name, "x:Store"), store, world.verifier,
             FakeChannel(lambda frame: self.send(subject, frame)),
             lambda: world.now, Path("/nowhere"), self.shares, waiting_max=9, batch=self.turn,
+            tracer=self._tracers.get(subject),
         )  # fmt: skip
         theirs = world.endpoints[subject]
         host.endpoint.session, host.endpoint.epoch = theirs.session, theirs.epoch

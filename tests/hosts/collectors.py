@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -15,11 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
 from hosts.running_host import free_port
 from tlsrt.config import pki
 
 NAME = "collector.example"
 _INSTALL = bytes(16)
+_ID = re.compile(r'"(traceId|spanId|parentSpanId)": "([0-9a-f]+)"')
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,25 @@ class OtlpRequests:
             record for _, body in [*self.bodies] for one in body.get("resourceLogs", ())
             for scope in one["scopeLogs"] for record in scope["logRecords"]
         ]  # fmt: skip
+
+    def spans(self) -> list[Span]:
+        """Return all spans, as the library of OpenTelemetry reads them."""
+        found: list[Span] = []
+        for path, body in [*self.bodies]:
+            if path.endswith("/v1/traces"):
+                request = ExportTraceServiceRequest()
+                json_format.Parse(_ID.sub(_as_base64, json.dumps(body)), request)  # which knows no hex, as OTLP has it
+                found += [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
+        return found
+
+
+def attributes_of(span: Span) -> dict[str, str]:
+    """Return the attributes of a span."""
+    return {one.key: one.value.string_value for one in span.attributes}
+
+
+def _as_base64(found: re.Match[str]) -> str:
+    return f'"{found[1]}": "{base64.b64encode(bytes.fromhex(found[2])).decode()}"'
 
 
 @contextmanager

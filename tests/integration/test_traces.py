@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from attackers.arena import PACKAGE, VICTIM
-from google.protobuf import json_format
-from hosts.collectors import Collector, OtlpRequests, until
+from hosts.collectors import Collector, OtlpRequests, attributes_of, until
 from hosts.running_host import RunningHost, running
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tlsrt import NotFound, traced
 
-_ID = re.compile(r'"(traceId|spanId|parentSpanId)": "([0-9a-f]+)"')
+ASKER = "third/asker"
 PARENT = "00-{:032x}-00f067aa0ba902b7-01"
-
-
-def _as_base64(found: re.Match[str]) -> str:
-    return f'"{found[1]}": "{base64.b64encode(bytes.fromhex(found[2])).decode()}"'
 
 
 @dataclass
@@ -33,15 +24,9 @@ class Collected:
     host: RunningHost
     otlp: OtlpRequests
 
-    def spans(self) -> list[Span]:
-        """Return all spans, as the library of OpenTelemetry reads them."""
-        found: list[Span] = []
-        for path, body in [*self.otlp.bodies]:
-            assert path == "/base/v1/traces"
-            request = ExportTraceServiceRequest()
-            json_format.Parse(_ID.sub(_as_base64, json.dumps(body)), request)  # which knows no hex: OTLP has its own
-            found += [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
-        return found
+    def spans(self, trace: int) -> list[Span]:
+        """Return those of one trace, the last to end first."""
+        return [one for one in self.otlp.spans() if int(one.trace_id.hex(), 16) == trace][::-1]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +35,14 @@ def collected(request: pytest.FixtureRequest) -> Iterator[Collected]:
     with Collector(otlp.read, None) as collector:
         extra = {"traces": {"endpoint": f"http://127.0.0.1:{collector.port}/base", "most_per_s": 3}}
         for host in running(
-            request, extra=extra, packages=[PACKAGE], policy={f"client/admin -> {VICTIM}": "*"},
-            components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
+            request, extra=extra, packages=[PACKAGE],
+            policy={
+                f"client/admin -> {VICTIM}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {VICTIM}": ["trace_of"]
+            },
+            components={
+                VICTIM: {"class": "captured.counter:Counter", "process": "shared"},
+                ASKER: {"class": "captured.spans:Spans", "process": "shared"},
+            },
         ):  # fmt: skip
             yield Collected(host, otlp)
 
@@ -62,22 +53,36 @@ def test_a_span_says_what_ran_and_is_of_the_process_that_said_it(collected: Coll
         said = client.call(VICTIM, "trace_of")
         with pytest.raises(NotFound):
             client.call(VICTIM, "nothing")
-    until(lambda: len(collected.spans()) >= 2, "the spans")
-    good, bad = collected.spans()[:2]
+    until(lambda: len(collected.spans(1)) >= 2, "the spans")
+    bad, good = collected.spans(1)
     assert said.split("-")[1:3] == [good.trace_id.hex(), good.span_id.hex()]
     assert good.parent_span_id.hex() == "00f067aa0ba902b7" and good.kind == Span.SPAN_KIND_SERVER
     assert good.name == f"{VICTIM}/trace_of" and good.end_time_unix_nano >= good.start_time_unix_nano
-    attributes = {one.key: one.value.string_value for one in good.attributes}
+    attributes = attributes_of(good)
     assert attributes["tlsrt.process"] == VICTIM.partition("/")[0] and attributes["tlsrt.peer"] == "client/admin"
-    assert (bad.status.code, bad.status.message) == (2, "not_found")
+    assert (good.status.code, bad.status.code, bad.status.message) == (0, 2, "not_found")
+    assert all(path == "/base/v1/traces" for path, _ in collected.otlp.bodies)
 
 
 def test_a_client_that_floods_has_few_sampled(collected: Collected) -> None:
-    client, before = collected.host.client(), len(collected.spans())
+    client = collected.host.client()
     seen = []
-    for number in range(60):
-        with traced(PARENT.format(number + 2)):
+    for number in range(1000, 1060):
+        with traced(PARENT.format(number)):
             seen.append(client.call(VICTIM, "trace_of"))
     sampled = sum(one.strip().endswith("-01") for one in seen)
     assert 0 < sampled < 50 and all(len(one.strip()) == 55 for one in seen)
-    until(lambda: len(collected.spans()) == before + sampled, "the spans of those")
+    until(lambda: sum(len(collected.spans(number)) for number in range(1000, 1060)) == sampled, "the spans of those")
+
+
+def test_a_call_of_a_component_stands_between_and_all_is_there_after_a_stop(collected: Collected) -> None:
+    client = collected.host.client()
+    with traced(PARENT.format(3)):
+        client.call(ASKER, "ask", VICTIM, "trace_of")
+    collected.host.stop()
+    until(lambda: len(collected.spans(3)) == 3, "the spans")
+    first, between, there = sorted(collected.spans(3), key=lambda one: one.start_time_unix_nano)
+    assert (first.kind, between.kind, there.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, first.kind)
+    assert (between.parent_span_id, there.parent_span_id) == (first.span_id, between.span_id)
+    assert [attributes_of(one)["tlsrt.process"] for one in (first, between, there)] == ["third", "third", "secondary"]
+    assert attributes_of(between)["tlsrt.peer"] == VICTIM and between.name == f"{VICTIM}/trace_of"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents
@@ -12,9 +15,11 @@ from fakes.memory_host import MemoryHost
 
 from tlsrt import Component, handler
 from tlsrt.channels.client.tracing import traced
+from tlsrt.channels.control.spans import Span, SpanKind, decode_span_untrusted
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.frames.trace import CURRENT, Trace, current_trace
-from tlsrt.errors import PeerError
+from tlsrt.errors import NotFound, PeerError
+from tlsrt.loops.dispatch.tracer import Tracer
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 IDS = b"t" * 16 + b"s" * 8
@@ -53,11 +58,27 @@ class Traced(Component):
         await self.call(CONSOLE, "get", "key")
         return ""
 
+    @handler
+    async def asks(self) -> str:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"part"
 
-def run(test: Callable[[LinkedComponents], Awaitable[None]]) -> None:
+        await asyncio.gather(self.call(CONSOLE, "get", "key"), self.call(CONSOLE, "get", "key"))
+        assert [item async for item in self.exchange(CONSOLE, "echo", parts(), 2)] == [b"part"] * 2
+        return self.trace.traceparent if self.trace else ""
+
+    @handler
+    async def fails(self) -> str:
+        result: str = await self.call(CONSOLE, "get", "no")
+        return result
+
+
+def run(
+    test: Callable[[LinkedComponents], Awaitable[None]], tracers: Mapping[str, Tracer] = MappingProxyType({})
+) -> None:  # fmt: skip
     async def main() -> None:
         async with asyncio.timeout(10):
-            await test(LinkedComponents(Traced))
+            await test(LinkedComponents(Traced, tracers))
 
     asyncio.run(main())
 
@@ -150,3 +171,102 @@ def test_a_traced_frame_takes_the_long_way_and_leaves_the_fast_one_as_it_was() -
         flows.append(world.gate._fast._patterns.flows)
     assert flows == [0] + [1] * 7
     assert CURRENT.get() == b""
+
+
+class Heard:
+    """Tracers of both components, and what they say."""
+
+    def __init__(self, ratio: float = 0.0) -> None:
+        self.tracers: dict[str, Tracer] = {}
+        self._readers: dict[str, socket.socket] = {}
+        for subject in (STORE, CONSOLE):
+            self._readers[subject], theirs = socket.socketpair(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+            )
+            self.tracers[subject] = Tracer(random.Random(1).random)
+            self.tracers[subject].begin_saying(theirs.detach(), ratio, 0.0)
+
+    def spans(self, subject: str) -> list[Span]:
+        found = []
+        while True:
+            try:
+                found.append(decode_span_untrusted(self._readers[subject].recv(4096)))
+            except BlockingIOError:
+                return found
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        for tracer in self.tracers.values():
+            tracer.end_saying()
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    made = Heard()
+    yield made
+    made.close()
+
+
+def test_calls_of_a_handler_are_spans_between_the_two_handlers(heard: Heard) -> None:
+    async def test(linked: LinkedComponents) -> None:
+        caller = linked.hosts[CONSOLE].caller
+        with traced(PARENT) as trace:
+            seen = await caller.call(STORE, "asks")
+        with pytest.raises(NotFound), traced(PARENT):
+            await caller.call(STORE, "fails")
+        await caller.call(STORE, "asks")  # in no trace
+        await asyncio.sleep(0)
+        *calls, server, failing, failed = heard.spans(STORE)
+        assert server.kind is SpanKind.SERVER and server.parent_id == trace.span_id
+        assert server.span_id.hex() == seen.split("-")[2]  # also after the calls of the handler
+        assert [(one.kind, one.name) for one in calls] == [
+            (SpanKind.CLIENT, f"{CONSOLE}/{method}") for method in ("get", "get", "echo")
+        ]
+        assert {(one.parent_id, one.component, one.peer) for one in calls} == {(server.span_id, STORE, CONSOLE)}
+        there = heard.spans(CONSOLE)
+        assert {one.parent_id for one in there[:3]} == {one.span_id for one in calls}
+        assert {one.trace_id for one in (*calls, *there, server)} == {trace.trace_id}
+        assert (failing.kind, failing.error, failed.error) == (SpanKind.CLIENT, "not_found", "not_found")
+        assert len(there) == 4 and there[3].error == "not_found"
+
+    run(test, heard.tracers)
+
+
+@pytest.mark.parametrize("method", ["at_once", "late"])
+def test_requests_that_come_together_begin_traces_as_others_do(method: str) -> None:
+    heard = Heard(0.5)
+
+    async def test(linked: LinkedComponents) -> None:
+        caller = linked.hosts[CONSOLE].caller
+        seen = []
+        for _ in range(10):
+            seen += await asyncio.gather(*(caller.call(STORE, method) for _ in range(10)))
+        await asyncio.sleep(0)
+        spans = heard.spans(STORE)
+        assert FrameKind.REQUESTS in linked.kinds and 30 < len(spans) < 70
+        assert sorted(one for one in seen if one) == sorted(
+            f"00-{one.trace_id.hex()}-{one.span_id.hex()}-01" for one in spans
+        )
+        assert {(one.parent_id, one.kind) for one in spans} == {(bytes(8), SpanKind.SERVER)}
+
+    run(test, heard.tracers)
+    heard.close()
+
+
+def test_a_stream_that_its_reader_leaves_ends_its_span_once(heard: Heard) -> None:
+    async def test(linked: LinkedComponents) -> None:
+        with traced(PARENT):
+            items = linked.hosts[STORE].stream(CONSOLE, "ticks", (), {}, timeout_s=5)
+            async for item in items:
+                if item == 3:
+                    break
+            await items.aclose()  # type: ignore[attr-defined]
+            assert CURRENT.get() != b"" and current_trace() is not None
+        [span] = heard.spans(STORE)
+        assert (span.kind, span.name, span.error) == (SpanKind.CLIENT, f"{CONSOLE}/ticks", "")
+        while not (there := heard.spans(CONSOLE)):
+            await asyncio.sleep(0)
+        assert (there[0].parent_id, there[0].error) == (span.span_id, "cancelled")
+
+    run(test, heard.tracers)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tlsrt.channels.control.export import SPAN_BYTES
-from tlsrt.channels.control.spans import Span, decode_span_untrusted
+from tlsrt.channels.control.spans import SPANS_BURST, Span, SpanKind, decode_span_untrusted
 from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.frames.trace import Trace, current_trace
 from tlsrt.loops.dispatch.in_flight import RunningCall
-from tlsrt.loops.dispatch.traced_calls import TracedCalls
+from tlsrt.loops.dispatch.traced_calls import run_traced
 from tlsrt.loops.dispatch.tracer import Tracer
 
 ASKED = Trace(b"t" * 16, b"p" * 8, 1, "a=b")
@@ -32,19 +35,16 @@ class Stage:
 
     def __init__(self, ratio: float, most_per_s: float) -> None:
         self.now, self.chance, self.count = 1.0, 0.5, 0
-        self.reader, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.reader.setblocking(False)
-        theirs.setblocking(False)
-        self.tracer = Tracer(ratio, most_per_s, lambda: self.chance, self.noise, lambda: self.now, lambda: 7)
-        self.tracer.socket_came(theirs.detach())
-        self.traced = TracedCalls(self.tracer)
+        self.reader, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self.tracer = Tracer(lambda: self.chance, self.noise, lambda: self.now, lambda: 7)
+        self.tracer.begin_saying(theirs.detach(), ratio, most_per_s)
 
     def noise(self, size: int) -> bytes:
         self.count += 1
         return self.count.to_bytes(size, "big")
 
     def run(self, request: RunningCall) -> Trace | None:
-        return self.traced.run(request, current_trace)
+        return run_traced(self.tracer, request, current_trace)
 
     def spans(self) -> list[Span]:
         found = []
@@ -66,7 +66,7 @@ def stages() -> Iterator[Any]:
     yield make
     for stage in made:
         stage.reader.close()
-        os.close(stage.tracer._descriptor)
+        stage.tracer.end_saying()
 
 
 def test_a_client_is_believed_so_often_a_second_and_no_more(stages: Any) -> None:
@@ -78,6 +78,22 @@ def test_a_client_is_believed_so_often_a_second_and_no_more(stages: Any) -> None
     stage.now += 1.0
     assert stage.run(call(ASKED)).flags == 1
     assert stage.run(call(ASKED, src="third/other")).flags == 1  # which was looked at where it came from
+    assert stages(0.0, 0.0).run(call(ASKED)).flags == 0
+    assert stages(0.0, 0.1).run(call(ASKED)).flags == 1  # one in ten seconds
+
+
+def test_whoever_asks_a_process_says_so_many_spans_and_counts_the_rest(stages: Any) -> None:
+    stage = stages(0.0, 0.0)
+    seen = [stage.run(call(ASKED, src="third/captured")) for _ in range(SPANS_BURST + 7)]
+    assert sum(one.is_sampled for one in seen) == SPANS_BURST and stage.tracer.lost >= 7
+    stage.spans()
+    stage.now += 1.0
+    stage.run(call(ASKED, src="third/captured"))
+    stage.run(call(ASKED, src="third/captured"))
+    assert [one.lost for one in stage.spans()] == [stage.tracer.lost, 0]
+    assert [*stage.tracer.figures()] == [
+        ("tlsrt_spans", [], stage.tracer.said), ("tlsrt_lost_spans", [], stage.tracer.lost)
+    ]  # fmt: skip
 
 
 def test_a_span_says_what_ran_for_whom_and_how_it_ended(stages: Any) -> None:
@@ -87,36 +103,61 @@ def test_a_span_says_what_ran_for_whom_and_how_it_ended(stages: Any) -> None:
     seen = stage.run(request)
     [span] = stage.spans()
     assert (span.trace_id, span.parent_id, span.span_id) == (ASKED.trace_id, ASKED.span_id, seen.span_id)
-    assert (span.name, span.component, span.peer) == ("third/io/read", "third/io", "client/x")
-    assert (span.error, span.state, span.began_ns) == ("not_found", "a=b", 7)
+    assert (span.kind, span.name, span.component) == (SpanKind.SERVER, "third/io/read", "third/io")
+    assert (span.peer, span.error, span.state, span.began_ns) == ("client/x", "not_found", "a=b", 7)
 
 
 def test_what_no_one_sampled_is_not(stages: Any) -> None:
     stage = stages(0.0, 9.0)
-    assert stage.run(call(None)) is None and stage.run(call(ASKED._replace(flags=0))).flags == 0
-    assert stage.spans() == []
+    assert stage.run(call(ASKED._replace(flags=0))).flags == 0
+    assert not any(stage.tracer.is_due() for _ in range(1000)) and stage.spans() == []
 
 
-def test_a_part_of_the_others_begins_here(stages: Any) -> None:
+def test_a_trace_begins_here_for_one_that_is_due(stages: Any) -> None:
     stage = stages(0.25, 0.0)
-    assert stage.run(call(None)) is None
-    stage.chance = 0.2
     seen = stage.run(call(None))
     [span] = stage.spans()
     assert seen.is_sampled and span.parent_id == bytes(8) and span.trace_id == seen.trace_id
 
 
-def test_without_a_tracer_traces_pass_through() -> None:
-    traced = TracedCalls(None)
-    assert traced.run(call(ASKED), current_trace) == ASKED and traced.run(call(None), current_trace) is None
+@pytest.mark.parametrize("ratio", [0.001, 0.2, 0.999, 1.0])
+def test_so_many_are_due_as_the_ratio_says(ratio: float) -> None:
+    tracer = Tracer(random.Random(7).random)
+    tracer.begin_saying(os.open(os.devnull, os.O_WRONLY), ratio, 0.0)
+    found = sum(tracer.is_due() for _ in range(100_000))
+    tracer.end_saying()
+    assert abs(found - 100_000 * ratio) <= 5 * math.sqrt(100_000 * ratio * (1 - ratio))
+
+
+def test_no_ratio_and_no_chance_is_an_error() -> None:
+    for ratio, chance in ((5e-324, 0.0), (5e-324, 1 - 2**-53), (1e-9, 0.5)):
+        tracer = Tracer(partial(float, chance))
+        tracer.begin_saying(os.open(os.devnull, os.O_WRONLY), ratio, 0.0)
+        assert tracer.is_due() is (chance == 0.0)
+        tracer.end_saying()
+
+
+def test_where_no_spans_are_said_traces_pass_through() -> None:
+    assert run_traced(Tracer(), call(ASKED), current_trace) == ASKED
     assert current_trace() is None
 
 
-def test_a_reader_that_is_away_or_full_stops_no_call(stages: Any) -> None:
+def test_a_reader_that_is_full_stops_no_call_and_one_that_has_ended_ends_it(stages: Any) -> None:
     stage = stages(1.0, 0.0)
-    stage.chance = 0.0
-    for _ in range(5000):
+    for _ in range(2000):
         stage.run(call(None))
-    assert stage.tracer.lost > 0
+        stage.now += 0.01
+    assert stage.tracer.lost > 0 and stage.tracer.is_on
     stage.reader.close()
-    assert stage.run(call(None)) is not None
+    stage.run(call(None))
+    assert not stage.tracer.is_on and stage.run(call(ASKED)) == ASKED
+
+
+def test_a_span_that_ends_after_a_change_is_said_on_the_new_socket(stages: Any) -> None:
+    stage = stages(0.0, 9.0)
+    span = stage.tracer.begin(call(ASKED).header)
+    stage.reader.close()
+    stage.reader, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    stage.tracer.begin_saying(theirs.detach(), 0.0, 0.0)
+    span.end()
+    assert len(stage.spans()) == 1 and stage.run(call(ASKED)).flags == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tlsrt.channels.control.figures import decode_page_untrusted
+from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.process_figures import BEATS, Line, ProcessFigures
 
 
@@ -19,7 +20,7 @@ def test_what_cannot_be_written_stops_no_beat_and_is_said_once(caplog: pytest.Lo
     def more() -> Iterator[Line]:
         yield "tlsrt_gate_frames", ["passed"], said[0]
 
-    figures = ProcessFigures({}, more, logging.getLogger("third"))
+    figures = ProcessFigures({}, more, logging.getLogger("third"), Tracer())
     reading, writing = os.pipe()
     page = os.memfd_create("page", os.MFD_CLOEXEC)
     shown = os.dup(page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +74,9 @@ def test_a_log_record_is_json_without_anything_that_is_not_printable(entry: Expo
 
 
 def _span(**changes: object) -> Span:
-    span = Span(b"t" * 16, b"s" * 8, bytes(8), SpanKind.SERVER, "third/io/read", "third/io", "client/x", 1, 2, "", "")
+    span = Span(
+        b"t" * 16, b"s" * 8, bytes(8), SpanKind.SERVER, "third/io/read", "third/io", "client/x", 1, 2, "", "", 0
+    )
     return span._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -91,11 +94,10 @@ def test_a_span_is_of_the_process_whose_socket_it_came_by() -> None:
     [
         {"trace_id": bytes(16)}, {"trace_id": b"x"}, {"span_id": bytes(8)}, {"kind": 9}, {"name": "x" * 162},
         {"began_ns": -1}, {"state": "a\n"}, {"state": "ä"}, {"error": 7}, {"state": "a" * 129},
+        {"lost": -1}, {"lost": 1_000_001}, {"lost": True},
     ],
 )  # fmt: skip
 def test_a_span_that_no_process_of_ours_says_is_refused(changes: dict[str, object]) -> None:
-    import msgpack
-
     with pytest.raises(PeerError):
         decode_span_untrusted(msgpack.packb(tuple(_span(**changes))))
 
@@ -104,6 +106,11 @@ def test_a_span_that_no_process_of_ours_says_is_refused(changes: dict[str, objec
 def test_a_span_fits_whatever_is_in_it(name: str, component: str, error: str) -> None:
     data = encode_span(_span(name=name * 9, component=component * 9, peer="\U0001f600" * 200, error=error * 9))
     assert len(data) <= SPAN_BYTES and decode_span_untrusted(data).peer
+    wide = "\U0001f600" * 200
+    data = encode_span(
+        _span(name=wide, component=wide, peer=wide, error=wide, state="a" * 128, lost=1 << 70, ended_ns=1 << 63)
+    )
+    assert len(data) <= SPAN_BYTES and decode_span_untrusted(data).lost == 1_000_000
 
 
 @pytest.mark.parametrize(
