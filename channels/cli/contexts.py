@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.search_path import own_bundle
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError, InvalidArgument
-from tlsrt.text import did_you_mean, printable, table
+from tlsrt.text import did_you_mean, printable
 
 VARIABLE = "TLSRT_CONTEXT"
 FORMAT = 1
@@ -146,7 +147,7 @@ def context_lines(answer: Document) -> list[str]:
         ("*" if name == answer["use"] else "", name, one["address"] or "-", printable(one["bundle"]))
         for name, one in answer["contexts"].items()
     ]
-    return table([("", "NAME", "ADDRESS", "BUNDLE"), *rows])
+    return fitted_table([("", "NAME", "ADDRESS", "BUNDLE"), *rows], least=("ADDRESS",), cut="BUNDLE")
 
 
 def _document(contexts: Contexts) -> Document:

@@ -63,6 +63,7 @@ _CONTEXTS = (
     Verb(
         "list",
         "list the hosts that have names; * marks the one in use",
+        (WIDE,),
         run="contexts.list_contexts",
         lines="contexts.context_lines",
     ),

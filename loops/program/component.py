@@ -42,7 +42,8 @@ _CHECK_OUTPUT = 64 << 10
 class _Run:
     """What is known of the run that there is."""
 
-    def __init__(self, link: Link | None, *, has_said_so: bool, has_passed: bool) -> None:
+    def __init__(self, number: int, link: Link | None, *, has_said_so: bool, has_passed: bool) -> None:
+        self.number = number
         self.link = link
         self.has_said_so = has_said_so  # that it is ready
         self.has_passed = has_passed  # a check
@@ -119,7 +120,7 @@ class ProgramComponent(Component):
         config = self.program_config
         has_check = self._listener is not None or config.health.exec is not None
         link = Link(run.talk, self, self.log) if config.programs[0].talks else None
-        state = self._running = _Run(link, has_said_so=not config.notifies, has_passed=not has_check)
+        state = self._running = _Run(run.number, link, has_said_so=not config.notifies, has_passed=not has_check)
         try:
             self._kept.restart(await self._until_trouble(run, state))
             await _ever()
@@ -176,8 +177,9 @@ class ProgramComponent(Component):
             self.publish(topic, params.get("value"))
             return ""
         if notification.method in ("log", "status") and isinstance(text := params.get("text"), str):
-            if notification.method == "log":
-                self.log.info("%s", printable(text, _LINE_MOST))
+            if notification.method == "log":  # as what it writes, so that the journal names the program
+                number = self._running.number if self._running is not None else 0
+                self.log.info("%s #%s: %s", MAIN, number, printable(text, _LINE_MOST))
             else:
                 self.set_status(printable(text, _LINE_MOST))
             return ""

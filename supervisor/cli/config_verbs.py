@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlsrt.command_line.table import Argument, Verb, flag
+from tlsrt.command_line.table import WIDE, Argument, Verb, flag
 from tlsrt.supervisor.cli.flags import ANSWER, SAME
 
 _YES = flag("--yes", "-y", text="do it without being asked")
@@ -14,7 +14,7 @@ CONFIG = (
         "print each value of the configuration with the file, line and column that it comes from",
         (
             Argument(("key",), "only this key and what is below it, such as door.port", "KEY", nargs="?"),
-            flag("--all", text="with the defaults of what no file says"), SAME,
+            flag("--all", text="with the defaults of what no file says"), WIDE, SAME,
         ),
         run="configuration.show",
         lines="configuration.show_lines",

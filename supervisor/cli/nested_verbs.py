@@ -155,7 +155,7 @@ POLICY = (
     Verb(
         "graph",
         "print who may call whom by the configuration, all lines that hold",
-        (flag("--dot", text="as a picture: policy graph --dot | dot -Tsvg > policy.svg"),),
+        (flag("--dot", text="as a picture: policy graph --dot | dot -Tsvg > policy.svg"), WIDE),
         run="policy.graph",
     ),
 )
@@ -186,7 +186,7 @@ HONEYPOT = (
 )
 
 QUARANTINE = (
-    Verb("list", "list the responses in force", (SAME,), run="detection.quarantine"),
+    Verb("list", "list the responses in force", (WIDE, SAME), run="detection.quarantine"),
     Verb(
         "release",
         "end the responses against a subject before their time",

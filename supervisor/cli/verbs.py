@@ -105,6 +105,12 @@ VERBS = (
         run="events.events",
     ),
     Verb(
+        "explain",
+        "say what an event or an exit code means, what causes it, and what to do",
+        (Argument(("what",), "an event, its MESSAGE_ID in the journal, or an exit code", "EVENT|CODE"),),
+        run="explain.explain",
+    ),
+    Verb(
         "logs",
         "print what the processes have logged, in one stream ordered by time",
         (
@@ -196,6 +202,7 @@ VERBS = (
         (
             json_flag("the same as one JSON document; with --follow, one event a line"),
             flag("--follow", "-f", text="detections and responses as they come, until Ctrl-C"),
+            WIDE,
         ),
         run="detection.anomalies",
         lines="detection.anomaly_lines",
@@ -250,7 +257,7 @@ VERBS = (
     Verb(
         "doctor",
         "say what to look at before it is a trouble, each with a remedy; the exit code is 1 if there is anything",
-        (json_flag("the same as one JSON document"),),
+        (WIDE, json_flag("the same as one JSON document")),
         run="doctor.doctor",
     ),
     Verb(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -27,8 +28,24 @@ class Severity(StrEnum):
     ALARM = "alarm"  # something stays wrong, or there was an attempt at what is forbidden
 
 
+class Example(NamedTuple):
+    """What one event of a name may say: to whom it happened, the words behind its sentence, and all of its fields."""
+
+    subject: str
+    words: str
+    fields: Mapping[str, str | int | float | bool | None]
+
+
+def example(subject: str, words: str = "", /, **fields: str | int | float | bool | None) -> Example:
+    """Return an example with these fields."""
+    return Example(subject, words, fields)
+
+
+Row = tuple[str, Severity, str, str, str, Example]
+
+
 class EventName(NamedTuple):
-    """One entry of the catalog. Only what an operator can do something about has a remedy."""
+    """One entry of the catalog. An event that asks for nothing has a remedy too: what to look at all the same."""
 
     name: str
     kind: EventKind
@@ -36,6 +53,7 @@ class EventName(NamedTuple):
     sentence: str
     cause: str
     remedy: str
+    example: Example
 
     @property
     def message_id(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from tlsrt.supervisor.events.event import Field, HostEvent
 from tlsrt.supervisor.events.event_kinds import Severity
@@ -40,18 +41,24 @@ class LogEntry:
     sequence: int = 0  # of an event
     fields: Mapping[str, Field] = field(default_factory=dict[str, Field])
     place: tuple[str, int, str] | None = None  # file, line and function that emitted the event
-    program: str = ""  # of the component, whose run wrote the line
+    program: str = ""  # of the component: whose run wrote the line, or what the event is about
 
 
 def entry_of_event(
-    event: HostEvent, processes: Mapping[str, str], place: tuple[str, int, str] | None = None
-) -> LogEntry:
-    """Return the entry of an event; `processes` are those of the components, by address."""
+    event: HostEvent, processes: Mapping[str, str], place: tuple[str, int, str] | None = None,
+    programs: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+) -> LogEntry:  # fmt: skip
+    """Return the entry of an event.
+
+    `processes` are those of the components, by address; `programs` are a component and a name, by what a program is
+    called.
+    """
     subject = event.subject
-    loop = processes.get(subject, subject if subject in processes.values() else "")
+    component, program = programs.get(subject, (subject if subject in processes else "", ""))
+    loop = processes.get(component, subject if subject in processes.values() else "")
     return LogEntry(
         event.wall_ms, _OF_SEVERITY[event.name.severity], f"{subject}: {event.sentence}", event.name.name,
-        event.name.message_id, subject, loop, subject if subject in processes else "", event.seq, event.fields, place,
+        event.name.message_id, subject, loop, component, event.seq, event.fields, place, program,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlsrt.rate_limit import Bucket
+from tlsrt.sandbox.profile.program_profile import program_label
 from tlsrt.supervisor.events import bus
 from tlsrt.supervisor.events.bus import wall_ms
 from tlsrt.supervisor.events.event import HostEvent
@@ -93,7 +94,12 @@ class LogOutput(Feature):
         processes = {one.address: one.process for one in config.components} | {
             loop.name: loop.name for loop in config.loops
         }
-        self._write(entry_of_event(event, processes, _place()))
+        programs = {
+            program_label(one, program.name): (one.address, program.name)
+            for one in config.components
+            for program in one.all_programs
+        }
+        self._write(entry_of_event(event, processes, _place(), programs))
 
     def _write(self, entry: LogEntry) -> None:
         self._forward.write(entry)

@@ -17,7 +17,8 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.config.bundle import write_bundle
-from tlsrt.errors import CallError, Denied, Rejected
+from tlsrt.errors import EX_USAGE, CallError, Denied, Rejected
+from tlsrt.supervisor.events.catalog import EVENTS as CATALOG
 
 LISTENER, STRANGER = "third/script", "forth/script"
 EVENTS = "primary/events"
@@ -188,6 +189,17 @@ def test_events_hold_no_secret(host: RunningHost, client: Client) -> None:
     for path in (host.config.master_key.path, host.config.boot_token):
         assert path is not None
         assert path.read_bytes().hex()[:16] not in text
+
+
+def test_what_happened_is_as_the_catalog_says_and_explained(host: RunningHost) -> None:
+    found = kept(host)
+    assert len({one["name"] for one in found}) > 10
+    for one in found:
+        assert set(one["fields"]) <= set(CATALOG[one["name"]].example.fields), one
+    explained = host.cli("explain", "died")
+    assert explained.returncode == 0 and f"What to do: {CATALOG['died'].remedy[:40]}" in explained.stdout
+    unknown = host.cli("explain", "dyed")
+    assert unknown.returncode == EX_USAGE and "did you mean died" in unknown.stderr
 
 
 def test_the_command_prints_kinds_ranges_and_the_table(host: RunningHost) -> None:

@@ -43,10 +43,15 @@ PAGES: dict[str, Page] = {
         "The command tlsrt-supervisor", "For the operator, on the host. `--help` says the same.", commands.supervisor
     ),
     "tlsrt": Page("The command tlsrt", "For a client, on any machine. `--help` says the same.", commands.client),
-    "exit-codes": Page("Exit codes", "Those of both commands, and the errors that lead to them.", tables.exit_codes),
+    "exit-codes": Page(
+        "Exit codes",
+        "Those of both commands, and the errors that lead to them. `tlsrt-supervisor explain CODE` says the same.",
+        tables.exit_codes,
+    ),
     "events": Page(
         "Events",
-        "What `tlsrt-supervisor events` prints, by kind. Severity `alarm` means that a person should look.",
+        "What `tlsrt-supervisor events` prints, by kind. Severity `alarm` means that a person should look.\n"
+        "`tlsrt-supervisor explain EVENT` and `journalctl -x` say the same.",
         tables.events,
     ),
     "metrics": Page(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from tlsrt import errors
+from tlsrt.command_line.exit_code_advice import ADVICE
 from tlsrt.config.detection import DETECTORS, Detector, Mode
 from tlsrt.errors import EXIT_CODES, TlsrtError
 from tlsrt.supervisor.authority.detection import escalation
 from tlsrt.supervisor.events.catalog import EVENTS
-from tlsrt.supervisor.events.event_kinds import EventKind
+from tlsrt.supervisor.events.event_fields import FIELDS
+from tlsrt.supervisor.events.event_kinds import EventKind, EventName
+from tlsrt.supervisor.events.explanation import advice, capital, example_line, explanation
 from tlsrt.supervisor.metrics.families import FAMILIES
 from tools.reference.markdown import code, table
 
@@ -22,7 +25,19 @@ def exit_codes() -> str:
     codes = table(("code", "meaning"), [(str(number), text) for number, text in EXIT_CODES.items()])
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TlsrtError)]
     rows = [(code(kind.__name__), str(kind.exit_code), kind.__doc__ or "") for kind in kinds if kind is not TlsrtError]
-    return f"{codes}\n\n## Errors\n\nClasses of `tlsrt.errors`.\n\n{table(('error', 'exit code', 'meaning'), rows)}"
+    parts = [codes, *(_code(number, text) for number, text in EXIT_CODES.items())]
+    parts.append(f"## Errors\n\nClasses of `tlsrt.errors`.\n\n{table(('error', 'exit code', 'meaning'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _code(number: int, text: str) -> str:
+    return "\n\n".join((f"## Exit code {number}", f"{capital(text)}.", *map(_bold, advice(*ADVICE[number]))))
+
+
+def _bold(paragraph: str) -> str:
+    """Return a paragraph whose first words, up to a colon, are bold."""
+    head, _, rest = paragraph.partition(": ")
+    return f"**{head}:** {rest}"
 
 
 def metrics() -> str:
@@ -39,15 +54,24 @@ def metrics() -> str:
 def events() -> str:
     parts = []
     for kind in EventKind:
-        rows = [
-            (code(name), str(event.severity), event.sentence, event.cause, event.remedy, code(event.message_id))
-            for name, event in EVENTS.items()
-            if event.kind is kind
-        ]
-        parts.append(
-            f"## {kind}\n\n{table(('event', 'severity', 'meaning', 'cause', 'what to do', 'MESSAGE_ID'), rows)}"
-        )
+        of_kind = [event for event in EVENTS.values() if event.kind is kind]
+        rows = [(f"[`{one.name}`](#{one.name})", str(one.severity), one.sentence) for one in of_kind]
+        parts += [f"## {kind}", table(("event", "severity", "meaning"), rows), *map(_event, of_kind)]
     return "\n\n".join(parts)
+
+
+def _event(event: EventName) -> str:
+    about, *paragraphs = explanation(event)
+    rows = [(code(name), FIELDS[name]) for name in event.example.fields]
+    return "\n\n".join(
+        (
+            f"### {event.name}",
+            f"{about} Severity {event.severity}, MESSAGE_ID {code(event.message_id)}.",
+            *map(_bold, paragraphs),
+            *([table(("field", "meaning"), rows)] if rows else []),
+            f"```text\n{example_line(event)}\n```",
+        )
+    )
 
 
 def detectors() -> str:

@@ -28,6 +28,7 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
 PROCESSES = {"third/kettle": "third", "primary/kernel": "primary.facts"}
+PROGRAMS = {"third.kettle/main": ("third/kettle", "main")}
 COMPONENTS = ["third/kettle"]
 
 
@@ -74,6 +75,9 @@ def test_an_event_has_its_fields_and_where_it_came_from() -> None:
     }  # fmt: skip
     of_process, of_client = (entry_of_event(event(subject=one), PROCESSES) for one in ("primary.facts", "client/a"))
     assert (of_process.loop, of_process.component, of_client.loop) == ("primary.facts", "", "")
+    failed = entry_of_event(event("program_failed", "third.kettle/main"), PROCESSES, None, PROGRAMS)
+    assert (failed.loop, failed.component, failed.program) == ("third", "third/kettle", "main")
+    assert dict(fields_of(failed))["TLSRT_PROGRAM"] == "main"
 
 
 @given(st.binary(max_size=300))
