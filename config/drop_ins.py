@@ -23,12 +23,15 @@ from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.manifest import FILE, MANIFEST_MAX, ParsedManifest, changed_tree, checked_tree, parse_manifest
 from tlsrt.config.needs import NeedsConfig
 from tlsrt.config.setting import IDENTIFIER, NAME, Setting, Where, count, listing, mapping, table, text
+from tlsrt.config.variables import put_values
+from tlsrt.config.yaml_nodes import Problems, YamlNode
 from tlsrt.errors import ConfigError
 
 FOLDER = "components.d"
 DROP_IN, APPROVED = ".yaml", ".manifest"  # what the names of both files end with
 ALONE = "approved"  # instead of the name of a manifest in a package: the one that was approved, which is of none
 PREFIX = "drop-in/"  # of their names in a measurement
+_FIXED = ("package", "manifest", "isolated")  # what says which code runs is no variable
 _NAME = re.compile(rf"({NAME})\.({NAME})")
 _MOST = 256
 FindManifest = Callable[[str, str, Path | str, Path | None], tuple[Path, bytes]]  # see `installed_manifest`
@@ -167,11 +170,15 @@ def installed_manifest(package: str, name: str, asked_by: Path | str, place: Pat
 
 
 def added_components(
-    config: Path, files: DropInFiles, manifest: FindManifest = installed_manifest
+    config: Path,
+    files: DropInFiles,
+    manifest: FindManifest = installed_manifest,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[tuple[AddedComponent, ...], tuple[FailedComponent, ...]]:
     """Return the components that drop-ins add, and those that something is wrong with. Raises nothing for any bytes.
 
-    `manifest` finds the manifest of a package that a drop-in names.
+    `manifest` finds the manifest of a package that a drop-in names. `variables` are those that the configuration lists;
+    None: it is of a version that has none.
     """
     added: list[AddedComponent] = []
     failed: list[FailedComponent] = []
@@ -186,7 +193,7 @@ def added_components(
             continue
         address = f"{match[1]}/{match[2]}"
         try:
-            added.append(_added(address, path, data, files.get(f"{match[0]}{APPROVED}"), manifest, config))
+            added.append(_added(address, path, data, files.get(f"{match[0]}{APPROVED}"), manifest, config, variables))
         except ConfigError as error:
             failed.append(FailedComponent(address, tuple(error.problems)))
     return tuple(added), tuple(failed)
@@ -199,12 +206,18 @@ def _added(
     approved: bytes | ConfigError | None,
     manifest: FindManifest,
     config: Path,
+    variables: Mapping[str, str] | None,
 ) -> AddedComponent:
     for one in (data, approved):
         if isinstance(one, ConfigError):
             raise one
     assert isinstance(data, bytes)
-    tree, places = checked_tree(data, path, SETTING)
+
+    def prepare(root: YamlNode, problems: Problems) -> None:
+        if variables is not None:
+            put_values(root, variables, _FIXED, problems)
+
+    tree, places = checked_tree(data, path, SETTING, prepare)
     package, name = str(tree.get("package", "")), str(tree.get("manifest", FILE))
     number = int(tree.get("isolated", 0))
     if bool(package) == (name == ALONE) or (number and not package):

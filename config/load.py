@@ -69,7 +69,8 @@ def parse_files(
     judged = Judged()
     if isinstance(value, dict):
         if drop_ins:
-            found = added_components(Path(os.path.abspath(path)), drop_ins, manifest)
+            variables = document.variables if document.version > 1 else None
+            found = added_components(Path(os.path.abspath(path)), drop_ins, manifest, variables)
             judged = judge(*found, tree, _loop_names(tree), built_in.addresses)
         _check_names(tree, judged, built_in, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)

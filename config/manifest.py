@@ -7,7 +7,7 @@ configuration. `drop_ins.py` puts both together.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tlsrt.config.access import METHOD
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, Setting, Where, count, listing, mapping, table, text
 from tlsrt.config.validation import Checker
-from tlsrt.config.yaml_nodes import Problems, read_document
+from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
 from tlsrt.errors import ConfigError
 
 GROUP = "tlsrt.components"  # of entry points: NAME = PACKAGE, or PACKAGE:NAME where a package brings several
@@ -108,8 +108,16 @@ def changed_tree(tree: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, 
     return {**tree, **said, **joined}
 
 
-def checked_tree(data: bytes, path: Path, setting: Setting) -> tuple[Mapping[str, Any], Mapping[Where, str]]:
-    """Return the checked values of a small file, and where each of its keys stands. Raises ConfigError."""
+def checked_tree(
+    data: bytes,
+    path: Path,
+    setting: Setting,
+    prepare: Callable[[YamlNode, Problems], None] = lambda root, problems: None,
+) -> tuple[Mapping[str, Any], Mapping[Where, str]]:
+    """Return the checked values of a small file, and where each of its keys stands. Raises ConfigError.
+
+    `prepare` may change the tree before it is checked.
+    """
     problems = Problems(str(path))
     try:
         root = read_document(data.decode("utf-8-sig"), problems)
@@ -118,6 +126,7 @@ def checked_tree(data: bytes, path: Path, setting: Setting) -> tuple[Mapping[str
     problems.raise_if_any()
     if root is None:
         raise ConfigError(f"{path}:1:1: the file is empty")
+    prepare(root, problems)
     checker = Checker(problems)
     value = checker.check(root, setting)
     problems.raise_if_any()

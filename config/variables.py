@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tlsrt.config.config_drop_ins import MAIN_ONLY
@@ -43,6 +43,13 @@ def put_in(root: YamlNode, environment: Mapping[str, str], problems: Problems) -
     for key, value in root.pairs or ():
         _put(value, key.text if key.text in (*MAIN_ONLY, KEY) else "", listed, problems)
     return {name: one.value for name, one in listed.items() if not one.wrong}
+
+
+def put_values(root: YamlNode, variables: Mapping[str, str], fixed: Collection[str], problems: Problems) -> None:
+    """Put the values of listed variables into another file of the same configuration, but not below `fixed` keys."""
+    listed = {name: Listed(value) for name, value in variables.items()}
+    for key, value in root.pairs or ():
+        _put(value, key.text if key.text in fixed else "", listed, problems)
 
 
 def variable_digests(variables: Mapping[str, str]) -> dict[str, bytes]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from tlsrt.text import duration, printable, table
+from tlsrt.command_line.fitted import fitted_table
+from tlsrt.text import duration, printable
 
+_COLUMNS = ("KEY OR CERTIFICATE", "AGE", "ENDS IN", "ENDS")
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -37,7 +39,8 @@ def client_ages(clients: Iterable[Mapping[str, Any]]) -> Iterator[Age]:
 def age_lines(ages: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
     """Return the table, what ends first at the top."""
     found = sorted(ages, key=lambda one: datetime.fromisoformat(one["ends"]) if one["ends"] else _NEVER)
-    return table([("KEY OR CERTIFICATE", "AGE", "ENDS IN", "ENDS"), *(_row(one, now) for one in found)])
+    rows = [_COLUMNS, *(_row(one, now) for one in found)]
+    return fitted_table(rows, least=("AGE", "ENDS"), cut=_COLUMNS[0])
 
 
 def _row(age: Mapping[str, Any], now: datetime) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from tlsrt.errors import EX_CHANGED, EX_FAILED, EX_UNAVAILABLE, ConfigError, Inv
 from tlsrt.supervisor.cli.approval import is_approved, show
 from tlsrt.supervisor.cli.brought_packages import FOLDER as PACKAGES
 from tlsrt.supervisor.cli.brought_packages import BroughtPackages, brought_packages, install, remove
-from tlsrt.supervisor.cli.component.addition import Change, begin, check_sealed, is_components
+from tlsrt.supervisor.cli.component.addition import EDITED, Change, begin, check_sealed, is_components
 from tlsrt.supervisor.cli.component.journal import place_of, whole_config
 from tlsrt.supervisor.cli.component.wheel import Offering
 from tlsrt.supervisor.cli.configuration import difference
@@ -122,22 +122,27 @@ def _apply(arguments: argparse.Namespace, scratch: Path) -> int:
     return _told({**plan.document(), "dry_run": False, "host": answer}, arguments)
 
 
+@dataclass(frozen=True, slots=True)
+class _Installation:
+    """The packages of a plan."""
+
+    packages: tuple[Offering, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(one.distribution for one in self.packages)
+
+    def install(self) -> None:
+        install(self.packages)
+
+    def remove(self) -> None:
+        remove(self.packages)
+
+
 def _take(change: Change, plan: Plan) -> Document | None:
-    _refuse_edited(change, plan)
-    if not plan.packages:
-        return change.take(plan.after)
-    install(plan.packages)
-    try:
-        _refuse_edited(change, plan)  # an installation takes long
-    except BaseException:
-        remove(plan.packages)
-        raise
-    return change.take(plan.after, lambda: remove(plan.packages))
-
-
-def _refuse_edited(change: Change, plan: Plan) -> None:
     if any(change.present(name) != data for name, data in plan.before.items()):
-        raise ConfigError("a file of the configuration was changed meanwhile, so nothing was written: run this again")
+        raise ConfigError(EDITED)
+    return change.take(plan.after, _Installation(plan.packages) if plan.packages else None)
 
 
 def planned(config: Config, source: Path, scratch: Path) -> Plan:

@@ -10,6 +10,7 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
 from tlsrt.config.document import MIGRATE, VERSION, ConfigFiles, document_of, read_config, read_files
@@ -26,7 +27,7 @@ from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.approval import is_approved
 from tlsrt.supervisor.cli.approval import show as print_blocks
 from tlsrt.supervisor.cli.exchange import config_path
-from tlsrt.text import did_you_mean, printable, table
+from tlsrt.text import did_you_mean, printable
 
 FORMAT = 1  # of the documents
 _SHOWN = 60  # characters of a value in the table
@@ -72,7 +73,7 @@ def show(arguments: argparse.Namespace) -> Document:
 def show_lines(answer: Document) -> list[str]:
     folder = Path(answer["configuration"]).parent
     rows = [("KEY", "VALUE", "FROM"), *(_row(one, folder) for one in answer["values"])]
-    return [*table(rows), *(f"warning: {sentence}" for sentence in answer["remarks"])]
+    return [*fitted_table(rows, cut="VALUE"), *(f"warning: {sentence}" for sentence in answer["remarks"])]
 
 
 def leaves(read: ConfigFiles, path: Path) -> Iterator[Leaf]:

@@ -9,17 +9,19 @@ import sys
 from collections.abc import Iterable
 
 from tlsrt.channels.client.event_line import event_line, is_coloured
+from tlsrt.command_line.fitted import fitted_table, shown_at, terminal_width
 from tlsrt.command_line.table import Document
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.cli.events import LAST
 from tlsrt.supervisor.cli.exchange import ask, connect, host_of, say
-from tlsrt.text import duration, printable, table
+from tlsrt.text import duration, printable
 
 NAMES = frozenset(
     {"detected", "response", "response_ended", "would_respond", "anomaly", "violation", "difference", "offence"}
 )
 ID_SHOWN = 8
 _COLUMNS = ("DETECTOR", "FOUND", "COUNTED", "POINTS", "WHAT")
+_STEPS = ("LEFT", "RESPONSE", "TO", "FOR", "WHAT")
 
 
 def anomalies(arguments: argparse.Namespace) -> Document | int:
@@ -45,14 +47,15 @@ def anomaly_lines(answer: Document) -> list[str]:
     """Return scores, responses in force, and what the detectors found."""
     lines = [] if answer["mode"] == "act" else [f"mode {answer['mode']}: no response is applied", ""]
     if answer["scores"]:
-        lines += table([("SCORE", "CHARGED"), *_score_rows(answer["scores"])], right={"SCORE"})
+        lines += fitted_table([("SCORE", "CHARGED"), *_score_rows(answer["scores"])], {"SCORE"}, cut="CHARGED")
     else:
         lines.append("no scores")
     if answer["steps"]:
         lines += ["", *_step_lines(answer["steps"])]
     found = [one for one in answer["detectors"] if one["found"]]
     if found:
-        lines += ["", *table([_COLUMNS, *map(_detector_row, found)], right={"FOUND", "COUNTED", "POINTS"})]
+        rows = [_COLUMNS, *map(_detector_row, found)]
+        lines += ["", *fitted_table(rows, set(_COLUMNS[1:4]), least=("POINTS", "COUNTED"), cut="WHAT")]
     return lines
 
 
@@ -83,7 +86,9 @@ def _detector_row(one: Document) -> tuple[str, ...]:
 def quarantine(arguments: argparse.Namespace) -> int:
     """Print the responses in force."""
     steps = ask(host_of(arguments), "anomalies")["steps"]
-    print(json.dumps(steps, indent=2) if arguments.json else "\n".join(_step_lines(steps) or ["no response in force"]))
+    with shown_at(terminal_width(is_wide=arguments.wide)):
+        lines = _step_lines(steps) if steps else ["no response in force"]
+    print(json.dumps(steps, indent=2) if arguments.json else "\n".join(lines))
     return 0
 
 
@@ -92,11 +97,14 @@ def released_lines(answer: Document) -> list[str]:
 
 
 def _step_lines(steps: Iterable[Document]) -> list[str]:
-    return [
-        f"{one['step']:<10}  {_subject(one)}: {one['detector']}, {printable(one['what'])}; "
-        f"{duration(one['left_ms'] / 1000)} left{' (observed only)' if one['observed'] else ''}"
+    rows = [
+        (
+            duration(one["left_ms"] / 1000), f"{one['step']}{' (observed only)' if one['observed'] else ''}",
+            _subject(one), one["detector"], printable(one["what"]),
+        )
         for one in steps
-    ]
+    ]  # fmt: skip
+    return fitted_table([_STEPS, *rows], {"LEFT"}, least=("FOR",), cut="WHAT")
 
 
 def _subject(one: Document) -> str:

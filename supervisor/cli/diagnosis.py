@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,6 +20,8 @@ INODE_SHARE = 0.05
 JUMP_S = 5.0  # between wall clock and the clock that runs since the boot
 RESTARTS = 3  # of one process, in its last hour
 _DAY_S = 86_400.0
+_COMMAND = re.compile(r"`((?:tlsrt-supervisor|chmod|chown) [^`]+)`")
+_KERNEL_LOG = "journalctl -k -n 50"
 
 
 class Diagnosis(NamedTuple):
@@ -76,7 +79,7 @@ def of_disks(disks: Iterable[DiskRoom]) -> Iterator[Diagnosis]:
 def of_clock(is_synchronised: bool | None, events: Sequence[Mapping[str, Any]]) -> Iterator[Diagnosis]:
     """Judge whether the clock is synchronised, and whether it has jumped under the events of this life."""
     if is_synchronised is False:
-        yield Diagnosis(WARNING, "clock", "the kernel says that it is not synchronised", "timedatectl timesync-status")
+        yield Diagnosis(WARNING, "clock", "the kernel says that it is not synchronised", "timedatectl set-ntp true")
     offsets: list[tuple[float, str]] = []
     for event in events:
         try:
@@ -126,6 +129,7 @@ def of_status(status: Mapping[str, Any], restarts: Mapping[str, int]) -> Iterato
                 f"it was given up: {printable(group['why'], 300)}",
                 f"tlsrt-supervisor restart {down[0]}",
             )
+    yield from of_processes(status.get("loops", ()))
     for name in status["supervision"].get("stopped", ()):
         yield Diagnosis(WARNING, name, "it is stopped by the operator", f"tlsrt-supervisor start {name}")
     for name, count in restarts.items():
@@ -140,10 +144,28 @@ def of_status(status: Mapping[str, Any], restarts: Mapping[str, int]) -> Iterato
             yield Diagnosis(WARNING, "boot token", sentence, "tlsrt-supervisor seal --diff")
     audit = status["audit"]
     if audit is not None and audit["problem"]:
-        yield Diagnosis(PROBLEM, "audit log", printable(str(audit["problem"]), 300), "tlsrt-supervisor status")
+        yield Diagnosis(PROBLEM, "audit log", printable(str(audit["problem"]), 300), "df -h && journalctl -k -n 50")
     if audit is not None and audit["dropped"]:
         sentence = f"{audit['dropped']} records were dropped"
-        yield Diagnosis(WARNING, "audit log", sentence, "tlsrt-supervisor audit tail")
+        yield Diagnosis(WARNING, "audit log", sentence, "tlsrt-supervisor events --severity warning")
+
+
+def of_processes(loops: Iterable[Mapping[str, Any]]) -> Iterator[Diagnosis]:
+    """Judge processes that a disk holds, and components that say they are not well or not ready."""
+    for loop in loops:
+        if stuck := loop.get("stuck"):
+            sentence = f"it was killed, and the kernel holds it ({printable(str(stuck['where']), 60)})"
+            yield Diagnosis(PROBLEM, loop["name"], sentence, _KERNEL_LOG)
+        if wait := loop.get("disk_wait"):
+            sentence = f"it waits for its disk since {duration(wait['for_s'])}"
+            yield Diagnosis(PROBLEM, loop["name"], sentence, _KERNEL_LOG)
+        for one in loop.get("components", ()):
+            address = f"{loop['name'].partition('.')[0]}.{one['name']}"
+            if one["fails"]:
+                sentence = f"{one['fails']} of its checks failed in a row"
+                yield Diagnosis(WARNING, address, sentence, f"tlsrt-supervisor logs {address}")
+            elif one["ready"] is False:
+                yield Diagnosis(WARNING, address, "it says that it is not ready", f"tlsrt-supervisor logs {address}")
 
 
 def deaths_in(events: Iterable[Mapping[str, Any]], since: datetime) -> dict[str, int]:
@@ -161,8 +183,7 @@ def deaths_in(events: Iterable[Mapping[str, Any]], since: datetime) -> dict[str,
 
 
 def of_permissions(sentences: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
-    """Make a problem of each (what, sentence) about a file that others could exchange or read."""
+    """Make a problem of each (what, sentence), such as about a file that others could exchange or read."""
     for what, sentence in sentences:
-        _, has_command, command = sentence.partition("run `")
-        remedy = command.partition("`")[0] if has_command else ""
-        yield Diagnosis(PROBLEM, what, sentence, remedy or "tlsrt-supervisor check")
+        found = _COMMAND.search(sentence)
+        yield Diagnosis(PROBLEM, what, sentence, found[1] if found else "tlsrt-supervisor check")

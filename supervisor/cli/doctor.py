@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tlsrt.command_line.fitted import shown_at, terminal_width
 from tlsrt.command_line.table import Document
 from tlsrt.config.document import MIGRATE
 from tlsrt.config.files import open_regular, read_bounded
@@ -43,6 +44,7 @@ from tlsrt.supervisor.cli.diagnosis import (
 )
 from tlsrt.supervisor.cli.exchange import ask, config_of, connect
 from tlsrt.supervisor.control.client import NotRunning
+from tlsrt.supervisor.launch.fitting import fitting
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.process.kernel_clock import is_clock_synchronised
 from tlsrt.text import table
@@ -67,7 +69,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     found.sort(key=lambda one: one.severity != PROBLEM)
     document = {"format": FORMAT, "running": is_running, "findings": [one._asdict() for one in found]}
     document["ages"] = [one.document() for one in (*_ages(config), *client_ages(clients))]
-    print(json.dumps(document) if arguments.json else "\n".join(lines(document, now)))
+    with shown_at(terminal_width(is_wide=arguments.wide)):
+        print(json.dumps(document) if arguments.json else "\n".join(lines(document, now)))
     return EX_FAILED if found else 0
 
 
@@ -105,13 +108,14 @@ def _clients(arguments: argparse.Namespace) -> list[Document]:
 
 def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
     door = config.door
-    remedy = "tlsrt-supervisor certificate renew"
+    own = " --own" if config.acme.origin is not None else ""
+    remedy = f"tlsrt-supervisor certificate renew{own} && tlsrt-supervisor reload"
     if door.client_ca_key is None:
         remedy = f"get a certificate from its issuer, put it at {door.certificate}, and reload"
+    authority = f"put another one into {door.client_ca}, seal, reload, and give every client another bundle"
     for what, path, advice in (
-        ("door certificate", door.certificate, remedy),
-        ("client CA", door.client_ca, f"replace {door.client_ca}, seal, and reload"),
-    ):
+        ("door certificate", door.certificate, remedy), ("client CA", door.client_ca, authority)
+    ):  # fmt: skip
         try:
             yield from of_certificate(what, read_server_certificate(path).ends, now, advice)
         except ConfigError as error:
@@ -119,7 +123,8 @@ def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
     for remark in config.remarks:
         remedy = MIGRATE if MIGRATE in remark else "tlsrt-supervisor check"
         yield Diagnosis(WARNING, "configuration", remark, remedy)
-    yield from of_permissions(_permissions(config))
+    failed = [(one.name, sentence) for one in fitting(config).failed for sentence in one.problems]
+    yield from of_permissions([*_permissions(config), *failed])
     yield from of_disks(_disks(config))
     yield from of_age(
         "backup", "backup", _recorded(config.state_dir / RECORD), now, BACKUP_DAYS,

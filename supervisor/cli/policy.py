@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
+from tlsrt.command_line.fitted import fitted_table, shown_at, terminal_width
 from tlsrt.config.access import PolicyRule
 from tlsrt.config.processes import loop_of_address
 from tlsrt.supervisor.cli.exchange import config_of
-from tlsrt.text import table
 
 _EVERY = "*"
 
@@ -17,14 +17,15 @@ def graph(arguments: argparse.Namespace) -> int:
     """Print the policy of the configuration, with the lines that packages and tlsrt bring."""
     config = config_of(arguments)
     addresses = [one.address for one in config.components]
-    print("\n".join(dot(config.policy, addresses) if arguments.dot else rule_lines(config.policy)))
+    with shown_at(terminal_width(is_wide=arguments.wide)):
+        print("\n".join(dot(config.policy, addresses) if arguments.dot else rule_lines(config.policy)))
     return 0
 
 
 def rule_lines(rules: Iterable[PolicyRule]) -> list[str]:
     """Return a line for each pair, by who calls."""
     rows = sorted((source, target, ", ".join(methods)) for (source, target), methods in _joined(rules).items())
-    return table([("WHO", "MAY CALL", "METHODS"), *rows])
+    return fitted_table([("WHO", "MAY CALL", "METHODS"), *rows], cut="METHODS")
 
 
 def dot(rules: Iterable[PolicyRule], addresses: Iterable[str]) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
-from tlsrt.text import duration, size, table
+from tlsrt.text import duration, size
 
 COLUMNS = (
     "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "PHI", "MEMORY",
     "SANDBOX", "PROFILE", "EPOCH",
 )  # fmt: skip
 SHORT = ("LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "MEMORY", "HEALTH")  # within 80 columns
+_LEAST = ("SESSIONS", "PID")
 _SHOWN = 4  # processes that are named in one line
 _RIGHT = frozenset(COLUMNS) - {"LOOP", "STATE", "SANDBOX", "PROFILE"}
 _DIGEST_SHOWN = 8  # hex digits
@@ -24,7 +26,7 @@ def process_table(status: Document, columns: Sequence[str]) -> list[str]:
     nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
     cells = [_row("authority", {**authority, **nothing}), *(_row(loop["name"], loop) for loop in status["loops"])]
     rows = [tuple(columns), *(tuple(row[column] for column in columns) for row in cells)]
-    return table(rows, _RIGHT)
+    return fitted_table(rows, _RIGHT, least=_LEAST, cut="LOOP")
 
 
 def summary(status: Document) -> str:

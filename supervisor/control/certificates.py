@@ -53,6 +53,7 @@ class Certificates(Feature):
         self._wall = wall
         self._times = RenewalTimes()
         self._added: tuple[str, ...] = ()
+        self._trial = ""  # a name that is added once the CA has issued for it
         self._names: tuple[str, ...] = ()  # of the certificate in force
         self._issuer = self._identifier = ""
         self._is_known = False  # what the authority has
@@ -70,8 +71,9 @@ class Certificates(Feature):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Return the names that the certificate is to have: of the configuration, and added ones."""
-        return tuple(dict.fromkeys((*self._config.names, *self._added)))[:NAMES_MAX]
+        """Return the names that the certificate is to have: of the configuration, added ones, and one on trial."""
+        on_trial = (self._trial,) if self._trial else ()
+        return tuple(dict.fromkeys((*self._config.names, *self._added, *on_trial)))[:NAMES_MAX]
 
     @property
     def _is_right(self) -> bool:
@@ -288,7 +290,7 @@ class Certificates(Feature):
             self._look()  # now, or when the CA has said when to renew
 
     def _change_name(self, request: Request, reply: Reply) -> None:
-        """Add or remove a name, and order. A name that the CA does not give is taken back."""
+        """Add or remove a name, and order. A name that the CA does not give, or has not yet, is not in the state."""
         is_added, given = request.get("is_added"), request.get("name")
         if type(is_added) is not bool or not isinstance(given, str):
             reply({"error": "bad_request"})
@@ -303,19 +305,22 @@ class Certificates(Feature):
             reply({"refused": [sentence]})
             return
 
-        def ordered(answer: Answer) -> None:
-            if "acme" in answer or not is_added:
-                reply(answer)
-            else:
-                self._set_name(name, is_added=False, then=lambda: taken_back(answer), reply=reply)
+        if not is_added:
+            self._set_name(name, is_added=False, then=lambda: self._start_order(reply), reply=reply)
+            return
 
-        def taken_back(answer: Answer) -> None:
+        def ordered(answer: Answer) -> None:
+            if "acme" in answer:
+                self._set_name(name, is_added=True, then=lambda: reply({"acme": self.document()}), reply=reply)
+                return
+            self._trial = ""
             if self._is_right and self._times.renew_at > self._wall():  # there is nothing left to order
                 self._failure = ""
                 self._times.forgive()
             reply(answer)
 
-        self._set_name(name, is_added=is_added, then=lambda: self._start_order(ordered), reply=reply)
+        self._trial = name
+        self._start_order(ordered)
 
     def _refusal(self, name: str, *, is_added: bool) -> str:
         if self._config.origin is None:
@@ -328,12 +333,13 @@ class Certificates(Feature):
             return f"{name} stands under acme.names of the configuration: remove it there, seal, and reload"
         if not is_added and self.wanted == (name,):
             return f"{name} is the only name: without any there is nothing to order"
-        if self._is_ordering or self._is_due:
+        if self._is_ordering or self._is_due or self._trial:
             return "an order runs: try again when it is over"
         return ""
 
     def _set_name(self, name: str, *, is_added: bool, then: Callable[[], None], reply: Reply) -> None:
         def heard(code: int, rows: list[Any]) -> None:
+            self._trial = ""
             if code == ResultCode.DONE:
                 self._added = tuple(str(one) for one in rows[0])
                 then()

@@ -41,7 +41,7 @@ FIELDS: Mapping[str, str] = {
     "run": "which run of the job, from 1",
     "score": "anomaly score",
     "serial": "serial number of the certificate",
-    "served_s": "seconds that it ran",
+    "served_s": "seconds that it ran, or served",
     "session": "first digits of the id of the session",
     "signal": "signal that ended the process",
     "status": "exit code of the program",

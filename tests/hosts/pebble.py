@@ -30,6 +30,7 @@ from tools.programs import need
 from hosts.running_host import free_port
 from tlsrt.config import pki
 
+NAME = "ca.example.org"
 _READY_S = 20.0
 
 
@@ -41,8 +42,9 @@ class Pebble:
         self.folder.chmod(0o755)
         self.port, self.dns_port, self._management = free_port(), free_port(), free_port()
         self.directory = f"https://127.0.0.1:{self.port}/dir"
+        self.directory_by_name = f"https://{NAME}:{self.port}/dir"  # for who asks its name server
         ca = pki.make_ca(bytes(16), datetime.now(UTC))
-        own = pki.issue_server(ca, bytes(16), "127.0.0.1", datetime.now(UTC))
+        own = pki.issue_server(ca, bytes(16), "127.0.0.1", datetime.now(UTC), [NAME])
         self.roots = self.folder / "roots.pem"
         self.roots.write_bytes(ca.certificate_pem)
         (self.folder / "own.crt").write_bytes(own.certificate_pem)
@@ -123,6 +125,15 @@ class Pebble:
         process = self._processes.pop()
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Have it take connections and answer nothing meanwhile."""
+        self._processes[-1].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._processes[-1].send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End both."""

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,18 @@ def test_a_name_that_the_ca_refuses_is_taken_back(site: Site) -> None:
     assert BLOCKED in site.host.log("acme") or "rejected_name" in site.host.log("acme")
 
 
+def test_a_name_on_trial_is_not_in_the_state_when_the_host_stops(site: Site) -> None:
+    with site.ca.silent(), ThreadPoolExecutor(1) as pool:
+        added = pool.submit(site.host.cli, "certificate", "add", MORE)
+        site.host.until(lambda status: status["acme"]["state"] == "ordering", "the order")
+        assert site.acme()["wanted"][-1] == MORE and site.acme()["added"] == []
+        site.host.stop()
+        assert added.result(60).returncode != 0
+    site.host.start()
+    found = site.host.until(lambda status: status["acme"]["names"] != [], "the certificate of before")["acme"]
+    assert found["wanted"] == found["names"] == [NAME, "127.0.0.1"] and found["added"] == []
+
+
 def test_it_is_renewed_by_itself(site: Site) -> None:
     before = site.events("certificate_issued")
     serial = site.shown()["serialNumber"]
@@ -170,3 +183,29 @@ def test_names_are_proved_by_http_too(site: Site) -> None:
     assert site.shown()["subjectAltName"] == (("DNS", NAME),)
     with pytest.raises(OSError):  # noqa: PT011 - nothing listens there any more
         socket.create_connection(("127.0.0.1", HTTP_PORT), timeout=5)
+
+
+def test_a_ca_is_known_by_its_name(site: Site) -> None:
+    """Its address comes from a name server, may be where `within` says, and its certificate has to have the name."""
+    document = yaml.safe_load(site.host.config_path.read_text())
+    document["acme"] |= {"directory": site.ca.directory_by_name, "within": ["127.0.0.0/8"]}
+    document["resolver"] = {"servers": [f"127.0.0.1:{site.ca.dns_port}"]}
+    site.host.config_path.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert site.host.cli("seal").returncode == 0
+    site.host.restart()
+    serial = site.shown()["serialNumber"]
+    renewed = site.host.cli("certificate", "renew")
+    assert (renewed.returncode, renewed.stderr) == (0, "")
+    assert site.acme()["directory"] == site.ca.directory_by_name and site.shown()["serialNumber"] != serial
+
+
+def test_the_key_of_a_certificate_does_not_outlive_its_master_key(site: Site) -> None:
+    """It serves on until the next start, which cannot open it and orders another one by itself."""
+    serial = site.shown()["serialNumber"]
+    rotated = site.host.cli("rotate", "--master")
+    assert rotated.returncode == 0, rotated.stderr
+    assert site.shown()["serialNumber"] == serial
+    site.host.restart()
+    site.host.until(lambda status: status["acme"]["names"] == [NAME], "another certificate", timeout_s=20)
+    assert site.shown()["serialNumber"] != serial
+    assert "was sealed by another master_key" in site.host.log("authority")

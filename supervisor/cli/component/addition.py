@@ -10,10 +10,11 @@ import fcntl
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from tlsrt.command_line.table import Document
 from tlsrt.config import files
@@ -26,7 +27,7 @@ from tlsrt.config.init import changed_names, sealed_bytecode
 from tlsrt.config.isolation import PREFIX as ISOLATED
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, ConfigError, SandboxError
+from tlsrt.errors import EX_CONFIG, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor.cli.component.isolation import sweep
 from tlsrt.supervisor.cli.component.journal import NAME as JOURNAL
 from tlsrt.supervisor.cli.component.journal import (
@@ -44,6 +45,7 @@ from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.supervisor.launch.fitting import check_fits, fitting
 from tlsrt.text import printable
 
+EDITED = "a file of the configuration was changed meanwhile, so nothing was written: run this again"
 _RELOAD_S = 3600.0  # the supervisor answers in time; this is for one that does not
 _BYTES_MAX = _FILE_MAX = 1 << 20
 _TLSRTS = tuple(f"dep/{name}" for name in (*NEEDED, *USED))  # what no package of a component may bring
@@ -63,6 +65,19 @@ def check_sealed(config: Config) -> None:
             "this host is not what was sealed, and this command would seal that too: look at `tlsrt-supervisor "
             "seal --diff`, and run `tlsrt-supervisor seal` if you intended it"
         )
+
+
+class Installation(Protocol):
+    """Packages that are installed for a change alone: by none of these names is one there before."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def install(self) -> None:
+        """Install all of them, or none. Raises ConfigError."""
+
+    def remove(self) -> None:
+        """Remove those that are there."""
 
 
 class Change:
@@ -85,23 +100,19 @@ class Change:
         path = place_of(self._folder, name)
         return read_bounded(path, _FILE_MAX, "the file") if os.path.lexists(path) else None
 
-    def take(self, content: Content, uninstall: Callable[[], None] | None = None) -> Document | None:
-        """Write these files, seal, and let the host take them if it runs; return the answer of its reload.
+    def take(self, content: Content, installation: Installation | None = None) -> Document | None:
+        """Install, write these files, seal, and let the host take them if it runs; return the answer of its reload.
 
-        Where any of it is refused, files and boot token are as before. `uninstall` removes what was installed for this
-        change alone, before the host is sealed as it was. Raises ConfigError, SandboxError, RequestRefused and
-        ControlRefused.
+        Where any of it is refused, files and boot token are as before, and what was installed for it is removed. Raises
+        ConfigError, SandboxError, RequestRefused and ControlRefused.
         """
-        try:
-            journal, token = self._written_down(content)
-        except BaseException:
-            if uninstall is not None:
-                uninstall()
-            raise
+        journal, token = self._written_down(content, installation)
+        if installation is not None:
+            self._install(installation, journal.before)
         asked = False
         try:
             write_content(self._folder, content, self._owner)
-            taken = self._taken(is_more=uninstall is not None or any(data is not None for data in content.values()))
+            taken = self._taken(is_more=installation is not None or any(data is not None for data in content.values()))
             renew_boot_token(taken)
             journal = replace(journal, token_after=token_digest(self._token))
             write_journal(self._folder, journal, self._owner)
@@ -109,34 +120,61 @@ class Change:
             answer = ask(taken, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
         except NotRunning:
             answer = None
-        except (ConfigError, SandboxError, RequestRefused, ControlRefused, KeyboardInterrupt) as error:
-            is_taken = asked and isinstance(error, KeyboardInterrupt)
-            self._undo(journal.before, token, uninstall, is_taken=is_taken)
+        except (TlsrtError, OSError, KeyboardInterrupt) as error:
+            # Without a clear no the host may have taken it: no answer in time, or one that cannot be read.
+            is_refused = isinstance(error, (ConfigError, SandboxError, RequestRefused))
+            self._undo_for(error, journal.before, token, installation, is_taken=asked and not is_refused)
             raise
         files.remove(self._folder / JOURNAL)
         return answer
 
-    def _written_down(self, content: Content) -> tuple[Journal, bytes | None]:
+    def _written_down(self, content: Content, installation: Installation | None) -> tuple[Journal, bytes | None]:
         """Write the journal of a change; return it, and the boot token as it is. Raises ConfigError."""
         before = {name: self.present(name) for name in content}
         token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
-        journal = Journal(before, content, token_digest(self._token), token=str(self._token))
+        installed = tuple(installation.names) if installation is not None else ()
+        journal = Journal(before, content, token_digest(self._token), token=str(self._token), installed=installed)
         write_journal(self._folder, journal, self._owner)
         return journal, token
 
+    def _install(self, installation: Installation, before: Content) -> None:
+        """Install, and refuse what another one has edited meanwhile: nothing was written or sealed yet."""
+        try:
+            installation.install()
+            if any(self.present(name) != data for name, data in before.items()):
+                raise ConfigError(EDITED)
+        except BaseException:
+            with _without_signals():
+                installation.remove()
+                files.remove(self._folder / JOURNAL)
+            raise
+
+    def _undo_for(
+        self, error: BaseException, before: Content, token: bytes | None, installation: Installation | None, *,
+        is_taken: bool,
+    ) -> None:  # fmt: skip
+        """Undo a change for an error; one that cannot be undone now is told with it, as its record stays."""
+        try:
+            self._undo(before, token, installation, is_taken=is_taken)
+        except (ConfigError, OSError) as failed:
+            told = error.problems if isinstance(error, ConfigError) else [str(error) or "interrupted"]
+            raise ConfigError(
+                [*told, f"and it could not be undone now: {failed}; the next command or start undoes or completes it"]
+            ) from error
+
     def _undo(
-        self, before: Content, token: bytes | None, uninstall: Callable[[], None] | None, *, is_taken: bool
+        self, before: Content, token: bytes | None, installation: Installation | None, *, is_taken: bool
     ) -> None:  # fmt: skip
         """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
-        What was installed and is not for `uninstall` stays, and is sealed without running: no manifest of it is
-        approved. Where more differs, the old boot token is put back, and a start says what it is. With `is_taken` the
+        What was installed by another step stays, and is sealed without running: no manifest of it is approved.
+        Where more differs, the old boot token is put back, and a start says what it is. With `is_taken` the
         host may have taken the change.
         """
         with _without_signals():
             write_content(self._folder, before, self._owner)
-            if uninstall is not None:
-                uninstall()  # before the seal: with what is gone afterwards in it, a strict host would not start
+            if installation is not None:
+                installation.remove()  # before the seal: with it in the boot token, a strict host would not start
             config = fitting(load_config(self._path))
             try:
                 if config.measure == "strict":

@@ -19,13 +19,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tlsrt.config import files
 from tlsrt.config.bytecode import forget_bytecode
+from tlsrt.config.distributions import normalized
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_folder
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
 from tlsrt.config.init import sealed_bytecode
@@ -38,6 +39,7 @@ from tlsrt.supervisor.cli.exchange import config_of, config_path, say, trusted_p
 
 NAME = ".change"
 _NAME = re.compile(r"[^./][^/]*\.(?:yaml|manifest)|\./[^./][^/]*|[^./][^/]*\.d/[^./][^/]*\.yaml")
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
 _BYTES_MAX = 64 << 20
 _TOKEN_MAX = 1 << 20
@@ -52,12 +54,15 @@ class Journal:
     token_before: str
     token_after: str = ""
     token: str = ""  # the path of the boot token: a configuration that is half changed may not be readable
+    installed: tuple[str, ...] = ()  # distributions that the change brings, and that were not there before it
+
+    def is_back(self, token: str) -> bool:
+        """Tell whether the boot token with this digest is for the state from before. Pure."""
+        return token == self.token_before or (bool(self.token_after) and token != self.token_after)
 
     def wanted(self, token: str) -> Content:
         """Return the content that fits the boot token with this digest. Pure."""
-        if token == self.token_before:
-            return self.before
-        return self.after if token == self.token_after or not self.token_after else self.before
+        return self.before if self.is_back(token) else self.after
 
     def encode(self) -> bytes:
         """Return the bytes of the file."""
@@ -69,7 +74,8 @@ def parse_journal(data: bytes) -> Journal:
     try:
         tree = json.loads(data)
         before, after = _content(tree["before"]), _content(tree["after"])
-        return Journal(before, after, str(tree["token_before"]), str(tree["token_after"]), str(tree.get("token", "")))
+        tokens = str(tree["token_before"]), str(tree["token_after"]), str(tree.get("token", ""))
+        return Journal(before, after, *tokens, _distributions(tree.get("installed", ())))
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise ConfigError(f"the record of a change, {NAME}, is damaged: remove it, and run `seal` to accept") from None
 
@@ -82,6 +88,12 @@ def _content(tree: Mapping[str, str | None]) -> dict[str, bytes | None]:
     if any(not _NAME.fullmatch(name) for name in tree):
         raise ValueError
     return {name: None if text is None else base64.b64decode(text, validate=True) for name, text in tree.items()}
+
+
+def _distributions(named: Sequence[str]) -> tuple[str, ...]:
+    if not all(_DISTRIBUTION.fullmatch(name) for name in named):
+        raise ValueError
+    return tuple(named)
 
 
 def token_digest(path: Path) -> str:
@@ -174,15 +186,20 @@ def whole_config(arguments: argparse.Namespace) -> Config:
 def _recover(folder: Path, config_path: Path) -> str:
     journal = parse_journal(read_bounded(folder / NAME, _BYTES_MAX, "the record of a change"))
     token = Path(journal.token) if journal.token else load_config(config_path).boot_token
-    wanted = journal.wanted(token_digest(token))
+    digest = token_digest(token)
+    wanted, is_back = journal.wanted(digest), journal.is_back(digest)
     write_content(folder, wanted, owner_of(config_path))
+    left = _remove_installed(journal.installed) if is_back else ()
     config = load_config(config_path)
     forget_bytecode(config, sealed_bytecode(config))  # of which some may be of the other state
     clear_left(folder)
     for path in (token, *(place_of(folder, name) for name in wanted)):
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
-            left.unlink(missing_ok=True)
+        for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+            unfinished.unlink(missing_ok=True)
     files.remove(folder / NAME)
+    if not wanted and journal.installed and not left:
+        done = "taken back" if is_back else "completed"
+        return f"an installation of {', '.join(journal.installed)} was interrupted before, and was {done}"
     if not wanted:
         return "an installation of packages was interrupted before, and stays: see `tlsrt-supervisor seal --diff`"
     if any("/" in name for name in wanted):
@@ -190,5 +207,19 @@ def _recover(folder: Path, config_path: Path) -> str:
     else:
         names = sorted(name.removesuffix(DROP_IN).replace(".", "/", 1) for name in wanted if name.endswith(DROP_IN))
     names = names or sorted(name.removesuffix(APPROVED).replace(".", "/", 1) for name in wanted)
-    done = "was put back" if wanted == journal.before else "was completed"
-    return f"a change of {', '.join(names)} was interrupted before, and {done}"
+    done = "was put back" if is_back else "was completed"
+    stays = f"; of it {', '.join(left)} stays installed: remove it with pip" if left else ""
+    return f"a change of {', '.join(names)} was interrupted before, and {done}{stays}"
+
+
+def _remove_installed(distributions: Sequence[str]) -> list[str]:
+    """Uninstall what a change had brought; return what is there yet. What it required stays, and is used by nothing."""
+    if not distributions:
+        return []
+    from tlsrt.supervisor.cli.component.wheel import known_distributions, uninstall
+
+    for name in distributions:
+        if normalized(name) in known_distributions():
+            with suppress(ConfigError):
+                uninstall(name)
+    return [name for name in distributions if normalized(name) in known_distributions()]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.access import PolicyRule
+from tlsrt.config.document import ConfigFiles
 from tlsrt.config.drop_ins import DropInFiles, drop_in_digests, drop_in_files
-from tlsrt.config.load import parse_config
+from tlsrt.config.load import parse_config, parse_files
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -75,6 +76,33 @@ def test_a_drop_in_adds_a_component_as_if_it_stood_in_the_configuration(text: st
         PolicyRule("client/admin", "third/kettle", ("*",)),
     )
     assert "third.kettle" in [loop.name for loop in config.loops]
+
+
+def test_variables_that_the_configuration_lists_may_stand_in_it(text: str) -> None:
+    main = text + "environment: {TLSRT_WATTS: of the socket here}\n"
+    manifests = {("kettle", "tlsrt.yaml"): MANIFEST}
+
+    def loaded(drop_in: str, main: str = main) -> Config:
+        files = ConfigFiles(
+            main.encode(), components={**KETTLE, "third.kettle.yaml": drop_in.encode()},
+            environment={"TLSRT_WATTS": "2200"},
+        )  # fmt: skip
+        return parse_files(
+            files, FILE, lambda package, name, *_: (Path("/site", package, name), manifests[package, name])
+        )
+
+    one = loaded("package: kettle\noptions:\n  watts: ${TLSRT_WATTS}\n  said: to ${TLSRT_WATTS} W\n  plain: $${x}\n")
+    assert one.failed == ()
+    assert one.components[-1].options == {"watts": 2200, "said": "to 2200 W", "plain": "${x}"}
+    assert failure(loaded("package: kettle\noptions: {watts: '${TLSRT_WATS}'}\n")) == (
+        "third/kettle",
+        ["third.kettle.yaml:2:18: TLSRT_WATS is not in the list `environment`: add it there with its reason, or "
+         "write $${ for the text itself, did you mean TLSRT_WATTS?"],
+    )  # fmt: skip
+    sentence, *_ = failure(loaded("package: '${TLSRT_WATTS}'\n"))[1]
+    assert "no variable can stand in package: write the value here" in sentence
+    older = loaded("package: kettle\noptions: {said: '${TLSRT_WATTS}'}\n", text.replace("version: 2", "version: 1"))
+    assert older.components[-1].options["said"] == "${TLSRT_WATTS}", "text, as it was meant"
 
 
 def test_without_drop_ins_nothing_is_different(text: str) -> None:

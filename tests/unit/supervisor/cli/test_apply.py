@@ -19,11 +19,12 @@ from tlsrt.config.files import write_new
 from tlsrt.config.init import changed_names, initialise, seal
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CHANGED, EX_CONFIG, EX_USAGE
-from tlsrt.supervisor.cli.component import addition
-from tlsrt.supervisor.cli.component.journal import recover
+from tlsrt.errors import EX_CHANGED, EX_CONFIG, EX_NOPERM, EX_USAGE, ConfigError
+from tlsrt.supervisor.cli.component import addition, wheel
+from tlsrt.supervisor.cli.component.journal import recover, write_content
 from tlsrt.supervisor.cli.exchange import RequestRefused
 from tlsrt.supervisor.cli.main import main
+from tlsrt.supervisor.control.client import ControlRefused
 
 MANIFEST = b'manifest: 1\ncomponent: third/kettle\nclass: "kettle:Kettle"\ntitle: boils water\n'
 STEPS = 60  # more than any change takes
@@ -210,6 +211,67 @@ def test_what_was_installed_for_a_refused_change_is_not_sealed(
     monkeypatch.setattr(addition, "ask", ask)
     assert run(path, source, "--yes") == EX_CONFIG
     assert not teapot.folder.exists() and changed_names(load_config(path)) == []
+
+
+def test_what_was_installed_by_an_apply_that_is_killed_is_removed_by_the_next_start(
+    path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def uninstall(name: str) -> None:
+        asked.append(name)
+        shutil.rmtree(teapot.folder)
+
+    monkeypatch.setattr(wheel, "known_distributions", lambda: {"teapot": None} if teapot.folder.exists() else {})
+    monkeypatch.setattr(wheel, "uninstall", uninstall)
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        teapot.meanwhile.append(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        run(path, source, "--yes")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1]) and teapot.folder.exists()
+    assert recover(path) == "an installation of teapot was interrupted before, and was taken back"
+    assert asked == ["teapot"] and not teapot.folder.exists() and changed_names(load_config(path)) == []
+    assert run(path, source, "--yes") == 0
+    assert teapot.folder.exists() and recover(path) == "", "what is done is not taken back"
+
+
+def test_a_host_that_does_not_answer_has_the_change_taken_back_too(
+    path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def ask(*words: object, **more: object) -> None:
+        asked.append(teapot.folder.exists())
+        raise ControlRefused("the supervisor did not answer in 3600 s")
+
+    monkeypatch.setattr(addition, "ask", ask)
+    assert run(path, source, "--yes") == EX_NOPERM
+    assert asked == [True, False] and changed_names(load_config(path)) == []
+
+
+def test_what_cannot_be_undone_now_is_said_and_the_next_start_makes_it_whole(
+    path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "tlsrt.yaml.d/10.yaml").write_text("audit: {keep_mb: 20}\n")
+    (path.parent / "tlsrt.yaml.d").mkdir()
+    real = write_content
+
+    def ask(*words: object, **more: object) -> None:
+        monkeypatch.setattr(addition, "write_content", full)
+        raise RequestRefused(["no"], EX_CONFIG)
+
+    def full(*words: object) -> None:
+        raise ConfigError("cannot write x: No space left on device")
+
+    monkeypatch.setattr(addition, "ask", ask)
+    assert run(path, source, "--yes") == EX_CONFIG
+    assert "no\n" in (said := capsys.readouterr().err) and "it could not be undone now: cannot write x" in said
+    monkeypatch.setattr(addition, "write_content", real)
+    monkeypatch.setattr(wheel, "known_distributions", dict)
+    assert recover(path).endswith("was completed"), "its boot token was the new one already"
+    assert changed_names(load_config(path)) == []
 
 
 @pytest.mark.parametrize(

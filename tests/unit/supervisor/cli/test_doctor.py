@@ -26,6 +26,8 @@ from tlsrt.supervisor.cli.diagnosis import (
     of_clients,
     of_clock,
     of_disks,
+    of_permissions,
+    of_processes,
     of_status,
 )
 from tlsrt.supervisor.cli.main import main
@@ -109,6 +111,30 @@ def test_a_host_that_runs() -> None:
         "lock", "third", "forth", "secondary", "waiver", "boot token", "audit log"
     }  # fmt: skip
     assert all(one.sentence.isprintable() for one in found)
+
+
+def test_processes_that_a_disk_holds_and_components_that_are_not_well() -> None:
+    def component(name: str, fails: int = 0, ready: bool | None = None) -> dict[str, Any]:
+        return {"name": name, "fails": fails, "ready": ready}
+
+    loops: list[dict[str, Any]] = [
+        {"name": "secondary", "stuck": {"where": "folio_wait_bit", "for_s": 3.0}, "disk_wait": None},
+        {"name": "forth", "stuck": None, "disk_wait": {"where": None, "for_s": 90.0}},
+        {"name": "third", "components": [component("good", ready=True), component("unasked"), component("bad", 3)]},
+        {"name": "third.kettle", "components": [component("kettle", ready=False)]},
+    ]
+    found = list(of_processes(loops))
+    assert severities(found) == [PROBLEM, PROBLEM, WARNING, WARNING]
+    assert [one.subject for one in found] == ["secondary", "forth", "third.bad", "third.kettle"]
+    assert found[-1].remedy == "tlsrt-supervisor logs third.kettle"
+
+
+def test_the_command_of_a_sentence_is_its_remedy() -> None:
+    told = "it is not the manifest that was approved: look at it with `tlsrt-supervisor component diff third/kettle`"
+    found = list(of_permissions([("third/kettle", told), ("x", "run `chmod 0600 /x`"), ("y", "`it` is wrong")]))
+    assert [one.remedy for one in found] == [
+        "tlsrt-supervisor component diff third/kettle", "chmod 0600 /x", "tlsrt-supervisor check",
+    ]  # fmt: skip
 
 
 def test_deaths_are_counted_by_process() -> None:

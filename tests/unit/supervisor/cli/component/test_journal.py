@@ -216,6 +216,11 @@ def test_what_the_boot_token_says() -> None:
     assert journal.wanted("a") == OLD and journal.wanted("b") == NEW
     journal = Journal(OLD, NEW, "a", "b")
     assert [journal.wanted(token) for token in "abc"] == [OLD, NEW, OLD]
+    journal = Journal({}, {}, "a", "b", installed=("kettle",))
+    assert parse_journal(journal.encode()) == journal
+    assert [journal.is_back(token) for token in "abc"] == [True, False, True]
+    with pytest.raises(ConfigError, match="is damaged"):
+        parse_journal(Journal({}, {}, "a", installed=("--target=/",)).encode())
 
 
 @pytest.mark.parametrize("name", ["../tlsrt.yaml", "x/third.kettle.yaml", ".change", "third.kettle"])
