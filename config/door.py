@@ -74,6 +74,13 @@ class DoorConfig:
             "Serve HTTP, for clients that are enrolled with --http; a client here with `http: true` does too."
         ),
     )
+    http_jobs: bool = field(
+        default=False,
+        metadata=boolean(
+            "Clients that may use HTTP may put calls off. A captured Primary, which holds their sessions, could then "
+            "put jobs in their names, and those outlive it."
+        ),
+    )
     proxies: tuple[str, ...] = field(
         default=(),
         metadata=listing(

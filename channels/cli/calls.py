@@ -48,7 +48,15 @@ async def _call(arguments: argparse.Namespace) -> None:
         spec = spec or {"stream": method == "subscribe"}
         if when := time_of(arguments):
             job = await client.put_off(
-                when, target, method, *args, missed=arguments.missed, timeout_s=timeout_s, **kwargs
+                when,
+                target,
+                method,
+                *args,
+                missed=arguments.missed,
+                jitter=arguments.jitter or None,
+                keep_result=arguments.keep_result,
+                timeout_s=timeout_s,
+                **kwargs,
             )
             _print(job, as_json=arguments.json)
             return

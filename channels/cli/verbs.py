@@ -96,10 +96,15 @@ VERBS = (
                 "TIME", default="",
             ),
             Argument(("--in",), "call it after so long, as a job: 90s, 10m, 2h or 7d", "TIME", default=""),
+            Argument(("--every",), "call it again and again, as a job: 10m, 2h or 7d apart", "TIME", default=""),
             Argument(
-                ("--missed",), "of a job: a time that the host was off is made up for once, or skipped (once)", "HOW",
-                choices=("once", "skip"), default="once",
+                ("--missed",),
+                "of a job: a time that the host was off is made up for once, skipped, or made up for if it is no later "
+                "than a duration (once)",
+                "once|skip|TIME", default="once",
             ),
+            Argument(("--jitter",), "of a job: delay it by chance, by up to so much", "TIME", default=""),
+            flag("--keep-result", text="of a job: keep its last result for `jobs show`, sealed for this client"),
             Argument(
                 ("--traceparent",), "the trace that it belongs to, as W3C Trace Context writes it", "TRACE", default=""
             ),
@@ -108,9 +113,9 @@ VERBS = (
     ),
     Verb(
         "jobs",
-        "list the calls that this client has put off; or remove one: jobs remove ID",
+        "list the calls that this client has put off; or one of them: jobs show|remove|pause|resume ID",
         (
-            Argument(("what",), "list (default) or remove", "list|remove", nargs="?"),
+            Argument(("what",), "list (default), show, remove, pause or resume", "WHAT", nargs="?"),
             Argument(("job",), "the id of a job, or the first digits of it", "ID", nargs="?"),
             WIDE,
         ),

@@ -8,15 +8,16 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from tlsrt.channels.calls.caller import new_idempotency_key
 from tlsrt.channels.calls.chunks import parts_of
-from tlsrt.channels.calls.jobs import JobCalls, JobEntry
+from tlsrt.channels.calls.jobs import JobCalls, JobDetails, JobEntry
 from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
 from tlsrt.channels.client.session import CONNECT_TIMEOUT_S, ClientSession
+from tlsrt.channels.session.job_result import key_secret
 from tlsrt.config.bundle import Bundle
 
 __all__ = ["CONNECT_TIMEOUT_S", "AsyncClient"]
@@ -80,16 +81,22 @@ class AsyncClient:
 
     async def put_off(
         self, when: str | datetime | timedelta, target: str, method: str, /, *args: object,
-        missed: Literal["once", "skip"] = "once", timeout_s: float = 30.0, **kwargs: object,
+        missed: str = "once", jitter: str | timedelta | None = None, keep_result: bool = False,
+        timeout_s: float = 30.0, **kwargs: object,
     ) -> str:  # fmt: skip
         """Have a call made later, also when this client is not there; return the id of the job once it is on the disk.
 
-        `when` is a time as cron(8) has it (`"30 6 * * *"`), a duration (`"10m"`), an ISO time with a time zone, a
-        datetime or a timedelta; times of day are those of the host. Each time runs at most once; one at which host or
-        target was away is made up for once, or not with `missed="skip"`. `timeout_s` is for putting it.
+        `when` is a time as cron(8) has it (`"30 6 * * *"`), a period (`"every 10m"`), a duration (`"10m"`), an ISO time
+        with a time zone, a datetime or a timedelta; times of day are those of the host. Each time runs at most once;
+        one at which host or target was away is made up for once, not at all with `missed="skip"`, or with
+        `missed="1h"` if it is no later than that. `jitter` delays all runs of the job by the same, which is chosen by
+        chance within it. With `keep_result=True` the host keeps the last result, up to 1 KiB, sealed for this
+        client's key: `show_job` has it. `timeout_s` is for putting it.
         """
         left = await self._session.ready(timeout_s)
-        return await self._jobs.put(when, target, method, args, kwargs, missed=missed, timeout_s=left)
+        return await self._jobs.put(
+            when, target, method, args, kwargs, missed=missed, timeout_s=left, jitter=jitter, keep_result=keep_result
+        )
 
     async def jobs(self, *, timeout_s: float = 30.0) -> list[JobEntry]:
         """Return what this client has put off, the next first; for a target that does not answer, its `error`."""
@@ -97,7 +104,19 @@ class AsyncClient:
 
     async def remove_job(self, job: str, *, timeout_s: float = 30.0) -> str:
         """End a job by its id, or the first digits of it; return the whole id. Raises NotFound."""
-        return await self._jobs.remove(job, timeout_s=await self._session.ready(timeout_s))
+        return await self._jobs.change("remove", job, timeout_s=await self._session.ready(timeout_s))
+
+    async def show_job(self, job: str, *, timeout_s: float = 30.0) -> JobDetails:
+        """Return all of a job: also its next times, how its last runs ended, and its arguments. Raises NotFound."""
+        return await self._jobs.show(job, timeout_s=await self._session.ready(timeout_s))
+
+    async def pause_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """Have a job run no more until `resume_job`; return the whole id. Raises NotFound."""
+        return await self._jobs.change("pause", job, timeout_s=await self._session.ready(timeout_s))
+
+    async def resume_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """Have a paused job go on; its times that came meanwhile are left out. Raises NotFound."""
+        return await self._jobs.change("resume", job, timeout_s=await self._session.ready(timeout_s))
 
     async def stream(
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
@@ -163,7 +182,7 @@ class AsyncClient:
 
     @property
     def _jobs(self) -> JobCalls:
-        return JobCalls(self._session.caller, self._session.clock.now)
+        return JobCalls(self._session.caller, self._session.clock.now, lambda: key_secret(self.bundle.key_pem))
 
     @property
     def bundle(self) -> Bundle:

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from tlsrt.channels.calls.jobs import JobEntry
+from tlsrt.channels.calls.jobs import JobDetails, JobEntry
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred
 from tlsrt.config.bundle import Bundle
@@ -83,10 +83,22 @@ class Client:
 
     def put_off(
         self, when: str | datetime | timedelta, target: str, method: str, /, *args: object,
-        missed: Literal["once", "skip"] = "once", timeout_s: float = 30.0, **kwargs: object,
+        missed: str = "once", jitter: str | timedelta | None = None, keep_result: bool = False,
+        timeout_s: float = 30.0, **kwargs: object,
     ) -> str:  # fmt: skip
         """Have a call made later and return the id of the job; see `AsyncClient.put_off`."""
-        return self._run(self._open.put_off(when, target, method, *args, missed=missed, timeout_s=timeout_s, **kwargs))
+        putting = self._open.put_off(
+            when,
+            target,
+            method,
+            *args,
+            missed=missed,
+            jitter=jitter,
+            keep_result=keep_result,
+            timeout_s=timeout_s,
+            **kwargs,
+        )
+        return self._run(putting)
 
     def jobs(self, *, timeout_s: float = 30.0) -> list[JobEntry]:
         """Return what this client has put off; see `AsyncClient.jobs`."""
@@ -95,6 +107,18 @@ class Client:
     def remove_job(self, job: str, *, timeout_s: float = 30.0) -> str:
         """End a job by its id, or the first digits of it; return the whole id."""
         return self._run(self._open.remove_job(job, timeout_s=timeout_s))
+
+    def show_job(self, job: str, *, timeout_s: float = 30.0) -> JobDetails:
+        """Return all of a job; see `AsyncClient.show_job`."""
+        return self._run(self._open.show_job(job, timeout_s=timeout_s))
+
+    def pause_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """Have a job run no more until `resume_job`; return the whole id."""
+        return self._run(self._open.pause_job(job, timeout_s=timeout_s))
+
+    def resume_job(self, job: str, *, timeout_s: float = 30.0) -> str:
+        """Have a paused job go on; see `AsyncClient.resume_job`."""
+        return self._run(self._open.resume_job(job, timeout_s=timeout_s))
 
     def stream(
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object

@@ -140,8 +140,8 @@ class JobListMessage(NamedTuple):
     after: bytes
 
 
-class JobRemoveMessage(NamedTuple):
-    """Remove a job, by the first hex digits of its id."""
+class JobIdMessage(NamedTuple):
+    """Remove, show, pause or resume a job, by the first hex digits of its id."""
 
     number: int
     job: str

@@ -23,6 +23,7 @@ class JobPutMessage(NamedTuple):
     epoch: int
     proof_number: int
     proof: bytes
+    key: bytes  # for which its result is sealed; empty if none is kept
 
 
 class JobListMessage(NamedTuple):
@@ -33,8 +34,8 @@ class JobListMessage(NamedTuple):
     owner: str
 
 
-class JobRemoveMessage(NamedTuple):
-    """A caller ends one of its jobs at a component."""
+class OwnJobMessage(NamedTuple):
+    """A caller asks for all of one of its jobs at a component, ends it, pauses it, or has it go on."""
 
     number: int
     component: str
@@ -43,7 +44,7 @@ class JobRemoveMessage(NamedTuple):
 
 
 class JobAnswerMessage(NamedTuple):
-    """The answer to one of these three: the code of a CallError and its sentence, or an empty one and rows."""
+    """The answer to one of these: the code of a CallError and its sentence, or an empty one and rows."""
 
     number: int
     code: str
@@ -59,12 +60,17 @@ class JobRunMessage(NamedTuple):
     owner: str
     method: str
     call: bytes
+    key: bytes
 
 
 class JobOverMessage(NamedTuple):
-    """How a run ended, an OUTCOME: `done`, or the code of an error. `away`: it has surely not begun."""
+    """How a run ended, an OUTCOME: `done`, or the code of an error. `away`: it has surely not begun.
+
+    `result` is sealed for the owner, or empty.
+    """
 
     component: str
     job: bytes
     run: int
     outcome: str
+    result: bytes

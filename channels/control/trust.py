@@ -38,8 +38,8 @@ from tlsrt.channels.control.job_messages import (
     JobListMessage,
     JobOverMessage,
     JobPutMessage,
-    JobRemoveMessage,
     JobRunMessage,
+    OwnJobMessage,
 )
 from tlsrt.channels.control.seqpacket import Message, MessageTable
 
@@ -340,7 +340,7 @@ TRUST = MessageTable(
         Message(68, "secret_key", _AUTHORITY, _ANY, SecretKeyMessage),
         Message(69, "job_put", _OTHERS, _JOINED, JobPutMessage),
         Message(70, "job_list", _OTHERS, _JOINED, JobListMessage),
-        Message(71, "job_remove", _OTHERS, _JOINED, JobRemoveMessage),
+        Message(71, "job_remove", _OTHERS, _JOINED, OwnJobMessage),
         Message(72, "job_over", _OTHERS, _JOINED, JobOverMessage),
         Message(73, "job_answer", _AUTHORITY, _ANY, JobAnswerMessage),
         Message(74, "job_run", _AUTHORITY, _ANY, JobRunMessage),
@@ -351,5 +351,8 @@ TRUST = MessageTable(
         Message(78, "show_challenge", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
         Message(79, "hide_challenge", _AUTHORITY, _ANY, to=PRIMARY),
         Message(80, "pair_tried", _PRIMARY, _WITH_DOOR, PairTriedMessage),
+        Message(81, "job_show", _OTHERS, _JOINED, OwnJobMessage),
+        Message(82, "job_pause", _OTHERS, _JOINED, OwnJobMessage),
+        Message(83, "job_resume", _OTHERS, _JOINED, OwnJobMessage),
     ),
 )

@@ -17,11 +17,12 @@ _NONCE = b"job\0"
 
 
 def job_data(
-    session: bytes, target: str, method: str, deadline: int, job: bytes, when: str, missed: str, call: bytes
-) -> bytes:
-    """Return what is proved: each field behind its length."""
+    session: bytes, target: str, method: str, deadline: int, job: bytes, when: str, missed: str, call: bytes,
+    key: bytes = b"",
+) -> bytes:  # fmt: skip
+    """Return what is proved: each field behind its length. `key` is that of a kept result, or none."""
     texts = [text.encode() for text in (target, method, when, missed)]
-    fields = (session, *texts, deadline.to_bytes(8, "big"), job, call)
+    fields = (session, *texts, deadline.to_bytes(8, "big"), job, call, *([key] if key else []))
     return _CONTEXT + b"".join([len(field).to_bytes(4, "big") + field for field in fields])
 
 

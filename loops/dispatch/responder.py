@@ -50,7 +50,7 @@ from tlsrt.loops.component.component import BUILTIN, Component
 from tlsrt.loops.component.invocation import find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.call_figures import CallFigures, replies_of
-from tlsrt.loops.dispatch.deferrals import Deferrals, NoDeferrals
+from tlsrt.loops.dispatch.deferrals import Deferrals, NoDeferrals, wrong_kind
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
@@ -265,10 +265,7 @@ class Responder:
                 raise InvalidArgument(UNREADABLE) from error
             spec = find_method(self._component, header.method)
             if spec.stream != bool(header.flags & FLAG_STREAM):
-                raise InvalidArgument(
-                    f"{header.method} is a stream of items: iterate it" if spec.stream
-                    else f"{header.method} is not a stream: call it"
-                )  # fmt: skip
+                raise wrong_kind(header.method, is_stream=spec.stream, is_put_off=isinstance(key, Deferral))
             if header.flags & FLAG_UPLOAD and request.upload is None:
                 request.upload = Inbox()
             upload = self._streams.parts(request) if request.upload is not None else None

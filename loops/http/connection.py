@@ -9,12 +9,10 @@ its body is read, and a client that waits for a word first (Expect: 100-continue
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any
 
 import h11
@@ -26,12 +24,12 @@ from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
+from tlsrt.loops.http.documents import document
 from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.framing import HEAD_MAX, RequestFraming
+from tlsrt.loops.http.jobs import HttpJobs
 from tlsrt.loops.http.keys import IdempotencyKeys
-from tlsrt.loops.http.openapi import openapi
-from tlsrt.loops.http.page import HTML, page
-from tlsrt.loops.http.request import EVENTS, JSON, Act, HttpCall, wish_untrusted
+from tlsrt.loops.http.request import EVENTS, JSON, OF_JOBS, Act, HttpCall, wish_untrusted
 from tlsrt.loops.http.response import HttpResponse, Problem, answer, event, problem_answer, problem_of, stream_headers
 from tlsrt.loops.http.session import DelegatedSession
 from tlsrt.loops.http.site import ForeignRequest, HostNames
@@ -43,7 +41,6 @@ REQUEST_S = 30.0  # for a request to arrive whole
 READ_S = 10.0  # for the client to read what waits, before more of a stream is sent
 WAITING_MAX = 256 * 1024  # bytes of a stream that wait for the client
 _STREAMING = (h11.SEND_RESPONSE, h11.SEND_BODY)
-VERSION = version("tlsrt")  # read before the seal
 SESSION_S = 10.0  # for the authority to delegate the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
 CONFIRMATIONS = 2  # calls that are answered after a stream has begun: it has been read, and its first turn is over
@@ -87,6 +84,7 @@ class HttpConnection:
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None
         self.session = DelegatedSession(self)
+        self._jobs = HttpJobs(self.session)
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
         self._log = logging.getLogger("primary.http")
         backend.ask("delegate", number, connection.engine.certificate)
@@ -227,7 +225,8 @@ class HttpConnection:
             elif wish.act is Act.SUBSCRIBE:
                 await self._subscribe(wish)
             else:
-                self._answer(await self._document(wish))
+                found = self._jobs.document(wish) if wish.act in OF_JOBS else document(self.session, wish)
+                self._answer(await found)
         except Problem as problem:
             self._answer(problem_answer(problem), last=self._http.their_state is h11.SEND_BODY)
         except CallError as error:
@@ -262,11 +261,14 @@ class HttpConnection:
 
     async def _call(self, wish: HttpCall) -> None:
         method = await self._method(wish)
-        is_stream = bool(method.get("stream"))
+        is_stream = bool(method.get("stream")) and wish.later is None
         if not (wish.takes_stream if is_stream else wish.takes_result):
             what, media_type = ("a stream", EVENTS) if is_stream else ("one result", JSON)
             raise Problem(406, "invalid_argument", f"this method gives {what}: send Accept: {media_type}")
         args, kwargs = await self._arguments(method)
+        if wish.later is not None:
+            self._answer(await self._jobs.put(wish, args, kwargs))
+            return
         if is_stream:
             await self._stream(wish, args, kwargs)
             return
@@ -291,21 +293,6 @@ class HttpConnection:
 
     async def _encoded(self, value: object) -> bytes:
         return await self._scheduler.do(lambda: encode_value(value), self.session.subject, is_small=is_small(value))
-
-    async def _document(self, wish: HttpCall) -> HttpResponse:
-        if wish.act is Act.PAGE:
-            return answer(200, HTML, page(self.session.subject, self.session.rights, VERSION))
-        if wish.act is Act.TARGETS:
-            return answer(
-                200, JSON, encode_value({target: list(names) for target, names in self.session.rights.items()})
-            )
-        found = {}
-        for target in sorted(self.session.rights):
-            try:
-                found[target] = await self.session.describe(target)
-            except CallError:  # it does not run now
-                continue
-        return answer(200, JSON, json.dumps(openapi(found, VERSION, wish.authority)).encode())
 
     async def _subscribe(self, wish: HttpCall) -> None:
         description = await self.session.describe(wish.target)

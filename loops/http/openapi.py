@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlsrt.loops.component.types import anchored
-from tlsrt.loops.http.request import EVENTS, JSON, KEY, KEY_MAX, PREFIX, TIMEOUT_MAX_S, TIMEOUT_MIN_S, TIMEOUT_S
+from tlsrt.loops.http.openapi_jobs import JOB_PATHS, LATER, PROBLEM, PUT
+from tlsrt.loops.http.query import TIMEOUT_MAX_S, TIMEOUT_MIN_S, TIMEOUT_S
+from tlsrt.loops.http.request import EVENTS, JSON, KEY, KEY_MAX, PREFIX
 from tlsrt.loops.http.response import MEDIA_TYPE
 
 Document = dict[str, Any]
@@ -37,6 +39,7 @@ def openapi(descriptions: Mapping[str, Mapping[str, Any]], version: str, server:
                 paths[f"{PREFIX}/call/{target}/{name}"] = {"post": _operation(target, name, method)}
         for topic, doc in sorted(description.get("topics", {}).items()):
             paths[f"{PREFIX}/events/{target}/{topic}"] = {"get": _subscription(target, topic, str(doc))}
+    paths |= JOB_PATHS
     return {
         "openapi": "3.1.0",
         "info": {"title": "tlsrt", "version": version, "description": "What this client may call on this host."},
@@ -75,10 +78,12 @@ def _operation(target: str, name: str, method: Mapping[str, Any]) -> Document:
         "tags": [target],
         "summary": doc.partition("\n")[0],
         "description": doc,
-        "parameters": [_TIMEOUT, _KEY],
+        "parameters": [_TIMEOUT, _KEY, *([] if method.get("stream") else LATER)],
         "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
-        "responses": {"200": _success(method), "default": {"$ref": "#/components/responses/Problem"}},
-    }
+        "responses": {
+            "200": _success(method), **({} if method.get("stream") else PUT), "default": {"$ref": PROBLEM}
+        },
+    }  # fmt: skip
 
 
 def _success(method: Mapping[str, Any]) -> Document:
@@ -98,7 +103,7 @@ def _subscription(target: str, topic: str, doc: str) -> Document:
         "summary": doc.partition("\n")[0],
         "responses": {
             "200": {"description": "events as they happen", "content": {EVENTS: {}}},
-            "default": {"$ref": "#/components/responses/Problem"},
+            "default": {"$ref": PROBLEM},
         },
     }
 

@@ -14,12 +14,11 @@ from enum import Enum
 from urllib.parse import unquote
 
 from tlsrt.channels.frames.trace import parse_trace_untrusted
+from tlsrt.loops.http.query import TIMEOUT_S, Later, query_untrusted
 from tlsrt.loops.http.response import Problem
 from tlsrt.loops.http.site import HostNames, check_site_untrusted
 
 PREFIX = "/v1"
-TIMEOUT_S = 30.0
-TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.001, 300.0
 KEY_MAX = 128
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -28,7 +27,7 @@ _ONCE = frozenset({
     "host", "content-type", "idempotency-key", "origin", "sec-fetch-site", "authorization", "content-encoding",
 })  # fmt: skip
 KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # a field's value has no blanks at its ends
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")  # as JSON writes it
+_JOB = re.compile(r"[0-9a-f]{4,16}")  # an id, or its first digits
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
@@ -40,6 +39,14 @@ class Act(Enum):
     OPENAPI = "openapi"
     TARGETS = "targets"
     PAGE = "page"  # for people
+    JOBS = "jobs"  # list them
+    SHOW_JOB = "show_job"
+    REMOVE_JOB = "remove_job"
+    PAUSE_JOB = "pause_job"
+    RESUME_JOB = "resume_job"
+
+
+OF_JOBS = frozenset({Act.JOBS, Act.SHOW_JOB, Act.REMOVE_JOB, Act.PAUSE_JOB, Act.RESUME_JOB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class HttpCall:
     takes_stream: bool = True
     trace: bytes = b""  # that a call says it belongs to
     authority: str = ""  # that the request is for; one of this host's names
+    later: Later | None = None  # when a call is to be made; None: now
+    job: str = ""  # the id of one, or its first digits
 
 
 def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]], names: HostNames) -> HttpCall:
@@ -75,6 +84,8 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]],
         _no_query(query)
         act = Act.OPENAPI if path.endswith(".json") else Act.TARGETS
         return HttpCall(act, authority=authority)
+    if path.startswith(f"{PREFIX}/jobs"):
+        return _of_jobs(method, parts[3:], path, query, fields)
     if len(parts) != 6 or parts[0] or parts[1] != PREFIX[1:] or parts[2] not in ("call", "events"):
         raise Problem(404, "not_found", f"no such resource; {PREFIX}/openapi.json lists what there is")
     loop, component, name = (_name(part) for part in parts[3:])
@@ -84,17 +95,15 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]],
         if not accepts(accept, EVENTS):
             raise Problem(406, "invalid_argument", f"events come as a stream: send Accept: {EVENTS}")
         return HttpCall(Act.SUBSCRIBE, f"{loop}/{component}", "subscribe", topic=name)
-    if method != "POST":
-        raise Problem(405, "invalid_argument", "use POST", {"Allow": "POST"})
-    if fields.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise Problem(415, "invalid_argument", f"send the arguments as {JSON}", {"Accept-Post": JSON})
+    _require_post(method, fields)
+    timeout_s, later = query_untrusted(query)
     if fields.get("content-encoding", "identity").strip().lower() != "identity":
         raise Problem(
             415, "invalid_argument", "send the body without Content-Encoding", {"Accept-Encoding": "identity"}
         )
     return HttpCall(
-        Act.CALL, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")),
-        takes_result=accepts(accept, JSON), takes_stream=accepts(accept, EVENTS), trace=_trace(fields),
+        Act.CALL, f"{loop}/{component}", name, None, timeout_s, _key(fields.get("idempotency-key")),
+        takes_result=accepts(accept, JSON), takes_stream=accepts(accept, EVENTS), trace=_trace(fields), later=later,
     )  # fmt: skip
 
 
@@ -139,6 +148,31 @@ def _require_read(method: str) -> None:
         raise Problem(405, "invalid_argument", "use GET", {"Allow": "GET, HEAD"})
 
 
+def _require_post(method: str, fields: Mapping[str, str]) -> None:
+    if method != "POST":
+        raise Problem(405, "invalid_argument", "use POST", {"Allow": "POST"})
+    if fields.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise Problem(415, "invalid_argument", f"send the arguments as {JSON}", {"Accept-Post": JSON})
+
+
+def _of_jobs(method: str, parts: list[str], path: str, query: str, fields: Mapping[str, str]) -> HttpCall:
+    """Return what is asked about jobs: `/v1/jobs`, `/v1/jobs/ID`, `/v1/jobs/ID/pause` or `/resume`."""
+    if path == f"{PREFIX}/jobs":
+        _require_read(method)
+        _no_query(query)
+        return HttpCall(Act.JOBS)
+    change = {"pause": Act.PAUSE_JOB, "resume": Act.RESUME_JOB}.get(parts[1]) if len(parts) == 2 else None
+    if not path.startswith(f"{PREFIX}/jobs/") or not _JOB.fullmatch(parts[0]) or (len(parts) > 1 and change is None):
+        raise Problem(404, "not_found", f"no such resource; {PREFIX}/openapi.json lists what there is")
+    _no_query(query)
+    if change is not None:
+        _require_post(method, fields)
+        return HttpCall(change, job=parts[0])
+    if method not in ("GET", "HEAD", "DELETE"):
+        raise Problem(405, "invalid_argument", "use GET or DELETE", {"Allow": "GET, HEAD, DELETE"})
+    return HttpCall(Act.REMOVE_JOB if method == "DELETE" else Act.SHOW_JOB, job=parts[0])
+
+
 def _no_query(query: str) -> None:
     if query:
         raise Problem(400, "invalid_argument", "this resource takes no query")
@@ -152,18 +186,6 @@ def _name(part: str) -> str:
     if not name or len(name) > 80 or not name.isprintable() or "/" in name:
         raise Problem(404, "not_found", "no such resource")
     return name
-
-
-def _timeout(query: str) -> float:
-    if not query:
-        return TIMEOUT_S
-    name, _, value = query.partition("=")
-    seconds = float(value) if name == "timeout_s" and _NUMBER.fullmatch(value) else 0.0
-    if not 0 < seconds <= TIMEOUT_MAX_S:
-        raise Problem(400, "invalid_argument", f"the query may be timeout_s=SECONDS, at most {TIMEOUT_MAX_S:g}")
-    if seconds < TIMEOUT_MIN_S:
-        raise Problem(504, "deadline", f"nothing is answered within {seconds:g} s, so nothing was executed")
-    return seconds
 
 
 def _trace(fields: Mapping[str, str]) -> bytes:

@@ -2,7 +2,8 @@
 
 A request to put a call off is checked as the call itself, and carried to the authority with its caller's proof. The
 authority says a run once, or again after it was restarted: a run that was heard of is not run twice. How it ended goes
-back as one word; what a handler gave or raised stays here, in the log.
+back as one word; what a handler gave or raised stays here, in the log, unless its owner has it kept: then it goes back
+sealed for the owner.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tlsrt.channels.control.job_messages import OUTCOME, JobAnswerMessage, JobRu
 from tlsrt.channels.frames.body import decode_request_untrusted, pack_value
 from tlsrt.channels.frames.deferral import Deferral
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS, Header
+from tlsrt.channels.session.job_result import seal_result
 from tlsrt.errors import (
     Away,
     Busy,
@@ -33,6 +35,7 @@ from tlsrt.errors import (
 )
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.invocation import invoke
+from tlsrt.loops.dispatch.deferrals import wrong_kind
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 
@@ -52,6 +55,7 @@ class _Run:
     owner: str
     task: asyncio.Task[str] | None = None
     outcome: str = ""  # while it runs
+    result: bytes = b""  # sealed
 
 
 class Serving(Protocol):
@@ -104,18 +108,18 @@ class ProcessJobs:
             args, kwargs = _call_untrusted(deferral.call)
             work = invoke(place.component, header.method, args, kwargs, subject=header.src)
             if not isinstance(work, Coroutine):
-                raise InvalidArgument(f"{header.method} is a stream: it cannot be put off")
+                raise wrong_kind(header.method, is_stream=True, is_put_off=True)
             work.close()  # it was checked, and runs later
             fields = (
                 header.session, header.method, deferral.job, deferral.when, deferral.missed, deferral.call,
-                deferral.deadline, deferral.epoch, deferral.number, deferral.proof,
+                deferral.deadline, deferral.epoch, deferral.number, deferral.proof, deferral.key,
             )  # fmt: skip
             return self._ask("job_put", header.dst, *fields)
         if header.method != "describe":
-            raise InvalidArgument("jobs are listed and removed by way of describe")
+            raise InvalidArgument("jobs are listed, shown, paused and removed by way of describe")
         if deferral.what == "list":
             return self._ask("job_list", header.dst, header.src)
-        return self._ask("job_remove", header.dst, header.src, deferral.job)
+        return self._ask(f"job_{deferral.what}", header.dst, header.src, deferral.job)
 
     async def _ask(self, name: str, *fields: object) -> object:
         if len(self._asked) >= ASKED_MAX:
@@ -158,7 +162,7 @@ class ProcessJobs:
         if known is None and len(place.runs) >= HEARD_MAX:
             place.runs.pop(next((job for job, run in place.runs.items() if run.task is None), b""), None)
         run = place.runs[message.job] = _Run(message.run, message.owner)
-        work = self._outcome(place, message)
+        work = self._outcome(place, message, run)
         context = contextvars.Context()  # it runs within no request
         run.task = asyncio.get_running_loop().create_task(work, name=f"job {message.method}", context=context)
         run.task.add_done_callback(partial(self._ended, message, run))  # also when it is cancelled before it begins
@@ -168,7 +172,7 @@ class ProcessJobs:
         run.outcome = Cancelled.code if task.cancelled() else task.result()
         self._report(message, run)
 
-    async def _outcome(self, place: _Place, message: JobRunMessage) -> str:
+    async def _outcome(self, place: _Place, message: JobRunMessage, run: _Run) -> str:
         try:
             place.serving.check_serves(message.method)
         except Away as error:  # no other says that nothing has begun
@@ -181,21 +185,24 @@ class ProcessJobs:
                 raise InvalidArgument("it is a stream by now")
             try:
                 async with asyncio.timeout(RUN_S):
-                    pack_value(await self._shares.metered(message.owner, b"", work))
+                    value = await self._shares.metered(message.owner, b"", work)
+                    pack_value(value)
             except TimeoutError:
                 raise DeadlineExceeded(f"it took longer than {RUN_S:g} s") from None
         except asyncio.CancelledError:
             raise
         except CallError as error:
             place.log.warning("job %s of %s: %s: %s", message.method, message.owner, error.code, error.message)
+            run.result = _sealed(message, _word_of(error), str(error.message))
             return _word_of(error)
         except BaseException as error:
             return place.faults.fold(message.method, error).code
+        run.result = _sealed(message, _DONE, value)
         return _DONE
 
     def _report(self, message: JobRunMessage, run: _Run) -> None:
         try:
-            self._send("job_over", message.component, message.job, run.number, run.outcome)
+            self._send("job_over", message.component, message.job, run.number, run.outcome, run.result)
         except PeerError as error:
             if error.reason == "hung":  # it does not read now; without any authority this process ends
                 asyncio.get_running_loop().call_later(AGAIN_S, self._report, message, run)
@@ -228,6 +235,16 @@ def _word_of(error: CallError) -> str:
         return Unavailable.code
     is_word = type(error.code) is str and OUTCOME.fullmatch(error.code)  # a component may make codes of its own
     return error.code if is_word else CallError.code
+
+
+def _sealed(message: JobRunMessage, outcome: str, value: object) -> bytes:
+    """Return what a run gave, sealed for the owner of the job if that has it kept."""
+    if not message.key:
+        return b""
+    try:
+        return seal_result(message.key, message.job, message.run, outcome, value)
+    except PeerError:  # the owner's key is none
+        return b""
 
 
 async def _none() -> list[object]:

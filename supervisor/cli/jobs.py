@@ -7,7 +7,7 @@ import argparse
 from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.supervisor.cli.exchange import ask, config_of
-from tlsrt.when import shown_time, shown_when
+from tlsrt.when import shown_missed, shown_time, shown_when
 
 ID_SHOWN = 8  # hex digits of an id
 _FIELDS = ("id", "owner", "target", "method", "when", "missed", "next", "runs", "last", "outcome")
@@ -40,5 +40,41 @@ def job_lines(answer: Document) -> list[str]:
     return fitted_table([_COLUMNS, *rows], least=_LEAST) if rows else ["no jobs"]
 
 
-def removed_lines(answer: Document) -> list[str]:
-    return [f"removed {job}: {method} of {target}, put by {owner}" for job, owner, target, method in answer["rows"]]
+def show_job(arguments: argparse.Namespace) -> Document:
+    """Ask for all of one job."""
+    rows = ask(config_of(arguments), "job_show", job=arguments.job)["rows"]
+    row, upcoming, history, paused_by = rows
+    ends = [{"began": began, "took_ms": took, "outcome": outcome} for began, took, outcome in history]
+    return {
+        **dict(zip(_FIELDS, row, strict=True)), "upcoming": upcoming, "history": ends, "paused_by": paused_by,
+    }  # fmt: skip
+
+
+def shown_lines(answer: Document) -> list[str]:
+    about = {
+        "job": answer["id"], "owner": answer["owner"], "call": f"{answer['target']} {answer['method']}",
+        "when": shown_when(answer["when"]), "missed": shown_missed(answer["missed"]), "runs": str(answer["runs"]),
+        "outcome": answer["outcome"] or "-", "paused by": answer["paused_by"] or "-",
+        "next": ", ".join(map(shown_time, answer["upcoming"])) or "-",
+    }  # fmt: skip
+    rows = [(shown_time(one["began"]), f"{one['took_ms']} ms", one["outcome"]) for one in answer["history"]]
+    return [
+        *(f"{name:9}  {text}" for name, text in about.items()),
+        *(["", *fitted_table([("BEGAN", "TOOK", "OUTCOME"), *rows])] if rows else []),
+    ]
+
+
+def remove_lines(answer: Document) -> list[str]:
+    return _done("removed", answer)
+
+
+def pause_lines(answer: Document) -> list[str]:
+    return _done("paused", answer)
+
+
+def resume_lines(answer: Document) -> list[str]:
+    return _done("resumed", answer)
+
+
+def _done(what: str, answer: Document) -> list[str]:
+    return [f"{what} {job}: {method} of {target}, put by {owner}" for job, owner, target, method in answer["rows"]]

@@ -173,7 +173,7 @@ VERBS = (
     Verb("secret", "set, list and remove the secrets of components", verbs=SECRETS),
     Verb("certificate", "show, change and renew the certificates of the server", verbs=CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=CLIENTS),
-    Verb("jobs", "list the calls that clients and components have put off, or remove one", verbs=JOBS),
+    Verb("jobs", "list the calls that clients and components have put off; show, pause or remove one", verbs=JOBS),
     Verb(
         "lock",
         "lock the host: no session is possible until `unlock`; the lock survives a restart",

@@ -137,7 +137,10 @@ REQUESTS: Mapping[str, OperatorRequest] = {
     "client_revoke": OperatorRequest((_client,), change_document),
     "client_set": OperatorRequest((_client, Field("rules", _rules, []), Field("may", _rights)), change_document),
     "job_list": OperatorRequest((Field("after", _bytes, ""),), client_document),
-    "job_remove": OperatorRequest((Field("job", partial(_text, 1, CLIENT_MAX)),), client_document),
+    **dict.fromkeys(
+        ("job_remove", "job_show", "job_pause", "job_resume"),
+        OperatorRequest((Field("job", partial(_text, 1, CLIENT_MAX)),), client_document),
+    ),
     "anomalies": OperatorRequest((), lambda code, rows: anomalies_document(rows)),
     "release": OperatorRequest((Field("name", partial(_text, 1, NAME_MAX)),), change_document),
 }  # fmt: skip

@@ -40,17 +40,18 @@ class Host:
     def fields(
         self, when: str = "+60", *, target: str = STORE, method: str = "put", job: bytes | None = None,
         missed: str = "once", subject: str = "client/admin", call: bytes = CALL,
+        key: bytes = b"",
     ) -> dict[str, Any]:  # fmt: skip
         """Return the fields of an honest `job_put`."""
         session, epoch = self.session(subject), self.stage.context.epochs.serving
         job, deadline = os.urandom(8) if job is None else job, self.stage.now + 30_000
         self._number += 1
-        data = job_data(session.session_id, target, method, deadline, job, when, missed, call)
-        key = self.puts._messages.proof_key(session, epoch)
+        data = job_data(session.session_id, target, method, deadline, job, when, missed, call, key)
+        proof_key = self.puts._messages.proof_key(session, epoch)
         return {
             "number": self._number, "component": target, "session": session.session_id, "method": method, "job": job,
             "when": when, "missed": missed, "call": call, "deadline": deadline, "epoch": epoch,
-            "proof_number": self._number, "proof": prove_job(AESGCM(key), self._number, data),
+            "proof_number": self._number, "proof": prove_job(AESGCM(proof_key), self._number, data), "key": key,
         }  # fmt: skip
 
     def say(self, fields: dict[str, Any], loop: str = "secondary") -> tuple[str, list[Any]]:
@@ -71,9 +72,11 @@ class Host:
     def runs(self, loop: str = "secondary") -> list[tuple[Any, ...]]:
         return self.stage.of(loop, "job_run")
 
-    def over(self, run: tuple[Any, ...], outcome: str = "done", loop: str = "secondary") -> None:
+    def over(
+        self, run: tuple[Any, ...], outcome: str = "done", loop: str = "secondary", *, result: bytes = b""
+    ) -> None:
         component, job, number, *_ = run
-        self.stage.hear(loop, "job_over", component, job, number, outcome)
+        self.stage.hear(loop, "job_over", component, job, number, outcome, result)
 
     def the(self, job: bytes) -> Job:
         return self.state.jobs[job]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import random
+import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts.running_host import RunningHost, running
 
-from tlsrt import CallError, InvalidArgument, NotFound
+from tlsrt import CallError, Denied, InvalidArgument, NotFound
+from tlsrt.channels.client.connection import client_context
 
 PACKAGE = Path(__file__).parent.parent / "hosts" / "job_package" / "putting"
 KETTLE, COOK, CAPTURED = "third/kettle", "secondary/cook", "third/captured"
@@ -25,7 +31,7 @@ WITHIN_S = 15.0
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
-        request, packages=[PACKAGE], clients=["guest"],
+        request, packages=[PACKAGE], clients=["guest", "web"], http=["web"], extra={"door": {"http_jobs": True}},
         components={
             KETTLE: {"class": "putting:Kettle"}, COOK: {"class": "putting:Cook"},
             CAPTURED: {"class": "putting:Captured"},
@@ -97,10 +103,104 @@ def test_the_commands_put_list_and_remove(host: RunningHost) -> None:
     assert tlsrt(host, "jobs", "remove", job[:8]).stdout == f"removed {job}\n"
     assert host.cli("jobs", "remove", once).stdout == f"removed {once}: boil of {KETTLE}, put by client/admin\n"
     assert not {job, once} & {entry.get("id") for entry in host.client().jobs()}
-    for words in (("--at", "0 19 * *"), ("--in", "soon"), ("--in", "1s", "--at", "0 19 * * *")):
+    for words in (("--at", "0 19 * *"), ("--in", "soon"), ("--every", "1m", "--jitter", "2m", "--missed", "often")):
         refused = tlsrt(host, "call", KETTLE, "boil", "x", *words)
         assert refused.returncode == 64 and refused.stdout == "", refused.stderr
     assert "no such" in host.cli("jobs", "remove", once).stderr or host.cli("jobs", "remove", once).returncode
+
+
+def test_a_job_that_comes_again_is_shown_paused_and_resumed_by_its_owner_and_an_operator(host: RunningHost) -> None:
+    words = ("--every", "10m", "--jitter", "30s", "--missed", "1h")
+    job = tlsrt(host, "call", KETTLE, "boil", "tea", "hold_s=0.5", *words).stdout.strip()
+    shown = tlsrt(host, "jobs", "show", job[:8]).stdout
+    for text in (f"{KETTLE} boil tea hold_s=0.5", "every 10m ~30s", "once, if at most 1h late"):
+        assert text in shown, shown
+    document = host.client().show_job(job)
+    assert [later - sooner for sooner, later in pairwise(document["upcoming"])] == [600_000] * 4
+    assert tlsrt(host, "jobs", "pause", job[:6]).stdout == f"paused {job}\n"
+    assert host.client().show_job(job)["paused_by"] == "its owner"
+    assert host.cli("jobs", "pause", job).stdout == f"paused {job}: boil of {KETTLE}, put by client/admin\n"
+    with pytest.raises(Denied, match="an operator"):
+        host.client().resume_job(job)
+    assert "every 10m ~30s" in host.cli("jobs", "show", job).stdout
+    assert host.cli("jobs", "resume", job).stdout.startswith(f"resumed {job}")
+    assert host.client().show_job(job)["paused_by"] == ""
+    host.told("job_paused", "job_resumed", by=("audit", "tail", "-n", "200"))
+    host.client().remove_job(job)
+
+
+def test_a_kept_result_is_read_by_its_client_and_nowhere_else(host: RunningHost) -> None:
+    client, words = host.client("guest"), f"secret {secrets.token_hex(8)}"
+    job = client.put_off("1s", KETTLE, "boil", words, keep_result=True)
+    plain = client.put_off("1s", KETTLE, "boil", "plain")
+    until(lambda: outcomes(host, "guest").get(job) == outcomes(host, "guest").get(plain) == "done", "both runs")
+    shown = client.show_job(job)
+    assert (shown["result"], shown["result_run"]) == (words, 1)
+    assert "result_run" not in client.show_job(plain)
+    with pytest.raises(NotFound):
+        host.client().show_job(job)
+    assert words not in host.cli("jobs", "show", job, "--json").stdout
+    state = (host.config.state_dir / "authority" / "authority.state").read_bytes()
+    assert bytes.fromhex(job) in state and words.encode() not in state
+
+
+def test_an_http_client_puts_lists_shows_pauses_and_removes_jobs(host: RunningHost) -> None:
+    context = client_context(host.bundle("web"))
+    context.set_alpn_protocols(["http/1.1"])
+    connection = http.client.HTTPSConnection("127.0.0.1", host.port, context=context, timeout=20)
+
+    def ask(method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any]:
+        given = {"Content-Type": "application/json"} if method == "POST" else {}
+        connection.request(method, path, body, {**given, **headers})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    boil = f"/v1/call/{KETTLE}/boil"
+    with closing(connection):
+        status, put = ask("POST", f"{boil}?in=1s", '{"name": "http"}')
+        assert status == 202
+        until(lambda: ask("GET", f"/v1/jobs/{put['job']}")[1]["outcome"] == "done", "done")
+        shown = ask("GET", f"/v1/jobs/{put['job']}")[1]
+        assert [end["outcome"] for end in shown["history"]] == ["done"] and boiled(host)["client/web http"] == 1
+        again = f"{boil}?every=10m&jitter=1m"
+        keys = [ask("POST", again, '["tea"]', **{"Idempotency-Key": "k"}) for _ in range(2)]
+        assert keys[0] == keys[1] and keys[0][0] == 202
+        job = keys[0][1]["job"]
+        assert ask("POST", again, '["soup"]', **{"Idempotency-Key": "k"})[0] == 409
+        assert ask("POST", f"/v1/jobs/{job}/pause", "{}") == (200, {"paused": job})
+        listed = {one["id"]: one for one in ask("GET", "/v1/jobs")[1]["jobs"]}
+        assert (listed[job]["when"], listed[job]["outcome"]) == ("%600 ~60", "paused")
+        assert ask("POST", f"/v1/jobs/{job}/resume", "{}") == (200, {"resumed": job})
+        assert ask("DELETE", f"/v1/jobs/{job}") == (200, {"removed": job})
+        assert ask("GET", f"/v1/jobs/{job}")[0] == 404
+        for query in ("every=1s", "at=soon", "in=10m&missed=often"):
+            assert ask("POST", f"{boil}?{query}", '["tea"]')[0] == 400
+        status, problem = ask("POST", f"/v1/call/{KETTLE}/drip?in=1s", "[]")
+        assert status == 400 and "it is a stream" in problem["detail"]
+
+
+def test_what_was_acknowledged_is_there_whenever_the_authority_or_the_host_is_killed(host: RunningHost) -> None:
+    """Jobs are put and paused while the authority is killed at random points, and then the whole host."""
+    seed = secrets.randbits(32)
+    print("seed", seed)
+    chance, client, put = random.Random(seed), host.client(), set[str]()
+    for _ in range(3):
+        timer = threading.Timer(chance.random() * 0.15, host.kill, ("authority",))
+        timer.start()
+        for number in range(5):
+            with suppress(CallError):
+                put.add(client.put_off("every 2h" if number % 2 else "2h", KETTLE, "boil", "later"))
+        timer.join()
+    with suppress(CallError):
+        assert client.pause_job(max(put)) == max(put)
+    paused = max(put) if outcomes(host).get(max(put)) == "paused" else ""
+    until(lambda: put <= outcomes(host).keys(), "all that was acknowledged")
+    assert host.process is not None
+    host.process.kill()
+    host.restart()
+    until(lambda: put <= outcomes(host).keys(), "all that was acknowledged, in the next life of the host")
+    assert not paused or outcomes(host)[paused] == "paused"
+    assert boiled(host)["client/admin later"] == 0
 
 
 def test_what_cannot_be_put_off_is_refused_at_once(host: RunningHost) -> None:
@@ -109,6 +209,8 @@ def test_what_cannot_be_put_off_is_refused_at_once(host: RunningHost) -> None:
         client.put_off("1s", KETTLE, "boil", "tea", hold_s="long")
     with pytest.raises(NotFound):
         client.put_off("1s", KETTLE, "freeze")
+    with pytest.raises(InvalidArgument, match="it is a stream"):
+        client.put_off("1s", KETTLE, "drip")
     with pytest.raises(InvalidArgument, match="time zone"):
         client.put_off("2999-01-01T00:00:00", KETTLE, "boil", "tea")
     with pytest.raises(InvalidArgument, match="days"):

@@ -20,13 +20,14 @@ from dataclasses import replace
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.job_messages import OUTCOME, JobOverMessage
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS
+from tlsrt.channels.session.job_result import SEALED_MAX
 from tlsrt.cron import Offset
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.jobs.schedule import STEP_MS, after_jump, at_start, following, is_missed
 from tlsrt.supervisor.authority.jobs.table import JobTable, check_place, detail_of
 from tlsrt.supervisor.authority.model.client_registry import Registry
 from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
-from tlsrt.supervisor.authority.model.jobs import DONE, ENDED_MS, RUNNING, UNKNOWN, Job
+from tlsrt.supervisor.authority.model.jobs import DONE, ENDED_MS, RUNNING, UNKNOWN, Job, Past
 from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.model.ports import LoopHandler, Service
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -81,7 +82,7 @@ class JobRuns(Service):
                 job = self._end_run(job, UNKNOWN, moment)
             if job.is_over and moment.wall - job.last > ENDED_MS:
                 self._jobs.by_id.pop(job.job, None)
-            elif job.due and job.due <= moment.wall and not self._context.state.lock:
+            elif job.due and job.due <= moment.wall and not job.paused and not self._context.state.lock:
                 self._due(job, moment)
 
     def _due(self, job: Job, moment: Moment) -> None:
@@ -106,7 +107,8 @@ class JobRuns(Service):
         """Leave out a run, and say so. A job at times of day stays: it is judged anew each time."""
         after = following(job, moment.wall, self._offset)
         if not job.began:
-            after = replace(after, outcome=reason)
+            after = replace(after, slot=0, outcome=reason)
+        after = replace(after, history=job.ended(Past(moment.wall, 0, reason)))
         self._jobs.put_back(after if after.due else replace(after, call=b"", last=job.last or moment.wall), moment)
         self._context.notes.note("job_refused", job.owner, f"{job.target} {job.method}: {reason}", reason=reason)
         self._context.recorder.note("job_refused", job.owner, detail_of(job) | {"reason": reason}, moment)
@@ -116,7 +118,7 @@ class JobRuns(Service):
         incarnation = self._loops.mailbox(job.target)
         running = replace(
             following(job, moment.wall, self._offset), run=job.run + 1, began=moment.wall, last=moment.wall,
-            incarnation=incarnation, outcome=RUNNING,
+            incarnation=incarnation, outcome=RUNNING, slot=job.slot or job.due,
         )  # fmt: skip
 
         def change() -> Undo:
@@ -142,7 +144,7 @@ class JobRuns(Service):
             self._context.outgoing.log(f"job {job.job.hex()} of {job.owner} does not run now: {sentence}")
 
         self._beginning.add(job.job)
-        detail = detail_of(job) | {"run": running.run, "due": job.due}
+        detail = detail_of(job) | {"run": running.run, "due": running.slot}
         self._context.transact("job_run", job.owner, detail, moment, change, done, refused)
 
     def _run(self, job: Job) -> None:
@@ -154,7 +156,7 @@ class JobRuns(Service):
     def _say_run(self, job: Job) -> None:
         loop = self._loops.of(job.target).loop
         self._context.outgoing.send(
-            loop, "job_run", job.target, job.job, job.run, job.owner, job.method, job.call
+            loop, "job_run", job.target, job.job, job.run, job.owner, job.method, job.call, job.key
         )  # fmt: skip
 
     def _on_over(self, entry: LoopEntry, message: JobOverMessage, moment: Moment) -> None:
@@ -168,6 +170,8 @@ class JobRuns(Service):
         if message.outcome == _AWAY:
             self._wait(job, moment)
         else:
+            if job.key and 0 < len(message.result) <= SEALED_MAX:
+                job = replace(job, result=message.result, result_run=job.run)
             self._end_run(job, message.outcome, moment)
 
     def _wait(self, job: Job, moment: Moment) -> None:
@@ -177,7 +181,7 @@ class JobRuns(Service):
 
     def _end_run(self, job: Job, outcome: str, moment: Moment) -> Job:
         self._pauses.pop(job.job, None)
-        after = replace(job, began=0, outcome=outcome, call=job.call if job.due else b"")
+        after = _at_end(job, outcome, moment.wall)
         self._jobs.put_back(after, moment)
         if outcome != DONE:
             words = f"{job.target} {job.method}: {outcome}"
@@ -231,5 +235,12 @@ class JobRuns(Service):
         for job in self._jobs:
             after = at_start(job, moment.wall, self._offset)
             if after.began and not is_resumed:
-                after = replace(after, began=0, outcome=UNKNOWN, call=after.call if after.due else b"")
+                after = _at_end(after, UNKNOWN, after.began)
             self._jobs.by_id[job.job] = after  # written with what is written next
+
+
+def _at_end(job: Job, outcome: str, wall: int) -> Job:
+    """Return the job after a run that has begun, as it ended at `wall`."""
+    past = Past(job.began, max(0, wall - job.began), outcome)
+    call = job.call if job.due else b""
+    return replace(job, began=0, slot=0, outcome=outcome, call=call, history=job.ended(past))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config.access import ClientConfig
@@ -49,10 +49,11 @@ class JobTable:
             return self._listed[subject].fingerprint.hex()
         return "component" if self._loops.has(subject) else None
 
-    def uses_http(self, subject: str) -> bool:
-        """Tell whether Primary holds the sessions of a client: what it put would outlive a captured Primary."""
+    def may_put(self, subject: str) -> bool:
+        """Tell whether a client may put jobs; Primary holds the sessions of one that uses HTTP, and jobs outlive it."""
         listed = self._listed.get(subject)
-        return self._registry.may_use_http(subject) or (listed is not None and listed.http)
+        uses_http = self._registry.may_use_http(subject) or (listed is not None and listed.http)
+        return self._context.config.door.http_jobs or not uses_http
 
     def refusal(self, owner: str, target: str, method: str) -> str | None:
         """Return why a call of this owner may not be made, None if it may, to a target that may be away."""
@@ -61,11 +62,13 @@ class JobTable:
         methods = self._messages.rights(owner, self._context.epochs.serving).get(target, ())
         return None if target in self._loops.expected and (method in methods or "*" in methods) else "policy"
 
-    def answer(self, entry: LoopEntry, number: int, error: CallError | None, rows: list[Row] | None = None) -> None:
+    def answer(
+        self, entry: LoopEntry, number: int, error: CallError | None, rows: Sequence[object] | None = None
+    ) -> None:
         """Answer a request that a loop has carried."""
         code = error.code if error is not None else ""
         self._context.outgoing.send(
-            entry.loop, "job_answer", number, code, [error.message] if error is not None else rows or []
+            entry.loop, "job_answer", number, code, [error.message] if error is not None else list(rows or ())
         )  # fmt: skip
 
 

@@ -7,16 +7,26 @@ is enrolled after the owner has gone, has nothing of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, NamedTuple
 
-from tlsrt.channels.frames.deferral import CALL_MAX, JOB_BYTES, MISSED
+from tlsrt.channels.frames.deferral import CALL_MAX, JOB_BYTES
 from tlsrt.errors import ConfigError, MisuseError
-from tlsrt.when import parse_when_untrusted
+from tlsrt.when import late_max_s_untrusted, parse_when_untrusted
 
 JOBS_MAX, JOBS_OF_ONE = 256, 32  # in all, and of one owner: with the largest calls, 1 MiB of state
 ENDED_MS = 86_400_000  # a job that has no other time is listed for so long
-RUNNING, UNKNOWN, DONE = "running", "unknown", "done"
+PAST_MAX = 5  # ends that are remembered of one job
+RUNNING, UNKNOWN, DONE, PAUSED = "running", "unknown", "done", "paused"
+OWNER, OPERATOR = "its owner", "an operator"
+
+
+class Past(NamedTuple):
+    """How a run ended, or why a time was left out."""
+
+    began: int
+    took: int  # ms; 0 of one that did not begin
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,22 @@ class Job:
     incarnation: int = 0  # of the target's process, of the last run
     last: int = 0  # when that began
     outcome: str = ""
+    first: int = 0  # due time of a period: the others are whole periods later
+    slot: int = 0  # the due time of a run that is under way, or waits for its target
+    key: bytes = b""  # of its owner, for which results are sealed; empty if none is kept
+    result: bytes = b""  # the last one, sealed
+    result_run: int = 0
+    paused: str = ""  # by whom: OWNER or OPERATOR; empty if it is not
+    history: tuple[Past, ...] = ()
+
+    @property
+    def shown(self) -> tuple[int, str]:
+        """Its next time and its last outcome, as they are listed: a paused one has no next time."""
+        return (0, PAUSED) if self.paused and self.due else (self.due, self.outcome)
+
+    def ended(self, past: Past) -> tuple[Past, ...]:
+        """Return its history with one more end."""
+        return (*self.history, past)[-PAST_MAX:]
 
     @property
     def is_over(self) -> bool:
@@ -46,26 +72,35 @@ class Job:
         return not self.due and not self.began
 
 
-_KINDS = [{"str": str, "bytes": bytes, "int": int}[str(one.type)] for one in fields(Job)]
+_KINDS = [{"str": str, "bytes": bytes, "int": int}.get(str(one.type), list) for one in fields(Job)]
+_LEAST = sum(one.default is MISSING for one in fields(Job)) + 5  # fields that a release before periods wrote
 
 
 def encode_jobs(jobs: Mapping[bytes, Job]) -> list[list[object]]:
     """Return the jobs as msgpack takes them."""
-    return [list(astuple(job)) for job in jobs.values()]
+    return [[getattr(job, one.name) for one in fields(job)] for job in jobs.values()]
 
 
 def decode_jobs(items: Any) -> dict[bytes, Job]:
     """Return the jobs in what was unpacked. Raise ConfigError for anything that `encode_jobs` does not make."""
     found: dict[bytes, Job] = {}
     for item in items:
-        if not isinstance(item, list) or list(map(type, item)) != _KINDS:
+        if not isinstance(item, list) or len(item) < _LEAST or list(map(type, item)) != _KINDS[: len(item)]:
             raise ConfigError("not a job")
-        job = Job(*item)
+        history = tuple(_past(one) for one in item[-1]) if len(item) == len(_KINDS) else ()
+        job = replace(Job(*item[: len(_KINDS) - 1]), history=history)
         try:
             parse_when_untrusted(job.when)
+            late_max_s_untrusted(job.missed)
         except MisuseError:
             raise ConfigError("not a job") from None
-        if len(job.job) != JOB_BYTES or job.missed not in MISSED or len(job.call) > CALL_MAX or job.job in found:
+        if len(job.job) != JOB_BYTES or len(job.call) > CALL_MAX or job.job in found:
             raise ConfigError("not a job")
         found[job.job] = job
     return found
+
+
+def _past(item: Any) -> Past:
+    if not isinstance(item, list) or list(map(type, item)) != [int, int, str]:
+        raise ConfigError("not the history of a job")
+    return Past(*item)

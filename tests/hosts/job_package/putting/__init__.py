@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from tlsrt import Component, handler
@@ -27,6 +28,11 @@ class Kettle(Component):
         self._note(name)
         await asyncio.sleep(hold_s)
         return name
+
+    @handler
+    async def drip(self) -> AsyncIterator[int]:
+        """Give one drop."""
+        yield 1
 
     @handler
     async def boiled(self) -> list[str]:
@@ -70,7 +76,7 @@ class Captured(Component):
         answer = self._process._jobs._asked[self._number] = asyncio.get_running_loop().create_future()
         self._process.trust.send(
             "job_put", self._number, target, session, method, os.urandom(8), "+1", "once", b"\x93\x90\x80\xc0",
-            boottime_ms() + 20_000, self._process.authority.committed, 77, bytes(16),
+            boottime_ms() + 20_000, self._process.authority.committed, 77, bytes(16), b"",
         )  # fmt: skip
         try:
             async with asyncio.timeout(5):

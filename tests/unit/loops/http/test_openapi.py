@@ -75,7 +75,10 @@ def test_a_body_is_required_and_a_key_and_a_time_have_their_bounds() -> None:
         if "post" not in each:
             continue
         assert each["post"]["requestBody"]["required"] is True, path
-        time, key = (parameter["schema"] for parameter in each["post"]["parameters"])
+        if path.startswith("/v1/jobs"):
+            continue
+        time, key, *later = (parameter["schema"] for parameter in each["post"]["parameters"])
+        assert len(later) == (0 if "text/event-stream" in json.dumps(each["post"]["responses"]) else 5), path
         assert (time["minimum"], time["maximum"]) == (0.001, 300)
         assert re.search(key["pattern"], "a key") and not re.search(key["pattern"], "\u00e4")
     assert openapi({}, "1", "")["servers"] == [{"url": "/"}]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.loops.http import request
+from tlsrt.loops.http.query import Later
 from tlsrt.loops.http.request import Act, HttpCall, accepts
 from tlsrt.loops.http.response import Problem
 from tlsrt.loops.http.site import ForeignRequest, HostNames
@@ -29,6 +30,32 @@ def test_a_call_with_a_time_and_a_key() -> None:
     headers = [HOST, ("content-type", "Application/JSON; charset=utf-8"), ("idempotency-key", "k1")]
     wish = wish_untrusted("POST", "/v1/call/a/b/c?timeout_s=2.5", headers)
     assert (wish.timeout_s, wish.idempotency_key) == (2.5, "k1")
+
+
+@pytest.mark.parametrize(
+    ("query", "later"),
+    [
+        ("in=10m", Later("10m")),
+        ("every=2h&jitter=5m&missed=skip&timeout_s=5", Later("every 2h", "skip", "5m")),
+        ("at=30%206%20*%20*%20*", Later("30 6 * * *")),
+        ("at=30+6+*+*+*&missed=1h", Later("30 6 * * *", "1h")),  # as a browser writes blanks
+        ("at=2026-12-01T06:30:00+01:00", Later("2026-12-01T06:30:00+01:00")),
+    ],
+)
+def test_a_call_for_later(query: str, later: Later) -> None:
+    assert wish_untrusted("POST", f"/v1/call/a/b/c?{query}", [HOST, JSON]).later == later
+
+
+def test_what_is_asked_about_jobs() -> None:
+    def act(method: str, path: str) -> tuple[Act, str]:
+        wish = wish_untrusted(method, f"/v1/jobs{path}", [HOST, JSON])
+        return wish.act, wish.job
+
+    assert act("GET", "") == (Act.JOBS, "")
+    assert act("HEAD", "/b2f6f3d0a1c4e875") == (Act.SHOW_JOB, "b2f6f3d0a1c4e875")
+    assert act("DELETE", "/b2f6") == (Act.REMOVE_JOB, "b2f6")
+    assert act("POST", "/b2f6/pause") == (Act.PAUSE_JOB, "b2f6")
+    assert act("POST", "/b2f6/resume") == (Act.RESUME_JOB, "b2f6")
 
 
 def test_a_stream_and_a_subscription() -> None:
@@ -92,6 +119,24 @@ def test_what_there_is(path: str) -> None:
         ("POST", "/v1/call/a/b/c?timeout_s=nan", [JSON], 400),
         ("POST", "/v1/call/a/b/c?timeout=3", [JSON], 400),
         ("GET", "/v1/events/a/b/c?x=1", [], 400),
+        ("POST", "/v1/call/a/b/c?in=10", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?in=", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?in=10m&in=10m", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?in=10m&every=10m", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?missed=skip", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?at=%FF", [JSON], 400),
+        ("POST", "/v1/jobs", [JSON], 405),
+        ("GET", "/v1/jobs/", [], 404),
+        ("GET", "/v1/jobs?x=1", [], 400),
+        ("GET", "/v1/jobs/b2f", [], 404),
+        ("GET", "/v1/jobs/B2F6", [], 404),
+        ("GET", "/v1/jobsx", [], 404),
+        ("GET", "/v1/jobs/b2f6/start", [], 404),
+        ("PUT", "/v1/jobs/b2f6", [JSON], 405),
+        ("GET", "/v1/jobs/b2f6/pause", [], 405),
+        ("POST", "/v1/jobs/b2f6/pause", [], 415),
+        ("POST", "/v1/jobs/b2f6/pause/now", [JSON], 404),
+        ("DELETE", "/v1/jobs/b2f6", [("sec-fetch-site", "cross-site")], 403),
         ("POST", "/v1/call/a/b/c", [JSON, ("origin", "https://elsewhere.example")], 403),
         ("POST", "/v1/call/a/b/c", [JSON, ("origin", "null")], 403),
         ("GET", "/v1/", [("sec-fetch-site", "cross-site")], 403),

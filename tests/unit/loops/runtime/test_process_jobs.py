@@ -15,9 +15,10 @@ from tlsrt import Component, handler
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.control.job_messages import JobAnswerMessage, JobRunMessage
 from tlsrt.channels.frames.body import encode_request
-from tlsrt.channels.frames.deferral import Deferral
+from tlsrt.channels.frames.deferral import OF_ONE, Deferral
 from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.links.write_batch import WriteBatch
+from tlsrt.channels.session.job_result import RESULT_MAX, SEALED_MAX, TOO_LARGE, open_result, result_key
 from tlsrt.errors import Away, Busy, CallError, Denied, InvalidArgument, NotFound, PeerError, Unavailable
 from tlsrt.loops.component.component import attach
 from tlsrt.loops.dispatch.processor_shares import BURST_S, ProcessorShares
@@ -82,6 +83,7 @@ class Stage:
     def __init__(self, folder: Path, *, is_gate: bool = False, shares: ProcessorShares | None = None) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.reads = True
+        self.key = b""  # of the owner of what runs
         self.away = False
         self.kettle = Kettle()
         log = logging.getLogger(KETTLE)
@@ -105,10 +107,13 @@ class Stage:
 
     def run(self, method: str = "boil", *args: object, number: int = 1, job: bytes = JOB) -> None:
         call = encode_request(args, {}, None)
-        self.jobs.run(JobRunMessage(KETTLE, job, number, "client/a", method, call))
+        self.jobs.run(JobRunMessage(KETTLE, job, number, "client/a", method, call, self.key))
 
     def outcomes(self) -> list[tuple[int, str]]:
         return [(fields[3], fields[4]) for fields in self.told if fields[0] == "job_over"]
+
+    def results(self) -> list[bytes]:
+        return [fields[5] for fields in self.told if fields[0] == "job_over"]
 
     async def settle(self) -> None:
         for _ in range(10):
@@ -129,7 +134,9 @@ def staged(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> Callable[[Path
 async def test_a_put_is_checked_and_carried_and_its_answer_comes_back(stage: Stage) -> None:
     asked = asyncio.create_task(stage.ask(PUT))
     await stage.settle()
-    assert stage.told == [("job_put", 1, KETTLE, bytes(16), "boil", JOB, "+60", "once", PUT.call, 5, 6, 7, bytes(16))]
+    assert stage.told == [
+        ("job_put", 1, KETTLE, bytes(16), "boil", JOB, "+60", "once", PUT.call, 5, 6, 7, bytes(16), b"")
+    ]
     assert stage.kettle.boiled == []
     stage.jobs.answered(JobAnswerMessage(1, "", []))
     assert await asked == []
@@ -140,6 +147,12 @@ async def test_a_put_is_checked_and_carried_and_its_answer_comes_back(stage: Sta
     with pytest.raises(Denied, match="no"):
         await asked
     stage.jobs.answered(JobAnswerMessage(2, "", []))  # no caller waits for it
+    for number, what in enumerate(OF_ONE, 3):
+        asked = asyncio.create_task(stage.ask(Deferral(what, JOB), "describe"))
+        await stage.settle()
+        assert [*stage.told[-1]] == [f"job_{what}", number, KETTLE, "client/a", JOB]
+        stage.jobs.answered(JobAnswerMessage(number, "", []))
+        await asked
 
 
 @staged
@@ -152,6 +165,7 @@ async def test_what_cannot_run_later_is_refused_before_it_is_carried(stage: Stag
         (PUT._replace(call=b"\xc1"), "boil", InvalidArgument),
         (Deferral("list"), "boil", InvalidArgument),
         (Deferral("remove", JOB), "boil", InvalidArgument),
+        (Deferral("pause", JOB), "boil", InvalidArgument),
     ):
         with pytest.raises(error):
             await stage.ask(deferral, method)
@@ -213,7 +227,7 @@ async def test_a_run_has_the_owner_as_caller_and_the_same_run_comes_once(stage: 
     await stage.settle()
     assert len(stage.kettle.boiled) == 2
     with pytest.raises(PeerError, match="unknown_component"):
-        stage.jobs.run(JobRunMessage("third/other", JOB, 1, "client/a", "boil", b""))
+        stage.jobs.run(JobRunMessage("third/other", JOB, 1, "client/a", "boil", b"", b""))
 
 
 @staged
@@ -304,3 +318,29 @@ async def test_runs_that_are_remembered_are_bounded(stage: Stage) -> None:
             await stage.settle()
     await stage.settle()
     assert len(stage.jobs._places[KETTLE].runs) <= jobs_module.HEARD_MAX + 200
+
+
+@staged
+async def test_what_a_run_gave_goes_back_sealed_for_the_owner_that_has_it_kept(stage: Stage) -> None:
+    stage.run("boil", "tea")
+    await stage.settle()
+    assert stage.results() == [b""]
+    key = result_key(b"of the owner", JOB)
+    for number, (method, argument, expected) in enumerate((
+        ("boil", "soup", ("done", "soup")),
+        ("boil", "x" * RESULT_MAX, (TOO_LARGE, RESULT_MAX + 9)),
+        ("fail", "typed", ("not_found", "no water")),
+    ), 2):  # fmt: skip
+        stage.key = key.public_key().public_bytes_raw()
+        stage.run(method, argument, number=number)
+        await stage.settle()
+        sealed = stage.results()[-1]
+        assert len(sealed) <= SEALED_MAX and open_result(key, JOB, number, sealed) == expected
+        for owner, job, run in ((key, JOB, number + 1), (key, b"8765", number), (result_key(b"x", JOB), JOB, number)):
+            with pytest.raises(PeerError, match="sealed_otherwise"):
+                open_result(owner, job, run, sealed)
+    stage.run("fail", "bug", number=8)  # what is no answer to a caller is none here
+    stage.key = bytes(32)  # a point that no owner has made
+    stage.run("boil", "tea", number=9)
+    await stage.settle()
+    assert stage.results()[-2:] == [b"", b""]

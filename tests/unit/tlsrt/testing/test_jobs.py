@@ -18,7 +18,7 @@ class Cook(Component):
 
     @handler
     async def later(self, when: str, celsius: int, missed: str = "once") -> str:
-        return await self.put_off(when, KETTLE, "boil", celsius, missed=missed)  # type: ignore[arg-type]
+        return await self.put_off(when, KETTLE, "boil", celsius, missed=missed)
 
     @handler
     async def soon(self, text: str) -> str:
@@ -27,6 +27,15 @@ class Cook(Component):
     @handler
     async def jobs(self) -> list[dict[str, Any]]:
         return [dict(one) for one in await self.list_jobs()]
+
+    @handler
+    async def change(self, what: str, job: str) -> str:
+        await (self.pause_job(job) if what == "pause" else self.resume_job(job))
+        return str((await self.show_job(job))["outcome"])
+
+    @handler
+    async def shown(self, job: str) -> dict[str, Any]:
+        return dict(await self.show_job(job))
 
     @handler
     async def forget(self, job: str) -> str:
@@ -68,5 +77,18 @@ def test_what_a_host_would_refuse_is_refused_here() -> None:
             cook.call("later", "10m", 80, "often")
         with pytest.raises(InvalidArgument, match="those of a job at most 4096"):
             cook.call("soon", "x" * 5000)
+        with pytest.raises(InvalidArgument, match="period"):
+            cook.call("later", "every 1s", 80)
         with pytest.raises(NotFound):
             cook.run_job("00")
+
+
+def test_a_job_is_shown_paused_and_resumed() -> None:
+    with running_sync(Cook, peers={KETTLE: FakeKettle()}) as cook:
+        job = cook.call("later", "every 10m", 101, "1h")
+        assert cook.call("change", "pause", job) == "paused"
+        assert cook.call("change", "resume", job) == ""
+        cook.run_job(job)
+        shown = cook.call("shown", job)
+        assert (shown["when"], shown["missed"], shown["args"]) == ("%600", "+3600", [101])
+        assert [end["outcome"] for end in shown["history"]] == ["busy"]

@@ -42,7 +42,7 @@ def test_a_job_runs_once_when_it_is_due_in_the_name_of_its_owner(host: Host) -> 
     assert host.runs() == []
     host.stage.pass_time(2_000)
     (run,) = host.runs()
-    assert run == (STORE, job, 1, "client/admin", "put", CALL)
+    assert run == (STORE, job, 1, "client/admin", "put", CALL, b"")
     assert host.the(job).outcome == "running"
     host.over(run)
     assert (host.the(job).outcome, host.the(job).due, host.the(job).call) == ("done", 0, b"")
@@ -108,7 +108,7 @@ def test_a_run_waits_for_a_disk_that_refuses(host: Host) -> None:
     "change",
     [
         {"method": "get"}, {"when": "+1"}, {"missed": "skip"}, {"call": b"\x93\x91\x01\x80\xc0"}, {"job": b"another_"},
-        {"proof": bytes(16)}, {"proof_number": 9}, {"deadline": 1_031_000},
+        {"proof": bytes(16)}, {"proof_number": 9}, {"deadline": 1_031_000}, {"key": bytes(32)},
     ],
 )  # fmt: skip
 def test_a_captured_target_changes_no_job_on_the_way(host: Host, change: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ def test_a_target_brings_jobs_for_nobody_but_its_own_components(host: Host) -> N
     host.stage.pass_time(61_000)
     with pytest.raises(PeerError, match="not_its_component"):
         host.over(host.runs()[0], loop="third")
-    host.stage.hear("third", "job_over", CONSOLE, job, 1, "done")  # as its own, which it is not
+    host.stage.hear("third", "job_over", CONSOLE, job, 1, "done", b"")  # as its own, which it is not
     assert host.the(job).outcome == "running"
     host.stage.hear("third", "job_list", 1, CONSOLE, "client/admin")
     assert host.answer("third") == ("", [])
@@ -258,7 +258,10 @@ def test_a_client_whose_session_primary_holds_puts_no_job(tmp_path: Path, store:
     client = ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http=True)
     host = Host(tmp_path, store, clients=(client,))
     code, (sentence,) = host.say(host.fields())
-    assert code == "denied" and "HTTP" in sentence
+    assert code == "denied" and "HTTP" in sentence and "http_jobs" in sentence
+    (tmp_path / "other").mkdir()
+    door = replace(host.stage.config.door, http_jobs=True)
+    Host(tmp_path / "other", store, clients=(client,), door=door).put()
 
 
 def test_the_id_of_a_job_that_is_being_written_belongs_to_its_owner(host: Host) -> None:

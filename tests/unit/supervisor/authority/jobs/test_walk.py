@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tlsrt.supervisor.authority.model.state import StateFile
 
 STEPS = ("wait", "wait", "long", "over", "over", "target dies", "authority dies", "disk waits", "disk answers")
-JOBS = ("+60", "+61", "*/5 * * * *")
+JOBS = ("+60", "+61", "*/5 * * * *", "%300 ~20")
 
 
 class World:
@@ -65,7 +65,7 @@ class World:
             stage.pass_time(20_000 if what == "wait" else 400_000)
         elif what == "over" and self.running:
             job, number = self.running.pop(0)
-            stage.hear("secondary", "job_over", STORE, job, number, "done")
+            stage.hear("secondary", "job_over", STORE, job, number, "done", b"")
         elif what == "target dies":
             self.heard, self.running, self.incarnation = {}, [], self.incarnation + 1
             stage.ask("gone", "secondary", self.incarnation - 1)
