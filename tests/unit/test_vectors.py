@@ -75,7 +75,7 @@ def test_every_reason_of_the_code_is_in_a_vector() -> None:
         (channels, "frames/frame"), (channels, "frames/body"), (channels, "session/token"), (channels, "session/keys"),
         (channels, "session/verifier"), (channels, "session/endpoint"), (channels, "session/grant"),
         (channels, "session/opening"), (channels, "session/enrolment"), (channels, "session/certificate_renewal"),
-        (channels, "session/job_proof"), (channels, "frames/trace"),
+        (channels, "session/job_proof"), (channels, "session/job_result"), (channels, "frames/trace"),
         (channels, "tls/message_stream"), (config, "issuer_chain"), (loops, "gate/gate"),
     ):  # fmt: skip
         known |= set(_reasons(ast.parse((Path(room.__path__[0]) / f"{module}.py").read_text())))

@@ -42,6 +42,7 @@ def texts() -> dict[Path, str]:
         "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client, "succession": cases_succession.successions(),
         "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored), "job": cases_jobs.jobs(),
+        "result": cases_jobs.results(stored),
         "enrolment": cases_enrolment.answers(), "enrolling": cases_enrolment.askings(),
         "renewal": cases_enrolment.renewals(),
     }  # fmt: skip

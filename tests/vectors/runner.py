@@ -23,7 +23,7 @@ from tlsrt.channels.frames.frame import (
     parse_header_untrusted,
     split_message_untrusted,
 )
-from tlsrt.channels.session import certificate_renewal, enrolment, grant, job_proof, lock_statement
+from tlsrt.channels.session import certificate_renewal, enrolment, grant, job_proof, job_result, lock_statement
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.opening import ClientIdentity, Opening
 from tlsrt.channels.session.token import Claims, check_claims
@@ -189,10 +189,19 @@ def _job(given: Values) -> Values:
     texts = {name: given[name] for name in ("target", "method", "when", "missed")}
     data = job_proof.job_data(
         session=unhex(given["session"]), deadline=given["deadline"], job=unhex(given["job"]), call=unhex(given["call"]),
-        **texts,
+        key=unhex(given.get("result_key", "")), **texts,
     )  # fmt: skip
     job_proof.verify_job(unhex(given["key"]), given["number"], data, unhex(given["proof"]))
     return {"data": data.hex()}
+
+
+def _result(given: Values) -> Values:
+    job, run = unhex(given["job"]), given["run"]
+    if "seal_for" in given:
+        job_result.seal_result(unhex(given["seal_for"]), job, run, "done", None)
+    key = job_result.result_key(unhex(given["secret"]), job)
+    outcome, value = job_result.open_result(key, job, run, unhex(given["result"]))
+    return {"key": key.public_key().public_bytes_raw().hex(), "outcome": outcome, "value": value}
 
 
 def _unlock(given: Values) -> Values:
@@ -357,6 +366,7 @@ def _enrolling(given: Values) -> Values:
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
-    "recipient": _recipient, "unlock": _unlock, "job": _job, "succession": _succession, "audit": _audit,
+    "recipient": _recipient, "unlock": _unlock, "job": _job, "result": _result,
+    "succession": _succession, "audit": _audit,
     "enrolment": _enrolment, "enrolling": _enrolling, "renewal": _renewal,
 }  # fmt: skip

@@ -58,6 +58,7 @@ class JobPuts(Service):
         self._puts = Buckets(PUTS_OF_ONE, PUTS_OF_ONE_PER_S)
         self._all_puts = Bucket(PUTS, PUTS_PER_S)
         self._asks = Buckets(ASKS, ASKS_PER_S)
+        self._changes = Buckets(PUTS_OF_ONE, PUTS_OF_ONE_PER_S)
         self._unproved = Bucket(UNPROVED, UNPROVED_PER_S)
         self._taken: dict[bytes, int] = {}  # ids that were put, until their proofs are over
         self._putting: dict[bytes, tuple[Job, list[Callable[[CallError | None], None]]]] = {}  # who waits for a write
@@ -202,13 +203,13 @@ class JobPuts(Service):
             self.remove(job, OWNER, moment, self._then(entry, message.number, "removed"))
 
     def _on_pause(self, entry: LoopEntry, message: OwnJobMessage, moment: Moment) -> None:
-        job = self._found(entry, message, moment)
+        job = self._changing(entry, message, moment)
         if job is not None:
             by = job.paused or OWNER  # that of an operator stays
             self.pause(job, by, moment, self._then(entry, message.number, "paused"))
 
     def _on_resume(self, entry: LoopEntry, message: OwnJobMessage, moment: Moment) -> None:
-        job = self._found(entry, message, moment)
+        job = self._changing(entry, message, moment)
         if job is not None and job.paused == OPERATOR:
             self._jobs.answer(entry, message.number, Denied("an operator has paused this job, and has to resume it"))
         elif job is not None:
@@ -227,6 +228,14 @@ class JobPuts(Service):
         if job is not None and (job.owner, job.target) == (message.owner, message.component):
             return job
         self._jobs.answer(entry, message.number, NotFound("there is no such job"))
+        return None
+
+    def _changing(self, entry: LoopEntry, message: OwnJobMessage, moment: Moment) -> Job | None:
+        """Return the job that is paused or resumed: both may go on for ever, and each is a record and a write."""
+        job = self._found(entry, message, moment)
+        if job is None or self._changes.take(f"{entry.loop} {job.owner}", moment.now / 1000):
+            return job
+        self._jobs.answer(entry, message.number, Busy(f"{job.owner} pauses and resumes its jobs too often"))
         return None
 
     def _then(self, entry: LoopEntry, number: int, done: str) -> Callable[[bool], None]:

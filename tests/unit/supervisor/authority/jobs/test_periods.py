@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.session.job_result import SEALED_MAX, open_result, result_key, seal_result
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.authority.jobs.puts import PUTS_OF_ONE
 from tlsrt.supervisor.authority.jobs.runs import AWAY_MS
 from tlsrt.supervisor.authority.jobs.schedule import (
     after_jump,
@@ -26,7 +28,7 @@ from tlsrt.supervisor.authority.jobs.schedule import (
     resumed,
     upcoming,
 )
-from tlsrt.supervisor.authority.model.jobs import PAST_MAX, Job, Past, decode_jobs, encode_jobs
+from tlsrt.supervisor.authority.model.jobs import JOBS_OF_ONE, PAST_MAX, Job, Past, decode_jobs, encode_jobs
 from tlsrt.supervisor.authority.model.state import decode_state, encode_state
 from tlsrt.when import parse_when_untrusted
 
@@ -244,6 +246,27 @@ def test_what_an_operator_has_paused_its_owner_does_not_resume(host: Host) -> No
     host.stage.ask("job_resume", 5, job.hex())
     host.stage.pass_time(1_000)
     assert [run[1] for run in host.runs()] == [job]  # its only time is made up for
+
+
+def test_a_flood_of_pauses_is_bounded_by_the_second(host: Host) -> None:
+    """Each is a record and a write; a captured target may say it for those who have jobs there."""
+    job = host.put("%60")
+    codes = []
+    for number in range(PUTS_OF_ONE + 6):
+        host.stage.hear("secondary", ("job_pause", "job_resume")[number % 2], number, STORE, "client/admin", job)
+        codes.append(host.answer()[0])
+    assert codes == [""] * PUTS_OF_ONE + ["busy"] * 6
+    assert host.say(host.fields())[0] == ""  # puts are counted apart
+
+
+def test_a_thousand_jobs_of_one_client_are_bounded(host: Host) -> None:
+    codes = Counter[str]()
+    for number in range(1_000):
+        codes[host.say(host.fields("%60"))[0]] += 1
+        if number % 10 == 0:
+            host.stage.now, host.stage.wall = host.stage.now + 1_000, host.stage.wall + 1_000
+    assert codes[""] == JOBS_OF_ONE == len(host.state.jobs) and codes["busy"] == 1_000 - JOBS_OF_ONE
+    assert len(encode_state(host.state)) < 16_384
 
 
 def test_a_job_that_is_paused_while_its_run_is_written_does_not_run(host: Host) -> None:
