@@ -185,6 +185,7 @@ def test_what_was_acknowledged_is_there_whenever_the_authority_or_the_host_is_ki
     print("seed", seed)
     chance, client, put = random.Random(seed), host.client(), set[str]()
     for _ in range(3):
+        until(lambda: put <= outcomes(host).keys(), "an authority that answers")
         timer = threading.Timer(chance.random() * 0.15, host.kill, ("authority",))
         timer.start()
         for number in range(5):
