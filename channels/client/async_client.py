@@ -16,8 +16,8 @@ from tlsrt.channels.calls.jobs import JobCalls, JobDetails, JobEntry
 from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
+from tlsrt.channels.client.result_secret import result_secret
 from tlsrt.channels.client.session import CONNECT_TIMEOUT_S, ClientSession
-from tlsrt.channels.session.job_result import key_secret
 from tlsrt.config.bundle import Bundle
 
 __all__ = ["CONNECT_TIMEOUT_S", "AsyncClient"]
@@ -182,7 +182,7 @@ class AsyncClient:
 
     @property
     def _jobs(self) -> JobCalls:
-        return JobCalls(self._session.caller, self._session.clock.now, lambda: key_secret(self.bundle.key_pem))
+        return JobCalls(self._session.caller, self._session.clock.now, lambda: result_secret(self.bundle.key_pem))
 
     @property
     def bundle(self) -> Bundle:

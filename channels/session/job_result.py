@@ -7,18 +7,11 @@ a backup and root read nothing of it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from tlsrt.channels.frames.body import decode_value_untrusted, pack_value
 from tlsrt.channels.frames.structure import StructureError
@@ -30,12 +23,6 @@ RESULT_MAX = 1024  # bytes of a result: with all jobs of a host a quarter of a M
 SEALED_MAX = RESULT_MAX + 48  # the encapsulated key, and the tag
 TOO_LARGE = "too_large"  # in the place of an outcome; the value is then the number of bytes
 _CONTEXT = b"tlsrt/job-result/v1\0"
-
-
-def key_secret(pem: bytes) -> bytes:
-    """Return what only the holder of a private key has, to derive keys of results from. `pem` is a client's."""
-    key = load_pem_private_key(pem, None)
-    return hashlib.sha256(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).digest()
 
 
 def result_key(secret: bytes, job: bytes) -> X25519PrivateKey:
