@@ -57,16 +57,17 @@ class Host:
         self.config = folder / "host" / "tlsrt.yaml"
         self.bundle = folder / "host" / "admin.tlsrt"
         self._errors = folder / "errors"
-        self._run("init", str(folder / "host"), "--port", str(free_port()))
+        self.do("init", str(folder / "host"), "--port", str(free_port()))
         document = yaml.safe_load(self.config.read_text())
         for key, value in (*ADDED.items(), *(more or {}).items()):
             document[key] = (document.get(key) or {}) | value
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
-        self._run("seal", "--config", str(self.config))
+        self.do("seal", "--config", str(self.config))
         self.port = int(document["door"]["port"])
         self._up = ExitStack()
 
-    def _run(self, *arguments: str) -> str:
+    def do(self, *arguments: str) -> str:
+        """Have a verb done, and return what it prints."""
         done = subprocess.run([SUPERVISOR, *arguments], capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f"tlsrt-supervisor {arguments[0]}: {done.stderr.strip()}")
@@ -100,12 +101,21 @@ class Host:
             self._text += piece
         return time.perf_counter()
 
+    def line(self, name: str, word: str) -> str:
+        """Wait for the line of the console that begins with a name and a word, and return it."""
+
+        def found(lines: list[str]) -> list[str]:
+            return [line for line in lines if line.split()[:2] == [name, word]]
+
+        self.wait_for(lambda lines: bool(found(lines)))
+        return found(self._text.decode().splitlines())[0]
+
     def forget(self) -> None:
         """Forget the console so far, so that `wait_for` sees what comes next."""
         self._text = b""
 
     def status(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._run("status", "--json", "--config", str(self.config)))
+        document: dict[str, Any] = json.loads(self.do("status", "--json", "--config", str(self.config)))
         return document
 
     def pids(self) -> dict[str, int]:

@@ -358,9 +358,9 @@ class Supervisor:
             self._network_helper.child,
             self._resolver.child,
             self._metrics.child,
-            self._context.current.children.fork_server,
             self._export.child,
             self._acme.child,
+            *self._context.current.children.fork_servers.children,
             *self._programs.children,
         ]
         return [child for child in children if child is not None]

@@ -20,7 +20,7 @@ from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.graceful_stop import end_s
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
-from tlsrt.supervisor.supervision.states import SETTLED
+from tlsrt.supervisor.supervision.who_serves import has_started, without
 
 EXTENSION_S = 30.0  # asked for again, each time something has happened or this much less ASK_S has passed
 ASK_S = 5.0
@@ -60,10 +60,10 @@ class ManagerNotices(Feature):
         self._renew()
 
     def _look(self) -> None:
-        """Be ready as soon as no loop is still on its way, and the door is among those that serve."""
+        """Be ready as soon as the door serves, and no loop is on its way for the first time."""
         if not self._is_ready and not self._loops.is_stopping:
             primary = self._loops.all[0]
-            if primary.state is LoopState.ACTIVE and all(one.state in SETTLED for one in self._loops.all):
+            if primary.state is LoopState.ACTIVE and has_started(self._loops.all):
                 self._is_ready = True
                 self._say("READY=1")
 
@@ -136,6 +136,7 @@ class ManagerNotices(Feature):
         return status_line([
             count,
             components,
+            without(self._loops.all),
             f"locked by {record.by}" if record is not None else "",
             f"the last reload was refused: {self._refusal}" if self._refusal else "",
         ])  # fmt: skip

@@ -19,6 +19,7 @@ from tlsrt.supervisor.control.status_document import (
     supervision_document,
 )
 from tlsrt.supervisor.control.status_stream import StatusStream
+from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.instance_lock import host_pid
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
@@ -109,7 +110,7 @@ class Status(Feature):
             service_document(standing.network_helper, now),
             standing.devices.document, standing.programs.document, service_document(standing.resolver, now),
             standing.names.document(), service_document(standing.metrics, now),
-            server.host_pid if (server := current.children.fork_server) is not None else None,
+            _pid(current.children.fork_servers.active), _pid(current.children.fork_servers.spare),
             service_document(standing.export, now),
             standing.certificates.document(),
         )  # fmt: skip
@@ -123,3 +124,7 @@ class Status(Feature):
             {name: self._monitor.status(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
         )
+
+
+def _pid(child: Child | None) -> int | None:
+    return child.host_pid if child is not None else None

@@ -66,6 +66,7 @@ class StatusInput:
     names: Sequence[Document] = ()  # of egress rules, with the addresses that they have now
     metrics: Document | None = None  # if they are served
     fork_server: int | None = None  # its pid
+    spare_fork_server: int | None = None
     export: Document | None = None  # if there is a collector
     acme: Document | None = None  # if a CA is configured
 
@@ -89,6 +90,7 @@ def document(
             "boot": view.boot_id,
             "stopping": view.stopping,
             "fork_server": view.fork_server,
+            "spare_fork_server": view.spare_fork_server,
         },
         "authority": _authority(view, authority, sandboxes, memory, heartbeats.get("authority")),
         "loops": [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 FIELDS: Mapping[str, str] = {
     "address": "address that it came from",
+    "by": "process id of the one that works in its place",
     "call": "system call",
     "cause": "why it ended, as one word for programs",
     "charged": "who is charged: session, channel, process or address",

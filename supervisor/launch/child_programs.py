@@ -59,7 +59,7 @@ from tlsrt.supervisor.process.children import (
 )
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
-from tlsrt.supervisor.process.fork_server import ForkServer
+from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.preload import Preload
@@ -76,19 +76,19 @@ class ChildPrograms:
     def __init__(
         self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
-        pins: NamePins | None = None, fork_server: ForkServer | None = None,
+        pins: NamePins | None = None, fork_servers: ForkServers | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
         `code` says what may be imported besides tlsrt and what it needs, as it is measured.
-        `groups`, `roots` and `fork_server` are those of this life, where these children are made for a reload;
+        `groups`, `roots` and `fork_servers` are those of this life, where these children are made for a reload;
         `profile_files` are the same as before if they have not changed.
         """
         self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
         self.identity = identity
         self.pins = pins or NamePins()
-        self._fork_server = fork_server or ForkServer()
+        self.fork_servers = fork_servers or ForkServers()
         self.files = ConfiguredFiles(config)
         self._importable = code.names
         self.profiles: dict[str, Profile] = {
@@ -151,12 +151,12 @@ class ChildPrograms:
         self._groups.remove(name)
 
     def release(self) -> None:
-        self._fork_server.stop()
+        self.fork_servers.stop()
         self._groups.release()
 
     def preload(self) -> None:
         child_entries.preload_loops(self._config.channels.engine)
-        self._fork_server.start()
+        self.fork_servers.start()
 
     def preload_authority(self) -> bool:
         return self._authority_modules.step()
@@ -219,18 +219,11 @@ class ChildPrograms:
     def _spawn(self, name: str, body: Callable[[], int], descriptors: Sequence[int]) -> Child:
         self._groups.expect(name)
         group = self._groups.descriptor(name)
-        child = self._fork_server.spawn(body, descriptors, own_pid_namespace=self._has_pid_namespace, group=group)
+        child = self.fork_servers.spawn(body, descriptors, own_pid_namespace=self._has_pid_namespace, group=group)
         return child or self._fork(name, body)
 
     def _fork(self, name: str, body: Callable[[], int]) -> Child:
         return spawn(body, own_pid_namespace=self._has_pid_namespace, group=self._groups.descriptor(name))
-
-    @property
-    def fork_server(self) -> Child | None:
-        return self._fork_server.child
-
-    def forget_fork_server(self) -> None:
-        self._fork_server.forget()
 
     def reap(self, child: Child) -> ExitReason | None:
         return reap(child)
@@ -279,7 +272,7 @@ class ChildPrograms:
         identity = self.identity.extended(config)
         return ChildPrograms(
             config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins,
-            self._fork_server,
+            self.fork_servers,
         )  # fmt: skip
 
 

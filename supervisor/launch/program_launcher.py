@@ -2,7 +2,9 @@
 
 It gives up everything, is looked at by the supervisor, and only then reads what the component has written: the
 arguments, from the socket that becomes the program's standard input and output. What it says to the supervisor is one
-letter at a time; in words it speaks to the component alone, over what becomes standard error.
+letter at a time. In words it speaks to the component, over what becomes standard error; why it fails it says over a
+socket to the supervisor, which shows its last line: until the execve it is our own code. A file would not do, as its
+limit may be none.
 """
 
 from __future__ import annotations
@@ -114,10 +116,12 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
         _tell(control, LauncherWord.REFUSED)
         return EX_USAGE
     _tell(control, LauncherWord.EXECUTING)
+    log = os.dup(_STDERR)  # closed by execve
     try:
         _execute(start, program, execution, arguments, number)
     except OSError as error:
-        _say(start.errors, f"cannot execute {execution.path}: {error.strerror}")
+        for descriptor in (start.errors, log):
+            _say(descriptor, f"cannot execute {execution.path}: {error.strerror}")
         _tell(control, LauncherWord.FAILED)
     return EX_SOFTWARE
 

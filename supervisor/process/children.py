@@ -89,7 +89,7 @@ class ProgramStart:
     data: int  # becomes standard input and output
     errors: int  # becomes standard error
     control: int  # to the supervisor
-    log: int  # of its component's process, until it executes
+    log: int  # what it says until it executes
     reports: int | None = None
     talk: int | None = None  # becomes its descriptor 3
     passed: tuple[tuple[str, int], ...] = ()  # names and sockets; they become its descriptors from 3 on
@@ -166,6 +166,20 @@ class HostFiles(Protocol):
         """Open the client CA's key, or an empty file."""
 
 
+class ForkServing(Protocol):
+    """The fork servers of this life; see `fork_servers.py`."""
+
+    @property
+    def active(self) -> Child | None: ...
+    @property
+    def spare(self) -> Child | None: ...
+    @property
+    def children(self) -> Sequence[Child]: ...
+
+    def renew(self) -> bool: ...
+    def forget(self, child: Child) -> str: ...
+
+
 class Children(Protocol):
     """Starts, confines and inspects the processes of one configuration. `name` is a loop's, or "authority"."""
 
@@ -190,10 +204,10 @@ class Children(Protocol):
         """Let go of what a process had that a reload has removed: its control group."""
 
     def release(self) -> None:
-        """Undo `claim`: no process is left but the fork server, which ends here."""
+        """Undo `claim`: no process is left but the fork servers, which end here."""
 
     def preload(self) -> None:
-        """Import what the loops need, before the first fork of one, and begin the fork server."""
+        """Import what the loops need, before the first fork of one, and begin the first fork server."""
 
     def preload_authority(self) -> bool:
         """Import one more module of the authority; tell whether there may be more."""
@@ -231,11 +245,8 @@ class Children(Protocol):
         """Fork the launcher of a program. Raises OSError and TlsrtError."""
 
     @property
-    def fork_server(self) -> Child | None:
-        """Return the process that forks all but the authority; without it the supervisor forks them itself."""
-
-    def forget_fork_server(self) -> None:
-        """Let go of a fork server that has ended, and was reaped."""
+    def fork_servers(self) -> ForkServing:
+        """Return the processes that fork all but the authority; without one the supervisor forks them itself."""
 
     def reap(self, child: Child) -> ExitReason | None:
         """Return how a child ended; None while it runs."""

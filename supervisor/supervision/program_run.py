@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.rate_limit import Bucket
 from tlsrt.sandbox.profile.program_profile import SLOT_MARK, PlacedProgram
 from tlsrt.supervisor.process.children import CallRules, Child, Children, LauncherWord
 from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
+from tlsrt.text import printable
 
+_WORDS_BYTES = 4096
+_WORDS = 400  # characters that are shown
 EVENTS_BURST, EVENTS_PER_S = 8, 0.5  # of one program; what is not told then is counted in the next
 
 
@@ -51,6 +56,7 @@ class ProgramRun:
     monitor: SyscallMonitor | None = None
     control: socket.socket | None = None
     leash: socket.socket | None = None
+    words: socket.socket | None = None  # what its launcher says
     notices: socket.socket | None = None  # what its NOTIFY_SOCKET stands for
     listeners: dict[str, int] = field(default_factory=dict[str, int])  # copies: a reload may close ours meanwhile
     deadline: Timer | None = None
@@ -64,6 +70,33 @@ class ProgramRun:
         """Return the names of the sockets that it begins with, and their descriptors here; each may be gone by now."""
         names = [one.name for one in self.placed.program.passed]
         return tuple((name, self.listeners[name]) for name in names if name in self.listeners)
+
+    def sentence(self, outcome: Outcome, reason: ExitReason) -> str:
+        """Say how it has ended; of a launcher that failed, why."""
+        if self.why:
+            return self.why
+        if outcome is Outcome.FAILED:
+            return f"it could not be started: {self._last_words() or reason}"
+        how = {Outcome.ENDED: f"with status {reason.code}", Outcome.SIGNALLED: f"by signal {reason.signal}"}
+        return how.get(outcome, SENTENCES[outcome])
+
+    def close_sockets(self) -> None:
+        """Let go of what it was listened to with, and of its listeners."""
+        for one in (self.words, self.notices):
+            if one is not None:
+                one.close()
+        self.words = self.notices = None
+        while self.listeners:
+            os.close(self.listeners.popitem()[1])
+
+    def _last_words(self) -> str:
+        """Return the last line that a launcher said: of our own code, before it executed what is foreign."""
+        try:
+            said = self.words.recv(_WORDS_BYTES) if self.words is not None else b""
+        except OSError:
+            return ""
+        line = said.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace")
+        return printable(line.removeprefix("tlsrt: "), _WORDS)
 
     @property
     def name(self) -> str:

@@ -28,7 +28,11 @@ class RunSockets:
                 _enlarge(one)
             leash, self.leash = self._pair(socket.SOCK_SEQPACKET)
             self.control, self.their_control = self._pair(socket.SOCK_SEQPACKET)
-            self._keep(self.leash, self.control)
+            # What the launcher says until it executes: it may write no file where the program may not.
+            self.words, self.log = self._pair(socket.SOCK_STREAM)
+            for one in (self.words, self.log):
+                one.setblocking(False)
+            self._keep(self.leash, self.control, self.words)
             self.given = (data, errors, leash)
             if program.talks:
                 one, self.talk = self._pair(socket.SOCK_STREAM)

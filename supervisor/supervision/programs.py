@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
+from tlsrt.channels.control.program_outcome import Outcome
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
@@ -158,11 +158,11 @@ class Programs(Feature):
         sockets: RunSockets | None = None
         try:
             sockets = RunSockets(run.placed.program)
-            run.leash, run.control = sockets.leash, sockets.control
+            run.leash, run.control, run.words = sockets.leash, sockets.control, sockets.words
             run.monitor = self._monitor(run, sockets)
             start = ProgramStart(
                 run.slot, sockets.data.fileno(), run.loop.log if run.asker is not None else sockets.errors.fileno(),
-                sockets.their_control.fileno(), run.loop.log,
+                sockets.their_control.fileno(), sockets.log.fileno(),
                 run.monitor.child_end if run.monitor is not None else None,
                 sockets.talk.fileno() if sockets.talk is not None else None,
                 run.passed,
@@ -340,10 +340,11 @@ class Programs(Feature):
 
     def _note(self, run: ProgramRun, outcome: Outcome, reason: ExitReason) -> None:
         is_good = outcome in (Outcome.ENDED, Outcome.CANCELLED)
-        how = {Outcome.ENDED: f"with status {reason.code}", Outcome.SIGNALLED: f"by signal {reason.signal}"}
-        sentence = run.why or how.get(outcome, SENTENCES[outcome])
+        sentence = run.sentence(outcome, reason)
         self._record(run.placed.label).note(run, outcome, reason.code or 0, sentence)
-        self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
+        is_told = self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
+        if is_told and outcome is Outcome.FAILED:
+            self._context.console.bad(run.name, "failed", sentence)
 
     def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> bool:
         """Emit an event about a run, unless there were too many of its program; then the next one says how many."""
@@ -383,11 +384,7 @@ class Programs(Feature):
             self._context.event_loop.forget(run.leash.fileno())
             run.leash.close()
             run.leash = None
-        if run.notices is not None:
-            run.notices.close()
-            run.notices = None
-        while run.listeners:
-            os.close(run.listeners.popitem()[1])
+        run.close_sockets()
 
     def _close_control(self, run: ProgramRun) -> None:
         if run.control is not None:

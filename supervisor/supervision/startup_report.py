@@ -16,7 +16,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
-from tlsrt.supervisor.supervision.states import SETTLED
+from tlsrt.supervisor.supervision.who_serves import has_started, without
 
 _QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
 
@@ -55,8 +55,8 @@ class StartupReport(Feature):
                 self._context.console.warning(AUTHORITY, warning)
 
     def loop_changed(self, loop: Loop) -> None:
-        """Print the last lines of a start as soon as no loop is still on its way."""
-        if self._is_done or not all(loop.state in SETTLED for loop in self._loops.all):
+        """Print the last lines of a start as soon as no loop is on its way for the first time."""
+        if self._is_done or not has_started(self._loops.all):
             return
         self._is_done = True
         door = self._context.current.config.door
@@ -72,11 +72,13 @@ class StartupReport(Feature):
         if limits := self._context.current.children.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._context.event_loop.now - self._began_at
+        away = without(self._loops.all)
         self._context.events.emit(
-            "ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000), door=f"tls://{host}:{door.port}"
+            "ready", "supervisor", away, loops=count, took_ms=round(elapsed_s * 1000), door=f"tls://{host}:{door.port}"
         )
         following = _next_step(self._context.current.config.path, is_locked=self._loops.is_locked)
-        console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; next, in a second terminal: {following}")
+        took = f"in {elapsed_s:.2f} s{', ' if away else ''}{away}"
+        console.plain("ready", f"{count} loops", f"{took}; next, in a second terminal: {following}")
         self._context.event_loop.call_later(_QUIET_S, self._preload)
 
     def _preload(self) -> None:

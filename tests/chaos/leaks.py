@@ -15,7 +15,7 @@ from probes.descriptors import descriptors_of
 from chaos.host import UID_BASE, UIDS, ChaosHost
 from chaos.plan import LOOPS
 
-TOGETHER = 4 + len(LOOPS)  # launcher, supervisor, fork server, authority, loops
+TOGETHER = 5 + len(LOOPS)  # launcher, supervisor, two fork servers, authority, loops
 
 
 def kind_of(link: str) -> str:

@@ -35,6 +35,7 @@ from tlsrt.supervisor.process.children import (
     Sandbox,
 )
 from tlsrt.supervisor.process.exit_reason import ExitReason
+from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap
 from tlsrt.supervisor.process.uids import Uids
 
@@ -69,7 +70,7 @@ class FakeChildren:
     identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
     pins: NamePins = field(default_factory=NamePins)
     disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
-    fork_server: SpawnedChild | None = None
+    fork_servers: ForkServers = field(default_factory=ForkServers)  # none is begun
 
     # One life
 
@@ -127,9 +128,6 @@ class FakeChildren:
         self.channels[name] = channel
         process = self.processes[name] = subprocess.Popen(["sleep", "600"])
         return SpawnedChild(process.pid, os.pidfd_open(process.pid), process.pid)
-
-    def forget_fork_server(self) -> None:
-        self.fork_server = None
 
     def reap(self, child: Child) -> ExitReason | None:
         reason = reap(child)

@@ -418,8 +418,10 @@ class RunningHost:
         return {"launcher": self.process.pid, **trusted, **loops}
 
     def all_pids(self) -> dict[str, int]:
-        """Return the same, and that of the fork server, which is in no list of processes."""
-        return {**self.pids(), "fork_server": int(self.status()["supervisor"]["fork_server"])}
+        """Return the same, and those of the fork servers, which are in no list of processes."""
+        supervisor = self.status()["supervisor"]
+        forking = {"fork_server": supervisor["fork_server"], "spare_server": supervisor["spare_fork_server"]}
+        return {**self.pids(), **{name: int(pid) for name, pid in forking.items() if pid is not None}}
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to launcher, supervisor, authority or a loop; return its host pid."""

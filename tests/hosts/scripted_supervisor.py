@@ -230,6 +230,8 @@ def loop_body(start: LoopStart, script: Script) -> int:
     if deed == "no_import":
         ControlChannel(start.life, LIFE).send("failed", int(FailCode.IMPORT), 0)
         return 70
+    if deed == "stillborn":
+        return 3
     if deed == "ready_first":
         ControlChannel(start.life, LIFE).send("ready")
         select.select([], [], [])

@@ -52,7 +52,7 @@ def test_rsyslog_has_events_with_their_fields(collected: Collected) -> None:
     ready = next(one for one in collected.syslog() if one["msgid"] == "ready")
     assert ready["pri"] == "30" and ready["programname"] == "tlsrt" and ready["hostname"]
     assert re.search(r'\[tlsrt@32473 TLSRT_EVENT="ready" TLSRT_SUBJECT="supervisor" .*TLSRT_LOOPS="\d', ready["rawmsg"])
-    assert ready["msg"] == "supervisor: every loop is active or given up"
+    assert ready["msg"] == "supervisor: every process serves or has failed once"
 
 
 def test_lines_of_processes_are_there_as_words_of_these(collected: Collected) -> None:

@@ -49,10 +49,63 @@ def test_a_loop_that_comes_again_is_the_supervisors_child_and_shares_as_before(h
     assert private_kib(again) < before + MORE_KIB
 
 
-def test_without_it_the_supervisor_forks_by_itself_and_tells(host: RunningHost) -> None:
-    pid = fork_server(host)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+def spare(host: RunningHost) -> int | None:
+    pid: int | None = host.status()["supervisor"]["spare_fork_server"]
+    return pid
+
+
+def holds(pid: int, words: bytes) -> bool:
+    """Tell whether words lie anywhere in the memory of a process."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                first, last = (int(number, 16) for number in place.split("-"))
+                memory.seek(first)
+                try:
+                    if words in memory.read(last - first):
+                        return True
+                except OSError:
+                    continue
+    return False
+
+
+def tell_the_supervisor(host: RunningHost, words: str) -> None:
+    """Have it refuse a reload for an option of this name, which it remembers among its events."""
+    was = host.config_path.read_text()
+    host.config_path.write_text(f"{was}\n{words}: 1\n")
+    assert host.cli("reload").returncode != 0
+    host.config_path.write_text(was)
+    host.told(words)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_one_that_is_lost_is_replaced_at_once_by_one_as_clean(host: RunningHost, number: signal.Signals) -> None:
+    host.until(lambda status: status["supervisor"]["spare_fork_server"] is not None, "a spare")
+    pid, next_one, others = fork_server(host), spare(host), host.pids()
+    assert pid is not None and next_one is not None
+    words = f"heard_since_{number.name}"
+    tell_the_supervisor(host, words)
+    before = private_kib(others.pop("forth"))
+    os.kill(pid, number)
+    host.respawn("forth")
+    host.told('"fork_server_replaced"')
+    found = host.until(lambda status: status["supervisor"]["spare_fork_server"] not in (None, next_one), "a new spare")
+    assert found["supervisor"]["fork_server"] == next_one
+    again = host.pids()
+    assert private_kib(again.pop("forth")) < before + MORE_KIB
+    assert again == others  # nobody else was restarted
+    newest = spare(host)
+    assert newest is not None
+    assert [holds(one, words.encode()) for one in (others["supervisor"], next_one, newest)] == [True, False, False]
+
+
+def test_without_any_the_supervisor_forks_by_itself_and_tells(host: RunningHost) -> None:
+    pids = host.all_pids()
+    for name in ("spare_server", "fork_server"):
+        os.kill(pids[name], signal.SIGSTOP)  # so that none is renewed meanwhile
+    for name in ("spare_server", "fork_server"):
+        os.kill(pids[name], signal.SIGKILL)
     host.told('"fork_server_lost"')
     host.respawn("forth")
     assert fork_server(host) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -38,6 +39,7 @@ def programs(folder: Path) -> dict[str, Any]:
         "slow": shell | {"seconds": 0.6},
         "script": {"run": str(folder / "hello"), "args": ["{word}"], "why": WHY},
         "copy": {"run": str(folder / COPY), "why": WHY},
+        "broken": {"run": str(folder / "broken"), "why": WHY},
         "python": python,
         "jit": python | {"executable_memory": True},
         "family_memory": python | {"shared_memory": True},
@@ -51,6 +53,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         above.chmod(0o755)
     (folder / "hello").write_text('#!/bin/sh\necho "hello $1"\n')
     shutil.copy("/bin/cat", folder / COPY)
+    binary = bytearray(Path("/bin/cat").read_bytes())
+    binary[16] = 1  # e_type, ET_REL of elf(5): nothing that execve would take
+    (folder / "broken").write_bytes(binary)
+    (folder / "broken").chmod(0o755)
     return folder
 
 
@@ -114,6 +120,16 @@ def test_how_else_it_may_end(host: RunningHost) -> None:
     assert ends == {"deadline": 1}
     assert record(host, "slow")["last"] == "#1: not over in 0.6 s"
     host.told('"program_failed"', "third.runner/slow", by=("events", "--kind", "program", "--json"))
+
+
+def test_why_one_cannot_be_started_is_on_the_console_though_it_may_write_no_file(
+    host: RunningHost, folder: Path
+) -> None:  # fmt: skip
+    found = once(host, "broken")
+    words = f"cannot execute {folder}/broken: execveat: Exec format error"
+    assert found["outcome"] == "failed" and words in found["stderr"]
+    host.wait_for(f"^third.runner/broken #1 +failed +it could not be started: {re.escape(words)}")
+    assert record(host, "broken")["last"] == f"#1: it could not be started: {words}"
 
 
 def test_its_process_is_confined_from_outside(host: RunningHost) -> None:

@@ -245,6 +245,16 @@ def test_a_loop_whose_code_cannot_be_imported_is_given_up_at_once(start: Start) 
     assert running.stop() == 0
 
 
+def test_the_start_does_not_wait_until_one_that_fails_is_given_up(start: Start) -> None:
+    running = start(third="stillborn")
+    line = running.wait("^ready")
+    assert line.startswith("ready         2 loops") and ", without third; next" in line
+    assert not any(re.match("third +failed", one) for one in running.lines)
+    third = next(loop for loop in running.status()["loops"] if loop["name"] == "third")
+    assert third["last_death"]["sentence"] == "exit code 3"
+    assert running.stop() == 0
+
+
 def test_the_start_ends_when_the_last_loop_is_given_up(start: Start) -> None:
     running = start(third="no_import")
     assert running.wait("^ready").startswith("ready         2 loops")

@@ -37,7 +37,11 @@ class Stage:
         self.bus = EventBus()
         self.loops: list[Any] = [
             SimpleNamespace(
-                state=LoopState.SPAWNED, config=SimpleNamespace(is_part=False), managed_by=self, name=f"loop {number}"
+                state=LoopState.SPAWNED,
+                config=SimpleNamespace(is_part=False),
+                managed_by=self,
+                name=f"loop {number}",
+                last_death=None,
             )
             for number in range(2)
         ]
@@ -81,6 +85,25 @@ def test_ready_is_said_once_and_not_before_the_door_and_every_loop_serve(stage: 
     assert stage.ready() == []
 
 
+def test_one_that_has_failed_once_holds_up_no_start_and_is_named(stage: Stage) -> None:
+    stage.loops[0].state, stage.loops[1].state = LoopState.ACTIVE, LoopState.BACKOFF
+    stage.notices.loop_changed(stage.loops[0])
+    assert "READY=1" not in stage.said()  # it has not ended yet
+    stage.loops[1].last_death = "exit code 3"
+    stage.notices.loop_changed(stage.loops[1])
+    assert stage.said() == ["READY=1", "STATUS=1 of 2 loops, 7 components, without loop 1"]
+    stage.loops[1].state = LoopState.ACTIVE
+    stage.notices.loop_changed(stage.loops[1])
+    assert stage.said() == ["STATUS=2 loops, 7 components"]
+
+
+def test_the_door_is_waited_for_also_when_it_has_failed_once(stage: Stage) -> None:
+    stage.loops[0].state, stage.loops[1].state = LoopState.BACKOFF, LoopState.ACTIVE
+    stage.loops[0].last_death = "exit code 3"
+    stage.notices.loop_changed(stage.loops[0])
+    assert "READY=1" not in stage.said()
+
+
 def test_a_host_whose_door_was_given_up_is_not_ready(stage: Stage) -> None:
     stage.loops[0].state, stage.loops[1].state = LoopState.FAILED, LoopState.ACTIVE
     stage.notices.loop_changed(stage.loops[0])
@@ -92,7 +115,7 @@ def test_the_status_follows_losses_and_locks_and_is_not_repeated(stage: Stage) -
     stage.loops[1].state = LoopState.BACKOFF
     stage.notices.judged()
     stage.notices.judged()
-    assert stage.said() == ["STATUS=1 of 2 loops, 7 components"]
+    assert stage.said() == ["STATUS=1 of 2 loops, 7 components, without loop 1"]
     stage.loops[1].state = LoopState.ACTIVE
     stage.lock.record = SimpleNamespace(by="operator")
     stage.notices.judged()

@@ -100,6 +100,7 @@ def test_the_document_has_what_is_promised() -> None:
     found = make_document()
     assert found["supervisor"] == {
         "pid": 1001, "uptime_s": 60.0, "rootless": True, "boot": "ab" * 16, "stopping": False, "fork_server": None,
+        "spare_fork_server": None,
     }  # fmt: skip
     assert found["authority"]["pid"] == 1002
     assert found["authority"]["state"] == "booting"
