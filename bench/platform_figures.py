@@ -91,6 +91,7 @@ class Bench:
     host: Host
     figures: list[PlatformFigure] = field(default_factory=list[PlatformFigure])
     missing: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
 
     def add(self, title: str, unit: str, samples: Sequence[float], goal: Goal | None = None) -> None:
         self.figures.append(PlatformFigure(title, unit, [round(one, 3) for one in samples], goal))
@@ -116,7 +117,7 @@ def configuration() -> dict[str, dict[str, Any]]:
     return {
         "components": {
             "forth/packer": {
-                "class": "tlsrt_bench.own:Packer",
+                "class": "tlsrt_bench.packer:Packer",
                 "programs": {"true": {"run": "/bin/true", **program}, "cat": {"run": "/bin/cat", **program}},
             },
             "third/burner": {"class": "tlsrt_bench.burning:Burner", "needs": {"threads": 4}},
@@ -193,21 +194,26 @@ def neighbour(bench: Bench) -> None:
     with bench.client() as client, bench.client() as second:
         for kind in client.call("third/burner", "kinds"):
             idle, beside, ratios = [], [], []
+            burnt: list[int] = []
+
+            def burn(kind: str = kind, burnt: list[int] = burnt) -> None:
+                burnt.append(second.call("third/burner", "burn", kind, BURST_S + 1, timeout_s=30))
+
             for _ in range(ROUNDS):
                 idle.append(p50_us(client))
-                burning = threading.Thread(
-                    target=second.call, args=("third/burner", "burn", kind, BURST_S + 1), kwargs={"timeout_s": 30}
-                )
+                burning = threading.Thread(target=burn)
                 burning.start()
                 time.sleep(0.5)
                 beside.append(p50_us(client))
                 burning.join()
                 ratios.append(beside[-1] / idle[-1])
+            if len(burnt) < ROUNDS:
+                raise RuntimeError(f"only {len(burnt)} of {ROUNDS} rounds of {kind} were burnt")
             bench.add(f"a neighbour's p50, idle ({kind})", "us", idle)
             bench.add(f"the same beside four threads of {kind}", "us", beside)
             bench.add(f"beside four threads of {kind} / idle", "x", ratios, Goal(2.0))
         if kind != "blas":
-            bench.missing.append("a neighbour beside BLAS: numpy is not in this environment")
+            bench.notes.append("not beside BLAS, as numpy is not in this environment")
 
 
 def p50_us(client: Client) -> float:
@@ -347,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"platform-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     found = [asdict(one) | {"median": one.value, "missed": one.is_missed} for one in bench.figures]
-    content = {"about": about, "figures": found, "missing": bench.missing, "load after": load()}
+    content = {"about": about, "figures": found, "missing": bench.missing, "notes": bench.notes, "load after": load()}
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(f"written: {path}")
     return 1 if bench.missing else 0
@@ -373,5 +379,7 @@ def show(bench: Bench, spent_s: float) -> None:
     print(f"load average: {load()} after; {spent_s:.0f} s")
     missed = [f"{one.title}: {one.value:,.2f} {one.unit}" for one in bench.figures if one.is_missed]
     print(f"goals missed: {'; '.join(missed) or 'none'}")
+    for line in bench.notes:
+        print(f"note: {line}")
     for line in bench.missing:
         print(f"NOT MEASURED: {line}")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
 
 from tlsrt import Component, handler
 
-try:
-    import numpy
-except ImportError:  # then there is no BLAS to burn
-    numpy = None
-
+numpy: Any = importlib.import_module("numpy") if importlib.util.find_spec("numpy") else None  # else: no BLAS to burn
 THREADS = 4
 SIDE = 384  # of a matrix
 
