@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
+from attackers.killed_runs import left_at_each
 
 from tlsrt.config.init import FILES, FOLDERS, changes, initialise
 from tlsrt.config.load import load_config
@@ -17,7 +17,6 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-STEPS = 60  # more than an init takes
 
 
 def run(folder: Path, *, if_missing: bool = True) -> list[str]:
@@ -35,34 +34,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def killed_at(step: int, run: Callable[[], object]) -> bool:
-    """Run in a child that is killed before its n-th change of a name or new file; tell whether it was."""
-    pid = os.fork()
-    if pid == 0:
-        count = 0
-
-        def counted(real: Callable[..., object]) -> Callable[..., object]:
-            def call(*words: object, **more: object) -> object:
-                nonlocal count
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                count += 1
-                return real(*words, **more)
-
-            return call
-
-        for name in ("rename", "mkdir", "rmdir", "write"):
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            run()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
 def measured(config: Config) -> dict[str, bytes]:
     return {"config": bytes(32)}
 
@@ -70,9 +41,9 @@ def measured(config: Config) -> dict[str, bytes]:
 def test_killed_at_every_step_the_next_one_gives_a_whole_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tlsrt.config.init.measure", measured)  # which is not the matter here, and takes long
     ends = list[str]()
-    for step in range(STEPS):
-        folder = tmp_path / str(step) / "host"
-        was_killed = killed_at(step, lambda folder=folder: run(folder))  # type: ignore[misc]
+    folder = tmp_path / "home" / "host"
+    folder.parent.mkdir()
+    for step in left_at_each(folder.parent, partial(run, folder), "rename", "mkdir", "rmdir", "write"):
         assert not (folder / "tlsrt.yaml").exists() or {*FILES, *FOLDERS} <= {*os.listdir(folder)}, step
         before = contents(folder / ".init") if (folder / ".init").exists() else {}
         said = run(folder)[0]
@@ -80,9 +51,6 @@ def test_killed_at_every_step_the_next_one_gives_a_whole_host(tmp_path: Path, mo
         assert changes(load_config(folder / "tlsrt.yaml")) == [], step
         assert before.items() <= contents(folder).items(), "what was whole is not made anew"
         ends.append("there" if "is there, so nothing" in said else "completed" if "interrupted" in said else "made")
-        if not was_killed:
-            break
-    assert not was_killed
     assert ends == sorted(ends, key=["made", "completed", "there"].index) and {*ends} == {"made", "completed", "there"}
 
 

@@ -11,10 +11,12 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attackers.killed_runs import killed_at
 
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
@@ -184,19 +186,13 @@ def test_a_killed_restore_leaves_the_old_host_or_the_new_one(
     config, file, keys = made
     there = make_host(tmp_path / "there", port=7444)
     new, old = _whole(config.parent), _whole(there.parent)
-    pid = os.fork()
-    if pid == 0:
-        _die_at_rename(last)
-        try:
-            restore(arguments(there, file=str(file), keys=str(keys), force=True))
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(pid, 0)
+    again = arguments(there, file=str(file), keys=str(keys), force=True)
+    was_killed = killed_at(last, partial(restore, again), "rename")
     had_journal = (there.parent / JOURNAL).exists()
     done = complete(there)
     assert bool(done) == had_journal
     found = _whole(there.parent)
-    assert found == (new if had_journal or status == 0 else old), f"killed at rename {last}"
+    assert found == (new if had_journal or not was_killed else old), f"killed at rename {last}"
 
 
 def test_one_journal_is_completed_once_by_two_at_a_time(
@@ -217,17 +213,6 @@ def test_one_journal_is_completed_once_by_two_at_a_time(
     restore(arguments(there, file=str(file), keys=str(keys), force=True))
     others[0].join(30.0)
     assert said == [""] and _whole(there.parent) == _whole(config.parent)
-
-
-def _die_at_rename(last: int) -> None:
-    count, rename = iter(range(1000)), os.rename
-
-    def counted(one: Any, other: Any) -> None:
-        if next(count) == last:
-            os._exit(9)
-        rename(one, other)
-
-    os.rename = counted  # type: ignore[assignment]
 
 
 def _whole(folder: Path) -> Mapping[str, bytes | None]:

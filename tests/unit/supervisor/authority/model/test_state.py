@@ -3,15 +3,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import signal
 import traceback
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
+from attackers.killed_runs import killed_at
 
 from tlsrt.config.issuer_chain import PinnedIssuer, Statement
 from tlsrt.errors import ConfigError
@@ -175,35 +174,19 @@ def test_pruning_keeps_what_can_still_hit_and_every_subject() -> None:
 STEPS = ("unlink", "open", "write", "fsync", "close", "rename")
 
 
-def saved_until(folder: int, state: AuthorityState, step: int) -> bool:
-    """Save in a process of its own that is killed before one of its steps; return whether it came to its end."""
-    pid = os.fork()
-    if pid == 0:
-        steps = 0
-
-        def killed_at(real: Any, *args: Any, **kwargs: Any) -> Any:
-            nonlocal steps
-            steps += 1
-            if steps > step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        short = os.write
-        os.write = lambda descriptor, data: short(descriptor, bytes(data)[:60])  # so that there is a half of a file
-        for name in STEPS:
-            setattr(os, name, partial(killed_at, getattr(os, name)))
-        StateFile(folder).save(state)
-        os._exit(0)
-    return os.waitpid(pid, 0)[1] == 0
-
-
 def test_a_process_that_is_killed_at_any_step_leaves_the_old_state_or_the_new(folder: int, tmp_path: Path) -> None:
     store, old, new = StateFile(folder), example(), example()
     new.epoch, new.first_opens = 8, {"client/admin": 12345, "client/eve": 1}
     store.save(old)
     found, has_ended, step = [], False, 0
+
+    def save() -> None:
+        short = os.write
+        os.write = lambda descriptor, data: short(descriptor, bytes(data)[:60])  # so that there is a half of a file
+        store.save(new)
+
     while not has_ended:
-        has_ended = saved_until(folder, new, step)
+        has_ended = not killed_at(step, save, *STEPS)
         found.append(store.load())
         step += 1
     assert step > len(STEPS)

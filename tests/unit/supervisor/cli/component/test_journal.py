@@ -6,11 +6,12 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
+from attackers.killed_runs import killed_at, left_at_each
 
 from tlsrt.config import files
 from tlsrt.config.drop_ins import drop_in_digests, drop_in_files, drop_in_folder
@@ -29,6 +30,7 @@ OLD: Content = {"third.kettle.yaml": b"package: kettle\n", "third.kettle.manifes
 NEW: Content = {**OLD, "third.kettle.yaml": b"package: kettle\noptions: {watts: 3}\n"}
 GONE: Content = {"third.kettle.yaml": None, "third.kettle.manifest": None}
 STEPS = 40  # more than any change takes
+CHANGES = ("rename", "unlink", "rmdir")  # of a name
 
 
 @pytest.fixture
@@ -63,33 +65,6 @@ def there(content: Content) -> dict[str, bytes]:
     return {name: data for name, data in sorted(content.items()) if data is not None}
 
 
-def killed_at(step: int, run: Callable[[], None]) -> bool:
-    """Run in a child that is killed before its n-th change of a name; tell whether it was."""
-    pid = os.fork()
-    if pid == 0:
-        count = 0
-
-        def counted(real: Callable[..., None]) -> Callable[..., None]:
-            def call(*words: object, **more: object) -> None:
-                nonlocal count
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                count += 1
-                real(*words, **more)
-
-            return call
-
-        for name in ("rename", "unlink", "rmdir"):
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            run()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status)
-
-
 def take(config: Path, content: Content, *, refused: bool = False) -> None:
     def ask(*words: object, **more: object) -> None:
         raise RequestRefused("no", EX_CONFIG)
@@ -103,27 +78,23 @@ def take(config: Path, content: Content, *, refused: bool = False) -> None:
 @pytest.mark.parametrize(("content", "refused"), [(NEW, False), (GONE, False), (NEW, True)])
 def test_killed_at_every_step(config: Path, content: Content, refused: bool) -> None:
     ends: list[bool] = []
-    for step in range(STEPS):
-        was_killed = killed_at(step, lambda: take(config, content, refused=refused))
+    change = partial(take, config, content, refused=refused)
+    for step in left_at_each(config.parent, change, *CHANGES, refusal=RequestRefused):
         recover(config)
         found = content_of(config)
         assert found in (there(OLD), there(content)), step
         assert changed_names(load_config(config)) == [], step
         assert not list(drop_in_folder(config).glob(".change"))
         ends.append(found == there(content))
-        if found != there(OLD):
-            take(config, OLD)
-        if not was_killed:
-            break
-    assert not was_killed and len(ends) > 5
+    assert len(ends) > 5
     assert ends[0] is False and ends[-1] is not refused
     assert ends == sorted(ends) or refused  # before, up to one step; after it, the whole change
 
 
 def test_a_recovery_that_is_killed_is_done_again(config: Path) -> None:
     for step in range(STEPS):
-        assert killed_at(3, lambda: take(config, NEW))  # the files are written, the boot token is not
-        was_killed = killed_at(step, lambda: print(recover(config)))
+        assert killed_at(3, lambda: take(config, NEW), *CHANGES)  # the files are written, the boot token is not
+        was_killed = killed_at(step, lambda: print(recover(config)), *CHANGES)
         recover(config)
         assert content_of(config) == there(OLD) and changed_names(load_config(config)) == []
         if not was_killed:
