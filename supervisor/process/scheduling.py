@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import resource
 
-from tlsrt.config.schema import SchedulingConfig
+from tlsrt.config.scheduling import SchedulingConfig
 from tlsrt.errors import ConfigError
 
 RUN_S = 10  # a loop that works off a long queue is no runaway yet

@@ -37,6 +37,8 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 INSTALL = bytes(range(16))
 MASTER = bytes(range(100, 132))
 NONCE = b"n" * 32
+RUN = key_schedule.run_key(key_schedule.extract(INSTALL, MASTER), NONCE)
+LOOPS = ("primary", "secondary", "third")
 MEASURED = {"tlsrt/loops/gate/gate.py": b"g" * 32, "config": b"c" * 32}
 NOW = datetime.now(UTC)
 PATIENCE_S = 20.0
@@ -318,3 +320,22 @@ class Client:
         content = open_grant_untrusted(self.ephemeral, self.digest, issuer, self.number, number, ciphertext, signature)
         self.number = number
         return content
+
+
+Factory = Callable[..., AuthorityHost]
+
+
+def open_session(host: AuthorityHost, client: Client, connection: int = 1) -> list[Any]:
+    """Open a session as a client does, through Primary; return what the authority grants."""
+    primary = host.loops["primary"]
+    primary.send("challenge", connection)
+    challenge = primary.wait("challenged", lambda fields: fields[0] == connection)[1]
+    data, signature = client.open(challenge)
+    primary.send("open", connection, data, signature)
+    return primary.wait("granted")
+
+
+def issuer_of(host: AuthorityHost) -> bytes:
+    """Return the public key of the issuer, as Primary was told it."""
+    issuer: bytes = host.loops["primary"].all("welcome")[0][2]
+    return issuer

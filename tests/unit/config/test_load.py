@@ -17,7 +17,8 @@ from tlsrt.config.egress import parse_egress
 from tlsrt.config.http_package import check_http
 from tlsrt.config.load import load_config, parse_config
 from tlsrt.config.needs import CallsConfig, EgressConfig, KernelViewConfig, NeedsConfig, ReadConfig, WriteConfig
-from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig, SchedulingConfig
+from tlsrt.config.scheduling import SchedulingConfig
+from tlsrt.config.schema import KeySource, LimitsConfig, SandboxConfig
 from tlsrt.errors import ConfigError
 
 FILE = Path("/etc/tlsrt/tlsrt.yaml")

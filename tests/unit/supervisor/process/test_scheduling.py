@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tlsrt.config.schema import SchedulingConfig
+from tlsrt.config.scheduling import SchedulingConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.scheduling import RUN_S, check_scheduling, schedule
 
