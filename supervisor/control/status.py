@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
@@ -21,7 +22,7 @@ from tlsrt.supervisor.control.status_document import (
 from tlsrt.supervisor.control.status_stream import StatusStream
 from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.instance_lock import host_pid
-from tlsrt.supervisor.process.proc import memory_kib
+from tlsrt.supervisor.process.proc import MemoryReadings
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
@@ -85,6 +86,7 @@ class Status(Feature):
         self._changes = changes
         self._standing = standing
         self._start = start
+        self._memory = MemoryReadings()
 
     def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
         return {
@@ -99,6 +101,7 @@ class Status(Feature):
         children = {loop.name: loop.process.child for loop in loops}
         children[AUTHORITY] = self._authority.process.child
         managers = {loop.name: loop.managed_by for loop in loops}
+        service = partial(service_document, now=now, memory=self._memory)
         view = StatusInput(
             now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
             (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings,
@@ -106,12 +109,12 @@ class Status(Feature):
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
-            standing.requests.quarantined, standing.audit.document(), service_document(standing.helper, now),
-            service_document(standing.network_helper, now),
-            standing.devices.document, standing.programs.document, service_document(standing.resolver, now),
-            standing.names.document(), service_document(standing.metrics, now),
+            standing.requests.quarantined, standing.audit.document(), service(standing.helper),
+            service(standing.network_helper),
+            standing.devices.document, standing.programs.document, service(standing.resolver),
+            standing.names.document(), service(standing.metrics),
             _pid(current.children.fork_servers.active), _pid(current.children.fork_servers.spare),
-            service_document(standing.export, now),
+            service(standing.export),
             standing.certificates.document(),
         )  # fmt: skip
         return document(
@@ -120,7 +123,7 @@ class Status(Feature):
             self._authority,
             loops,
             {name: (managers.get(name) or current.children).sandbox(name) for name in children},
-            {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
+            {name: self._memory.of(child.host_pid, now) for name, child in children.items() if child is not None},
             {name: self._monitor.status(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
         )

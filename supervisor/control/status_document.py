@@ -15,7 +15,7 @@ from tlsrt.config.name_rules import address_rules
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.process.children import Children, Sandbox
 from tlsrt.supervisor.process.exit_reason import Death
-from tlsrt.supervisor.process.proc import memory_kib
+from tlsrt.supervisor.process.proc import MemoryReadings
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.disk_waits import DiskWait
@@ -204,7 +204,7 @@ def _loop(
     }
 
 
-def service_document(service: ServiceProcess, now: float) -> Document | None:
+def service_document(service: ServiceProcess, now: float, memory: MemoryReadings) -> Document | None:
     if not service.is_wanted and service.child is None:
         return None
     pid = service.child.host_pid if service.child is not None else None
@@ -213,7 +213,7 @@ def service_document(service: ServiceProcess, now: float) -> Document | None:
         "state": service.state,
         "uptime_s": _rounded(now - service.spawned_at) if pid is not None else None,
         "restarts": service.restarts,
-        "memory_kib": memory_kib(pid) if pid is not None else None,
+        "memory_kib": memory.of(pid, now) if pid is not None else None,
         "sandbox": _sandbox(service.managed_by.sandbox(service.name)) if pid is not None else None,
         "last_death": _death(service.last_death),
     }

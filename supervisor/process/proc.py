@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ _HERTZ = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FILE_BYTES = 16 * 1024
+FRESH_S = 1.0
 
 
 def memory_kib(host_pid: int) -> int | None:
@@ -35,6 +36,25 @@ def memory_kib(host_pid: int) -> int | None:
             return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
     except (OSError, ValueError, IndexError):
         return None
+
+
+class MemoryReadings:
+    """The memory of processes, each read at most once in `FRESH_S`: for PSS the kernel walks all pages of a process.
+
+    So a status costs little, however often it is asked for.
+    """
+
+    def __init__(self, read: Callable[[int], int | None] = memory_kib) -> None:
+        self._read = read
+        self._known: dict[int, tuple[float, int | None]] = {}
+
+    def of(self, host_pid: int, now: float) -> int | None:
+        """Return the memory of a process in KiB; `now` is on any one clock."""
+        known = self._known.get(host_pid)
+        if known is None or now - known[0] >= FRESH_S:
+            self._known = {pid: one for pid, one in self._known.items() if now - one[0] < FRESH_S}
+            self._known[host_pid] = known = (now, self._read(host_pid))
+        return known[1]
 
 
 def age_s(host_pid: int) -> float:

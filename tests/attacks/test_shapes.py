@@ -15,6 +15,7 @@ from tlsrt.channels.frames.frame import (
     FrameKind,
     pack_frame,
 )
+from tlsrt.supervisor.process import proc
 
 ARRAY_OF_4_G = b"\xdd\xff\xff\xff\xff"
 BIN_OF_4_GIB = b"\xc6\xff\xff\xff\xff"
@@ -80,7 +81,8 @@ def test_a_message_that_never_ends_costs_no_memory(arena: Arena) -> None:
 
 
 def memory_kib(arena: Arena) -> int:
-    memory: int = arena.host.loop("primary")["memory_kib"]
+    memory = proc.memory_kib(arena.host.pids()["primary"])
+    assert memory is not None
     return memory
 
 
