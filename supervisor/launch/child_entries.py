@@ -6,6 +6,7 @@ before the first fork, so that a loop starts in milliseconds and shares the memo
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -117,6 +118,7 @@ def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | N
     syscalls.name_thread(AUTHORITY.encode())
     import_for_sealed(AUTHORITY_RUNTIME)
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
+    gc.enable()  # at a start it is forked before that
     keep = {start.channel, *start.trust.values(), *start.keep}
     confinement = enter_world(
         profile, keep, death_pipe=start.channel, reports=start.reports, plan=root.plan if root else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def supervise(argv: list[str]) -> int:
     arguments = inner.parse_args(argv)
 
     def run() -> int:
+        gc.disable()  # until all is imported: hardly anything of it is garbage, and `freeze` looks at it once
         from tlsrt.supervisor.launch.start import start as start_supervisor
         from tlsrt.supervisor.process.service_manager import ServiceManager
 

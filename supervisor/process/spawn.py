@@ -56,6 +56,7 @@ def freeze() -> None:
         if issubclass(type(kind), type):  # its first use writes a version into it: this one
             type.__getattribute__(kind, "mro")
     gc.freeze()
+    gc.enable()  # which a start has put off until now
 
 
 def parse_fdinfo_pid(text: str) -> int:
