@@ -1,8 +1,8 @@
 """tlsrt as a user has it: the wheel of a clean copy, installed beside copies of its dependencies, without a network.
 
 Everything lies below one folder in /tmp that everybody may enter, is made once in a test process, and goes at its end.
-A test that changes installed files makes an environment of its own, or puts back what it changed. What is only copied
-from, the wheel and what pip makes of it, is made once for all processes that share the suite (tests/tools/run.py).
+A test that changes installed files makes an environment of its own (`changeable`), and puts back what it changed. What
+no test changes is made once for all processes that share the suite (tests/tools/run.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -51,15 +51,21 @@ def scratch() -> Path:
     return folder
 
 
-def once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first of the processes that share the suite has made; it is not changed."""
-    folder = Path(os.environ.get(SHARED) or scratch()) / name
-    with open(f"{folder}.lock", "w") as lock:
+def shared() -> Path:
+    """Return the folder of all processes that share the suite."""
+    return Path(os.environ.get(SHARED) or scratch())
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Have a folder made by the first of the processes that share the suite, where it is; it is not changed."""
+    with open(f"{folder}.lock", "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            unfinished = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
-            make(unfinished)
-            unfinished.rename(folder)
+        lock.seek(0)
+        if not lock.read():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that has failed
+            folder.mkdir()
+            make(folder)
+            lock.write("made")
     return folder
 
 
@@ -112,7 +118,7 @@ def build_wheel(source: Path, into: Path) -> Path:
 @cache
 def wheel() -> Path:
     """Return tlsrt's wheel, built from a clean copy."""
-    folder = once("wheel", lambda folder: build_wheel(copy_tracked(folder / "clean"), folder / "made"))
+    folder = once(shared() / "wheel", lambda folder: build_wheel(copy_tracked(folder / "clean"), folder / "made"))
     [made] = (folder / "made").glob("*.whl")
     return made
 
@@ -132,7 +138,8 @@ class Environment:
         """The value of LD_LIBRARY_PATH with which a copied interpreter finds its own libpython, if it has one."""
         home = (self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0]
         folder = Path(home).parent / "lib"
-        return str(folder) if folder.is_relative_to(scratch()) and any(folder.glob("libpython*")) else None
+        is_copy = folder.is_relative_to(shared()) or folder.is_relative_to(scratch())
+        return str(folder) if is_copy and any(folder.glob("libpython*")) else None
 
     def program(self, name: str) -> Path:
         return self.folder / "bin" / name
@@ -166,7 +173,7 @@ def make_environment(folder: Path, *wheels: Path, python: Path | None = None, co
 
 def _copy_installed(environment: Environment) -> None:
     """Copy what pip has installed once; only the first line of a program says where it lies."""
-    origin = Environment(once("installed", _install))
+    origin = Environment(once(shared() / "copied", _install))
     shutil.copytree(origin.site, environment.site, symlinks=True, dirs_exist_ok=True)
     for name in PROGRAMS:
         _, _, text = origin.program(name).read_text().partition("\n")
@@ -194,8 +201,14 @@ def copy_dependencies(site: Path, *, compiled: bool = True) -> None:
 
 @cache
 def installed() -> Environment:
-    """Return the environment that tests share; they leave it as it was."""
-    return make_environment(scratch() / "env")
+    """Return the environment that all tests share; they do not change it."""
+    return Environment(once(shared() / "env", make_environment))
+
+
+@cache
+def changeable() -> Environment:
+    """Return the environment whose files the tests of this process change; they leave it as it was."""
+    return make_environment(scratch() / "env-changeable")
 
 
 @cache
@@ -204,7 +217,7 @@ def installed_with_pip() -> Environment:
     made = make_environment(scratch() / "env-components")
     import pip
 
-    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(pip.__file__).parent, made.site / "pip")  # with its byte code: it runs often
     return made
 
 
@@ -227,8 +240,9 @@ def copy_interpreter(folder: Path) -> Path:
 
 @cache
 def portable() -> Environment:
-    """Return an environment that every user may run, wherever the running interpreter lies."""
-    return make_environment(scratch() / "env-portable", python=copy_interpreter(scratch() / "python"))
+    """Return an environment that every user may run, wherever the running interpreter lies; no test changes it."""
+    python = once(shared() / "python", copy_interpreter) / "bin" / VERSION
+    return Environment(once(shared() / "env-portable", partial(make_environment, python=python)))
 
 
 def listed(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:

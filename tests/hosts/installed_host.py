@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hosts.installation import Environment, scratch
+from hosts.installation import Environment, once, scratch
 from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
@@ -165,7 +165,8 @@ class InstalledHost:
 @cache
 def _made_once(environment: Environment) -> InstalledHost:
     host = InstalledHost(environment, Path(tempfile.mkdtemp(prefix="new.", dir=scratch())) / "var")
-    host.init()
+    code, _, errors = host.init_compiled()
+    assert (code, errors) == (0, "")
     return host
 
 
@@ -177,16 +178,16 @@ def _copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-@cache
 def _bytecode(environment: Environment) -> Path:
-    """Return a copy that every user may read, of what an `init` in this environment made: the code names its files."""
-    made = Path(tempfile.mkdtemp(prefix="bytecode.", dir=scratch()))
-    made.chmod(0o755)
-    return Path(
-        shutil.copytree(
-            _made_once(environment).folder / "tlsrt.bytecode", made, dirs_exist_ok=True, copy_function=_copy
-        )
-    )
+    """Return what an `init` in this environment compiled, which every user may read: the code names its files."""
+
+    def make(folder: Path) -> None:
+        host = InstalledHost(environment, folder / "var")
+        host.init()
+        shutil.copytree(host.folder / "tlsrt.bytecode", folder, dirs_exist_ok=True, copy_function=_copy)
+        shutil.rmtree(host.folder)
+
+    return once(environment.folder.with_name(f"{environment.folder.name}.bytecode"), make)
 
 
 def _lines_until_ready(process: subprocess.Popen[bytes]) -> list[str]:

@@ -47,6 +47,7 @@ from probes.sandbox_runner import MODES, NOBODY, become_nobody
 from hosts import coverage_pipe
 from hosts.command_server import CommandServer, command_server
 from hosts.environment import make_environment
+from hosts.known_digests import known_digests
 from tlsrt import Client
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
@@ -174,7 +175,8 @@ class RunningHost:
         separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)
-        seal(self.config)
+        with known_digests():
+            seal(self.config)
         if self._drops:
             for path in (self.folder, *self.folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)

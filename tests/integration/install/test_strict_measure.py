@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hosts.installation import Environment, installed, listed, make_environment, run, scratch
+from hosts.installation import Environment, changeable, listed, make_environment, run, scratch
 from hosts.installed_host import InstalledHost
 from hosts.row_sampling import rows
 
@@ -28,7 +28,7 @@ NUMBER = iter(range(1000))
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    return installed()
+    return changeable()
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_a_changed_host_says_at_most_ten_names(host: InstalledHost) -> None:
 )
 def test_what_runs_after_init_writes_no_bytecode_that_matters(compiled: bool) -> None:
     """The runtime writes none; where an installer left none, the commands do, and no start looks at it."""
-    environment = installed() if compiled else make_environment(scratch() / "env-without-bytecode", compiled=False)
+    environment = changeable() if compiled else make_environment(scratch() / "env-without-bytecode", compiled=False)
     host = InstalledHost(environment, scratch() / f"bytecode-{compiled}")
     assert any(environment.site.rglob("*.pyc")) == compiled
     host.init()

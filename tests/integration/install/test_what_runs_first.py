@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts.installation import Environment, installed, run, scratch, wheel
+from hosts.installation import Environment, changeable, run, scratch, wheel
 from hosts.installed_host import InstalledHost
 
 SPY = "import os, sys; open({spy!r}, 'a').write(' '.join(sys.orig_argv[:4]).replace(chr(10), ' ') + chr(10))\n"
@@ -23,7 +23,7 @@ SPY = "import os, sys; open({spy!r}, 'a').write(' '.join(sys.orig_argv[:4]).repl
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    return installed()
+    return changeable()
 
 
 @pytest.fixture(scope="module")
