@@ -32,7 +32,7 @@ unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property
 
 test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
-	@$(BIN)/python -m pytest -q tests/tools/user_mode_kernel/limits_by_cgroup.py
+	@$(BIN)/python -m pytest -q -x tests/tools/user_mode_kernel/*_*.py --timeout 300
 
 stress: $(VENV)/.dev ## what the suite does a few times, for minutes
 	@$(BIN)/python -m pytest -q -m stress

@@ -25,6 +25,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from dist import build, copy_sources, epoch
+from sbom import FILE, text_of
 from share import use_rooms
 
 _HERE = Path(__file__).parent / "deb"
@@ -71,6 +72,7 @@ def build_deb(wheel: Path, out: Path, sources: Path) -> Path:
         about = _lay_modules(archive, tree)
         _lay_service(tree)
         _lay_documents(tree, sources, about["Version"])
+        _write(tree / "usr/share/doc/tlsrt" / FILE, text_of(wheel))
         version = f"{about['Version']}-{_REVISION}"
         _write(tree / "DEBIAN/control", _control(tree, about.get_all("Requires-Dist", []), version))
         for name in _SCRIPTS:

@@ -4,7 +4,8 @@
 
 What is built is a copy of the files of the repository, with usual modes and with the time of the last commit, or that
 of SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/). `--version` says another version, for
-a test of an upgrade. Nothing is fetched: setuptools is that of the running environment.
+a test of an upgrade. Nothing is fetched: setuptools is that of the running environment. The sdist has the bill of
+materials of the wheel (sbom.py).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_LITTER = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "dist", "var", "results")
+_LITTER = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "dist", "var", "results", "tlsrt.cdx.json")
 _BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
 
@@ -75,15 +76,27 @@ def build(out: Path, version: str | None = None, *, what: Sequence[str] = ("whee
                 sys.exit(f"cannot build the {one}: {done.stdout}{done.stderr}")
             [path] = result.iterdir()
             if one == "sdist":
-                _normalise(path)
+                _normalise(path, _bill_of(made))
             made.append(Path(shutil.copy(path, out)))
     return made
 
 
-def _normalise(sdist: Path) -> None:
-    """Write an sdist anew: sorted, and without what says when and by whom it was made."""
+def _bill_of(made: Sequence[Path]) -> dict[str, bytes]:
+    """Return what is added to an sdist that is built beside a wheel."""
+    from sbom import FILE, text_of
+
+    wheels = [path for path in made if path.suffix == ".whl"]
+    return {FILE: text_of(wheels[0]).encode()} if wheels else {}
+
+
+def _normalise(sdist: Path, more: Mapping[str, bytes]) -> None:
+    """Write an sdist anew: with more files, sorted, and without what says when and by whom it was made."""
     with tarfile.open(sdist) as archive:
         members = [(one, archive.extractfile(one).read() if one.isfile() else b"") for one in archive]  # type: ignore[union-attr]
+    for name, content in more.items():
+        member = tarfile.TarInfo(f"{sdist.name.removesuffix('.tar.gz')}/{name}")
+        member.size, member.mode = len(content), 0o644
+        members.append((member, content))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member, content in sorted(members, key=lambda pair: pair[0].name):

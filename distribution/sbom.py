@@ -26,6 +26,7 @@ from dist import epoch
 
 _EXTRA = re.compile(r"extra\s*==\s*[\"']([^\"']+)[\"']")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FILE = "tlsrt.cdx.json"  # what it is called in an sdist and in a package of Debian
 _SHIPPED = ("", "http")  # requirements that are always installed, and those of the extra that an operator takes
 
 
@@ -73,6 +74,11 @@ def bill(wheel: Path) -> dict[str, Any]:
     }
 
 
+def text_of(wheel: Path) -> str:
+    """Return the document as it is written."""
+    return json.dumps(bill(wheel), indent=2) + "\n"
+
+
 def _component(about: Message, kind: str, **more: object) -> dict[str, Any]:
     name, version = str(about["Name"]), str(about["Version"])
     ref = f"pkg:pypi/{re.sub(r'[-_.]+', '-', name).lower()}@{version}"
@@ -86,5 +92,5 @@ def _component(about: Message, kind: str, **more: object) -> dict[str, Any]:
 
 if __name__ == "__main__":
     wheel, place = map(Path, sys.argv[1:])
-    place.write_text(json.dumps(bill(wheel), indent=2) + "\n")
+    place.write_text(text_of(wheel))
     print(place)

@@ -86,6 +86,8 @@ class EveryTimetable:
             return What.NOTHING
         periods = max(1, int((now.boot - self._base) // self._timer.period_s) + 1)
         self._base += periods * self._timer.period_s
+        if self._base <= now.boot:  # the sum was rounded down to now: it would be due twice
+            self._base += self._timer.period_s
         self.due = self._base + self._late()
         return What.DUE
 

@@ -1,6 +1,6 @@
 """Control groups of one start: one below the supervisor's, and in it one for each process.
 
-    the supervisor's own group (or its parent, if it is called `supervisor`, as systemd's DelegateSubgroup= makes it)
+    the supervisor's own group (or its parent, if it is called `supervisor`, see delegated.py)
      └─ tlsrt-TAG            TAG belongs to the state folder; a supervisor holds a lock on this folder until its end
          ├─ authority
          └─ primary, ...
@@ -24,8 +24,8 @@ from pathlib import Path
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, GroupPath, Limits, remove, write
+from tlsrt.sandbox.cgroup.delegated import SUBGROUP
 
-SUBGROUP = "supervisor"
 _PREFIX = "tlsrt-"
 _NAME = re.compile(r"tlsrt-[0-9a-f]{12}")
 _MARK = "user.tlsrt.supervisor"  # an extended attribute of a group that a supervisor has made, xattr(7)

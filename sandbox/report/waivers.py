@@ -54,7 +54,7 @@ _LANDLOCK = "use Linux 5.13 or newer with landlock in lsm=, and a seccomp profil
 _SECCOMP = "use a kernel with CONFIG_SECCOMP_FILTER, and allow the call seccomp"
 
 _REMEDIES: Mapping[str, str] = {
-    "cgroup": "mount cgroup2 writable, or let systemd delegate: Delegate=yes and DelegateSubgroup=supervisor",
+    "cgroup": "mount cgroup2 writable, or let systemd delegate: Delegate=yes",
     "descriptors": "use Linux 5.9 or newer, and allow the call close_range",
     "bounding_set": _CAPABILITY,
     "securebits": _CAPABILITY,

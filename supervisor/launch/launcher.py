@@ -27,6 +27,7 @@ from typing import NoReturn
 from tlsrt.config.import_path import inner_command
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.cgroup.delegated import enter_subgroup
 from tlsrt.supervisor.launch.service_manager import Relay, arguments_of, inherited, take
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -186,6 +187,7 @@ def launch(
     Raises SandboxError where there are no pidfds, and ConfigError for a service manager that cannot be talked to.
     """
     _require_pidfds()
+    enter_subgroup(os.environ)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)

@@ -44,7 +44,7 @@ _START = "import sys; sys.argv[0] = {name!r}; from {module} import {function}; s
 
 
 @cache
-def _installation() -> Path:
+def installation() -> Path:
     """Return the folder that is /opt/tlsrt inside: an interpreter, and an environment with tlsrt in it.
 
     It is written as it will be found there, so that it costs no run of pip.
@@ -87,7 +87,7 @@ class BootedSystemd:
         self._folder = Path(tempfile.mkdtemp(prefix="booted.", dir="/run"))
         self._group = Path(groups[0], self._folder.name)  # not `tlsrt-*`, which a start of tlsrt may take as its own
         self._root = root
-        self._binds = {**({_installation(): HOME} if root is None else {}), **(binds or {})}
+        self._binds = {**({installation(): HOME} if root is None else {}), **(binds or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0  # of its process 1, here
 
@@ -129,7 +129,7 @@ class BootedSystemd:
         failed = self.run("systemctl", "--failed", "--no-pager").stdout
         assert state == "running", f"systemd is {state}: {failed}"
         # a copied interpreter that has its own library
-        if self._root is None and any((_installation() / "python/lib").glob("libpython*")):
+        if self._root is None and any((installation() / "python/lib").glob("libpython*")):
             self.write("/etc/ld.so.conf.d/tlsrt-test.conf", f"{HOME}/python/lib\n")
             self.do("ldconfig")
 

@@ -186,8 +186,8 @@ def service_text(facts: ServiceFacts) -> str:
         "RestartPreventExitStatus=64 77 78",
         "OOMPolicy=continue",
         "FileDescriptorStoreMax=16",
+        "# memory, tasks and processors of each process; the supervisor moves into a group of its own",
         "Delegate=yes",
-        "DelegateSubgroup=supervisor",
         *([] if facts.is_root else [f"User={facts.user}", f"Group={facts.user}"]),
         *(
             f"LoadCredential={name}:{KEYS_PLACE if name in facts.sealed else _word(path)}"

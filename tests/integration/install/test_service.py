@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,7 @@ OF_USERADD = (
     "/etc/subgid",
 )
 TCTI = "TPM2TOOLS_TCTI=swtpm:path=/run/tpm"
+DROP_INS = "/etc/systemd/system/tlsrt.service.d"
 BUNDLE = {"TLSRT_BUNDLE": "/etc/tlsrt/admin.tlsrt"}
 # Connects all the time, and reads a byte where there is one: a listening socket that is gone would refuse.
 KNOCK = """
@@ -66,8 +68,48 @@ def door_inode(machine: BootedSystemd) -> str:
     return inode
 
 
+def told(machine: BootedSystemd) -> list[str]:
+    return [str(entry["MESSAGE"]) for entry in machine.journal("-t", "tlsrt-supervisor")]
+
+
 def restarts(machine: BootedSystemd) -> int:
     return int(machine.show("tlsrt", "NRestarts"))
+
+
+def reload_refused_and_taken(machine: BootedSystemd) -> None:
+    path = "/etc/tlsrt/tlsrt.yaml"
+    text = machine.path(path).read_text()
+    machine.write(path, f"{text}\nnonsense: 1\n")
+    assert machine.run("systemctl", "reload", "tlsrt").returncode == 1
+    assert "the last reload was refused: /etc/tlsrt/tlsrt.yaml:" in machine.show("tlsrt", "StatusText")
+    assert machine.show("tlsrt", "ActiveState") == "active"
+    machine.write(path, text)
+    machine.systemctl("reload", "tlsrt")
+    assert machine.show("tlsrt", "StatusText") == "5 loops, 7 components"
+
+
+def restart_refuses_none(machine: BootedSystemd) -> None:
+    with machine.popen("/opt/tlsrt/env/bin/python", "-c", KNOCK, "2") as knocking:
+        assert knocking.stdout is not None
+        assert knocking.stdout.readline() == "knocking\n"
+        machine.systemctl("restart", "tlsrt")
+        made, refused = map(int, knocking.stdout.read().split())
+    assert refused == 0 and made > 50
+    assert call(machine)
+
+
+def started_again_after(machine: BootedSystemd, kill: str) -> None:
+    """Stop or kill the supervisor, which is not the process that systemd has started."""
+    fast = f"{DROP_INS}/fast.conf"
+    if not machine.path(fast).exists():
+        machine.write(fast, "[Service]\nWatchdogSec=1s\n")
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", "tlsrt")
+    before, status = restarts(machine), json.loads(machine.do("tlsrt-supervisor", "status", "--json"))
+    machine.do("kill", f"-{kill}", str(status["supervisor"]["pid"]))
+    machine.until(lambda: restarts(machine) > before, "a restart by systemd")
+    machine.until(lambda: machine.show("tlsrt", "ActiveState") == "active", "that it serves again")
+    assert call(machine)
 
 
 def test_a_dry_run_writes_nothing_and_install_returns_when_a_call_is_answered(machine: BootedSystemd) -> None:
@@ -85,6 +127,7 @@ def test_it_runs_as_its_user_who_can_read_no_key_and_change_no_configuration(mac
     main = machine.show("tlsrt", "MainPID")
     [uid] = [line.split()[1] for line in machine.do("cat", f"/proc/{main}/status").splitlines() if line[:4] == "Uid:"]
     assert uid == machine.do("id", "-u", "tlsrt").strip() != "0"
+    assert machine.do("cat", f"/proc/{main}/cgroup").endswith("/tlsrt.service/supervisor\n")
     for name in ("master.key", "ca.key", "server.key"):
         assert machine.run("setpriv", "--reuid", "tlsrt", "--clear-groups", "cat", f"/etc/tlsrt/{name}").returncode
     assert machine.run("setpriv", "--reuid", "tlsrt", "--clear-groups", "touch", "/etc/tlsrt/x").returncode
@@ -92,22 +135,41 @@ def test_it_runs_as_its_user_who_can_read_no_key_and_change_no_configuration(mac
 
 def test_root_asks_enrols_and_seals(machine: BootedSystemd) -> None:
     assert json.loads(machine.do("tlsrt-supervisor", "status", "--json"))["loops"]
-    machine.do("tlsrt-supervisor", "client", "add", "kettle", "--allow", "primary/kernel: [uname]")
+    words = ("--allow", "primary/kernel: [uname]", "--bundle", "/root/kettle.tlsrt")
+    machine.do("tlsrt-supervisor", "client", "add", "kettle", *words)
+    assert machine.do("tlsrt", "--bundle", "/root/kettle.tlsrt", "call", "primary/kernel", "uname")
     assert "sealed" in machine.do("tlsrt-supervisor", "seal")
 
 
 def test_a_refused_reload_is_the_exit_status_and_in_the_status_and_the_next_one_is_taken(
     machine: BootedSystemd,
 ) -> None:
-    path = "/etc/tlsrt/tlsrt.yaml"
-    text = machine.path(path).read_text()
-    machine.write(path, f"{text}\nnonsense: 1\n")
-    assert machine.run("systemctl", "reload", "tlsrt").returncode == 1
-    assert "the last reload was refused: /etc/tlsrt/tlsrt.yaml:" in machine.show("tlsrt", "StatusText")
-    assert machine.show("tlsrt", "ActiveState") == "active"
-    machine.write(path, text)
-    machine.systemctl("reload", "tlsrt")
-    assert machine.show("tlsrt", "StatusText") == "5 loops, 7 components"
+    reload_refused_and_taken(machine)
+
+
+def test_variables_of_a_file_are_taken_and_another_value_is_not_without_a_seal(machine: BootedSystemd) -> None:
+    variables, drop_in, more = "/etc/default/tlsrt", f"{DROP_INS}/variables.conf", "/etc/tlsrt/tlsrt.yaml.d/20.yaml"
+    machine.write(variables, "TLSRT_FILES=300\n")
+    machine.write(drop_in, f"[Service]\nEnvironmentFile={variables}\n")
+    lines = "environment: {TLSRT_FILES: by the unit}\nloops:\n  secondary:\n    open_files: ${TLSRT_FILES}\n"
+    machine.write(more, lines)
+    assert "sealed" in machine.do("tlsrt-supervisor", "seal", environment={"TLSRT_FILES": "300"})
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", "tlsrt")
+    said = machine.do("tlsrt-supervisor", "status", "--json", environment={"TLSRT_FILES": "300"})
+    [secondary] = [one for one in json.loads(said)["loops"] if one["name"] == "secondary"]
+    limits = machine.do("cat", f"/proc/{secondary['pid']}/limits")
+    assert re.search(r"Max open files +300 ", limits), limits
+
+    machine.write(variables, "TLSRT_FILES=301\n")
+    assert machine.run("systemctl", "restart", "tlsrt").returncode != 0
+    assert machine.show("tlsrt", "ExecMainStatus") == "78"
+    assert any("changed environment/TLSRT_FILES" in line for line in told(machine))
+    machine.do("rm", variables, drop_in, more)
+    machine.do("tlsrt-supervisor", "seal")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", "tlsrt")
+    assert call(machine)
 
 
 def test_install_again_changes_nothing_and_keeps_what_was_edited(machine: BootedSystemd) -> None:
@@ -123,13 +185,7 @@ def test_install_again_changes_nothing_and_keeps_what_was_edited(machine: Booted
 
 
 def test_a_restart_of_the_host_refuses_no_connection(machine: BootedSystemd) -> None:
-    with machine.popen("/opt/tlsrt/env/bin/python", "-c", KNOCK, "2") as knocking:
-        assert knocking.stdout is not None
-        assert knocking.stdout.readline() == "knocking\n"
-        machine.systemctl("restart", "tlsrt")
-        made, refused = map(int, knocking.stdout.read().split())
-    assert refused == 0 and made > 50
-    assert call(machine)
+    restart_refuses_none(machine)
 
 
 def test_a_changed_key_is_named_by_a_reload(machine: BootedSystemd) -> None:
@@ -172,16 +228,7 @@ def test_without_the_socket_unit_the_store_keeps_the_door_over_a_restart(machine
 
 @pytest.mark.parametrize("kill", ["STOP", "KILL"])
 def test_a_supervisor_that_hangs_or_dies_is_started_again(machine: BootedSystemd, kill: str) -> None:
-    fast = "/etc/systemd/system/tlsrt.service.d/fast.conf"
-    if not machine.path(fast).exists():
-        machine.write(fast, "[Service]\nWatchdogSec=1s\n")
-        machine.systemctl("daemon-reload")
-        machine.systemctl("restart", "tlsrt")
-    before, status = restarts(machine), json.loads(machine.do("tlsrt-supervisor", "status", "--json"))
-    machine.do("kill", f"-{kill}", str(status["supervisor"]["pid"]))
-    machine.until(lambda: restarts(machine) > before, "a restart by systemd")
-    machine.until(lambda: machine.show("tlsrt", "ActiveState") == "active", "that it serves again")
-    assert call(machine)
+    started_again_after(machine, kill)
 
 
 def test_a_host_that_is_stopped_by_our_command_is_started_by_its_socket_and_says_so(machine: BootedSystemd) -> None:
@@ -234,7 +281,7 @@ def test_a_master_key_that_the_tpm_has_sealed_starts_this_machine_as_it_is_and_n
 
     machine.do("tpm2_pcrextend", f"7:sha256={'0f' * 32}", environment=environment)
     assert machine.run("systemctl", "restart", "tlsrt").returncode != 0
-    lines = [str(entry["MESSAGE"]) for entry in machine.journal("-t", "tlsrt-supervisor")]
+    lines = told(machine)
     assert any("sha256:7 are not as they were when it was sealed" in line for line in lines), lines[-5:]
     tpm()
     machine.do("mv", "/root/key", key)
@@ -245,8 +292,8 @@ def test_a_master_key_that_the_tpm_has_sealed_starts_this_machine_as_it_is_and_n
     assert call(machine)
 
     machine.systemctl("disable", "tlsrt.service")
-    told = json.loads(machine.do("tlsrt-supervisor", "rotate", "--master", "--json"))
-    assert told == {"epoch": None, "key_version": 3}
+    done = json.loads(machine.do("tlsrt-supervisor", "rotate", "--master", "--json"))
+    assert done == {"epoch": None, "key_version": 3}
     assert machine.do("sh", "-c", "ls /etc/tlsrt/master.key*").split() == ["/etc/tlsrt/master.key.3"]
     machine.systemctl("restart", "tlsrt")
     assert call(machine)
@@ -279,4 +326,21 @@ def test_as_root_each_process_has_a_uid_of_its_own(machine: BootedSystemd) -> No
     pids = [str(one["pid"]) for one in processes if one.get("pid")]
     uids = {machine.do("stat", "-c", "%u", f"/proc/{pid}").strip() for pid in pids}
     assert len(uids) == len(pids) >= 5 and "0" not in uids
+    reload_refused_and_taken(machine)
+    restart_refuses_none(machine)
+    for kill in ("STOP", "KILL"):
+        started_again_after(machine, kill)
+
+
+def test_a_purge_beside_a_host_that_runs_by_hand_is_refused(machine: BootedSystemd) -> None:
+    machine.systemctl("stop", "tlsrt.socket", "tlsrt")
+    with machine.popen("tlsrt-supervisor", "start") as host:
+        machine.until(lambda: machine.run("tlsrt-supervisor", "is-active").returncode == 0, "that it serves")
+        done = machine.run("tlsrt-supervisor", "uninstall", "--purge")
+        assert done.returncode != 0
+        assert "a host runs with its state in /var/lib/tlsrt, so nothing is removed" in done.stderr
+        assert call(machine)
+        machine.do("tlsrt-supervisor", "stop")
+        host.communicate(timeout=30)
     machine.do("tlsrt-supervisor", "uninstall", "--purge")
+    assert not machine.path("/var/lib/tlsrt").exists()

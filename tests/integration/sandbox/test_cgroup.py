@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ Facts = dict[str, Any]
 
 @pytest.fixture
 def below(stage: GroupStage) -> GroupStage:
-    """The same, in a group called `supervisor`, as systemd's DelegateSubgroup= makes it."""
+    """The same, in a group called `supervisor`, see sandbox/cgroup/delegated.py."""
     place = stage.place.child("supervisor")
     os.mkdir(place.folder)
     if os.geteuid() == 0 and stage.mode == "rootless":
@@ -170,3 +171,23 @@ def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> No
         (tmp_path / "cgroup.procs").unlink()
     with pytest.raises(SandboxError, match="belongs to another user"):
         make_tree(GroupPath(tmp_path, "/x"), "1", {})
+
+
+@pytest.mark.parametrize(
+    ("invocation", "below"), [("5eed", "/supervisor"), ("another", ""), (None, "")], ids=["its own", "another", "none"]
+)
+def test_a_service_moves_below_the_group_that_was_delegated_to_it_and_nothing_else_does(
+    stage: GroupStage, invocation: str | None, below: str
+) -> None:
+    os.setxattr(stage.place.folder, "user.delegate", b"1")
+    os.setxattr(stage.place.folder, "user.invocation_id", b"5eed")
+    code = (
+        "import os; from tlsrt.sandbox.cgroup.delegated import enter_subgroup; enter_subgroup(os.environ);"
+        "enter_subgroup(os.environ); print(open('/proc/self/cgroup').read())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True,
+        env={**os.environ, **({"INVOCATION_ID": invocation} if invocation else {"INVOCATION_ID": ""})},
+        preexec_fn=lambda: write(stage.place.folder / "cgroup.procs", "0"),  # its rights are the folder's: root's do
+    )  # fmt: skip
+    assert f"0::{stage.place.name}{below}\n" in done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.load import load_config
-from tlsrt.config.template import MissingLayer, Waiver, config_text
+from tlsrt.config.template import SYSTEM, MissingLayer, Places, Waiver, config_text, system_places
 
 
 def written(folder: Path, *waivers: Waiver) -> Path:
@@ -58,3 +58,9 @@ def test_other_uids_where_the_usual_ones_do_not_exist(tmp_path: Path, waivers: t
 def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:
     path = written(tmp_path, Waiver("landlock", "x" * 5000, "much"))
     assert len(load_config(path).sandbox.waive["landlock"]) == 500
+
+
+def test_the_folders_of_a_service_are_those_that_systemd_names_and_the_usual_ones_else() -> None:
+    named = {"STATE_DIRECTORY": "/var/lib/kitchen:/var/lib/more", "RUNTIME_DIRECTORY": "/run/kitchen"}
+    assert system_places(named) == Places(Path("/var/lib/kitchen"), Path("/run/kitchen"), SYSTEM.log)
+    assert system_places({"STATE_DIRECTORY": "not/absolute", "LOGS_DIRECTORY": ""}) == SYSTEM

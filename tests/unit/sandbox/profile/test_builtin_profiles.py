@@ -11,6 +11,7 @@ from hosts.builtin_profiles import rendered
 from tlsrt.config.defaults import PROCESSES
 
 BEFORE = json.loads(Path(__file__).with_name("builtin_profiles.json").read_text())
+MORE = {"time"}  # as clock_gettime; OpenSSL asks so, and a kernel without vDSO for it is asked for real
 LESS = {"secondary": {"fchown"}}  # which every loop answers as if it was done
 
 
@@ -18,5 +19,5 @@ LESS = {"secondary": {"fchown"}}  # which every loop answers as if it was done
 def test_a_process_of_built_in_components_may_do_what_it_could_and_no_more(process: str) -> None:
     now, before = rendered(process), BEFORE[process]
     for stage, calls in before["calls"].items():
-        assert set(now["calls"][stage]) == set(calls) - LESS.get(process, set()), stage
+        assert set(now["calls"][stage]) - MORE == set(calls) - LESS.get(process, set()), stage
     assert {**now, "calls": None} == {**before, "calls": None}
