@@ -14,6 +14,7 @@ from tlsrt.config.door import IP_ADDRESS
 from tlsrt.config.setting import NAME, NAME_SAYS, boolean, count, text
 
 Protocol = Literal["tcp", "udp"]
+REPLIES_PER_S, MOST_REPLIES_PER_S = 128, 2048
 
 
 def _address(text: str) -> str:
@@ -60,14 +61,22 @@ class ListenConfig:
         default=False,
         metadata=boolean(
             "udp only: it may send datagrams from this port to who has sent one to it within 5 minutes, and to no "
-            "other host: the kernel holds it to that. Not to link-local addresses of IPv6."
+            "other host: the kernel holds it to that. To link-local addresses of IPv6 only in a group."
         ),
     )
+    replies_per_s: int = field(
+        default=REPLIES_PER_S,
+        metadata=count(
+            "Of a program with `replies`: so many answers a second, after the first of two seconds; then it waits. The "
+            "supervisor sends each.",
+            1, MOST_REPLIES_PER_S,
+        ),
+    )  # fmt: skip
     group: str = field(
         default="",
         metadata=text(
             "udp only: a multicast group, which it joins instead of listening on `host`. With `replies` it may send to "
-            "this group, too.",
+            "this group, too. The same group and port can be in several entries, each with an `interface` of its own.",
             pattern=IP_ADDRESS,
             says="a multicast group, such as 224.0.0.251 or ff02::fb",
             parse=_group,
@@ -77,7 +86,7 @@ class ListenConfig:
     interface: str = field(
         default="",
         metadata=text(
-            "The network interface on which it joins the group.",
+            "The network interface on which it joins the group. It hears it there, and sends there, and nowhere else.",
             pattern=r"[A-Za-z0-9_.:-]{1,15}",
             says="the name of a network interface",
             default_says="the one of the default route",
@@ -110,6 +119,15 @@ class ListenConfig:
         host = f"[{self.bound}]" if ":" in self.bound else self.bound
         on = f"%{self.interface}" if self.interface else ""
         return f"{host}{on}:{self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of the host as a process finds it when it starts: for a listener that has joined a group."""
+
+    name: str
+    index: int
+    addresses: tuple[str, ...]  # each with the length of its network: 192.0.2.7/24, fe80::1/64
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +192,13 @@ def problems_of(listeners: Sequence[Listener], taken: Iterable[tuple[str, Listen
             found.append(f"{start} cannot have `interface` without `group`: write its address as `host`")
         elif ":" in asked.group and not asked.interface:
             found.append(f"{start} cannot join {asked.group} without `interface`: IPv6 would hear it on every one")
-        elif asked.replies and is_of_one_link(asked.bound):
+        elif asked.replies and not asked.group and is_of_one_link(asked.bound):
             found.append(
                 f"{start} cannot have `replies` on {asked.bound}: each link has such addresses, and who sends "
-                "chooses the link; choose a global address or group, or write `answers`, if it may send to any host"
+                "chooses the link; choose a global address or a group, or write `answers`, if it may send to any host"
             )
+        elif asked.replies_per_s != REPLIES_PER_S and not (one.program and asked.replies):
+            found.append(f"{start} cannot have `replies_per_s`: it is for a program with `replies`; remove it")
         elif asked.answers and asked.replies:
             found.append(f"{start} cannot have both `answers` and `replies`: the first one is to any host; remove one")
         other = next((what for what, place in seen if overlaps(place, asked)), "")
@@ -194,9 +214,17 @@ def is_of_one_link(host: str) -> bool:
     return address.version == 6 and (address.is_link_local or (address.is_multicast and address.packed[1] & 15 <= 2))
 
 
+def stays_on_link(group: str) -> bool:
+    """Tell whether no router passes on what is sent to a multicast group. Pure."""
+    address = ipaddress.ip_address(group)
+    return is_of_one_link(group) or (address.version == 4 and address.packed[:3] == b"\xe0\0\0")
+
+
 def overlaps(one: ListenConfig, other: ListenConfig) -> bool:
     """Tell whether the kernel refuses one of two sockets. Each is of one family, also where it stands for all of it."""
     if (one.port, one.protocol) != (other.port, other.protocol):
+        return False
+    if one.group and other.group and one.interface and other.interface and one.interface != other.interface:
         return False
     first, second = ipaddress.ip_address(one.bound), ipaddress.ip_address(other.bound)
     return first.version == second.version and (first == second or first.is_unspecified or second.is_unspecified)

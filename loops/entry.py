@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.listeners import Interface
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.loops.log_lines import LineFormatter
@@ -30,15 +31,17 @@ for _component in COMPONENTS:
 
 def run_loop(
     config: Config, loop: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
-    confinement: Confinement, sealings: Mapping[str, Sealings],
+    confinement: Confinement, sealings: Mapping[str, Sealings], interfaces: Mapping[str, Interface],
 ) -> int:  # fmt: skip
     """Run a loop to its end and return the exit code.
 
-    `listeners` holds Primary's listening descriptors by name, `sealings` the sealed secrets of its components.
+    `listeners` holds Primary's listening descriptors by name, `sealings` the sealed secrets of its components,
+    `interfaces` those on which its listeners have joined a group, by the same names.
     """
     set_up_logging()
     role = ROLES.get(loop, LinkedLoop)
-    return LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role, sealings).run()
+    process = LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role, sealings, interfaces)
+    return process.run()
 
 
 def set_up_logging() -> None:

@@ -13,7 +13,6 @@ caller something; whatever else is raised, or cannot be sent, reaches the caller
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
@@ -33,7 +32,7 @@ from tlsrt.loops.component.grants import Granted, Grants, NoGrants
 from tlsrt.loops.component.handlers import collect_handlers
 from tlsrt.loops.component.kept_program import KeptProgram, Serve
 from tlsrt.loops.component.kept_topic import POSITION_MAX
-from tlsrt.loops.component.listeners import InheritedListeners
+from tlsrt.loops.component.listeners import InheritedListeners, Listening
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.metrics import Counting, Metrics
 from tlsrt.loops.component.options import NAME, OptionsSpec, Where, compile_options
@@ -87,7 +86,7 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
-class Component(Granted, Counting, Deferring):
+class Component(Granted, Counting, Deferring, Listening):
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the manifest.
 
     From `start` on it has `self.address` ("third/kettle"), `self.options` (an object of its class `Options`),
@@ -114,7 +113,6 @@ class Component(Granted, Counting, Deferring):
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
     _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
     _tlsrt_kept: Surrounding[list[KeptProgram]] = Surrounding()
-    _tlsrt_listeners: Surrounding[InheritedListeners] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
@@ -310,14 +308,6 @@ class Component(Granted, Counting, Deferring):
         result: Result = await self._tlsrt_work.run(self.caller, function, args, kwargs, timeout_s)
         return result
 
-    def listener(self, name: str) -> socket.socket:
-        """Return the socket of `needs: listen` with that name: bound, listening, not blocking.
-
-        `await asyncio.start_server(self.serve, sock=self.listener("mqtt"))` takes its connections. It outlives the
-        process, so what connects while the component is restarted waits. Raises MisuseError for another name.
-        """
-        return self._tlsrt_listeners.get(name)
-
     async def _describe(self) -> dict[str, Any]:
         """What this component offers: methods, parameters, types, topics."""
         return describe_component(self)
@@ -344,7 +334,9 @@ BUILTIN: Mapping[str, MethodSpec] = {
 }
 _LIFE = ("start", "stop", "healthy", "ready", "warm_up")  # what the runtime calls
 _THEIRS = (*_LIFE, "topics", "disk_threads")  # what a subclass may have of its own
-_RESERVED = reserve(Component, (*_THEIRS, *OPEN)) | reserve(Granted, ()) | reserve(Deferring, ())  # all else
+_RESERVED = (
+    reserve(Component, (*_THEIRS, *OPEN)) | reserve(Granted, ()) | reserve(Deferring, ()) | reserve(Listening, ())
+)
 _TAKEN = frozenset({*_RESERVED, *_THEIRS, *BUILTIN} - OPEN)  # by which no handler is called
 
 
@@ -359,7 +351,7 @@ def read_options(
 def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port,
     work: Work | None = None, secrets: ComponentSecrets | None = None, grants: Grants | None = None,
-    programs: ProgramRunner | None = None, listeners: Mapping[str, int] | None = None, jobs: JobPort | None = None,
+    programs: ProgramRunner | None = None, listeners: InheritedListeners | None = None, jobs: JobPort | None = None,
 ) -> None:  # fmt: skip
     """Give a new component its surroundings; the runtime does this before `start`. Raises ConfigError for options."""
     typed = read_options(type(component), address, options)
@@ -368,7 +360,7 @@ def attach(
         _tlsrt_tasks=Tasks(log, port), _tlsrt_status=StatusText(), _tlsrt_grants=grants or NoGrants(),
         _tlsrt_secrets=secrets or ComponentSecrets(address, (), {}),
         _tlsrt_programs=programs or NoPrograms(), _tlsrt_kept=[], _tlsrt_jobs=jobs or NoJobs(),
-        _tlsrt_listeners=InheritedListeners(address, listeners or {}),
+        _tlsrt_listeners=listeners or InheritedListeners(address, {}),
     )  # fmt: skip
 
 

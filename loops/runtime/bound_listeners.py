@@ -10,6 +10,11 @@ A library that binds by C (libzmq, libuv) does not pass here.
 
 A datagram socket may answer from the number that it was given, and from no other. So that number stays open when a
 library closes its socket, for the next one that binds; one socket at a time has it.
+
+Libraries for multicast, such as zeroconf, bind one socket to all addresses, have it join the group on each interface,
+and bind a further one to the address of each to send from there. Here the supervisor has joined, once for each entry.
+So joining a granted group is answered as done; a socket that is bound to all addresses gets the first listener of the
+group that is free, and makes way for one that is bound to the address of that interface, which reads as well as sends.
 """
 
 from __future__ import annotations
@@ -18,17 +23,28 @@ import errno
 import ipaddress
 import os
 import socket
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tlsrt.config.listeners import ListenConfig, Listener
+from tlsrt.config.listeners import Interface, ListenConfig, Listener
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_JOINING = {  # (level, option) -> bytes of the group at the beginning of the value
+    **dict.fromkeys(
+        ((socket.IPPROTO_IP, one) for one in (socket.IP_ADD_MEMBERSHIP, socket.IP_DROP_MEMBERSHIP)), 4
+    ),
+    **dict.fromkeys(
+        ((socket.IPPROTO_IPV6, one) for one in (socket.IPV6_JOIN_GROUP, socket.IPV6_LEAVE_GROUP)), 16
+    ),
+}  # fmt: skip
 _REACHING = ("connect", "connect_ex", "sendto")
 _real: dict[str, Callable[..., Any]] = {
-    name: getattr(socket.socket, name) for name in ("__init__", "bind", "setsockopt", "_real_close", *_REACHING)
+    name: getattr(socket.socket, name)
+    for name in ("__init__", "bind", "setsockopt", "getsockopt", "_real_close", *_REACHING)
 }
 
 
@@ -38,6 +54,12 @@ class Inherited:
 
     asked: ListenConfig
     descriptor: int
+    interface: Interface | None = None  # of one with a group
+
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """Return the addresses of the interface on which it has joined a group."""
+        return tuple(one.partition("/")[0] for one in self.interface.addresses) if self.interface is not None else ()
 
 
 def _inode(descriptor: int) -> int:
@@ -48,10 +70,13 @@ def _inode(descriptor: int) -> int:
         return -1
 
 
-def inherited_by(listeners: Sequence[Listener], process: str, descriptors: Mapping[str, int]) -> list[Inherited]:
+def inherited_by(
+    listeners: Sequence[Listener], process: str, descriptors: Mapping[str, int],
+    interfaces: Mapping[str, Interface] = MappingProxyType({}),
+) -> list[Inherited]:  # fmt: skip
     """Return the listeners of the components of a process; those of their programs are bound by these. Pure."""
     mine = [one for one in listeners if one.process == process and not one.program and one.key in descriptors]
-    return [Inherited(one.asked, descriptors[one.key]) for one in mine]
+    return [Inherited(one.asked, descriptors[one.key], interfaces.get(one.key)) for one in mine]
 
 
 class _Unbound(NamedTuple):
@@ -70,7 +95,9 @@ class BoundListeners:
         self._unbound: dict[int, _Unbound] = {}  # by the number of the end that is given
         datagrams = [one.descriptor for one in listeners if one.asked.protocol == "udp"]
         self._granted = {number: _inode(number) for number in datagrams}
-        self._bound: set[int] = set()  # of the granted ones
+        groups = [one.asked.group for one in listeners if one.asked.group]
+        self._groups = {ipaddress.ip_address(group).packed for group in groups}
+        self._bound: dict[int, weakref.ref[socket.socket] | None] = {}  # granted: who has it for all addresses
 
     def install(self) -> None:
         """Take the place of what makes sockets; before libraries run."""
@@ -90,8 +117,11 @@ class BoundListeners:
             bound.close(own, *arguments)
 
         stand_ins: dict[str, Callable[..., Any]] = {"bind": bind, "_real_close": close}
+        if not self._makes_sockets or self._groups:
+            setting, asking = self._setting(_real["setsockopt"]), self._asking(_real["getsockopt"])
+            stand_ins |= {"setsockopt": setting, "getsockopt": asking}
         if not self._makes_sockets:
-            stand_ins |= {"__init__": initialise, "setsockopt": self._unless_unbound(_real["setsockopt"])}
+            stand_ins |= {"__init__": initialise}
             stand_ins |= {name: self._reaching(_real[name]) for name in _REACHING}
         for name, stand_in in stand_ins.items():
             setattr(socket.socket, name, stand_in)
@@ -103,9 +133,25 @@ class BoundListeners:
                 setattr(socket.socket, name, real)
         self._unbound.clear()
 
-    def _unless_unbound(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _setting(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def stand_in(own: socket.socket, /, *arguments: Any) -> Any:
-            return None if own.fileno() in self._unbound else real(own, *arguments)
+            length = _JOINING.get(arguments[:2], 0)
+            if length and bytes(arguments[2][:length]) in self._groups:
+                return None
+            if own.fileno() not in self._unbound:
+                return real(own, *arguments)
+            if length:
+                does = "put it under `needs: listen` of its component, with `group`"
+                raise PermissionError(errno.EACCES, f"cannot join this group: {does}")
+            return None
+
+        return stand_in
+
+    def _asking(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def stand_in(own: socket.socket, level: int, /, *arguments: Any) -> Any:
+            if own.fileno() not in self._unbound or level not in (socket.IPPROTO_IP, socket.IPPROTO_IPV6):
+                return real(own, level, *arguments)
+            return bytes(arguments[1]) if len(arguments) > 1 else 0
 
         return stand_in
 
@@ -143,7 +189,7 @@ class BoundListeners:
             unbound.other.close()
         if self._is_granted(number):
             own.detach()
-            self._bound.discard(number)
+            self._bound.pop(number, None)
         else:
             _real["_real_close"](own, *arguments)
 
@@ -157,15 +203,20 @@ class BoundListeners:
         if fileno is not None or family not in _FAMILIES or plain not in _KINDS.values():
             self._make(own, family, kind, protocol, fileno)
             return
+        self._stand_for(own, family, kind if kind != -1 else plain, protocol, plain)
+
+    def _stand_for(self, own: socket.socket, family: int, kind: int, protocol: int, plain: int) -> None:
+        """Make a socket of one end of a pair, which knows what it may become."""
         end, other = socket.socketpair(socket.AF_UNIX, plain)
-        self._make(own, family, kind if kind != -1 else plain, max(protocol, 0), end.detach())
+        self._make(own, family, kind, max(protocol, 0), end.detach())
         self._unbound[own.fileno()] = _Unbound(other, _inode(own.fileno()))
 
     def bind(self, own: socket.socket, address: Any) -> None:
         """Bind as the method does. Raises OSError for a place that was not granted."""
         found = self._of(own, address)
         timeout, family, kind = own.gettimeout(), own.family, own.type
-        if found is not None and kind == socket.SOCK_DGRAM and not self._is_free(found.descriptor):
+        number = found.descriptor if found is not None and kind == socket.SOCK_DGRAM else -1
+        if number >= 0 and not self._is_free(number) and not self._makes_way(number, address):
             raise OSError(errno.EADDRINUSE, f"cannot bind {address!r}: another socket has it; close that first")
         was_none = self._drop(own)
         if found is None:
@@ -180,7 +231,20 @@ class BoundListeners:
         self._make(own, family, kind, -1, number)  # the kernel says its protocol, which asyncio asks before TCP_NODELAY
         own.settimeout(timeout)
         if number in self._granted:
-            self._bound.add(number)
+            self._bound[number] = weakref.ref(own) if _is_everywhere(address[0], family) else None
+
+    def _makes_way(self, number: int, address: Any) -> bool:
+        """Take a granted socket from one that is bound to all addresses, for one of a single address."""
+        holder = self._bound.get(number)
+        own = holder() if holder is not None else None
+        if own is None or own.fileno() != number or _is_everywhere(address[0], own.family):
+            return False
+        timeout, family, kind = own.gettimeout(), own.family, own.type
+        own.detach()
+        self._bound.pop(number)
+        self._stand_for(own, family, kind, 0, kind)
+        own.settimeout(timeout)
+        return True
 
     def _is_free(self, number: int) -> bool:
         return number not in self._bound and self._is_granted(number)
@@ -189,20 +253,34 @@ class BoundListeners:
         if own.family not in _FAMILIES or not isinstance(address, tuple) or len(address) < 2:
             return None
         host, port = address[:2]
-        for one in self._listeners:
-            if (_KINDS[one.asked.protocol], one.asked.port) == (own.type, port) and _is_at(host, own.family, one.asked):
-                return one
-        return None
+        found = [
+            one
+            for one in self._listeners
+            if (_KINDS[one.asked.protocol], one.asked.port) == (own.type, port) and _is_at(host, own.family, one)
+        ]
+        free = (one for one in found if self._is_free(one.descriptor))
+        return next(free, found[0] if found else None)
 
 
-def _is_at(host: object, family: int, asked: ListenConfig) -> bool:
-    """Tell whether a host in an address means the place of a listener; one of a group is bound to all by libraries."""
+def _told(host: object, family: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return what a host in an address means; None for a name."""
     nowhere = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - it is compared
     try:
-        told = ipaddress.ip_address(str(host).partition("%")[0] or nowhere)
+        return ipaddress.ip_address(str(host).partition("%")[0] or nowhere)
     except ValueError:
         if host != "localhost":
-            return False
-        told = ipaddress.ip_address("::1" if family == socket.AF_INET6 else "127.0.0.1")
-    bound = ipaddress.ip_address(asked.bound)
-    return told == bound or (bool(asked.group) and told.is_unspecified and told.version == bound.version)
+            return None
+        return ipaddress.ip_address("::1" if family == socket.AF_INET6 else "127.0.0.1")
+
+
+def _is_everywhere(host: object, family: int) -> bool:
+    told = _told(host, family)
+    return told is not None and told.is_unspecified
+
+
+def _is_at(host: object, family: int, one: Inherited) -> bool:
+    """Tell whether a host in an address means a listener: that of a group by all addresses, or by its interface's."""
+    told, bound = _told(host, family), ipaddress.ip_address(one.asked.bound)
+    if told is None or told.version != bound.version:
+        return False
+    return told == bound or (bool(one.asked.group) and (told.is_unspecified or str(told) in one.own_addresses))

@@ -26,6 +26,7 @@ from tlsrt.errors import ConfigError, Unavailable
 from tlsrt.loops.component.component import BUILTIN, Component, attach, detach, tasks_of
 from tlsrt.loops.component.component_disk import close_database, open_database
 from tlsrt.loops.component.grants import Grants
+from tlsrt.loops.component.listeners import InheritedListeners
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.tasks import STOP_S
 from tlsrt.loops.component.work import Work
@@ -56,7 +57,7 @@ class ComponentHost:
         clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
         batch: WriteBatch | None = None, work: Work | None = None, failures: Failures | None = None,
         sealings: Sealings = MappingProxyType({}), grants: Grants | None = None,
-        programs: ProcessPrograms | None = None, listeners: Mapping[str, int] | None = None,
+        programs: ProcessPrograms | None = None, listeners: InheritedListeners | None = None,
         jobs: ProcessJobs | None = None,
         is_measured: bool = False, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip

@@ -32,11 +32,13 @@ from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untr
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.components import ComponentConfig
+from tlsrt.config.listeners import Interface
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.component_disk import start_disks
+from tlsrt.loops.component.listeners import listeners_of
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.tracer import Tracer
@@ -56,7 +58,7 @@ from tlsrt.loops.runtime.imports import (
     start_sentence,
 )
 from tlsrt.loops.runtime.jobs import ProcessJobs
-from tlsrt.loops.runtime.library_settings import prepare_libraries
+from tlsrt.loops.runtime.library_settings import prepare_libraries, tell_ifaddr
 from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
 from tlsrt.loops.runtime.life_reports import LifeReports
 from tlsrt.loops.runtime.process_figures import ProcessFigures
@@ -89,12 +91,14 @@ class LoopProcess:
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
         confinement: Confinement, make_role: Callable[[LoopProcess], LoopRole],
         sealings: Mapping[str, Sealings] = MappingProxyType({}),
+        interfaces: Mapping[str, Interface] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self._sealings = sealings
         self.config = config
         self.name = name
         self.incarnation = incarnation
         self.listeners = listeners
+        self._interfaces = interfaces
         self.confinement = confinement
         self.log = logging.getLogger(name)
         self.refusals = Refusals(self.log)
@@ -122,7 +126,8 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
-            prepare_libraries(self.confinement.profile, inherited_by(self.config.listeners, self.name, self.listeners))
+            inherited = inherited_by(self.config.listeners, self.name, self.listeners, self._interfaces)
+            prepare_libraries(self.confinement.profile, inherited)
             report = self.confinement.drop()
             self._life.send("confined", self.confinement.profile.digest(), report.digest())
             placed = self.config.components_of(self.name)
@@ -133,6 +138,7 @@ class LoopProcess:
             self.grants.paths.install()
             watch = ThreadWatch(self.confinement.is_single_task)
             components = import_components(placed, self.log, watch)
+            tell_ifaddr(self._interfaces.values())
             check_decoys(components, self.config.deception)
             check_disk(components)
             check_tasks(self.confinement, watch)
@@ -182,11 +188,7 @@ class LoopProcess:
             is_measured=self.config.metrics.place is not None, tracer=self._tracer,
             work=self._threads.work if config.needs.threads else None,
             sealings=self._sealings.get(config.address, {}), jobs=self._jobs,
-            listeners={
-                one.asked.name: self.listeners[one.key]
-                for one in self.config.listeners
-                if one.address == config.address and one.is_inherited
-            },
+            listeners=listeners_of(config.address, self.config.listeners, self.listeners, self._interfaces),
         )  # fmt: skip
         host.responder.hold()
         self.arrivals.add(host)

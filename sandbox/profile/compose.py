@@ -29,8 +29,9 @@ from tlsrt.sandbox.profile.profile import (
     WAIVABLE,
     Profile,
 )
-from tlsrt.sandbox.profile.profile_files import DISK, LISTEN, NETWORK, THREADS, ProfileFiles, names_for
+from tlsrt.sandbox.profile.profile_files import BUS, DISK, LISTEN, NETWORK, THREADS, ProfileFiles, names_for
 from tlsrt.sandbox.profile.requested import (
+    buses_of,
     check_reads,
     check_writes,
     disk_threads_of,
@@ -136,7 +137,7 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
 
 def _asked(config: Config, process: str) -> list[str]:
     """Return the fragments for what components of a process ask for."""
-    kinds = ((THREADS, threads_of), (DISK, disk_threads_of), (LISTEN, listeners_of))
+    kinds = ((THREADS, threads_of), (DISK, disk_threads_of), (LISTEN, listeners_of), (BUS, buses_of))
     return [name for name, count in kinds if count(config, process)]
 
 

@@ -27,7 +27,7 @@ DECLARED = "declared"
 # Processes of the runtime that are no loops.
 _OWN = ("authority", "helper", "network_helper", "resolver", "metrics", "export", "acme")
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
-THREADS, DISK, LISTEN, SELF_PAIR = "threads", "disk", "listen", "self_pair"
+THREADS, DISK, LISTEN, BUS, SELF_PAIR = "threads", "disk", "listen", "bus", "self_pair"
 Made = TypeVar("Made")
 
 

@@ -67,6 +67,11 @@ def listeners_of(config: Config, process: str) -> int:
     return sum(len(component.needs.listen) for component in config.components_of(process))
 
 
+def buses_of(config: Config, process: str) -> int:
+    """Return how many buses of D-Bus a process is granted."""
+    return sum(len(component.needs.buses) for component in config.components_of(process))
+
+
 def threads_of(config: Config, process: str) -> int:
     """Return how many threads the components of a process ask for."""
     return sum(component.needs.threads for component in config.components_of(process))

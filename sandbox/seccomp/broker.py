@@ -18,7 +18,7 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
               `granted_socket.py`); its proxy for a bus
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
               address and port 0, as libraries do before they connect, is answered as if done; so is binding a TCP
-              socket to port 0 of loopback, see `self_pair.py`
+              socket to port 0 of loopback, see `self_pair.py`, and a UNIX socket to any name where a bus is granted
     sendto    dump requests for links, addresses and routes, to the kernel, as getifaddrs(3) and getaddrinfo(3) make
               them (what is said over netlink without an address goes there too, and changes need a capability)
 
@@ -190,6 +190,8 @@ class Broker:
     def _bind(self, duplicate: socket.socket, number: int, address: bytes) -> BrokerReply:
         (family,) = struct.unpack_from("=H", address)
         domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
+        if domain == socket.AF_UNIX and (self.buses or self.sockets):
+            return BrokerReply()
         if domain not in (socket.AF_INET, socket.AF_INET6):
             return _bind_netlink(duplicate, address)
         target = target_of(family, address)

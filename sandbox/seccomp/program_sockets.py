@@ -66,6 +66,7 @@ class ProgramSockets:
     notices: socket.socket | None = None
     listeners: Mapping[Place, int] = field(default_factory=dict[Place, int])
     replying: frozenset[int] = frozenset()  # those of `listeners` that the kernel holds to replies
+    replies_per_s: int = 0  # of all of them
 
     def carry_out(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> Outcome:
         """Answer a call, with the broker for what is not of a program alone."""

@@ -1,12 +1,14 @@
-"""Datagram sockets that answer and do no more: two programs in the kernel, on a control group of the sockets.
+"""Datagram sockets that answer and do no more: programs in the kernel, on a control group of the sockets.
 
 A filter of system calls sees no address, and no call tells the supervisor who a process has heard from. But the kernel
 asks programs that are attached to a control group (version 2, bpf(2)) about both: UDPx_RECVMSG when a datagram is
 handed over, with the address that it came from, and UDPx_SENDMSG when a call names where one goes. The first notes the
 peer, its port, and the port and address that the socket is bound to; the second lets through what was noted within the
-last minutes, and answers EPERM to all else. A peer with a link-local address of IPv6 is not noted: who sends chooses
-the interface, and another host may have the same address there. A socket belongs to the group of the process that made
-it, for its life and wherever it is passed, so these are made by a child that is forked into the group, and handed over.
+last minutes, and answers EPERM to all else. A socket that is bound to an interface sends there alone, though IPv6 lets
+who sends name another one (sin6_scope_id): a third program, INET_EGRESS, drops what would leave elsewhere. A peer with
+a link-local address of IPv6 is noted for such a socket only: another host may have the same address on another link. A
+socket belongs to the group of the process that made it, for its life and wherever it is passed, so these are made by a
+child that is forked into the group, and handed over.
 Instructions by hand: tlsrt has no compiler.
 """
 
@@ -27,15 +29,18 @@ from tlsrt.sandbox.syscalls import call, fork
 REMEMBERED_S = 300
 MOST_PEERS = 4096  # of all sockets of the group: the one that was heard of longest ago makes room
 _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _PROG_ATTACH = 0, 2, 5, 8  # commands of bpf(2)
-_HASH, _LRU_HASH, _SOCK_ADDR = 1, 9, 18
-_KEY_BYTES, _MOST_GROUPS = 40, 256
+_HASH, _LRU_HASH, _CGROUP_SKB, _SOCK_ADDR = 1, 9, 8, 18
+_EGRESS = 1  # enum bpf_attach_type
+_KEY_BYTES, _MOST_GROUPS = 48, 256
 _LOOKUP, _UPDATE, _KTIME = 1, 2, 5  # helpers, bpf-helpers(7)
 _INSTRUCTION = struct.Struct("=BBhi")
 _CONTEXT, _FRAME = 6, 10  # registers
-_KEY = -40  # on the stack: address (16 bytes) and port of the peer, port and address (16 bytes) of the socket
-_NOW = -48
+# On the stack: address (16 bytes) and port of the peer; port, address (16 bytes) and interface of the socket.
+_KEY, _KEY_INTERFACE = -48, -8
+_NOW = -56
 _USER_IP4, _USER_IP6, _USER_PORT, _SOCKET = 4, 8, 24, 64  # struct bpf_sock_addr
-_SOURCE_IP4, _SOURCE_IP6, _SOURCE_PORT = 24, 28, 44  # struct bpf_sock: what it is bound to
+_BOUND_INTERFACE, _SOURCE_IP4, _SOURCE_IP6, _SOURCE_PORT = 0, 24, 28, 44  # struct bpf_sock: what it is bound to
+_LEAVES_BY, _PACKET_SOCKET = 40, 168  # struct __sk_buff: ifindex, sk
 _PREFIX, _LINK_LOCAL = struct.unpack("=ii", b"\xff\xc0\0\0\xfe\x80\0\0")  # fe80::/10, as the first word is loaded
 _LOG = 16384
 
@@ -59,18 +64,21 @@ class AnsweringGroup:
     folder: int
     groups: int
 
-    def let_send_to(self, group: str, port: int) -> None:
-        """Let the sockets of a port send to a multicast group, at the same port. Raises OSError."""
-        key = ctypes.create_string_buffer(group_key(group, port), _KEY_BYTES)
+    def let_send_to(self, group: str, port: int, interface: int = 0) -> None:
+        """Let the sockets of a port send to a multicast group, at the same port. Raises OSError.
+
+        `interface` is the index of the one that they are bound to, 0 for none.
+        """
+        key = ctypes.create_string_buffer(group_key(group, port, interface), _KEY_BYTES)
         value = ctypes.create_string_buffer(8)
         attributes = struct.pack("=IIQQQ", self.groups, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
         _bpf(_MAP_UPDATE, attributes)
 
 
-def group_key(group: str, port: int) -> bytes:
-    """Return the key of a socket that is bound to a group and sends to it. Pure."""
+def group_key(group: str, port: int, interface: int = 0) -> bytes:
+    """Return the key of a socket that is bound to a group, and perhaps an interface, and sends to it. Pure."""
     address = ipaddress.ip_address(group).packed.ljust(16, b"\0")
-    return address + struct.pack("!HH", port, 0) + struct.pack("=I", port) + address
+    return address + struct.pack("!HH", port, 0) + struct.pack("=I", port) + address + struct.pack("=II", interface, 0)
 
 
 def program_of(hook: Hook, peers: int, groups: int) -> bytes:
@@ -83,6 +91,7 @@ def program_of(hook: Hook, peers: int, groups: int) -> bytes:
         _copy(_USER_PORT, _KEY + 16),
         _load(1, _CONTEXT, _SOCKET, wide=True), _load(0, 1, _SOURCE_PORT), _store(_KEY + 20, 0),
         *(_load(0, 1, source + at) + _store(_KEY + 24 + at, 0) for at in parts),
+        _load(0, 1, _BOUND_INTERFACE), _store(_KEY_INTERFACE, 0),
     ]  # fmt: skip
     if hook.sends:
         known = [_map(peers), _pointer(2, _KEY), _call(_LOOKUP)]
@@ -93,10 +102,20 @@ def program_of(hook: Hook, peers: int, groups: int) -> bytes:
         code += [_jump_if_above(0, 1, _length(allow)), *allow, _set(0, 0), _exit()]
     else:
         if hook.is_six:
-            code += [_load(0, _FRAME, _KEY), _and(0, _PREFIX), _jump_unless(0, _LINK_LOCAL, 2), _set(0, 1), _exit()]
+            code += [_load(0, _FRAME, _KEY), _and(0, _PREFIX), _jump_unless(0, _LINK_LOCAL, 4)]
+            code += [_load(0, _FRAME, _KEY_INTERFACE), _jump_unless(0, 0, 2), _set(0, 1), _exit()]
         code += [_call(_KTIME), _store(_NOW, 0, wide=True), _map(peers), _pointer(2, _KEY), _pointer(3, _NOW)]
         code += [_set(4, 0), _call(_UPDATE), _set(0, 1), _exit()]
     return b"".join(code)
+
+
+def egress_program() -> bytes:
+    """Return the instructions that drop what would leave by another interface than its socket is bound to. Pure."""
+    allow, drop = [_set(0, 1), _exit()], [_set(0, 0), _exit()]
+    bound = [_load(1, 1, _BOUND_INTERFACE), _jump_if_0(1, 2), _load(2, _CONTEXT, _LEAVES_BY)]
+    differs = _jump_unless_same(1, 2, _length(allow))
+    code = [_move(_CONTEXT, 1), _load(1, _CONTEXT, _PACKET_SOCKET, wide=True), _jump_if_0(1, _length(bound) + 1)]
+    return b"".join([*code, *bound, differs, *allow, *drop])
 
 
 def _length(code: list[bytes]) -> int:
@@ -164,6 +183,10 @@ def _jump_unless(register: int, value: int, over: int) -> bytes:
     return _one(0x56, register, offset=over, value=value)  # of 32 bits
 
 
+def _jump_unless_same(register: int, other: int, over: int) -> bytes:
+    return _one(0x5D, register, other, offset=over)
+
+
 def _jump_if_above(register: int, other: int, over: int) -> bytes:
     return _one(0x2D, register, other, offset=over)
 
@@ -178,12 +201,9 @@ def attach(group: int) -> AnsweringGroup:
     groups = -1
     try:
         groups = _bpf(_MAP_CREATE, struct.pack("=IIII", _HASH, _KEY_BYTES, 8, _MOST_GROUPS))
+        _attach(group, _EGRESS, _CGROUP_SKB, egress_program())
         for hook in HOOKS:
-            program = _load_program(hook, program_of(hook, peers, groups))
-            try:
-                _bpf(_PROG_ATTACH, struct.pack("=IIII", group, program, hook.number, 0))
-            finally:
-                os.close(program)
+            _attach(group, hook.number, _SOCK_ADDR, program_of(hook, peers, groups))
     except OSError:
         if groups >= 0:
             os.close(groups)
@@ -193,11 +213,19 @@ def attach(group: int) -> AnsweringGroup:
     return AnsweringGroup(group, groups)
 
 
-def _load_program(hook: Hook, code: bytes) -> int:
+def _attach(group: int, where: int, kind: int, code: bytes) -> None:
+    program = _load_program(where, kind, code)
+    try:
+        _bpf(_PROG_ATTACH, struct.pack("=IIII", group, program, where, 0))
+    finally:
+        os.close(program)
+
+
+def _load_program(where: int, kind: int, code: bytes) -> int:
     instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"MIT")
     attributes = struct.pack(
-        "=IIQQIIQII16sII", _SOCK_ADDR, len(code) // _INSTRUCTION.size, ctypes.addressof(instructions),
-        ctypes.addressof(licence), 0, 0, 0, 0, 0, b"tlsrt_replies", 0, hook.number,
+        "=IIQQIIQII16sII", kind, len(code) // _INSTRUCTION.size, ctypes.addressof(instructions),
+        ctypes.addressof(licence), 0, 0, 0, 0, 0, b"tlsrt_replies", 0, where,
     )  # fmt: skip
     return _bpf(_PROG_LOAD, attributes)
 

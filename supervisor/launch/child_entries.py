@@ -29,6 +29,7 @@ from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import ACME, AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
 from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
+from tlsrt.supervisor.process.interfaces import interfaces_of
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME
 from tlsrt.supervisor.process.scheduling import schedule
 from tlsrt.supervisor.process.spawn import freeze
@@ -60,6 +61,7 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
     sealings = _sealings(start)
+    interfaces = interfaces_of(start.config.listeners, start.loop)
     try:
         start = _placed(start, profile)
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
@@ -72,7 +74,7 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     runtime = importlib.import_module(RUNTIME)
     code: int = runtime.run_loop(
         start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement,
-        sealings,
+        sealings, interfaces,
     )  # fmt: skip
     return code
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.door import DoorConfig
-from tlsrt.config.listeners import ListenConfig, Listener
+from tlsrt.config.listeners import ListenConfig, Listener, stays_on_link
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
@@ -30,6 +30,7 @@ DECOY = "decoy"
 COMPONENT_BACKLOG = 128
 DECOY_BACKLOG = 16
 _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
+_MOST_HOPS = 255
 DECOY_BUFFER = 4096  # bytes that the kernel keeps of what a peer sends there; it doubles them, socket(7)
 
 
@@ -95,10 +96,11 @@ def _held(
     asked: ListenConfig, name: str, program: str, answering: Callable[[], AnsweringGroup], make: Callable[[], int]
 ) -> int:  # fmt: skip
     """Return a socket that the kernel holds to replies. Raises OSError and ConfigError."""
+    index = _interface(asked.interface)
     try:
         group = answering()
         if asked.group:
-            group.let_send_to(asked.group, asked.port)
+            group.let_send_to(asked.group, asked.port, index)
     except OSError as error:
         raise ConfigError(
             f"{name} cannot be held to `replies` on this host: {error.strerror}; "
@@ -145,20 +147,27 @@ def _join(made: socket.socket, group: str, index: int) -> None:
     """Join a multicast group on an interface, hear it there alone, and send to it from there: ip(7), ipv6(7).
 
     Without *_MULTICAST_ALL a socket hears a group wherever any program of the host has joined it. IPv6 looks at the
-    group alone even then, whatever the interface: so the socket is bound to its interface, too.
+    group alone even then, whatever the interface: so the socket is bound to its interface, too. IPv4 is bound for what
+    it sends. What is sent to a group of one link, or from there, has a time to live of 255, as mDNS wants it: no router
+    passes it on, and who receives it knows that it comes from this link.
     """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # others of this host hear the group as well
+    if index:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, socket.if_indextoname(index).encode())
     if made.family is socket.AF_INET6:
         member = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, socket.if_indextoname(index).encode())
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+        for option in (socket.IPV6_MULTICAST_HOPS, socket.IPV6_UNICAST_HOPS) if stays_on_link(group) else ():
+            made.setsockopt(socket.IPPROTO_IPV6, option, _MOST_HOPS)
         return
     member = socket.inet_aton(group) + bytes(4) + struct.pack("@i", index)  # struct ip_mreqn
     made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
     made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + struct.pack("@i", index))
     made.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+    for option in (socket.IP_MULTICAST_TTL, socket.IP_TTL) if stays_on_link(group) else ():
+        made.setsockopt(socket.IPPROTO_IP, option, _MOST_HOPS)
 
 
 def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:

@@ -80,7 +80,8 @@ class SyscallMonitor:
         self._connecting: dict[int, tuple[Notification, Connecting]] = {}
         self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S)
         self._wishes = EgressWishes()
-        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S)
+        replies_per_s = sockets.replies_per_s if sockets is not None else 0
+        self._brokered = Bucket(max(BROKERED_BURST, 2 * replies_per_s), max(BROKERED_PER_S, replies_per_s))
         self._is_paused = False
         self._is_deserted = False
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import Outcome
+from tlsrt.config.listeners import MOST_REPLIES_PER_S
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
@@ -211,7 +212,8 @@ class Programs(Feature):
             run.listeners[one.asked.name] = copy = os.dup(number)
             places[place_of(one.asked.protocol, one.asked.host, one.asked.port)] = copy
         replying = frozenset(run.listeners[one.asked.name] for one in listeners if one.asked.replies)
-        granted = ProgramSockets(sockets.notices, places, replying)
+        per_s = sum(one.asked.replies_per_s for one in listeners if one.asked.replies)
+        granted = ProgramSockets(sockets.notices, places, replying, min(per_s, MOST_REPLIES_PER_S))
         return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
 
     def _watch(self, run: ProgramRun, child: Child) -> None:

@@ -23,7 +23,7 @@ from hosts.running_host import RunningHost, running, uid_base
 from probes.sandbox_runner import MODES, NOBODY
 from tools.programs import need
 
-TALK, OTHER = "forth/talk", "forth/other"
+TALK, OTHER, SYSTEMD = "forth/talk", "forth/other", "forth/systemd"
 LAMP, DOOR = "org.example.Lamp", "org.example.Door"
 UID_BASE = uid_base()
 ATTACK = "org.example.Attack"
@@ -96,8 +96,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     components = {
         TALK: {"class": "captured.bus_talk:Talk", "needs": {"buses": [one]}},
         OTHER: {"class": "captured.bus_talk:Talk", "needs": {"buses": [other]}},
+        SYSTEMD: {"class": "captured.sdbus_talk:SdbusTalk", "needs": {"buses": [one]}},
     }
-    policy = {f"client/admin -> {TALK}": "*", f"client/admin -> {OTHER}": "*"}
+    policy = {f"client/admin -> {component}": "*" for component in components}
     try:
         with bus_daemon(path, range(UID_BASE, UID_BASE + 512)):
             services = BusServices(path, LAMP, DOOR)
@@ -135,6 +136,13 @@ def test_what_is_listed_passes_and_nothing_else(world: World) -> None:
     assert set(refused) <= set(DENIED), refused
     world.services.settle()
     assert [one for one in world.services.got if one[3] == name] == []
+
+
+def test_the_library_of_systemd_speaks_to_it_as_it_is(world: World) -> None:
+    if world.is_rootless:
+        pytest.skip("there it tells the bus the uid of its user namespace, and is turned away")
+    assert world.ask("switch", str(world.bus), LAMP, component=SYSTEMD) == ["done", "DbusAccessDeniedError"]
+    assert world.host.loop("forth.systemd")["violations"] == 0
 
 
 def test_signals_are_heard_as_listed_and_none_is_sent_to_anyone_in_particular(world: World) -> None:
@@ -189,7 +197,7 @@ def test_each_component_has_a_proxy_of_its_own_and_reaches_no_other(world: World
     assert world.call(DOOR, "org.example.Light", "Set", component=OTHER) == "done"
     assert world.call(LAMP, "org.example.Light", "Set", component=OTHER) in DENIED
     folder = world.host.config.run_dir / "bus"
-    assert len(os.listdir(folder)) == 2 and folder.stat().st_mode & 0o777 == 0o700
+    assert len(os.listdir(folder)) == 3 and folder.stat().st_mode & 0o777 == 0o700
     for place in (*folder.iterdir(), Path("/bus"), Path("/tmp/bus")):
         assert world.ask("join", str(place), -1) in ("EACCES", "EPERM")
 
@@ -198,7 +206,7 @@ def test_what_it_does_to_its_proxy_ends_its_own_connections(world: World) -> Non
     world.join()
     pid = world.proxy()["running"][0]["pid"]
     assert world.ask("kill", pid) in ("EPERM", "ESRCH")
-    assert world.ask("pass_descriptor", str(world.bus)) == "ENOSYS"
+    assert world.ask("pass_descriptor", str(world.bus)) == "ENOTSOCK"
     world.ask("join", str(world.bus), -1, "BEGIN\r\n" + "x" * 4096)
     world.join()
     assert world.call(LAMP, "org.example.Light", "Set") == "done"

@@ -178,9 +178,10 @@ def test_reload_opens_and_closes_doors_and_refuses_one_that_is_taken(world: Worl
         ({"protocol": "udp", "answers": True, "replies": True}, "cannot have both `answers` and `replies`"),
         ({"protocol": "udp", "group": "ff02::fb"}, "cannot join ff02::fb without `interface`"),
         (
-            {"protocol": "udp", "group": "ff02::fb", "interface": "lo", "replies": True},
-            "cannot have `replies` on ff02::fb: each link has such addresses",
+            {"protocol": "udp", "host": "fe80::1", "replies": True},
+            "cannot have `replies` on fe80::1: each link has such addresses",
         ),
+        ({"replies_per_s": 500}, "cannot have `replies_per_s`: it is for a program with `replies`"),
         ({"group": "239.255.0.1"}, "only a component's udp socket joins one"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.listeners import ListenConfig, Listener, is_of_one_link, overlaps, problems_of
+from tlsrt.config.listeners import ListenConfig, Listener, is_of_one_link, overlaps, problems_of, stays_on_link
 
 PLACES = st.builds(
     ListenConfig, st.just("a"), st.integers(1, 3), st.just("why"),
@@ -65,3 +65,24 @@ def test_other_protocols_ports_and_families_are_no_conflict() -> None:
 )  # fmt: skip
 def test_an_address_of_each_link_is_known(host: str, expected: bool) -> None:
     assert is_of_one_link(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("224.0.0.251", True), ("224.0.1.1", False), ("239.255.255.250", False),
+        ("ff02::fb", True), ("ff05::fb", False),
+    ],
+)  # fmt: skip
+def test_a_group_that_no_router_passes_on_is_known(group: str, expected: bool) -> None:
+    assert stays_on_link(group) is expected
+
+
+def test_one_group_and_port_on_two_interfaces_are_no_conflict() -> None:
+    def on(interface: str, name: str) -> Listener:
+        return listener(5353, name=name, protocol="udp", group="224.0.0.251", interface=interface)
+
+    assert problems_of([on("eth0", "a"), on("eth1", "b")], []) == []
+    for interfaces in (("eth0", "eth0"), ("eth0", ""), ("", "")):
+        (found,) = problems_of([on(one, name) for one, name in zip(interfaces, "ab", strict=True)], [])
+        assert "does; choose another port" in found

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-from tlsrt.config.listeners import ListenConfig, Listener
+from tlsrt.config.listeners import Interface, ListenConfig, Listener
 from tlsrt.loops.runtime.bound_listeners import BoundListeners, Inherited, inherited_by
 
 Protocol = Literal["tcp", "udp"]
@@ -225,3 +225,54 @@ def test_a_process_has_the_listeners_of_its_components_and_not_those_of_their_pr
     ]
     numbers = {one.key: 7 for one in (mine, *others)}
     assert inherited_by([mine, *others], "third.doors", numbers) == [Inherited(_asked(1), 7)]
+
+
+def _group(port: int, interface: str) -> ListenConfig:
+    return ListenConfig(interface, port, "a test", protocol="udp", group="224.0.0.251", interface=interface)
+
+
+def _member(address: str) -> bytes:
+    return socket.inet_aton("224.0.0.251") + socket.inet_aton(address)
+
+
+@pytest.mark.parametrize("makes_sockets", [False, True])
+def test_a_library_for_multicast_gets_the_listener_of_each_interface(installed: Installed, makes_sockets: bool) -> None:
+    near, port = _held(socket.SOCK_DGRAM)
+    far, _ = _held(socket.SOCK_DGRAM)
+    with near, far:
+        listeners = [
+            Inherited(_group(port, name), one.fileno(), Interface(name, index, (f"192.0.2.{index}/24",)))
+            for index, (name, one) in enumerate((("near", near), ("far", far)), 1)
+        ]
+        installed(*listeners, makes_sockets=makes_sockets)
+        everywhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        everywhere.setblocking(False)
+        everywhere.bind(("", port))
+        assert everywhere.fileno() == near.fileno(), "the first that is free"
+        for index in (1, 2):
+            everywhere.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, _member(f"192.0.2.{index}"))
+        each = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        for index, own in enumerate(each, 1):
+            own.bind((f"192.0.2.{index}", port))
+        assert [own.fileno() for own in each] == [near.fileno(), far.fileno()]
+        with pytest.raises(BlockingIOError):
+            everywhere.recv(1)  # it is there, and hears nothing: the others do
+        assert everywhere.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF) == 0
+        assert everywhere.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, 4) == bytes(4)
+        everywhere.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, _member("192.0.2.1"))
+        for own in (*each, everywhere):
+            own.close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own, pytest.raises(OSError, match=r"annot"):
+            own.bind(("192.0.2.3", port))
+
+
+def test_another_group_is_not_joined(installed: Installed) -> None:
+    held, port = _held(socket.SOCK_DGRAM)
+    with held:
+        installed(Inherited(_group(port, "near"), held.fileno()))
+        member = socket.inet_aton("224.0.0.252") + bytes(4)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+            pytest.raises(PermissionError, match="with `group`"),
+        ):
+            own.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)

@@ -398,7 +398,7 @@ def all_parts() -> list[PolicyFragment]:
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    asked = ["threads", "disk", "listen"]
+    asked = ["threads", "disk", "listen", "bus"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
     names += [names_for_program(program, own_pids=program is PLAIN) for program in (PLAIN, WHOLE, REPLIES, PROXY)]

@@ -6,18 +6,26 @@ import struct
 
 import pytest
 
-from tlsrt.sandbox.seccomp.reply_filter import HOOKS, MOST_PEERS, REMEMBERED_S, Hook, group_key, program_of
+from tlsrt.sandbox.seccomp.reply_filter import (
+    HOOKS,
+    MOST_PEERS,
+    REMEMBERED_S,
+    Hook,
+    egress_program,
+    group_key,
+    program_of,
+)
 
-_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D, 0x56)
+_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D, 0x56, 0x5D)
 
 
 def instructions(hook: Hook) -> list[tuple[int, int, int, int]]:
     return [*struct.iter_unpack("=BBhi", program_of(hook, 7, 8))]
 
 
-def endings(hook: Hook) -> set[int]:
+def endings(code: list[tuple[int, int, int, int]]) -> set[int]:
     """Return what the program can answer, by following both sides of each jump."""
-    code, found, ways = instructions(hook), set[int](), [(0, -1)]
+    found, ways = set[int](), [(0, -1)]
     while ways:
         at, answer = ways.pop()
         operation, registers, offset, value = code[at]
@@ -35,7 +43,11 @@ def endings(hook: Hook) -> set[int]:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_who_sends_may_be_refused_and_who_receives_is_only_noted(hook: Hook) -> None:
-    assert endings(hook) == ({0, 1} if hook.sends else {1})
+    assert endings(instructions(hook)) == ({0, 1} if hook.sends else {1})
+
+
+def test_what_leaves_is_dropped_or_not() -> None:
+    assert endings([*struct.iter_unpack("=BBhi", egress_program())]) == {0, 1}
 
 
 def test_both_families_and_both_directions_are_asked_about() -> None:
@@ -55,5 +67,7 @@ def test_a_peer_is_remembered_for_the_time_that_the_page_says() -> None:
 
 def test_a_group_is_written_as_the_kernel_has_it() -> None:
     group = bytes([239, 1, 2, 3]) + bytes(12)
-    assert group_key("239.1.2.3", 0x1234) == group + b"\x12\x34\0\0" + struct.pack("=I", 0x1234) + group
-    assert group_key("ff05::fb", 1)[:16] == group_key("ff05::fb", 1)[24:] == b"\xff\x05" + bytes(13) + b"\xfb"
+    ends = struct.pack("=II", 0, 0)
+    assert group_key("239.1.2.3", 0x1234) == group + b"\x12\x34\0\0" + struct.pack("=I", 0x1234) + group + ends
+    six = group_key("ff05::fb", 1, 7)
+    assert six[:16] == six[24:40] == b"\xff\x05" + bytes(13) + b"\xfb" and six[40:] == struct.pack("=II", 7, 0)
