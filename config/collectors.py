@@ -1,7 +1,7 @@
-"""Collectors: where a host sends its log and its spans, each one address that is asked for in the configuration. Pure.
+"""Collectors: where a host sends its log and its spans, each one place that is asked for in the configuration. Pure.
 
-An address and no name, since a name would have to be asked for; the name that its certificate must have is another
-setting. Without TLS nothing leaves this host.
+A place is an address, or a name, which the resolver asks for as it does for egress rules: it leads to public addresses
+only, or into networks that are listed. Its certificate has that name. Without TLS nothing leaves this host.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlsrt.config.setting import file_path, number, text
+from tlsrt.config.egress import Network
+from tlsrt.config.name_rules import NameRule, name_problem, parse_network
+from tlsrt.config.setting import file_path, listing, number, text
 
 SYSLOG_PORT, OTLP_PORT = 6514, 4318
 _PATH = re.compile(r"(/[A-Za-z0-9._~/-]{0,200})?")
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*")  # TLS asks for no other
 _CA_SAYS = "The CA that signs its certificate, PEM."
-_NAME_SAYS = "The name in its certificate; without it, its address has to be there."
+_NAME_SAYS = "The name in its certificate, where that is another one than its place has."
 
 
 class CollectorKind(StrEnum):
@@ -44,6 +46,17 @@ class Collector:
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    within: tuple[Network, ...] = ()  # where its name may lead to
+
+    @property
+    def number(self) -> int:
+        """Return by which number it is known to the process that sends: there is one of each kind."""
+        return [*CollectorKind].index(self.kind)
+
+    @property
+    def rule(self) -> NameRule | None:
+        """Return the rule by which its name is looked up; None for an address."""
+        return None if _is_address(self.host) else NameRule("tcp", self.host, self.port, self.port, self.within)
 
     @property
     def place(self) -> str:
@@ -51,31 +64,42 @@ class Collector:
 
 
 def parse_address(said: str) -> tuple[str, int]:
-    """Return address and port of `ADDRESS[:PORT]`. Raises ValueError with a sentence for people."""
+    """Return host and port of `HOST[:PORT]`. Raises ValueError with a sentence for people."""
     host, port, _ = _split(f"syslog://{said}", SYSLOG_PORT, said)
     return host, port
 
 
 def parse_endpoint(said: str) -> tuple[str, int, str, bool]:
-    """Return address, port, path and whether it has TLS. Raises ValueError with a sentence for people."""
+    """Return host, port, path and whether it has TLS. Raises ValueError with a sentence for people."""
     scheme = said.partition("://")[0]
     if scheme not in ("http", "https"):
-        raise ValueError(f"{said!r} is no endpoint such as https://192.0.2.7:4318 or http://127.0.0.1:4318")
+        raise ValueError(f"{said!r} is no endpoint such as https://otel.example.org:4318 or http://127.0.0.1:4318")
     host, port, path = _split(said, OTLP_PORT, said)
-    if scheme == "http" and not ipaddress.ip_address(host).is_loopback:
-        raise ValueError(f"{said} has no TLS, and {host} is another host: use https, with the CA of its certificate")
+    if scheme == "http" and not (_is_address(host) and ipaddress.ip_address(host).is_loopback):
+        raise ValueError(f"{said} has no TLS, and {host} is no address of this host itself: use https and a `ca`")
     return host, port, path.rstrip("/"), scheme == "https"
 
 
 def _split(url: str, port: int, said: str) -> tuple[str, int, str]:
     try:
         parts = urlsplit(url)
-        host, found = str(ipaddress.ip_address(parts.hostname or "")), parts.port
+        host, found = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(f"{said!r} has no IP address: a name is not asked for here; write its address") from None
+        raise ValueError(f"{said!r} has neither a name nor an address, or no port from 1 to 65535") from None
+    if not _is_address(host) and (problem := name_problem(host)):
+        raise ValueError(f"{said!r}: {problem}")
+    host = str(ipaddress.ip_address(host)) if _is_address(host) else host
     if parts.username is not None or parts.query or parts.fragment or _PATH.fullmatch(parts.path) is None or found == 0:
-        raise ValueError(f"{said!r} is more than an address, a port and a path")
+        raise ValueError(f"{said!r} is more than a host, a port and a path")
     return host, found or port, parts.path
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _checked_address(said: str) -> str:
@@ -91,12 +115,19 @@ def _checked_endpoint(said: str) -> str:
 
 
 def _checked_name(said: str) -> str:
-    if said and _NAME.fullmatch(said) is None:
-        try:
-            ipaddress.ip_address(said)
-        except ValueError:
-            raise ValueError(f"{said!r} is neither a name such as logs.example.org nor an IP address") from None
+    if said and _NAME.fullmatch(said) is None and not _is_address(said):
+        raise ValueError(f"{said!r} is neither a name such as logs.example.org nor an IP address")
     return said
+
+
+def _within() -> Any:
+    return field(
+        default=(),
+        metadata=listing(
+            "Networks that its name may lead to, for a collector that is near; without them to public addresses.",
+            text("A network.", parse=parse_network, most=64), 16, on_reload=True, example="[10.1.0.0/16]",
+        ),
+    )  # fmt: skip
 
 
 def check_syslog(given: Mapping[str, Any]) -> str:
@@ -127,22 +158,28 @@ class SyslogConfig:
     address: str = field(
         default="",
         metadata=text(
-            "Its address, and its port if that is not 6514.",
-            parse=_checked_address, most=80, default_says="none", example="192.0.2.7:6514",
+            "Its name or address, and its port if that is not 6514.",
+            parse=_checked_address, most=270, default_says="none", on_reload=True, example="logs.example.org:6514",
         ),
     )  # fmt: skip
     name: str = field(
         default="",
         metadata=text(
-            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its own", on_reload=True,
+            example="logs.example.org",
         ),
-    )
-    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="logs-ca.crt"))
+    )  # fmt: skip
+    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, on_reload=True, example="logs-ca.crt"))
     certificate: Path | None = field(
         default=None,
-        metadata=file_path("A certificate of this host, PEM, for a collector that wants one.", example="host.crt"),
+        metadata=file_path(
+            "A certificate of this host, PEM, for a collector that wants one.", on_reload=True, example="host.crt"
+        ),
     )
-    key: Path | None = field(default=None, metadata=file_path("The key of that certificate, PEM.", example="host.key"))
+    key: Path | None = field(
+        default=None, metadata=file_path("The key of that certificate, PEM.", on_reload=True, example="host.key")
+    )
+    within: tuple[Network, ...] = _within()
 
     @property
     def collectors(self) -> tuple[Collector, ...]:
@@ -150,7 +187,8 @@ class SyslogConfig:
             return ()
         host, port = parse_address(self.address)
         name = self.name or host
-        return (Collector(CollectorKind.SYSLOG, host, port, "", name, self.ca, self.certificate, self.key),)
+        files = self.ca, self.certificate, self.key
+        return (Collector(CollectorKind.SYSLOG, host, port, "", name, *files, self.within),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +198,24 @@ class OtlpConfig:
     endpoint: str = field(
         default="",
         metadata=text(
-            "Its address, as https://ADDRESS:PORT, or http:// on this host; /v1/logs is added.",
-            parse=_checked_endpoint, most=300, default_says="none", example="https://192.0.2.7:4318",
+            "Its place, as https://HOST:PORT, or http://ADDRESS:PORT of this host itself; /v1/logs is added.",
+            parse=_checked_endpoint, most=520, default_says="none", on_reload=True,
+            example="https://otel.example.org:4318",
         ),
     )  # fmt: skip
     name: str = field(
         default="",
         metadata=text(
-            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its own", on_reload=True,
+            example="logs.example.org",
         ),
-    )
-    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="logs-ca.crt"))
+    )  # fmt: skip
+    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, on_reload=True, example="logs-ca.crt"))
+    within: tuple[Network, ...] = _within()
 
     @property
     def collectors(self) -> tuple[Collector, ...]:
-        return _otlp(CollectorKind.OTLP_LOGS, self.endpoint, "/v1/logs", self.name, self.ca)
+        return _otlp(CollectorKind.OTLP_LOGS, self, "/v1/logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,36 +225,41 @@ class TracesConfig:
     endpoint: str = field(
         default="",
         metadata=text(
-            "Its address, as https://ADDRESS:PORT, or http:// on this host; /v1/traces is added.",
-            parse=_checked_endpoint, most=300, default_says="none", example="http://127.0.0.1:4318",
+            "Its place, as https://HOST:PORT, or http://ADDRESS:PORT of this host itself; /v1/traces is added.",
+            parse=_checked_endpoint, most=520, default_says="none", on_reload=True, example="http://127.0.0.1:4318",
         ),
     )  # fmt: skip
     name: str = field(
         default="",
         metadata=text(
-            _NAME_SAYS, parse=_checked_name, most=253, default_says="its address", example="logs.example.org"
+            _NAME_SAYS, parse=_checked_name, most=253, default_says="its own", on_reload=True,
+            example="logs.example.org",
         ),
-    )
-    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, example="traces-ca.crt"))
+    )  # fmt: skip
+    ca: Path | None = field(default=None, metadata=file_path(_CA_SAYS, on_reload=True, example="traces-ca.crt"))
+    within: tuple[Network, ...] = _within()
     ratio: float = field(
         default=0.0,
-        metadata=number("The part of calls without a trace of their caller for which one begins here.", 0, 1),
+        metadata=number(
+            "The part of calls without a trace of their caller for which one begins here.", 0, 1, on_reload=True
+        ),
     )
     most_per_s: float = field(
         default=10.0,
         metadata=number(
             "Calls a second, of all clients together, whose own wish to be sampled each process follows; 0 for none.",
-            0, 10_000,
+            0, 10_000, on_reload=True,
         ),
     )  # fmt: skip
 
     @property
     def collectors(self) -> tuple[Collector, ...]:
-        return _otlp(CollectorKind.OTLP_TRACES, self.endpoint, "/v1/traces", self.name, self.ca)
+        return _otlp(CollectorKind.OTLP_TRACES, self, "/v1/traces")
 
 
-def _otlp(kind: CollectorKind, endpoint: str, path: str, name: str, ca: Path | None) -> tuple[Collector, ...]:
-    if not endpoint:
+def _otlp(kind: CollectorKind, given: OtlpConfig | TracesConfig, path: str) -> tuple[Collector, ...]:
+    if not given.endpoint:
         return ()
-    host, port, base, has_tls = parse_endpoint(endpoint)
-    return (Collector(kind, host, port, base + path, (name or host) if has_tls else "", ca if has_tls else None),)
+    host, port, base, has_tls = parse_endpoint(given.endpoint)
+    name, ca = (given.name or host, given.ca) if has_tls else ("", None)
+    return (Collector(kind, host, port, base + path, name, ca, within=given.within),)

@@ -314,9 +314,15 @@ class Config:
         return any(setting.is_network for one in self.components for setting in one.needs.settings)
 
     @property
+    def own_names(self) -> tuple[NameRule, ...]:
+        """Return the names that the supervisor connects to itself: of the CA of ACME, and of collectors."""
+        rules = (self.acme.rule, *(one.rule for one in self.collectors))
+        return tuple(one for one in rules if one is not None)
+
+    @property
     def needs_resolver(self) -> bool:
-        """Say whether a name has to be looked up: of an egress rule, or of the CA of ACME."""
-        return self.acme.rule is not None or any(self.names_of(loop.name) for loop in self.loops)
+        """Say whether a name has to be looked up: its own, or one of an egress rule."""
+        return bool(self.own_names) or any(self.names_of(loop.name) for loop in self.loops)
 
     def names_of(self, process: str) -> tuple[NameRule, ...]:
         """Return the egress rules of a process and its programs that have a name, each once."""

@@ -32,7 +32,7 @@ from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.events.host_events import HostEvents
-from tlsrt.supervisor.events.log_output import LogOutput, LogSink, Nowhere
+from tlsrt.supervisor.events.log_output import LogOutput, LogSink
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -210,15 +210,13 @@ class Supervisor:
         programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
-        export = self._export = ExportProcess(context, loops, config.collectors, os.uname().nodename)
-        logged = []
-        if self._log is not None or config.log.collectors:
-            logged = [LogOutput(context, self._log or Nowhere(), config.log_dir, export)]
+        resolver = self._resolver = ResolverProcess(context)
+        names = Names(context, resolver)
+        export = self._export = ExportProcess(context, loops, names, os.uname().nodename)
+        output = LogOutput(context, self._log, config.log_dir, export)
         events = HostEvents(context, authority.channel, boot, len(each))
         helper = self._helper = HelperProcess(context)
         network_helper = self._network_helper = NetworkHelperProcess(context)
-        resolver = self._resolver = ResolverProcess(context)
-        names = Names(context, resolver)
         requests = OperatorRequests(context, authority)
         acme = self._acme = AcmeProcess(context)
         certificates = Certificates(context, authority, requests, acme, (resolver.look, names.look))
@@ -296,7 +294,7 @@ class Supervisor:
                 status,
                 ManagerNotices(context, loops, lock, self._manager),
                 self._shutdown,
-                *logged,  # almost the last, to hear what all others have said
+                output,  # almost the last, to hear what all others have said
                 export,  # which sends that
             ),
             MESSAGES,

@@ -36,13 +36,19 @@ class HostMessage(NamedTuple):
 
 
 class CollectorMessage(NamedTuple):
-    """A collector; the descriptors are its CA, a certificate and its key, or nothing. Numbers are from 0 on."""
+    """A collector, in place of the one of this number. The descriptors: its CA, a certificate and its key, or empty."""
 
     number: int
     kind: str
     place: str  # for its own log, and for Host
     path: str
     name: str  # that its certificate must have; empty: without TLS
+
+
+class CollectorGoneMessage(NamedTuple):
+    """There is none of this number any more, and nothing waits for it."""
+
+    number: int
 
 
 class SpansMessage(NamedTuple):
@@ -55,6 +61,7 @@ class ConnectMessage(NamedTuple):
     """Connect to a collector; one at a time for each."""
 
     number: int
+    has_failed: int  # 1: the last connection was of no use
 
 
 class ConnectedMessage(NamedTuple):
@@ -102,6 +109,7 @@ EXPORT = MessageTable(
         Message(2, "collector", _SUPERVISOR, _SEALED, CollectorMessage, descriptors=3),
         Message(3, "entries", _SUPERVISOR, _SEALED, NoFields, descriptors=1),
         Message(4, "spans", _SUPERVISOR, _SEALED, SpansMessage, descriptors=1),
+        Message(5, "collector_gone", _SUPERVISOR, _SEALED, CollectorGoneMessage),
         Message(6, "connected", _SUPERVISOR, _SEALED, ConnectedMessage, descriptors=1),
         Message(7, "unreachable", _SUPERVISOR, _SEALED, UnreachableMessage),
         Message(8, "last", _SUPERVISOR, _SEALED, LastMessage, descriptors=1),

@@ -52,10 +52,15 @@ class Nowhere:
 class LogOutput(Feature):
     """Hears every event, and reads the log files when they grow."""
 
-    def __init__(self, context: Context, sink: LogSink, folder: Path, forward: LogSink | None = None) -> None:
-        """Write to `sink`, and once to `forward`, which keeps for itself what it cannot send now."""
+    def __init__(
+        self, context: Context, sink: LogSink | None, folder: Path, forward: LogSink | None = None
+    ) -> None:  # fmt: skip
+        """Write to `sink`, and once to `forward`, which keeps for itself what it cannot send now.
+
+        Without a sink nothing is read before there are collectors, perhaps by a reload.
+        """
         self._context = context
-        self._sink = sink
+        self._sink = sink or Nowhere()
         self._forward = forward or Nowhere()
         self._waiting: deque[LogEntry] = deque()
         self._info = Bucket(INFO_BURST, INFO_PER_S)
@@ -63,18 +68,26 @@ class LogOutput(Feature):
         self._said_at: dict[str, float] = {}
         self._is_due = False
         self._is_to_say = False
-        self._files = LogFiles(folder, self._line)
+        self._files: LogFiles | None = None
         self._watch = FolderWatch(context.event_loop, self._changed, MODIFIED)
-        self._watch.watch([str(folder)])
         self._folder = folder
         self._has_warned = False
         context.events.listeners.append(self._event)
-        if isinstance(context.console, LogConsole):
-            context.console.go_through(self._write)
+        if sink is not None or context.current.config.log.collectors:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._files = LogFiles(self._folder, self._line)
+        self._watch.watch([str(self._folder)])
+        if isinstance(self._context.console, LogConsole):
+            self._context.console.go_through(self._write)
         if self._watch.is_deaf:
             self._look_in(POLL_S)
 
     def stopped(self, exit_code: int) -> None:
+        if self._files is None:
+            self._watch.close()
+            return
         self._files.read(self._context.event_loop.now)
         self._watch.close()
         while self._waiting and self._sink.write(self._waiting[0]):
@@ -87,6 +100,10 @@ class LogOutput(Feature):
     # Events
 
     def _event(self, event: HostEvent) -> None:
+        if self._files is None:
+            if event.name.name != "reloaded" or not self._context.current.config.log.collectors:
+                return
+            self._begin()
         if event.name.severity is Severity.INFO and not self._info.take(self._context.event_loop.now):
             self._lose()
             return
@@ -150,6 +167,7 @@ class LogOutput(Feature):
             self._context.event_loop.call_later(delay_s, self._look)
 
     def _look(self) -> None:
+        assert self._files is not None
         self._is_due = False
         self._watch.arm()
         now = self._context.event_loop.now
@@ -165,6 +183,7 @@ class LogOutput(Feature):
 
     def _say_left_out(self) -> None:
         """Say of each process what was left out, now and then."""
+        assert self._files is not None
         now, is_later = self._context.event_loop.now, False
         for process, tail in self._files.tails.items():
             if tail.left_out and now >= self._said_at.get(process, 0.0) + SAID_S:

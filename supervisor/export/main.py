@@ -18,6 +18,7 @@ from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, CollectorMessage,
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.collectors import CollectorKind
 from tlsrt.errors import PeerError, one_line
+from tlsrt.supervisor.export.backlog import Backlog
 from tlsrt.supervisor.export.connection import Connection, client_context
 from tlsrt.supervisor.export.otlp import encode_log_record, encode_resource, join_logs, join_spans
 from tlsrt.supervisor.export.sender import HttpSender, Sender, SyslogSender, Target
@@ -42,6 +43,8 @@ class Export:
         self._is_ending = False
         self._resource = b""
         self._senders: dict[int, tuple[CollectorKind, Sender]] = {}
+        self._backlogs: dict[int, Backlog] = {}  # which outlive what a collector was before a reload
+        self._asked: set[int] = set()  # collectors that a socket will come for
         self._entries: socket.socket | None = None
         self._spans = SpanReaders(self._epoll, clock, self._take_span, self._leave_out)
 
@@ -74,6 +77,8 @@ class Export:
         timeout = None if first is None else max(0.0, first - self._clock()) + 0.001
         for descriptor, _ in self._epoll.poll(timeout):
             if self._entries is not None and descriptor == self._entries.fileno():
+                if not self._is_ending:
+                    self._hear()  # what was said of collectors before these
                 self._read_entries(self._entries)
             elif descriptor in self._spans:
                 self._spans.read_untrusted(descriptor)
@@ -102,11 +107,18 @@ class Export:
             elif name == "spans":
                 self._spans.add(message.process, descriptors[0])
             elif name == "connected":
-                self._senders[message.number][1].connected(descriptors[0])
-            elif name == "last" and message.number in self._senders:
-                self._senders[message.number][1].keep_last(descriptors[0])
-            elif name == "unreachable" and message.number in self._senders:
-                self._senders[message.number][1].unreachable()
+                self._connected(message.number, descriptors[0])
+            elif name == "collector_gone":
+                self._forget(message.number)
+            elif name == "last":
+                if message.number in self._senders:
+                    self._senders[message.number][1].keep_last(descriptors[0])
+                else:
+                    os.close(descriptors[0])
+            elif name == "unreachable":
+                self._asked.discard(message.number)
+                if message.number in self._senders:
+                    self._senders[message.number][1].unreachable()
 
     def _reader(self, descriptor: int) -> socket.socket:
         self._epoll.register(descriptor, select.EPOLLIN)
@@ -114,7 +126,26 @@ class Export:
         reader.setblocking(False)
         return reader
 
+    def _connected(self, number: int, descriptor: int) -> None:
+        self._asked.discard(number)
+        if number in self._senders:
+            self._senders[number][1].connected(descriptor)
+        else:
+            os.close(descriptor)
+
+    def _forget(self, number: int) -> None:
+        """Let go of a collector, and of what waits for it."""
+        if number in self._senders:
+            self._senders.pop(number)[1].leave()
+        if [*CollectorKind][number] is CollectorKind.OTLP_TRACES:
+            self._spans.close()
+        self._backlogs.pop(number, None)
+        self._asked.discard(number)
+
     def _add(self, message: CollectorMessage, descriptors: list[int]) -> None:
+        if message.number in self._senders:
+            self._senders.pop(message.number)[1].leave()
+        backlog = self._backlogs.setdefault(message.number, Backlog())
         context = None
         try:
             if message.name:
@@ -130,10 +161,10 @@ class Export:
         kind = CollectorKind(message.kind)
         sender: Sender
         if kind is CollectorKind.SYSLOG:
-            sender = SyslogSender(target, self, self._opened, self._clock)
+            sender = SyslogSender(target, self, self._opened, self._clock, backlog)
         else:
             join = partial(join_logs if kind is CollectorKind.OTLP_LOGS else join_spans, resource=self._resource)
-            sender = HttpSender(target, self, self._opened, self._clock, join, self._host.version)
+            sender = HttpSender(target, self, self._opened, self._clock, join, self._host.version, backlog)
         self._senders[message.number] = kind, sender
 
     def _opened(self, descriptor: int, target: Target) -> Connection:
@@ -141,8 +172,10 @@ class Export:
 
     # What senders report
 
-    def connect(self, number: int) -> None:
-        self._say("connect", number)
+    def connect(self, number: int, *, has_failed: bool) -> None:
+        if number not in self._asked:  # the one that was asked for before a reload is for the collector of now
+            self._asked.add(number)
+            self._say("connect", number, int(has_failed))
 
     def trouble(self, number: int, trouble: Trouble, detail: str) -> None:
         if detail:

@@ -6,6 +6,7 @@ all is tried again later, and later each time.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,8 +35,8 @@ _FIRST_S, _CAP_S = 0.25, 60.0
 class Report(Protocol):
     """Who is told of a collector, by its number."""
 
-    def connect(self, number: int) -> None:
-        """Ask for a socket to it: `connected` or `unreachable` answers."""
+    def connect(self, number: int, *, has_failed: bool) -> None:
+        """Ask for a socket to it: `connected` or `unreachable` answers. Another one, if the last `has_failed`."""
 
     def trouble(self, number: int, trouble: Trouble, detail: str) -> None:
         """Say that it takes nothing any more, or takes it again."""
@@ -63,13 +64,13 @@ class Sender:
         backlog: Backlog | None = None,
     ) -> None:  # fmt: skip
         self.target = target
-        self.backlog = backlog or Backlog()
+        self.backlog = backlog if backlog is not None else Backlog()  # an empty one is false
         self.connection: Connection | None = None
         self._report = report
         self._opened = opened
         self._clock = clock
         self._backoff = Backoff(_FIRST_S, _CAP_S)
-        self._is_asked = False
+        self._is_asked = self._has_failed = False
         self._next_at = 0.0  # not before
         self._until: float | None = None  # something has to happen
         self._trouble = self._told = Trouble.NONE
@@ -119,7 +120,7 @@ class Sender:
                 self._late()
         elif self.backlog and not self._is_asked and now >= self._next_at:
             self._is_asked = True
-            self._report.connect(self.target.number)
+            self._report.connect(self.target.number, has_failed=self._has_failed)
         if self._trouble is not self._told and now >= self._told_at + DROPPED_S:
             self._told, self._told_at = self._trouble, now
             self._report.trouble(self.target.number, self._trouble, self._detail)
@@ -182,13 +183,26 @@ class Sender:
 
     def _fail(self, trouble: Trouble, detail: str, retry_after_s: float = 0.0) -> None:
         self._close()
-        self.backlog.put_back(self._taken)
-        self._taken = []
+        self._put_back()
+        self._has_failed = True
         self._next_at = self._clock() + self._backoff.pause(max(retry_after_s, _FIRST_S))
         if trouble is not self._trouble:
             self._trouble, self._detail = trouble, detail
 
+    def _put_back(self) -> None:
+        self.backlog.put_back(self._taken)
+        self._taken = []
+
+    def leave(self) -> None:
+        """Let go of the collector: what waits is in the backlog again, for another one."""
+        self._close()
+        self._put_back()
+        if self._last >= 0:
+            os.close(self._last)
+            self._last = -1
+
     def _good(self) -> None:
+        self._has_failed = False
         self._backoff.reset()
         self._trouble, self._detail = Trouble.NONE, ""
 
@@ -260,6 +274,11 @@ class SyslogSender(Sender):
             self._resent += 1
         self._taken = [*unsure, *self._taken]
         super()._fail(trouble, detail, retry_after_s)
+
+    def leave(self) -> None:
+        self._taken = [*(item for _, items in self._sent for item in items), *self._taken]
+        self._sent.clear()
+        super().leave()
 
 
 class HttpSender(Sender):

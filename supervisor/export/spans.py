@@ -60,6 +60,11 @@ class SpanReaders:
         self._readers[descriptor] = _Reader(process, found)
         self._epoll.register(descriptor, select.EPOLLIN)
 
+    def close(self) -> None:
+        """Read none any more: a process that says spans hears that its socket has no other end."""
+        for descriptor in [*self._readers]:
+            self._end(descriptor)
+
     def next_at(self) -> float | None:
         """Return when `look` has something to do; None for never."""
         return min((one.resume_at for one in self._readers.values() if one.resume_at is not None), default=None)
@@ -88,11 +93,15 @@ class SpanReaders:
             except OSError:
                 data = b""
             if not data:
-                self._epoll.unregister(descriptor)
-                del self._readers[descriptor]
-                reader.socket.close()
+                self._end(descriptor)
                 return
             self._said_untrusted(reader.process, data)
+
+    def _end(self, descriptor: int) -> None:
+        reader = self._readers.pop(descriptor)
+        if reader.resume_at is None:
+            self._epoll.unregister(descriptor)
+        reader.socket.close()
 
     def _said_untrusted(self, process: str, data: bytes) -> None:
         try:

@@ -1,11 +1,13 @@
 """The supervisor's side of the export process: entries for it, and sockets to collectors when it asks for them.
 
 Entries are put on a socket that outlives that process, so what is there when it dies is sent by the next one. What it
-has no room for is left out and counted; nothing here waits, but for a moment at the very end of a stop.
+has no room for is left out and counted; nothing here waits, but for a moment at the very end of a stop. A reload may
+change the collectors: what waits for one of a kind is for the next one of that kind.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -15,20 +17,21 @@ import termios
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tlsrt import __version__
 from tlsrt.channels.control.export import EXPORT, Trouble
+from tlsrt.channels.control.life import LoopState
 from tlsrt.config.collectors import Collector, CollectorKind
-from tlsrt.config.files import open_regular
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.events.journal import fields_of
 from tlsrt.supervisor.events.log_entry import LogEntry
 from tlsrt.supervisor.messages.exported_entry import ExportedEntry, encode_entry
 from tlsrt.supervisor.process.children import Child, Children, HelperStart
-from tlsrt.supervisor.process.memfd import file_in_memory
+from tlsrt.supervisor.supervision.collectors import addresses_of, connecting_socket, files_of, marks_of
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -40,7 +43,7 @@ SAID_S = 10.0  # between two events about what was left out
 LAST_MS = 1000  # at the end of a stop, for what waits
 _WORDS_BURST, _WORDS_PER_S = 40, 2.0  # of trouble and drops; more than an honest one has to say
 _BUFFER = 1 << 20  # bytes of entries on their way; the kernel counts more than their length, and may give less
-_PEM_MAX = 1 << 20
+_NAME_WAIT_S, _NAME_STEP_S = 20.0, 0.2  # for the resolver, at a start
 _TROUBLES = {
     Trouble.UNREACHABLE: "it cannot be reached", Trouble.TLS: "its certificate or its TLS is not right",
     Trouble.SILENT: "it does not answer", Trouble.CLOSED: "it ends connections",
@@ -48,14 +51,24 @@ _TROUBLES = {
 }  # fmt: skip
 
 
+class Names(Protocol):
+    """Who has the names of collectors looked up."""
+
+    def ask_again(self, name: str) -> None:
+        """Ask for one before its time."""
+
+
 class ExportProcess(ServiceProcess):
     """The one process that sends log and spans away, over all its incarnations."""
 
-    def __init__(self, context: Context, loops: Loops, collectors: Sequence[Collector], host: str) -> None:
+    def __init__(self, context: Context, loops: Loops, names: Names, host: str) -> None:
         super().__init__(context, NAME, EXPORT)
         self._loops = loops
-        self._collectors = collectors
+        self._names = names
         self._host = host
+        self._collectors: dict[int, Collector] = {}  # by number: those of the configuration in force
+        self._told: dict[int, tuple[Collector, object]] = {}  # what the process has of them
+        self._turns: dict[int, int] = {}  # of the addresses of a name
         self._words = Bucket(_WORDS_BURST, _WORDS_PER_S)
         self._asked: set[int] = set()  # collectors that a connection is due for
         self._connected_at: dict[int, float] = {}
@@ -64,13 +77,44 @@ class ExportProcess(ServiceProcess):
         self._reader: socket.socket | None = None
         self._room = 0  # bytes as the kernel counts them
         self._spans: dict[str, socket.socket] = {}  # process -> the end that is read
-        if collectors:
+        self._sampling: tuple[int, ...] = ()  # what processes were told; empty: to say no spans
+        self._has_logs = False
+        self._take_configuration()
+        context.events.listeners.append(self._hear_event)
+
+    def is_needed(self, config: Config) -> bool:
+        return bool(config.collectors)
+
+    def _hear_event(self, event: HostEvent) -> None:
+        """A reload need not begin an epoch. What comes after it is for the collectors that it has brought."""
+        if event.name.name == "reloaded" and not self.is_stopping:
+            self._take_configuration()
+            if self.is_attested:
+                self._tell_collectors()
+            self._context.event_loop.call_later(0, self._reloaded)
+
+    def _reloaded(self) -> None:
+        if self.is_stopping:
+            return
+        self.look()
+        for loop in self._loops.all:
+            if loop.state is LoopState.ACTIVE:
+                self._hand_spans(loop)
+
+    def _take_configuration(self) -> None:
+        config = self._context.current.config
+        self._collectors = {one.number: one for one in config.collectors}
+        self._has_logs = bool(config.log.collectors)
+        traces = config.traces
+        sampling = (round(traces.ratio * 1e9), round(traces.most_per_s * 1000)) if traces.collectors else ()
+        if sampling != self._sampling:
+            self._sampling = sampling
+            for process in [*self._spans]:
+                self._forget(process)
+        if self._collectors and self._writer is None:
             self._writer, self._reader = _packet_pair()
             self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             self._room = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-
-    def is_needed(self, config: Config) -> bool:
-        return bool(self._collectors)
 
     def fork(self, children: Children, start: HelperStart) -> Child:
         return children.spawn_helper(replace(start, name=NAME))
@@ -79,7 +123,7 @@ class ExportProcess(ServiceProcess):
 
     def write(self, entry: LogEntry) -> bool:
         """Put an entry on its way, or count it as lost. Always True: who writes keeps nothing for this."""
-        if self._writer is None:
+        if self._writer is None or not self._has_logs:
             return True
         fields = tuple((name, value) for name, value in fields_of(entry) if name.startswith("TLSRT_"))
         exported = ExportedEntry(entry.at_ms, entry.priority, entry.message, entry.event, entry.loop, fields)
@@ -102,30 +146,49 @@ class ExportProcess(ServiceProcess):
 
     def _ready(self) -> None:
         super()._ready()
+        self._told.clear()
         self._send("host", self._host, __version__)
-        for number, collector in enumerate(self._collectors):
+        self._tell_collectors()
+        if self._reader is not None:
+            self._send("entries", descriptors=(self._reader.fileno(),))
+
+    def _tell_collectors(self) -> None:
+        """Tell the process what has changed since it was told."""
+        for number in self._told.keys() - self._collectors.keys():
+            self._take_away(number)
+        for number, collector in self._collectors.items():
             try:
+                marks = marks_of(collector)
+                if self._told.get(number) == (collector, marks):
+                    continue
                 files = files_of(collector)
             except (ConfigError, OSError) as error:
                 where = f"{collector.kind} {collector.place}"
                 self._context.console.warning(NAME, f"cannot send to {where}: {error}")
                 self._context.events.emit("collector_lost", NAME, f"{where}: its files cannot be used")
+                if number in self._told:
+                    self._take_away(number)
                 continue
             fields = (number, str(collector.kind), collector.place, collector.path, collector.name)
             self._send("collector", *fields, descriptors=files)
             for descriptor in files:
                 os.close(descriptor)
-        if self._reader is not None:
-            self._send("entries", descriptors=(self._reader.fileno(),))
-        for process, reader in self._spans.items():
-            self._send("spans", process, descriptors=(reader.fileno(),))
+            is_first, self._told[number] = number not in self._told, (collector, marks)
+            if is_first and collector.kind is CollectorKind.OTLP_TRACES:
+                for process, reader in self._spans.items():
+                    self._send("spans", process, descriptors=(reader.fileno(),))
+
+    def _take_away(self, number: int) -> None:
+        del self._told[number]
+        self._asked.discard(number)
+        self._send("collector_gone", number)
 
     def stopping(self) -> None:
         """Go on: how the host stops is told, too."""
 
     def stopped(self, exit_code: int) -> None:
         self.is_stopping, self.is_wanted = True, False
-        for number in range(len(self._collectors)):
+        for number in [*self._told]:
             self._hand_over(number, "last")
         self._close_channel()
         if self._writer is not None and self._reader is not None:
@@ -140,12 +203,17 @@ class ExportProcess(ServiceProcess):
 
     def lost(self) -> None:
         self._asked.clear()
+        self._told.clear()
 
     # Spans
 
     def loop_active(self, loop: Loop) -> None:
+        self._forget(loop.name)
+        self._hand_spans(loop)
+
+    def _hand_spans(self, loop: Loop) -> None:
         """Hand a process that serves a socket for its spans, and its other end to who sends them."""
-        if not any(one.kind is CollectorKind.OTLP_TRACES for one in self._collectors):
+        if not self._sampling or loop.name in self._spans:
             return
         try:
             theirs, ours = _packet_pair()
@@ -153,12 +221,10 @@ class ExportProcess(ServiceProcess):
             self._context.console.warning(NAME, f"has no spans of {loop.name}: {error.strerror}")
             return
         with theirs:
-            traces = self._context.current.config.traces
-            how = round(traces.ratio * 1e9), round(traces.most_per_s * 1000)
-            self._loops.tell(loop, "spans", *how, descriptors=(theirs.fileno(),))
-        self._forget(loop.name)
+            self._loops.tell(loop, "spans", *self._sampling, descriptors=(theirs.fileno(),))
         self._spans[loop.name] = ours
-        self._send("spans", loop.name, descriptors=(ours.fileno(),))
+        if any(collector.kind is CollectorKind.OTLP_TRACES for collector, _ in self._told.values()):
+            self._send("spans", loop.name, descriptors=(ours.fileno(),))
 
     def loop_changed(self, loop: Loop) -> None:
         if not loop.is_living:
@@ -172,16 +238,25 @@ class ExportProcess(ServiceProcess):
     # What it says
 
     def take(self, name: str, message: Any, descriptors: list[int]) -> None:
-        if message.number >= len(self._collectors):
+        if message.number >= len(CollectorKind):
             raise PeerError("no_such_collector")
-        collector = self._collectors[message.number]
         now = self._context.event_loop.now
+        if message.number not in self._told:  # a reload has taken it away meanwhile
+            if not self._words.take(now):
+                raise PeerError("flood")
+            return
+        collector = self._told[message.number][0]
         if name == "connect":
             if message.number in self._asked:
                 raise PeerError("hurried")
             self._asked.add(message.number)
+            if message.has_failed:
+                self._turns[message.number] = self._turns.get(message.number, 0) + 1
+                if collector.rule is not None:
+                    self._names.ask_again(collector.rule.name)
             wait_s = self._connected_at.get(message.number, -LEAST_S) + LEAST_S - now
-            self._context.event_loop.call_later(max(0.0, wait_s), partial(self._connect, message.number, self.child))
+            connect = partial(self._connect, message.number, self.child, now + _NAME_WAIT_S)
+            self._context.event_loop.call_later(max(0.0, wait_s), connect)
         elif not self._words.take(now):
             raise PeerError("flood")
         elif name == "trouble":
@@ -201,16 +276,28 @@ class ExportProcess(ServiceProcess):
         else:
             self._context.events.emit("collector_lost", NAME, f"{where}: {_TROUBLES[trouble]}")
 
-    def _connect(self, number: int, asker: Child | None) -> None:
+    def _connect(self, number: int, asker: Child | None, until: float) -> None:
+        """Answer with a socket; at a start when the resolver has been asked for the name."""
         if asker is not self.child or number not in self._asked:
             return  # another one has asked for another connection
+        rule, now = self._told[number][0].rule, self._context.event_loop.now
+        if rule is not None and rule.name not in self._context.current.children.pins.settled and now < until:
+            self._context.event_loop.call_later(_NAME_STEP_S, partial(self._connect, number, asker, until))
+            return
         self._asked.discard(number)
-        self._connected_at[number] = self._context.event_loop.now
+        self._connected_at[number] = now
         self._hand_over(number, "connected")
 
     def _hand_over(self, number: int, name: str) -> None:
+        if number not in self._told:
+            return
+        collector = self._told[number][0]
+        addresses = addresses_of(collector, self._context.current.children.pins)
         try:
-            descriptor = connecting_socket(self._collectors[number])
+            if not addresses:
+                raise OSError(errno.EADDRNOTAVAIL, "its name has no address")
+            address = addresses[self._turns.get(number, 0) % len(addresses)]
+            descriptor = connecting_socket(address, collector.port)
         except OSError:
             if name == "connected":  # the last one is not waited for, and a connection that is there goes on
                 self._send("unreachable", number)
@@ -236,35 +323,3 @@ def queued_bytes(writer: socket.socket) -> int:
     """Return what was sent on a socket of this host and is not read yet, as the kernel counts it. Raises OSError."""
     queued: int = struct.unpack("i", fcntl.ioctl(writer, termios.TIOCOUTQ, bytes(4)))[0]
     return queued
-
-
-def connecting_socket(collector: Collector) -> int:
-    """Return a socket that is connected to a collector, or being so. Raises OSError."""
-    family = socket.AF_INET6 if ":" in collector.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as made:
-        try:
-            made.connect((collector.host, collector.port))
-        except BlockingIOError:
-            pass
-        return made.detach()
-
-
-def files_of(collector: Collector) -> tuple[int, int, int]:
-    """Return its CA, a certificate and its key as sealed memory, empty for those that it has not.
-
-    Their bytes are copied by the kernel: the supervisor reads no key. Raises ConfigError and OSError.
-    """
-    opened: list[int] = []
-    try:
-        for path in (collector.ca, collector.certificate, collector.key):
-            source = open_regular(path, f"a file of {collector.kind}") if path is not None else -1
-            try:
-                opened.append(file_in_memory(source, _PEM_MAX))
-            finally:
-                if source >= 0:
-                    os.close(source)
-    except (ConfigError, OSError):
-        for descriptor in opened:
-            os.close(descriptor)
-        raise
-    return opened[0], opened[1], opened[2]

@@ -29,6 +29,7 @@ class NameLookup:
     said: str = ""  # how the last question ended, if not with addresses
     _until: dict[bytes, float] = field(default_factory=dict[bytes, float])
     _heard_at: float = 0.0
+    _ended_at: float = 0.0
 
     def is_due(self, now: float) -> bool:
         """Tell whether to ask."""
@@ -38,11 +39,15 @@ class NameLookup:
         """Note that a question is on its way: one of the three below ends it."""
         self.is_asking = True
 
+    def hurry(self, now: float) -> None:
+        """Ask again soon, but no more often than ever."""
+        self.next_at = min(self.next_at, max(now, self._ended_at + LEAST_S))
+
     def found(self, addresses: Iterable[bytes], ttl_s: float, now: float) -> None:
         """Take an answer."""
         known = dict.fromkeys(addresses)
         life_s = min(max(ttl_s, LEAST_S), MOST_S)
-        self._end(now + (life_s if known else ABSENT_S), "" if known else "no such address")
+        self._end(now, life_s if known else ABSENT_S, "" if known else "no such address")
         self._heard_at = now if known else self._heard_at
         self._until.update(dict.fromkeys(known, now + life_s + LINGER_S))
         if len(self._until) > MOST_ADDRESSES:
@@ -52,20 +57,21 @@ class NameLookup:
 
     def absent(self, now: float) -> None:
         """Take the answer that there is no such name."""
-        self._end(now + ABSENT_S, "no such name")
+        self._end(now, ABSENT_S, "no such name")
         self.failed = 0
 
     def fail(self, reason: str, now: float) -> None:
         """Note that no server could tell: what was heard before stays true for a day."""
         delay_s = min(RETRY_S * 2**self.failed, RETRY_MOST_S) if self.failed < 16 else RETRY_MOST_S
-        self._end(now + delay_s, reason)
+        self._end(now, delay_s, reason)
         self.failed += 1
         if now < self._heard_at + STALE_S:
             still = [one for one, until in self._until.items() if until > now]
             self._until.update({one: max(self._until[one], now + delay_s + LINGER_S) for one in still})
 
-    def _end(self, next_at: float, said: str) -> None:
-        self.is_asking, self.is_settled, self.next_at, self.said = False, True, next_at, said
+    def _end(self, now: float, delay_s: float, said: str) -> None:
+        self.is_asking, self.is_settled, self.said = False, True, said
+        self._ended_at, self.next_at = now, now + delay_s
 
     def addresses(self, now: float) -> list[bytes]:
         """Return those that are valid, and forget the others."""

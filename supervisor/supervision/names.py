@@ -73,6 +73,14 @@ class Names(Feature):
         self._is_looking = False
         self._wait()
 
+    def ask_again(self, name: str) -> None:
+        """Ask for a name before its time, as none of its addresses may be right any more."""
+        now = self._context.event_loop.now
+        for is_six in (False, True):
+            if (lookup := self._lookups.get((name, is_six))) is not None:
+                lookup.hurry(now)
+        self.look()
+
     def document(self) -> list[dict[str, Any]]:
         """Return what each name is now, for status."""
         pinned = self._pins.all()
@@ -92,8 +100,8 @@ class Names(Feature):
         for loop in config.loops:
             for rule in config.names_of(loop.name):
                 rules.setdefault(rule.name, []).append(rule)
-        if config.acme.rule is not None:  # the CA, for the ACME process
-            rules.setdefault(config.acme.rule.name, []).append(config.acme.rule)
+        for rule in config.own_names:
+            rules.setdefault(rule.name, []).append(rule)
         changed = [name for name in rules if rules[name] != self._rules.get(name)]
         gone = self._rules.keys() - rules.keys()
         self._rules = rules

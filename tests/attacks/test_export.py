@@ -40,13 +40,13 @@ def _captured(self, connection, data):
     elif word == [b"reaches"]:
         socket.socket(socket.AF_INET)
     elif word == [b"hurries"]:
-        self._report.connect(0)
-        self._report.connect(0)
+        for _ in range(2):
+            self._report._supervisor.send("connect", 0, 0)
     elif word == [b"floods"]:
         for _ in range(100):
             self._report.dropped(0, 1)
     elif word == [b"invents"]:
-        self._report.connect(9)
+        self._report._supervisor.send("connect", 9, 0)
     _heard(self, connection, data)
 
 sender.HttpSender._heard_untrusted = _captured

@@ -91,7 +91,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
              "RestartRequest", "StopRequest", "FileWatcher", "Reload", "DryRun", "KeyRotation", "OperatorRequests",
              "Certificates", "DecoyReport", "ManagerNotices", "ExportProcess"],
         ),
-        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles", "ExportProcess"]),
+        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles", "LogOutput", "ExportProcess"]),
     ],
 )  # fmt: skip
 def test_order(host: Host, notification: str, order: list[str]) -> None:

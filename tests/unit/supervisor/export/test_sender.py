@@ -62,6 +62,7 @@ class Stage:
     kind: str
     now: float = 1000.0
     asked: int = 0
+    has_failed: bool = False
     troubles: list[Trouble] = field(default_factory=list)
     drops: list[int] = field(default_factory=list)
     made: list[FakeConnection] = field(default_factory=list)
@@ -82,8 +83,9 @@ class Stage:
     def clock(self) -> float:
         return self.now
 
-    def connect(self, number: int) -> None:
+    def connect(self, number: int, *, has_failed: bool) -> None:
         self.asked += 1
+        self.has_failed = has_failed
 
     def trouble(self, number: int, trouble: Trouble, detail: str) -> None:
         self.troubles.append(trouble)
@@ -333,3 +335,28 @@ def test_an_idle_one_that_does_not_read_what_tls_says_is_left() -> None:
 
 def test_times_are_those_that_the_page_says() -> None:
     assert (module.OPEN_S, module.SILENT_S, module._CAP_S) == (10.0, 20.0, 60.0)
+
+
+@pytest.mark.parametrize("kind", ["http", "syslog"])
+def test_what_a_collector_does_not_surely_have_is_for_the_one_that_follows(kind: str) -> None:
+    stage = Stage(kind)
+    stage.put(b"a", b"b")
+    connection = stage.connected()
+    stage.put(b"c")
+    if kind == "syslog":
+        assert not stage.has_failed and connection.written == b"abc"
+    stage.sender.leave()
+    assert connection.is_closed and stage.sender.backlog.take(1 << 20, 10) == [b"a", b"b", b"c"]
+
+
+def test_one_that_has_failed_is_asked_for_as_such() -> None:
+    stage = Stage("http")
+    stage.put(b"a")
+    stage.connected().ends = Trouble.CLOSED
+    stage.ready()
+    stage.connected().heard = b"HTTP/1.1 200 OK\r\n\r\n"
+    assert stage.has_failed
+    stage.ready()
+    stage.put(b"b")
+    stage.connected()
+    assert not stage.has_failed

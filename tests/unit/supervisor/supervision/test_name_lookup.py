@@ -30,6 +30,19 @@ def test_an_address_is_asked_for_after_its_time_and_stays_a_while() -> None:
     assert lookup.addresses(160 + LINGER_S) == [TWO]
 
 
+def test_who_hurries_asks_before_the_time_and_no_more_often() -> None:
+    lookup = NameLookup()
+    lookup.found([ONE], 600, now=100)
+    lookup.hurry(101)
+    assert lookup.next_at == 100 + LEAST_S
+    lookup.found([ONE], 600, now=110)
+    lookup.hurry(200)
+    assert lookup.next_at == 200 and lookup.is_due(200)
+    lookup.fail("away", now=200)
+    lookup.hurry(201)
+    assert lookup.next_at == 201  # it would have asked by then in any case
+
+
 def test_no_time_to_live_asks_without_a_pause_or_never_again() -> None:
     lookup = NameLookup()
     lookup.found([ONE], 0, now=0)

@@ -58,7 +58,7 @@ def test_an_answer_that_is_cut_off_over_a_stream_too_is_none(monkeypatch: pytest
     rule = SimpleNamespace(name="example.org", within=(), may_be=lambda address: True)
     config = SimpleNamespace(
         loops=[SimpleNamespace(name="third")], names_of=lambda process: [rule],
-        resolver=SimpleNamespace(servers=servers), acme=SimpleNamespace(rule=None),
+        resolver=SimpleNamespace(servers=servers), own_names=(),
     )  # fmt: skip
     pins = SimpleNamespace(forget=lambda gone: None, all=dict, settled=set())
     context = SimpleNamespace(
