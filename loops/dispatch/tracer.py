@@ -12,8 +12,9 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from tlsrt.channels.control.life import SpansMessage
 from tlsrt.channels.control.spans import SPANS_BURST, SPANS_PER_S, Span, SpanKind, encode_span
 from tlsrt.channels.frames.frame import Header
 from tlsrt.channels.frames.trace import CURRENT, SAMPLED, Trace, decode_trace_untrusted
@@ -45,6 +46,10 @@ class Tracer:
         self._until_next = math.inf
         self.said = self.lost = 0
         self._lost_told = 0
+
+    def hear(self, asked: SpansMessage, descriptors: Sequence[int]) -> None:
+        """Begin as the supervisor has it on the life channel."""
+        self.begin_saying(descriptors[0], asked.ratio_ppb / 1e9, asked.most_per_ks / 1000)
 
     def begin_saying(self, descriptor: int, ratio: float, most_per_s: float) -> None:
         """Say spans on this socket from now on, which does not block and is ours, until its other end is closed."""

@@ -270,9 +270,7 @@ class LoopProcess:
             "primary_down": lambda fields, descriptors: self.set_primary(0),
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
-            "spans": lambda fields, descriptors: self._tracer.begin_saying(
-                descriptors[0], fields.ratio_ppb / 1e9, fields.most_per_ks / 1000
-            ),
+            "spans": self._tracer.hear,
             "figures": lambda fields, descriptors: self._figures.page_came(descriptors[0]),
             **self.grants.orders,
             **self._programs.orders,
