@@ -78,6 +78,8 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("flood", 10, "too many frames that break rules, on one connection"),
         Detector("sessions_revoked", 30, "one of its sessions was ended for what came over it"),
         Detector("limit", 15, "a process has used up a limit of its profile", is_distinct=True),
+        Detector("alert_warning", 25, "a component reports an anomaly of the host", mode=Mode.OBSERVE),
+        Detector("alert_critical", 100, "a component reports a grave anomaly of the host", mode=Mode.OBSERVE),
         Detector("health", 5, "a component says that it is not well", mode=Mode.OBSERVE),
         Detector("seccomp_refused", 2, "a system call that the profile does not allow"),
         Detector("tls_garbage", 2, "a handshake that failed: no TLS 1.3, no protocol of ours, or no TLS at all"),

@@ -1,4 +1,4 @@
-"""Event grants: what a component may hear of the host's kernel."""
+"""Event grants: what a component may hear of the host: of its kernel, and of the runtime's own processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tlsrt.config.setting import WHY, boolean, count, listing, text
 
-Kind = Literal["uevents", "pressure", "kernel_log"]
+Kind = Literal["uevents", "pressure", "kernel_log", "processes"]
 Resource = Literal["", "cpu", "memory", "io"]
 Stall = Literal["some", "full"]
 RESOURCES = ("cpu", "memory", "io")
@@ -22,6 +22,7 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "uevents": ((), ()),
     "pressure": (("resource", "ms"), ("stall", "within_ms", "optional")),
     "kernel_log": (("prefixes",), ("level", "programs", "optional")),
+    "processes": ((), ("every_s",)),
 }
 
 
@@ -50,12 +51,12 @@ def refusal_of_events(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HostEventsConfig:
-    """One kind of events of the host's kernel."""
+    """One kind of events of the host."""
 
     kind: Kind = field(
         metadata=text(
             "uevents: devices that come, go and change. pressure: tasks wait for a resource. kernel_log: what the "
-            "kernel writes into its log.",
+            "kernel writes into its log. processes: the runtime's own processes, what they take and how they are.",
             choices=tuple(_SETTINGS),
         )
     )
@@ -93,10 +94,16 @@ class HostEventsConfig:
         metadata=text("Of the kernel's log: only records as grave as this, or graver.", choices=LEVELS),
     )
     programs: bool = field(default=False, metadata=boolean("Of the kernel's log: also what programs write into it."))
+    every_s: int = field(default=10, metadata=count("Of processes: how often they are told.", 1, 3600, unit="s"))
     optional: bool = field(
         default=False, metadata=boolean("Run without it where this kernel has none of it; else it does not start.")
     )
     where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the host can tell
+
+    @property
+    def takes_helper(self) -> bool:
+        """Tell whether the helper tells them; processes are told by the supervisor."""
+        return self.kind != "processes"
 
     @property
     def file(self) -> str:
@@ -109,4 +116,4 @@ class HostEventsConfig:
         if self.kind == "kernel_log":
             whose = "kernel and programs" if self.programs else "kernel"
             return f"log of the {whose}, {self.level} and graver: {', '.join(map(repr, self.prefixes))}"
-        return self.kind
+        return f"processes of the runtime, every {self.every_s} s" if self.kind == "processes" else self.kind

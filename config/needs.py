@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tlsrt.config.alerts import ALERTS_MAX, AlertConfig
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import SAYS, Network
@@ -289,9 +290,24 @@ class NeedsConfig:
         ),
     )
 
+    alerts: tuple[AlertConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "Anomalies of the host that it may report; `alert_warning` and `alert_critical` say if they count.",
+            table(AlertConfig, placed_by="where"),
+            ALERTS_MAX,
+            example="[{name: intruder, why: it hears who knocks at ports}]",
+        ),
+    )
+
     @property
     def beside_profile(self) -> NeedsConfig:
         """Return only those that no profile shows: a change of one needs a new process all the same."""
         return NeedsConfig(
-            secrets=self.secrets, devices=self.devices, settings=self.settings, events=self.events, buses=self.buses
+            secrets=self.secrets,
+            devices=self.devices,
+            settings=self.settings,
+            events=self.events,
+            buses=self.buses,
+            alerts=self.alerts,
         )

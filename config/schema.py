@@ -306,7 +306,7 @@ class Config:
         """Say whether a component needs something that only the helper does."""
         needs = [component.needs for component in self.components]
         settings = [setting for one in needs for setting in one.settings if not setting.is_network]
-        return bool(settings) or any(one.devices or one.events for one in needs)
+        return bool(settings) or any(one.devices or any(each.takes_helper for each in one.events) for one in needs)
 
     @property
     def needs_network_helper(self) -> bool:

@@ -57,6 +57,7 @@ from tlsrt.supervisor.reload.file_watcher import FileWatcher
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.acme_process import AcmeProcess
+from tlsrt.supervisor.supervision.alerts import Alerts
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.buses import Buses
@@ -74,6 +75,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
 from tlsrt.supervisor.supervision.names import Names
+from tlsrt.supervisor.supervision.process_feeds import ProcessFeeds
 from tlsrt.supervisor.supervision.program_run import ProgramSlots
 from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
@@ -231,6 +233,7 @@ class Supervisor:
         helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
         self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
         services = helper, network_helper, resolver, acme
+        process_feeds = ProcessFeeds(context, loops, authority, (*services, export))
         figures = HostFigures(
             context,
             loops,
@@ -276,7 +279,9 @@ class Supervisor:
                 names,
                 devices,
                 HostEventFeeds(context, loops, helper),
+                process_feeds,
                 helper_requests,
+                Alerts(context, authority),
                 programs,
                 Buses(context, programs),
                 restart,

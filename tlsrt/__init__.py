@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.control.host_event import Uevent
     from tlsrt.channels.control.kernel_record import KernelRecord
     from tlsrt.channels.control.pressure import Pressure
+    from tlsrt.channels.control.process_table import ProcessRow, ProcessTable
     from tlsrt.channels.frames.trace import Trace
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
@@ -71,6 +72,8 @@ _LAZY = {
     "Transaction": "tlsrt.loops.component.database",
     "KernelRecord": "tlsrt.channels.control.kernel_record",
     "Pressure": "tlsrt.channels.control.pressure",
+    "ProcessRow": "tlsrt.channels.control.process_table",
+    "ProcessTable": "tlsrt.channels.control.process_table",
     "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
@@ -97,13 +100,13 @@ _LAZY = {
 }
 
 __all__ = [
-    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
-    "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone", "Failed",
-    "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
-    "Pattern", "Pressure", "Program", "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result",
-    "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace",
-    "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every",
-    "handler", "peer", "traced", "worker_of",
+    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError",
+    "Conflict", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork",
+    "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError",
+    "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError",
+    "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked", "SqliteContent",
+    "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable",
+    "WhenFull", "WorkerError", "__version__", "at", "database", "every", "handler", "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

@@ -85,6 +85,15 @@ class ChargeMessage(NamedTuple):
     what: str
 
 
+class AlertOfComponentMessage(NamedTuple):
+    """A component reports an anomaly of the host; the words are those of its grant."""
+
+    component: str
+    detector: str
+    times: int
+    what: str
+
+
 class BootedMessage(NamedTuple):
     """The authority serves."""
 
@@ -282,6 +291,7 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(4, "gone", _SUPERVISOR, _EARLY, GoneMessage),
         Message(5, "stop", _SUPERVISOR, _EARLY),
         Message(6, "taken", _SUPERVISOR, _BOOTED, NumberMessage),  # the reload of this number is in force
+        Message(7, "alert", _SUPERVISOR, _EARLY, AlertOfComponentMessage),
         Message(8, "reload", _SUPERVISOR, _BOOTED, ReloadMessage, descriptors=7),
         Message(9, "move", _SUPERVISOR, _BOOTED, NumberMessage),  # to an epoch without grace; `moved` answers
         Message(10, "charge", _SUPERVISOR, _EARLY, ChargeMessage),

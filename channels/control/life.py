@@ -53,6 +53,12 @@ SETTINGS_PER_S = 10.0  # in the long run; each is a record that waits for a disk
 SETTINGS_WAITING = 8  # for their answers
 
 
+# Alerts of one process; what is beyond is added to the next one's `times`.
+ALERTS_AT_ONCE = 10
+ALERTS_PER_S = 1.0
+ALERT_TIMES_MAX = 1000
+
+
 class AskWhat(IntEnum):
     """What a loop may ask the helper for, through the supervisor."""
 
@@ -149,6 +155,13 @@ class AskMessage(NamedTuple):
     value: int  # its lower 64 bits
     high: int  # the upper ones, of an address of IPv6
     choice: int  # which of the grant's network devices
+
+
+class AlertMessage(NamedTuple):
+    """A component reports an anomaly of the host: which one of what it may report, and how often since it last did."""
+
+    alert: int
+    times: int
 
 
 class HelpedMessage(NamedTuple):
@@ -259,6 +272,7 @@ LIFE = MessageTable(
         Message(7, "failed", _LOOP, _in(*_LIVING), FailedMessage),
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
+        Message(11, "alert", _LOOP, _in(LoopState.READY, *_RUNNING), AlertMessage),
         Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
         Message(14, "run", _LOOP, _in(*_RUNNING), RunMessage),
         Message(15, "ask", _LOOP, _in(LoopState.READY, *_RUNNING), AskMessage),

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, cast, overload
 from tlsrt.channels.control.host_event import Uevent
 from tlsrt.channels.control.kernel_record import KernelRecord
 from tlsrt.channels.control.pressure import Pressure
+from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.host_events import HostEvent
@@ -33,6 +34,10 @@ class Grants(Protocol):
         """Return the events of a kind from now on. Raises MisuseError for one that is not granted."""
         ...
 
+    def alert(self, name: str) -> None:
+        """Report an anomaly. Raises MisuseError for one that is not granted."""
+        ...
+
 
 class NoGrants:
     """The grants of a component that has none."""
@@ -47,6 +52,9 @@ class NoGrants:
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         raise MisuseError(f"events {kind!r} are not granted: name them under `needs: events`")
+
+    def alert(self, name: str) -> None:
+        raise MisuseError(f"alert {name!r} is not granted: name it under `needs: alerts`")
 
 
 class Granted:
@@ -80,14 +88,25 @@ class Granted:
     def host_events(self, kind: Literal["pressure"]) -> AsyncIterator[Pressure]: ...
     @overload
     def host_events(self, kind: Literal["kernel_log"]) -> AsyncIterator[KernelRecord]: ...
+    @overload
+    def host_events(self, kind: Literal["processes"]) -> AsyncIterator[ProcessTable]: ...
     def host_events(self, kind: str) -> AsyncIterator[Any]:
         """Return what the kernel tells from now on, if granted under `needs: events`.
 
         Of `uevents` that is a `Uevent` for each device that comes, goes or changes, of `pressure` a `Pressure`
         whenever tasks have waited for longer than the grant says, of `kernel_log` each `KernelRecord` that passes the
-        grant's filter. What is not taken in time is lost, and `dropped` counts it.
+        grant's filter, of `processes` a `ProcessTable` every few seconds. What is not taken in time is lost, and
+        `dropped` counts it.
 
             async for event in self.host_events("pressure"):
                 self.log.warning("%s: %.1f %% of the last 10 s", event.resource, event.avg10)
         """
         return cast("AsyncIterator[Any]", self._tlsrt_grants.host_events(kind))
+
+    def alert(self, name: str) -> None:
+        """Report an anomaly of the host that is granted under `needs: alerts`: `self.alert("intruder")`.
+
+        It is a security event and a record of the audit log, and counts where the operator has the detector
+        `alert_warning` or `alert_critical` act. Never waits: of many at once the later ones are told with the next one.
+        """
+        self._tlsrt_grants.alert(name)

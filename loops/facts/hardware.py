@@ -1,37 +1,154 @@
-"""The hardware of the host as the kernel shows it in /sys and /proc. Reads only; null means "no such sensor"."""
+"""The hardware of the host as the kernel shows it in /sys and /proc, and what comes to it. Reads only.
+
+Null means "no such sensor", never 0.
+"""
 
 from __future__ import annotations
 
-import re
+import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
-from tlsrt import Component, handler
-from tlsrt.loops.sampling.procfs import clocks, names, read_int, read_numbers, read_text, scaled
+from tlsrt import (
+    Component,
+    Failed,
+    Length,
+    MisuseError,
+    NotFound,
+    Range,
+    Uevent,
+    every,
+    handler,
+)
+from tlsrt.loops.facts.block_devices import BlockDevice, block_devices
+from tlsrt.loops.facts.file_systems import FileSystem, Fullness, file_systems
+from tlsrt.loops.facts.known_devices import (
+    NAME_MAX,
+    DeviceName,
+    KnownDevices,
+    device_of_event,
+    devices_there,
+    read_learned,
+    write_learned,
+)
+from tlsrt.loops.facts.machine import (
+    Processors,
+    Tpm,
+    Watchdog,
+    is_virtual,
+    read_dmi,
+    read_processors,
+    read_tpms,
+    read_watchdogs,
+)
+from tlsrt.loops.facts.sensors import (
+    Fan,
+    MemoryController,
+    Temperature,
+    ThermalZone,
+    read_fans,
+    read_memory_controllers,
+    read_temperatures,
+    read_thermal_zones,
+)
+from tlsrt.loops.sampling.procfs import clocks, names, read_int, read_numbers, read_text
 from tlsrt.loops.sampling.samples import Samples
 
-_CPUINFO_BYTES = 4 << 20  # 256 processors at 4 KiB each leave room
-_SECTOR = 512  # /sys/block/*/size counts these, whatever the device (Documentation/block/stat.rst)
-_DMI = ("bios_date", "bios_vendor", "bios_version", "board_name", "board_vendor", "chassis_type", "product_name",
-        "product_version", "sys_vendor")  # fmt: skip
-_MODEL_KEYS = ("model name", "Model", "Hardware", "cpu model", "cpu", "isa")  # x86, Arm boards, MIPS, POWER, RISC-V
+_TOLD_MAX = 20  # unknown devices in a minute
+_UNKNOWN_MAX = 1024
+_EVENTS = ("add", "remove", "change", "move", "online", "offline")
+
+DeviceText = Annotated[str, Length(NAME_MAX, 3)]
+
+
+class Adapter(TypedDict):
+    """One network adapter; null for what its driver does not tell."""
+
+    name: str
+    address: str | None
+    virtual: bool
+    state: str | None
+    speed_mbit: int | None
+
+
+class Device(TypedDict):
+    """A USB device or a disk, and whether it may be there."""
+
+    name: str
+    path: str
+    virtual: bool
+    known: bool
 
 
 class Hardware(Component):
-    """Facts about the machine: processors, memory, disks, network adapters, sensors, identity."""
+    """Facts about the machine: processors, memory, disks, network adapters, sensors, identity; and what comes to it."""
 
     class Options:
-        """There are none."""
+        """What is almost full, and which devices may come."""
+
+        almost_full_percent: Annotated[float, Range(1, 100), "From here on a file system is almost full."] = 90.0
+        enough_room_percent: Annotated[float, Range(0, 100), "Below this it no longer is."] = 85.0
+        known_devices: Annotated[
+            tuple[str, ...],
+            Length(256),
+            "Devices that may come, by their names in `devices`; * and ? stand for anything.",
+        ] = ()
+        learn: Annotated[bool, "Take all devices that are there at the very first start for known."] = True
+        virtual: Annotated[bool, "Watch disks that the kernel makes itself, too: loop, zram, dm."] = False
+
+        def __post_init__(self) -> None:
+            if self.enough_room_percent >= self.almost_full_percent:
+                raise ValueError("enough_room_percent must be below almost_full_percent")
+
+    topics = {  # noqa: RUF012
+        "device": "{action, subsystem, name, dropped}: a device has come, gone or changed",
+        "unknown_device": "{name, path, event}: a USB device or disk that is not known is there",
+        "file_system": "{change: almost_full | enough_room, file_system}",
+    }
 
     proc = Path("/proc")
     sys = Path("/sys")
 
     def __init__(self) -> None:
         self._summary = Samples(self._read_summary)
-        self._blocks = Samples(self._read_blocks)
+        self._blocks = Samples(lambda: block_devices(self.sys))
+        self._file_systems = Samples(lambda: file_systems(self.proc))
+        self._known = KnownDevices(())
+        self._unknown: set[str] = set()  # paths of unknown devices that were told of, and are there
+        self._told: list[float] = []  # when, monotonic
+
+    async def start(self) -> None:
+        options = self.options
+        self._fullness = Fullness(options.almost_full_percent, options.enough_room_percent)
+        learned = read_learned(self._file)
+        known = partial(KnownDevices, options.known_devices, takes_virtual=options.virtual)
+        self._known = known(learned or ())
+        if learned is None and options.learn:
+            self._known = known(one.name for one in devices_there(self.sys) if not self._known.has(one))
+            try:
+                self._keep()
+            except Failed as error:  # a full disk is no reason not to start
+                self.log.warning("%s", error)
+        if absent := self._absent():
+            self.log.info("not there, or not shown: %s", ", ".join(absent))
+        self._look_at_devices("start")
+        try:
+            events = self.host_events("uevents")
+        except MisuseError:
+            self.log.info("devices that come are looked for every 30 s only: uevents are not granted")
+            return
+        self.spawn(partial(self._listen, events), name="uevents", restart=False)
 
     def healthy(self) -> str | None:
         return None if names(self.sys / "class") else "/sys shows nothing"
+
+    @property
+    def _file(self) -> Path:
+        return self.state / "known-devices.json"
+
+    # What is there
 
     @handler(idempotent=True)
     async def summary(self) -> dict[str, Any]:
@@ -41,76 +158,59 @@ class Hardware(Component):
     def _read_summary(self) -> dict[str, Any]:
         total = read_numbers(self.proc / "meminfo").get("MemTotal")
         return {
-            "cpu": self._cpu(),
+            "cpu": read_processors(self.proc, self.sys),
             "memory_total_bytes": None if total is None else total * 1024,
             "disks": [disk for disk in self._blocks.now() if disk["size_bytes"] and not disk["virtual"]],
             "network_adapters": self._adapters(),
-            "temperatures": self._temperatures(),
-            "machine": self._dmi(),
-            "virtual": self._hypervisor(),
+            "temperatures": read_temperatures(self.sys) or None,
+            "fans": read_fans(self.sys) or None,
+            "machine": read_dmi(self.sys),
+            "virtual": is_virtual(self.proc),
             **clocks(),
         }
 
     @handler(idempotent=True)
-    async def cpu(self) -> dict[str, Any]:
-        """Model, online processors, cores, sockets, and the speed limits in MHz (null without cpufreq)."""
-        return self._cpu()
+    async def absent(self) -> list[str]:
+        """What this host has not, or does not show to this component: sensors, firmware, errors of memory and so on."""
+        return self._absent()
 
-    def _cpu(self) -> dict[str, Any]:
-        blocks = self._cpuinfo()
-        first = blocks[0] if blocks else {}
-        policy = self.sys / "devices/system/cpu/cpu0/cpufreq"
-        cores = {
-            (block["physical id"], block["core id"]) for block in blocks if {"physical id", "core id"} <= set(block)
-        }
-        return {
-            "model": next((first[key] for key in _MODEL_KEYS if key in first), None),
-            "vendor": first.get("vendor_id"),
-            "processors": len([block for block in blocks if "processor" in block]) or None,
-            "online": read_text(self.sys / "devices/system/cpu/online"),
-            "cores": len(cores) or None,
-            "sockets": len({socket for socket, _ in cores}) or None,
-            "minimum_mhz": scaled(read_int(policy / "cpuinfo_min_freq"), 1000),
-            "maximum_mhz": scaled(read_int(policy / "cpuinfo_max_freq"), 1000),
-            "microcode": first.get("microcode"),
-        }
-
-    def _cpuinfo(self) -> list[dict[str, str]]:
-        text = read_text(self.proc / "cpuinfo", _CPUINFO_BYTES) or ""
-        blocks: list[dict[str, str]] = []
-        for block in re.split(r"\n\s*\n", text):
-            pairs = (line.partition(":") for line in block.splitlines())
-            blocks.append({key.strip(): value.strip() for key, colon, value in pairs if colon})
-        return [block for block in blocks if block]
+    def _absent(self) -> list[str]:
+        found: dict[str, object] = {
+            "temperatures": read_temperatures(self.sys), "fans": read_fans(self.sys),
+            "thermal zones": read_thermal_zones(self.sys), "errors of memory": read_memory_controllers(self.sys),
+            "watchdogs": read_watchdogs(self.sys), "TPM": read_tpms(self.sys), "DMI": read_dmi(self.sys),
+            "USB": names(self.sys / "bus/usb/devices"), "file systems": self._file_systems.now(),
+        }  # fmt: skip
+        return [name for name, what in found.items() if not what]
 
     @handler(idempotent=True)
-    async def block(self) -> list[dict[str, Any]]:
-        """Every block device: size in bytes, model, and whether it is virtual, removable, read-only or rotational."""
+    async def cpu(self) -> Processors:
+        """Model, online processors, cores, sockets, and the speed limits in MHz (null without cpufreq)."""
+        return read_processors(self.proc, self.sys)
+
+    @handler(idempotent=True)
+    async def block(self) -> list[BlockDevice]:
+        """Every block device: size and traffic in bytes, kind, and its errors (null where they are not counted)."""
         return self._blocks.now()
 
-    def _read_blocks(self) -> list[dict[str, Any]]:
-        folder = self.sys / "block"
-        return [self._block(folder / name) for name in names(folder)]
+    @handler(idempotent=True)
+    async def file_systems(self) -> list[FileSystem]:
+        """Every file system of the host that this component is shown a place of, and how full it is."""
+        return self._file_systems.now()
 
-    def _block(self, device: Path) -> dict[str, Any]:
-        sectors = read_int(device / "size")
-        return {
-            "name": device.name,
-            "size_bytes": None if sectors is None else sectors * _SECTOR,
-            "virtual": not (device / "device").exists(),
-            "model": read_text(device / "device/model"),
-            "removable": _flag(device / "removable"),
-            "read_only": _flag(device / "ro"),
-            "rotational": _flag(device / "queue/rotational"),
-        }
+    @handler(idempotent=True)
+    async def adapters(self) -> list[Adapter]:
+        """Every network adapter: address, state, and speed in Mbit/s (null if unknown)."""
+        return self._adapters()
 
-    def _adapters(self) -> list[dict[str, Any]]:
+    def _adapters(self) -> list[Adapter]:
         folder = self.sys / "class/net"
         return [
             {
                 "name": name,
                 "address": read_text(folder / name / "address"),
                 "virtual": not (folder / name / "device").exists(),
+                "state": read_text(folder / name / "operstate"),
                 "speed_mbit": _positive(read_int(folder / name / "speed")),
             }
             for name in names(folder)
@@ -118,66 +218,126 @@ class Hardware(Component):
         ]
 
     @handler(idempotent=True)
-    async def temperatures(self) -> list[dict[str, Any]] | None:
+    async def temperatures(self) -> list[Temperature] | None:
         """Every temperature in degrees Celsius with its limits, from hwmon and thermal zones; null without a sensor."""
-        return self._temperatures()
+        return read_temperatures(self.sys) or None
 
-    def _temperatures(self) -> list[dict[str, Any]] | None:
-        return [*self._hwmon(), *self._zones()] or None
+    @handler(idempotent=True)
+    async def fans(self) -> list[Fan] | None:
+        """Every fan in revolutions per minute; null without one."""
+        return read_fans(self.sys) or None
 
-    def _hwmon(self) -> list[dict[str, Any]]:
-        folder = self.sys / "class/hwmon"
-        found: list[dict[str, Any]] = []
-        for chip in names(folder):
-            for name in names(folder / chip):
-                if match := re.fullmatch(r"(temp\d+)_input", name):
-                    base = folder / chip / match[1]
-                    found.append(
-                        {
-                            "sensor": read_text(folder / chip / "name") or chip,
-                            "label": read_text(base.with_name(f"{match[1]}_label")) or match[1],
-                            "celsius": scaled(read_int(folder / chip / name), 1000),
-                            "high_celsius": scaled(read_int(base.with_name(f"{match[1]}_max")), 1000),
-                            "critical_celsius": scaled(read_int(base.with_name(f"{match[1]}_crit")), 1000),
-                        }
-                    )
-        return found
+    @handler(idempotent=True)
+    async def thermal_zones(self) -> list[ThermalZone] | None:
+        """Every thermal zone with the temperatures at which the kernel acts; null without one."""
+        return read_thermal_zones(self.sys) or None
 
-    def _zones(self) -> list[dict[str, Any]]:
-        folder = self.sys / "class/thermal"
-        return [
-            {
-                "sensor": read_text(folder / name / "type") or name,
-                "label": name,
-                "celsius": scaled(read_int(folder / name / "temp"), 1000),
-                "high_celsius": None,
-                "critical_celsius": None,
-            }
-            for name in names(folder)
-            if name.startswith("thermal_zone")
-        ]
+    @handler(idempotent=True)
+    async def memory_errors(self) -> list[MemoryController] | None:
+        """Corrected and uncorrected errors of memory by controller (EDAC); null where nothing counts them."""
+        return read_memory_controllers(self.sys) or None
+
+    @handler(idempotent=True)
+    async def watchdogs(self) -> list[Watchdog] | None:
+        """Every watchdog: whether it runs, its time in seconds, whether it caused the last boot; null without one."""
+        return read_watchdogs(self.sys) or None
+
+    @handler(idempotent=True)
+    async def tpms(self) -> list[Tpm] | None:
+        """Every TPM and the version of its interface; null without one."""
+        return read_tpms(self.sys) or None
 
     @handler(idempotent=True)
     async def dmi(self) -> dict[str, str | None] | None:
         """Vendor, product, board and firmware as the firmware tells them (no serial numbers); null without DMI."""
-        return self._dmi()
+        return read_dmi(self.sys)
 
-    def _dmi(self) -> dict[str, str | None] | None:
-        folder = self.sys / "class/dmi/id"
-        if not folder.is_dir():
-            return None
-        return {name: read_text(folder / name) for name in _DMI}
+    # What may be there
 
-    def _hypervisor(self) -> bool | None:
-        """Whether the processor reports a hypervisor; null where processors do not tell."""
-        blocks = self._cpuinfo()
-        flags = blocks[0].get("flags") if blocks else None
-        return None if flags is None else "hypervisor" in flags.split()
+    @handler(idempotent=True)
+    async def devices(self) -> list[Device]:
+        """Every USB device and disk by the name that it gives itself, and whether it is known."""
+        return [
+            {"name": one.name, "path": one.path, "virtual": one.is_virtual, "known": self._known.has(one)}
+            for one in devices_there(self.sys)
+        ]
 
+    @handler(idempotent=True)
+    async def learn(self, name: DeviceText) -> None:
+        """Take a device for known from now on, by its name in `devices`; over restarts."""
+        if not self._known.learn(name):
+            raise Failed("too many devices were learned: forget some, or declare a pattern under known_devices")
+        self._keep()
 
-def _flag(path: Path) -> bool | None:
-    number = read_int(path)
-    return None if number is None else number != 0
+    @handler(idempotent=True)
+    async def forget(self, name: DeviceText) -> None:
+        """Take a learned device for unknown from now on; error `not_found` if it was not learned."""
+        if not self._known.forget(name):
+            raise NotFound(f"{name} was not learned")
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write what is known. Not in a thread: it is small and rare, and this process could start none."""
+        try:
+            write_learned(self._file, self._known.learned)
+        except OSError as error:
+            raise Failed(f"cannot keep what is known: {error.strerror}; it is forgotten at the next start") from error
+
+    # What happens
+
+    async def _listen(self, events: Any) -> None:
+        async for event in events:
+            self._take(event)
+
+    def _take(self, event: Uevent) -> None:
+        """Tell of one uevent. What the kernel says of a driver that binds is left out: it tells nothing of a device."""
+        self.count("uevents")
+        if event.dropped:
+            self.count("uevents_dropped", event.dropped)
+        if event.action not in _EVENTS:
+            return
+        name = event.devname or event.devpath
+        told = {"action": event.action, "subsystem": event.subsystem, "name": name, "dropped": event.dropped}
+        self.publish("device", told)
+        devtype, is_gone = event.properties.get("DEVTYPE", ""), event.action == "remove"
+        device = device_of_event(self.sys, event.subsystem, devtype, event.devpath, is_gone=is_gone)
+        if device is not None:
+            self._judge(device, event.action)
+
+    def _look_at_devices(self, event: str) -> None:
+        there = devices_there(self.sys)
+        self._unknown.intersection_update(device.path for device in there)
+        for device in there:
+            self._judge(device, event)
+
+    def _judge(self, device: DeviceName, event: str) -> None:
+        """Tell of a device that is not known, once as long as it is there; too many in a minute are only counted."""
+        if event == "remove":
+            self._unknown.discard(device.path)
+        if event == "remove" or device.path in self._unknown or self._known.has(device):
+            return
+        if len(self._unknown) < _UNKNOWN_MAX:
+            self._unknown.add(device.path)
+        self.count("unknown_devices")
+        now = time.monotonic()
+        self._told = [at for at in self._told if now - at < 60][-_TOLD_MAX:]
+        if len(self._told) >= _TOLD_MAX:
+            return
+        self._told.append(now)
+        self.log.warning("unknown device %s at %s (%s)", device.name, device.path, event)
+        self.publish("unknown_device", {"name": device.name, "path": device.path, "event": event})
+        with suppress(MisuseError):  # an operator may take the alert away
+            self.alert("unknown_device")
+
+    @every("30s", jitter="2s")
+    async def look(self) -> None:
+        """Tell of file systems that are almost full or have room again, and of devices that no event told of."""
+        for change, one in self._fullness.look(self._file_systems.now()):
+            share = max(one["used_percent"] or 0, one["files_used_percent"] or 0)
+            self.log.warning("%s on %s: %s, %.1f %% used", one["kind"], one["source"], change.replace("_", " "), share)
+            self.publish("file_system", {"change": change, "file_system": one})
+        self.gauge("file_systems_almost_full", len(self._fullness.full))
+        self._look_at_devices("look")
 
 
 def _positive(number: int | None) -> int | None:

@@ -24,12 +24,14 @@ from tlsrt.channels.control.life import (
     HostEventsMessage,
 )
 from tlsrt.channels.control.pressure import decode_pressure_untrusted
+from tlsrt.channels.control.process_table import decode_table_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
 from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
+from tlsrt.loops.runtime.alerts import ProcessAlerts
 from tlsrt.loops.runtime.device_lines import DeviceLines
 from tlsrt.loops.runtime.device_paths import DevicePaths
 from tlsrt.loops.runtime.life_orders import Orders
@@ -46,14 +48,16 @@ FIRST_S = 0.5  # a device that is plugged in is there after some 10 ms
 EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
 _DECODERS: Mapping[str, Callable[[bytes], HostEvent]] = {
     "uevents": decode_uevent_untrusted, "pressure": decode_pressure_untrusted, "kernel_log": decode_record_untrusted,
+    "processes": decode_table_untrusted,
 }  # fmt: skip
 
 
 class ProcessGrants:
     """All grants of one process, by the numbers that its life channel has for them."""
 
-    def __init__(self, config: Config, process: str, ask: Ask) -> None:
+    def __init__(self, config: Config, process: str, ask: Ask, alert: Callable[[int, int], None]) -> None:
         self._ask = ask
+        self._alerts = ProcessAlerts(config, process, alert)
         self._number = 0
         self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
         self._rate = Bucket(SETTINGS_AT_ONCE, SETTINGS_PER_S)
@@ -103,7 +107,8 @@ class ProcessGrants:
             if owner.address == component.address
         }
         feeds = {kind: feed for (address, kind), feed in self._feeds.items() if address == component.address}
-        return ComponentGrants(component.address, devices, settings, self.change, feeds)
+        alert = partial(self._alerts.report, component.address)
+        return ComponentGrants(component.address, devices, settings, self.change, feeds, alert)
 
     def events_come(self, message: HostEventsMessage, descriptor: int) -> None:
         """Take the socket over which the helper tells the events of a grant. Raises PeerError for another grant."""
@@ -189,12 +194,14 @@ class ComponentGrants:
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
         change: Callable[[AskWhat, int, int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
+        alert: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._address = address
         self._devices = devices
         self._settings = settings
         self._change = change
         self._feeds = feeds
+        self.alert = alert
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         if kind not in self._feeds:

@@ -109,7 +109,7 @@ class LoopProcess:
         self._make_role = make_role
         self._is_locked = False
         self._life = ControlChannel(life, LIFE)
-        self.grants = ProcessGrants(config, name, partial(self._life.send, "ask"))
+        self.grants = ProcessGrants(config, name, partial(self._life.send, "ask"), partial(self._life.send, "alert"))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlsrt.config.alerts import alerts_of
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
@@ -112,9 +113,14 @@ def grants(one: Effective) -> list[dict[str, str]]:
          "why": setting.why, "by": "network" if setting.is_network else "helper", "part": f"components.{owner.address}"}
         for owner, setting in config.host_settings_of(process)
     ]  # fmt: skip
+    found += [
+        {"kind": "alert", "name": alert.name, "what": f"{alert.severity}, counted by {alert.detector}", "path": "",
+         "why": alert.why, "by": "supervisor", "part": f"components.{owner.address}"}
+        for owner, alert in alerts_of(config.components_of(process))
+    ]  # fmt: skip
     return found + [
         {"kind": "events", "name": event.kind, "what": str(event), "path": event.file, "why": event.why,
-         "by": "helper", "part": f"components.{owner.address}"}
+         "by": "helper" if event.takes_helper else "supervisor", "part": f"components.{owner.address}"}
         for owner, event in config.host_events_of(process)
     ]  # fmt: skip
 

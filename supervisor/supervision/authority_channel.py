@@ -80,6 +80,10 @@ class AuthorityChannel:
         """Say what a loop did wrong, and how often."""
         return self._send("charge", loop, incarnation, detector, count, what)
 
+    def alert(self, component: str, detector: str, times: int, what: str) -> bool:
+        """Say which anomaly of the host a component reports, and how often."""
+        return self._send("alert", component, detector, times, what)
+
     def gone(self, loop: str, incarnation: int) -> bool:
         """Say that an incarnation has ended."""
         return self._send("gone", loop, incarnation)

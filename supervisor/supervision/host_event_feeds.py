@@ -47,6 +47,8 @@ class HostEventFeeds(Feature):
         if not (loop.is_trusted and self._helper.is_attested and loop.managed_by is self._context.current.children):
             return
         for grant, (component, events) in enumerate(self._context.current.config.host_events_of(loop.name)):
+            if not events.takes_helper:
+                continue
             try:
                 self._feed(loop, grant, events)
             except OSError as error:

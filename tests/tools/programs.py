@@ -35,6 +35,7 @@ PACKAGES = {
     "swtpm": "swtpm",
     "systemctl": "systemd",
     "tpm2_unseal": "tpm2-tools",
+    "umockdev-run": "umockdev",
     "unshare": "util-linux",
     "upower": "upower",  # and upowerd, which is in no PATH
     "xdg-dbus-proxy": "xdg-dbus-proxy",

@@ -13,6 +13,8 @@ from typing import Literal
 
 from tlsrt.channels.control.host_event import Uevent
 from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.pressure import Pressure
+from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.config.devices import DeviceConfig, TtyConfig
 from tlsrt.errors import MisuseError
 from tlsrt.loops.component.device import Device, arrive
@@ -111,20 +113,24 @@ class FakeDevice:
         self.lost += 1
 
 
+_KIND_OF: Mapping[type[HostEvent], str] = {
+    Uevent: "uevents", Pressure: "pressure", KernelRecord: "kernel_log", ProcessTable: "processes",
+}  # fmt: skip
+
+
 class FakeEvents:
-    """Events of the host: `events.happen(Uevent("add", "tty", "/devices/x", "ttyUSB0"))`."""
+    """Events of the host: `events.happen(Uevent("add", "tty", "/devices/x", "ttyUSB0"))`.
+
+    `alerts` are the names of those that the component has reported.
+    """
 
     def __init__(self) -> None:
-        self._feeds: dict[str, HostEventFeed] = {
-            kind: HostEventFeed() for kind in ("uevents", "pressure", "kernel_log")
-        }
+        self.alerts: list[str] = []
+        self._feeds: dict[str, HostEventFeed] = {kind: HostEventFeed() for kind in _KIND_OF.values()}
 
     def happen(self, event: HostEvent) -> None:
         """Tell the component, if it listens to such events by now."""
-        kind = (
-            "uevents" if isinstance(event, Uevent) else "kernel_log" if isinstance(event, KernelRecord) else "pressure"
-        )
-        self._feeds[kind].take(event)
+        self._feeds[_KIND_OF[type(event)]].take(event)
 
     def follow(self, kind: str) -> AsyncIterator[HostEvent]:
         """Return what happens from now on. Raises MisuseError for a kind that there is not."""
@@ -178,6 +184,12 @@ class FakeGrants(NoGrants):
 
     def host_events(self, kind: str) -> AsyncIterator[HostEvent]:
         return super().host_events(kind) if self._events is None else self._events.follow(kind)
+
+    def alert(self, name: str) -> None:
+        if self._events is None:
+            super().alert(name)
+        else:
+            self._events.alerts.append(name)
 
 
 async def _readable(descriptor: int) -> None:

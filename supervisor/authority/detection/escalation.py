@@ -4,7 +4,8 @@ An action ends by itself, but for the lock. A source that proved nothing (an add
 that no stranger can have a component or the whole host shut by talking to the door; and points of an advisory detector
 alone never do more than end a session. What Primary says of a loop is charged to its channel, and what supervisor and
 authority saw themselves, or other loops witnessed, to its process: a channel never locks the host, so that the word of
-a captured Primary ends at quarantine.
+a captured Primary ends at quarantine. What a component reports of the host is charged to no one: its points can lock
+the host, where the operator has the detectors of alerts act.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ THRESHOLDS: Mapping[SourceKind, tuple[tuple[int, Action], ...]] = {
     SourceKind.SESSION: _IN_HOST[:3],  # of the subject whose session it proved to be
     SourceKind.CHANNEL: _IN_HOST,
     SourceKind.PROCESS: _IN_HOST,
+    SourceKind.ALERT: ((100, Action.LOCK),),  # only where the operator has these detectors act
 }
 LASTING = frozenset({Action.LIMIT, Action.BLOCK, Action.QUARANTINE})
 LOCKING = frozenset({SourceKind.PROCESS})  # a source whose signals may lock the host

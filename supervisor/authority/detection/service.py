@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tlsrt.budget import BUDGETS, Budget, budget_of
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_channel import ChargeMessage
+from tlsrt.channels.control.authority_channel import AlertOfComponentMessage, ChargeMessage
 from tlsrt.channels.control.trust import OffencesMessage, RecipientReportsMessage
 from tlsrt.config.detection import Mode, detector_of
 from tlsrt.rate_limit import Bucket
@@ -79,7 +79,7 @@ class DetectionService(Service):
         return {"offences": self._on_gate_reports, "recipient_reports": self._on_recipient_reports}
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
-        return {"charge": self._on_charge}
+        return {"charge": self._on_charge, "alert": self._on_alert}
 
     # What outlives the authority
 
@@ -190,6 +190,11 @@ class DetectionService(Service):
         source = SignalSource(SourceKind.PROCESS, loop)
         self._signal(detector, source, count, what, moment, incarnation=incarnation)
 
+    def _on_alert(self, message: AlertOfComponentMessage, moment: Moment) -> None:
+        """Score what a component reports of the host."""
+        component, detector, times, what = message
+        self._signal(detector, SignalSource(SourceKind.ALERT, component), times, what, moment)
+
     # Scoring
 
     def _signal(
@@ -226,7 +231,8 @@ class DetectionService(Service):
 
     def _tell(self, name: str, source: SignalSource, subject: str, count: int, what: str, moment: Moment) -> None:
         """Make an event and a record of it, the first time and then once in a while."""
-        key = (what if name == OVER_BUDGET else name, source)
+        is_of_its_own = name == OVER_BUDGET or source.kind is SourceKind.ALERT
+        key = (what if is_of_its_own else name, source)
         if moment.now - self._told.get(key, moment.now - TOLD_MS) < TOLD_MS:
             return
         if len(self._told) >= TOLD_MOST:

@@ -73,6 +73,7 @@ class SourceKind(StrEnum):
     SESSION = "session"  # session id, hex
     CHANNEL = "channel"  # a loop's channel or a component's mailbox: what Primary says of it
     ADDRESS = "address"  # of a peer that proved nothing
+    ALERT = "alert"  # a component that reports an anomaly of the host: the host is meant, not the component
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def test_without_a_word_every_detector_acts_and_only_local_addresses_are_allowed
     detection = parse_config(FILE.encode(), Path("/t.yaml")).detection
     assert detection == DetectionConfig() and detection.allow == ALLOWED
     only_told = {name for name, one in DETECTORS.items() if detection.mode_of(one) is not Mode.ACT}
-    assert only_told == {"health", "recipient", "over_budget"}
+    assert only_told == {"health", "recipient", "over_budget", "alert_warning", "alert_critical"}
 
 
 def test_modes_and_the_allow_list_are_read() -> None:

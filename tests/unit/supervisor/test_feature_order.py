@@ -71,7 +71,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
                               "AcmeProcess", "MetricsProcess", "Names", "ExportProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
-        ("loop_moved", ["HostEvents", "Devices", "HostEventFeeds", "HelperRequests", "Programs", "Buses"]),
+        (
+            "loop_moved",
+            ["HostEvents", "Devices", "HostEventFeeds", "ProcessFeeds", "HelperRequests", "Programs", "Buses"],
+        ),
         ("loop_active", ["Restarter", "StartupReport", "MetricsProcess", "ExportProcess"]),
         (
             "loop_changed",

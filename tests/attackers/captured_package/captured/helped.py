@@ -104,6 +104,20 @@ class Helped(Component):
             _process()._life.send("ask", 1000 + number, what, grant, value, high, choice)
         return "sent"
 
+    @handler
+    async def report(self, name: str, often: int = 1) -> str:
+        """Report an anomaly, as a component does."""
+        for _ in range(often):
+            self.alert(name)
+        return "reported"
+
+    @handler
+    async def say_alert(self, alert: int, times: int, often: int = 1) -> str:
+        """Say on the life channel what a captured process would."""
+        for _ in range(often):
+            _process()._life.send("alert", alert, times)
+        return "sent"
+
 
 def _process() -> Any:
     return next(one for one in gc.get_objects() if isinstance(one, LoopProcess))

@@ -38,6 +38,7 @@ CALLS = {
     "sysctl": ["vm.swappiness"], "put": ["k", {"a": [1, b"x"]}], "get": ["k"], "entry": ["k"], "delete": ["k"],
     "write": ["f", "x"], "append": ["f", "x"], "read": ["f"], "read_text": ["f"], "read_stream": ["f"],
     "write_stream": ["g"], "notify": ["info", "x"], "subscribe": ["notice"],
+    "learn": ["usb 1:2"], "forget": ["usb 1:2"], "change": ["light", 1], "recent": ["error"],
 }
 
 async def use(component):

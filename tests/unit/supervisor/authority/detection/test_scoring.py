@@ -264,3 +264,15 @@ def test_memory_is_bounded_whoever_comes() -> None:
 def test_the_ladders_rise() -> None:
     for entries in THRESHOLDS.values():
         assert [least for least, _ in entries] == sorted({least for least, _ in entries})
+
+
+def test_an_alert_locks_at_100_points_if_it_acts_and_nothing_else() -> None:
+    watch = SignalSource(SourceKind.ALERT, "primary/hardware")
+    observed = scoring()
+    assert observed.signal("alert_critical", watch, 1000, count=50) == [] and observed.score(watch, 1000) == 0
+    acts = scoring(detectors={name: DetectorConfig(Mode.ACT) for name in ("alert_warning", "alert_critical")})
+    taken = [action for _ in range(4) for action in actions(acts.signal("alert_warning", watch, 1000))]
+    assert taken == [Action.LOCK] and acts.active == (), "no limit, no quarantine"
+    assert actions(acts.signal("alert_critical", SignalSource(SourceKind.ALERT, "a/b"), 1000)) == [Action.LOCK]
+    allowed = scoring(detectors={"alert_critical": DetectorConfig(Mode.ACT)}, allow=("primary/hardware",))
+    assert allowed.signal("alert_critical", watch, 1000) == []
