@@ -126,8 +126,8 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
-            inherited = inherited_by(self.config.listeners, self.name, self.listeners, self._interfaces)
-            prepare_libraries(self.confinement.profile, inherited)
+            mine = inherited_by(self.config.listeners, self.name, self.listeners, self._interfaces)
+            prepare_libraries(self.confinement.profile, mine)
             report = self.confinement.drop()
             self._life.send("confined", self.confinement.profile.digest(), report.digest())
             placed = self.config.components_of(self.name)

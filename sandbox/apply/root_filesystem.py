@@ -31,6 +31,7 @@ _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 _READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _DATA = _READ | syscalls.MOUNT_ATTR_NOEXEC
+RANDOM = "/dev/urandom"  # a device that can be opened, as /dev/null; no other one of a path to read can
 _DEVICE = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
 _WRITE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
 
@@ -158,7 +159,7 @@ def _open_sys() -> _Tree:
 
 
 def _open_all(profile: Profile, plan: RootPlan) -> list[_Tree]:
-    trees = [_open(path, path, _READ) for path in plan.binds]
+    trees = [_open(path, path, _DEVICE if path == RANDOM else _READ) for path in plan.binds]
     if profile.sys:
         trees.append(_open_sys())
     trees.append(_open("/dev/null", "/dev/null", _DEVICE))

@@ -189,6 +189,21 @@ def run_script(host: RunningHost, name: str, script: str) -> dict[str, Any]:
     return once(host, name, "-c", f"exec({script!r})")
 
 
+def test_it_has_two_devices_which_give_and_take_and_no_other(host: RunningHost) -> None:
+    """What is written to /dev/urandom would be mixed into the host's: a program may only read."""
+    script = """import os, errno
+def tried(path, how):
+    try:
+        return os.open(path, how) > 0
+    except OSError as error:
+        return errno.errorcode[error.errno]
+print(len(open('/dev/urandom', 'rb', 0).read(16)),
+      tried('/dev/urandom', os.O_WRONLY), tried('/dev/random', 0), tried('/dev/zero', 0),
+      tried('/dev/null', os.O_RDWR))"""
+    words = run_script(host, "family_memory", script)["stdout"].split()
+    assert words == [b"16", b"EACCES", b"ENOENT", b"ENOENT", b"True"]
+
+
 def test_more_runs_than_may_be_at_once_wait_for_each_other(host: RunningHost) -> None:
     found = host.client().call(RUNNER, "many", "cat", [], 8)
     assert found["good"] == 8, found

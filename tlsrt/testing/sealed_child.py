@@ -18,7 +18,7 @@ from tlsrt.loops.component.component_disk import disk_threads_of
 from tlsrt.loops.component.work import Work
 from tlsrt.loops.component.worker_pool import WorkerLimits
 from tlsrt.loops.runtime.imports import LoopFailure, import_components
-from tlsrt.loops.runtime.resolver import prepare_outbound
+from tlsrt.loops.runtime.library_settings import prepare_libraries
 from tlsrt.loops.runtime.temporary_files import prepare_temporary
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.work_threads import AskedThreads
@@ -57,8 +57,7 @@ def run_sealed(start: SealedStart) -> int:
     confinement = enter_world(
         start.profile, {start.talk, start.workers}, death_pipe=start.talk, reports=start.reports, plan=start.plan
     )
-    if start.profile.network or start.profile.egress:
-        prepare_outbound(start.profile.egress)
+    prepare_libraries(start.profile, ())
     confinement.drop()
     prepare_temporary(Path(confinement.path("/state")))
     watch = ThreadWatch(confinement.is_single_task)
