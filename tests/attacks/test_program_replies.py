@@ -11,6 +11,7 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         "run": PYTHON, "args": ["-c {script:/(?s:.*)/} {port:1-65535} {port:1-65535}"], "why": WHY, "life": "kept",
         "talks": True, "read": [sysconfig.get_path("stdlib")], "memory_mb": 512,
         "environment": {"PYTHONHOME": sys.base_prefix, "PYTHONDONTWRITEBYTECODE": "1"},
-        "listen": [door | {"replies": True}, door | {"name": "mute", "port": mute}],
+        "listen": [door | {"replies": True, "replies_per_s": 512}, door | {"name": "mute", "port": mute}],
         "egress": [{"to": ["192.0.2.7:53/udp"], "why": WHY}],
     }  # fmt: skip
     component = {
@@ -132,6 +133,25 @@ found = os.waitpid(pid, 0)[1]"""
     assert world.known.recv(64) == b"by a child"
     assert world.run("found = own.sendto(bytes(60000), KNOWN)") == 60000
     assert world.known.recv(65536) == bytes(60000)
+
+
+def test_it_answers_as_often_as_its_listener_says(world: World) -> None:
+    """As many as in two seconds at once; by the default of 128 a second it would take 6 s."""
+    world.ask()
+    assert (
+        world.run("""
+import time
+begun = time.monotonic()
+for _ in range(1000):
+    own.sendto(b'', KNOWN)
+found = time.monotonic() - begun""")
+        < 4
+    )
+    world.known.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            world.known.recv(64)
+    world.known.settimeout(10)
 
 
 def test_nobody_else_is(world: World) -> None:
