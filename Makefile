@@ -112,7 +112,7 @@ deb: $(VENV)/.dev ## the package of Debian in dist/, by dpkg-deb
 	@$(BIN)/python distribution/deb.py dist
 
 test-deb: $(VENV)/.dev ## install, upgrade, downgrade, remove and purge that package in a clean Debian (as root; mmdebstrap, lintian)
-	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/package.py --timeout 300
+	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/package.py tests/tools/debian_root/first_days.py --timeout 300
 
 test-lowest: $(VENV)/.dev ## the unit tests and some hosts with the lowest versions, those of Debian 13 (as root; mmdebstrap, a mirror)
 	@$(BIN)/python -m pytest -q -x tests/tools/debian_root/lowest.py --timeout 1000

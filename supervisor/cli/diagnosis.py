@@ -20,7 +20,10 @@ INODE_SHARE = 0.05
 JUMP_S = 5.0  # between wall clock and the clock that runs since the boot
 RESTARTS = 3  # of one process, in its last hour
 _DAY_S = 86_400.0
+_LOST = ("No such file", "there is no master_key", "from your backup")
+_RESTORE = "tlsrt-supervisor backup restore BACKUP --keys KEYS --force"
 _COMMAND = re.compile(r"`((?:tlsrt-supervisor|chmod|chown) [^`]+)`")
+SET_CLOCK = "timedatectl set-ntp true"
 _KERNEL_LOG = "journalctl -k -n 50"
 
 
@@ -44,8 +47,13 @@ class DiskRoom(NamedTuple):
     inodes: int
 
 
-def of_certificate(what: str, ends: datetime, now: datetime, remedy: str) -> Iterator[Diagnosis]:
-    """Judge when a certificate ends."""
+def of_certificate(
+    what: str, ends: datetime, now: datetime, remedy: str, begins: datetime | None = None
+) -> Iterator[Diagnosis]:
+    """Judge when a certificate ends; one that has not begun yet shows a clock that is behind."""
+    if begins is not None and begins > now:
+        sentence = f"it begins on {begins:%Y-%m-%d %H:%M} UTC only: the clock is behind, or was ahead when it was made"
+        yield Diagnosis(PROBLEM, what, sentence, SET_CLOCK)
     left_s = (ends - now).total_seconds()
     if left_s < 0:
         yield Diagnosis(PROBLEM, what, f"it ended on {ends:%Y-%m-%d %H:%M} UTC", remedy)
@@ -79,7 +87,7 @@ def of_disks(disks: Iterable[DiskRoom]) -> Iterator[Diagnosis]:
 def of_clock(is_synchronised: bool | None, events: Sequence[Mapping[str, Any]]) -> Iterator[Diagnosis]:
     """Judge whether the clock is synchronised, and whether it has jumped under the events of this life."""
     if is_synchronised is False:
-        yield Diagnosis(WARNING, "clock", "the kernel says that it is not synchronised", "timedatectl set-ntp true")
+        yield Diagnosis(WARNING, "clock", "the kernel says that it is not synchronised", SET_CLOCK)
     offsets: list[tuple[float, str]] = []
     for event in events:
         try:
@@ -186,4 +194,6 @@ def of_permissions(sentences: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
     """Make a problem of each (what, sentence), such as about a file that others could exchange or read."""
     for what, sentence in sentences:
         found = _COMMAND.search(sentence)
-        yield Diagnosis(PROBLEM, what, sentence, found[1] if found else "tlsrt-supervisor check")
+        is_lost = any(words in sentence for words in _LOST)
+        remedy = _RESTORE if is_lost else "tlsrt-supervisor check"
+        yield Diagnosis(PROBLEM, what, sentence, found[1] if found else remedy)

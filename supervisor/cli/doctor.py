@@ -43,6 +43,7 @@ from tlsrt.supervisor.cli.diagnosis import (
     of_status,
 )
 from tlsrt.supervisor.cli.exchange import ask, config_of, connect
+from tlsrt.supervisor.cli.seal_record import seal_record_of
 from tlsrt.supervisor.control.client import NotRunning
 from tlsrt.supervisor.launch.fitting import fitting
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
@@ -117,7 +118,8 @@ def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
         ("door certificate", door.certificate, remedy), ("client CA", door.client_ca, authority)
     ):  # fmt: skip
         try:
-            yield from of_certificate(what, read_server_certificate(path).ends, now, advice)
+            certificate = read_server_certificate(path)
+            yield from of_certificate(what, certificate.ends, now, advice, certificate.begins)
         except ConfigError as error:
             yield Diagnosis(PROBLEM, what, str(error), "tlsrt-supervisor check")
     for remark in config.remarks:
@@ -152,6 +154,7 @@ def _permissions(config: Config) -> Iterator[tuple[str, str]]:
         yield from _refusal(what, partial(check_trusted, path, what, uids))
     if config.master_key.provider == "file":
         yield from _refusal("master_key", partial(key_in_force, config))
+    yield from _refusal("state", partial(seal_record_of, config))
     yield from _refusal("door.client_ca_key", lambda: os.close(files.open_ca_key()))
     for what, path in (("door's key", config.door.key), ("boot token", config.boot_token)):
         yield from _refusal(what, partial(_check_mode, path, what))

@@ -71,7 +71,7 @@ SECURITY: tuple[Row, ...] = (
      "something that the authority cannot put right by itself, such as a disk that does not take its state or its "
      "audit log; the words say it",
      "do what the sentence says; `df -h` and `doctor` say what the disks have left",
-     example("authority", "cannot write the audit log: No space left on device")),
+     example("authority", "cannot write the authority's state: No space left on device")),
     ("start_refused", _ALARM, "host cannot start or go on", "configuration, boot token or sandbox; the words say it",
      "do what the sentence says; `check` prints every fault at once, `sandbox check` what this machine cannot give",
      example("supervisor", "this host is not what was sealed: tlsrt 0.1.0 -> 0.1.1: 3 files")),
@@ -127,7 +127,7 @@ SECURITY: tuple[Row, ...] = (
     ("decoy_touched", _ALARM, "decoy accessed", "no honest caller has a reason to: an attacker looks around",
      "treat the subject as compromised: `client revoke NAME` ends it for good, and `client add` makes another "
      "one for its owner",
-     example("client/admin", "secondary/vault open", decoy="secondary/vault", method="open", session="015f9c2e",
+     example("client/admin", "secondary/vault describe", decoy="secondary/vault", method="describe", session="015f9c2e",
              address=None)),
     ("setting_written", _INFO, "kernel setting written for a component",
      "a component has asked for it within its grant",

@@ -47,6 +47,12 @@ def test_certificates_that_end() -> None:
         assert severities(of_certificate("door", NOW + timedelta(days=days), NOW, "renew")) == wanted
 
 
+def test_a_certificate_that_has_not_begun_shows_a_wrong_clock() -> None:
+    later = NOW + timedelta(days=1)
+    [found] = of_certificate("door", NOW + timedelta(days=60), NOW, "renew", later)
+    assert found.severity == PROBLEM and found.remedy == "timedatectl set-ntp true"
+
+
 def test_clients_count_by_their_newest_certificate_and_not_when_they_are_revoked() -> None:
     def client(name: str, *days: int, **more: Any) -> dict[str, Any]:
         ends = [int((NOW + timedelta(days=one)).timestamp() * 1000) for one in days]
