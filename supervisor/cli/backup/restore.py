@@ -23,7 +23,7 @@ from tlsrt.config import key_schedule
 from tlsrt.config.config_drop_ins import config_drop_in_folder
 from tlsrt.config.document import MAX_FILE_BYTES, ConfigFiles
 from tlsrt.config.drop_ins import drop_in_folder
-from tlsrt.config.files import as_config_error, open_folder, write_new
+from tlsrt.config.files import as_config_error, open_folder, token_mode, write_new
 from tlsrt.config.isolation import check_isolated, packages_folder
 from tlsrt.config.key_providers import key_path
 from tlsrt.config.load import load_config, parse_files
@@ -360,6 +360,12 @@ def _has(identity: Uids, process: str) -> bool:
     return True
 
 
+def _token_mode(config: Config) -> int:
+    """Return the mode of the boot token, no secret: the user of a service reads it, and as one before it was read."""
+    is_of_system = not config.state_dir.is_relative_to(config.path.parent)  # as `init --system` makes it
+    return 0o644 if is_of_system else token_mode(config.boot_token)
+
+
 def _placed(
     config: Config, data: bytes, small: Small, keys: Mapping[str, bytes] | None
 ) -> list[tuple[Path, bytes, int]]:  # fmt: skip
@@ -367,7 +373,7 @@ def _placed(
     placed, found = [(config.path, data, 0o644)], places(config)
     for role, content in small.sections[FILES].items():
         if role != UIDS:
-            placed.append((_place(found, role, ROLES), content, 0o600 if role == "boot_token" else 0o644))
+            placed.append((_place(found, role, ROLES), content, _token_mode(config) if role == "boot_token" else 0o644))
     for role, content in (keys or {}).items():
         if (version := _version_of(role)) and config.master_key.provider == "file":
             placed.append((key_path(config.master_key, version), content, 0o600))

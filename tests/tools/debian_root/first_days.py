@@ -60,7 +60,8 @@ def test_the_first_ten_days(machine: BootedSystemd) -> None:
     """Each command ends as the page says, and what it is for has happened."""
     machine.do("bash", "-ec", (
         "ip netns add phone; ip link add name door0 type veth peer name phone0 netns phone; ip link set door0 up;"
-        "ip addr add 192.0.2.1/24 dev door0; ip -n phone addr add 192.0.2.7/24 dev phone0; ip -n phone link set phone0 up;"
+        "ip addr add 192.0.2.1/24 dev door0; ip -n phone addr add 192.0.2.7/24 dev phone0;"
+        "ip -n phone link set phone0 up;"
         f"echo 192.0.2.1 kettle.local >> /etc/hosts; install -d -o nobody {HOME}"
     ))  # fmt: skip
     said: dict[str, str] = {}
@@ -68,6 +69,9 @@ def test_the_first_ten_days(machine: BootedSystemd) -> None:
     for typed in commands():
         words = typed.words.replace("CODE", code)
         done = _typed(machine, typed, words)
+        if "/metrics" in words:  # within a second the same figures are answered, and no operator is as fast
+            machine.until(lambda: _typed(machine, typed, words).returncode == 0, words)  # noqa: B023
+            done = _typed(machine, typed, words)
         shown = f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         assert done.returncode in typed.codes, shown
         said[typed.words] = done.stdout
