@@ -172,6 +172,21 @@ def test_variables_of_a_file_are_taken_and_another_value_is_not_without_a_seal(m
     assert call(machine)
 
 
+def test_under_dynamic_user_the_state_moves_with_it_and_back(machine: BootedSystemd) -> None:
+    """The user that `install` has made is taken, and systemd has its folders in /var/lib/private."""
+    drop_in, state = f"{DROP_INS}/dynamic.conf", machine.path("/var/lib/tlsrt")
+    machine.do("tlsrt", "call", "secondary/store", "put", "greeting", "hello", environment=BUNDLE)
+    machine.write(drop_in, "[Service]\nDynamicUser=yes\n")
+    for is_link in (True, False):
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", "tlsrt")
+        assert machine.do("tlsrt", "call", "secondary/store", "get", "greeting", environment=BUNDLE) == "hello\n"
+        assert state.is_symlink() is is_link
+        machine.do("rm", "-f", drop_in)
+    assert "sealed" in machine.do("tlsrt-supervisor", "seal")
+    machine.do("sh", "-c", "rmdir /var/lib/private /var/log/private /run/private; true")  # systemd's own, and empty
+
+
 def test_install_again_changes_nothing_and_keeps_what_was_edited(machine: BootedSystemd) -> None:
     assert machine.do("tlsrt-supervisor", "install").count("as it is: ") == 4
     unit = machine.path("/etc/systemd/system/tlsrt.service")

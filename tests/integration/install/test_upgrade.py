@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,38 +11,13 @@ from pathlib import Path
 import pip
 import pytest
 from hosts.booted_systemd import BootedSystemd, booted
+from hosts.calling_clients import calling
 from hosts.installation import VERSION, wheel
 
 LIVE = Path("/opt/live")  # an environment that this machine may change
 SITE = LIVE / f"lib/{VERSION}/site-packages"
 SUPERVISOR = LIVE / "bin/tlsrt-supervisor"
 CONFIG = "/etc/tlsrt/tlsrt.yaml"
-# Calls that can be repeated, without a pause until its input ends; then says how each was answered.
-LOAD = """
-import json, sys, threading
-from tlsrt import Client
-made, right, failed, stop = [], [], [], threading.Event()
-def go(number):
-    with Client("/etc/tlsrt/admin.tlsrt") as client:
-        while not stop.is_set():
-            made.append(number)
-            try:
-                answer = client.call("secondary/store", "get", "load", idempotent=True, timeout_s=60)
-                right.append(answer == "value")
-            except Exception as error:
-                failed.append(repr(error))
-with Client("/etc/tlsrt/admin.tlsrt") as client:
-    client.call("secondary/store", "put", "load", "value")
-threads = [threading.Thread(target=go, args=(number,)) for number in range(3)]
-for thread in threads:
-    thread.start()
-print("calling", flush=True)
-sys.stdin.read()
-stop.set()
-for thread in threads:
-    thread.join()
-print(json.dumps({"made": len(made), "right": sum(right), "failed": failed}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +57,6 @@ def refused(machine: BootedSystemd, *words: str) -> str:
     return done.stderr
 
 
-def loading(machine: BootedSystemd) -> subprocess.Popen[str]:
-    process = machine.popen("/opt/tlsrt/env/bin/python", "-c", LOAD, stdin=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline() == "calling\n"
-    return process
-
-
 def test_a_host_whose_publisher_is_pinned_starts(machine: BootedSystemd) -> None:
     machine.do("cp", "-a", "/opt/tlsrt/env", LIVE)
     machine.do(
@@ -109,16 +76,13 @@ def test_a_host_whose_publisher_is_pinned_starts(machine: BootedSystemd) -> None
 
 
 def test_a_restart_and_an_upgrade_lose_no_call_that_can_be_repeated(machine: BootedSystemd) -> None:
-    with loading(machine) as load:
+    with calling(machine, "/opt/tlsrt/env/bin/python") as clients:
         machine.systemctl("restart", "tlsrt")
         said = machine.do(SUPERVISOR, "upgrade", place("0.2.0"))
         assert "tlsrt 0.1.0 -> 0.2.0" in said and "files as signed by" in said
         machine.systemctl("restart", "tlsrt")
         assert call(machine)
-        out, _ = load.communicate(timeout=60)
-    told = json.loads(out)
-    assert (told["failed"], told["right"]) == ([], told["made"])
-    assert told["made"] > 20
+        clients.end_all_answered(least=20)
     assert machine.do(SUPERVISOR, "version") == "tlsrt 0.2.0\n"
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hosts.debian_root import debian_archive
 from hosts.installation import CHECKOUT, copy_tracked, scratch
 
 OPTIONS = CHECKOUT / "distribution/container/options"
 PROFILE = CHECKOUT / "distribution/container/seccomp.json"
+COMPOSE = CHECKOUT / "distribution/container/compose.yaml"
 # An engine lets root raise the limits that it sets: not here.
 LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=1024:1024")
 LIMIT_S = 60
@@ -27,7 +30,11 @@ REFUSED = {"unshare", "mount", "umount2", "pivot_root", "open_tree", "move_mount
 
 
 def podman(*words: str | Path, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
-    """Run podman where control groups are of version 2 alone, in a mount namespace of its own."""
+    return run("podman", *words, limit_s=limit_s)
+
+
+def run(program: str, *words: str | Path, limit_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a program where control groups are of version 2 alone, in a mount namespace of its own."""
     place = scratch() / "containers"
     place.mkdir(exist_ok=True)
     settings = place / "storage.conf"
@@ -37,7 +44,7 @@ def podman(*words: str | Path, limit_s: float = LIMIT_S) -> subprocess.Completed
         'mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi; exec "$@"'
     )
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", "podman", *map(str, words)], capture_output=True, text=True,
+        ["unshare", "--mount", "sh", "-c", script, "sh", program, *map(str, words)], capture_output=True, text=True,
         timeout=limit_s, check=False, env={**os.environ, "CONTAINERS_STORAGE_CONF": str(settings)},
     )  # fmt: skip
 
@@ -160,3 +167,34 @@ def test_under_the_usual_profile_of_an_engine_it_serves_and_says_what_is_waived(
         assert container.run("tlsrt-supervisor", "status", "--check").returncode == 6
         assert podman("healthcheck", "run", container.name).returncode == 0
         assert any("mount_namespace is waived" in str(line["message"]) for line in container.logs())
+
+
+def test_by_the_compose_file_it_serves_with_every_layer_too(image: str) -> None:
+    """By podman-compose; only the network is left out."""
+    folder = scratch() / "compose"
+    folder.mkdir()
+    shutil.copy(PROFILE, folder)
+    described = yaml.safe_load(COMPOSE.read_text())
+    service = described["services"]["tlsrt"]
+    assert service.pop("ports") == ["7443:7443"] and service["image"] == image
+    service["network_mode"] = "none"
+    service["ulimits"] = {"nofile": 4096, "nproc": 1024}  # LIMITS
+    file = folder / "compose.yaml"
+    file.write_text(yaml.safe_dump(described))
+
+    def compose(*words: str) -> None:
+        own = ("--file", file, "--in-pod=false", "--podman-run-args=--cgroups=disabled")
+        done = run("podman-compose", *own, *words, limit_s=LIMIT_S)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+
+    for _ in range(2):
+        compose("run", "--rm", "tlsrt", "init", "--system", "--if-missing")
+    compose("up", "--detach")
+    try:
+        [name] = do("ps", "--filter=label=io.podman.compose.project=compose", "--format={{.Names}}").split()
+        started = Container(image, name, PROFILE)
+        started.wait_until_it_serves()
+        done = started.run("tlsrt-supervisor", "status", "--check")
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        compose("down", "--volumes")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hosts.debian_root import debian_root
+from hosts.debian_root import debian_root, packages_of_readme
 from hosts.installation import CHECKOUT, copy_tracked, scratch
 
 SCRIPT = Path(__file__).with_name("newcomer.sh")
@@ -39,9 +39,7 @@ def inside(root: Path, *words: str, limit_s: float = 400) -> str:
 @pytest.fixture(scope="module")
 def root() -> Path:
     """A root with what the README names for Debian."""
-    found = re.search(r"`apt install ([\w -]+)`", (CHECKOUT / "README.md").read_text())
-    assert found, "README.md: where are the packages of Debian?"
-    folder = debian_root(found[1].split())
+    folder = debian_root(packages_of_readme())
     copy_tracked(folder / PLACE)
     return folder
 

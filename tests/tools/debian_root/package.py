@@ -7,22 +7,28 @@ that serves. Needs root and a mirror of Debian, for the root alone: what is inst
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hosts.booted_systemd import BootedSystemd
+from hosts.calling_clients import calling
 from hosts.debian_root import debian_root, packages_of
 from hosts.installation import copy_tracked, scratch
 
 BUNDLE = {"TLSRT_BUNDLE": "/etc/tlsrt/admin.tlsrt"}
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 NEXT = "0.2.0"
+BILL = "tlsrt.cdx.json"
 # What changes by itself while packages come and go, or is the operator's and stays
 OTHERS = re.compile(
     r"/(proc|sys|dev|run|tmp|debs)(/|$)|/var/(lib/(dpkg|systemd|apt)|cache|log/(dpkg|alternatives|apt|journal))"
@@ -109,6 +115,22 @@ def test_the_same_sources_make_the_same_bytes(debs: dict[str, Path]) -> None:
     assert made == {path.name: path.read_bytes() for path in again.iterdir()}
 
 
+def test_both_have_the_bill_of_materials_of_the_wheel_beside_them(debs: dict[str, Path]) -> None:
+    folder = debs["first"].parent
+    [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        [member] = [one for one in archive.getmembers() if one.name.endswith(f"/{BILL}")]
+        file = archive.extractfile(member)
+        assert file is not None
+        bill = file.read()
+    [described] = json.loads(bill)["metadata"]["component"]["hashes"]
+    assert described["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    tree = subprocess.run(["dpkg-deb", "--fsys-tarfile", debs["first"]], capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(tree)) as archive:
+        file = archive.extractfile(f"./usr/share/doc/tlsrt/{BILL}")
+        assert file is not None and file.read() == bill
+
+
 def test_it_installs_and_says_what_is_next(machine: BootedSystemd, before: tuple[set[str], str]) -> None:
     said = dpkg(machine, "-i", "/debs/first.deb")
     assert "next: `tlsrt-supervisor init --system`, then `tlsrt-supervisor install --now`" in said
@@ -163,15 +185,19 @@ def test_another_package_beside_it_is_not_measured_and_one_that_it_needs_is_said
     machine.do("rm", "-r", "/usr/lib/python3/dist-packages/another")
 
 
-def test_an_upgrade_lets_the_host_run_and_says_what_to_do(machine: BootedSystemd) -> None:
+def test_an_upgrade_lets_the_host_run_says_what_to_do_and_loses_no_call_that_can_be_repeated(
+    machine: BootedSystemd,
+) -> None:
     running = pid(machine)
-    said = dpkg(machine, "-i", "/debs/next.deb")
-    assert "0.1.0 -> 0.2.0" in said and "`tlsrt-supervisor seal`, then `systemctl restart tlsrt`" in said
-    assert pid(machine) == running
-    assert call(machine)
-    assert machine.run("systemctl", "restart", "tlsrt").returncode != 0  # it was not accepted yet
-    machine.do("tlsrt-supervisor", "seal")
-    machine.systemctl("restart", "tlsrt")
+    with calling(machine, "python3") as clients:
+        said = dpkg(machine, "-i", "/debs/next.deb")
+        assert "0.1.0 -> 0.2.0" in said and "`tlsrt-supervisor seal`, then `systemctl restart tlsrt`" in said
+        assert pid(machine) == running
+        assert call(machine)
+        machine.do("tlsrt-supervisor", "seal")
+        machine.systemctl("restart", "tlsrt")
+        assert pid(machine) != running
+        clients.end_all_answered(least=20)
     assert call(machine, "secondary/store", "get", "greeting").strip() == "hello"
     assert machine.do("tlsrt-supervisor", "version") == f"tlsrt {NEXT}\n"
     assert "override_rc}{qr(^tlsrt" in machine.path("/etc/needrestart/conf.d/tlsrt.conf").read_text()
@@ -180,6 +206,7 @@ def test_an_upgrade_lets_the_host_run_and_says_what_to_do(machine: BootedSystemd
 def test_a_downgrade_says_so(machine: BootedSystemd) -> None:
     said = dpkg(machine, "-i", "/debs/first.deb")
     assert "tlsrt: this is a downgrade, from 0.2.0-1 to 0.1.0-1: `tlsrt-supervisor seal --allow-downgrade`" in said
+    assert machine.run("systemctl", "restart", "tlsrt").returncode != 0  # it was not accepted yet
     assert "is older than 0.2.0" in machine.run("tlsrt-supervisor", "seal").stderr
     machine.do("tlsrt-supervisor", "seal", "--allow-downgrade")
     machine.systemctl("restart", "tlsrt")
