@@ -86,7 +86,7 @@ def test_journalctl_explains_an_event(machine: BootedSystemd) -> None:
     machine.write(f"/usr/lib/systemd/catalog/{FILE}", machine.do("tlsrt-supervisor", "events", "--catalog"))
     machine.do("journalctl", "--update-catalog")
     text = machine.do("journalctl", "-x", "--no-pager", "-u", "tlsrt", "TLSRT_EVENT=locked")
-    assert "find out why, then `unlock`" in text and "Subject: host: host locked" in text
+    assert EVENTS["locked"].remedy in text and "Subject: host: host locked" in text
 
 
 def test_why_a_host_does_not_start_is_an_error(machine: BootedSystemd) -> None:
