@@ -10,7 +10,6 @@ again whenever a value is read. A damaged value is refused by its name, and neve
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt import CallError, Conflict, DiskWork, Failed, NotFound, SqliteContent, SqliteFile
+from tlsrt.loops.secondary.past import Change, Past, PastLimits, Version
 from tlsrt.loops.secondary.schema import SUM_BYTES, add_identity, checksum, identity, prepare_schema
 
-_PURGE = 16  # expired entries removed beside each change, so that no change has to clean up after all others
 _NAMED = 3  # damaged keys in one sentence
 _DAMAGED_MOST = 1000  # that are remembered
 _LIVE = "(expires_ms IS NULL OR expires_ms > ?)"
@@ -51,11 +50,14 @@ class SqliteTable:
         self._unknown: set[tuple[str, str]] = set()  # changed by a commit of unknown outcome that is not settled
         self._sum = b""  # within a transaction, as it was before
         self._sum_change = 0
-        self._expiry_ms = 0.0  # wall ms before which no entry expires; 0: not known
+        self._past = Past()
+        self._past_notice = ""
 
-    def open(self, path: Path, max_bytes: int) -> None:
-        """Open or create the files, as SqliteFile does."""
+    def open(self, path: Path, max_bytes: int, limits: PastLimits | None = None) -> None:
+        """Open or create the files, as SqliteFile does; `limits` says how much of the past is kept."""
         self._name = path.name
+        if limits is not None:
+            self._past.limit(limits)
         self._file.open(path, max_bytes)
 
     def close(self) -> None:
@@ -75,9 +77,19 @@ class SqliteTable:
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         prepare_schema(connection)
+        self._past.prepare(connection)
 
     def look(self, connection: sqlite3.Connection, is_late: Callable[[], bool], mark: str) -> str:
-        """Compare each value with its checksum, and all with their sum."""
+        """Compare each value with its checksum, all with their sum, then the past."""
+        if found := self._look_at_entries(connection, is_late, mark):
+            return found
+        if not self._past.is_whole(connection, is_late):
+            revision = self.revision(connection)
+            self._past.drop(connection, revision)
+            self._past_notice = f"the history was damaged and is dropped: it begins anew at revision {revision}"
+        return ""
+
+    def _look_at_entries(self, connection: sqlite3.Connection, is_late: Callable[[], bool], mark: str) -> str:
         total = bytes(SUM_BYTES)
         query = "SELECT namespace, key, value, revision, expires_ms, checksum FROM entries"
         for number, (namespace, key, value, revision, expires_ms, expected) in enumerate(connection.execute(query)):
@@ -111,9 +123,11 @@ class SqliteTable:
         revision, self._sum = connection.execute("SELECT revision, identities FROM counter").fetchone()
         self._sum_change = 0
         self._changed.clear()
+        self._past.begin(connection, revision)
         return int(revision)
 
     def finish(self, connection: sqlite3.Connection, revision: int) -> None:
+        self._past.finish(connection, revision)
         counter = revision, add_identity(self._sum, self._sum_change)
         connection.execute("UPDATE counter SET revision = ?, identities = ?", counter)
 
@@ -121,7 +135,7 @@ class SqliteTable:
         return isinstance(error, CallError)  # raised before the work has changed anything
 
     def undone(self) -> None:
-        self._expiry_ms = 0.0
+        """Know nothing of it: what a transaction keeps here is read again by the next."""
 
     def unknown(self) -> None:
         self._unknown |= self._changed
@@ -134,11 +148,12 @@ class SqliteTable:
         return bool(self._unknown)
 
     def troubles(self) -> list[str]:
+        notices = [self._past_notice] if self._past_notice else []
         if not self._damaged:
-            return []
+            return notices
         names = ", ".join(repr(key) for _, key in sorted(self._damaged)[:_NAMED])
         more = f" and {len(self._damaged) - _NAMED} more" if len(self._damaged) > _NAMED else ""
-        return [f"damaged values, which are not served: {names}{more}; put or delete them"]
+        return [f"damaged values, which are not served: {names}{more}; put or delete them", *notices]
 
     # -- reads ------------------------------------------------------------------------------------------------
 
@@ -174,6 +189,41 @@ class SqliteTable:
             )
             return [row[0] for row in connection.execute(query, values)]
 
+    def position(self) -> tuple[int, int, int]:
+        """Return the revision, from which one on all changes are kept, and the bytes of replaced values."""
+        with self._file.reading() as connection:
+            self._settle_all()
+            revision = self.revision(connection)
+            return (revision, *self._past.position(connection, revision))
+
+    def changes(self, since: int, limit: int) -> list[Change]:
+        """Return the changes of all namespaces behind a revision. Raises as `Past.changes`."""
+        with self._file.reading() as connection:
+            self._settle_all()
+            return self._past.changes(connection, self.revision(connection), since, limit)
+
+    def history(self, namespace: str, key: str, limit: int, now_ms: int) -> list[Version]:
+        """Return the versions of a live key, the present one first; none if it has no value."""
+        entry = self.get(namespace, key, now_ms)
+        if entry is None:
+            return []
+        with self._file.reading() as connection:
+            present = Version(entry.revision, len(entry.value), self._past.put_at_ms(connection, entry.revision))
+            return [present, *self._past.versions(connection, namespace, key, limit)][:limit]
+
+    def version(self, namespace: str, key: str, revision: int, now_ms: int) -> bytes | None:
+        """Return the value that a live key has or had at a revision, None if it is not kept."""
+        entry = self.get(namespace, key, now_ms)
+        if entry is None:
+            return None
+        if entry.revision == revision:
+            return entry.value
+        with self._file.reading() as connection:
+            return self._past.value(connection, namespace, key, revision)
+
+    def _settle_all(self) -> None:
+        self._file.settle_if(self._file.is_all_unknown or bool(self._unknown), "values were changed")
+
     # -- changes, each within a transaction -------------------------------------------------------------------
 
     def put(
@@ -182,12 +232,10 @@ class SqliteTable:
         """Write a value and return its new revision; Conflict if the present revision is another."""
         self._expect(namespace, key, if_revision, now_ms)
         connection = self._file.open_connection()
-        revision = self._change_entry(connection, namespace, key, now_ms)
+        revision = self._change_entry(connection, namespace, key, "put", now_ms, size=len(value))
         entry = (namespace, key, value, revision, expires_ms)
         connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", (*entry, checksum(*entry)))
         self._sum_change += identity(namespace, key, revision)
-        if expires_ms is not None:
-            self._expiry_ms = min(self._expiry_ms, expires_ms)
         self._damaged.discard((namespace, key))
         return revision
 
@@ -198,9 +246,21 @@ class SqliteTable:
         query = f"SELECT 1 FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         if connection.execute(query, (namespace, key, now_ms)).fetchone() is None:
             raise NotFound(f"no value under {key!r}")
-        revision = self._change_entry(connection, namespace, key, now_ms)
+        revision = self._change_entry(connection, namespace, key, "delete", now_ms)
         self._damaged.discard((namespace, key))
         return revision
+
+    def expire(self, now_ms: int, limit: int) -> tuple[list[Change], int | None]:
+        """Remove up to so many values that have expired; return these changes, and when the next expires, if any."""
+        connection = self._file.open_connection()
+        query = "SELECT namespace, key FROM entries WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?"
+        expired = []
+        for namespace, key in connection.execute(query, (now_ms, limit)).fetchall():
+            revision = self._change_entry(connection, namespace, key, "expire", now_ms)
+            self._damaged.discard((namespace, key))
+            expired.append(Change(revision, namespace, key, "expire", now_ms))
+        (first,) = connection.execute("SELECT min(expires_ms) FROM entries WHERE expires_ms IS NOT NULL").fetchone()
+        return expired, first
 
     def _expect(self, namespace: str, key: str, if_revision: int | None, now_ms: int) -> None:
         if if_revision is None:
@@ -211,18 +271,22 @@ class SqliteTable:
             state = f"is at revision {present}" if present else "has no value"
             raise Conflict(f"{key!r} {state}, not at {if_revision}")
 
-    def _change_entry(self, connection: sqlite3.Connection, namespace: str, key: str, now_ms: int) -> int:
-        """Remove an entry if there is one, and some that have expired; return the next revision."""
+    def _change_entry(
+        self, connection: sqlite3.Connection, namespace: str, key: str, operation: str, now_ms: int, size: int = 0
+    ) -> int:
+        """Remove an entry if there is one, note the change in the past; return the next revision."""
         self._changed.add((namespace, key))
-        query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING namespace, key, revision"
-        removed = connection.execute(query, (namespace, key)).fetchall()
-        if now_ms >= self._expiry_ms:
-            removed += connection.execute(
-                "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_ms <= ? LIMIT ?) "
-                "RETURNING namespace, key, revision",
-                (now_ms, _PURGE),
-            ).fetchall()
-            (first,) = connection.execute("SELECT min(expires_ms) FROM entries WHERE expires_ms IS NOT NULL").fetchone()
-            self._expiry_ms = math.inf if first is None else first
-        self._sum_change -= sum(identity(*entry) for entry in removed)
-        return self._file.next_revision()
+        has_room = self._past.make_room(connection, size)
+        query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING value, revision, expires_ms, checksum"
+        removed = connection.execute(query, (namespace, key)).fetchone()
+        if removed is not None:
+            value, revision, expires_ms, found = removed
+            self._sum_change -= identity(namespace, key, revision)
+            is_replaced = operation == "put" and (expires_ms is None or expires_ms > now_ms)
+            if not is_replaced:
+                self._past.forget(connection, namespace, key)
+            elif has_room and expires_ms is None and checksum(namespace, key, value, revision, None) == found:
+                self._past.keep_version(connection, namespace, key, value, revision, found)
+        change = Change(self._file.next_revision(), namespace, key, operation, now_ms)
+        self._past.add(connection, change, has_room=has_room)
+        return change.revision

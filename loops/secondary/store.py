@@ -7,9 +7,11 @@ the disk, and not before.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
@@ -17,10 +19,12 @@ import msgpack
 
 from tlsrt import (
     BoundedTable,
+    CallError,
     Component,
     DiskCheck,
     DiskThread,
     DiskWork,
+    Failed,
     InvalidArgument,
     Length,
     NotFound,
@@ -29,8 +33,10 @@ from tlsrt import (
     PubSub,
     Range,
     WhenFull,
+    every,
     handler,
 )
+from tlsrt.loops.secondary.past import Change, PastLimits
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
 
 VALUE_BYTES = 256 * 1024  # encoded
@@ -38,6 +44,8 @@ _MIB = 1 << 20
 _DECADE_S = 10 * 365 * 86400.0
 CACHE_BYTES = 8 << 20  # of the values that were used last
 _ROW_BYTES = 300  # what a value takes beside itself
+_TOGETHER = 64  # expired values removed in one piece of work
+_PAGE = 256  # changes read in one piece of work
 
 # JSON Schema knows no classes of characters: of what is not printable, these are what a program can send by mistake.
 _PRINTABLE = Pattern(re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"), "printable characters only")
@@ -58,6 +66,11 @@ class Store(Component):
             Literal["shared", "per_subject"],
             "shared: one for all; per_subject: every caller sees only the values it wrote itself.",
         ] = "shared"
+        changes: Annotated[int, Range(0, 1_000_000), "Changes that `watch` can go back over."] = 10_000
+        versions: Annotated[int, Range(0, 1000), "Values of a key that are kept when it is put anew."] = 10
+        versions_bytes: Annotated[
+            int, Range(0, 1 << 40), "Bytes of these values of all keys, at most a quarter of max_bytes."
+        ] = 8 * _MIB
 
     def wall_ms(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
@@ -74,12 +87,15 @@ class Store(Component):
 
     async def start(self) -> None:
         size = self.options.max_bytes
+        limits = PastLimits(self.options.changes, self.options.versions, min(self.options.versions_bytes, size // 4))
+        self._is_stopping = False
+        self._next_expiry_ms = 0.0  # wall ms before which no value expires
         self._shared = self.options.namespace == "shared"
         self._changes = PubSub()
         self._cache: BoundedTable[tuple[str, str], TableRow] = BoundedTable(CACHE_BYTES, CACHE_BYTES, WhenFull.EVICT)
         self._check = DiskCheck(self._disk, self.state, self._table.check)
         try:
-            await self._disk.run("", DiskWork(partial(self._table.open, self.state / "store.sqlite", size)))
+            await self._disk.run("", DiskWork(partial(self._table.open, self.state / "store.sqlite", size, limits)))
         except BaseException:
             self._disk.close()
             raise
@@ -87,6 +103,7 @@ class Store(Component):
             self.log.warning("%s", trouble)
 
     async def stop(self) -> None:
+        self._is_stopping = True
         self._changes.close()
         await self._disk.run_last(DiskWork(self._table.close))
         self._disk.close()
@@ -117,6 +134,7 @@ class Store(Component):
         def settled(outcome: object) -> None:
             if isinstance(outcome, int):
                 self._remember(name, TableRow(data, outcome, expires), caller)
+                self._next_expiry_ms = min(self._next_expiry_ms, math.inf if expires is None else expires)
             self._tell("put", name, outcome)
 
         caller = self.caller
@@ -125,9 +143,33 @@ class Store(Component):
     def _tell(self, operation: str, name: tuple[str, str], outcome: object) -> None:
         """Publish a change that is on the disk; of one that may be, forget what the value was."""
         if isinstance(outcome, int):
+            self.count(operation)
             self._changes.publish(name[0], {"operation": operation, "key": name[1], "revision": outcome})
         elif isinstance(outcome, OutcomeUnknown):
             self._cache.remove(name)
+            self._changes.close()  # who watches would miss it: `watch` tells them to go on from their last revision
+        elif isinstance(outcome, BaseException):
+            self.count("refused")
+
+    @every("1s")
+    async def expire_values(self) -> None:
+        """Remove what has expired, each as a change of its own."""
+        now = self.wall_ms()
+        with suppress(CallError):  # a bad disk is told by `healthy`, and asked again in a second
+            while now >= self._next_expiry_ms and not self._is_stopping:
+                work = DiskWork(partial(self._table.expire, now, _TOGETHER), is_change=True)
+                await self._disk.run("", work, self._tell_expired)
+
+    def _tell_expired(self, outcome: object) -> None:
+        if isinstance(outcome, tuple):
+            changes, first = outcome
+            self._next_expiry_ms = math.inf if first is None else first
+            for change in changes:
+                name = change.namespace, change.key
+                self._cache.remove(name)
+                self._tell("expire", name, change.revision)
+        elif isinstance(outcome, OutcomeUnknown):
+            self._changes.close()
 
     def _remember(self, name: tuple[str, str], row: TableRow, caller: str) -> None:
         self._cache.remove(name)
@@ -189,16 +231,69 @@ class Store(Component):
         work = partial(self._table.keys, self._namespace(), prefix, after, limit, self.wall_ms())
         return await self._disk.run(self.caller, DiskWork(work))
 
+    @handler(idempotent=True)
+    async def history(self, key: Key, limit: Annotated[int, Range(1, 500)] = 100) -> list[dict[str, Any]]:
+        """The values that a key has and had, the latest first: revision, bytes, and when (`put_at`, null: not kept)."""
+        _printable("key", key)
+        work = partial(self._table.history, self._namespace(), key, limit, self.wall_ms())
+        if not (found := await self._disk.run(self.caller, DiskWork(work))):
+            raise NotFound(f"no value under {key!r}")
+        return [
+            {"revision": each.revision, "bytes": each.size, "put_at": each.at_ms and each.at_ms / 1000}
+            for each in found
+        ]
+
+    @handler(idempotent=True)
+    async def version(self, key: Key, revision: Revision) -> Any:
+        """The value that a key had at a revision that `history` names; error `not_found` if it is not kept."""
+        _printable("key", key)
+        work = partial(self._table.version, self._namespace(), key, revision, self.wall_ms())
+        if (data := await self._disk.run(self.caller, DiskWork(work))) is None:
+            raise NotFound(f"no value under {key!r} at revision {revision}, see history")
+        return _decode(data)
+
+    @handler(idempotent=True)
+    async def position(self) -> dict[str, int]:
+        """The revision of the last change, and since which revision `watch` can tell all (`since`)."""
+        revision, first, size = await self._disk.run(self.caller, DiskWork(self._table.position))
+        self.gauge("versions_bytes", size)
+        return {"revision": revision, "since": first}
+
     @handler
-    async def watch(self, prefix: Prefix = "") -> AsyncIterator[dict[str, Any]]:
-        """Every put and delete from now on of a key that starts with `prefix`: operation, key, revision."""
-        subscription = self._changes.subscribe(self._namespace())
+    async def watch(self, prefix: Prefix = "", since: Revision | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Every put, delete and expire of a key that starts with `prefix`: operation, key, revision.
+
+        From now on, or of all revisions behind `since`; error `conflict` if they are no longer all kept.
+        """
+        _printable("prefix", prefix)
+        space, caller, last = self._namespace(), self.caller, since
+        subscription = None if since is not None else self._changes.subscribe(space)
         try:
+            while last is not None and not self._is_stopping:
+                changes = await self._disk.run(caller, DiskWork(partial(self._table.changes, last, _PAGE)))
+                for change in changes:
+                    last = change.revision
+                    if change.namespace == space and change.key.startswith(prefix):
+                        yield _told(change)
+                if len(changes) == _PAGE:
+                    continue
+                if subscription is not None:  # it has all that is not on these pages
+                    break
+                subscription = self._changes.subscribe(space)
+            if subscription is None or self._is_stopping:
+                return
             async for change in subscription:
-                if change["key"].startswith(prefix):
+                if change["revision"] > (last or 0) and change["key"].startswith(prefix):
                     yield change
         finally:
-            subscription.close()
+            if subscription is not None:
+                subscription.close()
+        if not self._is_stopping:
+            raise Failed("a change may have been made that is not told here; watch since the last revision you have")
+
+
+def _told(change: Change) -> dict[str, Any]:
+    return {"operation": change.operation, "key": change.key, "revision": change.revision}
 
 
 def _printable(name: str, text: str) -> None:
