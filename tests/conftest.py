@@ -1,8 +1,8 @@
 """Sharing the suite among several pytest processes (tests/tools/run.py): whole files, the slow ones first.
 
 A file stays in one process, so that what its tests share is made once. Who takes the next one is decided by a number
-in a file under a lock, and it is collected then, by that process alone. The many small files of `unit` are dealt out
-beforehand; each process begins with its own. Where files or tests are named, each process collects all of them.
+in a file under a lock. The many small files of `unit` are dealt out beforehand, as to collect them takes as long as to
+run them; each process begins with its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from hypothesis import settings
 # Few tests, and many seconds each: begun at the end they would keep one process busy while the others have nothing.
 _SLOW_FIRST = ("integration/install", "integration/reload", "chaos", "attacks", "integration", "property")
 _ROOT = Path(__file__).parent
-_TURN: list[Path] = []  # the file whose turn it is
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs the suite in the background:
@@ -45,9 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what is in another process's hand, and what is collected when its turn comes."""
-    if _comes_later(collection_path) and _shares_all(config):
-        return True if collection_path not in _TURN else None
+    """Leave out what is in another process's hand."""
     number, hands = map(int, config.getoption("--hand").split("/"))
     if hands == 1 or not _is_dealt(collection_path):
         return None
@@ -78,16 +75,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     gc.freeze()  # what was imported and collected: no later look for garbage, and no fork of a test, goes through it
     files = [list(group) for _, group in itertools.groupby(session.items, key=lambda item: item.path)]
     own = [items for items in files if _is_dealt(items[0].path)]
-    if _shares_all(session.config):
-        paths = [path for path in _ROOT.rglob("test_*.py") if _comes_later(path)]
-        paths.sort(key=lambda path: (_rank(path), -path.stat().st_size, path))
-        turns = (_collected(session, paths[index]) for index in _turns(Path(shared), len(paths)))
-    else:
-        common = [items for items in files if not _is_dealt(items[0].path)]
-        common.sort(key=lambda items: (_rank(items[0].path), -len(items)))  # the same in every process
-        turns = (common[index] for index in _turns(Path(shared), len(common)))
+    common = [items for items in files if not _is_dealt(items[0].path)]
+    common.sort(key=lambda items: (_rank(items[0].path), -len(items)))  # the same in every process
+    turns = (common[index] for index in _turns(Path(shared), len(common)))
     for items in itertools.chain(own, turns):
-        for item, following in itertools.zip_longest(items, items[1:]):
+        for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
@@ -107,23 +99,6 @@ def _turns(shared: Path, end: int) -> Iterator[int]:
         if index >= end:
             return
         yield index
-
-
-def _shares_all(config: pytest.Config) -> bool:
-    return bool(config.getoption("--share")) and config.args_source is pytest.Config.ArgsSource.TESTPATHS
-
-
-def _collected(session: pytest.Session, path: Path) -> list[pytest.Item]:
-    """Collect one file; what the process has collected in all is kept for its summary."""
-    before = session.testscollected
-    _TURN[:] = [path]
-    items = [*session.perform_collect([str(path)])]
-    session.testscollected = before + len(items)
-    return items
-
-
-def _comes_later(path: Path) -> bool:
-    return path.suffix == ".py" and path.name.startswith("test_") and not _is_dealt(path)
 
 
 def _is_dealt(path: Path) -> bool:

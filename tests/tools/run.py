@@ -26,7 +26,6 @@ FLAKY_MAX = 3
 AGAIN_MAX = 8  # files; failures in more of them are no accident
 REAL = ("tests/attacks/", "tests/chaos/", "tests/integration/")
 DEAREST = 10
-NOTHING_RUN = 5  # pytest's exit code where the others had every file
 
 
 class Results:
@@ -78,7 +77,6 @@ def main(workers: int, arguments: list[str]) -> int:
             options = [f"--hand={hand}", f"--basetemp={base}"]
             running.append(subprocess.Popen([*command, *options], env=_environment(folder, hand)))
         codes = [process.wait() for process in running]
-        codes = [code for code in codes if code != NOTHING_RUN] or codes
         results = Results(written)
     print(f"the {DEAREST} dearest files:", *results.dearest(), sep="\n")
     for reason, count in results.left_out.items():

@@ -25,16 +25,12 @@ PASSES = "def test_it():\n    pass\n"
 NEEDY = "from tools.programs import need\ndef test_shell():\n    need('zsh')\n"
 
 
-def run(
-    folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None, is_named: bool = True
-) -> tuple[int, str]:  # fmt: skip
+def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None) -> tuple[int, str]:
     """Run a suite of these files with the runner; return its exit code and what it printed."""
     tests = folder / "tests"
     shutil.copytree(TESTS / "tools", tests / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TESTS / "conftest.py", tests)
-    (folder / "pytest.ini").write_text(
-        "[pytest]\npythonpath = tests\ntestpaths = tests\naddopts = --import-mode=importlib\n"
-    )
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = tests\naddopts = --import-mode=importlib\n")
     for name, text in files.items():
         (tests / name).parent.mkdir(parents=True, exist_ok=True)
         (tests / name).write_text(text)
@@ -49,24 +45,10 @@ def run(
         "2",
         "-p",
         "no:cacheprovider",
-        *(f"tests/{name}" for name in files if is_named),
+        *(f"tests/{name}" for name in files),
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=110)
     return done.returncode, done.stdout
-
-
-def test_a_file_is_collected_by_the_process_that_runs_it_and_by_no_other(tmp_path: Path) -> None:
-    noted = "import pathlib\nwith open(f'{__file__}.read', 'a') as file:\n    file.write('.')\n" + PASSES
-    names = ["integration/install/test_a.py", "integration/test_b.py", "attacks/test_c.py", "unit/test_d.py"]
-    code, out = run(tmp_path, dict.fromkeys(names, noted), ci=True, is_named=False)
-    assert code == 0 and out.endswith("4 passed, 0 failed\n"), out
-    assert [(tmp_path / "tests" / f"{name}.read").read_text() for name in names] == ["."] * 4
-
-
-def test_one_that_cannot_be_collected_fails(tmp_path: Path) -> None:
-    files = {"integration/test_a.py": "import nothing_that_exists\n", "unit/test_b.py": PASSES}
-    code, out = run(tmp_path, files, ci=True, is_named=False)
-    assert code != 0 and "nothing_that_exists" in out and out.endswith("1 passed, 0 failed\n")
 
 
 def test_what_passes_alone_is_named_as_flaky(tmp_path: Path) -> None:
