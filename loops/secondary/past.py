@@ -3,8 +3,8 @@
 Two tables beside the entries. `changes` has one row for each revision behind `first`, so that a watcher goes on where
 it ended. `versions` has the values that were replaced. Both are bounded, and give way to values when the store is full.
 
-What was deleted, has expired, or was to expire leaves no value here. `past` says up to which revision the changes go:
-where that is not the store's (an older runtime wrote meanwhile, or changes were lost) the past begins anew, for it
+What was deleted, has expired, or was to expire leaves no value here. Where the last change is not of the store's
+revision (an older runtime wrote meanwhile, or changes were lost) the past begins anew, for it
 would have a hole.
 """
 
@@ -24,7 +24,7 @@ _TABLES = (
     "value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT",
     "CREATE INDEX IF NOT EXISTS versions_key ON versions (namespace, key, revision)",
     "CREATE TABLE IF NOT EXISTS past (only INTEGER PRIMARY KEY CHECK (only = 1), first INTEGER NOT NULL, "
-    "last INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
+    "bytes INTEGER NOT NULL) STRICT",
 )
 _PAGE_BYTES = 4096
 _SPARE_PAGES = 8  # that a change may take beside its value: splits in four trees
@@ -66,6 +66,7 @@ class Past:
     def __init__(self) -> None:
         self._limits = PastLimits()
         self._first = self._bytes = 0  # within a transaction
+        self._written = (-1, 0)  # what the disk has of these
 
     def limit(self, limits: PastLimits) -> None:
         """Set the bounds, before the file is opened."""
@@ -99,6 +100,7 @@ class Past:
     def begin(self, connection: sqlite3.Connection, revision: int) -> None:
         """Go on behind this revision of the store, or begin anew there."""
         self._first, last, self._bytes = self._read(connection)
+        self._written = self._first, self._bytes
         if last != revision:
             self.drop(connection, revision)
 
@@ -107,7 +109,7 @@ class Past:
         connection.execute("DELETE FROM changes")
         connection.execute("DELETE FROM versions")
         self._first, self._bytes = revision, 0
-        self._write(connection, revision)
+        self._write(connection)
 
     def finish(self, connection: sqlite3.Connection, revision: int) -> None:
         """Remove what is too much, and write how far the past goes."""
@@ -115,7 +117,8 @@ class Past:
             self._drop_changes(connection, revision - self._limits.changes)
         while self._bytes > self._limits.size and self._drop_versions(connection):
             pass
-        self._write(connection, revision)
+        if (self._first, self._bytes) != self._written:  # most changes need no page of it
+            self._write(connection)
 
     def make_room(self, connection: sqlite3.Connection, size: int) -> bool:
         """Give way to a change with a value of this size; False if it has no room for itself then."""
@@ -233,11 +236,15 @@ class Past:
         return bytes(row[0])
 
     def _read(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
-        row = connection.execute("SELECT first, last, bytes FROM past").fetchone()
-        return row if row is not None else (-1, -1, 0)  # never there: not the store's revision
+        row = connection.execute("SELECT first, (SELECT max(revision) FROM changes), bytes FROM past").fetchone()
+        if row is None:
+            return -1, -1, 0  # not the store's revision
+        first, last, size = row
+        return first, first if last is None else last, size
 
-    def _write(self, connection: sqlite3.Connection, revision: int) -> None:
-        connection.execute("INSERT OR REPLACE INTO past VALUES (1, ?, ?, ?)", (self._first, revision, self._bytes))
+    def _write(self, connection: sqlite3.Connection) -> None:
+        self._written = self._first, self._bytes
+        connection.execute("INSERT OR REPLACE INTO past VALUES (1, ?, ?)", self._written)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

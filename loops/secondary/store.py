@@ -7,6 +7,7 @@ the disk, and not before.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import time
@@ -89,6 +90,7 @@ class Store(Component):
         size = self.options.max_bytes
         limits = PastLimits(self.options.changes, self.options.versions, min(self.options.versions_bytes, size // 4))
         self._is_stopping = False
+        self._expiring: asyncio.Task[None] | None = None
         self._next_expiry_ms = 0.0  # wall ms before which no value expires
         self._shared = self.options.namespace == "shared"
         self._changes = PubSub()
@@ -152,6 +154,11 @@ class Store(Component):
             self.count("refused")
 
     @every("1s")
+    async def look_for_expired(self) -> None:
+        """Begin to remove what has expired, and wait for no slow disk."""
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self.expire_values())
+
     async def expire_values(self) -> None:
         """Remove what has expired, each as a change of its own."""
         now = self.wall_ms()
