@@ -46,9 +46,10 @@ class CollectorMessage(NamedTuple):
 
 
 class CollectorGoneMessage(NamedTuple):
-    """There is none of this number any more, and nothing waits for it."""
+    """There is none of this number that can be used."""
 
     number: int
+    is_configured: int  # 1: what is for it waits; 0: nothing does
 
 
 class SpansMessage(NamedTuple):

@@ -14,7 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from tlsrt.channels.control.export import ENTRY_BYTES, EXPORT, CollectorMessage, HostMessage, Trouble
+from tlsrt.channels.control.export import (
+    ENTRY_BYTES,
+    EXPORT,
+    CollectorGoneMessage,
+    CollectorMessage,
+    HostMessage,
+    Trouble,
+)
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.collectors import CollectorKind
 from tlsrt.errors import PeerError, one_line
@@ -29,6 +36,7 @@ from tlsrt.supervisor.process.service_main import run_service
 from tlsrt.text import printable
 
 AT_ONCE = 128  # packets of one socket, then others have their turn
+_KINDS = [*CollectorKind]  # by the number of a collector
 LAST_S = 0.8  # for what waits, when the supervisor ends
 
 
@@ -44,6 +52,7 @@ class Export:
         self._resource = b""
         self._senders: dict[int, tuple[CollectorKind, Sender]] = {}
         self._backlogs: dict[int, Backlog] = {}  # which outlive what a collector was before a reload
+        self._told: dict[int, Trouble] = {}  # the last that was said of each, by whatever sender
         self._asked: set[int] = set()  # collectors that a socket will come for
         self._entries: socket.socket | None = None
         self._spans = SpanReaders(self._epoll, clock, self._take_span, self._leave_out)
@@ -109,7 +118,7 @@ class Export:
             elif name == "connected":
                 self._connected(message.number, descriptors[0])
             elif name == "collector_gone":
-                self._forget(message.number)
+                self._forget(message)
             elif name == "last":
                 if message.number in self._senders:
                     self._senders[message.number][1].keep_last(descriptors[0])
@@ -133,14 +142,20 @@ class Export:
         else:
             os.close(descriptor)
 
-    def _forget(self, number: int) -> None:
-        """Let go of a collector, and of what waits for it."""
+    def _forget(self, message: CollectorGoneMessage) -> None:
+        """Let go of a collector, and of what waits for it unless it is configured still."""
+        number = message.number
         if number in self._senders:
             self._senders.pop(number)[1].leave()
-        if [*CollectorKind][number] is CollectorKind.OTLP_TRACES:
+        self._asked.discard(number)
+        if message.is_configured:
+            self._backlogs.setdefault(number, Backlog())
+            self._told[number] = Trouble.TLS  # the supervisor has told of its files
+            return
+        if _KINDS[number] is CollectorKind.OTLP_TRACES:
             self._spans.close()
         self._backlogs.pop(number, None)
-        self._asked.discard(number)
+        self._told.pop(number, None)
 
     def _add(self, message: CollectorMessage, descriptors: list[int]) -> None:
         if message.number in self._senders:
@@ -165,6 +180,7 @@ class Export:
         else:
             join = partial(join_logs if kind is CollectorKind.OTLP_LOGS else join_spans, resource=self._resource)
             sender = HttpSender(target, self, self._opened, self._clock, join, self._host.version, backlog)
+        sender.follow(self._told.get(message.number, Trouble.NONE))
         self._senders[message.number] = kind, sender
 
     def _opened(self, descriptor: int, target: Target) -> Connection:
@@ -178,6 +194,7 @@ class Export:
             self._say("connect", number, int(has_failed))
 
     def trouble(self, number: int, trouble: Trouble, detail: str) -> None:
+        self._told[number] = trouble
         if detail:
             os.write(2, f"export: collector {number}: {printable(detail, 200)}\n".encode())
         self._say("trouble", number, int(trouble))
@@ -205,22 +222,26 @@ class Export:
             self._take(decode_entry_untrusted(data))
 
     def _take(self, entry: ExportedEntry) -> None:
-        for kind, sender in self._senders.values():
-            if kind is CollectorKind.SYSLOG:
-                sender.put(encode_syslog(entry, self._host.host), is_grave=entry.is_grave)
-            elif kind is CollectorKind.OTLP_LOGS:
-                sender.put(encode_log_record(entry), is_grave=entry.is_grave)
+        for number, place in self._places():
+            if _KINDS[number] is CollectorKind.SYSLOG:
+                place.put(encode_syslog(entry, self._host.host), is_grave=entry.is_grave)
+            elif _KINDS[number] is CollectorKind.OTLP_LOGS:
+                place.put(encode_log_record(entry), is_grave=entry.is_grave)
 
     def _take_span(self, item: bytes) -> None:
-        for sender in self._span_senders():
-            sender.put(item, is_grave=False)
+        for number, place in self._places():
+            if _KINDS[number] is CollectorKind.OTLP_TRACES:
+                place.put(item, is_grave=False)
 
     def _leave_out(self, count: int) -> None:
-        for sender in self._span_senders():
-            sender.backlog.drop(count)
+        for number, backlog in self._backlogs.items():
+            if _KINDS[number] is CollectorKind.OTLP_TRACES:
+                backlog.drop(count)
 
-    def _span_senders(self) -> Iterator[Sender]:
-        return (sender for kind, sender in self._senders.values() if kind is CollectorKind.OTLP_TRACES)
+    def _places(self) -> Iterator[tuple[int, Sender | Backlog]]:
+        """Return where what is for each collector is put: one whose files cannot be used has no sender."""
+        for number, backlog in self._backlogs.items():
+            yield number, self._senders[number][1] if number in self._senders else backlog
 
 
 def export_main(channel: int) -> int:

@@ -74,11 +74,17 @@ class Sender:
         self._next_at = 0.0  # not before
         self._until: float | None = None  # something has to happen
         self._trouble = self._told = Trouble.NONE
+        self._is_untold = False  # what was told is of the one before it
         self._detail = ""
         self._told_at = -DROPPED_S
         self._taken: list[bytes] = []  # out of the backlog, and not surely sent
         self._said_at = -DROPPED_S
         self._last = -1  # a socket that is not used before the end
+
+    def follow(self, told: Trouble) -> None:
+        """Take the place of one of which this was told last: its end is told as if it were ours."""
+        self._trouble = self._told = told
+        self._is_untold = True
 
     # What a kind of it says
 
@@ -186,6 +192,9 @@ class Sender:
         self._put_back()
         self._has_failed = True
         self._next_at = self._clock() + self._backoff.pause(max(retry_after_s, _FIRST_S))
+        if self._is_untold:
+            self._is_untold, self._told = False, Trouble.NONE
+            self._detail = detail
         if trouble is not self._trouble:
             self._trouble, self._detail = trouble, detail
 

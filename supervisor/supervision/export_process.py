@@ -44,6 +44,7 @@ LAST_MS = 1000  # at the end of a stop, for what waits
 _WORDS_BURST, _WORDS_PER_S = 40, 2.0  # of trouble and drops; more than an honest one has to say
 _BUFFER = 1 << 20  # bytes of entries on their way; the kernel counts more than their length, and may give less
 _NAME_WAIT_S, _NAME_STEP_S = 20.0, 0.2  # for the resolver, at a start
+_TRACES = [*CollectorKind].index(CollectorKind.OTLP_TRACES)
 _TROUBLES = {
     Trouble.UNREACHABLE: "it cannot be reached", Trouble.TLS: "its certificate or its TLS is not right",
     Trouble.SILENT: "it does not answer", Trouble.CLOSED: "it ends connections",
@@ -68,6 +69,7 @@ class ExportProcess(ServiceProcess):
         self._host = host
         self._collectors: dict[int, Collector] = {}  # by number: those of the configuration in force
         self._told: dict[int, tuple[Collector, object]] = {}  # what the process has of them
+        self._known: set[int] = set()  # those, and those for which it keeps what comes until their files can be used
         self._turns: dict[int, int] = {}  # of the addresses of a name
         self._words = Bucket(_WORDS_BURST, _WORDS_PER_S)
         self._asked: set[int] = set()  # collectors that a connection is due for
@@ -83,7 +85,7 @@ class ExportProcess(ServiceProcess):
         context.events.listeners.append(self._hear_event)
 
     def is_needed(self, config: Config) -> bool:
-        return bool(config.collectors)
+        return bool(config.collectors and self._collectors)  # it begins with all that a reload has brought
 
     def _hear_event(self, event: HostEvent) -> None:
         """A reload need not begin an epoch. What comes after it is for the collectors that it has brought."""
@@ -104,6 +106,10 @@ class ExportProcess(ServiceProcess):
     def _take_configuration(self) -> None:
         config = self._context.current.config
         self._collectors = {one.number: one for one in config.collectors}
+        if self._collectors and self._writer is None:
+            self._open_way()
+        elif not self._collectors:
+            self._close_way()
         self._has_logs = bool(config.log.collectors)
         traces = config.traces
         sampling = (round(traces.ratio * 1e9), round(traces.most_per_s * 1000)) if traces.collectors else ()
@@ -111,10 +117,24 @@ class ExportProcess(ServiceProcess):
             self._sampling = sampling
             for process in [*self._spans]:
                 self._forget(process)
-        if self._collectors and self._writer is None:
+
+    def _open_way(self) -> None:
+        """Make the socket pair of entries. Without one there are no collectors: the next reload tries again."""
+        try:
             self._writer, self._reader = _packet_pair()
-            self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-            self._room = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        except OSError as error:
+            self._context.console.warning(NAME, f"cannot send: {error.strerror}; reload again")
+            self._collectors = {}
+            return
+        self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        self._room = self._writer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    def _close_way(self) -> None:
+        """Let go of what is unread: it is for no collector that comes later."""
+        if self._writer is not None and self._reader is not None:
+            self._writer.close()
+            self._reader.close()
+        self._writer = self._reader = None
 
     def fork(self, children: Children, start: HelperStart) -> Child:
         return children.spawn_helper(replace(start, name=NAME))
@@ -147,41 +167,56 @@ class ExportProcess(ServiceProcess):
     def _ready(self) -> None:
         super()._ready()
         self._told.clear()
+        self._known.clear()
         self._send("host", self._host, __version__)
         self._tell_collectors()
         if self._reader is not None:
             self._send("entries", descriptors=(self._reader.fileno(),))
 
     def _tell_collectors(self) -> None:
-        """Tell the process what has changed since it was told."""
-        for number in self._told.keys() - self._collectors.keys():
+        """Tell the process what has changed since it was told. What follows is later: a listener must not emit."""
+        child = self.child
+        try:
+            for number in self._known - self._collectors.keys():
+                self._known.discard(number)
+                self._take_away(number)
+            for number, collector in self._collectors.items():
+                self._tell_collector(number, collector)
+                if number not in self._known:
+                    self._known.add(number)
+                    for process, reader in self._spans.items() if number == _TRACES else ():
+                        self._put("spans", process, descriptors=(reader.fileno(),))
+        except PeerError as error:
+            self._context.event_loop.call_later(0, partial(self._unread, child, error))
+
+    def _tell_collector(self, number: int, collector: Collector) -> None:
+        try:
+            marks = marks_of(collector)
+            if self._told.get(number) == (collector, marks):
+                return
+            files = files_of(collector)
+        except (ConfigError, OSError) as error:
+            where = f"{collector.kind} {collector.place}"
+            self._context.console.warning(NAME, f"cannot send to {where}: {error}")
+            self._context.event_loop.call_later(0, partial(self._tell_unusable, where))
             self._take_away(number)
-        for number, collector in self._collectors.items():
-            try:
-                marks = marks_of(collector)
-                if self._told.get(number) == (collector, marks):
-                    continue
-                files = files_of(collector)
-            except (ConfigError, OSError) as error:
-                where = f"{collector.kind} {collector.place}"
-                self._context.console.warning(NAME, f"cannot send to {where}: {error}")
-                self._context.events.emit("collector_lost", NAME, f"{where}: its files cannot be used")
-                if number in self._told:
-                    self._take_away(number)
-                continue
+            return
+        try:
             fields = (number, str(collector.kind), collector.place, collector.path, collector.name)
-            self._send("collector", *fields, descriptors=files)
+            self._put("collector", *fields, descriptors=files)
+        finally:
             for descriptor in files:
                 os.close(descriptor)
-            is_first, self._told[number] = number not in self._told, (collector, marks)
-            if is_first and collector.kind is CollectorKind.OTLP_TRACES:
-                for process, reader in self._spans.items():
-                    self._send("spans", process, descriptors=(reader.fileno(),))
+        self._told[number] = collector, marks
+
+    def _tell_unusable(self, where: str) -> None:
+        self._context.events.emit("collector_lost", NAME, f"{where}: its files cannot be used")
 
     def _take_away(self, number: int) -> None:
-        del self._told[number]
+        """Take a collector from the process. One that is configured has what comes meanwhile kept."""
+        self._told.pop(number, None)
         self._asked.discard(number)
-        self._send("collector_gone", number)
+        self._put("collector_gone", number, int(number in self._collectors))
 
     def stopping(self) -> None:
         """Go on: how the host stops is told, too."""
@@ -191,9 +226,7 @@ class ExportProcess(ServiceProcess):
         for number in [*self._told]:
             self._hand_over(number, "last")
         self._close_channel()
-        if self._writer is not None and self._reader is not None:
-            self._writer.close()
-            self._reader.close()
+        self._close_way()
         for process in [*self._spans]:
             self._forget(process)
         if self.child is not None:
@@ -204,6 +237,7 @@ class ExportProcess(ServiceProcess):
     def lost(self) -> None:
         self._asked.clear()
         self._told.clear()
+        self._known.clear()
 
     # Spans
 
@@ -223,7 +257,7 @@ class ExportProcess(ServiceProcess):
         with theirs:
             self._loops.tell(loop, "spans", *self._sampling, descriptors=(theirs.fileno(),))
         self._spans[loop.name] = ours
-        if any(collector.kind is CollectorKind.OTLP_TRACES for collector, _ in self._told.values()):
+        if _TRACES in self._known:
             self._send("spans", loop.name, descriptors=(ours.fileno(),))
 
     def loop_changed(self, loop: Loop) -> None:
@@ -306,11 +340,19 @@ class ExportProcess(ServiceProcess):
         os.close(descriptor)
 
     def _send(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
-        if self._channel is None or not self.is_attested:
-            return
+        """Send it a message, or end it."""
         try:
-            self._channel.send(name, *fields, descriptors=descriptors)
+            self._put(name, *fields, descriptors=descriptors)
         except PeerError as error:
+            self._unread(self.child, error)
+
+    def _put(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
+        """Send it a message. Raises PeerError."""
+        if self._channel is not None and self.is_attested:
+            self._channel.send(name, *fields, descriptors=descriptors)
+
+    def _unread(self, child: Child | None, error: PeerError) -> None:
+        if child is self.child:
             self.kill(f"does not read its channel: {error.reason}")
 
 

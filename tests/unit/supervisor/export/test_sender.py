@@ -360,3 +360,26 @@ def test_one_that_has_failed_is_asked_for_as_such() -> None:
     stage.put(b"b")
     stage.connected()
     assert not stage.has_failed
+
+
+def test_the_end_of_a_trouble_is_told_by_the_one_that_follows() -> None:
+    stage = Stage("http")
+    stage.sender.follow(Trouble.TLS)
+    stage.put(b"a")
+    stage.connected().heard = b"HTTP/1.1 200 OK\r\n\r\n"
+    stage.ready()
+    assert stage.troubles == [Trouble.NONE]
+
+
+@pytest.mark.parametrize("ends", [Trouble.CLOSED, Trouble.TLS])
+def test_a_trouble_of_the_one_that_follows_is_told_though_it_is_the_same(ends: Trouble) -> None:
+    stage = Stage("http")
+    stage.sender.follow(Trouble.CLOSED)
+    stage.put(b"a")
+    stage.connected().ends = ends
+    stage.ready()
+    assert stage.troubles == [ends]
+    stage.connected().heard = b"HTTP/1.1 200 OK\r\n\r\n"
+    stage.ready()
+    stage.wait(DROPPED_S)
+    assert stage.troubles == [ends, Trouble.NONE]

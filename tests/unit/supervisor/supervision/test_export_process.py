@@ -32,6 +32,8 @@ class Process(module.ExportProcess):
         self.said: list[tuple[object, ...]] = []
         self.events: list[tuple[object, ...]] = []
         self.later: list[Callable[[], None]] = []
+        self.kills: list[str] = []
+        self.is_hung = False
         self.asked_again: list[str] = []
         self.pins = NamePins()
         self.current: Any = SimpleNamespace(config=None, children=SimpleNamespace(pins=self.pins))
@@ -73,11 +75,15 @@ class Process(module.ExportProcess):
         for action in later:
             action()
 
-    def _send(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
+    def _put(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
+        if self.is_hung:
+            raise PeerError("hung")
         self.said.append((name, *fields))
 
     def kill(self, reason: str, cause: object = None) -> None:
-        raise AssertionError(reason)
+        assert self.is_hung, reason
+        self.kills.append(reason)
+        self.lost()
 
 
 @pytest.fixture
@@ -100,8 +106,75 @@ def test_lines_of_processes_leave_room_for_alarms_on_the_way(process: Process) -
 
 def test_a_collector_whose_files_cannot_be_used_is_an_event(process: Process) -> None:
     process._ready()
+    assert process.events == []  # a reload is an event itself: who hears of it says nothing before it is over
+    process.run_later()
     assert process.events == [("collector_lost", "export", f"syslog {PLACE}: its files cannot be used")]
-    assert [one[0] for one in process.said] == ["host", "entries"]
+    assert [one[0] for one in process.said] == ["host", "collector_gone", "entries"]
+
+
+def test_what_is_for_one_whose_files_cannot_be_used_is_kept_until_it_is_gone(process: Process, tmp_path: Path) -> None:
+    process.configure(traces=TracesConfig(endpoint="http://127.0.0.1"))
+    process._spans["third"] = process._writer.dup()  # type: ignore[union-attr]
+    process.reload()
+    process.said.clear()
+    bad = TracesConfig(endpoint="https://127.0.0.1", name="a.test", ca=tmp_path / "none.crt")
+    for traces in (bad, TracesConfig(endpoint="http://127.0.0.1"), bad, None):
+        process.configure(SyslogConfig(address=PLACE), traces=traces)
+        process.reload()
+    said = [one[:2] for one in process.said if one != ("collector", 0)]
+    assert [one for one in process.said if one[0] == "collector_gone"] == [
+        ("collector_gone", 2, 1), ("collector_gone", 2, 1), ("collector_gone", 2, 0)
+    ]  # fmt: skip
+    assert ("spans", "third") not in said and said.count(("collector", 2)) == 1
+
+
+def test_it_is_not_started_before_what_a_reload_has_brought_is_there(process: Process) -> None:
+    process.configure()
+    process.reload()
+    assert not process.is_needed(process.current.config)
+    process.configure(SyslogConfig(address=PLACE))
+    assert not process.is_needed(process.current.config)  # an epoch may begin before a reload is over
+    process.reload()
+    assert process.is_needed(process.current.config)
+    process._ready()
+    assert process.said[-1] == ("entries",)
+
+
+def test_what_was_on_the_way_to_one_that_is_gone_is_for_no_other(process: Process) -> None:
+    process.write(LogEntry(1, ALARM, "third: locked", "locked"))
+    process.configure()
+    process.reload()
+    process.configure(otlp=OtlpConfig(endpoint="http://127.0.0.1"))
+    process.reload()
+    assert process._reader is not None
+    with pytest.raises(BlockingIOError):
+        process._reader.recv(1)
+
+
+def test_one_that_does_not_read_is_ended_after_the_reload(process: Process) -> None:
+    process.configure(SyslogConfig(address=PLACE), OtlpConfig(endpoint="http://127.0.0.1"))
+    process.reload()
+    process.is_hung = True
+    process.configure(traces=TracesConfig(endpoint="http://127.0.0.1"))  # two are gone
+    process._hear_event(SimpleNamespace(name=SimpleNamespace(name="reloaded")))  # type: ignore[arg-type]
+    assert process.kills == []
+    process.run_later()
+    assert process.kills == ["does not read its channel: hung"]
+
+
+def test_no_socket_for_entries_ends_nothing(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(24, "Too many open files")
+
+    process.configure()
+    process.reload()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_packet_pair", refuse)
+        process.configure(SyslogConfig(address=PLACE))
+        process.reload()
+    assert not process.is_needed(process.current.config)
+    process.reload()
+    assert process.is_needed(process.current.config)
 
 
 def test_no_way_for_the_last_socket_disturbs_nothing(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +202,7 @@ def test_a_reload_tells_what_has_changed_and_no_more(process: Process) -> None:
     process.configure(otlp=OtlpConfig(endpoint="http://127.0.0.1:99"))
     process.reload()
     assert process.said == [
-        ("collector_gone", 0), ("collector", 1, "otlp logs", "127.0.0.1:99", "/v1/logs", "")
+        ("collector_gone", 0, 0), ("collector", 1, "otlp logs", "127.0.0.1:99", "/v1/logs", "")
     ]  # fmt: skip
 
 
