@@ -58,6 +58,8 @@ class Names(Feature):
 
     def look(self) -> None:
         """Ask for all names whose time it is."""
+        if self._resolver.is_stopping:  # what is pinned stays for those who go on
+            return
         if self._is_looking:  # what is asked may have an answer at once
             return
         self._is_looking = True
