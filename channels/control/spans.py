@@ -22,7 +22,7 @@ _U64 = 1 << 64
 
 
 class SpanKind(IntEnum):
-    """What a span is of."""
+    """What a span is of, by the numbers of OTLP."""
 
     INTERNAL = 1
     SERVER = 2

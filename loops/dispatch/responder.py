@@ -24,9 +24,9 @@ from tlsrt.channels.calls.flow_control import Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
     decode_count_untrusted,
+    decode_error_untrusted,
     decode_request_untrusted,
     decode_value_untrusted,
-    encode_error,
     pack_value,
     request_untrusted,
 )
@@ -339,7 +339,11 @@ class Responder:
         except asyncio.CancelledError:
             if request.is_stopped:
                 raise
-            kind, body = FrameKind.ERROR, encode_error(OutcomeUnknown("the first call with this key was cancelled"))
+            error = OutcomeUnknown("the first call with this key was cancelled")
+            kind, body = FrameKind.ERROR, self._errors.of(request, error)
+        else:
+            if kind == FrameKind.ERROR:
+                request.fault = decode_error_untrusted(body).code
         await self._replies.send_in_time(request, kind, body)
 
     async def _result(self, request: RunningCall, work: Any) -> Answer:

@@ -88,16 +88,13 @@ class Tracer:
 
     def begin(self, header: Header) -> OpenSpan | None:
         """Return the span of a request that is sampled, None for one that is not. Without a trace it begins one."""
-        if not header.correlation:
-            trace, parent = Trace(self._noise(16), self._noise(8), SAMPLED), bytes(8)
-        else:
-            asked = decode_trace_untrusted(header.correlation)
+        asked = decode_trace_untrusted(header.correlation) if header.correlation else None
+        if asked is not None:
             if not asked.is_sampled:
                 return None
             if header.src.startswith(_CLIENT) and not self._wishes.take(self._clock()):
                 return None
-            trace, parent = asked._replace(span_id=self._noise(8)), asked.span_id
-        return self._begun(SpanKind.SERVER, f"{header.dst}/{header.method}", header.dst, header.src, trace, parent)
+        return self._begun(SpanKind.SERVER, header.dst, header.method, header.dst, header.src, asked)
 
     def begin_call(self, component: str, target: str, method: str) -> OpenSpan | None:
         """Return the span of a call that a component makes within a trace that is sampled."""
@@ -107,16 +104,20 @@ class Tracer:
         current = decode_trace_untrusted(data)
         if not current.is_sampled:
             return None
-        trace = current._replace(span_id=self._noise(8))
-        return self._begun(SpanKind.CLIENT, f"{target}/{method}", component, target, trace, current.span_id)
+        return self._begun(SpanKind.CLIENT, target, method, component, target, current)
 
     def _begun(
-        self, kind: SpanKind, name: str, component: str, peer: str, trace: Trace, parent: bytes
+        self, kind: SpanKind, target: str, method: str, component: str, peer: str, above: Trace | None
     ) -> OpenSpan | None:  # fmt: skip
+        """Return a span below another, or of a trace that begins. One too many costs no random bytes."""
         if not self._all.take(self._clock()):
             self.lost += 1
             return None
-        return OpenSpan(self, kind, name, component, peer, trace, parent, self._wall_ns())
+        if above is None:
+            trace, parent = Trace(self._noise(16), self._noise(8), SAMPLED), bytes(8)
+        else:
+            trace, parent = above._replace(span_id=self._noise(8)), above.span_id
+        return OpenSpan(self, kind, f"{target}/{method}", component, peer, trace, parent, self._wall_ns())
 
     # What is said
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from tlsrt.channels.control.spans import Span, SpanKind
+from tlsrt.channels.control.spans import Span
 from tlsrt.supervisor.messages.exported_entry import ExportedEntry
 from tlsrt.text import printable
 
 # syslog(3) -> the first SeverityNumber of its range, and the word for it
 _SEVERITIES = {2: (21, "FATAL"), 3: (17, "ERROR"), 4: (13, "WARN"), 5: (10, "INFO"), 6: (9, "INFO"), 7: (5, "DEBUG")}
-_KINDS = {SpanKind.SERVER: 2, SpanKind.CLIENT: 3, SpanKind.INTERNAL: 1}
 _ERROR = 2
 _SAMPLED = 1
 
@@ -43,7 +42,7 @@ def encode_span(span: Span, process: str) -> bytes:
         "spanId": span.span_id.hex(),
         "flags": _SAMPLED,
         "name": _text(span.name) or "?",
-        "kind": _KINDS[span.kind],
+        "kind": int(span.kind),
         "startTimeUnixNano": str(span.began_ns),
         "endTimeUnixNano": str(max(span.began_ns, span.ended_ns)),
         "attributes": [_attribute(name, value) for name, value in attributes if value],

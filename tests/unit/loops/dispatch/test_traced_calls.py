@@ -233,6 +233,18 @@ def test_calls_of_a_handler_are_spans_between_the_two_handlers(heard: Heard) -> 
     run(test, heard.tracers)
 
 
+def test_a_repetition_of_a_call_that_failed_has_its_error_too(heard: Heard) -> None:
+    async def test(linked: LinkedComponents) -> None:
+        for _ in range(2):
+            with pytest.raises(NotFound), traced(PARENT):
+                await linked.hosts[CONSOLE].caller.call(STORE, "fails", idempotency_key="k")
+        await asyncio.sleep(0)
+        served = [one.error for one in heard.spans(STORE) if one.kind is SpanKind.SERVER]
+        assert served == ["not_found", "not_found"]
+
+    run(test, heard.tracers)
+
+
 @pytest.mark.parametrize("method", ["at_once", "late"])
 def test_requests_that_come_together_begin_traces_as_others_do(method: str) -> None:
     heard = Heard(0.5)

@@ -86,6 +86,7 @@ def test_whoever_asks_a_process_says_so_many_spans_and_counts_the_rest(stages: A
     stage = stages(0.0, 0.0)
     seen = [stage.run(call(ASKED, src="third/captured")) for _ in range(SPANS_BURST + 7)]
     assert sum(one.is_sampled for one in seen) == SPANS_BURST and stage.tracer.lost >= 7
+    assert stage.count == SPANS_BURST  # those that are lost draw no random bytes
     stage.spans()
     stage.now += 1.0
     stage.run(call(ASKED, src="third/captured"))
