@@ -68,8 +68,8 @@ class ListenConfig:
         default=REPLIES_PER_S,
         metadata=count(
             "Of a program with `replies`: so many answers a second, after the first of two seconds; then it waits. The "
-            "supervisor sends each.",
-            1, MOST_REPLIES_PER_S,
+            "supervisor sends each; listeners of one program share the sum.",
+            REPLIES_PER_S, MOST_REPLIES_PER_S,
         ),
     )  # fmt: skip
     group: str = field(

@@ -21,7 +21,9 @@ JUMP_S = 5.0  # between wall clock and the clock that runs since the boot
 RESTARTS = 3  # of one process, in its last hour
 _DAY_S = 86_400.0
 _LOST = ("No such file", "there is no master_key", "from your backup")
+_KEPT = {"master_key", "state", "door.client_ca_key", "door's key"}  # a backup alone brings one of these back
 _RESTORE = "tlsrt-supervisor backup restore BACKUP --keys KEYS --force"
+_MADE_AGAIN = {"boot token": "tlsrt-supervisor seal"}
 _COMMAND = re.compile(r"`((?:tlsrt-supervisor|chmod|chown) [^`]+)`")
 SET_CLOCK = "timedatectl set-ntp true"
 _KERNEL_LOG = "journalctl -k -n 50"
@@ -194,6 +196,7 @@ def of_permissions(sentences: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
     """Make a problem of each (what, sentence), such as about a file that others could exchange or read."""
     for what, sentence in sentences:
         found = _COMMAND.search(sentence)
-        is_lost = any(words in sentence for words in _LOST)
-        remedy = _RESTORE if is_lost else "tlsrt-supervisor check"
+        remedy = "tlsrt-supervisor check"
+        if any(words in sentence for words in _LOST):
+            remedy = _RESTORE if what in _KEPT else _MADE_AGAIN.get(what, remedy)
         yield Diagnosis(PROBLEM, what, sentence, found[1] if found else remedy)

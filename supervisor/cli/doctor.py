@@ -156,8 +156,8 @@ def _permissions(config: Config) -> Iterator[tuple[str, str]]:
         yield from _refusal("master_key", partial(key_in_force, config))
     yield from _refusal("state", partial(seal_record_of, config))
     yield from _refusal("door.client_ca_key", lambda: os.close(files.open_ca_key()))
-    for what, path in (("door's key", config.door.key), ("boot token", config.boot_token)):
-        yield from _refusal(what, partial(_check_mode, path, what))
+    yield from _refusal("door's key", partial(_check_mode, config.door.key, "door's key", 0o077))
+    yield from _refusal("boot token", partial(_check_mode, config.boot_token, "boot token", 0o022))  # no secret
 
 
 def _refusal(what: str, step: Callable[[], object]) -> Iterator[tuple[str, str]]:
@@ -167,14 +167,15 @@ def _refusal(what: str, step: Callable[[], object]) -> Iterator[tuple[str, str]]
         yield from ((what, sentence) for sentence in error.problems)
 
 
-def _check_mode(path: Path, what: str) -> None:
+def _check_mode(path: Path, what: str, refused: int) -> None:
     descriptor = open_regular(path, f"the {what}")
     try:
         mode = os.fstat(descriptor).st_mode & 0o777
     finally:
         os.close(descriptor)
-    if mode & 0o077:
-        raise ConfigError(f"{path} has mode {mode:04o}, open to group or others: run `chmod 0600 {path}`")
+    if mode & refused:
+        kept = mode & ~refused
+        raise ConfigError(f"{path} has mode {mode:04o}, open to group or others: run `chmod {kept:04o} {path}`")
 
 
 def _disks(config: Config) -> Iterable[DiskRoom]:

@@ -143,6 +143,15 @@ def test_the_command_of_a_sentence_is_its_remedy() -> None:
     ]  # fmt: skip
 
 
+def test_a_backup_is_advised_for_lost_keys_and_state_alone() -> None:
+    lost = "cannot read it: No such file or directory"
+    subjects = ("door's key", "master_key", "state", "door.client_ca_key", "boot token", "third/kettle")
+    remedies = {one.subject: one.remedy for one in of_permissions((what, lost) for what in subjects)}
+    assert [what for what in subjects if "backup restore" in remedies[what]] == list(subjects[:4])
+    assert remedies["boot token"] == "tlsrt-supervisor seal"
+    assert remedies["third/kettle"] == "tlsrt-supervisor check"
+
+
 def test_deaths_are_counted_by_process() -> None:
     events: list[dict[str, Any]] = [
         {"name": "died", "subject": "third", "at": NOW.isoformat()},
@@ -157,12 +166,14 @@ def test_a_host_that_does_not_run_is_looked_at_too(tmp_path: Path, capsys: pytes
     folder = tmp_path / "host"
     initialise(folder, host="127.0.0.1", port=7443, now=datetime.now(UTC) - timedelta(days=390))
     (folder / "server.key").chmod(0o644)
+    load_config(folder / "tlsrt.yaml").boot_token.chmod(0o644)  # as on a host of the system: its service reads it
     assert main(["doctor", "--json", "--config", str(folder / "tlsrt.yaml")]) == EX_FAILED
     document = json.loads(capsys.readouterr().out)
     assert not document["running"] and all(one["remedy"] for one in document["findings"])
     found = {one["subject"]: one for one in document["findings"]}
     assert found["door certificate"]["severity"] == WARNING
     assert found["door's key"]["remedy"] == f"chmod 0600 {folder / 'server.key'}"
+    assert "boot token" not in found
     assert {"backup", "audit log"} <= set(found)
     ages = {one["what"]: one for one in document["ages"]}
     assert {"door certificate", "client CA", "master_key", "door's key", "boot token"} == set(ages)
