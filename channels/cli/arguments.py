@@ -15,6 +15,7 @@ from tlsrt.errors import InvalidArgument
 from tlsrt.text import did_you_mean
 
 _OWN_OPTIONS = frozenset({"timeout_s", "idempotent"})  # of `AsyncClient.call`
+_OF_PUT_OFF = frozenset({"missed", "jitter", "keep_result"})  # of `AsyncClient.put_off`, beside those
 _SIMPLE: Mapping[str, tuple[type, ...]] = {
     "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),), "array": (list,),
     "object": (dict,),
@@ -25,6 +26,12 @@ _NO = object()
 def no_file(name: str) -> bytes:
     """Read no file: the reader of a caller who has none."""
     raise InvalidArgument(f"@{name}: there are no files here; write @@ for a word that begins with @")
+
+
+def check_put_off(kwargs: Mapping[str, Any]) -> None:
+    """Raise InvalidArgument for a parameter by name that would be taken for an option of a call that is put off."""
+    if taken := kwargs.keys() & _OF_PUT_OFF:
+        raise InvalidArgument(f"{min(taken)} can be given by position only when the call is put off")
 
 
 def arguments_of(

@@ -9,7 +9,7 @@ from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tlsrt.channels.cli.arguments import arguments_of, signature
+from tlsrt.channels.cli.arguments import arguments_of, check_put_off, signature
 from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.cli.jobs import time_of
 from tlsrt.channels.cli.standard_input import standard_input
@@ -47,6 +47,7 @@ async def _call(arguments: argparse.Namespace) -> None:
         args, kwargs = arguments_of(arguments.words, spec, _content)
         spec = spec or {"stream": method == "subscribe"}
         if when := time_of(arguments):
+            check_put_off(kwargs)
             job = await client.put_off(
                 when,
                 target,

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import pytest
 
+from tlsrt.channels.cli.arguments import check_put_off
 from tlsrt.channels.cli.jobs import shown_lines, time_of
 from tlsrt.errors import InvalidArgument
 
@@ -43,3 +44,10 @@ def test_all_of_a_job_is_shown_and_what_a_target_says_of_it_is_printable() -> No
     assert "1970-01-0" in text and "(of run 2)" in text and "\x1b" not in text
     assert "it is too large" in "\n".join(shown_lines({**job, "result_error": "it is too large"}))
     assert "done" in shown_lines({**job, "history": [{"began": 4, "took_ms": 7, "outcome": "done"}]})[-1]
+
+
+@pytest.mark.parametrize("name", ["missed", "jitter", "keep_result"])
+def test_a_parameter_with_the_name_of_an_option_of_a_job_is_given_by_position(name: str) -> None:
+    check_put_off({"value": 1})
+    with pytest.raises(InvalidArgument, match=f"{name} can be given by position only when"):
+        check_put_off({"value": 1, name: 3})
