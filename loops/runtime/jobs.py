@@ -196,7 +196,9 @@ class ProcessJobs:
             run.result = _sealed(message, _word_of(error), str(error.message))
             return _word_of(error)
         except BaseException as error:
-            return place.faults.fold(message.method, error).code
+            folded = place.faults.fold(message.method, error)
+            run.result = _sealed(message, folded.code, str(folded.message))
+            return folded.code
         run.result = _sealed(message, _DONE, value)
         return _DONE
 

@@ -26,6 +26,7 @@ from tlsrt.errors import (
     InvalidArgument,
     MisuseError,
     NotFound,
+    OutcomeUnknown,
     PeerError,
     Stale,
     Unavailable,
@@ -244,7 +245,7 @@ class JobPuts(Service):
 
         def answer(is_stored: bool) -> None:
             if entry.incarnation == incarnation:
-                error = None if is_stored else Unavailable(f"{done}, but not on the disk yet")
+                error = None if is_stored else OutcomeUnknown(f"{done}, but not on the disk yet")
                 self._jobs.answer(entry, number, error)
 
         return answer

@@ -78,6 +78,8 @@ class JobRuns(Service):
         self._not_before = {job: until for job, until in self._not_before.items() if until > moment.now}
         self._pauses = {job: pause for job, pause in self._pauses.items() if job in self._jobs.by_id}
         for job in self._jobs:
+            if self._jobs.by_id.get(job.job) is not job:
+                continue  # a write that has just ended has changed it: at the next look
             if job.began and moment.wall - job.began > RUN_MS and job.job not in self._beginning:
                 job = self._end_run(job, UNKNOWN, moment)
             if job.is_over and moment.wall - job.last > ENDED_MS:
@@ -225,9 +227,8 @@ class JobRuns(Service):
         jump = (moment.wall - before.wall) - (moment.now - before.now)
         if abs(jump) < STEP_MS:
             return
-        for job in self._jobs:
-            if job.job not in self._beginning:
-                self._jobs.by_id[job.job] = after_jump(job, jump, moment.wall, self._offset)
+        for job in self._jobs:  # one whose run is being written has changed then: it is tried again with these times
+            self._jobs.by_id[job.job] = after_jump(job, jump, moment.wall, self._offset)
         self._context.writer.keep(moment.now)
 
     def _recover(self, moment: Moment, *, is_resumed: bool) -> None:
@@ -243,4 +244,7 @@ def _at_end(job: Job, outcome: str, wall: int) -> Job:
     """Return the job after a run that has begun, as it ended at `wall`."""
     past = Past(job.began, max(0, wall - job.began), outcome)
     call = job.call if job.due else b""
-    return replace(job, began=0, slot=0, outcome=outcome, call=call, history=job.ended(past))
+    result, of_run = (job.result, job.result_run) if job.result_run == job.run else (b"", 0)  # none of a run before
+    return replace(
+        job, began=0, slot=0, outcome=outcome, call=call, history=job.ended(past), result=result, result_run=of_run
+    )

@@ -339,8 +339,13 @@ async def test_what_a_run_gave_goes_back_sealed_for_the_owner_that_has_it_kept(s
         for owner, job, run in ((key, JOB, number + 1), (key, b"8765", number), (result_key(b"x", JOB), JOB, number)):
             with pytest.raises(PeerError, match="sealed_otherwise"):
                 open_result(owner, job, run, sealed)
-    stage.run("fail", "bug", number=8)  # what is no answer to a caller is none here
+    stage.run("fail", "bug", number=8)  # the sentence that a caller is told, and no word of the bug
+    await stage.settle()
+    assert open_result(key, JOB, 8, stage.results()[-1]) == (
+        "failed",
+        f"{KETTLE} fail failed; the reason is in its log",
+    )
     stage.key = bytes(32)  # a point that no owner has made
     stage.run("boil", "tea", number=9)
     await stage.settle()
-    assert stage.results()[-2:] == [b"", b""]
+    assert stage.results()[-1] == b""

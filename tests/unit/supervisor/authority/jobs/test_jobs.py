@@ -199,6 +199,15 @@ def test_a_method_is_no_longer_than_a_name_and_every_list_fits_a_packet(host: Ho
     AUTHORITY_CHANNEL.encode(*answer)
 
 
+def test_a_change_that_is_in_force_and_not_on_the_disk_is_not_said_to_have_done_nothing(host: Host) -> None:
+    job = host.put()
+    host.stage.store.is_held = True
+    host.stage.hear("secondary", "job_remove", 1, STORE, "client/admin", job)
+    host.stage.pass_time(6_000)
+    assert host.state.jobs == {} and host.answer()[0] == "outcome_unknown"
+    host.stage.store.is_held = False
+
+
 def test_the_answer_to_a_removal_goes_to_the_process_that_asked(host: Host) -> None:
     job = host.put()
     answers = len(host.stage.of("secondary", "job_answer"))

@@ -12,12 +12,13 @@ from hosts.job_authority import CONSOLE, STORE, Host
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.session.job_result import SEALED_MAX, open_result, result_key, seal_result
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.jobs.puts import PUTS_OF_ONE
-from tlsrt.supervisor.authority.jobs.runs import AWAY_MS
+from tlsrt.supervisor.authority.jobs.runs import AWAY_MS, RETRY_MS
 from tlsrt.supervisor.authority.jobs.schedule import (
     after_jump,
     at_start,
@@ -293,18 +294,72 @@ def test_a_result_is_kept_sealed_for_its_owner_and_only_if_that_has_asked(host: 
     key = result_key(b"secret", b"of a job")
     job = host.put("%60", job=b"of a job", key=key.public_key().public_bytes_raw())
     plain = host.put("%60")
-    for number in (1, 2, 3):
+
+    def run_both(number: int) -> None:
         host.stage.pass_time(60_000)
         for run in host.runs()[-2:]:
             sealed = seal_result(key.public_key().public_bytes_raw(), run[1], run[2], "done", run[2])
             host.over(run, result=sealed if number < 3 else bytes(SEALED_MAX + 1))
+
+    run_both(1)
+    run_both(2)
     host.stage.hear("secondary", "job_show", 1, STORE, "client/admin", job)
     *_, number, sealed = host.answer()[1]
-    assert (number, open_result(key, job, number, sealed)) == (2, ("done", 2))  # one that is too large is none
+    assert (number, open_result(key, job, number, sealed)) == (2, ("done", 2))
     assert host.the(plain).result == b"" and {run[6] for run in host.runs() if run[1] == plain} == {b""}
     host.stage.ask("job_show", 2, job.hex())
     assert sealed not in [told for told in host.stage.told if told[0] == "answer"][-1][4]
     assert decode_state(encode_state(host.state)).jobs == host.state.jobs
+    run_both(3)
+    assert (host.the(job).run, host.the(job).result) == (3, b"")  # one that is too large is none
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled", "done"])
+def test_a_run_that_ends_without_a_result_leaves_none_of_the_run_before(host: Host, outcome: str) -> None:
+    key = result_key(b"secret", b"of a job").public_key().public_bytes_raw()
+    job = host.put("%60", job=b"of a job", key=key)
+    host.stage.pass_time(61_000)
+    host.over(host.runs()[-1], result=seal_result(key, job, 1, "done", 5))
+    assert host.the(job).result_run == 1
+    host.stage.pass_time(60_000)
+    assert host.the(job).result_run == 1  # of the last one that ended
+    host.over(host.runs()[-1], outcome)
+    assert (host.the(job).outcome, host.the(job).result, host.the(job).result_run) == (outcome, b"", 0)
+
+
+def test_a_period_goes_by_the_time_that_passes_when_the_clock_is_set_while_a_run_is_written(host: Host) -> None:
+    job = host.put("%600")
+    host.stage.pass_time(599_000)
+    host.stage.store.is_held = True
+    host.stage.pass_time(2_000)
+    host.stage.wall -= 2 * HOUR
+    host.stage.pass_time(1_000)
+    host.stage.store.is_held = False
+    host.stage.pass_time(RETRY_MS + 2_000)
+    (run,) = host.runs()
+    assert host.the(job).began and host.the(job).due - host.stage.wall <= 600_000
+    host.over(run)
+    host.stage.pass_time(600_000)
+    assert [run[2] for run in host.runs()] == [1, 2]
+
+
+def test_a_look_leaves_alone_a_job_that_a_write_has_changed_meanwhile(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused run keeps the state, and that may take what the disk has just ended: the run of another job."""
+    first, second = host.put("+60"), host.put("+60")
+    host.stage.pass_time(59_000)
+    refuse, jobs, looked = host.runner._refuse, host.state.jobs, []
+
+    def refuse_and_end_a_write(job: Job, reason: str, moment: Moment) -> None:
+        refuse(job, reason, moment)
+        jobs[second] = replace(jobs[second], run=7, began=moment.wall, due=0)
+
+    monkeypatch.setattr(host.runner, "_refuse", refuse_and_end_a_write)
+    monkeypatch.setattr(host.runner, "_begin", lambda job, moment: looked.append(job.job))
+    jobs[first] = replace(jobs[first], began=host.stage.wall)
+    host.stage.pass_time(2_000)
+    assert looked == [] and jobs[second].run == 7
 
 
 def test_the_largest_job_that_is_shown_fits_a_packet(host: Host) -> None:
