@@ -86,7 +86,8 @@ class ListenConfig:
     interface: str = field(
         default="",
         metadata=text(
-            "The network interface on which it joins the group. It hears it there, and sends there, and nowhere else.",
+            "The network interface on which it joins the group. It hears it there alone, and with `replies` sends "
+            "there alone.",
             pattern=r"[A-Za-z0-9_.:-]{1,15}",
             says="the name of a network interface",
             default_says="the one of the default route",

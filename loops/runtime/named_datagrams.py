@@ -24,6 +24,9 @@ def connecting_first(real: Callable[..., Any], granted: Collection[int]) -> Call
         *flags, address = arguments
         if _peer_of(own) != address[:2]:
             own.connect(address)
+            own.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ERROR
+            )  # what the host before has left, which is not of this one
         return own.send(data, *flags)
 
     return sendto

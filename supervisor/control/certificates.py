@@ -339,7 +339,8 @@ class Certificates(Feature):
 
     def _set_name(self, name: str, *, is_added: bool, then: Callable[[], None], reply: Reply) -> None:
         def heard(code: int, rows: list[Any]) -> None:
-            self._trial = ""
+            if self._trial == name:  # another one's may have begun meanwhile
+                self._trial = ""
             if code == ResultCode.DONE:
                 self._added = tuple(str(one) for one in rows[0])
                 then()

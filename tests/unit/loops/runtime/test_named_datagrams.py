@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 from tlsrt.loops.runtime.named_datagrams import connecting_first
@@ -27,6 +28,16 @@ def test_a_socket_is_of_the_host_that_it_has_spoken_to_last() -> None:
             assert own.recvfrom(8) == (b"PING", peer.getsockname())
         assert _send(own, b"more", 0, other.getsockname()) == 4
         assert other.recv(8) == b"more"
+
+
+def test_an_error_of_the_host_before_is_not_told_of_the_next_one() -> None:
+    with _peer() as other, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        with _peer() as closed:
+            address = closed.getsockname()
+        assert _send(own, b"ping", address) == 4
+        assert select.select([own], [], [], 10)[0], "it was refused"
+        assert _send(own, b"ping", other.getsockname()) == 4
+        assert other.recv(8) == b"ping"
 
 
 def test_a_granted_socket_and_others_send_as_ever() -> None:
