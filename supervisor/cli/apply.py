@@ -135,8 +135,8 @@ class _Installation:
     def install(self) -> None:
         install(self.packages)
 
-    def remove(self) -> None:
-        remove(self.packages)
+    def remove(self) -> list[str]:
+        return remove(self.packages)
 
 
 def _take(change: Change, plan: Plan) -> Document | None:

@@ -7,8 +7,7 @@ that is a matter of `component update`.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tlsrt.config.drop_ins import installed_manifest
 from tlsrt.config.schema import Config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.cli.component.wheel import Offering, known_distributions, offering_of, uninstall
+from tlsrt.supervisor.cli.component.wheel import Offering, known_distributions, offering_of, remove_all
 from tlsrt.supervisor.cli.component.wheel import install as install_wheel
 
 FOLDER = "packages"
@@ -75,19 +74,11 @@ def brought_packages(source: Path, scratch: Path) -> BroughtPackages:
 
 
 def install(offerings: Sequence[Offering]) -> None:
-    """Install wheels, all of them or none. Raises ConfigError."""
-    done: list[Offering] = []
-    try:
-        for one in offerings:
-            done.append(one)
-            install_wheel(one)
-    except BaseException:
-        remove(done)
-        raise
-
-
-def remove(offerings: Collection[Offering]) -> None:
-    """Uninstall what was installed for a change that was refused; what it required stays, and is used by nothing."""
+    """Install wheels. Raises ConfigError; what was installed by then is for `remove`."""
     for one in offerings:
-        with suppress(ConfigError):
-            uninstall(one.distribution)
+        install_wheel(one)
+
+
+def remove(offerings: Sequence[Offering]) -> list[str]:
+    """Uninstall what was installed for a change that was refused; return what is there yet."""
+    return remove_all([one.distribution for one in offerings])

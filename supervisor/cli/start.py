@@ -15,6 +15,10 @@ RESTORE = ".restore"  # what a `backup restore` that was interrupted has left; s
 COMPONENTS = "components.d"
 ENDINGS = (".yaml", ".manifest")  # of files that count
 CHANGE = f"{COMPONENTS}/.change"  # what a `component` command that was interrupted has left; see journal.py
+_LEFT = (
+    "warning: a change of the configuration was interrupted, or goes on, and a service may not write there: it starts "
+    "with what is sealed; the next `tlsrt-supervisor apply`, `component` or `seal` undoes or completes the change"
+)
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -46,7 +50,14 @@ def start(arguments: argparse.Namespace) -> int:
         from tlsrt.supervisor.cli.component.journal import recover
         from tlsrt.supervisor.cli.exchange import say
 
-        if done := recover(Path(path)):
+        if not _may_recover(Path(path).parent):
+            say(_LEFT)
+        elif done := recover(Path(path)):
             say(done)
     log = ["--log", arguments.log] if arguments.log else []
     return launch(["--config", path, *log], bytecode=bytecode_folder(Path(path)), sweep=sweep)
+
+
+def _may_recover(folder: Path) -> bool:
+    """Tell whether this process may write the configuration: a service may not, and to it all is read-only."""
+    return os.access(folder, os.W_OK) and os.access(folder / COMPONENTS, os.W_OK)

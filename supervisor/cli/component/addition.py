@@ -74,10 +74,10 @@ class Installation(Protocol):
     def names(self) -> Sequence[str]: ...
 
     def install(self) -> None:
-        """Install all of them, or none. Raises ConfigError."""
+        """Install all of them. Raises ConfigError; `remove` is called then."""
 
-    def remove(self) -> None:
-        """Remove those that are there."""
+    def remove(self) -> Sequence[str]:
+        """Remove those that are there; return the names of those that could not be removed."""
 
 
 class Change:
@@ -143,38 +143,43 @@ class Change:
             installation.install()
             if any(self.present(name) != data for name, data in before.items()):
                 raise ConfigError(EDITED)
-        except BaseException:
+        except BaseException as error:
             with _without_signals():
-                installation.remove()
+                left = installation.remove()
                 files.remove(self._folder / JOURNAL)
+            if left:
+                raise ConfigError([*_told(error), _stays(left)]) from error
             raise
 
     def _undo_for(
         self, error: BaseException, before: Content, token: bytes | None, installation: Installation | None, *,
         is_taken: bool,
     ) -> None:  # fmt: skip
-        """Undo a change for an error; one that cannot be undone now is told with it, as its record stays."""
-        try:
-            self._undo(before, token, installation, is_taken=is_taken)
-        except (ConfigError, OSError) as failed:
-            told = error.problems if isinstance(error, ConfigError) else [str(error) or "interrupted"]
-            raise ConfigError(
-                [*told, f"and it could not be undone now: {failed}; the next command or start undoes or completes it"]
-            ) from error
+        """Undo a change for an error; one that cannot be undone now is told with it, as its record stays.
 
-    def _undo(
-        self, before: Content, token: bytes | None, installation: Installation | None, *, is_taken: bool
-    ) -> None:  # fmt: skip
+        With `is_taken` the host may have taken the change.
+        """
+        try:
+            left = self._undo(before, token, installation)
+        except (ConfigError, OSError) as failed:
+            found = f"and it could not be undone now: {failed}; the next command or start undoes or completes it"
+            raise ConfigError([*_told(error), found]) from error
+        if is_taken:  # with signals: nothing is half done any more, and this may wait long
+            with suppress(NotRunning, RequestRefused, ControlRefused):
+                ask(load_config(self._path), "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
+        if left:
+            raise ConfigError([*_told(error), _stays(left)]) from error
+
+    def _undo(self, before: Content, token: bytes | None, installation: Installation | None) -> Sequence[str]:
         """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
         What was installed by another step stays, and is sealed without running: no manifest of it is approved.
-        Where more differs, the old boot token is put back, and a start says what it is. With `is_taken` the
-        host may have taken the change.
+        Where more differs, the old boot token is put back, and a start says what it is. Returns what stays installed.
         """
         with _without_signals():
             write_content(self._folder, before, self._owner)
-            if installation is not None:
-                installation.remove()  # before the seal: with it in the boot token, a strict host would not start
+            # Before the seal: with it in the boot token, a strict host would not start.
+            left = installation.remove() if installation is not None else ()
             config = fitting(load_config(self._path))
             try:
                 if config.measure == "strict":
@@ -185,9 +190,7 @@ class Change:
                     files.replace(self._token, token, files.token_mode(self._token), owner_of(self._token))
                 forget_bytecode(config, sealed_bytecode(config))
             files.remove(self._folder / JOURNAL)
-            if is_taken:
-                with suppress(NotRunning, RequestRefused, ControlRefused):
-                    ask(config, "reload", timeout_s=_RELOAD_S, refused=EX_CONFIG)
+        return left
 
     def _taken(self, *, is_more: bool) -> Config:
         """Return the configuration as it is now, which `is_more` than before. Raises ConfigError if it cannot be."""
@@ -249,6 +252,14 @@ def _without_signals() -> Generator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _told(error: BaseException) -> Sequence[str]:
+    return error.problems if isinstance(error, ConfigError) else [str(error) or "interrupted"]
+
+
+def _stays(left: Sequence[str]) -> str:
+    return f"and {', '.join(left)} could not be uninstalled, and may not be whole: remove it with pip, and apply again"
 
 
 def _who_works(folder: int) -> str:

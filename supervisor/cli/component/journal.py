@@ -26,7 +26,6 @@ from pathlib import Path
 
 from tlsrt.config import files
 from tlsrt.config.bytecode import forget_bytecode
-from tlsrt.config.distributions import normalized
 from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_folder
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
 from tlsrt.config.init import sealed_bytecode
@@ -213,13 +212,8 @@ def _recover(folder: Path, config_path: Path) -> str:
 
 
 def _remove_installed(distributions: Sequence[str]) -> list[str]:
-    """Uninstall what a change had brought; return what is there yet. What it required stays, and is used by nothing."""
     if not distributions:
         return []
-    from tlsrt.supervisor.cli.component.wheel import known_distributions, uninstall
+    from tlsrt.supervisor.cli.component.wheel import remove_all
 
-    for name in distributions:
-        if normalized(name) in known_distributions():
-            with suppress(ConfigError):
-                uninstall(name)
-    return [name for name in distributions if normalized(name) in known_distributions()]
+    return remove_all(distributions)

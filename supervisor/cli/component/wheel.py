@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -110,6 +111,15 @@ def check_brought(offering: Offering, site: Path | None = None) -> None:
 def uninstall(distribution: str) -> None:
     """Remove a distribution. Raises ConfigError."""
     pip("uninstall", "--yes", distribution, what=f"uninstall {distribution}")
+
+
+def remove_all(distributions: Sequence[str]) -> list[str]:
+    """Uninstall what a change had brought; return what is there yet. What it required stays, and is used by nothing."""
+    for name in distributions:
+        if normalized(name) in known_distributions():
+            with suppress(ConfigError):
+                uninstall(name)
+    return [name for name in distributions if normalized(name) in known_distributions()]
 
 
 def by_package() -> Mapping[str, Distribution]:

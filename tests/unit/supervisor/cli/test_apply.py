@@ -21,6 +21,7 @@ from tlsrt.config.init import changed_names, initialise, seal
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CHANGED, EX_CONFIG, EX_NOPERM, EX_USAGE, ConfigError
+from tlsrt.supervisor.cli import brought_packages
 from tlsrt.supervisor.cli.component import addition, wheel
 from tlsrt.supervisor.cli.component.journal import recover, write_content
 from tlsrt.supervisor.cli.exchange import RequestRefused
@@ -241,14 +242,42 @@ def test_a_host_that_does_not_answer_has_the_change_taken_back_too(
     path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
+    held: list[bool] = []
 
     def ask(*words: object, **more: object) -> None:
         asked.append(teapot.folder.exists())
+        held.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         raise ControlRefused("the supervisor did not answer in 3600 s")
 
     monkeypatch.setattr(addition, "ask", ask)
     assert run(path, source, "--yes") == EX_NOPERM
     assert asked == [True, False] and changed_names(load_config(path)) == []
+    assert held == [False, False], "Ctrl-C ends it, however long the host does not answer"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_cannot_be_uninstalled_is_said(
+    path: Path, source: Path, teapot: Teapot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    is_whole: bool,
+) -> None:  # fmt: skip
+    def uninstall(name: str) -> None:
+        raise ConfigError("cannot uninstall teapot: no RECORD file was found")
+
+    def killed() -> None:
+        raise ConfigError("cannot install teapot: killed")
+
+    def ask(*words: object, **more: object) -> None:
+        raise RequestRefused(["no"], EX_CONFIG)
+
+    monkeypatch.setattr(addition, "ask", ask)
+    monkeypatch.setattr("tlsrt.supervisor.cli.apply.remove", brought_packages.remove)
+    monkeypatch.setattr(wheel, "known_distributions", lambda: {"teapot": None} if teapot.folder.exists() else {})
+    monkeypatch.setattr(wheel, "uninstall", uninstall)
+    if not is_whole:
+        teapot.meanwhile.append(killed)
+    assert run(path, source, "--yes") == EX_CONFIG
+    said = capsys.readouterr().err
+    assert "teapot could not be uninstalled" in said and ("no\n" if is_whole else "killed") in said
 
 
 def test_what_cannot_be_undone_now_is_said_and_the_next_start_makes_it_whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,23 @@ def left(path: Path, name: str) -> Path:
     (path.parent / name).write_text("a: 1\n")
     (path.parent / name).chmod(0o666)
     return path.parent / name
+
+
+def test_a_service_leaves_a_change_to_the_next_command(
+    tmp_path: Path, launched: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tlsrt.yaml"
+    path.write_text("")
+    record = left(path, "components.d/.change")
+    with pytest.raises(ConfigError, match=r"\.change could be exchanged by another user"):
+        run(path)
+    # In the unit the configuration is read-only, for root too.
+    monkeypatch.setattr(
+        os, "access", lambda place, mode: not (mode & os.W_OK and path.parent in (place, *place.parents))
+    )
+    assert run(path) == 0 and launched == [["--config", str(path)]]
+    told = capsys.readouterr()
+    assert "it starts with what is sealed" in told.out + told.err and record.exists()
 
 
 def test_only_files_that_count_are_refused(tmp_path: Path, launched: list[Sequence[str]]) -> None:
