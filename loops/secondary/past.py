@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tlsrt import Conflict, Failed, InvalidArgument
@@ -65,6 +66,7 @@ class Past:
 
     def __init__(self) -> None:
         self._limits = PastLimits()
+        self._has_tables = False
         self._first = self._bytes = 0  # within a transaction
         self._written = (-1, 0)  # what the disk has of these
 
@@ -73,12 +75,23 @@ class Past:
         self._limits = limits
 
     def prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables if they are missing, as in a store of an older runtime."""
+        """Make the tables if they are missing, as in a store of an older runtime; a disk that refuses takes no reads.
+
+        Then there is no past, and the next change tries again.
+        """
+        self._has_tables = False
+        with suppress(sqlite3.OperationalError):
+            self._make_tables(connection)
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
         for statement in _TABLES:
             connection.execute(statement)
+        self._has_tables = True
 
     def is_whole(self, connection: sqlite3.Connection, is_late: Callable[[], bool]) -> bool:
         """Compare all with the checksums, and look for holes, until it is late."""
+        if not self._has_tables:
+            return True
         first, last, _ = self._read(connection)
         count = 0
         query = "SELECT revision, namespace, key, operation, at_ms, checksum FROM changes"
@@ -99,6 +112,8 @@ class Past:
 
     def begin(self, connection: sqlite3.Connection, revision: int) -> None:
         """Go on behind this revision of the store, or begin anew there."""
+        if not self._has_tables:
+            self._make_tables(connection)
         self._first, last, self._bytes = self._read(connection)
         self._written = self._first, self._bytes
         if last != revision:
@@ -187,6 +202,10 @@ class Past:
         first, last, size = self._read(connection)
         return (first, size) if last == revision else (revision, 0)
 
+    def is_current(self, connection: sqlite3.Connection, revision: int) -> bool:
+        """Tell whether it ends at this revision of the store; else it is dropped with the next change."""
+        return self._read(connection)[1] == revision
+
     def changes(self, connection: sqlite3.Connection, revision: int, since: int, limit: int) -> list[Change]:
         """Return the changes behind a revision, at most so many. Raises InvalidArgument, Conflict, Failed."""
         if since > revision:
@@ -236,6 +255,8 @@ class Past:
         return bytes(row[0])
 
     def _read(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
+        if not self._has_tables:
+            return -1, -1, 0
         row = connection.execute("SELECT first, (SELECT max(revision) FROM changes), bytes FROM past").fetchone()
         if row is None:
             return -1, -1, 0  # not the store's revision

@@ -117,7 +117,8 @@ class SqliteTable:
         return int(connection.execute("SELECT revision FROM counter").fetchone()[0])
 
     def set_revision(self, connection: sqlite3.Connection, revision: int) -> None:
-        connection.execute("UPDATE counter SET revision = ?", (revision,))
+        """Go on behind a revision that the disk has lost, and one more: who watches since the last one misses some."""
+        connection.execute("UPDATE counter SET revision = ?", (revision + 1,))
 
     def begin(self, connection: sqlite3.Connection) -> int:
         revision, self._sum = connection.execute("SELECT revision, identities FROM counter").fetchone()
@@ -208,6 +209,8 @@ class SqliteTable:
         if entry is None:
             return []
         with self._file.reading() as connection:
+            if not self._past.is_current(connection, self.revision(connection)):
+                return [Version(entry.revision, len(entry.value), None)][:limit]
             present = Version(entry.revision, len(entry.value), self._past.put_at_ms(connection, entry.revision))
             return [present, *self._past.versions(connection, namespace, key, limit)][:limit]
 
@@ -219,6 +222,8 @@ class SqliteTable:
         if entry.revision == revision:
             return entry.value
         with self._file.reading() as connection:
+            if not self._past.is_current(connection, self.revision(connection)):
+                return None  # an older runtime may have deleted the key meanwhile, and put it anew
             return self._past.value(connection, namespace, key, revision)
 
     def _settle_all(self) -> None:

@@ -88,7 +88,9 @@ class Store(Component):
 
     async def start(self) -> None:
         size = self.options.max_bytes
-        limits = PastLimits(self.options.changes, self.options.versions, min(self.options.versions_bytes, size // 4))
+        versions = self.options.versions
+        room = min(self.options.versions_bytes, size // 4) if versions else 0  # 0 drops those of another setting
+        limits = PastLimits(self.options.changes, versions, room)
         self._is_stopping = False
         self._expiring: asyncio.Task[None] | None = None
         self._next_expiry_ms = 0.0  # wall ms before which no value expires
@@ -149,6 +151,7 @@ class Store(Component):
             self._changes.publish(name[0], {"operation": operation, "key": name[1], "revision": outcome})
         elif isinstance(outcome, OutcomeUnknown):
             self._cache.remove(name)
+            self._next_expiry_ms = 0.0  # it may be there, with a time
             self._changes.close()  # who watches would miss it: `watch` tells them to go on from their last revision
         elif isinstance(outcome, BaseException):
             self.count("refused")

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from fakes.store_bench import ClockedStore
 from fakes.store_bench import StoreBench as Bench
 
 from tlsrt.errors import CallError, Failed, InvalidArgument, NotFound
 from tlsrt.loops.component.invocation import invoke
+from tlsrt.loops.secondary.past import Past
 from tlsrt.loops.secondary.schema import FORMAT, SCHEMA, add_identity, checksum, identity
+from tlsrt.loops.secondary.sqlite_table import SqliteTable
 
 
 @pytest.fixture
@@ -219,6 +222,7 @@ def test_the_past_is_bounded(tmp_path: Path) -> None:
     bench = Bench(tmp_path, changes=0, versions=0)
     bench("put", "k1", 1)
     assert bench("position") == {"revision": 401, "since": 401}
+    assert len(bench("history", "k2")) == 1, "0 drops what was kept before"
     bench.stop()
 
 
@@ -280,13 +284,45 @@ def test_a_store_without_a_past_is_brought_forward_and_goes_back(tmp_path: Path)
     total = int.from_bytes(raw(tmp_path, "SELECT identities FROM counter")[0][0], "big")  # as an older runtime deletes
     total = (total - identity("", "k1", 101)) % (1 << 128)
     raw(tmp_path, "DELETE FROM entries WHERE key = 'k1'")
-    raw(tmp_path, f"UPDATE counter SET revision = 102, identities = X'{total:032x}'")
+    entry = ("", "k1", b"\x08", 103, None)  # ... and puts it anew
+    total = int.from_bytes(add_identity(total.to_bytes(16, "big"), identity("", "k1", 103)), "big")
+    row = f"'', 'k1', X'08', 103, NULL, X'{checksum(*entry).hex()}'"
+    raw(tmp_path, f"INSERT INTO entries VALUES ({row})")
+    raw(tmp_path, f"UPDATE counter SET revision = 103, identities = X'{total:032x}'")
     bench = Bench(tmp_path)
-    assert bench.healthy() is None and bench("position") == {"revision": 102, "since": 102}
-    assert "up to revision 102" in conflict(bench, 100)
+    assert bench.healthy() is None and bench("position") == {"revision": 103, "since": 103}
+    assert "up to revision 103" in conflict(bench, 100)
+    assert code_of(bench, "version", "k1", 1) == "not_found", "it was deleted meanwhile"
+    assert bench("history", "k1") == [{"revision": 103, "bytes": 1, "put_at": None}]
     bench("put", "k1", 7)
     assert code_of(bench, "version", "k1", 1) == "not_found"
-    assert [each["revision"] for each in watched(bench, 1, since=102)] == [103]
+    assert [each["revision"] for each in watched(bench, 1, since=103)] == [104]
+    bench.stop()
+
+
+def test_a_disk_that_takes_no_tables_takes_no_values_away(tmp_path: Path) -> None:
+    make_format_3(tmp_path, 3)
+
+    class Refusing(Past):
+        is_full = True
+
+        def _make_tables(self, connection: sqlite3.Connection) -> None:
+            if self.is_full:
+                raise sqlite3.OperationalError("database or disk is full")
+            super()._make_tables(connection)
+
+    class FullStore(ClockedStore):
+        def make_table(self) -> SqliteTable:
+            table = super().make_table()
+            table._past = self.past = Refusing()
+            return table
+
+    store = FullStore()
+    bench = Bench(tmp_path, store)
+    assert bench("get", "k1") == 5 and bench("position") == {"revision": 3, "since": 3}
+    assert bench("history", "k1") == [{"revision": 1, "bytes": 1, "put_at": None}]
+    store.past.is_full = False
+    assert bench("put", "k1", 6) == {"revision": 4} and bench("version", "k1", 1) == 5
     bench.stop()
 
 
