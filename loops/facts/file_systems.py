@@ -27,7 +27,12 @@ _WITHOUT_ROOM = frozenset(
     }
 )  # fmt: skip
 # statvfs(3) waits for the other side of these, and nothing may wait here.
-_REMOTE = frozenset({"afs", "ceph", "cifs", "glusterfs", "nfs", "nfs4", "smb3"})
+_REMOTE = frozenset(
+    {
+        "9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3",
+        "virtiofs",
+    }
+)  # fmt: skip
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 

@@ -116,7 +116,7 @@ class Hardware(Component):
         self._blocks = Samples(lambda: block_devices(self.sys))
         self._file_systems = Samples(lambda: file_systems(self.proc))
         self._known = KnownDevices(())
-        self._unknown: set[str] = set()  # paths of unknown devices that were told of, and are there
+        self._unknown: dict[str, str] = {}  # path: name; unknown devices that were told of, and are there
         self._told: list[float] = []  # when, monotonic
 
     async def start(self) -> None:
@@ -306,23 +306,25 @@ class Hardware(Component):
 
     def _look_at_devices(self, event: str) -> None:
         there = devices_there(self.sys)
-        self._unknown.intersection_update(device.path for device in there)
+        paths = {device.path for device in there}
+        self._unknown = {path: name for path, name in self._unknown.items() if path in paths}
         for device in there:
             self._judge(device, event)
 
     def _judge(self, device: DeviceName, event: str) -> None:
-        """Tell of a device that is not known, once as long as it is there; too many in a minute are only counted."""
-        if event == "remove":
-            self._unknown.discard(device.path)
-        if event == "remove" or device.path in self._unknown or self._known.has(device):
+        """Tell of a device that is not known, once as long as it is there; too many in a minute have to wait."""
+        if event == "remove" or self._known.has(device):
+            self._unknown.pop(device.path, None)
             return
-        if len(self._unknown) < _UNKNOWN_MAX:
-            self._unknown.add(device.path)
-        self.count("unknown_devices")
+        if self._unknown.get(device.path) == device.name:
+            return
         now = time.monotonic()
         self._told = [at for at in self._told if now - at < 60][-_TOLD_MAX:]
         if len(self._told) >= _TOLD_MAX:
-            return
+            return  # the next look tells of it, if it is there then
+        if len(self._unknown) < _UNKNOWN_MAX or device.path in self._unknown:
+            self._unknown[device.path] = device.name
+        self.count("unknown_devices")
         self._told.append(now)
         self.log.warning("unknown device %s at %s (%s)", device.name, device.path, event)
         self.publish("unknown_device", {"name": device.name, "path": device.path, "event": event})

@@ -43,6 +43,8 @@ _STAT_BYTES = 1 << 20  # one long line of interrupts: 4096 of them fit
 _SETTING = re.compile(r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9][a-z0-9_-]*)+")
 # net.* is left out: Primary has a network namespace of its own, and its values would not be the host's.
 SYSCTL_ROOTS = ("fs", "kernel", "vm")
+# So are these: a loop has namespaces of its own for IPC and for the name of the host (ipc_namespaces(7), uts(7)).
+_OWN = re.compile(r"kernel\.(?:shm|msg|auto_msgmni|hostname|domainname)\w*|kernel\.sem(?:_next_id)?|fs\.mqueue\..*")
 _CHOSEN = {
     "total": "MemTotal", "free": "MemFree", "available": "MemAvailable", "buffers": "Buffers",
     "cached": "Cached", "shared": "Shmem", "slab": "Slab", "dirty": "Dirty",
@@ -110,6 +112,8 @@ class Kernel(Component):
             for name in self.sysctls:
                 if not _SETTING.fullmatch(name) or name.split(".")[0] not in SYSCTL_ROOTS:
                     raise ValueError(f"sysctls: {name[:128]!r} is no setting below fs., kernel. or vm.")
+                if _OWN.fullmatch(name):
+                    raise ValueError(f"sysctls: {name} is of this component's own namespace, and not the host's")
 
     topics = {  # noqa: RUF012
         "log": "{level, sequence, uptime_us, text, dropped}: a record of the kernel's log that the grant lets pass",
@@ -269,6 +273,8 @@ class Kernel(Component):
         """One kernel setting by its dotted name, such as "vm.swappiness"; only fs.*, kernel.* and vm.* are served."""
         if name.split(".")[0] not in SYSCTL_ROOTS:
             raise Denied(f"only these are served: {', '.join(f'{root}.*' for root in SYSCTL_ROOTS)}")
+        if _OWN.fullmatch(name):
+            raise Denied(f"{name} is of this component's own namespace, and not the host's")
         value = read_text((self.proc / "sys").joinpath(*name.split(".")), 4096)
         if value is None:
             raise NotFound(f"no readable setting {name}")

@@ -5,6 +5,7 @@ Pure but for the reads below a root.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -50,7 +51,10 @@ class Posture(TypedDict):
 
 
 class Drift(TypedDict):
-    """A setting that is not as declared; `found` is null if the kernel has no such setting."""
+    """A setting that is not as declared; `found` is null if the kernel has no such setting.
+
+    What only root may read is left out: whether it is as declared cannot be known here.
+    """
 
     name: str
     declared: str
@@ -133,7 +137,17 @@ def read_setting(proc: Path, name: str) -> str | None:
 def read_drift(proc: Path, declared: Mapping[str, str]) -> list[Drift]:
     """Return the settings that are not as declared."""
     found = ((name, " ".join(wanted.split()), read_setting(proc, name)) for name, wanted in declared.items())
-    return [{"name": name, "declared": wanted, "found": value} for name, wanted, value in found if value != wanted]
+    return [
+        {"name": name, "declared": wanted, "found": value}
+        for name, wanted, value in found
+        if value != wanted and not (value is None and is_unreadable(proc, name))
+    ]
+
+
+def is_unreadable(proc: Path, name: str) -> bool:
+    """Tell whether the kernel has a setting that only root may read."""
+    path = (proc / "sys").joinpath(*name.split("."))
+    return os.path.lexists(path) and not os.access(path, os.R_OK)
 
 
 def read_vulnerabilities(sys: Path) -> dict[str, str | None]:

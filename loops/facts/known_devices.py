@@ -19,7 +19,7 @@ from tlsrt.loops.sampling.procfs import names, read_text
 LEARNED_MAX = 1024
 NAME_MAX = 200
 _WORD_MAX = 64
-_FILE_BYTES = LEARNED_MAX * (NAME_MAX + 8)
+_FILE_BYTES = LEARNED_MAX * (12 * NAME_MAX + 8)  # as JSON has what is not ASCII
 _VIRTUAL = re.compile(r"([a-z]+)")
 
 

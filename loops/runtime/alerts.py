@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -12,15 +13,27 @@ from tlsrt.errors import MisuseError, PeerError
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
+Later = Callable[[float, Callable[[], None]], object]  # after so many seconds
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)
+
 
 class ProcessAlerts:
-    """What the components of one process may report. `say` sends which one, and how often since it was last sent."""
+    """What the components of one process may report. `say` sends which one, and how often since it was last sent.
+
+    What is over the rate is sent as soon as the rate allows, each alert in its turn: none is hidden by another.
+    """
 
     def __init__(
-        self, config: Config, process: str, say: Callable[[int, int], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, config: Config, process: str, say: Callable[[int, int], None],
+        clock: Callable[[], float] = time.monotonic, later: Later = _call_later,
+    ) -> None:  # fmt: skip
         self._say = say
         self._clock = clock
+        self._later = later
+        self._is_waiting = False
         self._rate = Bucket(ALERTS_AT_ONCE, ALERTS_PER_S)
         granted = alerts_of(config.components_of(process))
         self._numbers = {(one.address, alert.name): number for number, (one, alert) in enumerate(granted)}
@@ -32,10 +45,21 @@ class ProcessAlerts:
         if number is None:
             hint = did_you_mean(name, [known for owner, known in self._numbers if owner == address])
             raise MisuseError(f"{address} has no alert {name!r}{hint}: name it under `needs: alerts`")
-        times = self._untold[number] = min(self._untold.get(number, 0) + 1, ALERT_TIMES_MAX)
-        if self._rate.take(self._clock()):
+        self._untold[number] = min(self._untold.get(number, 0) + 1, ALERT_TIMES_MAX)
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._untold and self._rate.take(self._clock()):
+            number = next(iter(self._untold))
             try:
-                self._say(number, times)
-            except PeerError:  # a supervisor that does not read now: it is told with the next one
-                return
+                self._say(number, self._untold[number])
+            except PeerError:  # a supervisor that does not read now
+                break
             del self._untold[number]
+        if self._untold and not self._is_waiting:
+            self._is_waiting = True
+            self._later(1 / ALERTS_PER_S, self._again)
+
+    def _again(self) -> None:
+        self._is_waiting = False
+        self._tell()

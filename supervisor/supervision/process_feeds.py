@@ -67,7 +67,11 @@ class ProcessFeeds(Feature):
         for grant, (_, events) in enumerate(self._context.current.config.host_events_of(loop.name)):
             if events.kind != "processes":
                 continue
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            except OSError as error:  # too few descriptors
+                self._context.console.warning("supervisor", f"{loop.name} hears of no processes: {error.strerror}")
+                continue
             with theirs:
                 ours.shutdown(socket.SHUT_RD)  # what a component says there is not read
                 ours.setblocking(False)

@@ -156,6 +156,8 @@ class Scoring:
             if not self._may_respawn(source.value, now):
                 left = self._apply(Action.QUARANTINE, detector, source, after, what, now)
                 return applied + [replace(each, is_final=True) for each in left]
+        if action is Action.LOCK and source.kind is SourceKind.ALERT:
+            self._scores.set(source, 0, now)  # answered: after an unlock the next 100 points lock again
         return applied + self._apply(action, detector, source, after, what, now)
 
     def _lock_for_many(

@@ -237,7 +237,7 @@ class DetectionService(Service):
             return
         if len(self._told) >= TOLD_MOST:
             self._told = {each: at for each, at in self._told.items() if moment.now - at < TOLD_MS}
-        if len(self._told) < TOLD_MOST:
+        if len(self._told) < TOLD_MOST or source.kind is SourceKind.ALERT:  # of which there are as many as are granted
             self._told[key] = moment.now
             who, charged = subject or source.value, f"{source.kind} {source.value}"
             detail: dict[str, str | int] = {"detector": name, "charged": charged, "count": count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -30,7 +31,16 @@ class Scene:
         self.now = 0.0
         self.sent: list[tuple[int, int]] = []
         self.is_full = False
-        self.alerts = ProcessAlerts(cast("Any", Granted()), "primary.facts", self.say, lambda: self.now)
+        self.waiting: list[Callable[[], None]] = []
+        self.alerts = ProcessAlerts(cast("Any", Granted()), "primary.facts", self.say, lambda: self.now, self.later)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.waiting.append(call)
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass, and what waits for it have its turn."""
+        self.now += seconds
+        self.waiting.pop()()
 
     def say(self, number: int, times: int) -> None:
         if self.is_full:
@@ -58,18 +68,30 @@ def test_what_is_too_much_is_counted_in_the_next_one() -> None:
     for _ in range(5000):
         scene.alerts.report("primary/kernel", "odd")
     assert scene.sent == [(0, 1)] * ALERTS_AT_ONCE
-    scene.now = 1.0
-    scene.alerts.report("primary/kernel", "odd")
+    assert len(scene.waiting) == 1
+    scene.pass_s(1.0)
     assert scene.sent[-1] == (0, ALERT_TIMES_MAX)
+    assert scene.waiting == []
     scene.now = 2.0
     scene.alerts.report("primary/kernel", "odd")
     assert scene.sent[-1] == (0, 1)
+
+
+def test_none_is_hidden_by_many_others() -> None:
+    scene = Scene()
+    for _ in range(20):
+        scene.alerts.report("primary/kernel", "odd")
+    scene.alerts.report("primary/hardware", "new")
+    assert all(number == 0 for number, _ in scene.sent)
+    scene.pass_s(5.0)
+    assert scene.sent[-2:] == [(0, 10), (2, 1)], "with no further report"
 
 
 def test_a_supervisor_that_does_not_read_is_told_later() -> None:
     scene = Scene()
     scene.is_full = True
     scene.alerts.report("primary/kernel", "odd")
-    scene.is_full, scene.now = False, 1.0
     scene.alerts.report("primary/kernel", "odd")
+    scene.is_full = False
+    scene.pass_s(1.0)
     assert scene.sent == [(0, 2)]

@@ -273,6 +273,10 @@ def test_an_alert_locks_at_100_points_if_it_acts_and_nothing_else() -> None:
     acts = scoring(detectors={name: DetectorConfig(Mode.ACT) for name in ("alert_warning", "alert_critical")})
     taken = [action for _ in range(4) for action in actions(acts.signal("alert_warning", watch, 1000))]
     assert taken == [Action.LOCK] and acts.active == (), "no limit, no quarantine"
+    assert actions(acts.signal("alert_critical", watch, 61_000, count=10)) == [Action.LOCK], (
+        "as often as it is unlocked"
+    )
+    assert actions(acts.signal("alert_critical", watch, 121_000)) == [Action.LOCK]
     assert actions(acts.signal("alert_critical", SignalSource(SourceKind.ALERT, "a/b"), 1000)) == [Action.LOCK]
     allowed = scoring(detectors={"alert_critical": DetectorConfig(Mode.ACT)}, allow=("primary/hardware",))
     assert allowed.signal("alert_critical", watch, 1000) == []
