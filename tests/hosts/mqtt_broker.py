@@ -102,6 +102,8 @@ class MqttBroker:
         finally:
             client.disconnect()
             client.loop_stop()
+            if (left := client.socket()) is not None:  # with much that waits to be sent its thread leaves it open
+                left.close()
 
 
 def _drain(errors: IO[bytes]) -> None:
