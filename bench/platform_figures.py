@@ -146,7 +146,7 @@ def memory(bench: Bench, count: int) -> None:
 
 
 def rest(bench: Bench) -> None:
-    """Processor of a component that nobody asks."""
+    """Processor of a component that is not asked."""
     pid = bench.host.pids()[f"third.{own(1)}"]
     before = cpu_ns([pid])
     begin = time.perf_counter()

@@ -24,7 +24,7 @@ from tlsrt.supervisor.process.spawn import SpawnedChild
 OWN_NAMESPACE = os.geteuid() == 0
 ENDS_WITH = 7
 MANY = 600  # more than two packets carry
-unanswered: list[int] = []  # pipes of which nobody may write
+unanswered: list[int] = []  # pipes that have no other writer
 
 
 def tell(writer: int, said: dict[str, Any]) -> int:
@@ -47,7 +47,7 @@ def _asked(servers: ForkServers, descriptors: list[int] | None = None) -> dict[s
     held_s = time.monotonic() - began
     os.close(writer)
     if child is None:
-        unanswered.append(reader)  # whoever is stopped holds the other end
+        unanswered.append(reader)  # the one that is stopped holds the other end
         return {"held_s": held_s}
     with open(reader, "rb") as file:
         facts: dict[str, Any] = json.loads(file.read())

@@ -73,7 +73,7 @@ def main(workers: int, arguments: list[str]) -> int:
         running = []
         for number in range(1, workers + 1):
             hand, base = f"{number}/{workers}", Path(folder, f"w{number}")  # short: a socket's path has 108 bytes
-            # a folder each: pytest's own for all of a user is cleared by whoever ends first, while others write there
+            # a folder each: pytest's own for a user is cleared by the first worker that ends, while others write there
             options = [f"--hand={hand}", f"--basetemp={base}"]
             running.append(subprocess.Popen([*command, *options], env=_environment(folder, hand)))
         codes = [process.wait() for process in running]

@@ -74,7 +74,7 @@ def machine() -> Iterator[BootedSystemd]:
     entries = "".join(f"{name} = {place}\n" for name, place in scripts.items())
     (about / "entry_points.txt").write_text(f"[console_scripts]\n{entries}")
     with BootedSystemd(root=root) as machine:
-        # An overlay tells nobody what is in memory: words of a log are not waited for (supervisor/process/logs.py).
+        # An overlay does not tell what is in memory: words of a log are not waited for (supervisor/process/logs.py).
         machine.do("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
         yield machine
 
