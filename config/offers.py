@@ -12,7 +12,8 @@ import ast
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin
+from enum import Enum
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from tlsrt.config.setting import NAME, NAME_SAYS, boolean, mapping, text
 
@@ -21,8 +22,16 @@ _PLAIN: Mapping[str, Any] = {
 }  # fmt: skip
 _RUNTIMES = ("describe", "subscribe")  # what every component has
 _DEPTH_MOST = 8
-_NOTHING = object()
 _WORDS: Mapping[str, object] = {"null": None, "true": True, "false": False}
+
+
+class _Nothing(Enum):
+    """No default. A member, as the configuration reaches a process pickled, and there it must be the same object."""
+
+    NOTHING = "nothing"
+
+
+_NOTHING: Final = _Nothing.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,14 @@ def test_it_answers_and_both_sides_are_checked(host: RunningHost) -> None:
         client.call("third/kettle", "simmer")
 
 
+def test_an_argument_without_a_default_is_described_as_required_and_is(host: RunningHost) -> None:
+    client = host.client()
+    [what] = client.call("third/liar", "describe")["methods"]["act"]["parameters"]
+    assert what["required"] and "default" not in what
+    with pytest.raises(InvalidArgument, match="missing parameter: what"):
+        client.call("third/liar", "act")
+
+
 def test_what_it_publishes_is_heard(host: RunningHost) -> None:
     client = host.client()
     events = client.stream("third/kettle", "subscribe", "boiled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, Literal
 
 import pytest
@@ -47,6 +48,11 @@ def test_an_argument_may_have_a_default_of_its_type(text: str, default: object) 
 def test_what_is_no_type_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"no type|default"):
         parse_argument(text)
+
+
+def test_an_argument_without_a_default_has_none_in_the_process_that_gets_it_pickled() -> None:
+    assert not pickle.loads(pickle.dumps(parse_argument("list[str]"))).has_default
+    assert pickle.loads(pickle.dumps(parse_argument("int | null = null"))).has_default
 
 
 def test_equal_texts_are_equal_types() -> None:
