@@ -21,6 +21,7 @@ from tlsrt.config.tpm_keys import ENDING, MAX_SEALED_BYTES, open_sealed_key, sea
 from tlsrt.errors import ConfigError
 
 CA_KEY = "the client CA's key"
+_CA_KEY_LOST = "put your copy back, or make another CA: `tlsrt-supervisor certificate replace-ca`"
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = 4096
 MIN_DISTINCT_BYTES = 8  # 32 random bytes have fewer with a chance below 2**-120
@@ -62,6 +63,8 @@ def read_for_command(source: KeySource, version: int = 1) -> bytes:
 def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
     """Return a read-only descriptor of the client CA's key, with the same checks; reads no byte."""
     path = instead_of(path)
+    if not os.path.lexists(path):
+        raise ConfigError(f"{CA_KEY} is not at {path}: {_CA_KEY_LOST}")
     descriptor = open_regular(path, CA_KEY, follow=False)
     try:
         status = os.fstat(descriptor)
@@ -73,7 +76,7 @@ def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
         if mode & 0o077:
             raise ConfigError(f"{CA_KEY} {path} has mode {mode:04o}, open to group or others: chmod 0600 it")
         if status.st_size == 0:
-            raise ConfigError(f"{CA_KEY} {path} is empty: restore it from your backup, or remove door.client_ca_key")
+            raise ConfigError(f"{CA_KEY} {path} is empty: {_CA_KEY_LOST}")
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)

@@ -58,6 +58,81 @@ def make_ca(install_id: bytes, now: datetime) -> Issued:
     return _issued(builder.sign(key, hashes.SHA256()), key)
 
 
+def make_next_ca(install_id: bytes, now: datetime) -> Issued:
+    """Return a CA that takes the place of another one of an installation, valid for ten years.
+
+    It may certify the one before it (`certify_ca`), and its name is another, so that neither is taken for the other.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(
+        key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
+    )
+    name = _name(f"tlsrt {install_id.hex()[:8]} CA {digest.finalize().hex()[:8]}")
+    builder = _builder(name, name, key.public_key(), now, now + CA_LIFE)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+    return _issued(builder.sign(key, hashes.SHA256()), key)
+
+
+def certify_ca(ca: Issued, former_pem: bytes, now: datetime) -> bytes:
+    """Return a certificate (PEM) by which who trusts `ca` alone trusts what a former CA has issued (RFC 5280, 3.2).
+
+    It ends with the former CA. The former CA's key is not needed. Raises ConfigError for a CA that has ended.
+    """
+    former, authority = _load(former_pem), _load(ca.certificate_pem)
+    if former.not_valid_after_utc <= now:
+        raise ConfigError(f"the CA {former.subject.rfc4514_string()} has ended: nothing of it can be kept")
+    signer, public = _private_key(ca.key_pem), former.public_key()
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    if not isinstance(public, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
+        raise ConfigError("the key of the CA is of a kind that cannot be certified: use ECDSA, Ed25519 or RSA")
+    ends = min(former.not_valid_after_utc, authority.not_valid_after_utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(former.subject)
+        .issuer_name(authority.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(ends)
+        .add_extension(_key_identifier(former), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+    )
+    return builder.sign(signer, hashes.SHA256()).public_bytes(_PEM)
+
+
+def split_pem(pem: bytes) -> list[bytes]:
+    """Return each certificate of a PEM file, PEM. Raises ConfigError for a file without one."""
+    try:
+        return [one.public_bytes(_PEM) for one in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
+        raise ConfigError("this is not a PEM certificate") from None
+
+
+def is_issued_by(certificate_pem: bytes, authority_pem: bytes) -> bool:
+    """Tell whether the first certificate of a PEM was issued by the first one of another. Raises ConfigError."""
+    try:
+        _load(certificate_pem).verify_directly_issued_by(_load(authority_pem))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def has_ended(certificate_pem: bytes, now: datetime) -> bool:
+    """Tell whether the first certificate of a PEM is not valid any more. Raises ConfigError."""
+    return _load(certificate_pem).not_valid_after_utc <= now
+
+
+def is_key_of(key_pem: bytes, certificate_pem: bytes) -> bool:
+    """Tell whether a private key belongs to a certificate. Raises ConfigError."""
+    key = _private_key(key_pem)
+    kinds = (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, rsa.RSAPrivateKey)
+    return isinstance(key, kinds) and key.public_key() == _load(certificate_pem).public_key()
+
+
 def issue_server(ca: Issued, install_id: bytes, host: str, now: datetime, names: Sequence[str] = ()) -> Issued:
     """Return a server certificate for localhost, 127.0.0.1, ::1, `host` and `names`, valid for 397 days."""
     hosts = [name for name in (*_LOCAL, host, *names) if name not in ("0.0.0.0", "::")]  # noqa: S104
@@ -71,13 +146,20 @@ def renew_server(ca: Issued, certificate_pem: bytes, key_pem: bytes, names: Sequ
     Raises ConfigError unless the CA has issued the present one and the keys belong to both.
     """
     present, authority = _load(certificate_pem), _load(ca.certificate_pem)
-    try:
-        present.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    if not is_issued_by(certificate_pem, ca.certificate_pem):
         raise ConfigError(
             f"cannot renew a certificate of {present.issuer.rfc4514_string()}: only those of the development CA, "
             f"{authority.subject.rfc4514_string()}; get one from its issuer, put it there, and reload"
-        ) from None
+        )
+    return reissue_server(ca, certificate_pem, key_pem, names, now)
+
+
+def reissue_server(ca: Issued, certificate_pem: bytes, key_pem: bytes, names: Sequence[str], now: datetime) -> bytes:
+    """Return a server certificate (PEM) in the place of the present one, which any CA may have issued.
+
+    Raises ConfigError unless the keys belong to CA and certificate.
+    """
+    present, authority = _load(certificate_pem), _load(ca.certificate_pem)
     signer, own = _private_key(ca.key_pem), _private_key(key_pem)
     kinds = (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, rsa.RSAPrivateKey)
     if not isinstance(signer, kinds) or not isinstance(own, kinds):
@@ -228,6 +310,16 @@ def _builder(
         .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def _key_identifier(authority: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """Return what a CA says its key is called: what it has issued refers to that."""
+    try:
+        return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except _X509_ERRORS:
+        key = authority.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey)
+        return x509.SubjectKeyIdentifier.from_public_key(key)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -108,8 +108,10 @@ def renew_server_certificate(
             f"cannot renew {door.certificate}: the configuration names no door.client_ca_key; "
             "get a certificate from its issuer, put it there, and reload"
         )
+    authorities = read_bounded(door.client_ca, MAX_PEM_BYTES, "the CA")
+    _refuse_replaced(read_bounded(door.certificate, MAX_PEM_BYTES, "the server certificate"), authorities)
     ca = pki.Issued(
-        read_bounded(door.client_ca, MAX_PEM_BYTES, "the CA"),
+        authorities,
         read_bounded(door.client_ca_key, MAX_PEM_BYTES, "the CA's key"),
     )
     dropped = set(map(check_name, drop))
@@ -129,6 +131,18 @@ def renew_server_certificate(
     )
     replace(door.certificate, pem, 0o644, owner_of(door.certificate))
     return Renewed(door.certificate, read_server_certificate(door.certificate), wanted != present.names)
+
+
+def _refuse_replaced(certificate: bytes, authorities: bytes) -> None:
+    """Refuse while one CA takes the place of another: clients that know the former one would be refused."""
+    from tlsrt.config import pki
+
+    first, *others = pki.split_pem(authorities)
+    if not pki.is_issued_by(certificate, first) and any(pki.is_issued_by(certificate, one) for one in others):
+        raise ConfigError(
+            "the CA is being replaced, and the present certificate is of the former one: once each client has a new "
+            "bundle, `tlsrt-supervisor certificate replace-ca --finish` issues one of the new CA"
+        )
 
 
 def days_left(certificate: ServerCertificate, now: datetime) -> int:

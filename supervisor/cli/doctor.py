@@ -113,7 +113,9 @@ def _offline(config: Config, now: datetime) -> Iterator[Diagnosis]:
     remedy = f"tlsrt-supervisor certificate renew{own} && tlsrt-supervisor reload"
     if door.client_ca_key is None:
         remedy = f"get a certificate from its issuer, put it at {door.certificate}, and reload"
-    authority = f"put another one into {door.client_ca}, seal, reload, and give every client another bundle"
+    authority = "tlsrt-supervisor certificate replace-ca"
+    if door.client_ca_key is None:
+        authority = f"put another one into {door.client_ca}, seal, reload, and give every client another bundle"
     for what, path, advice in (
         ("door certificate", door.certificate, remedy), ("client CA", door.client_ca, authority)
     ):  # fmt: skip

@@ -101,11 +101,11 @@ def _root(config: Config) -> tuple[bytes, bytes]:
 def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
     """Write a bundle with a valid certificate for a client that does not exist."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
+    from cryptography.x509 import load_pem_x509_certificates
 
     from tlsrt.config import pki
     from tlsrt.config.bundle import VERSION, Bundle, write_bundle
-    from tlsrt.supervisor.authority.clients.ca import issuer_of, read_ca_key
+    from tlsrt.supervisor.authority.clients.ca import pinned_ca, read_ca_key
 
     _check_name(name, config)
     source = config.door.client_ca_key
@@ -125,9 +125,9 @@ def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
     now = datetime.now(UTC)
     ends = min(now + pki.LEAF_LIFE, authority.not_valid_after_utc)
     certificate = pki.sign_client(authority, ca.key, config.install_id, name, key.public_key(), now, ends)
-    own = load_pem_x509_certificate(read_bounded(config.door.certificate, CA_FILE_MAX, "door.certificate"))
+    chain = load_pem_x509_certificates(read_bounded(config.door.certificate, CA_FILE_MAX, "door.certificate"))
     try:
-        trusted = issuer_of(own, authorities)
+        trusted = pinned_ca(chain, authorities, authority)
     except NotFound as error:
         raise ConfigError(error.message) from None
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

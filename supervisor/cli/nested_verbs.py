@@ -113,6 +113,18 @@ CERTIFICATE = (
         run="certificate.renew",
         lines="certificate.renew_lines",
     ),
+    Verb(
+        "replace-ca",
+        "make another CA in the place of one whose key is lost; clients that know the former one go on",
+        (
+            flag("--distrust", text="the key may be stolen: believe nothing of the former CA any more"),
+            flag("--finish", text="once each client has a new bundle: drop the former CA"),
+            flag("--yes", "-y", text="do it without being asked"),
+            ANSWER,
+        ),
+        run="replace_ca.replace_ca",
+        lines="replace_ca.lines",
+    ),
 )  # fmt: skip
 
 BACKUP = (

@@ -46,7 +46,9 @@ class FakeAuthorityService:
         self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
         self.state = state or AuthorityState(epoch=5, boots=2)
         own = load_pem_x509_certificates(SERVER.certificate_pem)[0]
-        door = DoorFiles(10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)), own=own)
+        door = DoorFiles(
+            10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)), chain=(own,) if own else ()
+        )
         ca_key = CaKey(load_pem_private_key(CA.key_pem, None))  # type: ignore[arg-type]
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
         booted = Booted(run, b"s" * 32, key_schedule.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)

@@ -109,12 +109,26 @@ def read_ca_key(descriptor: int, authorities: Sequence[Certificate]) -> CaKey | 
     return found
 
 
-def issuer_of(own: Certificate, authorities: Sequence[Certificate]) -> Certificate:
-    """Return the CA that issued the door's certificate, which clients pin. Raise NotFound if it is not in client_ca."""
+def pinned_ca(chain: Sequence[Certificate], authorities: Sequence[Certificate], signer: Certificate) -> Certificate:
+    """Return the CA that new clients pin: the `signer` of their certificates, if it vouches for the door's, too.
+
+    `chain` is the door's certificate and those of CAs that it shows with it: while one CA takes the place of another,
+    the new one has certified the former. Else it is the issuer of the door's certificate. Raise NotFound if that is not
+    in client_ca.
+    """
+    own, *shown = chain
+    links = [own, *(one for one in shown if _is_issued(own, one))]
+    if any(_is_issued(one, signer) for one in links):
+        return signer
     for authority in authorities:
-        try:
-            own.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            continue
-        return authority
+        if _is_issued(own, authority):
+            return authority
     raise NotFound(_OTHER_CA)
+
+
+def _is_issued(certificate: Certificate, authority: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

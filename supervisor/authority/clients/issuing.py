@@ -8,7 +8,7 @@ from cryptography.x509 import Certificate
 from tlsrt.channels.session.enrolment import EnrolmentAnswer
 from tlsrt.config import pki
 from tlsrt.errors import NotFound
-from tlsrt.supervisor.authority.clients.ca import ClientCA, issuer_of
+from tlsrt.supervisor.authority.clients.ca import ClientCA, pinned_ca
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.client_registry import Certified, Enrolled
 from tlsrt.supervisor.authority.model.context import AuthorityContext
@@ -29,10 +29,10 @@ class CertificateIssuer:
         files = self._door.files
         if self._context.state.lock is not None:
             raise NotFound(LOCKED)
-        self._ca.check(files.authorities)
-        if files.own is None:
+        _, signer = self._ca.check(files.authorities)
+        if not files.chain:
             raise NotFound("the door has no certificate")
-        return issuer_of(files.own, files.authorities)
+        return pinned_ca(files.chain, files.authorities, signer)
 
     def certify(self, client: Enrolled, request: bytes, wall: int) -> tuple[EnrolmentAnswer, Certified]:
         """Return what the client gets, and what the registry keeps of it. Raises NotFound, and PeerError for a request

@@ -38,7 +38,7 @@ class DoorFiles:
     begins: datetime = _LONG_AGO  # of the certificate
     ends: datetime = _IN_THE_END
     digest: bytes = b""  # of all four
-    own: Certificate | None = None  # the certificate
+    chain: tuple[Certificate, ...] = ()  # the certificate, and those of CAs that are shown with it
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
@@ -86,14 +86,15 @@ def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> Doo
     ca_pem = read_file(client_ca, "the client CA")
     crl_data = read_file(crl, "the revocation list", CRL_MAX)
     authorities = _certificates(ca_pem, "the client CA")
-    own = _certificates(certificate_pem, "the door's certificate")[0]
+    chain = _certificates(certificate_pem, "the door's certificate")
+    own = chain[0]
     _check_pair(own, key_pem)
     revoked = parse_revocation_lists(crl_data, authorities) if crl_data else None
     texts = (("door-crt", certificate_pem), ("door-key", key_pem), ("client-ca", ca_pem), ("crl", crl_data))
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in texts)).digest()
     first, second, third, fourth = (seal_copy(name, data) for name, data in texts)
     ends = own.not_valid_after_utc
-    return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest, own)
+    return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest, chain)
 
 
 def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:

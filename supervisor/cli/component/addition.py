@@ -83,8 +83,10 @@ class Installation(Protocol):
 class Change:
     """One change of the drop-ins of a host, which no other command changes meanwhile; see `begin`."""
 
-    def __init__(self, config: Config, accepts: Callable[[str], bool]) -> None:
+    def __init__(self, config: Config, accepts: Callable[[str], bool], what: str, private: tuple[str, ...]) -> None:
         self._accepts = accepts
+        self._what = what
+        self._private = private
         self._path = config.path
         self._folder = drop_in_folder(config.path)
         self._owner = owner_of(config.path)
@@ -111,7 +113,7 @@ class Change:
             self._install(installation, journal.before)
         asked = False
         try:
-            write_content(self._folder, content, self._owner)
+            write_content(self._folder, content, self._owner, self._private)
             taken = self._taken(is_more=installation is not None or any(data is not None for data in content.values()))
             renew_boot_token(taken)
             journal = replace(journal, token_after=token_digest(self._token))
@@ -133,7 +135,10 @@ class Change:
         before = {name: self.present(name) for name in content}
         token = read_bounded(self._token, _BYTES_MAX, "the boot token") if os.path.lexists(self._token) else None
         installed = tuple(installation.names) if installation is not None else ()
-        journal = Journal(before, content, token_digest(self._token), token=str(self._token), installed=installed)
+        journal = Journal(
+            before, content, token_digest(self._token), token=str(self._token), installed=installed,
+            private=self._private, what=self._what,
+        )  # fmt: skip
         write_journal(self._folder, journal, self._owner)
         return journal, token
 
@@ -177,7 +182,7 @@ class Change:
         Where more differs, the old boot token is put back, and a start says what it is. Returns what stays installed.
         """
         with _without_signals():
-            write_content(self._folder, before, self._owner)
+            write_content(self._folder, before, self._owner, self._private)
             # Before the seal: with it in the boot token, a strict host would not start.
             left = installation.remove() if installation is not None else ()
             config = fitting(load_config(self._path))
@@ -204,10 +209,13 @@ class Change:
 
 
 @contextmanager
-def begin(config: Config, accepts: Callable[[str], bool] = is_components) -> Generator[Change]:
+def begin(
+    config: Config, accepts: Callable[[str], bool] = is_components, *, what: str = "", private: tuple[str, ...] = ()
+) -> Generator[Change]:  # fmt: skip
     """Make the folder of drop-ins, and exclude another change of it for the time of a block. Raises ConfigError.
 
-    `accepts` tells of a measured name whether it may differ by the change, and be sealed by it.
+    `accepts` tells of a measured name whether it may differ by the change, and be sealed by it. `what` is changed, for
+    people, where it is no component and not the configuration; the files that are `private` hold a key.
     SIGTERM ends the block as Ctrl-C does. What the block runs inherits the lock: it is held until that has ended, too.
     """
     folder = drop_in_folder(config.path)
@@ -232,7 +240,7 @@ def begin(config: Config, accepts: Callable[[str], bool] = is_components) -> Gen
         clear_left(folder)  # what a command that was ended has left
         sweep(config.path)
         try:
-            yield Change(config, accepts)
+            yield Change(config, accepts, what, private)
         finally:
             if not os.path.lexists(folder / JOURNAL):  # else the next command needs both folders
                 sweep(config.path)

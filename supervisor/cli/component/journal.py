@@ -2,7 +2,8 @@
 
     components.d/.change      the content of each file before and after, and digests of the boot token
 
-Names are of files in that folder, `./NAME` is the configuration beside it, and `NAME.d/...` one of its drop-ins.
+Names are of files in that folder, `./NAME` is the configuration beside it, `NAME.d/...` one of its drop-ins, and
+`/...` a certificate or key that the configuration names.
 It is written before the first file changes and removed after the last. The boot token decides what becomes of a change
 that was interrupted: as long as it is the one from before, the files are put back; once it vouches for the new ones,
 they are completed; and a third one is that of a change which was being taken back.
@@ -19,7 +20,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,9 +36,10 @@ from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.backup.journal import complete
 from tlsrt.supervisor.cli.exchange import config_of, config_path, say, trusted_path
+from tlsrt.text import printable
 
 NAME = ".change"
-_NAME = re.compile(r"[^./][^/]*\.(?:yaml|manifest)|\./[^./][^/]*|[^./][^/]*\.d/[^./][^/]*\.yaml")
+_NAME = re.compile(r"[^./][^/]*\.(?:yaml|manifest)|\./[^./][^/]*|[^./][^/]*\.d/[^./][^/]*\.yaml|/[^\0]+")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file
 _BYTES_MAX = 64 << 20
@@ -54,6 +56,8 @@ class Journal:
     token_after: str = ""
     token: str = ""  # the path of the boot token: a configuration that is half changed may not be readable
     installed: tuple[str, ...] = ()  # distributions that the change brings, and that were not there before it
+    private: tuple[str, ...] = ()  # names of files that hold a key
+    what: str = ""  # that is changed, for people; else it follows from the names
 
     def is_back(self, token: str) -> bool:
         """Tell whether the boot token with this digest is for the state from before. Pure."""
@@ -74,7 +78,8 @@ def parse_journal(data: bytes) -> Journal:
         tree = json.loads(data)
         before, after = _content(tree["before"]), _content(tree["after"])
         tokens = str(tree["token_before"]), str(tree["token_after"]), str(tree.get("token", ""))
-        return Journal(before, after, *tokens, _distributions(tree.get("installed", ())))
+        private, what = tuple(map(str, tree.get("private", ()))), str(tree.get("what", ""))
+        return Journal(before, after, *tokens, _distributions(tree.get("installed", ())), private, what)
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise ConfigError(f"the record of a change, {NAME}, is damaged: remove it, and run `seal` to accept") from None
 
@@ -110,8 +115,8 @@ def write_journal(folder: Path, journal: Journal, owner: tuple[int, int]) -> Non
     files.replace(folder / NAME, data, 0o600, owner)
 
 
-def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> None:
-    """Write or remove these files, to last. Raises ConfigError."""
+def write_content(folder: Path, content: Content, owner: tuple[int, int], private: Collection[str] = ()) -> None:
+    """Write or remove these files, to last; those that are `private` hold a key. Raises ConfigError."""
     for name, data in content.items():
         path = place_of(folder, name)
         if data is None:
@@ -119,7 +124,7 @@ def write_content(folder: Path, content: Content, owner: tuple[int, int]) -> Non
                 os.unlink(path)
         else:
             _make_folder(path.parent, owner)
-            files.replace(path, data, _mode_of(path), owner)
+            files.replace(path, data, 0o600 if name in private else _mode_of(path), owner)
     for one in {folder, *(place_of(folder, name).parent for name in content)}:
         if one.is_dir():
             sync_folder(one)
@@ -187,7 +192,7 @@ def _recover(folder: Path, config_path: Path) -> str:
     token = Path(journal.token) if journal.token else load_config(config_path).boot_token
     digest = token_digest(token)
     wanted, is_back = journal.wanted(digest), journal.is_back(digest)
-    write_content(folder, wanted, owner_of(config_path))
+    write_content(folder, wanted, owner_of(config_path), journal.private)
     left = _remove_installed(journal.installed) if is_back else ()
     config = load_config(config_path)
     forget_bytecode(config, sealed_bytecode(config))  # of which some may be of the other state
@@ -201,7 +206,9 @@ def _recover(folder: Path, config_path: Path) -> str:
         return f"an installation of {', '.join(journal.installed)} was interrupted before, and was {done}"
     if not wanted:
         return "an installation of packages was interrupted before, and stays: see `tlsrt-supervisor seal --diff`"
-    if any("/" in name for name in wanted):
+    if journal.what:
+        names = [printable(journal.what, 80)]
+    elif any("/" in name for name in wanted):
         names = ["the configuration"]
     else:
         names = sorted(name.removesuffix(DROP_IN).replace(".", "/", 1) for name in wanted if name.endswith(DROP_IN))

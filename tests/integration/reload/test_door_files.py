@@ -21,10 +21,12 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt import Client, Rejected
 from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.client.enroll import enroll
+from tlsrt.channels.session.enrolment import parse_code
 from tlsrt.config import pki
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.pki import Issued
-from tlsrt.errors import CallError
+from tlsrt.errors import CallError, TlsrtError
 
 STAGE: dict[str, Any] = {
     "components": {VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
@@ -309,3 +311,33 @@ def test_files_that_change_are_taken_by_themselves(request: pytest.FixtureReques
         refusals = [line for line in host.console[seen:] if " refused " in line]
         assert len(refusals) == 2, refusals
         assert client.call(VICTIM, "value", idempotent=True) == 0 and client.session_info["session"] == session
+
+
+def test_a_lost_ca_is_replaced_and_both_kinds_of_clients_come(host: RunningHost, tmp_path: Path) -> None:
+    """Who was there goes on, who is enrolled anew believes the new CA alone, and at last the former one is dropped."""
+    (host.folder / "ca.key").unlink()
+    done = host.cli("certificate", "replace-ca", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "listed in the configuration" in done.stdout and "certificate replace-ca --finish" in done.stdout
+    with host.client("guest") as guest:
+        assert guest.call(VICTIM, "add", 1) == 1
+    host.restart()
+    bundle = host.folder / "phone.tlsrt"
+    added = host.cli("client", "add", "phone", "--allow", f'{VICTIM}: "*"', "--bundle", str(bundle))
+    assert added.returncode == 0, added.stderr
+    new, former = pki.split_pem((host.folder / "ca.crt").read_bytes())
+    assert read_bundle(bundle).ca_pem == new != former
+    said = host.cli("client", "add", "kiosk", "--allow", f'{VICTIM}: "*"').stdout
+    _, where, code = next(line.split()[1:] for line in said.splitlines() if "tlsrt enroll" in line)
+    address, port = where.rsplit(":", 1)
+    enrolled = tmp_path / "kiosk.tlsrt"
+    assert enroll(address, int(port), parse_code(code), enrolled).ca_pem == new
+    for one in (bundle, enrolled, host.folder / "guest.tlsrt"):
+        with Client(one) as client:
+            assert client.call(VICTIM, "add", 1) >= 1
+    done = host.cli("certificate", "replace-ca", "--finish", "--yes")
+    assert done.returncode == 0, done.stderr
+    with Client(bundle) as client:
+        assert client.call(VICTIM, "add", 1) >= 1
+    with pytest.raises(TlsrtError, match="cannot prove"), Client(host.folder / "guest.tlsrt") as client:
+        client.call(VICTIM, "add", 1, timeout_s=10)

@@ -238,7 +238,8 @@ def test_an_empty_key_of_the_ca_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ca.key"
     path.touch(0o600)
     with pytest.raises(
-        ConfigError, match=r"ca.key is empty: restore it from your backup, or remove door.client_ca_key"
+        ConfigError,
+        match=r"ca.key is empty: put your copy back, or make another CA: `tlsrt-supervisor certificate replace-ca`",
     ):
         key_providers.open_ca_key(path, {os.geteuid()})
 
