@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from tlsrt.config.argument_patterns import ARGUMENT_BYTES_MOST, ARGUMENTS_BYTES_MOST, ARGUMENTS_MOST
 from tlsrt.errors import InvalidArgument, PeerError
 
+SPOKEN_MARK = b"\0"  # what its launcher writes to standard error, with the descriptors of output by name
 LENGTH = struct.Struct(">I")
 _COUNT = struct.Struct(">H")
 REQUEST_MOST = _COUNT.size + ARGUMENTS_MOST * _COUNT.size + ARGUMENTS_BYTES_MOST

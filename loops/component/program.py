@@ -24,6 +24,7 @@ from typing import Any, Protocol, Self, TypeVar
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.program_request import encode_request
 from tlsrt.errors import MisuseError, ProgramError
+from tlsrt.loops.component.spoken_output import SpokenOutput, first_words
 from tlsrt.rate_limit import Bucket
 
 CHUNK_BYTES = 192 << 10  # so that a handler can give each chunk on as an item of its stream
@@ -110,12 +111,13 @@ class Program:
         self._told: asyncio.Task[None] | None = None
         self._pending: set[asyncio.Task[Any]] = set()  # operations on its data, which end with the block
         self._tail = b""
+        self._spoken: SpokenOutput | None = None
 
     async def __aenter__(self) -> Self:
         self._pipes = await self._runner.begin(self.name)
         try:
             loop = asyncio.get_running_loop()
-            self._told = loop.create_task(self._log_lines(self._pipes, self._pipes.errors, keeps_tail=True))
+            self._told = loop.create_task(self._log_errors(self._pipes))
             with suppress(ConnectionError):  # it has ended already; `wait` says why
                 await loop.sock_sendall(self._pipes.data, self._request + self._runner.secrets(self.name))
         except BaseException:
@@ -246,11 +248,26 @@ class Program:
             raise MisuseError(f"the program {self.name} does not run: use it inside of `async with`")
         return self._pipes
 
-    async def _log_lines(self, pipes: Pipes, source: socket.socket, *, keeps_tail: bool = False) -> None:
+    async def _log_errors(self, pipes: Pipes) -> None:
+        """Pass on its standard error, and meanwhile what it writes to /dev/stdout and /dev/stderr."""
+        try:
+            begin, spoken = await first_words(pipes.errors, _ERRORS_BYTES)
+        except ConnectionError:
+            return
+        if spoken is not None:
+            self._spoken = spoken
+            spoken.begin(pipes.over)
+        if begin or spoken is not None:
+            await self._log_lines(pipes, pipes.errors, begin, keeps_tail=True)
+
+    async def _log_lines(
+        self, pipes: Pipes, source: socket.socket, begin: bytes = b"", *, keeps_tail: bool = False
+    ) -> None:
         """Pass on what it writes, line by line, and keep the end of standard error."""
         loop, rest = asyncio.get_running_loop(), b""
         with suppress(ConnectionError):
-            while piece := await loop.sock_recv(source, _ERRORS_BYTES):
+            while piece := begin or await loop.sock_recv(source, _ERRORS_BYTES):
+                begin = b""
                 if keeps_tail:
                     self._tail = (self._tail + piece)[-TAIL_BYTES:]
                 *lines, rest = (rest + piece).split(b"\n")
@@ -276,6 +293,8 @@ class Program:
         tasks = [*self._pending, *([self._told] if self._told is not None else [])]
         for task in tasks:
             task.cancel()
+        if self._spoken is not None:
+            await self._spoken.close()
         loop = asyncio.get_running_loop()
         for one in pipes.sockets:  # the event loop must not know a number that is given again
             loop.remove_reader(one)

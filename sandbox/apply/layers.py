@@ -24,6 +24,7 @@ from tlsrt.sandbox.apply import landlock
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, RootPlan, build_root
 from tlsrt.sandbox.capabilities import NUMBERS, effective, mask
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
+from tlsrt.sandbox.profile.fragment import SPOKEN
 from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp import install
@@ -234,6 +235,8 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths += [(path, landlock.READ_FILE) for path, _ in profile.files if has_root]
     if has_root and profile.secrets:
         paths.append((SECRETS, landlock.READ))
+    if has_root and profile.speaks_by_name:
+        paths += [(path, landlock.DEVICE) for path in SPOKEN]
     if has_root and profile.scratch_mb:
         paths.append((SCRATCH, landlock.STATE))
     if has_root and not sealed:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.profile.compose import HOSTS_FILES
+from tlsrt.sandbox.profile.fragment import SPOKEN
 from tlsrt.sandbox.profile.profile import Profile
 
 # Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
@@ -197,6 +198,12 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
 
 
+def _make_spoken(profile: Profile) -> None:
+    for path in SPOKEN:
+        os.mkfifo(STAGE + path, 0o600)
+        os.chown(STAGE + path, profile.uid if not profile.rootless else -1, -1)
+
+
 def _make_secrets(profile: Profile) -> None:
     """Make an empty file for each secret, in memory that is not swapped where the kernel can (Linux 6.4)."""
     os.mkdir(STAGE + SECRETS, 0o755)
@@ -265,6 +272,8 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
     syscalls.mount("tmpfs", STAGE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _TMPFS_OPTIONS)
     try:
         _fill(profile, plan, trees)
+        if profile.speaks_by_name:
+            _make_spoken(profile)
         if profile.secrets:
             _make_secrets(profile)
         _link_temporary(profile)

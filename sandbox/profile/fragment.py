@@ -49,6 +49,8 @@ LINE_SECTIONS = (*PATH_SECTIONS, "network")
 SECTIONS = (*LINE_SECTIONS, "egress", "limits")
 CODE = "$code"
 STATE, CHANNEL, NULL = "/state", "/channel", "/dev/null"
+# Of a program: pipes by name, since its standard output and error are sockets, which nothing can open.
+SPOKEN = ("/dev/stdout", "/dev/stderr")
 _OWN = {"write": (STATE, CHANNEL), "mounts": ("/proc", "/sys", NULL)}
 LIMITS = (
     "as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",

@@ -69,6 +69,7 @@ class Profile:
     execute: tuple[Path, ...] = ()  # files that may be executed: of a program only
     files: tuple[tuple[str, str], ...] = ()  # (path, text) that are made in its root: of a program only
     secrets: tuple[str, ...] = ()  # names of files in its /secrets, which its launcher fills: of a program only
+    speaks_by_name: bool = False  # it may open /dev/stdout and /dev/stderr: of a program only
     scratch_mb: int = 0  # of a folder /tmp that ends with the process; 0: there is none
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
@@ -111,6 +112,7 @@ class Profile:
             *([sorted(map(os.fsencode, self.execute)), self.scratch_mb] if self.execute or self.scratch_mb else []),
             *([sorted(map(list, self.files))] if self.files else []), *([sorted(self.secrets)] if self.secrets else []),
             *([["hidden", *sorted(map(os.fsencode, self.hidden))]] if self.hidden else []),
+            *(["speaks_by_name"] if self.speaks_by_name else []),
             *(["background"] if self.is_background else []),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()

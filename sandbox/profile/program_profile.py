@@ -27,7 +27,7 @@ from tlsrt.sandbox.profile.compose import (
     waived_layers,
     with_hosts,
 )
-from tlsrt.sandbox.profile.fragment import STATE, EgressLine, Line, PolicyFragment
+from tlsrt.sandbox.profile.fragment import SPOKEN, STATE, EgressLine, Line, PolicyFragment
 from tlsrt.sandbox.profile.grants import ListenLine
 from tlsrt.sandbox.profile.profile import DROP_LAYERS, STAGE_1_LAYERS, WORLD_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, names_for_program
@@ -164,6 +164,7 @@ def profile_for_program(
         write=((config.state_dir / name, STATE),) if program.state_mb else (),
         secrets=tuple(program.secrets),
         files=tuple(sorted(program.files.items())),
+        speaks_by_name=not program.worker and program.bus is None and "mount_namespace" not in waived_layers(config),
         scratch_mb=program.scratch_mb,
         capabilities=tuple(sorted(program.capabilities)),
         is_background=not program.is_kept and program.bus is None,
@@ -184,6 +185,8 @@ def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) ->
         )
     shown = [Path(os.path.realpath(path)) for path in (*placed.files.shown, *data, *program.read)]
     for path in program.files:
+        if path in SPOKEN:
+            raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: its output is there")
         if other := next((one for one in shown if overlap(one, Path(os.path.realpath(path)))), None):
             raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: {other} is shown there")
 

@@ -13,7 +13,7 @@ from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
 from tlsrt.sandbox.profile.compose import expand, fragments_of
-from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, Line, PolicyFragment
+from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, SPOKEN, Line, PolicyFragment
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
 
@@ -169,6 +169,8 @@ def _files(one: Effective) -> list[dict[str, Any]]:
     made = [
         {"kind": "data", "path": path, "why": "made for it: its `files`", "part": part} for path, _ in one.profile.files
     ]
+    for path in SPOKEN if one.profile.speaks_by_name else ():
+        made.append({"kind": "write", "path": path, "why": "its own output, by name", "part": part})
     if one.profile.scratch_mb:
         made.append(
             {"kind": "write", "path": SCRATCH, "why": "its scratch folder, which ends with the run", "part": part}

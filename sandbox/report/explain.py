@@ -16,7 +16,7 @@ from tlsrt.config.name_rules import NameRule, parse_rule
 from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS
-from tlsrt.sandbox.profile.fragment import STATE
+from tlsrt.sandbox.profile.fragment import SPOKEN, STATE
 from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.report.effective import Effective, grants
@@ -34,7 +34,9 @@ _ONE_STAGE = {FilterStage.IMPORTING: ALWAYS}  # of a program, which is sealed be
 _LAYERS = {FilterStage.IMPORTING: "seccomp", FilterStage.SEALED: "seccomp_sealed"}
 _NO_LINE = "no line allows it"
 _PASSAGE = "on the way to what is shown"
-_BESIDE = {CANARY: "a decoy: opening it is told"}  # what no line shows and is there
+_BESIDE = {CANARY: "a decoy: opening it is told"} | dict.fromkeys(
+    SPOKEN, "its own output, by name"
+)  # what no line shows and is there
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tlsrt.sandbox.apply.landlock import MAKE_REG, READ_DIR, READ_FILE, WRITE_FILE
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY, SCRATCH, SECRETS, plan_of, read_link, resolve
-from tlsrt.sandbox.profile.fragment import NULL
+from tlsrt.sandbox.profile.fragment import NULL, SPOKEN
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 
 _OF_PROCESSES = re.compile(r"/proc/(self|thread-self|\d+)(/|$)")  # in there others than on the host, and their own
@@ -46,9 +46,11 @@ class VisibleFiles:
         self._write = {inside: os.fspath(host) for host, inside in profile.write}
         mounts = [name for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
         made = [path for path, _ in profile.files] + ([SECRETS] if profile.secrets else [])
+        spoken = SPOKEN if profile.speaks_by_name else ()
+        self._open_ended = (NULL, *spoken)
         if profile.scratch_mb:
             self._write[SCRATCH] = SCRATCH
-        self._shown = (*self._binds, *self._write, *mounts, *made, NULL, CANARY)
+        self._shown = (*self._binds, *self._write, *mounts, *made, *self._open_ended, CANARY)
         applied = [layer for layer in ALL_LAYERS if profile.expects(layer)]
         rules = landlock_rules(profile, applied, sealed=sealed)
         self._rules = [(self._resolve(path), rights) for path, rights in rules.paths]
@@ -60,7 +62,7 @@ class VisibleFiles:
         if self._has_root:
             if (missing := self._missing(real, holder)) is not None:
                 return Access(False, real, holder, ROOT, missing)
-            if write and real != NULL and _holder(real, self._write) is None:
+            if write and real not in self._open_ended and _holder(real, self._write) is None:
                 return Access(False, real, holder, ROOT, "everything there is read-only")
         if self._profile.expects(LANDLOCK_SEALED if self._sealed else LANDLOCK):
             wanted = self._right(real, write=write)

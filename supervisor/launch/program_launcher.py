@@ -20,7 +20,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from tlsrt.channels.control.program_request import LENGTH, decode_request_untrusted, request_length_untrusted
+from tlsrt.channels.control.program_request import (
+    LENGTH,
+    SPOKEN_MARK,
+    decode_request_untrusted,
+    request_length_untrusted,
+)
 from tlsrt.config.argument_patterns import ArgumentError, ArgumentForm, check_arguments_untrusted
 from tlsrt.config.program_files import ProgramFiles, changed_file
 from tlsrt.config.programs import ProgramConfig
@@ -29,7 +34,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.root_filesystem import SCRATCH, SECRETS
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
-from tlsrt.sandbox.profile.fragment import STATE
+from tlsrt.sandbox.profile.fragment import SPOKEN, STATE
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.program_sockets import NOTIFY_PATH
 from tlsrt.supervisor.process.background import open_session_share, step_back
@@ -93,6 +98,8 @@ def run_program(start: ProgramStart, profile: Profile, root: PlannedRoot | None,
     )  # fmt: skip
     if profile.is_background:
         step_back(share)
+    if profile.speaks_by_name and "mount_namespace" not in profile.waived:
+        _give_spoken(start)
     secrets = [os.open(f"{SECRETS}/{name}", os.O_WRONLY | os.O_CLOEXEC) for name in profile.secrets]
     confinement.drop()
     program = os.open(execution.path, os.O_PATH | os.O_CLOEXEC)
@@ -166,6 +173,18 @@ def _tell(control: socket.socket, word: LauncherWord) -> None:
 def _say(errors: int, sentence: str) -> None:
     with suppress(OSError):
         os.write(errors, f"tlsrt: {sentence}\n".encode("utf-8", "backslashreplace"))
+
+
+def _give_spoken(start: ProgramStart) -> None:
+    """Give the component the pipes that this root has for output by name, and where what comes there belongs.
+
+    Each open for both ends: so it finds no end when the program closes one, and opens it again.
+    """
+    pipes = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in SPOKEN]
+    with socket.socket(fileno=os.dup(start.errors)) as errors, suppress(OSError):  # its component has ended
+        socket.send_fds(errors, [SPOKEN_MARK], [*pipes, start.data, start.errors], socket.MSG_NOSIGNAL)
+    for one in pipes:
+        os.close(one)
 
 
 def _fill(secrets: Sequence[int], values: Sequence[bytes]) -> None:

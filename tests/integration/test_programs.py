@@ -234,3 +234,23 @@ def test_what_cannot_be_had_is_a_sentence_with_its_place(host: RunningHost) -> N
         assert sentence in said, (sentence, said)
         assert "tlsrt.yaml:" in said
     edit(host, lambda document: document["components"][RUNNER]["programs"].pop("bad"))
+
+
+def test_output_by_name_comes_where_output_comes(host: RunningHost) -> None:
+    script = "echo first; echo named >/dev/stdout; echo last; echo why >/dev/stderr; echo more >&2; exit 3"
+    found = once(host, "sh", "-c", script)
+    assert found["status"] == 3
+    assert sorted(found["stdout"].split()) == [b"first", b"last", b"named"]
+    assert sorted(found["stderr"].split()) == ["more", "why"]
+    much = once(
+        host, "sh", "-c", "exec >/dev/stdout <&-; i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done"
+    )
+    assert much["stdout"] == b"0123456789\n" * 20000, (
+        "more than a pipe holds, from a program that has closed its socket"
+    )
+    kept = once(host, "sh", "-c", "echo a >>/dev/stderr; echo b >/dev/stderr; echo c >/dev/stdout")
+    assert (kept["stdout"], kept["stderr"].split()) == (b"c\n", ["a", "b"])
+    tried = once(
+        host, "sh", "-c", "for one in tty new full stdin fd/1; do echo x >/dev/$one && echo $one; done; echo end"
+    )
+    assert tried["stdout"] == b"end\n", "nothing else of /dev came with it"

@@ -187,7 +187,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "listen": (ListenLine("third/mine:in", "127.0.0.1:8883/tcp", False, -1, "", ""),),
         "sockets": ("/run/other.sock",), "buses": (("/run/bus", "/run/tlsrt/bus/x"),),
         "names": (NameRule("tcp", "example.org", 443, 443),), "hosts": Path("/x"), "is_background": True,
-            "hidden": (Path("/h"),),
+            "hidden": (Path("/h"),), "speaks_by_name": True,
     }  # fmt: skip
     assert set(others) | {"group"} == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]
