@@ -20,6 +20,7 @@ from tlsrt.config.boot_token import MAX_TOKEN_BYTES, parse_boot_token_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.differences import summary
 from tlsrt.config.files import read_bounded
+from tlsrt.config.fixed_keys import taken_keys
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.process.children import remove_new
@@ -135,6 +136,7 @@ class DryRun(Feature):
             "listeners": _differences(_listeners(old), _listeners(new)),
             "policy": _differences(_rights(old.policy), _rights(new.policy)),
             "door": verdict["door"],
+            "settings": taken_keys(old, new)[:LINES_MAX],
             "warnings": [*renewal.warnings, *verdict["warnings"]][:LINES_MAX],
         })  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
+from tlsrt.config.fixed_keys import taken_keys
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
 from tlsrt.supervisor.process.children import remove_new
@@ -73,6 +74,7 @@ class Reload(Feature):
         self._steps: tuple[ReloadStep, ...] = ()
         self._new_policy = False
         self._moves = False  # the epoch: for changed profiles or another policy
+        self._settings: list[str] = []  # keys of the configuration that are taken, and that are told nowhere else
         self._door = ""  # what changes at the door
         self._warnings: list[str] = []
         self._renewal: Renewal | None = None
@@ -161,6 +163,7 @@ class Reload(Feature):
         renewal = self._renewal = self._renew(self._context.current)
         self._warnings = list(renewal.warnings)
         self._new_policy = renewal.config.policy != self._context.current.config.policy
+        self._settings = taken_keys(self._context.current.config, renewal.config)
         self._plan()
         self._measurer = BackgroundMeasurement(self._context.event_loop, renewal.measure, self._measured)
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
@@ -299,7 +302,7 @@ class Reload(Feature):
 
     def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
         answer: dict[str, Any] = report.document(
-            epoch, has_moved, self._new_policy, self._door, reports, self._warnings
+            epoch, has_moved, self._new_policy, self._door, reports, self._warnings, self._settings
         )
         self._context.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
         report.tell(self._context.console, NAME, answer)

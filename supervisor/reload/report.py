@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from tlsrt.text import table
 STOPPED = "stopped"  # the outcome of a loop that the operator keeps down
 FAILED = "failed"
 DIGEST_SHOWN = 12  # hex digits of a profile digest
+COLUMNS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,10 @@ class LoopReport:
 
 
 def document(
-    epoch: int, has_moved: bool, has_new_policy: bool, door: str, loops: Sequence[LoopReport], warnings: Sequence[str]
-) -> dict[str, Any]:
-    """Return the answer of the control socket."""
+    epoch: int, has_moved: bool, has_new_policy: bool, door: str, loops: Sequence[LoopReport],
+    warnings: Sequence[str], settings: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return the answer of the control socket. `settings` are changed keys of the configuration that were taken."""
     entries = [
         {
             "name": loop.name,
@@ -50,6 +53,7 @@ def document(
         "moved": has_moved,
         "policy": "changed" if has_new_policy else "unchanged",
         "door": door or "unchanged",
+        "settings": list(settings),
         "failed": any(loop.has_failed for loop in loops),
         "loops": entries,
         "warnings": list(warnings),
@@ -63,12 +67,22 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
         rows.append(("policy", "changed"))
     if answer["door"] != "unchanged":
         rows.append(("door", f"changed  ({answer['door']})"))
-    found = table(rows)
+    found = [*table(rows), *_settings(answer["settings"], "taken")]
     found += [f"warning: {warning}" for warning in answer["warnings"]]
     word = f"epoch {answer['epoch']}" if answer["epoch"] else "the epoch was not committed"
     if answer["moved"]:
         return [*found, word]
+    if answer["settings"]:
+        return [*found, f"{word}, as before: no process had to change"]
     return [*found, f"{word}, as before" + (": nothing has changed" if answer["door"] == "unchanged" else "")]
+
+
+def _settings(names: Sequence[str], word: str) -> list[str]:
+    """Return lines of at most 80 columns for changed keys of the configuration."""
+    if not names:
+        return []
+    said = f"{word}: {', '.join(names)}"
+    return textwrap.wrap(said, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def tell(console: Console, name: str, answer: Mapping[str, Any]) -> None:
@@ -100,9 +114,12 @@ def plan_lines(answer: Mapping[str, Any]) -> list[str]:
     for what in ("components", "listeners", "policy"):
         rows += [(what, f"{sign} {name}") for word, sign in signs for name in answer[what][word]]
     rows += [("door", f"changed  ({', '.join(answer['door'])})")] if answer["door"] else []
-    found = [*table(rows), *(f"warning: {warning}" for warning in answer["warnings"])]
+    found = [*table(rows), *_settings(answer["settings"], "would be taken")]
+    found += [f"warning: {warning}" for warning in answer["warnings"]]
     if answer["moves"]:
         return [*found, "a dry run: `tlsrt-supervisor reload` does this, with a new epoch; sessions go on"]
+    if answer["settings"]:
+        return [*found, "a dry run: `tlsrt-supervisor reload` does this, and no process has to change"]
     return [*found, "a dry run: a reload would change nothing but the door's files"]
 
 

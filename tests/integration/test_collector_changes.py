@@ -37,9 +37,9 @@ class Stage:
     otlp: Collector
     requests: OtlpRequests
 
-    def reload(self, **parts: Any) -> None:
+    def reload(self, **parts: Any) -> dict[str, Any]:
         edit(self.host, lambda document: document.update({"log": {}, "traces": {}, **parts}))
-        reload(self.host)
+        return reload(self.host)
 
     def to_syslog(self, host: str, **more: object) -> dict[str, object]:
         return {
@@ -90,7 +90,8 @@ def test_a_host_without_collectors_gets_one_by_its_name(stage: Stage) -> None:
 
 def test_a_name_that_leads_elsewhere_is_not_followed(stage: Stage) -> None:
     before = stage.syslog.connections
-    stage.reload(log=stage.to_syslog("inward.test", within=[]))
+    report = stage.reload(log=stage.to_syslog("inward.test", within=[]))
+    assert "log.syslog.address" in report["settings"] and not report["moved"]
     stage.host.told("name_unresolved", "inward.test is said to be 127.0.0.1")
     stage.host.told("collector_lost", f"syslog inward.test:{stage.syslog.port}: it cannot be reached")
     stage.reload(log=stage.to_syslog("logs.test", name="other.example"))

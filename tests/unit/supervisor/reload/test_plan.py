@@ -261,3 +261,9 @@ def test_the_report() -> None:
     assert not document(7, False, False, "", loops[:1], [])["failed"]
     assert lines(document(7, False, False, "", loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
     assert lines(document(0, True, False, "", loops, []))[-1] == "the epoch was not committed"
+    keys = ["log.syslog.address", "log.syslog.certificate", "traces.endpoint", "traces.most_per_s"]
+    assert lines(document(7, False, False, "", loops[:1], [], keys))[1:] == [
+        "taken: log.syslog.address, log.syslog.certificate, traces.endpoint,",
+        "  traces.most_per_s",
+        "epoch 7, as before: no process had to change",
+    ]
