@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.config.door import IP_ADDRESS
-from tlsrt.config.egress import Network
 from tlsrt.config.name_rules import NameRule, name_problem
+from tlsrt.config.public_address import Network
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import boolean, file_path, listing, text
 from tlsrt.errors import ConfigError

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlsrt.config.egress import Network
 from tlsrt.config.name_rules import NameRule, name_problem, parse_network
+from tlsrt.config.public_address import Network
 from tlsrt.config.setting import file_path, listing, number, text
 
 SYSLOG_PORT, OTLP_PORT = 6514, 4318

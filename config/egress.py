@@ -1,18 +1,20 @@
 """Egress rules of addresses, what a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
 
-`*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`. Rules of
-names are in `name_rules.py`.
+`*` stands for any public address or any port: what is near (this host, its neighbours, the metadata service of a cloud)
+is reached only by a rule that names its address or network. An IPv6 address is written in brackets, as in
+`[2001:db8::]/32:443`. Rules of names are in `name_rules.py`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from tlsrt.config.public_address import Address, Network, lets, names_near, plain_host, special_network
+
 Protocol = Literal["tcp", "udp"]
 
 FORM = re.compile(
@@ -27,12 +29,20 @@ LAST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class EgressRule:
-    """One rule: a protocol, an address range (None: any) and an inclusive range of ports."""
+    """One rule: a protocol, an address range (None: any public one) and an inclusive range of ports."""
 
     protocol: Protocol
     network: Network | None
     first_port: int
     last_port: int
+
+    def names(self, host: Address) -> bool:
+        """Tell whether it names an address that is near, alone or by its network."""
+        return self.network is not None and names_near(self.network, host)
+
+    def may_reach(self, host: Address) -> bool:
+        """Tell whether an address is one of its own; of a host's own public ones the caller asks `names`."""
+        return special_network(host) is None if self.network is None else lets(self.network, host)
 
     def __str__(self) -> str:
         ports = ports_text(self.first_port, self.last_port)
@@ -68,19 +78,27 @@ def parse_egress(text: str) -> EgressRule:
     return EgressRule("udp" if protocol == "udp" else "tcp", network, first_port, last_port)
 
 
-def egress_rule_for(rules: Iterable[EgressRule], protocol: str, address: bytes, port: int) -> EgressRule | None:
+def egress_rule_for(
+    rules: Iterable[EgressRule], protocol: str, address: bytes, port: int, *, is_own: Callable[[], bool] | None = None
+) -> EgressRule | None:
     """Return the first rule that allows this address (4 or 16 bytes) and port, or None.
 
-    An IPv4 address inside an IPv6 one (::ffff:0:0/96) counts as the IPv4 address, as the kernel sends it.
+    An IPv4 address inside an IPv6 one (::ffff:0:0/96) counts as the IPv4 address, as the kernel sends it. `is_own`
+    tells whether the address is this host's, which only a rule that names it allows; without it that is not asked.
     """
-    host = ipaddress.ip_address(address)
-    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-        host = host.ipv4_mapped
+    host = plain_host(address)
     for rule in rules:
-        fits = rule.protocol == protocol and rule.first_port <= port <= rule.last_port
-        if fits and (rule.network is None or (rule.network.version == host.version and host in rule.network)):
+        fits = rule.protocol == protocol and rule.first_port <= port <= rule.last_port and rule.may_reach(host)
+        if fits and (is_own is None or rule.names(host) or not is_own()):
             return rule
     return None
+
+
+def near_hint(address: bytes) -> str:
+    """Return why `*` does not hold for an address, in words that continue a refusal; "" for a public one."""
+    return (
+        "" if special_network(plain_host(address)) is None else "; it is not public, so only a rule that names it does"
+    )
 
 
 def is_listed(rules: Iterable[EgressRule], target: str) -> bool:

@@ -13,25 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tlsrt.config.egress import LAST_PORT, EgressRule, Network, Protocol, parse_egress, ports_text
+from tlsrt.config.egress import LAST_PORT, EgressRule, Protocol, parse_egress, ports_text
+from tlsrt.config.public_address import Network, is_public, lets
 
 LONGEST_NAME = 253
 _FORM = re.compile(r"([^\s\[\]:/]*[^\s\[\]:/0-9.][^\s\[\]:/]*):(?:(\*)|(\d{1,5})(?:-(\d{1,5}))?)(?:/(tcp|udp))?")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-# Special-purpose registries of IANA (RFC 6890): what is not reached over the Internet, or leads to another address.
-_NOT_PUBLIC_4 = tuple(
-    ipaddress.IPv4Network(text)
-    for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-        "224.0.0.0/4", "240.0.0.0/4",
-    )
-)  # fmt: skip
-_PUBLIC_6 = ipaddress.IPv6Network("2000::/3")
-_NOT_PUBLIC_6 = tuple(
-    ipaddress.IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "3ffe::/16")
-)
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class NameRule:
         host = ipaddress.ip_address(address)
         if not self.within:
             return is_public(host)
-        return any(network.version == host.version and host in network for network in self.within)
+        return any(lets(network, host) for network in self.within)
 
     def covers(self, protocol: str, port: int) -> bool:
         """Tell whether a protocol and port are the rule's."""
@@ -100,15 +87,6 @@ def name_problem(name: str) -> str:
     if labels[-1].isdigit() or labels[-1].startswith("0x"):
         return f"{name} would be read as an address"
     return ""
-
-
-def is_public(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Tell whether an address is one of the Internet: not this host, not its neighbours, and nothing special."""
-    if isinstance(host, ipaddress.IPv4Address):
-        return not any(host in network for network in _NOT_PUBLIC_4)
-    if host in _NAT64:
-        return is_public(ipaddress.IPv4Address(host.packed[-4:]))
-    return host in _PUBLIC_6 and not any(host in network for network in _NOT_PUBLIC_6)
 
 
 def parse_network(text: str) -> Network:

@@ -11,11 +11,12 @@ from pathlib import Path
 from tlsrt.config.alerts import ALERTS_MAX, AlertConfig
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
-from tlsrt.config.egress import SAYS, Network
+from tlsrt.config.egress import SAYS
 from tlsrt.config.host_events import HostEventsConfig, refusal_of_events
 from tlsrt.config.host_settings import SettingConfig, refusal_of_setting
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
+from tlsrt.config.public_address import Network
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
 from tlsrt.config.unix_sockets import SocketConfig
 
@@ -28,7 +29,7 @@ class EgressConfig:
 
     to: tuple[Rule, ...] = field(
         metadata=listing(
-            "Rules, HOST:PORT[-PORT][/udp]; HOST is a name, or ADDRESS[/PREFIX], or * for any.",
+            "Rules, HOST:PORT[-PORT][/udp]; HOST is a name, or ADDRESS[/PREFIX], or * for any public address.",
             text("A rule.", pattern=r"\S+:\S+", says=SAYS, parse=parse_rule, most=270),
             64,
             least=1,

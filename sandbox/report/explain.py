@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tlsrt.config.egress import EgressRule, egress_rule_for
+from tlsrt.config.egress import EgressRule, egress_rule_for, near_hint
 from tlsrt.config.name_rules import NameRule, parse_rule
 from tlsrt.config.resolver import parse_hosts
 from tlsrt.sandbox.apply.layers import landlock_rules
@@ -240,7 +240,8 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
     line = next((line for fragment in one.fragments for line in fragment.egress if found in line.rules), None)
     if verdict.how == "asked":  # the supervisor connects, if a rule lists the host
         if line is None:
-            return Explanation(when, action, False, "refused", "egress", "no egress rule lists it")
+            hint = near_hint(address)
+            return Explanation(when, action, False, "refused", "egress", f"no egress rule lists it{hint}")
         return Explanation(when, action, True, "allowed", "egress", line.why, line.part, str(found))
     layer = "landlock_sealed" if stage is FilterStage.SEALED else "landlock"
     applied = [name for name in ALL_LAYERS if profile.expects(name)]

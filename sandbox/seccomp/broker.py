@@ -13,7 +13,8 @@ itself, nor SO_LINGER, which would make our closing wait. So a lost race costs t
               but to connect; a UDP socket, which a send without an address would bind, takes no datagram until then
     listen    nothing is done: a socket that the process inherits listens already, and no other one may. A proxy of a
               bus gets the supervisor's own socket in the place of the one that it wants to have listen
-    connect   an address that an egress rule of the profile lists, or that a name of one has now; the process's own
+    connect   an address that an egress rule of the profile lists, or that a name of one has now: the one that was
+              judged, also as for being this host's own (`own_address.py`); the process's own
               channel to Primary; or a socket of another program that it was granted, as the process itself (see
               `granted_socket.py`); its proxy for a bus
     bind      a netlink socket without groups; nothing of the network, since that would be a second door. Binding to no
@@ -35,6 +36,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
@@ -42,8 +44,9 @@ from tlsrt.config.name_rules import NameRule
 from tlsrt.config.trusted_path import trusted_uids
 from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket
 from tlsrt.sandbox.seccomp.made_socket import make_socket, take_from_peer, turn_away
-from tlsrt.sandbox.seccomp.name_pins import NamePins
+from tlsrt.sandbox.seccomp.name_pins import NamePins, plain_address
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
+from tlsrt.sandbox.seccomp.own_address import is_own_address
 from tlsrt.sandbox.seccomp.self_pair import LOOPBACK, Replacement, SelfPairs, connected_pair
 from tlsrt.sandbox.syscalls import call, connect
 
@@ -249,8 +252,10 @@ class Broker:
         return outcome
 
     def _may_reach(self, protocol: str, host: bytes, port: int) -> bool:
-        by_address = egress_rule_for(self.egress, protocol, host, port)
-        return by_address is not None or self.pins.rule_for(self.names, protocol, host, port) is not None
+        is_own = partial(is_own_address, plain_address(host))
+        if egress_rule_for(self.egress, protocol, host, port, is_own=is_own) is not None:
+            return True
+        return self.pins.rule_for(self.names, protocol, host, port, is_own=is_own) is not None
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]

@@ -6,10 +6,10 @@ is used, since two rules may have the same name and differ in the networks that 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tlsrt.config.name_rules import NameRule
+from tlsrt.config.public_address import plain_host
 
 
 class NamePins:
@@ -32,18 +32,22 @@ class NamePins:
     def all(self) -> Mapping[str, frozenset[bytes]]:
         return self._pinned
 
-    def rule_for(self, rules: Iterable[NameRule], protocol: str, address: bytes, port: int) -> NameRule | None:
-        """Return the first rule whose name has this address (4 or 16 bytes), and that allows it and the port."""
+    def rule_for(
+        self, rules: Iterable[NameRule], protocol: str, address: bytes, port: int, *,
+        is_own: Callable[[], bool] | None = None,
+    ) -> NameRule | None:  # fmt: skip
+        """Return the first rule whose name has this address (4 or 16 bytes), and that allows it and the port.
+
+        `is_own` tells whether the address is this host's by now, which only a rule with networks allows.
+        """
         host = plain_address(address)
         for rule in rules:
-            if rule.covers(protocol, port) and host in self._pinned.get(rule.name, ()) and rule.may_be(host):
+            is_its = rule.covers(protocol, port) and host in self._pinned.get(rule.name, ()) and rule.may_be(host)
+            if is_its and (rule.within or is_own is None or not is_own()):
                 return rule
         return None
 
 
 def plain_address(address: bytes) -> bytes:
     """Return an address as the kernel sends it: of an IPv4 address inside an IPv6 one (::ffff:0:0/96) that."""
-    host = ipaddress.ip_address(address)
-    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-        return host.ipv4_mapped.packed
-    return address
+    return plain_host(address).packed

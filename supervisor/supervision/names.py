@@ -7,18 +7,16 @@ server anything, not even when it connects. What a server says of a name counts 
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
-import socket
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.resolver import Outcome
 from tlsrt.config.name_rules import NameRule
 from tlsrt.config.resolver import Asking, parse_hosts, parse_resolv_conf
+from tlsrt.sandbox.seccomp.own_address import is_own_address
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.name_files import read_file, write_name_files
 from tlsrt.supervisor.supervision.context import Context
@@ -29,7 +27,6 @@ from tlsrt.supervisor.supervision.resolver_process import ResolverProcess
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 _HOSTS_TTL_S = 30  # of what the host's own file says
 _REASONS = {Outcome.FAILED: "no server could tell", Outcome.SILENT: "no server answers"}
-_UNKNOWN = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # no socket to ask with
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 60.0
 
 
@@ -254,24 +251,3 @@ def refusal_of(address: bytes, rules: Iterable[NameRule], *, is_own: bool) -> st
     if is_own and not all(rule.within for rule in known):
         return "which is this host, and not every rule with this name lists it under `within`"
     return ""
-
-
-def is_own_address(address: bytes) -> bool:
-    """Tell whether an address is this host's, or may be. No packet is sent.
-
-    A socket can be bound to each address that this host has, and sends to it from the same one. Where the host lets
-    sockets bind to any address, an address that is not the first one of its network is not seen.
-    """
-    is_four = len(address) == 4
-    family = socket.AF_INET if is_four else socket.AF_INET6
-    host = socket.inet_ntop(family, address)
-    try:
-        if read_file(f"/proc/sys/net/ipv{4 if is_four else 6}/ip_nonlocal_bind").strip() in (b"", b"0"):
-            with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
-                probe.bind((host, 0))
-                return True
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))
-            return bool(probe.getsockname()[0] == host)
-    except OSError as error:
-        return error.errno in _UNKNOWN  # otherwise nothing leads there

@@ -27,6 +27,10 @@ def host(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[Runn
     components = {
         "external/fetcher": {**CLASS, "needs": {"egress": egress}},
         "third/fetcher": CLASS,
+        "secondary/fetcher": {
+            "class": "fetching:Fetcher",
+            "needs": {"egress": [{"to": ["*:*", "0.0.0.0/0:*"], "why": "all"}]},
+        },
         "forth/fetcher": {"class": "fetching:Fetcher", "needs": {"egress": egress}},
     }
     policy = {f"client/admin -> {address}": "*" for address in components}
@@ -43,6 +47,15 @@ def test_what_is_listed_is_reached_and_the_rest_is_refused_and_told(host: Runnin
     host.wait_for(f"external +warning external wants 127.0.0.1:{ports['other']}/tcp, and no egress rule")
     external = host.loop("external")
     assert external["violations"] == before and external["restarts"] == 0
+
+
+@pytest.mark.parametrize("near", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "169.254.169.254"])
+def test_any_address_is_none_that_is_near(host: RunningHost, ports: dict[str, int], near: str) -> None:
+    """The echo server listens on loopback, so each of its names would reach it."""
+    with host.client() as client:
+        assert client.call("secondary/fetcher", "fetch", near, ports["tcp"]) == "EACCES"
+    asked = host.cli("sandbox", "explain", "secondary.fetcher", f"127.0.0.1:{ports['tcp']}")
+    assert asked.returncode == 1 and "it is not public, so only a rule that names it does" in asked.stdout
 
 
 def test_a_loop_that_did_not_ask_has_no_network(host: RunningHost, ports: dict[str, int]) -> None:

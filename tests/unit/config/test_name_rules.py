@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.config.egress import EgressRule
-from tlsrt.config.name_rules import NameRule, is_public, parse_network, parse_rule
+from tlsrt.config.name_rules import NameRule, parse_network, parse_rule
+from tlsrt.config.public_address import is_public
 
 
 def rule(text: str, *within: str) -> NameRule:
@@ -86,6 +87,11 @@ def test_within_says_all_that_a_name_may_be() -> None:
     home = rule("broker.lan:8883", "192.168.1.0/24", "fd00::/8")
     assert home.may_be(packed("192.168.1.7")) and home.may_be(packed("fd00::1"))
     assert not home.may_be(packed("192.168.2.7")) and not home.may_be(packed("8.8.8.8"))
+
+
+def test_all_addresses_within_are_all_public_ones() -> None:
+    wide = rule("broker.example:8883", "0.0.0.0/0")
+    assert wide.may_be(packed("8.8.8.8")) and not wide.may_be(packed("127.0.0.1"))
 
 
 @given(st.text(max_size=60))

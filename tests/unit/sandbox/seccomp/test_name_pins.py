@@ -38,6 +38,13 @@ def test_an_address_inside_another_family_is_the_one_that_is_reached() -> None:
     assert pins(PUBLIC).rule_for([OPEN], "tcp", ipaddress.ip_address("::ffff:8.8.8.8").packed, 443) is OPEN
 
 
+def test_an_address_that_this_host_has_got_since_is_reached_only_within_networks() -> None:
+    known = pins(PUBLIC, HOME)
+    assert known.rule_for([OPEN], "tcp", PUBLIC, 443, is_own=lambda: True) is None
+    assert known.rule_for([OPEN], "tcp", PUBLIC, 443, is_own=lambda: False) is OPEN
+    assert known.rule_for([INSIDE], "tcp", HOME, 443, is_own=lambda: True) is INSIDE
+
+
 def test_a_name_that_is_forgotten_is_reached_no_more() -> None:
     known = pins(PUBLIC)
     known.forget(["example.org", "other.example"])
