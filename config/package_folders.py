@@ -15,8 +15,8 @@ _PLACES = tuple(f"{place}{name}" for place in ("", "python*/") for name in NAMES
 
 def outermost(folders: Iterable[Path]) -> list[Path]:
     """Drop what is there twice or lies inside another one, but for what lies in a folder of packages."""
-    unique = list(dict.fromkeys(folders))
-    return [path for path in unique if not any(_is_shown_by(path, other) for other in unique)]
+    unique = dict.fromkeys(folders)
+    return [path for path in unique if not any(above in unique and _shows(above, path) for above in path.parents)]
 
 
 def hidden_packages(code: Iterable[Path], data: Iterable[Path] = ()) -> tuple[Path, ...]:
@@ -33,5 +33,5 @@ def hidden_packages(code: Iterable[Path], data: Iterable[Path] = ()) -> tuple[Pa
     )
 
 
-def _is_shown_by(path: Path, other: Path) -> bool:
-    return path != other and path.is_relative_to(other) and not set(NAMES).intersection(path.relative_to(other).parts)
+def _shows(above: Path, path: Path) -> bool:
+    return not set(NAMES).intersection(path.relative_to(above).parts)

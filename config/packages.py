@@ -33,6 +33,7 @@ from tlsrt.config.isolation import isolated_folders, measured_prefix
 from tlsrt.config.package_data import data_files
 from tlsrt.config.package_folders import outermost
 from tlsrt.config.package_search import component_roots, dependencies, find, package_roots, source_of
+from tlsrt.config.package_survey import once, surveyed
 from tlsrt.config.program_files import ProgramFiles, files_of_programs, measured_name
 from tlsrt.config.schema import Config
 from tlsrt.config.standard_library import library_roots, platform_library
@@ -70,6 +71,11 @@ def roots(config: Config) -> list[Root]:
 
 def code_of(config: Config) -> Code:
     """Return what this host runs. Raises ConfigError for a package that is not installed."""
+    with surveyed():
+        return _code_of(config)
+
+
+def _code_of(config: Config) -> Code:
     shared = _of_environment(config.components)
     own = component_roots(shared)
     with as_config_error("measure", package_folder()):
@@ -128,7 +134,7 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
     Raises ConfigError for a package that is not installed.
     """
     found: dict[str, frozenset[str]] = {}
-    with as_config_error("measure", package_folder()):
+    with surveyed(), as_config_error("measure", package_folder()):
         known = _installed()
         for loop in config.loops:
             components = config.components_of(loop.name)
@@ -253,7 +259,7 @@ def _needed_by(
                 versions[name] = Version(one.name, one.version, name, one.text())
                 if new and one is distribution and root.path not in [place.path for place in places]:
                     places.append(root)
-        for name in sorted(imported_names(_sources(places)) - names - sys.stdlib_module_names):
+        for name in sorted(_imported_by(places) - names - sys.stdlib_module_names):
             if found := find(name, f"dep/{name}"):
                 names.add(name)
                 for root in found:
@@ -310,12 +316,20 @@ def _roots_of(distribution: Distribution) -> Iterator[Root]:
                 break
 
 
-def _sources(places: Iterable[Root]) -> Iterator[Path]:
-    for place in places:
-        if place.path.is_dir():
-            yield from (Path(entry.path) for name, entry in walk(place) if name.endswith(".py") and entry.is_file())
-        elif place.path.suffix == ".py":
-            yield place.path
+def _imported_by(places: Iterable[Root]) -> set[str]:
+    """Return the names that the sources below these places import."""
+    return {name for place in places for name in _imported_in(place)}
+
+
+def _imported_in(place: Root) -> tuple[str, ...]:
+    return once(f"imports {place}", lambda: imported_names(_sources(place)))
+
+
+def _sources(place: Root) -> Iterator[Path]:
+    if place.path.is_dir():
+        yield from (Path(entry.path) for name, entry in walk(place) if name.endswith(".py") and entry.is_file())
+    elif place.path.suffix == ".py":
+        yield place.path
 
 
 def _hooks() -> list[Root]:

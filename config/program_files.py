@@ -14,6 +14,7 @@ from pathlib import Path
 from tlsrt.config.code_root import Identity, Root, identity_of, identity_of_root
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.elf import CACHE, Executable, ExecutableReader
+from tlsrt.config.package_survey import once
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.worker_code import WorkerCode
 from tlsrt.errors import ConfigError
@@ -38,7 +39,8 @@ class ProgramFiles:
     def shown(self) -> tuple[Path, ...]:
         """Return the files that its root shows: all of them, and the loader's list of libraries."""
         cache = (CACHE,) if CACHE.exists() else ()
-        files = [path for path in map(Path, self.identities) if not any(map(path.is_relative_to, self.folders))]
+        below = tuple(f"{folder}/" for folder in self.folders)
+        files = [path for path in map(Path, self.identities) if not f"{path}/".startswith(below)]
         return (*files, *self.folders, *cache)
 
 
@@ -118,11 +120,20 @@ def _files_of(program: ProgramConfig, reader: ExecutableReader, code: WorkerCode
     if scripts := [one.prefix[-1] for one in others if one.prefix]:
         raise ConfigError(f"also_runs: {scripts[0]} is a script: name its interpreter instead")
     identities: dict[str, Identity] = {}
-    needed = [path for folder in (*program.read, *folders) for path in reader.libraries_below(os.fspath(folder))]
+    needed = [path for folder in (*program.read, *folders) for path in _libraries_below(os.fspath(folder), reader)]
     for path in (*(path for one in (executable, *others) for path in one.files), *needed):
         try:
             identities[path] = identity_of(path)
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    trees = {root: identity_of_root(root) for root in (code.roots if code is not None else ())}
+    trees = {root: _identity_of_root(root) for root in (code.roots if code is not None else ())}
     return ProgramFiles(executable, others, identities, trees, folders)
+
+
+def _libraries_below(folder: str, reader: ExecutableReader) -> tuple[str, ...]:
+    return once(f"libraries {folder}", lambda: reader.libraries_below(folder))
+
+
+def _identity_of_root(root: Root) -> bytes:
+    (words,) = once(f"identity {root}", lambda: (identity_of_root(root).hex(),))
+    return bytes.fromhex(words)

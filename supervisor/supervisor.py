@@ -61,7 +61,7 @@ from tlsrt.supervisor.supervision.alerts import Alerts
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.buses import Buses
-from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
+from tlsrt.supervisor.supervision.context import Context, Reading, Reloadable
 from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.export_process import ExportProcess
 from tlsrt.supervisor.supervision.feature import Features
@@ -105,7 +105,7 @@ class Supervisor:
         age_s: float = 0.0,
         heartbeat: HeartbeatPolicy | None = None,
         lock_wait_s: float = WAIT_S,
-        renew: Callable[[Reloadable], Renewal] | None = None,
+        read: Callable[[Reloadable], Reading] | None = None,
         chance: Callable[[], float] | None = None,
         log: LogSink | None = None,
         manager: Manager | None = None,
@@ -119,7 +119,7 @@ class Supervisor:
         self._age_s = age_s  # how long ago the operator's command began
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
-        self._renew = renew
+        self._read = read
         self._manager = manager or ServiceManager()
         self._log = log
         self._passed = passed or PassedListeners(self._manager)
@@ -225,7 +225,7 @@ class Supervisor:
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
         self._reload = Reload(
-            context, loops, restarter, authority, changes, component_listeners, programs, self._renew
+            context, loops, restarter, authority, changes, component_listeners, programs, self._read
         )  # fmt: skip
         audit = AuditHeads(context)
         self._canaries = CanaryFiles(context, authority)
@@ -288,7 +288,7 @@ class Supervisor:
                 StopRequest(context, loops, restarter, restart, changes),
                 watcher,
                 self._reload,
-                DryRun(context, loops, authority, changes, self._reload, self._renew),
+                DryRun(context, loops, authority, changes, self._reload, self._read),
                 KeyRotation(context, loops, authority, changes),
                 requests,
                 certificates,

@@ -13,6 +13,7 @@ from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.package_search import component_roots
+from tlsrt.config.package_survey import once
 from tlsrt.config.packages import Code, code_roots
 from tlsrt.config.schema import Config
 from tlsrt.errors import SandboxError
@@ -292,8 +293,9 @@ def check_code(config: Config, code: Code, identity: Uids) -> list[str]:
     """
     if identity.rootless:
         return []
-    unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config.components))])
-    writable = writable_by(measured_paths(code), identity.all_uids())
+    roots = [package_folder(), *(root.path for root in component_roots(config.components))]
+    unreadable = once("unreadable", lambda: unreadable_for_others(roots))
+    writable = once("writable", lambda: writable_by(measured_paths(code), identity.all_uids()))
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
 
 

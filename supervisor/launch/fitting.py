@@ -12,6 +12,7 @@ from dataclasses import replace
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.isolation import check_isolated, isolated_folders
+from tlsrt.config.package_survey import surveyed
 from tlsrt.config.packages import code_roots, worker_code_of
 from tlsrt.config.program_files import files_of_programs
 from tlsrt.config.schema import Config
@@ -31,13 +32,14 @@ def fitting(config: Config, not_installed: Collection[str] = ()) -> Config:
     files = ProfileFiles()
     waiting = {one.address for one in added}
     failed: list[FailedComponent] = []
-    for component in added:
-        waiting.discard(component.address)
-        left_out = {*waiting, *(one.name for one in failed)}
-        try:
-            _check(without(config, left_out), component, files, installed=component.address not in not_installed)
-        except ConfigError as error:
-            failed.append(FailedComponent(component.address, error.problems))
+    with surveyed():
+        for component in added:
+            waiting.discard(component.address)
+            left_out = {*waiting, *(one.name for one in failed)}
+            try:
+                _check(without(config, left_out), component, files, installed=component.address not in not_installed)
+            except ConfigError as error:
+                failed.append(FailedComponent(component.address, error.problems))
     gone = without(config, {one.name for one in failed})
     return replace(gone, failed=(*config.failed, *failed))
 

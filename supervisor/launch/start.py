@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.component_options import check_options, unknown_options
-from tlsrt.config.document import read_files
+from tlsrt.config.document import ConfigFiles, read_files
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.http_package import check_http
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.measure import measure
-from tlsrt.config.packages import code_of, imported_by_process
+from tlsrt.config.package_survey import Survey, surveyed
+from tlsrt.config.packages import Code, code_of, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
 from tlsrt.config.reach import unit_warnings
 from tlsrt.config.schema import Config
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tlsrt.supervisor.process.children import Children
     from tlsrt.supervisor.process.service_manager import Manager
     from tlsrt.supervisor.process.uids import Uids
-    from tlsrt.supervisor.supervision.context import Reloadable, Renewal
+    from tlsrt.supervisor.supervision.context import Reading, Reloadable, Renewal
 
 
 def start(
@@ -77,7 +78,7 @@ def start(
         warnings=[*needless_waivers(config, no_pid_namespace), *unknown_options(config), *warnings, *_gaps(children)],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
-        renew=lambda current: renewed(path, current),
+        read=lambda current: read_again(path, current),
         manager=manager,
         log=sink,
         passed=PassedListeners(manager, passed),
@@ -113,30 +114,55 @@ def _gaps(children: Children) -> list[str]:
     return gaps(children.profiles[AUTHORITY])
 
 
-def renewed(path: Path, current: Reloadable) -> Renewal:
-    """Read the configuration anew, and make profiles and filters beside those in force.
-
-    Raises ConfigError, also for what a reload does not take, and SandboxError.
-    """
+def read_again(path: Path, current: Reloadable) -> Reading:
+    """Read the configuration anew. Raises ConfigError."""
     from tlsrt.supervisor.launch.child_programs import check_code
-    from tlsrt.supervisor.process.children import remove_new
-    from tlsrt.supervisor.supervision.context import Renewal
+    from tlsrt.supervisor.supervision.context import Reading
 
     files = read_files(path)
-    config = fitting(parse_files(files, path))
+    wanted = parse_files(files, path)
+
+    def survey() -> Survey:
+        with surveyed() as found:
+            config, code = _fitting_again(wanted, current)
+            imported_by_process(config)
+            check_code(config, code, current.children.identity.extended(config))
+            return found
+
+    def renewal(survey: Survey) -> Renewal:
+        with surveyed(survey):
+            return _renewed(files, wanted, current, survey)
+
+    return Reading(None if all(one.builtin for one in wanted.components) else survey, renewal)
+
+
+def _fitting_again(wanted: Config, current: Reloadable) -> tuple[Config, Code]:
+    """Return what can be taken of a configuration, and its code. Raises ConfigError for what a reload refuses."""
+    config = fitting(wanted)
     if keys := fixed_keys(current.config, config):
         raise ConfigError(fixed_keys_sentence(keys))
     check_host_paths(config)
     check_options(config)
     check_http(config)
-    code = code_of(config)
+    return config, code_of(config)
+
+
+def _renewed(files: ConfigFiles, wanted: Config, current: Reloadable, survey: Survey) -> Renewal:
+    """Make profiles and filters beside those in force. Raises ConfigError and SandboxError."""
+    from tlsrt.supervisor.launch.child_programs import check_code
+    from tlsrt.supervisor.process.children import remove_new
+    from tlsrt.supervisor.supervision.context import Renewal
+
+    config, code = _fitting_again(wanted, current)
     new = current.children.renewed(config, code)
     try:
         warnings = (*_warnings(config, new.identity, check_code(config, code, new.identity)), *_gaps(new))
     except BaseException:
         remove_new(new, current.children)
         raise
-    return Renewal(
-        config, new, lambda: measure(config, code), lambda: imported_by_process(config), warnings,
-        files.digests(config.variables),
-    )  # fmt: skip
+
+    def imported() -> dict[str, frozenset[str]]:
+        with surveyed(survey):
+            return imported_by_process(config)
+
+    return Renewal(config, new, lambda: measure(config, code), imported, warnings, files.digests(config.variables))

@@ -15,6 +15,10 @@ import msgpack
 from tlsrt.config.files import write_all
 from tlsrt.errors import ConfigError
 
+_ENDED = (
+    "the host could not be measured: the process that looked at its files ended before it was done (the kernel's log "
+    "says whether memory was short); try again"
+)
 LIMIT = 64 * 1024 * 1024  # a list of a million files
 
 
@@ -47,7 +51,7 @@ class Measurement:
 def unpacked(answer: bytes) -> bytes:
     """Return the measurement that a child wrote, as msgpack; raise ConfigError with its error sentences instead."""
     if answer[:1] != b"+":
-        sentences = msgpack.unpackb(answer[1:]) if answer[:1] == b"-" else ["the host could not be measured"]
+        sentences = msgpack.unpackb(answer[1:]) if answer[:1] == b"-" else [_ENDED]
         raise ConfigError(sentences)
     return answer[1:]
 

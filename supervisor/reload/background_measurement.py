@@ -1,18 +1,23 @@
-"""Measure the host's files again in a child, while the supervisor goes on with its work."""
+"""Measure the host's files again in a child, or look through packages, while the supervisor goes on with its work."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgpack
+
 from tlsrt.config.files import write_all
-from tlsrt.errors import ConfigError
+from tlsrt.config.package_survey import Survey, pack_survey, unpack_survey
+from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.measurement import LIMIT, measured, unpacked
 from tlsrt.supervisor.process.spawn import spawn
+
+_SURVEY = "survey"
 
 
 class BackgroundMeasurement:
@@ -64,6 +69,32 @@ class BackgroundMeasurement:
             signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
             os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)
         os.close(self._child.pidfd)
+
+
+def packed_survey(survey: Callable[[], Survey]) -> dict[str, bytes]:
+    """Look through packages and return what `survey_of` reads; in the child. Raises ConfigError, whatever is wrong."""
+    try:
+        return {_SURVEY: pack_survey(survey())}
+    except Exception as error:
+        raise ConfigError(refusal(error)) from error
+
+
+def refusal(error: Exception) -> Sequence[str]:
+    """Return the sentences of a refused reload; a bug of ours must not end a host that runs well."""
+    if isinstance(error, ConfigError):
+        return error.problems
+    if isinstance(error, TlsrtError):
+        return [str(error)]
+    if isinstance(error, OSError):
+        return [f"cannot read {error.filename or 'the new state'}: {error.strerror}"]
+    return [f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt; nothing was changed)"]
+
+
+def survey_of(result: bytes | ConfigError) -> Survey:
+    """Return what a child has found in packages. Raises ConfigError, also for what is no survey."""
+    if isinstance(result, ConfigError):
+        raise result
+    return unpack_survey(msgpack.unpackb(result)[_SURVEY])
 
 
 def _in_child(writer: int, measure: Callable[[], dict[str, bytes]]) -> int:

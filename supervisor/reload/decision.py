@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgpack
+
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.program_files import measured_name
 from tlsrt.errors import ConfigError
@@ -64,6 +66,20 @@ def changed_code(
     names = fixed_files(files, entries, users, _files_of_programs(current, old & new), has_leaving=not old <= new)
     processes = frozenset(name for named in users.values() for name in named)
     return ChangedCode(processes, files_sentence(before, entries, names) if names else "")
+
+
+def measured_again(current: Reloadable, renewal: Renewal, before: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Measure, and compare with what was measured `before`: in a child, for `found_in`. Raises ConfigError."""
+    entries = renewal.measure()
+    found = changed_code(current, renewal, before, entries)
+    return {"measurement": msgpack.packb(entries), "changed": msgpack.packb([sorted(found.processes), found.fixed])}
+
+
+def found_in(result: bytes) -> tuple[bytes, ChangedCode]:
+    """Return a measurement, as msgpack, and what code has changed: what a child has found with `measured_again`."""
+    parts: dict[str, bytes] = msgpack.unpackb(result)
+    processes, fixed = msgpack.unpackb(parts["changed"])
+    return parts["measurement"], ChangedCode(frozenset(processes), fixed)
 
 
 def _files_of_programs(current: Reloadable, staying: Collection[tuple[str, str]]) -> set[str]:

@@ -22,16 +22,16 @@ from tlsrt.config.differences import summary
 from tlsrt.config.files import read_bounded
 from tlsrt.config.fixed_keys import taken_keys
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError, TlsrtError
+from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.children import remove_new
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.reload import report
-from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
+from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement, packed_survey, refusal, survey_of
 from tlsrt.supervisor.reload.decision import changed_code, steps_between
 from tlsrt.supervisor.reload.plan import STAYING, needs_move
 from tlsrt.supervisor.reload.reload import CHECK_S, Reload
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
-from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
+from tlsrt.supervisor.supervision.context import Context, Reading, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, Reply
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
@@ -42,18 +42,18 @@ _BUSY = "a reload is being carried out, or a dry run: try again when it is done"
 
 
 class DryRun(Feature):
-    """Dry runs of one life. `renew` reads the configuration."""
+    """Dry runs of one life. `read` reads the configuration."""
 
     def __init__(
         self, context: Context, loops: Loops, authority: AuthorityProcess, changes: RunningChanges, reload: Reload,
-        renew: Callable[[Reloadable], Renewal] | None,
+        read: Callable[[Reloadable], Reading] | None,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._authority = authority
         self._changes = changes
         self._reload = reload
-        self._renew = renew
+        self._read = read
         self._reply: Reply | None = None
         self._renewal: Renewal | None = None
         self._measurer: BackgroundMeasurement | None = None
@@ -77,20 +77,24 @@ class DryRun(Feature):
     def _carefully(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except ConfigError as error:
-            self._end({"refused": list(error.problems)})
-        except TlsrtError as error:
-            self._end({"refused": [str(error)]})
-        except OSError as error:
-            self._end({"refused": [f"cannot read {error.filename or 'the new state'}: {error.strerror}"]})
         except Exception as error:
-            self._end({"refused": [f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt)"]})
+            self._end({"refused": list(refusal(error))})
 
     def _begin(self) -> None:
-        if self._renew is None or not self._authority.is_booted:
+        if self._read is None or not self._authority.is_booted:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
+        reading = self._read(self._context.current)
+        if (survey := reading.survey) is None:
+            self._made(reading.renewal({}))
+            return
+        self._in_background(
+            lambda: packed_survey(survey),
+            lambda result: self._carefully(lambda: self._made(reading.renewal(survey_of(result)))),
+        )
+
+    def _made(self, renewal: Renewal) -> None:
+        self._renewal = renewal
         current = self._context.current
-        renewal = self._renewal = self._renew(current)
         steps_between(current, renewal, self._loops.all)  # what it refuses is found before all is measured
         measured = self._authority.files.measurement
         before: dict[str, bytes] = msgpack.unpackb(os.pread(measured, os.fstat(measured).st_size, 0), raw=False)
@@ -98,14 +102,25 @@ class DryRun(Feature):
         def judge() -> dict[str, bytes]:
             return {"verdict": msgpack.packb(_verdict(current, renewal, before))}
 
-        self._measurer = BackgroundMeasurement(self._context.event_loop, judge, self._judged)
+        self._in_background(judge, self._judged)
+
+    def _in_background(
+        self, look: Callable[[], dict[str, bytes]], on_done: Callable[[bytes | ConfigError], None]
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+        def done(result: bytes | ConfigError) -> None:
+            self._measurer = None
+            on_done(result)
+
+        self._measurer = BackgroundMeasurement(self._context.event_loop, look, done)
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
 
     def _too_slow(self) -> None:
         self._end({"refused": [f"the host could not be measured in {CHECK_S:g} s"]})
 
     def _judged(self, result: bytes | ConfigError) -> None:
-        self._measurer = None
         if isinstance(result, ConfigError):
             self._end({"refused": list(result.problems)})
             return

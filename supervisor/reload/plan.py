@@ -9,7 +9,7 @@ process, so it needs a new one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -162,15 +162,22 @@ def _place(name: str) -> str:
 
 def users_of(files: Iterable[str], code: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """Return which processes import what has changed, by file; `code` has for each the names of what it imports."""
-    return {
-        name: [process for process, roots in code.items() if any(_is_below(name, root) for root in roots)]
-        for name in files
-    }
+    of_place: dict[str, set[str]] = {}
+    for process, roots in code.items():
+        for root in roots:
+            of_place.setdefault(_unnumbered(_place(root)), set()).add(process)
+    found: dict[str, list[str]] = {}
+    for name in files:
+        users = {process for place in _above(_unnumbered(_place(name))) for process in of_place.get(place, ())}
+        found[name] = [process for process in code if process in users]
+    return found
 
 
-def _is_below(name: str, root: str) -> bool:
-    place, own = _unnumbered(_place(name)), _unnumbered(_place(root))
-    return place == own or place.startswith(f"{own}/")
+def _above(place: str) -> Iterator[str]:
+    """Yield a place and the folders above it."""
+    while place:
+        yield place
+        place = place.rpartition("/")[0]
 
 
 def _unnumbered(place: str) -> str:

@@ -18,7 +18,7 @@ import msgpack
 
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
 from tlsrt.config.fixed_keys import taken_keys
-from tlsrt.errors import ConfigError, TlsrtError
+from tlsrt.errors import ConfigError
 from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
 from tlsrt.supervisor.process.children import remove_new
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -26,13 +26,13 @@ from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
 from tlsrt.supervisor.reload.additions import Additions
-from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
-from tlsrt.supervisor.reload.decision import changed_code, steps_between
+from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement, packed_survey, refusal, survey_of
+from tlsrt.supervisor.reload.decision import ChangedCode, found_in, measured_again, steps_between
 from tlsrt.supervisor.reload.plan import ReloadStep, Way, configuration, needs_move
 from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
-from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
+from tlsrt.supervisor.supervision.context import Context, Reading, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, MessageHandler, Reply
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -50,12 +50,12 @@ CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hol
 
 
 class Reload(Feature):
-    """All reloads of one life. `renew` reads the configuration."""
+    """All reloads of one life. `read` reads the configuration."""
 
     def __init__(
         self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
         changes: RunningChanges, listeners: ComponentListeners, programs: Programs,
-        renew: Callable[[Reloadable], Renewal] | None,
+        read: Callable[[Reloadable], Reading] | None,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
@@ -64,7 +64,7 @@ class Reload(Feature):
         self._changes = changes
         self._listeners = listeners
         self._programs = programs
-        self._renew = renew
+        self._read_config = read
         self._pending = PendingAnswers[bool](context.event_loop)  # whether more is asked for than the files of the door
         self._running: list[int] = []  # the answers that the running reload owes
         self._number = 0
@@ -143,30 +143,55 @@ class Reload(Feature):
     # Before anything changes
 
     def _carefully(self, step: Callable[[], None]) -> None:
-        """Take a step that may be refused; a bug of ours must not end a host that runs well."""
+        """Take a step that may be refused."""
         try:
             step()
-        except ConfigError as error:
-            self._refuse(error.problems)
-        except TlsrtError as error:
-            self._refuse([str(error)])
-        except OSError as error:
-            self._refuse([f"cannot read {error.filename or 'the new state'}: {error.strerror}"])
         except Exception as error:
-            self._refuse([f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt; nothing was changed)"])
+            self._refuse(refusal(error))
 
     def _read(self) -> None:
-        if self._renew is None or not self._authority.is_booted:
+        if self._read_config is None or not self._authority.is_booted:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
         if self._changes.is_rekeying:
             raise ConfigError("master_key is being rotated: reload again when that is done")
-        renewal = self._renewal = self._renew(self._context.current)
+        reading = self._read_config(self._context.current)
+        if (survey := reading.survey) is None:
+            self._made(reading.renewal({}))
+            return
+        self._in_background(
+            f"the packages of components could not be looked through in {CHECK_S:g} s",
+            lambda: packed_survey(survey),
+            lambda result: self._carefully(lambda: self._made(reading.renewal(survey_of(result)))),
+        )
+
+    def _made(self, renewal: Renewal) -> None:
+        """Go on with what was read and can be confined: decide, and measure the host."""
+        self._renewal = renewal
         self._warnings = list(renewal.warnings)
         self._new_policy = renewal.config.policy != self._context.current.config.policy
         self._settings = taken_keys(self._context.current.config, renewal.config)
         self._plan()
-        self._measurer = BackgroundMeasurement(self._context.event_loop, renewal.measure, self._measured)
-        self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
+        measured = self._authority.files.measurement
+        before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
+        self._in_background(
+            f"the host could not be measured and checked in {CHECK_S:g} s",
+            lambda: measured_again(self._context.current, renewal, before),
+            self._measured,
+        )
+
+    def _in_background(
+        self, late: str, look: Callable[[], dict[str, bytes]], on_done: Callable[[bytes | ConfigError], None]
+    ) -> None:  # fmt: skip
+        """Have a child look at files, and go on with what it has found; say that it is `late`."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+        def done(result: bytes | ConfigError) -> None:
+            self._measurer = None
+            on_done(result)
+
+        self._measurer = BackgroundMeasurement(self._context.event_loop, look, done)
+        self._timer = self._context.event_loop.call_later(CHECK_S, lambda: self._too_slow(late))
 
     def _plan(self, changed: Collection[str] = ()) -> None:
         """Decide what happens to each process; the code of some of them has `changed`."""
@@ -175,19 +200,18 @@ class Reload(Feature):
         self._steps = steps_between(self._context.current, self._renewal, self._loops.all, changed, stopped)
         self._moves = self._new_policy or needs_move(self._steps)
 
-    def _too_slow(self) -> None:
+    def _too_slow(self, late: str) -> None:
         if self._measurer is not None:
             self._measurer.cancel()
-        self._refuse([f"the host could not be measured and checked in {CHECK_S:g} s, so nothing was changed"])
+        self._refuse([f"{late}, so nothing was changed: reload again when the disk has less to do"])
 
     def _measured(self, result: bytes | ConfigError) -> None:
-        self._measurer = None
         if isinstance(result, ConfigError):
             self._refuse(result.problems)
             return
-        self._carefully(lambda: self._ask_authority(result))
+        self._carefully(lambda: self._ask_authority(*found_in(result)))
 
-    def _ask_authority(self, measurement: bytes) -> None:
+    def _ask_authority(self, measurement: bytes, found: ChangedCode) -> None:
         assert self._renewal is not None
         entries = _entries(measurement)
         read = self._renewal.digests
@@ -195,7 +219,6 @@ class Reload(Feature):
             raise ConfigError("the configuration was changed while it was read: reload again")
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
-        found = changed_code(self._context.current, self._renewal, before, entries)
         self._plan(found.processes)
         if found.fixed:
             if self._context.current.config.measure == "strict":

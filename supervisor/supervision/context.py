@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import SystemRandom
 
+from tlsrt.config.package_survey import Survey
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.process.children import Children
@@ -23,6 +24,14 @@ class Renewal:
     code: Callable[[], Mapping[str, frozenset[str]]]  # process -> names of what its components import; takes its time
     warnings: tuple[str, ...]
     digests: Mapping[str, bytes]  # of the files of the configuration that were read, as a measurement has them
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration read anew; what it needs of packages is not known yet. Both raise what a refused reload says."""
+
+    survey: Callable[[], Survey] | None  # look through packages, if there are any; takes its time: a child does it
+    renewal: Callable[[Survey], Renewal]  # what is made from it, by what was found
 
 
 @dataclass(slots=True)
