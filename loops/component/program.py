@@ -1,8 +1,7 @@
 """Programs as a component sees them: one that runs, what came of it, and why it failed.
 
 async with self.program("ffmpeg", "-i", "pipe:0", "-f", "wav", "pipe:1") as run:
-    await run.write(sound)
-    await run.end_input()
+    run.feed(sound)
     async for chunk in run:
         ...
     status = await run.wait()
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,6 +108,7 @@ class Program:
         self._request = encode_request([one.encode() if isinstance(one, str) else bytes(one) for one in arguments])
         self._pipes: Pipes | None = None
         self._told: asyncio.Task[None] | None = None
+        self._feeding: asyncio.Task[None] | None = None
         self._pending: set[asyncio.Task[Any]] = set()  # operations on its data, which end with the block
         self._tail = b""
         self._spoken: SpokenOutput | None = None
@@ -140,6 +140,28 @@ class Program:
                     return
                 await self._do(loop.sock_sendall(pipes.data, view[at : at + _WRITE_BYTES]))
 
+    def feed(self, data: bytes | AsyncIterable[bytes]) -> None:
+        """Write all of its standard input, and end that, while you read what it writes: once for each run.
+
+        What `data` raises comes out where its output ends, of `async for`, `read` and `wait`. Raises MisuseError.
+        """
+        self._running()
+        if self._feeding is not None:
+            raise MisuseError(f"the program {self.name} is fed already: its input is one `feed`")
+        self._feeding = asyncio.get_running_loop().create_task(self._feed(data))
+        self._pending.add(self._feeding)  # it ends with the block
+
+    async def _feed(self, data: bytes | AsyncIterable[bytes]) -> None:
+        try:
+            if isinstance(data, (bytes, bytearray, memoryview)):
+                await self.write(data)
+            else:
+                async for piece in data:
+                    await self.write(piece)
+        finally:
+            if self._pipes is not None:
+                await self.end_input()
+
     async def end_input(self) -> None:
         """Let it find the end of its standard input."""
         with suppress(OSError):
@@ -162,9 +184,12 @@ class Program:
     async def _receive(self, count: int) -> bytes:
         data = self._running().data
         try:
-            return await self._do(asyncio.get_running_loop().sock_recv(data, count))
+            piece = await self._do(asyncio.get_running_loop().sock_recv(data, count))
         except ConnectionError:
-            return b""
+            piece = b""
+        if not piece and self._feeding is not None and self._feeding.done():
+            self._feeding.result()
+        return piece
 
     async def _do(self, operation: Coroutine[Any, Any, _T]) -> _T:
         """Do something with its data, in a task: so it suspends always, which alone it does not if all is there.
@@ -183,11 +208,12 @@ class Program:
             raise
 
     async def wait(self) -> int:
-        """End its input, wait for its end, and return its exit status.
+        """End its input, unless it is fed, wait for its end, and return its exit status.
 
         What it still writes is thrown away. Raises ProgramError if it did not end by itself.
         """
-        await self.end_input()
+        if self._feeding is None:
+            await self.end_input()
         async for _ in self:
             pass
         return await self.ended()
@@ -306,24 +332,15 @@ class Program:
 
 async def run_to_end(program: Program, data: bytes, most: int) -> Result:
     """Run a program with this input, and return what came of it. Raises ProgramError, and for too long an output."""
-
-    async def feed(running: Program) -> None:
-        await running.write(data)
-        await running.end_input()
-
     async with program as running:
-        feeding = asyncio.get_running_loop().create_task(feed(running))
-        try:
-            pieces: list[bytes] = []
-            left = most
-            async for piece in running:
-                left -= len(piece)
-                if left < 0:
-                    how = f"it wrote more than {most} bytes: stream them"
-                    raise ProgramError(running.name, "output", how, 0, running.stderr)
-                pieces.append(piece)
-        finally:
-            feeding.cancel()
-            await asyncio.wait([feeding])
+        running.feed(data)
+        pieces: list[bytes] = []
+        left = most
+        async for piece in running:
+            left -= len(piece)
+            if left < 0:
+                how = f"it wrote more than {most} bytes: stream them"
+                raise ProgramError(running.name, "output", how, 0, running.stderr)
+            pieces.append(piece)
         status = await running.wait()
         return Result(status, b"".join(pieces), running.stderr)

@@ -18,6 +18,7 @@ PACKAGES = {
     "cc": "gcc",
     "curl": "curl",
     "dbus-daemon": "dbus-daemon",
+    "ffmpeg": "ffmpeg",
     "fish": "fish",
     "git": "git",
     "ip": "iproute2",

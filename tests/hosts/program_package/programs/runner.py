@@ -30,16 +30,9 @@ class Runner(Component):
     async def convert(self, name: str, arguments: list[str], data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Pass an upload through a program."""
         async with self.program(name, *arguments) as running:
-
-            async def feed() -> None:
-                async for piece in data:
-                    await running.write(piece)
-                await running.end_input()
-
-            feeding = asyncio.get_running_loop().create_task(feed())
+            running.feed(data)
             async for piece in running:
                 yield piece
-            await feeding
             await running.wait()
 
     @handler

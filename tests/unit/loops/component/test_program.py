@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import pytest
 
+from tlsrt.channels.control.program_request import encode_request
+from tlsrt.errors import MisuseError
 from tlsrt.loops.component.kept_program import KeptProgram
 from tlsrt.loops.component.program import Pipes, Program
 
@@ -114,6 +116,77 @@ def test_who_waits_on_one_that_is_let_go_wakes_up_and_its_descriptor_is_free(is_
             assert not loop.remove_reader(number) and not loop.remove_writer(number)
 
     asyncio.run(both())
+
+
+def test_what_it_is_fed_is_written_while_its_output_is_read_and_then_its_input_ends() -> None:
+    """A program that echoes: neither side could hold all of it."""
+
+    async def both() -> None:
+        loop, run, total = asyncio.get_running_loop(), OneRun(), 8 << 20
+
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(8):
+                yield bytes(1 << 20)
+
+        async def echo() -> None:
+            await loop.sock_recv(run.theirs[0], len(encode_request([])))
+            while piece := await loop.sock_recv(run.theirs[0], 1 << 16):
+                await loop.sock_sendall(run.theirs[0], piece)
+            run.theirs[0].shutdown(socket.SHUT_WR)
+
+        async with Program(run, "p", []) as program:
+            echoing = asyncio.ensure_future(echo())
+            program.feed(parts())
+            with pytest.raises(MisuseError, match="fed already"):
+                program.feed(b"")
+            assert len(await program.read()) == total
+            await echoing
+        run.close()
+
+    asyncio.run(asyncio.wait_for(both(), 20))
+
+
+def test_what_its_feed_raises_comes_out_at_the_end_of_its_output() -> None:
+    async def both() -> None:
+        loop, run = asyncio.get_running_loop(), OneRun()
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"x"
+            raise ValueError("half of it")
+
+        async with Program(run, "p", []) as program:
+            program.feed(parts())
+            while await loop.sock_recv(run.theirs[0], 1 << 16):
+                pass
+            run.theirs[0].send(b"so far")
+            run.theirs[0].shutdown(socket.SHUT_WR)
+            assert await program.read(6) == b"so far"
+            with pytest.raises(ValueError, match="half of it"):
+                await program.read()
+        run.close()
+
+    asyncio.run(asyncio.wait_for(both(), 20))
+
+
+def test_a_feed_that_waits_ends_with_the_block() -> None:
+    async def both() -> None:
+        run, asked, ended = OneRun(), asyncio.Event(), asyncio.Event()
+
+        async def parts() -> AsyncIterator[bytes]:
+            try:
+                yield b"x"
+                asked.set()
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async with Program(run, "p", []) as program:
+            program.feed(parts())
+            await asked.wait()
+        assert ended.is_set()
+        run.close()
+
+    asyncio.run(asyncio.wait_for(both(), 20))
 
 
 def test_a_task_that_is_cancelled_while_it_waits_is_cancelled() -> None:
