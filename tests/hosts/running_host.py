@@ -48,6 +48,7 @@ from hosts import coverage_pipe
 from hosts.command_server import CommandServer, command_server
 from hosts.environment import make_environment
 from hosts.known_digests import known_digests
+from hosts.start_server import started
 from tlsrt import Client
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
@@ -109,6 +110,8 @@ class RunningHost:
     command that runs the host, as `strace -D` does.
     `prelude` is Python text that runs in the supervisor before anything else, to make a constant smaller: use it only
     where the configuration has no setting.
+    The host is forked from a process that has imported what it needs (hosts/start_server.py), unless it is to
+    `execute` a new interpreter: for tests of that, and by itself with a prelude, which changes what others import.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class RunningHost:
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
         extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0], witness: Sequence[str] = (),
         http: Sequence[str] = (), may: Mapping[str, Sequence[str]] | None = None,
-        detection: Mapping[str, Any] | None = None,
+        detection: Mapping[str, Any] | None = None, execute: bool | None = None,
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -127,6 +130,8 @@ class RunningHost:
         self.mode = mode
         self._witness = [*witness]
         self._drops = mode == "rootless" and os.geteuid() == 0
+        self._executes = bool(prelude) if execute is None else execute
+        self._executes |= bool(witness) or self._drops or coverage_pipe.VARIABLE in os.environ
         self.process: subprocess.Popen[bytes] | None = None
         self.console: list[str] = []
         self._rest = b""
@@ -231,13 +236,15 @@ class RunningHost:
         pipes = [int(environment[coverage_pipe.VARIABLE])] if is_measured else []
         prelude = f"{coverage_pipe.PRELUDE}{self.prelude}" if is_measured else self.prelude
         self.console, self._rest = [], b""
+        program, arguments = f"{prelude}\n{INNER}", ["--config", str(self.config_path)]
+        words = [*self._witness, str(self.python), "-I", "-B", "-c", LAUNCH, program, *arguments]
         with (self.base / "errors").open("ab") as errors:
-            self.process = subprocess.Popen(
-                [*self._witness, str(self.python), "-I", "-B", "-c", LAUNCH, f"{prelude}\n{INNER}", "--config",
-                 str(self.config_path)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
-                pass_fds=pipes, preexec_fn=become_nobody if self._drops else None,
-            )  # fmt: skip
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
+            options: dict[str, Any] = {"env": environment, "cwd": self.base, **streams}
+            forked = None if self._executes else started(self._made, words, program, arguments, **options)
+            self.process = forked or subprocess.Popen(
+                words, **options, pass_fds=pipes, preexec_fn=become_nobody if self._drops else None
+            )
         line = self.wait_for(f"{until}|given up", timeout_s=READY_S)
         assert re.search(until, line), self._transcript()
         self._note_processes()
