@@ -114,13 +114,18 @@ class ComponentConfig(ProgramKind):
     imports: tuple[str, ...] = field(
         default=(),
         metadata=listing(
-            "Modules that are imported with the class, as a sealed process imports nothing.",
+            "Modules that are imported with the class, as a sealed process imports nothing. A package with a dot and "
+            "an asterisk is every module of it, 1024 at most; those that cannot be imported are left out, and the "
+            "log names them.",
             text(
-                "A module.", pattern=rf"{IDENTIFIER}(?:\.{IDENTIFIER})*", says="a module, such as numpy.fft", most=256
+                "A module, or a package with a dot and an asterisk.",
+                pattern=rf"{IDENTIFIER}(?:\.{IDENTIFIER})*(?:\.\*)?",
+                says="a module, such as numpy.fft, or all of a package, such as PIL.*",
+                most=256,
             ),
             64,
             on_reload=True,
-            example="[numpy.fft, PIL.JpegImagePlugin]",
+            example="[numpy.fft, PIL.*]",
         ),
     )
     data: tuple[str, ...] = field(

@@ -18,6 +18,7 @@ from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.program.component import component_class
 from tlsrt.loops.runtime.disk_waits import is_of_disk
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
+from tlsrt.loops.runtime.wildcard_imports import WILDCARD, import_all
 from tlsrt.sandbox.apply.enter import Confinement
 from tlsrt.sandbox.apply.imports import remember_sources
 
@@ -72,7 +73,10 @@ def _import(index: int, config: ComponentConfig, log: logging.Logger) -> Compone
         if config.kind == "program":
             kind = component_class(config)
         for name in (*config.imports, *(_RESOURCES if config.data else ())):
-            importlib.import_module(name)
+            if name.endswith(WILDCARD):
+                import_all(name, log)
+            else:
+                importlib.import_module(name)
         made: Component = kind()
         return made
     except (Exception, SystemExit) as error:

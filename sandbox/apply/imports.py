@@ -87,7 +87,8 @@ class _Closed:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> NoReturn:
         raise ModuleNotFoundError(
             f"cannot import {name} now: a sealed process reads no code; import it at the top of a module; "
-            f"if a library does so, write `imports: [{name}]` beside the class of the component",
+            f"if a library does so, write `imports: [{name}]` beside the class of the component, or "
+            f"`imports: [{name.partition('.')[0]}.*]` for all of its package",
             name=name,
         )
 

@@ -99,6 +99,17 @@ def test_files_and_imports_are_those_of_a_host(lamp: type[Component]) -> None:
     run(lamp, test)
 
 
+def test_all_parts_of_a_package_are_there_if_its_imports_say_so(lamp: type[Component]) -> None:
+    late = "xml.etree.ElementInclude"
+
+    async def test(it: ComponentUnderTest) -> None:
+        assert await it.call("late_part", late)
+
+    run(lamp, test, imports=["xml.*"])
+    with pytest.raises(Failed):
+        run(lamp, test)
+
+
 def test_what_it_needs_is_what_it_gets(lamp: type[Component]) -> None:
     async def test(it: ComponentUnderTest) -> None:
         assert await it.call("read", "/etc/hostname") == "allowed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from tlsrt.testing.answering import PeerAnswers, Sent
 from tlsrt.testing.conversation import Conversation, ItemStream, Message
 from tlsrt.testing.granted import FakeDevice, FakeEvents, FakeGrants
 from tlsrt.testing.hosted import PROCESS, HostedComponent
-from tlsrt.testing.workers import PlainPrograms, declared_programs
+from tlsrt.testing.workers import PlainPrograms, declared, declared_programs
 
 CALLER = "client/test"
 THREADS = 4  # for its `work`
@@ -124,6 +124,7 @@ class Setup:
     state: Path
     devices: Mapping[str, FakeDevice]
     events: FakeEvents | None
+    imports: Sequence[str] = ()
 
 
 class Way(Protocol):
@@ -174,15 +175,17 @@ async def running(
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
     programs: Mapping[str, Mapping[str, object]] | None = None, secrets: Mapping[str, bytes] | None = None,
     clock: Clock | None = None, devices: Mapping[str, FakeDevice] | None = None, events: FakeEvents | None = None,
+    imports: Sequence[str] | None = None,
 ) -> AsyncIterator[ComponentUnderTest]:  # fmt: skip
     """Run a component without a host, and stop it at the end. A few milliseconds.
 
-    `options`, `needs` and `programs` are as in the YAML; without `programs`, they are those of its manifest. `state` is
-    its folder, else one that is removed afterwards. `peers` are components that it may call, by address: objects of
-    Component, or of any class with methods of these names. `secrets` are values by name, and `clock` is what its timers
-    go by. `devices` by name, and `events`, are what it is granted of the host. Every argument, result, item and error
-    makes its way through msgpack with the checks and bounds of a host. Raises what a peer of the test raised, unless it
-    is a CallError, and with `pytest --sealed` a SealedError for each system call that was refused.
+    `options`, `needs`, `programs` and `imports` (which only a sealed one needs) are as in the YAML; without the last
+    two, they are those of its manifest. `state` is its folder, else one that is removed afterwards. `peers` are
+    components that it may call, by address: objects of Component, or of any class with methods of these names.
+    `secrets` are values by name, and `clock` is what its timers go by. `devices` by name, and `events`, are what it is
+    granted of the host. Every argument, result, item and error makes its way through msgpack with the checks and bounds
+    of a host. Raises what a peer of the test raised, unless it is a CallError, and with `pytest --sealed` a SealedError
+    for each system call that was refused.
 
         async def test_it_boils() -> None:
             async with running(Kettle, options={"litres": 2}, peers={"primary/kernel": FakeKernel()}) as kettle:
@@ -196,7 +199,7 @@ async def running(
         setup = Setup(
             kind, address or f"third/{kind.__name__.lower()}", options or {}, needs or {},
             programs if programs is not None else declared_programs(kind), secrets or {}, clock, folder,
-            devices or {}, events,
+            devices or {}, events, imports if imports is not None else declared(kind, "imports") or (),
         )  # fmt: skip
         async with _ways[0](setup, answers) as it:
             yield it

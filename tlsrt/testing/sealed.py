@@ -76,7 +76,7 @@ class SealedRun:
         with tempfile.TemporaryFile() as log, telling, theirs, workers.theirs:
             request = {
                 "class": _class_path(setup.kind), "address": setup.address, "options": dict(setup.options),
-                "needs": dict(setup.needs), "state": os.path.abspath(setup.state),
+                "needs": dict(setup.needs), "imports": list(setup.imports), "state": os.path.abspath(setup.state),
                 "path": [os.path.abspath(entry) for entry in sys.path if entry],
                 "workers": programs.limits,
                 "secrets": {name: value.decode() for name, value in setup.secrets.items()},

@@ -159,7 +159,7 @@ def _import_from(path: list[str]) -> None:
 
 def _config(request: Mapping[str, Any], folder: Path) -> Config:
     """Return the configuration of a host with this one component."""
-    component = {"class": request["class"], "options": request["options"], "needs": request["needs"]}
+    component = {"class": request["class"], **{key: request[key] for key in ("options", "needs", "imports")}}
     tree: dict[str, Any] = {
         "version": 1,
         "install": bytes(16).hex(),

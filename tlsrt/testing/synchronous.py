@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ def running_sync(
     peers: Mapping[str, object] | None = None, address: str | None = None, needs: Mapping[str, object] | None = None,
     secrets: Mapping[str, bytes] | None = None, clock: Clock | None = None,
     devices: Mapping[str, FakeDevice] | None = None, events: FakeEvents | None = None,
-    programs: Mapping[str, Mapping[str, object]] | None = None,
+    programs: Mapping[str, Mapping[str, object]] | None = None, imports: Sequence[str] | None = None,
 ) -> Iterator[SynchronousComponent]:  # fmt: skip
     """Run a component as `running` does, in a test that is no coroutine.
 
@@ -121,7 +121,7 @@ def running_sync(
     """
     manager = running(
         kind, options=options, state=state, peers=peers, address=address, needs=needs, secrets=secrets, clock=clock,
-        devices=devices, events=events, programs=programs,
+        devices=devices, events=events, programs=programs, imports=imports,
     )  # fmt: skip
     with asyncio.Runner() as runner:
         it = runner.run(_enter(manager))

@@ -32,16 +32,21 @@ _LINE_MOST = 400
 
 
 def declared_programs(kind: type[Component]) -> Mapping[str, Mapping[str, object]]:
-    """Return the programs in the manifest of a component, if its package has one. Raises ConfigError."""
+    """Return the programs in the manifest of a component, if its package has one."""
+    found: Mapping[str, Mapping[str, object]] = declared(kind, "programs") or {}
+    return found
+
+
+def declared(kind: type[Component], key: str) -> Any:
+    """Return what the manifest of a component says under a key; None if its package has none that does."""
     package = sys.modules.get(kind.__module__.partition(".")[0])
     for folder in getattr(package, "__path__", ()):
         for file in sorted(Path(folder).glob(f"*{FILE}")):
             with suppress(ConfigError, OSError):  # another one of the package, which is being written
                 tree = parse_manifest(file.read_bytes(), file).tree
-                if "programs" in tree and _is_of(str(tree.get("class", "")), kind):
-                    found: Mapping[str, Mapping[str, object]] = tree["programs"]
-                    return found
-    return {}
+                if key in tree and _is_of(str(tree.get("class", "")), kind):
+                    return tree[key]
+    return None
 
 
 def _is_of(class_path: str, kind: type[Component]) -> bool:

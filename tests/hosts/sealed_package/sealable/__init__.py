@@ -46,6 +46,11 @@ class Lamp(Component):
         return _outcome(lambda: Path(path).read_bytes())
 
     @handler
+    async def late_part(self, name: str) -> bool:
+        """Import a part of a package when it is used, as many libraries do."""
+        return bool(__import__(name))
+
+    @handler
     async def late(self) -> str:
         import colorsys
 

@@ -29,7 +29,8 @@ def test_a_late_import_is_one_sentence_and_looks_for_no_file(tmp_path: Path) -> 
     text = said(tmp_path, "try:\n import colorsys\nexcept ModuleNotFoundError as error:\n print(error.name, error)")
     assert text == (
         "colorsys cannot import colorsys now: a sealed process reads no code; import it at the top of a module; "
-        "if a library does so, write `imports: [colorsys]` beside the class of the component\n"
+        "if a library does so, write `imports: [colorsys]` beside the class of the component, "
+        "or `imports: [colorsys.*]` for all of its package\n"
     )
 
 
