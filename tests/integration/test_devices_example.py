@@ -155,6 +155,10 @@ def test_the_battery_is_what_upowerd_says(host: RunningHost) -> None:
         state = client.call(BATTERY, "power")
         assert {"DaemonVersion", "OnBattery", "LidIsClosed"} <= state.keys()
         assert isinstance(client.call(BATTERY, "sources"), dict)
+    pid = host.loop("forth.battery")["pid"]
+    assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    interfaces = [line.partition(":")[0].strip() for line in Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]]
+    assert interfaces == ["lo"], "its network namespace is empty"
 
 
 def test_the_meter_is_read_and_told(host: RunningHost, line: Line) -> None:

@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost, running
 
-from tlsrt.errors import CallError, InvalidArgument
+from tlsrt.errors import CallError, InvalidArgument, Unavailable
 
 HELPED, OTHER, PRESSED = "third/helped", "forth/other", "third/pressed"
 PRESSURE = {"kind": "pressure", "resource": "cpu", "ms": 10, "why": "a test"}
@@ -98,6 +99,21 @@ def test_a_setting_is_written_and_the_audit_log_has_it(host: RunningHost) -> Non
     assert host.client().call(HELPED, "write_setting", "stat", 2) == "done"
     assert STAT.read_text() == "2\n"
     host.told(HELPED, str(STAT), "value=2", by=("audit", "tail"))
+
+
+def test_what_the_audit_log_has_not_taken_is_not_done(host: RunningHost) -> None:
+    client = host.client()
+    assert client.call(HELPED, "write_setting", "stat", 1) == "done"
+    before = host.kill("authority", signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        client.call(HELPED, "write_setting", "stat", 3)
+    assert STAT.read_text() == "1\n"
+    host.until(lambda document: document["authority"]["pid"] not in (None, before), "another authority")
+    host.until(lambda document: document["authority"]["state"] == "active", "an active authority")
+    client = host.client()
+    assert client.call(HELPED, "write_setting", "stat", 3) == "done"
+    records = host.told(HELPED, str(STAT), "value=3", by=("audit", "tail"))
+    assert len([line for line in records.splitlines() if "value=3" in line]) == 1, "the one that was made"
 
 
 def test_a_pattern_leads_to_the_one_file_that_fits(host: RunningHost) -> None:
