@@ -16,6 +16,7 @@ from tlsrt.sandbox.profile.compose import expand, fragments_of
 from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, SPOKEN, Line, PolicyFragment
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
+from tlsrt.sandbox.profile.program_profile import program_label
 
 _LEFT_OUT = {
     "uid": "all processes have the one uid of the user",
@@ -117,6 +118,12 @@ def grants(one: Effective) -> list[dict[str, str]]:
         {"kind": "alert", "name": alert.name, "what": f"{alert.severity}, counted by {alert.detector}", "path": "",
          "why": alert.why, "by": "supervisor", "part": f"components.{owner.address}"}
         for owner, alert in alerts_of(config.components_of(process))
+    ]  # fmt: skip
+    found += [
+        {"kind": "program", "name": program_label(owner, program.name), "why": program.why, "by": "supervisor",
+         "what": f"worker {program.worker}" if program.worker else f"{program.run}",
+         "path": "" if program.worker else f"{program.run}", "part": f"components.{owner.address}"}
+        for owner in config.components_of(process) for program in owner.programs
     ]  # fmt: skip
     return found + [
         {"kind": "events", "name": event.kind, "what": str(event), "path": event.file, "why": event.why,

@@ -79,9 +79,15 @@ def is_allowed(findings: Sequence[Explanation]) -> bool:
 
 
 def about_grants(one: Effective, path: str) -> list[Explanation]:
-    """Return what the helper does for the process with a device, a setting or events of this path."""
-    by = {"helper": "by the helper", "network": "by the network helper, with CAP_NET_ADMIN"}
-    actions = {"device": "have it opened, as", "setting": "have it written, as", "events": "hear what it tells, as"}
+    """Return what is done for the process with a device, a setting, events or a program of this path."""
+    by = {
+        "helper": "by the helper", "network": "by the network helper, with CAP_NET_ADMIN",
+        "supervisor": "by the supervisor, in a process of its own",
+    }  # fmt: skip
+    actions = {
+        "device": "have it opened, as", "setting": "have it written, as", "events": "hear what it tells, as",
+        "program": "have it run, as",
+    }  # fmt: skip
     return [
         Explanation(
             ALWAYS, f"{actions[grant['kind']]} {grant['name']}", True, by[grant["by"]], "", grant["why"], grant["part"]

@@ -249,7 +249,7 @@ def _files(document: Mapping[str, Any]) -> list[str]:
 
 
 def _grants(document: Mapping[str, Any]) -> list[str]:
-    lines = ["", "GRANTS: opened, done or heard for it by the helper"] if document["grants"] else []
+    lines = ["", "GRANTS: opened, done, heard or run for it from outside"] if document["grants"] else []
     for grant in document["grants"]:
         lines += _entry(f"{grant['kind']} {grant['name']}: {grant['what']}", grant["why"], grant["part"])
     return lines

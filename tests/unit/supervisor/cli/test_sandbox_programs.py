@@ -28,6 +28,7 @@ components:
         egress: [{to: ["192.0.2.7:8883"], why: it passes everything on}]
         scratch_mb: 1
         why: it is the broker
+  forth/fan: {kind: program, run: /bin/cat}
 """
 
 
@@ -76,6 +77,19 @@ def test_explain_answers(
     assert (code == 0) is allowed, text
     assert words in text
     assert "waived" not in text and "the seal" not in text, text
+
+
+def test_what_a_component_has_run_is_explained_and_shown_for_itself(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["sandbox", "explain", "forth.fan", "/bin/cat", "--config", file]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "have it run, as forth.fan/main: by the supervisor, in a process of its own" in text
+    assert "components.forth/fan: the component is this program" in text
+    assert main.main(["sandbox", "explain", "forth.fan", "/bin/sh", "--config", file]) != 0
+    assert "have it run" not in capsys.readouterr().out
+    assert main.main(["sandbox", "show", "forth.fan", "--config", file]) == 0
+    assert "program forth.fan/main: /bin/cat" in capsys.readouterr().out
 
 
 def test_the_document_has_no_name_of_a_slot(file: str, capsys: pytest.CaptureFixture[str]) -> None:
