@@ -20,6 +20,8 @@ another process on its stack: the tenth of its line begins like the first.
 The fork server has the rights of the supervisor, as each child needs them until it has confined itself. It holds no
 key, as the supervisor does not, and no descriptor but its channel, a pidfd of the supervisor and the standard ones. No
 confined process has a way to it. The supervisor's side is `fork_servers.py`.
+
+When all are lost at once another first one is forked from the supervisor as it is then (decision 51).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from tlsrt.errors import EX_SOFTWARE
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.inherited import place
 from tlsrt.supervisor.process.filled_pools import hold_filled
-from tlsrt.supervisor.process.spawn import fork
+from tlsrt.supervisor.process.spawn import fork, freeze_again
 
 NAME = "fork_server"
 SPARE_NAME = "spare_server"  # another one, so that who kills by name kills one
@@ -59,15 +61,23 @@ class _Request(NamedTuple):
     descriptors: list[int]
 
 
-def serve(channel: int, parent: int) -> int:
-    """In the first fork server: fork until the supervisor lets go. `parent` is the supervisor's pidfd."""
+def serve(channel: int, parent: int, *, is_again: bool = False) -> int:
+    """In the first fork server: fork until the supervisor lets go. `parent` is the supervisor's pidfd.
+
+    One that comes `again`, when all were lost, settles what the supervisor has made since the start, and then says so.
+    """
     syscalls.name_thread(NAME.encode())
     try:
         syscalls.close_all_but(_STANDARD | {channel, parent})
     except OSError:
         return EX_SOFTWARE  # in silence: the supervisor forks by itself, and its child says which layer that is
+    if is_again:
+        freeze_again()
     hold_filled()
-    return _serve(socket.socket(fileno=channel), parent)
+    server = socket.socket(fileno=channel)
+    if is_again:
+        server.send(ANSWER.pack(0))
+    return _serve(server, parent)
 
 
 def _serve(server: socket.socket, parent: int) -> int:

@@ -1,7 +1,8 @@
 """The supervisor's side of its fork servers: the one that works, and the spare that takes its place.
 
 The spare is forked by the one that works, from memory that is as it was at the start; the supervisor has heard too
-much since to fork another. So there is no way back when both are lost at once, and the supervisor forks by itself then.
+much since to fork another like it. When both are lost at once it forks by itself, until one has begun again: forked
+from the supervisor as it is by then, so that what begins later shares that.
 
 The supervisor serves all others and waits for none of them: one that does not answer at once is killed, and the spare
 is asked. Only the last one is not killed for that: it may answer late, and meanwhile the supervisor forks by itself.
@@ -127,8 +128,11 @@ class ForkServers:
         """All that are there, also those that were killed and are not yet forgotten."""
         return [one.child for one in (self._active, self._spare, *self._gone) if one is not None]
 
-    def start(self) -> None:
-        """Fork the first, once. Raises OSError and MisuseError as `spawn.spawn` does."""
+    def start(self, *, is_again: bool = False) -> None:
+        """Fork the first, once, and again when all are lost. Raises OSError and MisuseError as `spawn.spawn` does.
+
+        One that begins again is asked for nothing before it has said that it is ready.
+        """
         parent = os.pidfd_open(os.getpid())
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -136,7 +140,7 @@ class ForkServers:
             os.close(parent)
             raise
         try:
-            child = spawn(lambda: serve(theirs.detach(), parent), own_pid_namespace=False)
+            child = spawn(lambda: serve(theirs.detach(), parent, is_again=is_again), own_pid_namespace=False)
         except BaseException:
             ours.close()
             raise
@@ -144,7 +148,7 @@ class ForkServers:
             theirs.close()
             os.close(parent)
         ours.setblocking(False)
-        self._active = _Server(child, ours, START_S)
+        self._active = _Server(child, ours, START_S, owes_since=time.monotonic() if is_again else None)
 
     def spawn(
         self, body: Callable[[], int], descriptors: Sequence[int], *, own_pid_namespace: bool, group: int = -1

@@ -59,6 +59,12 @@ def freeze() -> None:
     gc.enable()  # which a start has put off until now
 
 
+def freeze_again() -> None:
+    """Do that once more, in a child that is to fork others: nothing is collected, as garbage here is the parent's."""
+    make_immortal()
+    gc.freeze()
+
+
 def parse_fdinfo_pid(text: str) -> int:
     """Return the number of the Pid line of a pidfd's fdinfo, proc(5); raises ValueError if there is none."""
     for line in text.splitlines():

@@ -6,8 +6,10 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hosts.reloading_host import PACKAGE, edit, reload, seal_host
 from hosts.running_host import RunningHost, running
 
 MORE_KIB = 2048  # than the one before; what the supervisor forks itself has 3000 to 7000 more
@@ -15,7 +17,12 @@ MORE_KIB = 2048  # than the one before; what the supervisor forks itself has 300
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request)
+    yield from running(request, packages=[PACKAGE])
+
+
+def add_component(document: dict[str, Any]) -> None:
+    document["components"] = {**(document.get("components") or {}), "third/probed": {"class": "probed:Probed"}}
+    document["policy"]["client/admin -> third/probed"] = "*"
 
 
 def fork_server(host: RunningHost) -> int | None:
@@ -100,13 +107,40 @@ def test_one_that_is_lost_is_replaced_at_once_by_one_as_clean(host: RunningHost,
     assert [holds(one, words.encode()) for one in (others["supervisor"], next_one, newest)] == [True, False, False]
 
 
-def test_without_any_the_supervisor_forks_by_itself_and_tells(host: RunningHost) -> None:
+def test_the_end_of_the_spare_is_told_as_that(host: RunningHost) -> None:
+    host.until(lambda status: status["supervisor"]["spare_fork_server"] is not None, "a spare")
+    active, lost = fork_server(host), spare(host)
+    assert lost is not None
+    os.kill(lost, signal.SIGKILL)
+    said = [line for line in host.told('"spare_server_ended"').splitlines() if f'"pid": {lost}' in line]
+    assert len(said) == 1 and "SIGKILL" in said[0] and "spare_server_ended" in said[0], said
+    found = host.until(lambda status: status["supervisor"]["spare_fork_server"] not in (None, lost), "another spare")
+    assert found["supervisor"]["fork_server"] == active
+
+
+def test_when_both_are_lost_another_begins_and_no_birth_is_lost(host: RunningHost) -> None:
+    host.until(lambda status: status["supervisor"]["spare_fork_server"] is not None, "a spare")
     pids = host.all_pids()
-    for name in ("spare_server", "fork_server"):
-        os.kill(pids[name], signal.SIGSTOP)  # so that none is renewed meanwhile
-    for name in ("spare_server", "fork_server"):
-        os.kill(pids[name], signal.SIGKILL)
-    host.told('"fork_server_lost"')
+    before = private_kib(pids["forth"])
+    both = {pids[name] for name in ("spare_server", "fork_server")}
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)  # so that none is renewed meanwhile
+    for pid in both:
+        os.kill(pid, signal.SIGKILL)
     host.respawn("forth")
-    assert fork_server(host) is None
     assert host.loop("forth")["state"] == "active"
+    assert host.told('"fork_server_lost"').count('"fork_server_lost"') == 1
+    host.told('"fork_server_began"')
+    found = host.until(lambda status: status["supervisor"]["spare_fork_server"] is not None, "both again")
+    servers = found["supervisor"]
+    assert not both & {servers["fork_server"], servers["spare_fork_server"]}
+    assert line_of(servers["fork_server"], "status", "Name") == "fork_server"
+    edit(host, add_component)
+    seal_host(host)
+    reload(host)
+    assert host.client().call("third/probed", "add", 1) == 1
+    host.respawn("forth")
+    again = host.pids()["forth"]
+    assert line_of(again, "status", "PPid") == str(pids["supervisor"])
+    assert private_kib(again) < before + MORE_KIB, "it shares the rest with the one that forked it"
+    assert fork_server(host) == servers["fork_server"]

@@ -144,6 +144,13 @@ def both() -> dict[str, Any]:
         signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
     found["killed"] = _asked(servers)
     found["is over"] = not servers.renew() and servers.active is None
+    for one in servers.children:
+        _end_of(servers, one)
+    servers.start(is_again=True)
+    while servers._ready() is None and time.monotonic() < limit:
+        select.select([], [], [], 0.01)
+    found["begun again"] = _asked(servers)
+    found["has spare"] = not servers.renew() and servers.spare is not None
     servers.stop()
     found["said late"] = [os.read(reader, 100).decode() for reader in unanswered]
     return found

@@ -67,6 +67,7 @@ def test_without_any_the_supervisor_is_told_to_fork_by_itself_and_the_last_one_m
         assert facts[name].keys() == {"held_s"} and facts[name]["held_s"] < HELD_S, (name, facts[name])
     assert facts["end"][0] == 9
     assert facts["goes on"]["code"] == ENDS_WITH and facts["is over"]
+    assert facts["begun again"]["code"] == ENDS_WITH and facts["begun again"]["is_known"] and facts["has spare"]
     assert facts["said late"] == ["", "", ""]
 
 
