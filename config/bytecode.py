@@ -57,7 +57,7 @@ def write_bytecode(config: Config, known: bytes | None = None) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ConfigError(f"cannot write byte code to {folder}: it is no folder; remove it")
     present = measure_bytecode(config)
-    has_others = any(not component.builtin for component in config.components)
+    has_others = any(component.is_foreign for component in config.components)
     sources = sorted({source for root in roots(config) for source in _sources(root, has_others)})
     if present is not None and (known is None or not hmac.compare_digest(present, known)):
         with as_config_error("remove", folder):  # else it would be sealed

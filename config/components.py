@@ -161,6 +161,11 @@ class ComponentConfig(ProgramKind):
         return self.class_path.partition(":")[0].partition(".")[0]
 
     @property
+    def is_foreign(self) -> bool:
+        """Tell whether its code is of another package than tlsrt."""
+        return not self.builtin and self.package != "tlsrt"
+
+    @property
     def process(self) -> str:
         """Return the name of the process that it runs in."""
         return process_name(self.loop, self.part)

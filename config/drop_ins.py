@@ -20,9 +20,18 @@ from tlsrt.config.components import ComponentConfig, HealthConfig
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.isolation import isolated_folder
-from tlsrt.config.manifest import FILE, MANIFEST_MAX, ParsedManifest, changed_tree, checked_tree, parse_manifest
+from tlsrt.config.manifest import (
+    FILE,
+    MANIFEST_MAX,
+    PACKAGE,
+    ParsedManifest,
+    changed_tree,
+    checked_tree,
+    parse_manifest,
+    top_level,
+)
 from tlsrt.config.needs import NeedsConfig
-from tlsrt.config.setting import IDENTIFIER, NAME, Setting, Where, count, listing, mapping, table, text
+from tlsrt.config.setting import NAME, Setting, Where, count, listing, mapping, table, text
 from tlsrt.config.variables import put_values
 from tlsrt.config.yaml_nodes import Problems, YamlNode
 from tlsrt.errors import ConfigError
@@ -50,8 +59,9 @@ class DropIn:
         default="",
         metadata=text(
             "The package, as Python imports it.",
-            pattern=IDENTIFIER,
+            pattern=PACKAGE,
             says="a package",
+            most=256,
             default_says="none, for `manifest: approved`",
         ),
     )
@@ -156,13 +166,14 @@ def installed_manifest(package: str, name: str, asked_by: Path | str, place: Pat
     """
     from tlsrt.config.package_search import folder_of_package
 
-    folder = folder_of_package(package, place)
+    folder = folder_of_package(top_level(package), place)
     if folder is None and place is not None:
         raise ConfigError(f"{asked_by}: there is no package {package} in {place}: remove it, and add it again")
     if folder is None:
         raise ConfigError(
             f"{asked_by}: this Python has no package {package}: install it beside tlsrt, or remove the component"
         )
+    folder = folder.joinpath(*package.split(".")[1:])
     if not os.path.lexists(folder / name):
         raise ConfigError(f"{asked_by}: {package} brings no manifest {name}: ask who made the package for one")
     with as_config_error("read", folder / name):
@@ -250,8 +261,8 @@ def combined(
     if not package and manifest.tree.get("kind") != "program":
         raise ConfigError(f"{manifest.file}: a class comes in a package: name the package, or say `kind: program`")
     class_path = str(manifest.tree.get("class", ""))
-    if class_path and class_path.partition(":")[0].partition(".")[0] != package:
-        raise ConfigError(f"{manifest.places['class',]}: the class of a component of {package} is in {package} itself")
+    if class_path and top_level(class_path.partition(":")[0]) != (whose := top_level(package)):
+        raise ConfigError(f"{manifest.places['class',]}: the class of a component of {whose} is in {whose} itself")
     own = ("options", "process", "needs", "health")
     tree = changed_tree(manifest.tree, {key: said[key] for key in own if key in said})
     if place is not None and tree.get("process") == "shared":

@@ -14,15 +14,16 @@ from typing import Any
 
 from tlsrt.config.access import METHOD
 from tlsrt.config.components import ComponentConfig
-from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, Setting, Where, count, listing, mapping, table, text
+from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER, Setting, Where, count, listing, mapping, table, text
 from tlsrt.config.validation import Checker
 from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
 from tlsrt.errors import ConfigError
 
 GROUP = "tlsrt.components"  # of entry points: NAME = PACKAGE, or PACKAGE:NAME where a package brings several
+PACKAGE = rf"{IDENTIFIER}(?:\.{IDENTIFIER})*"  # or a folder in it, with dots
 FILE = "tlsrt.yaml"
 MANIFEST_MAX = 1 << 16
-_ENTRY = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?::\s*([a-z][a-z0-9_]*)\s*)?")
+_ENTRY = re.compile(rf"\s*({PACKAGE})\s*(?::\s*([a-z][a-z0-9_]*)\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,10 @@ def checked_tree(
 
 
 def manifest_of_entry(value: str) -> tuple[str, str]:
-    """Return the package and the file of an entry point's value, `PACKAGE` or `PACKAGE:NAME`. Raises ConfigError."""
+    """Return the package and the file of an entry point's value, `PACKAGE` or `PACKAGE:NAME`. Raises ConfigError.
+
+    The package may be one in another one, with dots: its manifest lies in that folder.
+    """
     match = _ENTRY.fullmatch(value)
     if match is None:
         raise ConfigError(
@@ -143,3 +147,13 @@ def manifest_of_entry(value: str) -> tuple[str, str]:
             f"or PACKAGE:NAME for PACKAGE/NAME.{FILE}"
         )
     return match[1], f"{match[2]}.{FILE}" if match[2] else FILE
+
+
+def path_in(package: str, name: str) -> Path:
+    """Return where a manifest lies, relative to the folder that a package is imported from."""
+    return Path(*package.split("."), name)
+
+
+def top_level(package: str) -> str:
+    """Return the package that another one is in, or is."""
+    return package.partition(".")[0]

@@ -30,7 +30,7 @@ def component_roots(components: Iterable[ComponentConfig]) -> list[Root]:
         package = component.package
         if component.packages is not None:
             found[component.packages.name] = [Root(component.packages, measured_prefix(component.packages))]
-        elif not component.builtin and package not in known:
+        elif component.is_foreign and package not in known:
             found.setdefault(package, _component(component, package))
     return [root for package in sorted(found) for root in found[package]]
 
@@ -58,6 +58,8 @@ def source_of(module: str, place: Path | None = None) -> Path | None:
 
 def folder_of_package(package: str, place: Path | None = None) -> Path | None:
     """Return the folder of an installed package, None if there is none; the first of a namespace's."""
+    if package == "tlsrt" and place is None:
+        return package_folder()
     return next((root.path for root in find(package, package, place) if root.path.is_dir()), None)
 
 

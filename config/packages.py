@@ -154,7 +154,7 @@ def _of_environment(components: Iterable[ComponentConfig]) -> list[ComponentConf
 
 
 def _packages(components: Iterable[ComponentConfig]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.package for one in components if not one.builtin))
+    return tuple(dict.fromkeys(one.package for one in components if one.is_foreign))
 
 
 def _versions_of_isolated(components: Iterable[ComponentConfig]) -> Iterator[Version]:

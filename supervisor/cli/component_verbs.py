@@ -7,7 +7,10 @@ from tlsrt.supervisor.cli.flags import ANSWER, SAME
 
 _COMPONENT = Argument(("address",), "the component", "LOOP/NAME")
 _SOURCE = Argument(
-    ("source",), "a folder with a pyproject.toml, a wheel, the name of a package, or a manifest of a program", "PACKAGE"
+    ("source",),
+    "a folder with a pyproject.toml, a wheel, the name of a package, a manifest of a program, or LOOP/NAME of what "
+    "`component list --available` lists",
+    "PACKAGE",
 )  # fmt: skip
 _NEWER = Argument(
     ("source",), "the other version: a folder, a wheel or a name (default: what is installed now)", "PACKAGE", nargs="?"
@@ -29,6 +32,11 @@ COMPONENTS = (
             Argument(("--as",), "its address, if not the one that it wishes", "LOOP/NAME", name="place"),
             Argument(("--option",), "an option of its class; may be repeated", "NAME=VALUE", is_repeated=True),
             Argument(
+                ("--needs",),
+                "what takes the place of a need of its manifest, here: devices.line.path=/dev/ttyUSB1; may be repeated",
+                "KEY=VALUE", is_repeated=True,
+            ),
+            Argument(
                 ("--allow",),
                 "who may call it, 'client/kiosk: [boil]'; may be repeated (default: client/admin all; none: no other)",
                 "RULE", is_repeated=True,
@@ -43,7 +51,7 @@ COMPONENTS = (
     Verb(
         "list",
         "list every component: its state, process, uid, memory, health and package",
-        (WIDE, SAME),
+        (flag("--available", text="those that are brought and off instead, and what each asks for"), WIDE, SAME),
         run="component.listing.list_components",
         lines="component.listing.component_lines",
     ),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from tlsrt import __version__
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import Distribution, installed, owners
 from tlsrt.config.drop_ins import ALONE, APPROVED, drop_in_file
-from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
+from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest, top_level
 from tlsrt.config.processes import SHARED_PARTS, process_name
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.sandbox.profile.program_profile import SLOT_MARK
+from tlsrt.supervisor.cli.component.available import OWN
+from tlsrt.supervisor.cli.component.wheel import by_package
 from tlsrt.text import did_you_mean, printable
 
 
@@ -58,6 +62,12 @@ def named(config: Config, address: str) -> tuple[str, str]:
     return str(package), str(name)
 
 
+def decided_needs(config: Config, address: str) -> Mapping[str, Any]:
+    """Return what an operator has decided of the needs of a component, as its drop-in has it."""
+    said = yaml.safe_load(drop_in_file(config.path, address).read_text("utf-8"))
+    return (said or {}).get("needs") or {}
+
+
 def package_if_named(config: Config, address: str) -> str:
     """Return the package of a drop-in, "" for one that does not say it."""
     try:
@@ -68,11 +78,22 @@ def package_if_named(config: Config, address: str) -> str:
 
 def package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> str:
     """Return name and version of the distribution that brings a component; `packages` are those of the environment."""
-    found = (packages if one.packages is None else owners(installed([one.packages]))).get(one.origin)
+    found = (packages if one.packages is None else owners(installed([one.packages]))).get(top_level(one.origin))
+    if not one.is_foreign:
+        return f"{OWN} {__version__}"
     alone = " (isolated)" if one.packages is not None else ""
     if found is not None:
         return f"{found.name} {found.version}{alone}"
     return f"program {one.run}" if one.kind == "program" else one.class_path
+
+
+def version_of(package: str, place: Path | None) -> str:
+    """Return name and version of the distribution that a package is of; `place` is the folder of an isolated one's."""
+    top = top_level(package)
+    if top == OWN and place is None:
+        return f"{OWN} {__version__}"
+    found = by_package().get(top) if place is None else owners(installed([place])).get(top)
+    return f"{found.name} {found.version}" if found is not None else package
 
 
 def states_of(config: Config, address: str) -> list[Path]:

@@ -14,7 +14,9 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.distributions import Distribution
 from tlsrt.config.drop_ins import drop_in_file
-from tlsrt.supervisor.cli.component.known import added_component, approved, package_of
+from tlsrt.config.manifest import changed_tree
+from tlsrt.supervisor.cli.component.available import available, available_lines
+from tlsrt.supervisor.cli.component.known import added_component, approved, decided_needs, package_of
 from tlsrt.supervisor.cli.component.wheel import by_package
 from tlsrt.supervisor.cli.exchange import ask, config_of
 from tlsrt.supervisor.control.client import NotRunning
@@ -31,8 +33,10 @@ _BUILT_IN = f"tlsrt {__version__}"  # the package of a built-in component
 
 
 def list_components(arguments: argparse.Namespace) -> Document:
-    """Return every component of the host: where it runs, how it is, and what brings it."""
+    """Return every component of the host: where it runs, how it is, and what brings it; or those that are off."""
     config = fitting(config_of(arguments))
+    if arguments.available:
+        return available(config)
     identity = own_identity(config)
     try:
         status = ask(config, "status")
@@ -67,6 +71,8 @@ def _listed(one: ComponentConfig, loop: Document | None, uid: int, packages: Map
 
 
 def component_lines(answer: Document) -> list[str]:
+    if "available" in answer:
+        return available_lines(answer)
     rows = [_COLUMNS, *map(_row, answer["components"])]
     failed = [f"{one['component']}: {sentence}" for one in answer["components"] for sentence in one["why"]]
     return [*fitted_table(rows, _RIGHT, least=_LEAST), *([""] if failed else []), *failed]
@@ -86,6 +92,7 @@ def show(arguments: argparse.Namespace) -> Document:
     built_in = next((one for one in config.components if one.builtin and one.address == arguments.address), None)
     one = built_in or added_component(config, arguments.address)
     manifest = BUILT_IN.manifests[one.address] if built_in else approved(config, one.address)
+    tree = manifest.tree if built_in else changed_tree(manifest.tree, {"needs": decided_needs(config, one.address)})
     return {
         "component": one.address,
         "title": manifest.title,
@@ -93,7 +100,7 @@ def show(arguments: argparse.Namespace) -> Document:
         "class": one.class_path if one.kind == "class" else None,
         "program": str(one.run) if one.kind == "program" else None,
         "process": one.process,
-        "asks": [each.document() for each in asks_of(manifest.tree, manifest.calls, manifest.reasons)],
+        "asks": [each.document() for each in asks_of(tree, manifest.calls, manifest.reasons)],
         "options": dict(one.options),
         "policy": [
             {"from": rule.source, "to": rule.target, "methods": list(rule.methods)}

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from tlsrt.command_line.table import Document
 from tlsrt.config.drop_ins import APPROVED, DROP_IN
+from tlsrt.config.manifest import top_level
 from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.secrets import write_sealings
 from tlsrt.config.setting import ADDRESS
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.component.addition import begin
+from tlsrt.supervisor.cli.component.available import OWN
 from tlsrt.supervisor.cli.component.isolation import number_of
 from tlsrt.supervisor.cli.component.journal import whole_config
 from tlsrt.supervisor.cli.component.known import check_known, package_if_named, states_of
@@ -27,7 +29,9 @@ def remove(arguments: argparse.Namespace) -> Document:
     check_known(config, address)
     if not re.fullmatch(ADDRESS, address):
         raise InvalidArgument(f"{config.path.parent / address} is no component's file: remove it yourself")
-    package = package_if_named(config, address)
+    package = top_level(package_if_named(config, address))
+    if package == OWN and arguments.uninstall:
+        raise InvalidArgument(f"{address} comes with tlsrt, and there is nothing to uninstall: leave --uninstall out")
     states = states_of(config, address)
     name = address.replace("/", ".")
     with begin(config) as change:
@@ -47,10 +51,12 @@ def remove(arguments: argparse.Namespace) -> Document:
         if (one.package, one.packages) == (package, None) and one.address != address
     ]  # fmt: skip
     failed = [
-        one.name for one in config.failed if one.name != address and package_if_named(config, one.name) == package
+        one.name
+        for one in config.failed
+        if one.name != address and top_level(package_if_named(config, one.name)) == package
     ]
     distribution = None
-    if package and not is_isolated and not others and not failed:
+    if package not in ("", OWN) and not is_isolated and not others and not failed:
         distribution = distribution_of(package)
     if arguments.uninstall and distribution is not None:
         uninstall(distribution.name)

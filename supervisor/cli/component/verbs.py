@@ -15,11 +15,10 @@ import yaml
 
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import NOTHING, Ask, asks_of, differences, rows_of
-from tlsrt.config.distributions import installed, owners
 from tlsrt.config.drop_ins import ALONE, APPROVED, DROP_IN, drop_in_file, installed_manifest
 from tlsrt.config.isolation import isolated_folder
 from tlsrt.config.load import load_config
-from tlsrt.config.manifest import FILE, ParsedManifest, parse_manifest
+from tlsrt.config.manifest import FILE, ParsedManifest, changed_tree, parse_manifest
 from tlsrt.config.processes import loop_of, loop_of_address
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import read_sealings
@@ -28,11 +27,13 @@ from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.approval import is_approved
 from tlsrt.supervisor.cli.clients import parse_allow
 from tlsrt.supervisor.cli.component.addition import begin, rehearse
+from tlsrt.supervisor.cli.component.available import OWN, offering_at, refuse_unknown
 from tlsrt.supervisor.cli.component.isolation import install_isolated, next_number, number_of, numbered
 from tlsrt.supervisor.cli.component.journal import Content, whole_config
-from tlsrt.supervisor.cli.component.known import approved, named, states_of
+from tlsrt.supervisor.cli.component.known import approved, named, states_of, version_of
+from tlsrt.supervisor.cli.component.needs_option import parse_needs
 from tlsrt.supervisor.cli.component.sources import check_calls_of
-from tlsrt.supervisor.cli.component.wheel import Offer, Offering, distribution_of, install, offering_of
+from tlsrt.supervisor.cli.component.wheel import Offer, Offering, install, offering_of
 from tlsrt.supervisor.cli.exchange import config_of
 from tlsrt.text import did_you_mean, printable, table
 
@@ -50,11 +51,13 @@ class _Candidate:
     manifest: ParsedManifest
     address: str
     policy: dict[str, list[str] | str]
+    needs: dict[str, Any]  # that take the place of those of the manifest
     number: int  # of the folder with packages of its own; 0: those of the environment
 
     @property
     def asks(self) -> list[Ask]:
-        return asks_of(self.manifest.tree, self.manifest.calls, self.manifest.reasons)
+        tree = changed_tree(self.manifest.tree, {"needs": self.needs})
+        return asks_of(tree, self.manifest.calls, self.manifest.reasons)
 
     def lines(self) -> list[str]:
         """Return what an operator reads before a yes."""
@@ -88,6 +91,7 @@ class _Candidate:
             "isolated": bool(self.number),
             "asks": [one.document() for one in self.asks],
             "policy": self.policy,
+            "needs": self.needs,
         }
 
 
@@ -105,12 +109,15 @@ def add(arguments: argparse.Namespace) -> Document | int:
     """Show what the components of a package ask for, take a yes, and let the host run them."""
     config = whole_config(arguments)
     with tempfile.TemporaryDirectory(prefix="tlsrt-wheel-") as folder, begin(config) as change:
-        offering = offering_of(arguments.source, Path(folder), isolated=arguments.isolated)
+        offering = _offering(config, arguments, Path(folder))
         candidates = [_candidate(config, offering, offer, arguments) for offer in _chosen(offering, arguments)]
         if arguments.place is not None and len(candidates) > 1:
             raise InvalidArgument("--as names one component, and this package brings several: choose one with --only")
-        if arguments.option and len(candidates) > 1:
-            raise InvalidArgument("--option is for one component, and this package brings several: use --only for each")
+        for name, values in (("--option", arguments.option), ("--needs", arguments.needs)):
+            if values and len(candidates) > 1:
+                raise InvalidArgument(
+                    f"{name} is for one component, and this package brings several: use --only for each"
+                )
         content: dict[str, bytes | None] = {}
         for one in candidates:
             content |= _content(one, arguments)
@@ -131,6 +138,22 @@ def add(arguments: argparse.Namespace) -> Document | int:
             install(offering)
         answer = change.take(content)
     return {"added": [{**one.document(), "host": _outcome(config, one.address, answer)} for one in candidates]}
+
+
+def _offering(config: Config, arguments: argparse.Namespace, folder: Path) -> Offering:
+    """Return what brings the components that are named, by a package or by an address. Raises ConfigError."""
+    source: str = arguments.source
+    if re.fullmatch(ADDRESS, source):
+        if (found := offering_at(source)) is None:
+            if not Path(source).exists():
+                refuse_unknown(source, config)
+        elif arguments.isolated and found.distribution == OWN:
+            raise InvalidArgument(f"{source} comes with tlsrt, and has the packages of tlsrt: leave --isolated out")
+        elif not arguments.isolated:
+            return found
+        else:
+            source, arguments.only = found.distribution, arguments.only or _short(found.offers[0])
+    return offering_of(source, folder, isolated=arguments.isolated)
 
 
 def _kept(config: Config, address: str) -> list[str]:
@@ -175,7 +198,8 @@ def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argp
         caller, methods = parse_allow(text)
         policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
     number = next_number(config.path, address) if arguments.isolated else 0
-    return _Candidate(offering, offer, manifest, address, policy, number)
+    needs = parse_needs(arguments.needs or (), manifest)
+    return _Candidate(offering, offer, manifest, address, policy, needs, number)
 
 
 def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
@@ -187,6 +211,8 @@ def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
         said["isolated"] = one.number
     if options := dict(map(_option, arguments.option or ())):
         said["options"] = options
+    if one.needs:
+        said["needs"] = one.needs
     if one.policy:
         said["policy"] = one.policy
     name = one.address.replace("/", ".")
@@ -276,8 +302,7 @@ def _difference(
         version = f"{offering.distribution} {offering.version}".strip()
     else:
         path, data = installed_manifest(package, name, address, place)
-        found = distribution_of(package) if place is None else owners(installed([place])).get(package)
-        version = f"{found.name} {found.version}" if found is not None else package
+        version = version_of(package, place)
     new = parse_manifest(data, path)
     try:
         old = approved(config, address)

@@ -22,7 +22,7 @@ from tlsrt.config.distributions import Distribution, installed, normalized, owne
 from tlsrt.config.drop_ins import ALONE
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folders
-from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry
+from tlsrt.config.manifest import GROUP, MANIFEST_MAX, manifest_of_entry, path_in, top_level
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.release_wheel import ZIP_ERRORS, metadata_folders
 from tlsrt.text import printable
@@ -79,7 +79,7 @@ def offering_of(source: str, folder: Path, *, isolated: bool = False) -> Offerin
         return _wheel(path if path.suffix == ".whl" else _built(_copied(path, folder), folder, source), isolated)
     found = None if isolated else known_distributions().get(normalized(source))
     if found is not None:
-        return _installed(found)
+        return installed_offering(found)
     pip("download", "--no-deps", *WHEELS, "--dest", str(folder), source, what=f"get a wheel of {source}")
     return _wheel(_only_wheel(folder, source), isolated)
 
@@ -102,7 +102,7 @@ def install(offering: Offering) -> None:
 def check_brought(offering: Offering, site: Path | None = None) -> None:
     """Refuse manifests that are not those which were shown; `site` is where it was installed. Raises ConfigError."""
     known = known_distributions() if site is None else installed([site])
-    present = _installed(known[normalized(offering.distribution)])
+    present = installed_offering(known[normalized(offering.distribution)])
     before = {(one.package, one.name): one.manifest for one in offering.offers}
     if {(one.package, one.name): one.manifest for one in present.offers} != before:
         raise ConfigError(f"what was installed as {offering.distribution} is not what was shown: nothing was added")
@@ -137,14 +137,24 @@ def known_distributions() -> dict[str, Distribution]:
     return installed(map(Path, sys.path) if is_checkout() else package_folders())
 
 
-def _installed(one: Distribution) -> Offering:
+def installed_offering(one: Distribution, *, may_be_empty: bool = False) -> Offering:
+    """Return what an installed distribution brings. Raises ConfigError, also for nothing unless that `may_be_empty`."""
+    entries = _entries(_read(one.metadata / "entry_points.txt"))
+    offering = Offering(
+        one.name, one.version, offers_at(one.metadata.parent, entries, f"{one.name} {one.version}"), None
+    )
+    return offering if may_be_empty else _checked(offering)
+
+
+def offers_at(folder: Path, entries: Sequence[tuple[str, str]], whose: str) -> tuple[Offer, ...]:
+    """Return the manifests that entry points name, of packages in a folder. Raises ConfigError."""
     offers: list[Offer] = []
-    for package, name in _entries(_read(one.metadata / "entry_points.txt")):
-        path = one.metadata.parent / package / name
+    for package, name in entries:
+        path = folder / path_in(package, name)
         if not path.is_file():
-            raise ConfigError(f"{one.name} {one.version} names the manifest {package}/{name}, which is not there")
+            raise ConfigError(f"{whose} names the manifest {path_in(package, name)}, which is not there")
         offers.append(Offer(package, name, _bounded(path.read_bytes(), name), path))
-    return _checked(Offering(one.name, one.version, tuple(offers), None))
+    return tuple(offers)
 
 
 def _wheel(path: Path, isolated: bool) -> Offering:
@@ -161,15 +171,18 @@ def _wheel(path: Path, isolated: bool) -> Offering:
             entries = _entries(_member(archive, listed, _METADATA_MAX)) if listed in names else []
             known = {} if isolated else known_distributions()
             known.pop(normalized(str(head["Name"])), None)
-            _check_members(names, info, {package for package, _ in entries}, str(head["Name"]), owners(known))
+            _check_members(
+                names, info, {top_level(package) for package, _ in entries}, str(head["Name"]), owners(known)
+            )
             offers: list[Offer] = []
             for package, name in entries:
-                if f"{package}/{name}" not in names:
+                place = path_in(package, name)
+                if str(place) not in names:
                     raise ConfigError(
-                        f"{path.name} names the manifest {package}/{name}, and has none: list it as data of the package"
+                        f"{path.name} names the manifest {place}, and has none: list it as data of the package"
                     )
-                data = _bounded(_member(archive, f"{package}/{name}", MANIFEST_MAX + 1), name)
-                offers.append(Offer(package, name, data, Path(package, name)))
+                data = _bounded(_member(archive, str(place), MANIFEST_MAX + 1), name)
+                offers.append(Offer(package, name, data, place))
     except ZIP_ERRORS as error:
         raise ConfigError(f"cannot read the wheel {path}: {error}") from None
     return _checked(Offering(str(head["Name"]), str(head["Version"]), tuple(offers), path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.manifest import manifest_of_entry, parse_manifest
+from tlsrt.config.manifest import manifest_of_entry, parse_manifest, path_in
 from tlsrt.errors import ConfigError
 
 PATH = Path("kettle/tlsrt.yaml")
@@ -62,9 +62,13 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 def test_an_entry_point_names_a_package_or_one_of_its_manifests() -> None:
     assert manifest_of_entry("kettle") == ("kettle", "tlsrt.yaml")
     assert manifest_of_entry("home:kettle") == ("home", "kettle.tlsrt.yaml")
+    assert manifest_of_entry("home.kitchen:kettle") == ("home.kitchen", "kettle.tlsrt.yaml")
+    assert path_in(*manifest_of_entry("home.kitchen:kettle")) == Path("home/kitchen/kettle.tlsrt.yaml")
 
 
-@pytest.mark.parametrize("value", ["", "../kettle", "kettle.sub", "kettle:../etc/passwd", "kettle:a:b", "kettle [x]"])
+@pytest.mark.parametrize(
+    "value", ["", "../kettle", "kettle..sub", ".kettle", "kettle.", "kettle:../etc/passwd", "kettle:a:b", "kettle [x]"]
+)
 def test_an_entry_point_that_names_another_place_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match="names no manifest"):
         manifest_of_entry(value)
