@@ -110,6 +110,7 @@ VERBS = (
             ),
         ),
         run="calls.call",
+        is_raw=True,
     ),
     Verb(
         "jobs",

@@ -254,12 +254,14 @@ AUDIT = (
             json_flag("one JSON document a line"),
         ),
         run="audit.tail",
+        is_raw=True,
     ),
     Verb(
         "show",
         "print all that is known of one record",
         (_FOLDER, Argument(("sequence",), "its sequence number", "SEQ", kind=whole_number)),
         run="audit.show",
+        is_raw=True,
     ),
     Verb(
         "verify",
@@ -289,6 +291,7 @@ AUDIT = (
             ),
         ),
         run="audit.export",
+        is_raw=True,
     ),
     Verb("key", "print the public key that verifies the log elsewhere", (_FOLDER,), run="audit.key"),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tlsrt.command_line.folding import folded_output
 from tlsrt.command_line.run import folded
 from tlsrt.command_line.table import Document
 from tlsrt.config.load import load_config
@@ -118,7 +119,8 @@ def inside_check(arguments: list[str]) -> int:
 
         config = load_config(asked.config) if asked.config is not None else None
         found = check_host(config, asked.no_pid_namespace)
-        print(json.dumps(found.document(), indent=2) if asked.json else "\n".join(report(found)))
+        with folded_output(has_answer=not asked.json):
+            print(json.dumps(found.document(), indent=2) if asked.json else "\n".join(report(found)))
         return EX_UNAVAILABLE if found.missing else 0
 
     return folded(PROGRAM, run)

@@ -15,6 +15,7 @@ SERVICE = (
         "print the unit of systemd and its other files",
         (_USER._replace(default="tlsrt"),),
         run="service.install.unit",
+        is_raw=True,
     ),
     Verb(
         "install",

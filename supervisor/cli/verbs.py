@@ -57,6 +57,7 @@ VERBS = (
         "run in the foreground until SIGTERM, Ctrl-C or `stop`; or start a loop that was stopped",
         (_SUBJECT, _LOG),
         run="start.start",
+        is_raw=True,
     ),
     Verb(
         "status",
@@ -77,6 +78,7 @@ VERBS = (
         "show the processes of the host and its events as a screen, until `q`; without the extra `tui`, as a table",
         (flag("--plain", text="the plain table, also at a terminal"), json_flag("one JSON document a line"), _INTERVAL),
         run="top.top",
+        is_raw=True,
     ),
     Verb(
         "events",
@@ -124,6 +126,7 @@ VERBS = (
             json_flag("one JSON object an entry"),
         ),
         run="logs.logs",
+        is_raw=True,
     ),
     Verb(
         "reload",
@@ -294,6 +297,7 @@ VERBS = (
         "print the JSON Schema of the configuration, for editors",
         (flag("--manifest", text="that of a manifest of a component"),),
         run="setup.schema",
+        is_raw=True,
     ),
     Verb("version", "print the version", run="setup.version"),
     completion_verb("tlsrt-supervisor"),

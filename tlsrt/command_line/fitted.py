@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from tlsrt.command_line.folding import columns_of
 from tlsrt.text import GAP, printable, table
 
 _WIDTH: ContextVar[int | None] = ContextVar("width", default=None)
 _CUT = "…"
 _LEAST_CUT = 20  # characters that a column which may be cut keeps
-_NARROWEST = 40  # a terminal that says less is not believed
 
 
 @contextmanager
@@ -34,13 +33,7 @@ def is_wide(arguments: argparse.Namespace) -> bool:
 
 def terminal_width(*, is_wide: bool) -> int | None:
     """Return the columns that tables have: those of a terminal, or None for a pipe, a file and `--wide`."""
-    if is_wide or not sys.stdout.isatty():
-        return None
-    try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        return None
-    return max(_NARROWEST, columns) if columns else None
+    return None if is_wide else columns_of(sys.stdout)
 
 
 def fitted_table(

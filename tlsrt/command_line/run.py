@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from tlsrt.command_line.fitted import shown_at, terminal_width
+from tlsrt.command_line.folding import folded_output
 from tlsrt.command_line.parse import parse
 from tlsrt.command_line.table import Command, Document, Verb
 from tlsrt.errors import EX_INTERRUPTED, EX_PIPE_CLOSED, EX_SOFTWARE, EX_UNAVAILABLE, CallError, TlsrtError
@@ -27,7 +28,8 @@ def main(command: Command, perform: Perform, words: Sequence[str] | None = None)
     if callable(found := signal.getsignal(signal.SIGINT)) and found is not signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return folded(command.program, lambda: _main(command, perform, sys.argv[1:] if words is None else words))
+        with folded_output(has_answer=False):
+            return folded(command.program, lambda: _main(command, perform, sys.argv[1:] if words is None else words))
     except SystemExit as ended:  # of the parser: a mistake, or an answer such as help
         return int(ended.code or 0)
 
@@ -40,7 +42,9 @@ def _main(command: Command, perform: Perform, words: Sequence[str]) -> int:
         print(script_of(arguments.shell, command), end="")
         code = 0
     else:
-        code = perform(verb, arguments)
+        is_raw = verb.is_raw or getattr(arguments, "json", False) or getattr(arguments, "wide", False)
+        with folded_output(has_answer=not is_raw):
+            code = perform(verb, arguments)
     sys.stdout.flush()  # here, where a closed pipe has its exit code
     return code
 

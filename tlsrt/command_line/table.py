@@ -58,6 +58,7 @@ class Verb(NamedTuple):
     document. A document is printed as JSON with `--json`, and otherwise as the function `lines` words it. Then the
     function `unmet` may return what it leaves to be desired: sentences for standard error, perhaps none, which make
     the exit code EX_UNAVAILABLE; or None.
+    At a terminal sentences are folded, but for those of a verb that `is_raw`: text of files, of logs and of components.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Verb(NamedTuple):
     lines: str = ""
     unmet: str = ""
     verbs: tuple[Verb, ...] = ()
+    is_raw: bool = False
 
 
 class Command(NamedTuple):
