@@ -125,7 +125,7 @@ class Change:
         except (TlsrtError, OSError, KeyboardInterrupt) as error:
             # Without a clear no the host may have taken it: no answer in time, or one that cannot be read.
             is_refused = isinstance(error, (ConfigError, SandboxError, RequestRefused))
-            self._undo_for(error, journal.before, token, installation, is_taken=asked and not is_refused)
+            self._undo_for(error, journal, token, installation, is_taken=asked and not is_refused)
             raise
         files.remove(self._folder / JOURNAL)
         return answer
@@ -157,7 +157,7 @@ class Change:
             raise
 
     def _undo_for(
-        self, error: BaseException, before: Content, token: bytes | None, installation: Installation | None, *,
+        self, error: BaseException, journal: Journal, token: bytes | None, installation: Installation | None, *,
         is_taken: bool,
     ) -> None:  # fmt: skip
         """Undo a change for an error; one that cannot be undone now is told with it, as its record stays.
@@ -165,7 +165,7 @@ class Change:
         With `is_taken` the host may have taken the change.
         """
         try:
-            left = self._undo(before, token, installation)
+            left = self._undo(journal, token, installation)
         except (ConfigError, OSError) as failed:
             found = f"and it could not be undone now: {failed}; the next command or start undoes or completes it"
             raise ConfigError([*_told(error), found]) from error
@@ -175,14 +175,15 @@ class Change:
         if left:
             raise ConfigError([*_told(error), _stays(left)]) from error
 
-    def _undo(self, before: Content, token: bytes | None, installation: Installation | None) -> Sequence[str]:
+    def _undo(self, journal: Journal, token: bytes | None, installation: Installation | None) -> Sequence[str]:
         """Put back the files, and seal the host as it was: also a refused reload has seen the number of the new token.
 
         What was installed by another step stays, and is sealed without running: no manifest of it is approved.
         Where more differs, the old boot token is put back, and a start says what it is. Returns what stays installed.
         """
         with _without_signals():
-            write_content(self._folder, before, self._owner, self._private)
+            write_journal(self._folder, replace(journal, is_undone=True), self._owner)  # killed, it is gone on with
+            write_content(self._folder, journal.before, self._owner, self._private)
             # Before the seal: with it in the boot token, a strict host would not start.
             left = installation.remove() if installation is not None else ()
             config = fitting(load_config(self._path))

@@ -6,7 +6,7 @@ Names are of files in that folder, `./NAME` is the configuration beside it, `NAM
 `/...` a certificate or key that the configuration names.
 It is written before the first file changes and removed after the last. The boot token decides what becomes of a change
 that was interrupted: as long as it is the one from before, the files are put back; once it vouches for the new ones,
-they are completed; and a third one is that of a change which was being taken back.
+they are completed. A change that is being taken back says so before its first step (`is_undone`), and is taken back.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class Journal:
     installed: tuple[str, ...] = ()  # distributions that the change brings, and that were not there before it
     private: tuple[str, ...] = ()  # names of files that hold a key
     what: str = ""  # that is changed, for people; else it follows from the names
+    is_undone: bool = False  # it was refused, and is being taken back
 
     def is_back(self, token: str) -> bool:
         """Tell whether the boot token with this digest is for the state from before. Pure."""
-        return token == self.token_before or (bool(self.token_after) and token != self.token_after)
+        return self.is_undone or token == self.token_before or (bool(self.token_after) and token != self.token_after)
 
     def wanted(self, token: str) -> Content:
         """Return the content that fits the boot token with this digest. Pure."""
@@ -79,7 +80,15 @@ def parse_journal(data: bytes) -> Journal:
         before, after = _content(tree["before"]), _content(tree["after"])
         tokens = str(tree["token_before"]), str(tree["token_after"]), str(tree.get("token", ""))
         private, what = tuple(map(str, tree.get("private", ()))), str(tree.get("what", ""))
-        return Journal(before, after, *tokens, _distributions(tree.get("installed", ())), private, what)
+        return Journal(
+            before,
+            after,
+            *tokens,
+            _distributions(tree.get("installed", ())),
+            private,
+            what,
+            tree.get("is_undone", False) is True,
+        )
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise ConfigError(f"the record of a change, {NAME}, is damaged: remove it, and run `seal` to accept") from None
 
@@ -195,6 +204,8 @@ def _recover(folder: Path, config_path: Path) -> str:
     write_content(folder, wanted, owner_of(config_path), journal.private)
     left = _remove_installed(journal.installed) if is_back else ()
     config = load_config(config_path)
+    if is_back and journal.token_after and digest == journal.token_after:
+        _seal_again(config)  # the host that has refused the change was sealed with it
     forget_bytecode(config, sealed_bytecode(config))  # of which some may be of the other state
     clear_left(folder)
     for path in (token, *(place_of(folder, name) for name in wanted)):
@@ -216,6 +227,14 @@ def _recover(folder: Path, config_path: Path) -> str:
     done = "was put back" if is_back else "was completed"
     stays = f"; of it {', '.join(left)} stays installed: remove it with pip" if left else ""
     return f"a change of {', '.join(names)} was interrupted before, and {done}{stays}"
+
+
+def _seal_again(config: Config) -> None:
+    """Seal a host whose change was taken back, as the command that took it back would have. Raises ConfigError."""
+    from tlsrt.supervisor.cli.setup import renew_boot_token
+    from tlsrt.supervisor.launch.fitting import fitting
+
+    renew_boot_token(fitting(config))
 
 
 def _remove_installed(distributions: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from attackers.killed_runs import left_at_each
+from attackers.killed_runs import killed_at, left_at_each
 from hosts.plain_wheels import write_wheel
 
 from tlsrt.config.document import read_files
@@ -23,7 +24,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CHANGED, EX_CONFIG, EX_NOPERM, EX_USAGE, ConfigError
 from tlsrt.supervisor.cli import brought_packages
 from tlsrt.supervisor.cli.component import addition, wheel
-from tlsrt.supervisor.cli.component.journal import recover, write_content
+from tlsrt.supervisor.cli.component.journal import parse_journal, recover, write_content
 from tlsrt.supervisor.cli.exchange import RequestRefused
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.control.client import ControlRefused
@@ -299,7 +300,8 @@ def test_what_cannot_be_undone_now_is_said_and_the_next_start_makes_it_whole(
     assert "no\n" in (said := capsys.readouterr().err) and "it could not be undone now: cannot write x" in said
     monkeypatch.setattr(addition, "write_content", real)
     monkeypatch.setattr(wheel, "known_distributions", dict)
-    assert recover(path).endswith("was completed"), "its boot token was the new one already"
+    assert recover(path).endswith("was put back"), "its boot token was the new one already, and it was refused"
+    assert not [*(path.parent / "tlsrt.yaml.d").iterdir()]
     assert changed_names(load_config(path)) == []
 
 
@@ -422,3 +424,35 @@ def test_killed_at_every_step_it_is_as_before_or_whole(path: Path, source: Path,
     assert len(ends) > 10
     assert ends[0] and ends[-1] is is_refused
     assert ends == sorted(ends, reverse=True) or is_refused
+    undone = ends.index(False) if is_refused else 0
+    assert ends[undone:] == sorted(ends[undone:]) or not is_refused, "once it is taken back, it stays so"
+
+
+def test_an_undo_that_is_killed_again_and_again_goes_on(path: Path, source: Path) -> None:
+    """Killed at each step after the refusal, and the recovery from that at each of its own steps, twice."""
+    before = contents(path)
+    is_asked = path.parent / "asked"
+
+    def apply() -> None:
+        def ask(*words: object, **more: object) -> None:
+            is_asked.touch()
+            raise RequestRefused(["no"], EX_CONFIG)
+
+        setattr(addition, "ask", ask)  # noqa: B010
+        run(path, source, "--yes")
+
+    kills = 0
+    for step in left_at_each(path.parent, apply, "rename", "unlink", "rmdir", "mkdir"):
+        journal = path.parent / "components.d/.change"
+        if not is_asked.exists() or not journal.exists() or not parse_journal(journal.read_bytes()).is_undone:
+            continue
+        is_asked.unlink()
+        for again in itertools.count():
+            if not killed_at(again % 6, lambda: recover(path), "rename", "unlink", "rmdir", "mkdir"):
+                break
+            kills += 1
+        recover(path)
+        assert contents(path) == before, step
+        assert changed_names(load_config(path)) == [], step
+        assert not journal.exists(), step
+    assert kills > 10
