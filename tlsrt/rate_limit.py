@@ -5,7 +5,7 @@ Token buckets. The time comes in as an argument, of any monotonic clock, and dec
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from typing import Final
 
 KEYS_MAX: Final = 4096
@@ -46,6 +46,41 @@ class Bucket:
         """Take some of it, even what is not there. Return for how many seconds it is owed, 0 if it was there."""
         self.left = max(self.refill(now) - amount, -self.debt)
         return max(0.0, -self.left / self.per_s)
+
+
+class FairBucket:
+    """A token bucket of many places, the last of which are for those that had few lately.
+
+    A place has three keys: who, what, and both. It leaves of `reserve` one and a half times what its keys had, on the
+    average, of the tokens of the last `window_s`: one that had two thirds leaves all of it, and a new one leaves none.
+    So what floods takes what comes in, but for what others want. Memory is bounded by the tokens of that time.
+    """
+
+    __slots__ = ("_bucket", "_counts", "_given", "_reserve", "window_s")
+
+    def __init__(self, burst: float, per_s: float, reserve: float) -> None:
+        self._bucket = Bucket(burst, per_s)
+        self._reserve = reserve
+        self.window_s = max(1.0, burst / per_s) if per_s else 1.0
+        self._given: deque[tuple[float, list[tuple[str, str]]]] = deque()
+        self._counts = Counter[tuple[str, str]]()
+
+    def take(self, now: float, who: str, what: str) -> bool:
+        """Take a token for a place, `now` in seconds; False, and nothing taken, if there is none for it."""
+        given, counts = self._given, self._counts
+        while given and not 0.0 <= now - given[0][0] < self.window_s:
+            for one in given.popleft()[1]:
+                counts[one] -= 1
+                if not counts[one]:
+                    del counts[one]
+        keys = [(who, ""), ("", what), (who, what)]
+        share = sum(counts[one] for one in keys) / (len(given) * len(keys)) if given else 0.0
+        if self._bucket.refill(now) < 1.0 + self._reserve * min(1.0, 1.5 * share) - _ROUNDING:
+            return False
+        self._bucket.left -= 1.0
+        given.append((now, keys))
+        counts.update(keys)
+        return True
 
 
 class Buckets:

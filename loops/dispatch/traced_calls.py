@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from tlsrt.channels.frames.trace import CURRENT, HEAD_BYTES, SAMPLED, begin_traced, decode_trace_untrusted
+from tlsrt.channels.frames.trace import CURRENT, begin_traced, decode_trace_untrusted
 from tlsrt.errors import Cancelled
 from tlsrt.loops.dispatch.in_flight import RunningCall
 from tlsrt.loops.dispatch.tracer import Tracer, code_of
@@ -44,7 +44,7 @@ class TracedPort:
     @property
     def is_sampled(self) -> bool:
         """Tell whether what runs belongs to a trace that is sampled here."""
-        return self._tracer.is_on and bool(data := CURRENT.get()) and bool(data[HEAD_BYTES - 1] & SAMPLED)
+        return bool(self._tracer.sampled_trace())
 
     async def call(self, target: str, method: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Make a call, or an upload; `begin` begins it."""

@@ -3,6 +3,9 @@
 Whether a call is traced, its caller says; whether that is believed, the host does. A client's wish counts as often as
 `traces.most_per_s` lets it, in each process. A component asks on behalf of a call that was looked at there. All spans
 of a process together are no more than the export process reads, so no flood has it encode others.
+
+Both are fair: of what there is, a part is kept for clients and methods that had nothing lately, so one that floods
+takes what comes in, and not the places of others.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from tlsrt.channels.control.life import SpansMessage
 from tlsrt.channels.control.spans import SPANS_BURST, SPANS_PER_S, Span, SpanKind, encode_span
 from tlsrt.channels.frames.frame import Header
-from tlsrt.channels.frames.trace import CURRENT, SAMPLED, Trace, decode_trace_untrusted
+from tlsrt.channels.frames.trace import CURRENT, HEAD_BYTES, SAMPLED, Trace, decode_trace_untrusted
 from tlsrt.errors import CallError, Cancelled, Failed
-from tlsrt.rate_limit import Bucket
+from tlsrt.rate_limit import FairBucket
 
 _CLIENT = "client/"
+RESERVE = SPANS_BURST // 4  # spans that are kept for places that had none lately
 
 
 class Tracer:
@@ -36,8 +40,8 @@ class Tracer:
     ) -> None:  # fmt: skip
         self.is_on = False
         self._ratio = 0.0
-        self._wishes = Bucket(0.0, 0.0)
-        self._all = Bucket(SPANS_BURST, SPANS_PER_S)
+        self._wishes = FairBucket(0.0, 0.0, 0.0)
+        self._all = FairBucket(SPANS_BURST, SPANS_PER_S, RESERVE)
         self._chance = chance
         self._noise = noise
         self._clock = clock
@@ -55,7 +59,8 @@ class Tracer:
         """Say spans on this socket from now on, which does not block and is ours, until its other end is closed."""
         self.end_saying()
         self.is_on, self._descriptor, self._ratio = True, descriptor, ratio
-        self._wishes = Bucket(max(1.0, most_per_s) if most_per_s else 0.0, most_per_s)
+        one = max(1.0, most_per_s) if most_per_s else 0.0
+        self._wishes = FairBucket(2 * one, most_per_s, one)  # as many again, for those that ask rarely
         self._until_next = self._drawn()
 
     def end_saying(self) -> None:
@@ -92,32 +97,51 @@ class Tracer:
         if asked is not None:
             if not asked.is_sampled:
                 return None
-            if header.src.startswith(_CLIENT) and not self._wishes.take(self._clock()):
+            is_clients = header.src.startswith(_CLIENT)
+            if is_clients and not self._wishes.take(self._clock(), header.src, f"{header.dst}/{header.method}"):
                 return None
-        return self._begun(SpanKind.SERVER, header.dst, header.method, header.dst, header.src, asked)
+        return self._begun(SpanKind.SERVER, f"{header.dst}/{header.method}", header.dst, header.src, asked)
 
     def begin_call(self, component: str, target: str, method: str) -> OpenSpan | None:
         """Return the span of a call that a component makes within a trace that is sampled."""
-        data = CURRENT.get()
-        if not data:
+        current = self._current()
+        return self._begun(SpanKind.CLIENT, f"{target}/{method}", component, target, current) if current else None
+
+    def begin_program(self, component: str, program: str) -> OpenSpan | None:
+        """Return the span of a run of a component's program within a trace that is sampled."""
+        current = self._current() if self.is_on else None
+        return (
+            self._begun(SpanKind.INTERNAL, f"{component}/{program}", component, program, current) if current else None
+        )
+
+    def begin_job(self, component: str, method: str, owner: str, put: bytes) -> OpenSpan | None:
+        """Return the span of a run of a job: within the sampled trace in which it was `put`, or of one of its own."""
+        if not self.is_on or (not put and not self.is_due()):
             return None
-        current = decode_trace_untrusted(data)
-        if not current.is_sampled:
-            return None
-        return self._begun(SpanKind.CLIENT, target, method, component, target, current)
+        above = decode_trace_untrusted(put) if put else None
+        return self._begun(SpanKind.SERVER, f"{component}/{method}", component, owner, above)
+
+    def sampled_trace(self) -> bytes:
+        """Return the trace of what runs, encoded; empty if it is not sampled here."""
+        data = CURRENT.get() if self.is_on else b""
+        return data if data and data[HEAD_BYTES - 1] & SAMPLED else b""
+
+    def _current(self) -> Trace | None:
+        data = self.sampled_trace()
+        return decode_trace_untrusted(data) if data else None
 
     def _begun(
-        self, kind: SpanKind, target: str, method: str, component: str, peer: str, above: Trace | None
+        self, kind: SpanKind, name: str, component: str, peer: str, above: Trace | None
     ) -> OpenSpan | None:  # fmt: skip
         """Return a span below another, or of a trace that begins. One too many costs no random bytes."""
-        if not self._all.take(self._clock()):
+        if not self._all.take(self._clock(), peer, name):
             self.lost += 1
             return None
         if above is None:
             trace, parent = Trace(self._noise(16), self._noise(8), SAMPLED), bytes(8)
         else:
             trace, parent = above._replace(span_id=self._noise(8)), above.span_id
-        return OpenSpan(self, kind, f"{target}/{method}", component, peer, trace, parent, self._wall_ns())
+        return OpenSpan(self, kind, name, component, peer, trace, parent, self._wall_ns())
 
     # What is said
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from tlsrt.channels.control.job_messages import OUTCOME, JobAnswerMessage, JobRu
 from tlsrt.channels.frames.body import decode_request_untrusted, pack_value
 from tlsrt.channels.frames.deferral import Deferral
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS, Header
+from tlsrt.channels.frames.trace import CURRENT
 from tlsrt.channels.session.job_result import seal_result
 from tlsrt.errors import (
     Away,
@@ -38,6 +40,7 @@ from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.dispatch.deferrals import wrong_kind
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
+from tlsrt.loops.dispatch.tracer import Tracer
 
 ASKED_MAX = 64  # requests that the authority has not answered, of all callers
 RUN_S = DEADLINE_MAX_MS / 1000  # as long as a call may take
@@ -81,12 +84,15 @@ class ProcessJobs:
     """Jobs of the components of a process. `send` sends a message to the authority, and raises PeerError."""
 
     def __init__(
-        self, send: Callable[..., None], shares: ProcessorShares, clock: Callable[[], int], *, is_gate: bool = False
-    ) -> None:
+        self, send: Callable[..., None], shares: ProcessorShares, clock: Callable[[], int],
+        tracer: Tracer | None = None, *, is_gate: bool = False,
+    ) -> None:  # fmt: skip
         self._send = send
         self._shares = shares
         self._clock = clock
         self._is_gate = is_gate
+        self._tracer = tracer or Tracer()
+        self._put_in: OrderedDict[bytes, bytes] = OrderedDict()  # job -> the sampled trace in which it was put
         self._places: dict[str, _Place] = {}
         self._asked: dict[int, asyncio.Future[list[Any]]] = {}
         self._number = 0
@@ -110,6 +116,7 @@ class ProcessJobs:
             if not isinstance(work, Coroutine):
                 raise wrong_kind(header.method, is_stream=True, is_put_off=True)
             work.close()  # it was checked, and runs later
+            self._remember(deferral.job)
             fields = (
                 header.session, header.method, deferral.job, deferral.when, deferral.missed, deferral.call,
                 deferral.deadline, deferral.epoch, deferral.number, deferral.proof, deferral.key,
@@ -120,6 +127,14 @@ class ProcessJobs:
         if deferral.what == "list":
             return self._ask("job_list", header.dst, header.src)
         return self._ask(f"job_{deferral.what}", header.dst, header.src, deferral.job)
+
+    def _remember(self, job: bytes) -> None:
+        """Have the first run of a job belong to the trace of what puts it, as long as this process lives."""
+        trace = self._tracer.sampled_trace()
+        if trace:
+            self._put_in[job] = trace
+            while len(self._put_in) > HEARD_MAX:
+                self._put_in.popitem(last=False)
 
     async def _ask(self, name: str, *fields: object) -> object:
         if len(self._asked) >= ASKED_MAX:
@@ -162,7 +177,7 @@ class ProcessJobs:
         if known is None and len(place.runs) >= HEARD_MAX:
             place.runs.pop(next((job for job, run in place.runs.items() if run.task is None), b""), None)
         run = place.runs[message.job] = _Run(message.run, message.owner)
-        work = self._outcome(place, message, run)
+        work = self._traced(place, message, run)
         context = contextvars.Context()  # it runs within no request
         run.task = asyncio.get_running_loop().create_task(work, name=f"job {message.method}", context=context)
         run.task.add_done_callback(partial(self._ended, message, run))  # also when it is cancelled before it begins
@@ -171,6 +186,20 @@ class ProcessJobs:
         run.task = None
         run.outcome = Cancelled.code if task.cancelled() else task.result()
         self._report(message, run)
+
+    async def _traced(self, place: _Place, message: JobRunMessage, run: _Run) -> str:
+        """Run it within a span, if it is sampled: what it calls and runs goes on with that."""
+        put = self._put_in.pop(message.job, b"")
+        span = self._tracer.begin_job(message.component, message.method, message.owner, put)
+        if span is None:
+            return await self._outcome(place, message, run)
+        CURRENT.set(span.trace.encode())
+        outcome = Cancelled.code
+        try:
+            outcome = await self._outcome(place, message, run)
+            return outcome
+        finally:
+            span.end("" if outcome == _DONE else outcome)
 
     async def _outcome(self, place: _Place, message: JobRunMessage, run: _Run) -> str:
         try:

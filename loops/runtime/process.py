@@ -131,7 +131,7 @@ class LoopProcess:
             report = self.confinement.drop()
             self._life.send("confined", self.confinement.profile.digest(), report.digest())
             placed = self.config.components_of(self.name)
-            self._programs = ProcessPrograms(placed, self._life)
+            self._programs = ProcessPrograms(placed, self._life, self._tracer)
             check_placement(self.name, placed)
             if any(not one.builtin for one in placed):
                 prepare_temporary(Path(self.confinement.path("/state")))
@@ -145,7 +145,9 @@ class LoopProcess:
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
             self.shares = ProcessorShares(self.batch, self)
-            self._jobs = ProcessJobs(self.trust.send, self.shares, boottime_ms, is_gate=self.name == PRIMARY)
+            self._jobs = ProcessJobs(
+                self.trust.send, self.shares, boottime_ms, self._tracer, is_gate=self.name == PRIMARY
+            )
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)

@@ -18,10 +18,11 @@ from tlsrt.channels.control.program_request import encode_secrets
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig, end_s_of
-from tlsrt.errors import Busy, MisuseError, PeerError, ProgramError
+from tlsrt.errors import Busy, Cancelled, MisuseError, PeerError, ProgramError
 from tlsrt.loops.component.program import Pipes
 from tlsrt.loops.component.secrets import ComponentSecrets
 from tlsrt.loops.component.worker_pool import WorkerLimits
+from tlsrt.loops.dispatch.tracer import OpenSpan, Tracer, code_of
 from tlsrt.loops.runtime.life_orders import Orders
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean, printable
@@ -36,8 +37,11 @@ LINE_MOST = 400
 class ProcessPrograms:
     """All programs of the components of one process, by their place in the configuration."""
 
-    def __init__(self, components: Sequence[ComponentConfig], life: ControlChannel) -> None:
+    def __init__(
+        self, components: Sequence[ComponentConfig], life: ControlChannel, tracer: Tracer | None = None
+    ) -> None:
         self._life = life
+        self.tracer = tracer or Tracer()
         self._programs: list[_ProgramQueue] = []
         self._asked = Bucket(ASKED_BURST, ASKED_PER_S)
         self._by_component: dict[str, dict[str, _ProgramQueue]] = {}
@@ -62,7 +66,7 @@ class ProcessPrograms:
 
     def of(self, address: str, log: logging.Logger, secrets: ComponentSecrets) -> ComponentPrograms:
         """Return the programs of one component, which get secrets of it."""
-        return ComponentPrograms(self, self._by_component.get(address, {}), log, secrets)
+        return ComponentPrograms(self, address, self._by_component.get(address, {}), log, secrets)
 
     async def ask(self, queue: _ProgramQueue) -> Pipes:
         """Have a program run. Takes the caller's permit of `queue.room`, which comes back in every case."""
@@ -144,6 +148,22 @@ def _refusal(outcome: Outcome) -> Exception:
     return ProgramError("", outcome.name.lower(), SENTENCES[outcome], 0, "")
 
 
+def _end_with(pipes: Pipes, span: OpenSpan) -> None:
+    """End a span with the run of its program, by its outcome or its status."""
+
+    def ended(over: asyncio.Future[tuple[int, int]]) -> None:
+        if over.cancelled():
+            span.end(Cancelled.code)
+            return
+        outcome, status = over.result()
+        if outcome == Outcome.ENDED:
+            span.end(f"status {status}" if status else "")
+        else:
+            span.end(Outcome(outcome).name.lower())
+
+    pipes.over.add_done_callback(ended)
+
+
 class _ProgramQueue:
     """One program: who waits for it, and what runs."""
 
@@ -162,9 +182,11 @@ class _ProgramQueue:
 class ComponentPrograms:
     """The programs of one component, by their names."""
 
-    def __init__(self, process: ProcessPrograms, queues: dict[str, _ProgramQueue], log: logging.Logger,
+    def __init__(
+        self, process: ProcessPrograms, address: str, queues: dict[str, _ProgramQueue], log: logging.Logger,
         secrets: ComponentSecrets,
     ) -> None:  # fmt: skip
+        self._address = address
         self._secrets = secrets
         self._process = process
         self._queues = queues
@@ -179,6 +201,18 @@ class ComponentPrograms:
             raise MisuseError(f"no program {name!r} is declared under `programs`{did_you_mean(name, self._queues)}")
         if queue.waiting >= WAITING_MOST:
             raise Busy(f"{WAITING_MOST} runs of {name} wait already")
+        span = self._process.tracer.begin_program(self._address, name)
+        try:
+            pipes = await self._in_turn(name, queue)
+        except BaseException as error:
+            if span is not None:
+                span.end(code_of(error))
+            raise
+        if span is not None:
+            _end_with(pipes, span)
+        return pipes
+
+    async def _in_turn(self, name: str, queue: _ProgramQueue) -> Pipes:
         queue.waiting += 1
         try:
             for pause_s in PAUSES_S:

@@ -19,7 +19,8 @@ from tlsrt.command_line.table import Verb
 from tlsrt.supervisor.cli.verbs import VERBS
 
 COLUMNS = 80
-ASKED = {  # the verbs of the table that a host answers which runs and is in use; parse errors are one sentence of all
+# The verbs of the table that a host answers which runs and is in use.
+ASKED: dict[str, list[list[str]]] = {
     "status": [[], ["third"], ["secondary/store"], ["--check"]], "is-active": [[]],
     "events": [["-n", "40"], ["--timeline"]],
     "explain": [["died"], ["78"]], "reload": [["--dry-run"]], "sessions": [[]], "component list": [[]],

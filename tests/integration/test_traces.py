@@ -41,7 +41,9 @@ def collected(request: pytest.FixtureRequest) -> Iterator[Collected]:
             },
             components={
                 VICTIM: {"class": "captured.counter:Counter", "process": "shared"},
-                ASKER: {"class": "captured.spans:Spans", "process": "shared"},
+                ASKER: {
+                    "class": "captured.spans:Spans", "programs": {"true": {"run": "/usr/bin/true", "why": "a test"}}
+                },
             },
         ):  # fmt: skip
             yield Collected(host, otlp)
@@ -75,6 +77,24 @@ def test_a_client_that_floods_has_few_sampled(collected: Collected) -> None:
     until(lambda: sum(len(collected.spans(number)) for number in range(1000, 1060)) == sampled, "the spans of those")
 
 
+def test_a_job_goes_on_in_the_trace_in_which_it_was_put_and_so_does_what_it_runs(collected: Collected) -> None:
+    client = collected.host.client()
+    with traced(PARENT.format(5)):
+        client.put_off("1s", ASKER, "ask_and_run", VICTIM, "trace_of")
+    until(lambda: len(collected.spans(5)) >= 5, "the spans of put, job, call, handler and program")
+    named = {(one.name, one.kind): one for one in collected.spans(5)}
+    job = max(
+        (one for one in collected.spans(5) if one.name == f"{ASKER}/ask_and_run"),
+        key=lambda one: one.start_time_unix_nano,
+    )
+    put = named.get((f"{ASKER}/ask_and_run", Span.SPAN_KIND_SERVER))
+    program = named[f"{ASKER}/true", Span.SPAN_KIND_INTERNAL]
+    between, there = (named[f"{VICTIM}/trace_of", kind] for kind in (Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_SERVER))
+    assert put is not None and program.parent_span_id == between.parent_span_id == job.span_id
+    assert there.parent_span_id == between.span_id and attributes_of(job)["tlsrt.peer"] == "client/admin"
+    assert program.status.code == 0
+
+
 def test_a_call_of_a_component_stands_between_and_all_is_there_after_a_stop(collected: Collected) -> None:
     client = collected.host.client()
     with traced(PARENT.format(3)):
@@ -84,5 +104,9 @@ def test_a_call_of_a_component_stands_between_and_all_is_there_after_a_stop(coll
     first, between, there = sorted(collected.spans(3), key=lambda one: one.start_time_unix_nano)
     assert (first.kind, between.kind, there.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, first.kind)
     assert (between.parent_span_id, there.parent_span_id) == (first.span_id, between.span_id)
-    assert [attributes_of(one)["tlsrt.process"] for one in (first, between, there)] == ["third", "third", "secondary"]
+    assert [attributes_of(one)["tlsrt.process"] for one in (first, between, there)] == [
+        "third.asker",
+        "third.asker",
+        "secondary",
+    ]
     assert attributes_of(between)["tlsrt.peer"] == VICTIM and between.name == f"{VICTIM}/trace_of"

@@ -71,9 +71,9 @@ def folded_output(*, has_answer: bool) -> Iterator[None]:
     """Fold what is printed meanwhile: errors, and with `has_answer` the answer too."""
     before = sys.stdout, sys.stderr
     if has_answer and columns_of(before[0]) is not None:
-        sys.stdout = FoldedStream(before[0])  # type: ignore[assignment]
+        sys.stdout = FoldedStream(before[0])
     if columns_of(before[1]) is not None:
-        sys.stderr = FoldedStream(before[1])  # type: ignore[assignment]
+        sys.stderr = FoldedStream(before[1])
     try:
         yield
     finally:

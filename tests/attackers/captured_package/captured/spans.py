@@ -22,6 +22,12 @@ class Spans(Component):
         return await self.call(target, method)
 
     @handler
+    async def ask_and_run(self, target: str, method: str) -> int:
+        """Call another component, and have a program run."""
+        await self.call(target, method)
+        return (await self.run("true")).status
+
+    @handler
     async def say(self, packets: list[bytes], times: int) -> int:
         """Write these to the socket, so many times; return how many were taken."""
         taken = 0

@@ -15,18 +15,18 @@ import pytest
 from tlsrt.channels.control.export import SPAN_BYTES
 from tlsrt.channels.control.spans import SPANS_BURST, Span, SpanKind, decode_span_untrusted
 from tlsrt.channels.frames.frame import FrameKind, Header
-from tlsrt.channels.frames.trace import Trace, current_trace
+from tlsrt.channels.frames.trace import Trace, begin_traced, current_trace
 from tlsrt.loops.dispatch.in_flight import RunningCall
 from tlsrt.loops.dispatch.traced_calls import run_traced
-from tlsrt.loops.dispatch.tracer import Tracer
+from tlsrt.loops.dispatch.tracer import RESERVE, Tracer
 
 ASKED = Trace(b"t" * 16, b"p" * 8, 1, "a=b")
 
 
-def call(trace: Trace | None, src: str = "client/x") -> RunningCall:
+def call(trace: Trace | None, src: str = "client/x", method: str = "read") -> RunningCall:
     correlation = trace.encode() if trace is not None else b""
     return RunningCall(
-        b"n" * 24, Header(1, FrameKind.REQUEST, b"s" * 16, 1, 0, src, "third/io", 1, 1, "read", 1, 1, correlation, 0)
+        b"n" * 24, Header(1, FrameKind.REQUEST, b"s" * 16, 1, 0, src, "third/io", 1, 1, method, 1, 1, correlation, 0)
     )
 
 
@@ -85,16 +85,59 @@ def test_a_client_is_believed_so_often_a_second_and_no_more(stages: Any) -> None
 def test_whoever_asks_a_process_says_so_many_spans_and_counts_the_rest(stages: Any) -> None:
     stage = stages(0.0, 0.0)
     seen = [stage.run(call(ASKED, src="third/captured")) for _ in range(SPANS_BURST + 7)]
-    assert sum(one.is_sampled for one in seen) == SPANS_BURST and stage.tracer.lost >= 7
-    assert stage.count == SPANS_BURST  # those that are lost draw no random bytes
+    said = SPANS_BURST - RESERVE  # the rest is for others
+    assert sum(one.is_sampled for one in seen) == said and stage.tracer.lost >= 7
+    assert stage.count == said  # those that are lost draw no random bytes
     stage.spans()
     stage.now += 1.0
     stage.run(call(ASKED, src="third/captured"))
     stage.run(call(ASKED, src="third/captured"))
     assert [one.lost for one in stage.spans()] == [stage.tracer.lost, 0]
+    assert stage.run(call(ASKED, src="third/rare")).is_sampled
     assert [*stage.tracer.figures()] == [
         ("tlsrt_spans", [], stage.tracer.said), ("tlsrt_lost_spans", [], stage.tracer.lost)
     ]  # fmt: skip
+
+
+def test_a_flood_of_one_client_or_method_leaves_places_for_others(stages: Any) -> None:
+    """Ten seconds of a thousand calls a second, beside one that is called once a second."""
+    stage = stages(0.0, 3.0)
+    flooding = rare = other = 0
+    for tick in range(10_000):
+        stage.now += 0.001
+        flooding += stage.run(call(ASKED)).flags
+        if tick % 1000 == 500:
+            rare += stage.run(call(ASKED, method="rare")).flags
+            other += stage.run(call(ASKED, src="client/other")).flags
+    assert other >= 7 and rare >= 7 and 5 <= flooding <= 20
+    assert flooding + rare + other <= 6 + 30
+
+
+def test_a_flood_of_many_methods_leaves_places_for_other_clients(stages: Any) -> None:
+    stage = stages(0.0, 3.0)
+    flooding = other = 0
+    for tick in range(10_000):
+        stage.now += 0.001
+        flooding += stage.run(call(ASKED, method=f"m{tick}")).flags
+        if tick % 1000 == 500:
+            other += stage.run(call(ASKED, src="client/other")).flags
+    assert other >= 4 and flooding >= 15
+
+
+def test_runs_of_programs_and_jobs_are_spans_of_what_is_sampled(stages: Any) -> None:
+    stage = stages(0.0, 9.0)
+    tracer = stage.tracer
+    assert tracer.begin_program("third/io", "ffmpeg") is None and tracer.begin_job("third/io", "read", "x", b"") is None
+    run = begin_traced(ASKED.encode(), lambda: tracer.begin_program("third/io", "ffmpeg"))
+    assert begin_traced(ASKED._replace(flags=0).encode(), tracer.sampled_trace) == b""
+    job = tracer.begin_job("third/io", "read", "client/x", begin_traced(ASKED.encode(), tracer.sampled_trace))
+    run.end("status 1")
+    job.end()
+    ran, done = stage.spans()
+    assert (ran.kind, ran.name, ran.peer, ran.error) == (SpanKind.INTERNAL, "third/io/ffmpeg", "ffmpeg", "status 1")
+    assert (done.kind, done.name, done.peer) == (SpanKind.SERVER, "third/io/read", "client/x")
+    assert {one.parent_id for one in (ran, done)} == {ASKED.span_id}
+    assert stages(1.0, 0.0).tracer.begin_job("third/io", "read", "x", b"").trace.is_sampled
 
 
 def test_a_span_says_what_ran_for_whom_and_how_it_ended(stages: Any) -> None:
