@@ -140,6 +140,13 @@ class Database:
         )
         return await self.disk.run(self._subject(), work)
 
+    async def query(self, function: Callable[..., Result], *args: object, **kwargs: object) -> Result:
+        """Run `function(transaction, *args)` in the database's thread for reads alone, and return its result.
+
+        All that it reads is of one moment, and the disk has nothing to write. Raises as `read` does.
+        """
+        return await self.disk.run(self._subject(), DiskWork(partial(self._query, function, args, kwargs)))
+
     async def backup(self) -> Path:
         """Write a copy of all that is acknowledged to `data.backup.sqlite` beside it; return its path.
 
@@ -165,6 +172,14 @@ class Database:
                 return _fetch(cursor.execute(statement, parameters))
             finally:
                 cursor.close()
+                connection.execute("PRAGMA query_only = 0")
+
+    def _query(self, function: Callable[..., Result], args: Sequence[object], kwargs: Mapping[str, object]) -> Result:
+        with self._reading() as connection:
+            connection.execute("PRAGMA query_only = 1")
+            try:
+                return function(Transaction(connection), *args, **kwargs)
+            finally:
                 connection.execute("PRAGMA query_only = 0")
 
     def _reading(self) -> Any:

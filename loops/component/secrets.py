@@ -53,7 +53,8 @@ class ComponentSecrets:
         for name in self._names:
             if name not in self._values and (name not in self._optional or name in self._problems):
                 return self._problems.get(name) or (
-                    f"there is no secret {name}: set it with `tlsrt-supervisor secret set {self._component} {name}`"
+                    f"there is no secret {name}: set it with `tlsrt-supervisor secret set {self._component} {name}`; "
+                    f"`tlsrt-supervisor secret make {self._component} {name}` draws one that is not shown"
                 )
         return ""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt import CallError, Conflict, DiskWork, Failed, NotFound, SqliteContent, SqliteFile
+from tlsrt.loops.secondary.namespaces import Quota
 from tlsrt.loops.secondary.past import Change, Past, PastLimits, Version
 from tlsrt.loops.secondary.schema import SUM_BYTES, add_identity, checksum, identity, prepare_schema
 
@@ -50,6 +51,7 @@ class SqliteTable:
         self._unknown: set[tuple[str, str]] = set()  # changed by a commit of unknown outcome that is not settled
         self._sum = b""  # within a transaction, as it was before
         self._sum_change = 0
+        self._usage: dict[str, list[int]] = {}  # keys and bytes of the namespaces that have a quota
         self._past = Past()
         self._past_notice = ""
 
@@ -136,7 +138,8 @@ class SqliteTable:
         return isinstance(error, CallError)  # raised before the work has changed anything
 
     def undone(self) -> None:
-        """Know nothing of it: what a transaction keeps here is read again by the next."""
+        """What a transaction keeps here is read again by the next, and usage is counted anew."""
+        self._usage.clear()
 
     def unknown(self) -> None:
         self._unknown |= self._changed
@@ -232,17 +235,38 @@ class SqliteTable:
     # -- changes, each within a transaction -------------------------------------------------------------------
 
     def put(
-        self, namespace: str, key: str, value: bytes, expires_ms: int | None, if_revision: int | None, now_ms: int
-    ) -> int:
-        """Write a value and return its new revision; Conflict if the present revision is another."""
+        self, namespace: str, key: str, value: bytes, expires_ms: int | None, if_revision: int | None, now_ms: int,
+        quota: Quota | None = None,
+    ) -> int:  # fmt: skip
+        """Write a value and return its new revision; Conflict if the present one is another, Failed over the quota."""
         self._expect(namespace, key, if_revision, now_ms)
         connection = self._file.open_connection()
+        if quota is not None:
+            self._expect_room(connection, namespace, key, len(value), quota)
         revision = self._change_entry(connection, namespace, key, "put", now_ms, size=len(value))
         entry = (namespace, key, value, revision, expires_ms)
         connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", (*entry, checksum(*entry)))
         self._sum_change += identity(namespace, key, revision)
+        self._use(namespace, 1, len(value))
         self._damaged.discard((namespace, key))
         return revision
+
+    def _expect_room(self, connection: sqlite3.Connection, namespace: str, key: str, size: int, quota: Quota) -> None:
+        """Raise Failed if a value would be too much for its namespace; what has expired counts until it is removed."""
+        if quota.max_bytes is None and quota.max_keys is None:
+            return
+        if namespace not in self._usage:
+            query = "SELECT count(*), coalesce(sum(length(value)), 0) FROM entries WHERE namespace = ?"
+            self._usage[namespace] = [*connection.execute(query, (namespace,)).fetchone()]
+        query = "SELECT length(value) FROM entries WHERE namespace = ? AND key = ?"
+        row = connection.execute(query, (namespace, key)).fetchone()
+        keys, held = self._usage[namespace]
+        quota.check(namespace, held, keys, size - (row[0] if row else 0), int(row is None))
+
+    def _use(self, namespace: str, keys: int, size: int) -> None:
+        if (usage := self._usage.get(namespace)) is not None:
+            usage[0] += keys
+            usage[1] += size
 
     def delete(self, namespace: str, key: str, if_revision: int | None, now_ms: int) -> int:
         """Remove a key and return the revision of its removal; NotFound if there is none, `conflict` as in put."""
@@ -287,6 +311,7 @@ class SqliteTable:
         if removed is not None:
             value, revision, expires_ms, found = removed
             self._sum_change -= identity(namespace, key, revision)
+            self._use(namespace, -1, -len(value))
             is_replaced = operation == "put" and (expires_ms is None or expires_ms > now_ms)
             if not is_replaced:
                 self._past.forget(connection, namespace, key)

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import field
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
@@ -36,6 +37,16 @@ from tlsrt import (
     WhenFull,
     every,
     handler,
+)
+from tlsrt.loops.secondary.namespaces import (
+    MostBytes,
+    MostKeys,
+    Namespace,
+    Namespaces,
+    Quota,
+    Right,
+    Space,
+    check_named,
 )
 from tlsrt.loops.secondary.past import Change, PastLimits
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
@@ -65,13 +76,21 @@ class Store(Component):
         max_bytes: Annotated[int, Range(_MIB // 16, 1 << 40), "Bytes of the whole store."] = 128 * _MIB
         namespace: Annotated[
             Literal["shared", "per_subject"],
-            "shared: one for all; per_subject: every caller sees only the values it wrote itself.",
+            "Where values are without `namespace`. shared: in one for all; per_subject: in the caller's own.",
         ] = "shared"
+        namespaces: Annotated[
+            dict[str, Namespace], Length(256), "Further namespaces: who may use them, and how much they may hold."
+        ] = field(default_factory=dict)
+        namespace_bytes: Annotated[MostBytes, "Bytes of the values in each namespace, but in the shared one."] = None
+        namespace_keys: Annotated[MostKeys, "Keys in each namespace, but in the shared one."] = None
         changes: Annotated[int, Range(0, 1_000_000), "Changes that `watch` can go back over."] = 10_000
         versions: Annotated[int, Range(0, 1000), "Values of a key that are kept when it is put anew."] = 10
         versions_bytes: Annotated[
             int, Range(0, 1 << 40), "Bytes of these values of all keys, at most a quarter of max_bytes."
         ] = 8 * _MIB
+
+        def __post_init__(self) -> None:
+            check_named(self.namespaces)
 
     def wall_ms(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
@@ -95,6 +114,8 @@ class Store(Component):
         self._expiring: asyncio.Task[None] | None = None
         self._next_expiry_ms = 0.0  # wall ms before which no value expires
         self._shared = self.options.namespace == "shared"
+        quota = Quota(self.options.namespace_bytes, self.options.namespace_keys)
+        self._spaces = Namespaces(self.address, self.options.namespaces, quota)
         self._changes = PubSub()
         self._cache: BoundedTable[tuple[str, str], TableRow] = BoundedTable(CACHE_BYTES, CACHE_BYTES, WhenFull.EVICT)
         self._check = DiskCheck(self._disk, self.state, self._table.check)
@@ -115,13 +136,17 @@ class Store(Component):
     async def healthy(self) -> str | None:
         return await self._check.ask()
 
-    def _namespace(self) -> str:
-        return "" if self._shared else self.caller
+    def _space(self, namespace: str | None, right: Right) -> str:
+        """Return the namespace that is meant. Raises Denied, InvalidArgument."""
+        if namespace is None:
+            return "" if self._shared else self.caller
+        return self._spaces.open(self.caller, namespace, right)
 
     @handler
     async def put(
-        self, key: Key, value: Any, ttl_s: Ttl | None = None, if_revision: Revision | None = None
-    ) -> dict[str, int]:
+        self, key: Key, value: Any, ttl_s: Ttl | None = None, if_revision: Revision | None = None,
+        namespace: Space = None,
+    ) -> dict[str, int]:  # fmt: skip
         """Keep a value (at most 256 KiB encoded), for `ttl_s` seconds or for good; returns its revision.
 
         With `if_revision` only if that is the key's revision now (0: only if there is none), else error `conflict`.
@@ -130,9 +155,10 @@ class Store(Component):
         data = _encode(value)
         now = self.wall_ms()
         expires = None if ttl_s is None else now + max(int(ttl_s * 1000), 1)
-        name = self._namespace(), key
+        name = self._space(namespace, "write"), key
+        quota = self._spaces.quota(name[0]) if name[0] else None
         work = DiskWork(
-            partial(self._table.put, *name, data, expires, if_revision, now), is_change=True, size=len(data)
+            partial(self._table.put, *name, data, expires, if_revision, now, quota), is_change=True, size=len(data)
         )
 
         def settled(outcome: object) -> None:
@@ -186,20 +212,20 @@ class Store(Component):
         self._cache.add(name, row, caller, size=len(row.value) + _ROW_BYTES)
 
     @handler(idempotent=True)
-    async def get(self, key: Key) -> Any:
+    async def get(self, key: Key, namespace: Space = None) -> Any:
         """The value of a key; error `not_found` if there is none."""
-        return _decode((await self._entry(key)).value)
+        return _decode((await self._entry(key, namespace)).value)
 
     @handler(idempotent=True)
-    async def entry(self, key: Key) -> dict[str, Any]:
+    async def entry(self, key: Key, namespace: Space = None) -> dict[str, Any]:
         """The value of a key with its revision, and in how many seconds it expires (null: never)."""
-        entry = await self._entry(key)
+        entry = await self._entry(key, namespace)
         left = None if entry.expires_ms is None else (entry.expires_ms - self.wall_ms()) / 1000
         return {"value": _decode(entry.value), "revision": entry.revision, "expires_in_s": left}
 
-    async def _entry(self, key: str) -> TableRow:
+    async def _entry(self, key: str, namespace: str | None) -> TableRow:
         _printable("key", key)
-        name, now = (self._namespace(), key), self.wall_ms()
+        name, now = (self._space(namespace, "read"), key), self.wall_ms()
         known = self._cache.get(name)
         entry = known.value if known is not None else await self._read(name, now)
         if entry is None or (entry.expires_ms is not None and entry.expires_ms <= now):
@@ -218,10 +244,10 @@ class Store(Component):
         return await self._disk.run(caller, DiskWork(partial(self._table.get, *name, now)), settled)
 
     @handler
-    async def delete(self, key: Key, if_revision: Revision | None = None) -> dict[str, int]:
+    async def delete(self, key: Key, if_revision: Revision | None = None, namespace: Space = None) -> dict[str, int]:
         """Remove a key, under the same condition as `put`; returns the revision of the removal."""
         _printable("key", key)
-        name = self._namespace(), key
+        name = self._space(namespace, "write"), key
 
         def settled(outcome: object) -> None:
             if isinstance(outcome, int):
@@ -233,19 +259,22 @@ class Store(Component):
 
     @handler(idempotent=True)
     async def keys(
-        self, prefix: Prefix = "", after: Prefix = "", limit: Annotated[int, Range(1, 500)] = 500
-    ) -> list[str]:
+        self, prefix: Prefix = "", after: Prefix = "", limit: Annotated[int, Range(1, 500)] = 500,
+        namespace: Space = None,
+    ) -> list[str]:  # fmt: skip
         """Sorted keys that start with `prefix`; ask again with `after` = the last one for the next page."""
         _printable("prefix", prefix)
         _printable("after", after)
-        work = partial(self._table.keys, self._namespace(), prefix, after, limit, self.wall_ms())
+        work = partial(self._table.keys, self._space(namespace, "read"), prefix, after, limit, self.wall_ms())
         return await self._disk.run(self.caller, DiskWork(work))
 
     @handler(idempotent=True)
-    async def history(self, key: Key, limit: Annotated[int, Range(1, 500)] = 100) -> list[dict[str, Any]]:
+    async def history(
+        self, key: Key, limit: Annotated[int, Range(1, 500)] = 100, namespace: Space = None
+    ) -> list[dict[str, Any]]:
         """The values that a key has and had, the latest first: revision, bytes, and when (`put_at`, null: not kept)."""
         _printable("key", key)
-        work = partial(self._table.history, self._namespace(), key, limit, self.wall_ms())
+        work = partial(self._table.history, self._space(namespace, "read"), key, limit, self.wall_ms())
         if not (found := await self._disk.run(self.caller, DiskWork(work))):
             raise NotFound(f"no value under {key!r}")
         return [
@@ -254,10 +283,10 @@ class Store(Component):
         ]
 
     @handler(idempotent=True)
-    async def version(self, key: Key, revision: Revision) -> Any:
+    async def version(self, key: Key, revision: Revision, namespace: Space = None) -> Any:
         """The value that a key had at a revision that `history` names; error `not_found` if it is not kept."""
         _printable("key", key)
-        work = partial(self._table.version, self._namespace(), key, revision, self.wall_ms())
+        work = partial(self._table.version, self._space(namespace, "read"), key, revision, self.wall_ms())
         if (data := await self._disk.run(self.caller, DiskWork(work))) is None:
             raise NotFound(f"no value under {key!r} at revision {revision}, see history")
         return _decode(data)
@@ -270,13 +299,15 @@ class Store(Component):
         return {"revision": revision, "since": first}
 
     @handler
-    async def watch(self, prefix: Prefix = "", since: Revision | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, prefix: Prefix = "", since: Revision | None = None, namespace: Space = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """Every put, delete and expire of a key that starts with `prefix`: operation, key, revision.
 
         From now on, or of all revisions behind `since`; error `conflict` if they are no longer all kept.
         """
         _printable("prefix", prefix)
-        space, caller, last = self._namespace(), self.caller, since
+        space, caller, last = self._space(namespace, "read"), self.caller, since
         subscription = None if since is not None else self._changes.subscribe(space)
         try:
             while last is not None and not self._is_stopping:

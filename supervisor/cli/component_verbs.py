@@ -116,6 +116,18 @@ SECRETS = (
         lines="secrets.set_lines",
     ),
     Verb(
+        "make",
+        "seal a new random value of 32 bytes, which is not shown, for one component, and start that anew",
+        (
+            _COMPONENT,
+            _SECRET,
+            flag("--replace", text="in the place of one that is set, which is lost, and all that was sealed under it"),
+            ANSWER,
+        ),
+        run="secrets.make_secret",
+        lines="secrets.set_lines",
+    ),
+    Verb(
         "list",
         "list the secrets that components ask for, and which are set; no value is shown",
         (WIDE, SAME),

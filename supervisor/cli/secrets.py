@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor secret`: set, list and remove the secrets of components."""
+"""`tlsrt-supervisor secret`: set, make, list and remove the secrets of components."""
 
 from __future__ import annotations
 
@@ -29,24 +29,44 @@ from tlsrt.supervisor.cli.lifecycle import restart_s
 from tlsrt.supervisor.control.client import ControlRefused, NotRunning
 from tlsrt.text import did_you_mean, printable
 
+MADE_BYTES = 32  # of a secret that is made here
+
 
 def set_secret(arguments: argparse.Namespace) -> Document:
     """Seal a value for one component, and have its process started anew with it."""
     config = config_of(arguments, writes=True)
     _check_known(config, arguments.address, arguments.name)
-    value = _value(arguments.address, arguments.name)
+    return _sealed(config, arguments.address, arguments.name, _value(arguments.address, arguments.name))
+
+
+def make_secret(arguments: argparse.Namespace) -> Document:
+    """Seal random bytes that are not shown; one that is set is kept, unless it is to be replaced."""
+    config = config_of(arguments, writes=True)
+    _check_known(config, arguments.address, arguments.name)
+    return _sealed(
+        config, arguments.address, arguments.name, secrets.token_bytes(MADE_BYTES), is_new=not arguments.replace
+    )
+
+
+def _sealed(config: Config, address: str, name: str, value: bytes, *, is_new: bool = False) -> Document:
     with only_one(config):
+        if is_new and name in read_sealings(config.state_dir, address):
+            raise ConfigError(
+                f"{address} has a secret {name} already, and what is sealed under it would be lost with it: keep it, "
+                "or use --replace"
+            )
         _, version = key_in_force(config)
         # One that was broken off may still be put in force, and would find no sealing of its own.
         withdraw(config, Staged(version + 1, key_path(config.master_key, version + 1), next_token(config)))
         key, version = key_in_force(config)
         prk = key_schedule.extract(config.install_id, key)
-        component_key = key_schedule.secret_key(key_schedule.secret_root(prk), arguments.address)
-        which = SecretId(config.install_id, arguments.address, arguments.name, version)
-        sealed = seal_secret(component_key, which, value, secrets.token_bytes(NONCE_BYTES))
-        entries = {**read_sealings(config.state_dir, arguments.address), arguments.name: {version: sealed}}
-        write_sealings(config.state_dir, arguments.address, entries)
-    return {"component": arguments.address, "name": arguments.name, "restarted": _restarted(config, arguments.address)}
+        component_key = key_schedule.secret_key(key_schedule.secret_root(prk), address)
+        sealed = seal_secret(
+            component_key, SecretId(config.install_id, address, name, version), value, secrets.token_bytes(NONCE_BYTES)
+        )
+        entries = {**read_sealings(config.state_dir, address), name: {version: sealed}}
+        write_sealings(config.state_dir, address, entries)
+    return {"component": address, "name": name, "restarted": _restarted(config, address)}
 
 
 def set_lines(answer: Document) -> list[str]:

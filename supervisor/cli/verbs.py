@@ -173,7 +173,7 @@ VERBS = (
         lines="sessions.restored_lines",
     ),
     Verb("component", "add, list, compare, update and remove components of packages", verbs=COMPONENTS),
-    Verb("secret", "set, list and remove the secrets of components", verbs=SECRETS),
+    Verb("secret", "set, make, list and remove the secrets of components", verbs=SECRETS),
     Verb("certificate", "show, change and renew the certificates of the server", verbs=CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=CLIENTS),
     Verb("jobs", "list the calls that clients and components have put off; show, pause or remove one", verbs=JOBS),

@@ -46,7 +46,7 @@ def set_secret(host: RunningHost, address: str, value: bytes, *, code: int = 0) 
 def test_a_secret_is_in_its_process_and_nowhere_else(host: RunningHost) -> None:
     assert words_of_failed(host, "external.login") == (
         "component external/login: there is no secret broker: set it with `tlsrt-supervisor secret set external/login "
-        "broker`"
+        "broker`; `tlsrt-supervisor secret make external/login broker` draws one that is not shown"
     )
     assert "the secret is empty" in set_secret(host, LOGIN, b"\n", code=64)
     assert "external.login was started anew with it" in set_secret(host, LOGIN, VALUE + b"\n")

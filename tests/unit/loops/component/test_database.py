@@ -358,3 +358,21 @@ def test_a_class_declares_one_and_nothing_takes_its_place() -> None:
 def test_a_text_is_taken_apart_where_its_statements_end(text: str, count: int) -> None:
     found = list(statements_of(text))
     assert len(found) == count and "".join(found) == text[: len("".join(found))]
+
+
+def test_a_query_reads_one_moment_and_changes_nothing(tmp_path: Path) -> None:
+    def look(transaction: Transaction, most: int) -> list[str]:
+        return [row["text"] for row in transaction.read("select text from notes order by id limit ?", most)]
+
+    def change(transaction: Transaction) -> None:
+        transaction.execute("insert into notes (text) values ('b')")
+
+    bench = Bench(tmp_path)
+    bench(bench.db.execute("insert into notes (text) values ('a')"))
+    assert bench(bench.db.query(look, 5)) == ["a"]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        bench(bench.db.query(change))
+    assert bench(bench.db.check()) is None
+    bench(bench.db.transaction(change))
+    assert bench.texts() == ["a", "b"]
+    bench.close()
