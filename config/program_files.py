@@ -7,6 +7,7 @@ process that is about to execute it refuses.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from tlsrt.config.package_survey import once
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.worker_code import WorkerCode
 from tlsrt.errors import ConfigError
+
+_PYTHON = re.compile(r"python3\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ def _check_secrets(component: ComponentConfig, program: ProgramConfig) -> None:
 def _files_of(program: ProgramConfig, reader: ExecutableReader, code: WorkerCode | None) -> ProgramFiles:
     executable = reader.read(os.fspath(program.run))
     folders: tuple[Path, ...] = ()
+    if not program.worker:
+        _check_python(program, executable)
     if code is not None:
         executable = replace(executable, prefix=code.words)
         folders = code.folders
@@ -128,6 +133,17 @@ def _files_of(program: ProgramConfig, reader: ExecutableReader, code: WorkerCode
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     trees = {root: _identity_of_root(root) for root in (code.roots if code is not None else ())}
     return ProgramFiles(executable, others, identities, trees, folders)
+
+
+def _check_python(program: ProgramConfig, executable: Executable) -> None:
+    """Refuse a Python that is not shown its standard library, as it would end at once, each time anew."""
+    real = Path(os.path.realpath(executable.path))
+    library = real.parent.parent / "lib" / real.name
+    if not _PYTHON.fullmatch(real.name) or "PYTHONHOME" in program.environment or not library.is_dir():
+        return
+    shown = {Path(os.path.realpath(path)) for path in program.read}
+    if shown.isdisjoint((library, *library.parents)):
+        raise ConfigError(f"{executable.path} cannot begin without its library: put {library} under `read`")
 
 
 def _libraries_below(folder: str, reader: ExecutableReader) -> tuple[str, ...]:

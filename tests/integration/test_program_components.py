@@ -48,6 +48,15 @@ while read -r line <&3; do
     esac
 done
 """
+ADDER = """#!{python} -u
+import json, os
+print("it is up")
+with os.fdopen(3, "r+b", buffering=0) as talk, os.fdopen(os.dup(3), "rb") as lines:
+    for line in lines:
+        asked = json.loads(line)
+        answer = {{"jsonrpc": "2.0", "id": asked["id"], "result": sum(asked["params"].values())}}
+        talk.write(json.dumps(answer).encode() + b"\\n")
+"""
 SAFE = r"""#!/bin/sh
 read -r key </secrets/key; read -r spare </secrets/spare
 while read -r line <&3; do
@@ -338,6 +347,26 @@ def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, f
     assert "main #1: the kettle is off" in host.log("third.teapot")
     host.cli("component", "remove", "third/teapot", "--purge")
     assert "third.teapot" not in host.pids()
+
+
+def test_a_script_in_python_is_told_what_it_must_read_before_it_is_added(host: RunningHost, folder: Path) -> None:
+    file, program = folder / "adder.yaml", folder / "adder.py"
+    program.write_text(ADDER.format(python=PYTHON))
+    program.chmod(0o755)
+    text = (
+        f"manifest: 1\ncomponent: third/adder\nkind: program\ntitle: adds\nrun: {program}\n"
+        "offers: {add: {says: adds two, arguments: {a: int, b: 'int = 1'}, returns: int}}\n"
+    )
+    file.write_text(text)
+    library = Path(PYTHON).parent.parent / "lib" / Path(PYTHON).name
+    refused = host.cli("component", "add", str(file), "--yes")
+    assert f"{PYTHON} cannot begin without its library: put {library} under `read`" in refused.stderr
+    file.write_text(f"{text}needs: {{read: [{{path: {library}, why: the library of Python}}]}}\n")
+    host.cli("component", "add", str(file), "--yes")
+    assert host.client().call("third/adder", "add", 2) == 3
+    with pytest.raises(InvalidArgument, match="missing parameter: a"):
+        host.client().call("third/adder", "add", b=2)
+    host.cli("component", "remove", "third/adder", "--purge")
 
 
 def test_it_reads_its_secret_in_a_file_and_does_not_run_without_it(host: RunningHost, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,33 @@ def test_a_root_differs_when_a_file_of_it_changes_comes_or_goes(tmp_path: Path) 
 def test_a_component_waits_as_long_as_the_slowest_of_its_kept_programs_may_take() -> None:
     kept = [ProgramConfig("main", CAT.run, "a test", life="kept", stop_seconds=one) for one in (3.0, 20.0)]
     assert end_s_of([CAT]) == 0 and end_s_of([*kept, CAT]) == 20.0 + LET_GO_S
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_refused"),
+    [
+        ({}, True),
+        ({"read": ["lib/python3.99/encodings"]}, True),
+        ({"read": ["lib/python3.99"]}, False),
+        ({"read": ["lib"]}, False),
+        ({"environment": {"PYTHONHOME": "/srv/python"}}, False),
+    ],
+)
+def test_a_python_without_its_library_is_refused_and_told_which(
+    tmp_path: Path, entry: dict[str, Any], is_refused: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    library = tmp_path / "lib" / "python3.99"
+    (library / "encodings").mkdir(parents=True)
+    shutil.copy("/bin/cat", tmp_path / "bin" / "python3.99")
+    (tmp_path / "bin" / "python3").symlink_to("python3.99")
+    script = tmp_path / "script"
+    script.write_text(f"#!{tmp_path}/bin/python3 -u\n")
+    read = tuple(tmp_path / one for one in entry.get("read", ()))
+    program = replace(CAT, run=script, read=read, environment=entry.get("environment", {}))
+    component = ComponentConfig("third", "adder", "", programs=(program,))
+    if not is_refused:
+        assert files_of_programs((component,))
+        return
+    with pytest.raises(ConfigError, match=f"python3 cannot begin without its library: put {library} under `read`"):
+        files_of_programs((component,))
