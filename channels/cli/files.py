@@ -52,7 +52,7 @@ async def get(arguments: argparse.Namespace) -> None:
         raise InvalidArgument(f"{destination} is no folder, and {len(sources)} files do not fit into one file")
     async with client_of(arguments) as client:
         for place in sources:
-            path = destination / place.name if is_folder else destination
+            path = destination / place.own_name if is_folder else destination
             fetch = partial(client.get, str(place), path, patience_s=arguments.timeout)
             with hinting(client, place.target):
                 await _transfer(str(path), fetch, as_json=arguments.json)

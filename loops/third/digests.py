@@ -10,10 +10,10 @@ import hashlib
 import os
 import re
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tlsrt import DiskThread, DiskWork, InvalidArgument
-from tlsrt.loops.third.folder import Folder, OpenFile
+from tlsrt.loops.third.folder import OpenFile
 
 PIECE_BYTES = 512 * 1024  # hashed in a millisecond or two
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -27,11 +27,20 @@ class Digest(NamedTuple):
     changed_ms: int
 
 
-class Digests:
-    """The digests of one folder's files."""
+class DigestedFiles(Protocol):
+    """Files by name."""
 
-    def __init__(self, folder: Folder, disk: DiskThread) -> None:
+    def open_read(self, name: str) -> int:
+        """Return a descriptor for reading, which the caller closes. Raises a CallError."""
+        ...
+
+
+class Digests:
+    """The digests of one folder's files; at most `most` are remembered."""
+
+    def __init__(self, folder: DigestedFiles, disk: DiskThread, most: int) -> None:
         self._folder = folder
+        self._most = most
         self._disk = disk
         self._known: dict[str, tuple[tuple[int, ...], str]] = {}
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}  # by subject, with how many want it
@@ -57,7 +66,7 @@ class Digests:
             if known is None or known[0] != identity:
                 running = await hash_file(self._disk, subject, file, status.st_size)
                 known = identity, running.hexdigest()
-                if len(self._known) >= self._folder.quota.files:
+                if len(self._known) >= self._most:
                     self._known.clear()
                 self._known[name] = known
         finally:

@@ -152,6 +152,10 @@ class Folder:
     def used_bytes(self) -> int:
         return sum(self._sizes.values()) + sum(self.kept.values()) + sum(writer.size for writer in self._writers)
 
+    def check_new(self, name: str) -> None:
+        """Refuse a name that no file can have here."""
+        check_name(name)
+
     def size_of(self, name: str) -> int | None:
         """Return the bytes of a file, or None if there is none."""
         return self._sizes.get(name)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from tlsrt import (
-    BoundedTable,
-    Busy,
     Component,
     DiskCheck,
     DiskThread,
@@ -23,20 +22,17 @@ from tlsrt import (
     Length,
     Pattern,
     Range,
-    WhenFull,
     handler,
 )
+from tlsrt.loops.third.content import as_bytes_untrusted
 from tlsrt.loops.third.digests import HEX, Digests
-from tlsrt.loops.third.folder import NAME, NAME_RULE, Folder, NewContent, OpenFile, Quota, check_name
+from tlsrt.loops.third.folder import NAME, NAME_RULE, Folder, NewContent, Quota, check_name
+from tlsrt.loops.third.readers import Readers
 from tlsrt.loops.third.uploads import Uploads
 
 Result = TypeVar("Result")
 
 READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
-CHUNK_BYTES = 32 * 1024
-AT_ONCE_BYTES = 4 * CHUNK_BYTES  # read at once: each time costs a way to the disk thread and back
-READERS = 64  # open streams; each holds a descriptor
-READERS_SHARE = READERS // 4  # of one caller
 NOTICES = 200
 _MIB = 1 << 20
 
@@ -72,11 +68,11 @@ class InputOutput(Component):
         except BaseException:
             self._disk.close()
             raise
-        self._digests = Digests(self._folder, self._disk)
+        self._digests = Digests(self._folder, self._disk, quota.files)
         self._uploads = Uploads(self._folder, self._digests, self._disk)
         self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES)
         self._number = 0
-        self._readers: BoundedTable[OpenFile, None] = BoundedTable(READERS, READERS_SHARE, WhenFull.REFUSE)
+        self._readers = Readers(self._disk)
 
     async def stop(self) -> None:
         await self._disk.run_last(DiskWork(self._folder.close))
@@ -100,13 +96,13 @@ class InputOutput(Component):
     @handler(idempotent=True)
     async def write(self, name: Name, data: str | bytes) -> int:
         """Replace the content of a file by text (as UTF-8) or bytes; returns its size in bytes."""
-        content = _as_bytes(data)
+        content = as_bytes_untrusted(data)
         return await self._on_disk(partial(self._folder.write, name, content), len(content))
 
     @handler
     async def append(self, name: Name, data: str | bytes) -> int:
         """Add text (as UTF-8) or bytes at the end of a file, all or nothing; returns its new size in bytes."""
-        content = _as_bytes(data)
+        content = as_bytes_untrusted(data)
         return await self._on_disk(partial(self._folder.append, name, content), len(content))
 
     @handler(idempotent=True)
@@ -135,18 +131,10 @@ class InputOutput(Component):
     @handler(idempotent=True)
     async def read_stream(self, name: Name, offset: Offset = 0) -> AsyncIterator[bytes]:
         """The bytes of a file as it is now, from `offset` on, in chunks; one replaced meanwhile is read to its end."""
-        file = OpenFile(partial(self._folder.open_read, name))
-        caller = self.caller
-        if not self._readers.add(file, None, caller).is_added:
-            raise Busy(f"{READERS_SHARE} files are being read for one caller, or {READERS} for all: try again later")
-        try:
-            while data := await self._on_disk(partial(file.read, AT_ONCE_BYTES, offset)):
-                offset += len(data)
-                for at in range(0, len(data), CHUNK_BYTES):
-                    yield data[at : at + CHUNK_BYTES]
-        finally:
-            self._readers.remove(file)
-            self._disk.post(caller, DiskWork(file.close))
+        items = self._readers.stream(self.caller, partial(self._folder.open_read, name), offset)
+        async with aclosing(items) as closing:
+            async for data in closing:
+                yield data
 
     @handler
     async def write_stream(self, name: Name, data: AsyncIterator[bytes]) -> int:
@@ -178,15 +166,8 @@ class InputOutput(Component):
         self, name: Name, size_bytes: Size, sha256: Sha256, offset: Offset, data: AsyncIterator[bytes]
     ) -> dict[str, Any]:
         """Send the next bytes; they stay, also if this breaks. With the last one the SHA-256 must fit: `done`."""
-        caller = self.caller
-        writing = await self._uploads.writer(caller, name, size_bytes, sha256, offset)
-        try:
-            async for chunk in data:
-                await self._on_disk(partial(writing.write, chunk), len(chunk))
-            there, done = await self._on_disk(writing.finish)
-            return {"offset": there, "done": done}
-        finally:
-            self._disk.post(caller, DiskWork(writing.close))
+        there, done = await self._uploads.receive(self.caller, name, size_bytes, sha256, offset, data)
+        return {"offset": there, "done": done}
 
     @handler
     async def notify(self, level: Level, text: Annotated[str, Length(2000, 1)]) -> int:
@@ -208,12 +189,3 @@ class InputOutput(Component):
         """Notices with a number above `after`, oldest first; the last 200 since the start are kept."""
         newer = [notice for notice in self._notices if notice["number"] > after]
         return newer[:limit]
-
-
-def _as_bytes(data: str | bytes) -> bytes:
-    if isinstance(data, bytes):
-        return data
-    try:
-        return data.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate
-        raise InvalidArgument("data: the text is not valid Unicode") from None

@@ -16,19 +16,57 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 from tlsrt import Busy, CallError, Conflict, DiskThread, DiskWork, Failed
 from tlsrt.loops.third.digests import Digests, check_digest, hash_file
-from tlsrt.loops.third.folder import KEPT, Folder, OpenFile, check_name, told, write_all
+from tlsrt.loops.third.folder import KEPT, OpenFile, Quota, told, write_all
 
 UPLOADS_MAX = 32  # unfinished at a time, of all
 UPLOADS_SHARE = UPLOADS_MAX // 4  # of one sender
 IDLE_S = 24 * 3600.0
 _SENDER = 16  # characters of a hidden name that say whose it is
 SYNC_BYTES = 8 * 1024 * 1024  # so much is written before the disk has to have it: the last fsync stays short
+
+
+class UploadStore(Protocol):
+    """Where finished and unfinished files lie. Every failure is a CallError, but for what `name_kept` says."""
+
+    kept: dict[str, int]  # bytes of each unfinished upload, by its hidden name
+
+    @property
+    def quota(self) -> Quota: ...
+
+    def check_new(self, name: str) -> None:
+        """Refuse a name that no file can have here."""
+        ...
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file, or None if there is none."""
+        ...
+
+    def check_room(self, name: str, size: int, more: int) -> None:
+        """Refuse what would break a quota; `size` is what the new file has so far."""
+        ...
+
+    def open_kept(self, part: str) -> int:
+        """Return a descriptor that reads and adds to an unfinished upload, made if it is not there."""
+        ...
+
+    def changed_of(self, part: str) -> float:
+        """Return when an unfinished upload got its last byte (wall clock, s)."""
+        ...
+
+    def drop_kept(self, part: str) -> None:
+        """Remove an unfinished upload."""
+        ...
+
+    def name_kept(self, part: str, name: str) -> None:
+        """Let an unfinished upload be the content of a file. Raises OSError, and then it is still what it was."""
+        ...
 
 
 class Upload:
@@ -48,7 +86,7 @@ class Upload:
 class Uploads:
     """All unfinished files of a folder."""
 
-    def __init__(self, folder: Folder, digests: Digests, disk: DiskThread) -> None:
+    def __init__(self, folder: UploadStore, digests: Digests, disk: DiskThread) -> None:
         self._folder = folder
         self._digests = digests
         self._disk = disk
@@ -56,7 +94,7 @@ class Uploads:
 
     async def begin(self, subject: str, name: str, size: int, sha256: str) -> tuple[int, bool]:
         """Return how many bytes of it are here, and whether that is the whole file under its name already."""
-        check_name(name)
+        self._folder.check_new(name)
         check_digest(sha256)
         there = await self._disk.run(subject, DiskWork(partial(self._folder.size_of, name)))
         if there == size and (await self._digests.of(name, subject)).sha256 == sha256:
@@ -80,7 +118,7 @@ class Uploads:
 
     async def writer(self, subject: str, name: str, size: int, sha256: str, offset: int) -> Writing:
         """Go on with an upload from `offset` on, which must be where it ends; Conflict says where that is."""
-        check_name(name)
+        self._folder.check_new(name)
         check_digest(sha256)
         part = _part_of(subject, name, size, sha256)
         file = OpenFile(partial(self._folder.open_kept, part))
@@ -94,6 +132,18 @@ class Uploads:
             self._disk.post(subject, DiskWork(writing.close))
             raise
         return writing
+
+    async def receive(
+        self, subject: str, name: str, size: int, sha256: str, offset: int, data: AsyncIterator[bytes]
+    ) -> tuple[int, bool]:
+        """Take the next bytes, which stay if this breaks; return what is here, and whether that is the whole file."""
+        writing = await self.writer(subject, name, size, sha256, offset)
+        try:
+            async for chunk in data:
+                await self._disk.run(subject, DiskWork(partial(writing.write, chunk), size=len(chunk)))
+            return await self._disk.run(subject, DiskWork(writing.finish))
+        finally:
+            self._disk.post(subject, DiskWork(writing.close))
 
     def take(self, upload: Upload, offset: int) -> Upload:
         """Return the upload that is known by that name, else this one; Conflict if it does not end at `offset`."""
@@ -153,7 +203,7 @@ class Uploads:
 class Writing:
     """One sender at work. `close` it; without `finish` what has come stays for the next one."""
 
-    def __init__(self, uploads: Uploads, folder: Folder, upload: Upload, file: OpenFile) -> None:
+    def __init__(self, uploads: Uploads, folder: UploadStore, upload: Upload, file: OpenFile) -> None:
         self._uploads = uploads
         self._folder = folder
         self._upload = upload

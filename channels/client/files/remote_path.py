@@ -1,4 +1,7 @@
-"""Where a file is at the host: a component and a name, written `LOOP/COMPONENT/NAME`. Pure."""
+"""Where a file is at the host: a component and a name, written `LOOP/COMPONENT/NAME`. Pure.
+
+A component with folders, as `third/files`, has names such as `TREE/FOLDER/NAME`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ class RemotePath(NamedTuple):
     target: str
     name: str
 
+    @property
+    def own_name(self) -> str:
+        """The name without its folders."""
+        return self.name.rpartition("/")[2]
+
     def __str__(self) -> str:
         return f"{self.target}/{self.name}"
 
@@ -24,7 +32,7 @@ class RemotePath(NamedTuple):
 def parse_place(text: str, own_name: str = "") -> RemotePath:
     """Return the place that is meant by `LOOP/COMPONENT/NAME`, or by `LOOP/COMPONENT` for a file of that own name.
 
-    InvalidArgument says what is wrong. No name leads anywhere: neither folders nor links are part of one.
+    InvalidArgument says what is wrong. No name leads anywhere: of what is written with folders, each part is a name.
     """
     loop, _, rest = text.partition("/")
     component, _, name = rest.partition("/")
@@ -42,6 +50,10 @@ def parse_place(text: str, own_name: str = "") -> RemotePath:
 
 def check_name(name: str) -> str:
     """Return the name if a host would take it, and nothing else is in it; raise InvalidArgument."""
-    if not _NAME.fullmatch(name):
+    if "/" in name:
+        for part in name.split("/"):
+            if part in ("", ".", "..") or not part.isprintable():
+                raise InvalidArgument(f"{name!r} is no name of a file: between slashes stand names of folders")
+    elif not _NAME.fullmatch(name):
         raise InvalidArgument(f"{name!r} is no name of a file: {_WANTED}")
     return name

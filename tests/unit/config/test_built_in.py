@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
 FILE = Path("/etc/tlsrt/tlsrt.yaml")
+
+
+# Services that come with tlsrt and are off: entry points of its own distribution.
+OFF = tomllib.loads((LOOPS.parent.parent / "pyproject.toml").read_text())["project"]["entry-points"]["tlsrt.components"]
 
 
 def load(text: str, built_in: BuiltIn = BUILT_IN) -> Config:
@@ -32,7 +37,9 @@ def copies(tmp_path: Path) -> Path:
 
 
 def test_each_has_a_manifest_beside_its_class_and_asks_as_others_do() -> None:
-    assert BUILT_IN.failed == () and len(COMPONENTS) == len([*LOOPS.glob("*/*.tlsrt.yaml")]) == 7
+    brought = {f"tlsrt.loops.{file.parent.name}:{file.name.partition('.')[0]}" for file in LOOPS.glob("*/*.tlsrt.yaml")}
+    assert brought >= {*OFF.values()}, "an entry point names a manifest"
+    assert BUILT_IN.failed == () and len(COMPONENTS) == len(brought - {*OFF.values()}) == 7
     for one in COMPONENTS:
         module = LOOPS.joinpath(*one.class_path.partition(":")[0].split(".")[2:]).with_suffix(".py")
         assert module.with_name(f"{one.name}.tlsrt.yaml").is_file() and one.builtin

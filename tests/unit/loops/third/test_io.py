@@ -21,7 +21,8 @@ from tlsrt.loops.component.component import attach
 from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.disk_thread import DiskWork
 from tlsrt.loops.third.folder import WRITERS, WRITERS_SHARE, Folder, Quota
-from tlsrt.loops.third.io import CHUNK_BYTES, NOTICES, READ_BYTES, READERS, READERS_SHARE, InputOutput
+from tlsrt.loops.third.io import NOTICES, READ_BYTES, InputOutput
+from tlsrt.loops.third.readers import CHUNK_BYTES, READERS, READERS_SHARE
 
 ATTACKS = [
     "../secret", "..", ".", "/etc/passwd", "a/b", "a/../../secret", "", ".part-1", ".hidden", "-rf", "a\0b", "a\nb",

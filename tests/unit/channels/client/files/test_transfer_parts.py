@@ -31,6 +31,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
         ("third/io/a.b", "", RemotePath("third/io", "a.b")),
         ("third/io", "photo.jpg", RemotePath("third/io", "photo.jpg")),
         ("third/io/", "photo.jpg", RemotePath("third/io", "photo.jpg")),
+        ("third/files/work/May 1/ä.jpg", "", RemotePath("third/files", "work/May 1/ä.jpg")),
     ],
 )
 def test_places(text: str, own: str, place: RemotePath) -> None:
@@ -44,7 +45,10 @@ def test_places(text: str, own: str, place: RemotePath) -> None:
         ("/io", "x", "a place is"),
         ("third/io", "", "say which file"),
         ("third/io/../x", "", "no name of a file"),
-        ("third/io/a/b", "", "no name of a file"),
+        ("third/files/a//b", "", "no name of a file"),
+        ("third/files/a/../b", "", "no name of a file"),
+        ("third/files/a/b/", "", "no name of a file"),
+        ("third/files/a/b\n", "", "no name of a file"),
         ("third/io/.x", "", "no name of a file"),
         ("third/io", "my photo.jpg", "cannot be a name there"),
     ],
