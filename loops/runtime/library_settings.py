@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+import platform
 import re
 import socket
 import sys
@@ -40,6 +41,7 @@ def prepare_libraries(profile: Profile, listeners: Sequence[Inherited]) -> None:
         prepare_outbound(profile.egress)
     os.environ.update(thread_environment(profile.threads))
     ctypes.util.find_library = find_library
+    _ask_no_program()
     reaches_hosts = bool(profile.egress or profile.names)
     makes_sockets = profile.network or reaches_hosts or not profile.is_watched
     BoundListeners(listeners, makes_sockets=bool(makes_sockets)).install()
@@ -47,6 +49,13 @@ def prepare_libraries(profile: Profile, listeners: Sequence[Inherited]) -> None:
         granted = {one.descriptor for one in listeners if one.asked.protocol == "udp"}
         stand_in = connecting_first(socket.socket.sendto, granted)
         setattr(socket.socket, "sendto", stand_in)  # noqa: B010 - mypy wants no method assigned
+
+
+def _ask_no_program() -> None:
+    """Have `platform` run neither `uname -p` nor `file`, for the processor and the architecture: it does without."""
+    known: Any = platform
+    known._Processor.from_subprocess = staticmethod(lambda: "")
+    known._syscmd_file = lambda target, default="": default
 
 
 @cache  # so that it knows after the seal what it was asked before

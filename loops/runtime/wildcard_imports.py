@@ -16,9 +16,7 @@ from tlsrt.errors import ConfigError
 
 WILDCARD = ".*"
 MODULES_MOST = 1024
-_NO_PARTS = frozenset(
-    {"__main__", "pytest_plugin", "test", "tests", "testing", "conftest", "setup", "benchmarks", "examples"}
-)
+_NO_PARTS = frozenset({"__main__", "pytest_plugin", "test", "tests", "conftest", "setup", "benchmarks", "examples"})
 _NAMED = 8  # in the log
 _WORDS = 80
 

@@ -80,17 +80,34 @@ def _lines_of(filename: str, module_globals: dict[str, Any] | None = None) -> li
     return lines
 
 
+_TOLD_MOST = 32  # late imports that are told, of one process
+_told: set[str] = set()
+
+
 class _Closed:
-    """The last finder of modules: there are no more."""
+    """The last finder of modules: there are no more.
+
+    Each is told in the log as well, as many libraries say something else of what they cannot import: `from x import y`
+    drops what is raised here, and looks up plugins that it does not find.
+    """
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> NoReturn:
+        _tell_late(name)
         raise ModuleNotFoundError(
             f"cannot import {name} now: a sealed process reads no code; import it at the top of a module; "
             f"if a library does so, write `imports: [{name}]` beside the class of the component, or "
             f"`imports: [{name.partition('.')[0]}.*]` for all of its package",
             name=name,
         )
+
+
+def _tell_late(name: str) -> None:
+    """Say, once of each, which module was looked for after the seal."""
+    if name in _told or len(_told) >= _TOLD_MOST:
+        return
+    _told.add(name)
+    print(f"late import: {name}; if something fails by it, write `imports: [{name}]`", file=sys.stderr, flush=True)
 
 
 def end_imports() -> None:

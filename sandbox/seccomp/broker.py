@@ -53,7 +53,8 @@ from tlsrt.sandbox.syscalls import call, connect
 _NAME = b"primary.sock"
 CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
 _NAME_SERVER = 53
-_NAME_CACHE = b"/var/run/nscd/socket"
+# Daemons that the C library and libuuid look for before they do something by themselves; none is in this root.
+_HELPERS = frozenset({b"/var/run/nscd/socket", b"/run/uuidd/request", b"/var/run/uuidd/request"})
 _LONGEST_ADDRESS = 128  # struct sockaddr_storage
 _LONGEST_QUESTION = 64
 _RTM_GET = frozenset({18, 22, 26})  # RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE
@@ -259,7 +260,7 @@ class Broker:
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]
-        if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
+        if path in _HELPERS:
             return BrokerReply(error=errno.ENOENT)
         known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
         name = os.fsdecode(path)

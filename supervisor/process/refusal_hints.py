@@ -20,6 +20,13 @@ _EXECUTABLE = (
 _NETWORK = ": it has no network; put egress rules under the needs of its component"
 
 
+_INTERFACES = ": it sees no interfaces of the host; to read them takes `network` under the needs of its component"
+_EVENTS = (
+    ": no component hears the kernel itself; ask for `events: [{kind: uevents, why: ...}]`, and read self.host_events"
+)
+_RAW = ": nothing sends or takes raw packets; `egress` has TCP and UDP"
+_ROUTE, _UEVENT = 0, 15  # netlink(7)
+
 _LISTEN = ": a component makes no socket that listens; put `listen` under its needs"
 
 
@@ -34,4 +41,8 @@ def hint_of(call: Notification) -> str:
         return _EXECUTABLE
     if call.call == "socket" and first & 0xFFFFFFFF in (socket.AF_INET, socket.AF_INET6):
         return _NETWORK
+    if call.call == "socket" and first & 0xFFFFFFFF == socket.AF_NETLINK:
+        return {_ROUTE: _INTERFACES, _UEVENT: _EVENTS}.get(third & 0xFFFFFFFF, "")
+    if call.call == "socket" and first & 0xFFFFFFFF == socket.AF_PACKET:
+        return _RAW
     return _LISTEN if call.call == "listen" else ""

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
 import resource
 import select
 import socket
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlsrt import Component, handler
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_OPENAT = NUMBERS[os.uname().machine]["openat"]
 
 
 class Everyday(Component):
@@ -110,6 +113,11 @@ CALLS: dict[str, Callable[[], object]] = {
     "resource.getrlimit": lambda: resource.getrlimit(resource.RLIMIT_NOFILE),
     "resource.setrlimit": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)),
     "os.listxattr": lambda: os.listxattr("/state"),
+    "os.get_terminal_size": lambda: os.get_terminal_size(0),
+    "platform.processor": platform.processor,
+    "platform.architecture": platform.architecture,
+    "open(/dev/urandom)": lambda: Path("/dev/urandom").open("rb").close(),
+    "open with an unused mode": lambda: _check(_libc.syscall(_OPENAT, -100, b"/dev/null", os.O_RDONLY, 0o7777)),
     "inotify": lambda: _check(_libc.inotify_init1(0)),
     "os.memfd_create": lambda: os.close(os.memfd_create("x")),
     "tempfile in self.state": _temporary,

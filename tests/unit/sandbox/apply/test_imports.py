@@ -31,6 +31,7 @@ def test_a_late_import_is_one_sentence_and_looks_for_no_file(tmp_path: Path) -> 
         "colorsys cannot import colorsys now: a sealed process reads no code; import it at the top of a module; "
         "if a library does so, write `imports: [colorsys]` beside the class of the component, "
         "or `imports: [colorsys.*]` for all of its package\n"
+        "late import: colorsys; if something fails by it, write `imports: [colorsys]`\n"  # of standard error
     )
 
 
@@ -81,3 +82,15 @@ remember_sources({"notes"})
 remember_sources({"notes"})
 """
     assert said(tmp_path, code) == "looked at notes.older\nthen\nlooked at notes.newer\n"
+
+
+def test_a_late_import_whose_error_is_dropped_is_told_once(tmp_path: Path) -> None:
+    code = """
+for _ in range(2):
+    try:
+        from logging import handlers
+    except ImportError as error:
+        print("cannot import now" in str(error))
+"""
+    told = "late import: logging.handlers; if something fails by it, write `imports: [logging.handlers]`"
+    assert said(tmp_path, code).splitlines() == ["False", "False", told]
