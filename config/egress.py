@@ -36,6 +36,11 @@ class EgressRule:
     first_port: int
     last_port: int
 
+    @property
+    def form(self) -> str:
+        """Return all of it as one text."""
+        return str(self)
+
     def names(self, host: Address) -> bool:
         """Tell whether it names an address that is near, alone or by its network."""
         return self.network is not None and names_near(self.network, host)
@@ -94,11 +99,14 @@ def egress_rule_for(
     return None
 
 
-def near_hint(address: bytes) -> str:
-    """Return why `*` does not hold for an address, in words that continue a refusal; "" for a public one."""
-    return (
-        "" if special_network(plain_host(address)) is None else "; it is not public, so only a rule that names it does"
-    )
+def near_hint(rules: Iterable[EgressRule], protocol: str, address: bytes, port: int) -> str:
+    """Return that a rule would hold if its address were public, in words that continue a refusal; "" if none would."""
+    host = plain_host(address)
+    for rule in rules:
+        holds = rule.network is None or (rule.network.version == host.version and host in rule.network)
+        if holds and rule.protocol == protocol and rule.first_port <= port <= rule.last_port:
+            return f"; {rule} means public addresses, and this is none: a rule must name it"
+    return ""
 
 
 def is_listed(rules: Iterable[EgressRule], target: str) -> bool:

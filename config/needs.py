@@ -5,10 +5,13 @@ An operator writes it in the configuration, a package in its manifest, in the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tlsrt.config.alerts import ALERTS_MAX, AlertConfig
+from tlsrt.config.budgets import BudgetConfig
 from tlsrt.config.buses import BusConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.egress import SAYS
@@ -48,15 +51,27 @@ class EgressConfig:
         ),
     )
 
+    budget: BudgetConfig | None = field(
+        default=None, metadata=table(BudgetConfig, example="{per_minute: 60, at_once: 8}")
+    )
+
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Return its rules, each rule of a name with the networks that hold its addresses."""
         return tuple(replace(one, within=self.within) if isinstance(one, NameRule) else one for one in self.to)
 
 
+def refusal_of_egress(entry: Mapping[str, Any]) -> str:
+    """Return what is wrong with an entry as a whole, "" if nothing is. Pure."""
+    budget = entry.get("budget") or {}
+    if any(one.endswith("_per_day") for one in budget) and any(one.endswith("/udp") for one in entry["to"]):
+        return "bytes of UDP are not counted: put its UDP rules into an entry of their own"
+    return ""
+
+
 EGRESS = listing(
     "Hosts and ports that may be reached; nothing else can be. An empty list is the default.",
-    table(EgressConfig),
+    table(EgressConfig, check=refusal_of_egress),
     64,
     example='[{to: ["192.0.2.7:443"], why: the archive}]',
 )

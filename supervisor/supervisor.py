@@ -63,6 +63,7 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.buses import Buses
 from tlsrt.supervisor.supervision.context import Context, Reading, Reloadable
 from tlsrt.supervisor.supervision.devices import Devices
+from tlsrt.supervisor.supervision.egress_meter import EgressMeter
 from tlsrt.supervisor.supervision.export_process import ExportProcess
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
@@ -277,6 +278,7 @@ class Supervisor:
                 acme,
                 metrics,
                 names,
+                EgressMeter(context),
                 devices,
                 HostEventFeeds(context, loops, helper),
                 process_feeds,

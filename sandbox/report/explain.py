@@ -246,7 +246,7 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
     line = next((line for fragment in one.fragments for line in fragment.egress if found in line.rules), None)
     if verdict.how == "asked":  # the supervisor connects, if a rule lists the host
         if line is None:
-            hint = near_hint(address)
+            hint = near_hint(profile.egress, wanted.protocol, address, wanted.first_port)
             return Explanation(when, action, False, "refused", "egress", f"no egress rule lists it{hint}")
         return Explanation(when, action, True, "allowed", "egress", line.why, line.part, str(found))
     layer = "landlock_sealed" if stage is FilterStage.SEALED else "landlock"

@@ -40,8 +40,9 @@ from functools import partial
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
-from tlsrt.config.name_rules import NameRule
+from tlsrt.config.name_rules import NameRule, Rule
 from tlsrt.config.trusted_path import trusted_uids
+from tlsrt.sandbox.seccomp.budget_account import BudgetAccount
 from tlsrt.sandbox.seccomp.granted_socket import acting_as, open_socket
 from tlsrt.sandbox.seccomp.made_socket import make_socket, take_from_peer, turn_away
 from tlsrt.sandbox.seccomp.name_pins import NamePins, plain_address
@@ -119,6 +120,7 @@ class Broker:
     names: tuple[NameRule, ...] = ()
     pins: NamePins = field(default_factory=NamePins)
     buses: Mapping[str, Path] = field(default_factory=dict[str, Path])  # those of buses -> the socket of its proxy
+    account: BudgetAccount | None = None  # of its budgets
     door: socket.socket | None = None  # of such a proxy: it listens, whatever socket is to
     pairs: SelfPairs = field(default_factory=SelfPairs)
     most: int | None = None  # number that no descriptor of ours for a connection under way reaches
@@ -240,23 +242,25 @@ class Broker:
             return self._pair(duplicate, number)
         if target[1] == 0:  # nothing is there, and no rule could list it
             return BrokerReply(error=errno.EADDRNOTAVAIL)
-        if not self._may_reach(protocol, *target):
+        rule = self._rule_for(protocol, *target)
+        if rule is None:
             if protocol == "udp" and target[1] != _NAME_SERVER:  # getaddrinfo(3) tries every address so, and sends
                 return BrokerReply(error=errno.EACCES)  # nothing: no offence
             if not protocol:
                 return refused(f"connect to {_place(family, *target)} by a protocol that is neither TCP nor UDP")
             suffix = "/udp" if protocol == "udp" else ""
             return BrokerReply(error=errno.EACCES, wanted=f"{_place(family, *target)}{suffix}")
+        if self.account is not None and not self.account.take(rule, duplicate):
+            return BrokerReply(error=errno.EDQUOT)
         outcome = _begin(duplicate, address, self.most if protocol == "tcp" else None)
         if protocol == "udp" and outcome == BrokerReply():
             take_from_peer(duplicate)
         return outcome
 
-    def _may_reach(self, protocol: str, host: bytes, port: int) -> bool:
+    def _rule_for(self, protocol: str, host: bytes, port: int) -> Rule | None:
         is_own = partial(is_own_address, plain_address(host))
-        if egress_rule_for(self.egress, protocol, host, port, is_own=is_own) is not None:
-            return True
-        return self.pins.rule_for(self.names, protocol, host, port, is_own=is_own) is not None
+        by_address = egress_rule_for(self.egress, protocol, host, port, is_own=is_own)
+        return by_address or self.pins.rule_for(self.names, protocol, host, port, is_own=is_own)
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]

@@ -144,6 +144,13 @@ VERBS = (
         lines="sessions.session_lines",
     ),
     Verb(
+        "egress",
+        "show what components may reach: rules, use, what is left of their budgets, and the last denials",
+        (json_flag("all of it as one JSON document"),),
+        request=Request("egress"),
+        lines="egress.egress_lines",
+    ),
+    Verb(
         "revoke",
         "end sessions, and block components and clients; every verifier refuses them within 100 ms",
         (

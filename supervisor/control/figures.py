@@ -116,6 +116,7 @@ class HostFigures:
         if self._certificates.ends:
             yield "tlsrt_certificate_not_after_seconds", ["acme"], self._certificates.ends
         yield from self._of_audit()
+        yield from self._of_egress()
         yield from self._of_process("supervisor", host_pid(), self._started_at, is_active=True)
         authority = self._authority
         child = authority.process.child
@@ -141,6 +142,13 @@ class HostFigures:
             yield "tlsrt_audit_records", [], document["sequence"]
             yield "tlsrt_audit_dropped_records", [], document["dropped"]
             yield "tlsrt_audit_bytes", [], document["bytes"]
+
+    def _of_egress(self) -> Iterator[_Line]:
+        for account in self._context.current.children.uses.accounts.values():
+            if account.entries or account.denied:
+                yield "tlsrt_egress_connections", [account.name], sum(use.connections for use in account.entries)
+                yield "tlsrt_egress_open_connections", [account.name], sum(len(use.open) for use in account.entries)
+                yield "tlsrt_egress_denied", [account.name], account.denied
 
     def _of_process(self, name: str, pid: int, spawned_at: float, *, is_active: bool) -> Iterator[_Line]:
         yield "tlsrt_process_active", [name], int(is_active)

@@ -20,6 +20,11 @@ SECURITY: tuple[Row, ...] = (
      "component",
      example("third", "third/kettle wants 192.0.2.7:80/tcp, and no egress rule lists it: add 192.0.2.7:80 to the "
              "egress of its needs, if it should", pid=4242, incarnation=2, target="192.0.2.7:80")),
+    ("egress_denied", _WARNING, "connections refused by an egress budget or rule",
+     "a component begins more connections than its `budget` lets it, or goes on trying hosts that no rule lists",
+     "`tlsrt-supervisor egress` shows use and budgets; raise the budget if the use is legitimate, else read its log",
+     example("external.bridge", "12 connections were refused (connections within a minute): the broker: per_minute is "
+             "60", limit="per_minute", count=12)),
     ("name_resolved", _INFO, "name of an egress rule has other addresses", "its DNS entry has changed",
      "nothing; if the addresses are not those that you expect, take the name out of `egress`",
      example("resolver", "api.example.org is 192.0.2.7, 192.0.2.8")),

@@ -6,6 +6,7 @@ What a child does itself is in `child_entries.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,7 @@ from tlsrt.supervisor.process.children import (
     Sandbox,
 )
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
+from tlsrt.supervisor.process.egress_account import EgressUses
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
@@ -77,7 +79,7 @@ class ChildPrograms:
     def __init__(
         self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
-        pins: NamePins | None = None, fork_servers: ForkServers | None = None,
+        pins: NamePins | None = None, fork_servers: ForkServers | None = None, uses: EgressUses | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
@@ -89,6 +91,7 @@ class ChildPrograms:
         self._config = config
         self.identity = identity
         self.pins = pins or NamePins()
+        self.uses = uses or EgressUses()
         self.fork_servers = fork_servers or ForkServers()
         self.files = ConfiguredFiles(config)
         self._importable = code.names
@@ -244,7 +247,12 @@ class ChildPrograms:
         return self._sandboxes[name]
 
     def call_rules(self, name: str) -> CallRules | None:
-        return call_rules_of(self.profiles[name], self.pins)
+        rules = call_rules_of(self.profiles[name], self.pins)
+        if rules is None or not (rules.egress or rules.names):
+            return rules
+        placed = self._programs.slots.get(name)
+        owner = name if placed is None else f"{placed.component.process}/{placed.program.name}"
+        return replace(rules, account=self.uses.of(owner))
 
     def attest(self, name: str, pid: int) -> list[str]:
         self._groups.attested(name, pid)
@@ -273,7 +281,7 @@ class ChildPrograms:
         identity = self.identity.extended(config)
         return ChildPrograms(
             config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins,
-            self.fork_servers,
+            self.fork_servers, self.uses,
         )  # fmt: skip
 
 

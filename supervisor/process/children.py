@@ -22,6 +22,7 @@ from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
+from tlsrt.supervisor.process.egress_account import EgressAccount, EgressUses
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.uids import Uids
 
@@ -132,6 +133,7 @@ class CallRules:
     names: tuple[NameRule, ...] = ()
     pins: NamePins = field(default_factory=NamePins)  # what those names are now
     buses: Mapping[str, Path] = field(default_factory=dict[str, Path])  # sockets of buses -> where we listen instead
+    account: EgressAccount | None = None  # what it has taken of its budgets
     door: socket.socket | None = None  # listens, and takes the place of a socket of its own that is to listen
 
 
@@ -192,6 +194,8 @@ class Children(Protocol):
     def identity(self) -> Uids: ...
     @property
     def pins(self) -> NamePins: ...
+    @property
+    def uses(self) -> EgressUses: ...
 
     # One life
 

@@ -34,6 +34,7 @@ from tlsrt.sandbox.seccomp.notify import (
 from tlsrt.sandbox.seccomp.program_sockets import ProgramSockets
 from tlsrt.sandbox.seccomp.self_pair import Replacement
 from tlsrt.supervisor.process.children import CallRules, Child
+from tlsrt.supervisor.process.egress_account import UNLISTED
 from tlsrt.supervisor.process.egress_wishes import EgressWishes, Wish
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.refusal_hints import hint_of
@@ -114,6 +115,7 @@ class SyscallMonitor:
             rules.names,
             rules.pins,
             rules.buses,
+            rules.account,
             rules.door,
             most=resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4,  # of all processes together: the rest is ours
         )
@@ -124,8 +126,9 @@ class SyscallMonitor:
         self._rules = rules
         if self._broker is not None:
             self._broker = replace(
-                self._broker, egress=rules.egress, names=rules.names, sockets=rules.sockets, buses=rules.buses
-            )
+                self._broker, egress=rules.egress, names=rules.names, sockets=rules.sockets, buses=rules.buses,
+                account=rules.account,
+            )  # fmt: skip
 
     def close(self) -> None:
         """End: calls that still wait fail with ENOSYS."""
@@ -220,6 +223,8 @@ class SyscallMonitor:
 
     def _deny(self, call: Notification, reply: BrokerReply) -> None:
         """Refuse a host that no rule lists: told once, and an offence only of who tries many different ones."""
+        if self._rules.account is not None:
+            self._rules.account.deny(UNLISTED, reply.wanted)
         wish = self._wishes.judge(reply.wanted, self._event_loop.now)
         sentence = f"connect to {reply.wanted}: no egress rule lists it"
         if wish is Wish.SCAN:

@@ -34,6 +34,7 @@ from tlsrt.supervisor.process.children import (
     ProgramStart,
     Sandbox,
 )
+from tlsrt.supervisor.process.egress_account import EgressUses
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap
@@ -69,6 +70,7 @@ class FakeChildren:
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
     pins: NamePins = field(default_factory=NamePins)
+    uses: EgressUses = field(default_factory=EgressUses)
     disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
     fork_servers: ForkServers = field(default_factory=ForkServers)  # none is begun
 

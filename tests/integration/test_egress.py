@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.echo_server import echo_servers
+from hosts.collectors import until
 from hosts.running_host import RunningHost, running
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "fetching_package" / "fetching"
 CLASS = {"class": "fetching:Fetcher", "process": "shared"}
+
+
+BUDGETS = {
+    "few": {"at_once": 2}, "slow": {"per_minute": 3},
+    "small": {"sent_mb_per_day": 1, "received_mb_per_day": 64},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +42,9 @@ def host(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[Runn
         },
         "forth/fetcher": {"class": "fetching:Fetcher", "needs": {"egress": egress}},
     }
+    for name, budget in BUDGETS.items():
+        entry = {"to": [f"127.0.0.1:{ports['tcp']}"], "why": "the echo server", "budget": budget}
+        components[f"third/{name}"] = {"class": "fetching:Fetcher", "needs": {"egress": [entry]}}
     policy = {f"client/admin -> {address}": "*" for address in components}
     yield from running(request, components=components, policy=policy, packages=[PACKAGE])
 
@@ -55,7 +67,7 @@ def test_any_address_is_none_that_is_near(host: RunningHost, ports: dict[str, in
     with host.client() as client:
         assert client.call("secondary/fetcher", "fetch", near, ports["tcp"]) == "EACCES"
     asked = host.cli("sandbox", "explain", "secondary.fetcher", f"127.0.0.1:{ports['tcp']}")
-    assert asked.returncode == 1 and "it is not public, so only a rule that names it does" in asked.stdout
+    assert asked.returncode == 1 and "*:* means public addresses, and this is none" in asked.stdout
 
 
 def test_a_loop_that_did_not_ask_has_no_network(host: RunningHost, ports: dict[str, int]) -> None:
@@ -88,6 +100,53 @@ def test_a_captured_component_takes_no_datagram_of_a_peer_that_no_rule_lists(hos
         assert port
         stranger.sendto(b"let me in", ("127.0.0.1", port))  # over loopback it is there, or never will be
         assert client.call(address, "unasked") == "EAGAIN"
+
+
+def use_of(host: RunningHost, process: str) -> dict[str, Any]:
+    answer = json.loads(host.cli("egress", "--json").stdout)
+    return next(one for one in answer["processes"] if one["process"] == process)
+
+
+def test_a_budget_of_connections_at_once_holds_until_one_is_closed(host: RunningHost, ports: dict[str, int]) -> None:
+    place = "127.0.0.1", ports["tcp"]
+    with host.client() as client:
+        assert [client.call("third/few", "hold", *place) for _ in range(4)] == ["", "", "EDQUOT", "EDQUOT"]
+        events = host.cli("events", "--kind", "security").stdout
+        assert "egress_denied" in events and "a connection was refused (connections at once): the echo server" in events
+        client.call("third/few", "let_go")
+        until(lambda: client.call("third/few", "hold", *place) == "", "room for one more connection")
+    use = use_of(host, "third.few")
+    assert use["denied"] >= 2 and use["denials"][0]["what"] == "at_once" and use["entries"][0]["open"] == 1
+    lines = host.cli("egress").stdout
+    assert "1 of 2" in lines and "at_once  the echo server: at_once is 2" in lines
+
+
+def test_a_budget_of_connections_a_minute_outlives_the_process(host: RunningHost, ports: dict[str, int]) -> None:
+    place = "127.0.0.1", ports["tcp"]
+    with host.client() as client:
+        assert [client.call("third/slow", "fetch", *place) for _ in range(2)] == ["ping", "ping"]
+        after = len(host.console)
+        assert host.cli("restart", "third.slow").returncode == 0
+        host.wait_for("^third.slow +active ", after=after)
+        assert [client.call("third/slow", "fetch", *place) for _ in range(2)] == ["ping", "EDQUOT"]
+        assert host.loop("third.slow")["violations"] == 0
+
+
+def test_a_budget_of_bytes_ends_what_goes_on(host: RunningHost, ports: dict[str, int]) -> None:
+    with host.client() as client:
+        assert client.call("third/small", "hold", "127.0.0.1", ports["tcp"]) == ""
+        assert client.call("third/small", "carry", 1 << 19) == ""
+        entry = use_of(host, "third.small")["entries"][0]
+        assert entry["sent_bytes_today"] in range(1 << 19, (1 << 19) + 2)
+        assert entry["received_bytes_today"] in range(1 << 19, (1 << 19) + 2)
+        client.call("third/small", "carry", 1 << 20)
+        host.cli("egress")  # asks the kernel, as the supervisor does every 2 s
+        ended = client.call("third/small", "carry", 1 << 14)
+        assert client.call("third/small", "fetch", "127.0.0.1", ports["tcp"]) == "EDQUOT"
+    if os.geteuid() == 0:  # who may not end a connection of others lets it go on, and refuses new ones
+        assert ended == "ECONNABORTED"
+    kept = json.loads((host.config.run_dir / "egress-use.json").read_text())
+    assert next(iter(kept["third.small"].values()))[1] > 1 << 20
 
 
 def test_explain_says_what_happens(host: RunningHost, ports: dict[str, int]) -> None:

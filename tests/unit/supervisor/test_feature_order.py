@@ -68,7 +68,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ),
         ("authority_ended", ["Shutdown"]),
         ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
-                              "AcmeProcess", "MetricsProcess", "Names", "ExportProcess"]),
+                              "AcmeProcess", "MetricsProcess", "Names", "EgressMeter", "ExportProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         (
@@ -94,7 +94,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
              "RestartRequest", "StopRequest", "FileWatcher", "Reload", "DryRun", "KeyRotation", "OperatorRequests",
              "Certificates", "DecoyReport", "ManagerNotices", "ExportProcess"],
         ),
-        ("stopped", ["HostEvents", "EventFeed", "Buses", "CanaryFiles", "LogOutput", "ExportProcess"]),
+        ("stopped", ["HostEvents", "EventFeed", "EgressMeter", "Buses", "CanaryFiles", "LogOutput", "ExportProcess"]),
     ],
 )  # fmt: skip
 def test_order(host: Host, notification: str, order: list[str]) -> None:

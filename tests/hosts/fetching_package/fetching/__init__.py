@@ -46,6 +46,40 @@ class Fetcher(Component):
             return errno.errorcode[error.errno or 0]
 
     @handler
+    async def hold(self, host: str, port: int) -> str:
+        """Begin a connection and keep it; return the name of the error, "" for none."""
+        try:
+            self._held = [*getattr(self, "_held", []), socket.create_connection((host, port), timeout=10)]
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        return ""
+
+    @handler
+    async def let_go(self) -> None:
+        """Close what it keeps."""
+        for held in getattr(self, "_held", []):
+            held.close()
+        self._held = []
+
+    @handler
+    async def carry(self, size: int) -> str:
+        """Send so many bytes over the first connection that it keeps, and take them back; return the error."""
+        held, loop = self._held[0], asyncio.get_running_loop()
+        held.setblocking(False)
+        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for _ in range(size >> 14):
+                await loop.sock_sendall(held, bytes(1 << 14))
+                left = 1 << 14
+                while left:
+                    if not (data := await loop.sock_recv(held, left)):
+                        return "end"
+                    left -= len(data)
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        return ""
+
+    @handler
     async def look_up(self, host: str) -> list[str]:
         """Return the addresses of a name, as any library finds them; or why there are none."""
         loop = asyncio.get_running_loop()
