@@ -29,6 +29,7 @@ from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import ACME, AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
 from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
+from tlsrt.supervisor.process.gathered_code import gather, read_names
 from tlsrt.supervisor.process.interfaces import interfaces_of
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME
 from tlsrt.supervisor.process.scheduling import schedule
@@ -165,6 +166,7 @@ def preload_loops(engine: Engine) -> None:
     """
     import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
     warm_up_crypto()
+    gather(read_names())
     freeze()
 
 
