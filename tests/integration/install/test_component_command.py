@@ -244,3 +244,48 @@ def test_a_folder_brings_a_package_with_its_component(host: InstalledHost, sourc
         path.unlink()
     applied("--yes", code=EX_CHANGED)
     assert pids(host) == before
+
+
+def test_what_an_installed_tlsrt_brings_and_is_off_is_added_to_a_strict_host(environment: Environment) -> None:
+    """As a service that tlsrt offers: here of a class that is built in, under another name."""
+    entries = next(environment.site.glob("tlsrt-*.dist-info")) / "entry_points.txt"
+    before, place = entries.read_text(), environment.site / "tlsrt" / "loops" / "third" / "box.tlsrt.yaml"
+    manifest = (place.parent / "io.tlsrt.yaml").read_text().replace("third/io", "third/box")
+    host = InstalledHost(environment, scratch() / "offered")
+    host.like_new()
+    try:
+        place.write_text(manifest.replace("process: shared\n", ""))
+        entries.write_text(f"{before}\n[tlsrt.components]\nbox = tlsrt.loops.third:box\n")
+        host.seal()
+        with host.started():
+            others = pids(host)
+            assert "third/box" in [one["component"] for one in component(host, "list", "--available")["available"]]
+            [added] = component(host, "add", "third/box", "--needs", "memory_mb=24", "--yes")["added"]
+            assert added["host"]["outcome"] == "added"
+            assert ("memory_mb", "24 MiB") in [(one["kind"], one["what"]) for one in added["asks"]]
+            assert host.call("third/box", "notify", "info", "it is on") == 1
+            assert {name: pid for name, pid in pids(host).items() if name in others} == others
+            backup = host.folder.parent / "box.state"
+            component(host, "backup", "third/box", backup)
+            assert "comes with tlsrt, and has the packages of tlsrt" in refused(
+                host, "add", "third/box", "--as", "third/other", "--isolated", "--yes", code=EX_USAGE
+            )
+            component(host, "restore", "third/box", backup)
+            assert "no fault" in host.do("check", "--config", host.config)
+        assert "nothing differs" in host.do("seal", "--diff", "--config", host.config)
+        with host.started():
+            assert host.call("third/box", "notify", "info", "after a start") == 1
+            place.write_text(manifest.replace("process: shared\n", "").replace("disk_threads: 1", "disk_threads: 2"))
+        code, _, errors = host.run("seal", "--config", host.config)
+        assert code == 0 and "box.tlsrt.yaml is not the manifest that was approved" in errors
+        with host.started():  # a newer tlsrt, which asks for more: it waits for the operator, and no other does
+            assert "third.box" not in pids(host)
+            [why] = [one["why"] for one in component(host, "list")["components"] if one["component"] == "third/box"]
+            assert "component update third/box" in why[0]
+            component(host, "update", "third/box", "--yes")
+            assert host.call("third/box", "notify", "info", "approved") == 1
+            assert component(host, "remove", "third/box")["installed"] is None
+    finally:
+        entries.write_text(before)
+        place.unlink(missing_ok=True)
+        shutil.rmtree(host.folder)
