@@ -79,7 +79,7 @@ def package_if_named(config: Config, address: str) -> str:
 def package_of(one: ComponentConfig, packages: Mapping[str, Distribution]) -> str:
     """Return name and version of the distribution that brings a component; `packages` are those of the environment."""
     found = (packages if one.packages is None else owners(installed([one.packages]))).get(top_level(one.origin))
-    if not one.is_foreign:
+    if top_level(one.origin) == OWN:
         return f"{OWN} {__version__}"
     alone = " (isolated)" if one.packages is not None else ""
     if found is not None:

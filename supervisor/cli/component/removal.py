@@ -48,7 +48,7 @@ def remove(arguments: argparse.Namespace) -> Document:
         write_sealings(config.state_dir, address, {})
     others = [
         one for one in config.components
-        if (one.package, one.packages) == (package, None) and one.address != address
+        if (top_level(one.origin), one.packages) == (package, None) and one.address != address
     ]  # fmt: skip
     failed = [
         one.name
