@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tlsrt import CallError, Denied, InvalidArgument, NotFound
 from tlsrt.loops.secondary.sealing import BrokenSeal, Root
@@ -20,16 +20,24 @@ KEY = "revision"
 _PAUSE_S = 5.0
 
 
+class WitnessStore(Protocol):
+    """What this needs of the store."""
+
+    async def get(self, key: str, *, namespace: str) -> Any: ...
+
+    async def put(self, key: str, value: Any, *, namespace: str) -> dict[str, int]: ...
+
+
 class SecretWitness:
-    """What was witnessed, and what is to be. `call` is that of the component; the clock is monotonic."""
+    """What was witnessed, and what is to be. The clock is monotonic."""
 
     def __init__(
-        self, root: bytes, address: str, call: Callable[..., Awaitable[Any]], log: logging.Logger,
+        self, root: bytes, address: str, store: WitnessStore, log: logging.Logger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._root = Root(root)
         self._namespace = address
-        self._call = call
+        self._store = store
         self._log = log
         self._clock = clock
         self._is_blind = False  # the store gives us no place
@@ -92,7 +100,7 @@ class SecretWitness:
                     return True
             if self.is_due and not self.rolled_back:
                 value = self.value()
-                await self._call(STORE, "put", KEY, value, namespace=self._namespace, timeout_s=_PAUSE_S)
+                await self._store.put(KEY, value, namespace=self._namespace)
                 self.kept(value)
             self.trouble = ""
         except (Denied, InvalidArgument) as error:
@@ -107,7 +115,7 @@ class SecretWitness:
 
     async def _kept_there(self) -> object:
         try:
-            found: object = await self._call(STORE, "get", KEY, namespace=self._namespace, timeout_s=_PAUSE_S)
+            found: object = await self._store.get(KEY, namespace=self._namespace)
         except NotFound:
             return None
         return found

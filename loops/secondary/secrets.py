@@ -29,13 +29,14 @@ from tlsrt import (
     database,
     every,
     handler,
+    peer,
 )
 from tlsrt.loops.secondary.namespaces import RIGHTS, Namespace, Namespaces, Quota, Space, check_named
 from tlsrt.loops.secondary.passwords import PATTERN_MOST, make_password
 from tlsrt.loops.secondary.sealing import KEY_BYTES, HiddenBytes
 from tlsrt.loops.secondary.secret_schema import STEPS, VALUE_BYTES, Bounds, Lease, SecretChange
 from tlsrt.loops.secondary.secret_tables import SecretTables
-from tlsrt.loops.secondary.secret_witness import SecretWitness
+from tlsrt.loops.secondary.secret_witness import SecretWitness, WitnessStore
 from tlsrt.loops.secondary.secret_work import SecretWork
 
 _MIB = 1 << 20
@@ -73,6 +74,7 @@ class Secrets(Component):
             check_named(self.namespaces)
 
     db = database(steps=STEPS)
+    store = peer("secondary/store", WitnessStore, wait_s=1.0, timeout_s=5.0)
 
     def wall_ms(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
@@ -96,7 +98,7 @@ class Secrets(Component):
             self.address, options.namespaces, Quota(options.namespace_bytes, options.namespace_keys)
         )
         self._tables = SecretTables(root, Bounds(options.max_bytes, options.reads), os.urandom)
-        self._witness = SecretWitness(root, self.address, self.call, self.log)
+        self._witness = SecretWitness(root, self.address, self.store, self.log)
         self._work = SecretWork(self.db, self._tables, self._witness, self.count, self.log)
         try:
             await self._work.begin()
