@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from fakes.bus_daemon import bus_daemon
+from hosts.plugged_line import PTYS, Line
 from hosts.running_host import RunningHost, uid_base
 from tools.programs import need
 
@@ -25,36 +25,9 @@ PACKAGE = Path(__file__).parents[2] / "examples" / "devices" / "home_devices"
 BATTERY, METER, PLUGGED, SCALE = "forth/battery", "third/meter", "primary/plugged", "third/scale"
 UPOWERD = Path("/usr/libexec/upowerd")
 UPOWER = "org.freedesktop.UPower"
-# No component gets the terminal of a person, and a pty is the one line that a test can plug and unplug.
-# One that is lost again and again is looked for less often, which the test takes away.
-PTYS = """
-import tlsrt.supervisor.process.host_paths as paths
-import tlsrt.supervisor.supervision.devices as devices
-del paths.REFUSED_DRIVERS['pts']
-devices.STEADY_S = 0.0
-"""
 UEVENT = Path("/sys/devices/virtual/mem/null/uevent")
 PLUG_MS = 200  # two of five on a busy machine; 5 to 32 ms were measured, and 500 are the longest pause without a watch
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices and names of uids are root's")
-
-
-class Line:
-    """A pty whose end for the component is found by a link below /dev, as that of a plugged device."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / name
-        self.master = self.kept = -1
-
-    def plug(self) -> None:
-        self.master, self.kept = pty.openpty()
-        self.path.symlink_to(f"../pts/{Path(os.ttyname(self.kept)).name}")
-
-    def unplug(self) -> None:
-        if self.master >= 0:
-            self.path.unlink()
-            os.close(self.kept)
-            os.close(self.master)
-            self.master = -1
 
 
 def add(host: RunningHost, address: str, manifest: str, **decided: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -21,15 +22,12 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 from fakes.cutting_proxy import cutting
 from hosts.running_host import RunningHost, running
 
-import tlsrt.loops.third
 from tlsrt import CallError, Client, Denied, Failed, Unavailable
 
 FILES, PROCESS = "third/files", "third.files"
-MANIFEST = Path(tlsrt.loops.third.__file__).parent / "files.tlsrt.yaml"
 MIB = 1 << 20
 COMMAND = (sys.executable, "-m", "tlsrt.channels.cli.main")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="folders are given to the component's uid by root")
@@ -55,22 +53,24 @@ def trees() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, trees: Path) -> Iterator[RunningHost]:
-    manifest = yaml.safe_load(MANIFEST.read_text())
-    needs = {
-        **manifest["needs"],
-        "write": [{"path": str(trees / name), "why": "a tree"} for name in ("work", "small")],
-        "read": [{"path": str(trees / "shown"), "why": "a tree"}],
-    }
     options = {
         "work": {"path": str(trees / "work"), "rights": "rw", "writers": ["client/admin"], "readers": ["client/kiosk"]},
         "shown": {"path": str(trees / "shown")},
         "small": {"path": str(trees / "small"), "rights": "rw", "keep_free_bytes": 0},
     }
-    component = {"class": manifest["class"], "needs": needs, "options": {"trees": options}}
-    yield from running(
-        request, components={FILES: component}, clients=["kiosk"],
-        policy={"client/admin -> third/files": "*", "client/kiosk -> third/files": "*"},
-    )  # fmt: skip
+    needs = {
+        "write": [{"path": str(trees / name), "why": "a tree"} for name in ("work", "small")],
+        "read": [{"path": str(trees / "shown"), "why": "a tree"}],
+    }
+    for host in running(request, clients=["kiosk"]):
+        words = ["--option", f"trees={json.dumps(options)}"]
+        for key, value in needs.items():
+            words += ["--needs", f"{key}={json.dumps(value)}"]
+        for name in ("admin", "kiosk"):
+            words += ["--allow", f'client/{name}: "*"']
+        added = host.cli("component", "add", FILES, "--yes", *words)
+        assert added.returncode == 0, added.stderr
+        yield host
 
 
 @pytest.fixture
