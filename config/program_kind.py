@@ -3,7 +3,8 @@
 What is said of the program becomes one entry `main` of `programs`, which is kept running, and the class is one of ours:
 its process has the keys and the channel, speaks for the program, and asks the supervisor for it by an integer as any
 component does. What stands under `needs` is what the program gets; its Python side gets nothing of it, but the secrets,
-which it hands on, and a way to the one port that it is to look at for the program's health.
+which it hands on, the device whose bytes are the program's standard input and output, and a way to the one port that
+it is to look at for the program's health.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Kind = Literal["class", "program"]
 CLASS = "tlsrt.loops.program.component:ProgramComponent"
 MAIN, CHECK = "main", "check"  # the names of its programs
 WATCHDOG = "WATCHDOG_USEC"  # of the environment: sd_watchdog_enabled(3)
-_GIVEN = ("read", "egress", "listen", "secrets", "state_mb", "memory_mb", "open_files", "processes")  # to the program
+_GIVEN = (  # to the program
+    "read", "egress", "listen", "secrets", "devices", "state_mb", "memory_mb", "open_files", "processes",
+)  # fmt: skip
 _PYTHONS = ("class", "programs", "options", "imports", "data")  # what a component that has a class may say
 _CHECKS = ("tcp", "http", "exec")
 
@@ -163,6 +166,9 @@ def problems_of(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
             yield ("needs", name), f"a program cannot have {name}: it may ask for {', '.join(_GIVEN)}"
     if isinstance(secrets := _table(tree, "needs").get("secrets"), list) and len(secrets) > SECRETS_MOST:
         yield ("needs", "secrets"), f"a program gets at most {SECRETS_MOST} secrets: remove some"
+    if isinstance(devices := _table(tree, "needs").get("devices"), list) and len(devices) > 1:
+        why = "a program gets one device, as its standard input and output: remove the others"
+        yield ("needs", "devices"), why
     listeners = _table(tree, "needs").get("listen")
     passed = [one for one in listeners or () if isinstance(one, dict) and one.get("pass") is True]
     if passed and (said := next((name for name in ("offers", "topics") if tree.get(name)), "")):
@@ -236,7 +242,8 @@ def with_program(component: ComponentConfig, where: str) -> ComponentConfig:
         )  # fmt: skip
         programs = (main, check)
     checked = checked_listener(component)
-    own = NeedsConfig(egress=() if checked is None else (_way_to(checked),), secrets=needs.secrets)
+    ways = () if checked is None else (_way_to(checked),)
+    own = NeedsConfig(egress=ways, secrets=needs.secrets, devices=needs.devices)
     return replace(component, class_path=CLASS, needs=own, programs=programs)
 
 

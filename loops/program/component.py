@@ -2,8 +2,8 @@
 
 Theory of operation. The class is made from the configuration (`component_class`): a method for each entry of `offers`,
 whose arguments are checked here before the program sees them, and whose result is checked before a caller does. The
-program is one kept run after the other. While one runs, `_serve` hears its notices (NOTIFY_SOCKET) and speaks with it
-(descriptor 3).
+program is one kept run after the other. While one runs, `_serve` hears its notices (NOTIFY_SOCKET), speaks with it
+(descriptor 3), and carries bytes between its standard input and output and its device, if it is granted one.
 
 Ready is a run that has said so, if it has a way to, and has passed a check once, if there is one. Well is one that
 passes its checks; before it is ready it has `start_s`. Both are asked by the runtime as of any component, so what
@@ -21,6 +21,7 @@ from tlsrt.config.offers import OfferConfig
 from tlsrt.config.program_kind import CHECK, MAIN, checked_listener, host_of, words_of
 from tlsrt.errors import Busy, Failed, ProgramError, Unavailable
 from tlsrt.loops.component.component import Component
+from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.method import MethodSpec, Parameter
 from tlsrt.loops.component.program import Program
 from tlsrt.loops.component.types import Mismatch
@@ -63,7 +64,10 @@ class ProgramComponent(Component):
         self._trouble = "it has not begun"
         self._unready_since = asyncio.get_running_loop().time()
         self._listener = checked_listener(config)
-        self._kept = self.keep_running(MAIN, *words_of(config.args[0]), serve=self._serve)
+        self._device = self.device(config.needs.devices[0].name) if config.needs.devices else None
+        self._kept = self.keep_running(
+            MAIN, *words_of(config.args[0]), serve=self._serve, reads_output=self._device is not None
+        )
 
     async def ready(self) -> str | None:
         """Say whether the program is ready to be called."""
@@ -77,6 +81,8 @@ class ProgramComponent(Component):
     def _unready(self, run: _Run | None) -> str:
         if run is None:
             return f"it does not run: {self._kept.last}" if self._kept.last else "it has not begun"
+        if self._device is not None and not self._device.is_present:
+            return f"its device {self._device.name} is not there"
         return "" if run.has_said_so else "it has not said READY=1"
 
     async def healthy(self) -> str | None:
@@ -140,6 +146,9 @@ class ProgramComponent(Component):
                 if state.link is not None:
                     tasks.create_task(_speak(state.link))
                     self._talks.set()
+                if self._device is not None:
+                    tasks.create_task(_read_device(self._device, run))
+                    tasks.create_task(self._write_device(self._device, run))
                 if self.program_config.notifies:
                     watchdog = Watchdog(self.program_config.watchdog_s)
                     tasks.create_task(self._hear(run, state, watchdog))
@@ -148,6 +157,20 @@ class ProgramComponent(Component):
         except* (ConversationEnded, WatchdogError) as group:
             trouble = str(group.exceptions[0])  # nothing is awaited here: 3.11 makes a group of a cancellation
         return trouble
+
+    async def _write_device(self, device: Device, run: Program) -> None:
+        """Write to the device what the program writes; what it writes while that is away is dropped, and told once."""
+        if device.mode == "r":
+            await run.log_output()
+            return
+        lost = -1
+        async for data in run:
+            try:
+                await device.write(data)
+            except Unavailable:
+                if lost != device.connections:
+                    self.log.warning("device %s is not there: what the program writes to it is dropped", device.name)
+                lost = device.connections
 
     async def _hear(self, run: Program, state: _Run, watchdog: Watchdog) -> None:
         """Take its notices. Raises WatchdogError for one that says that it is not well."""
@@ -203,6 +226,12 @@ class ProgramComponent(Component):
         except Mismatch as error:
             self.log.warning("the program has answered %s with what it does not return: %s", spec.name, error.reason)
             raise Failed(f"{spec.name}: the program's answer{error.path}: {error.reason}") from None
+
+
+async def _read_device(device: Device, run: Program) -> None:
+    """Give the program what its device says, as fast as it reads."""
+    async for data in device:
+        await run.write(data)
 
 
 async def _speak(link: Link) -> None:

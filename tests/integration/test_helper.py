@@ -24,7 +24,12 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError, InvalidArgument, Unavailable
 
-HELPED, OTHER, PRESSED = "third/helped", "forth/other", "third/pressed"
+HELPED, OTHER, PRESSED, METER = "third/helped", "forth/other", "third/pressed", "third/meter"
+SCRIPT = """while read -r word; do
+    [ "$word" = end ] && exit
+    echo "heard $word" >&2; echo "you said $word"
+done
+"""
 PRESSURE = {"kind": "pressure", "resource": "cpu", "ms": 10, "why": "a test"}
 LOG = {"kind": "kernel_log", "prefixes": ["tlsrt-test "], "level": "info", "programs": True, "why": "a test"}
 STAT = Path("/proc/sys/vm/stat_interval")
@@ -73,7 +78,15 @@ def plug() -> Iterator[Plug]:
 
 
 @pytest.fixture(scope="module")
-def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
+def second() -> Iterator[Plug]:
+    plug = Plug()
+    plug.plug()
+    yield plug
+    plug.close()
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, plug: Plug, second: Plug) -> Iterator[RunningHost]:
     before = STAT.read_text()
     stat = {"name": "stat", "path": str(STAT), "values": "1-3", "why": "a test"}
     ratio = {"name": "ratio", "path": BDI, "values": "99, 100", "why": "a test"}
@@ -87,6 +100,10 @@ def host(request: pytest.FixtureRequest, plug: Plug) -> Iterator[RunningHost]:
                           "events": [{"kind": "uevents", "why": "a test"}]},
             },
             OTHER: {"class": "captured.helped:Helped", "options": {"hears_log": True}, "needs": {"events": [LOG]}},
+            METER: {
+                "kind": "program", "run": "/bin/sh", "args": ["/etc/meter.sh"], "files": {"/etc/meter.sh": SCRIPT},
+                "needs": {"devices": [line | {"path": str(second.path), "tty": {"baud": 9600}}]},
+            },
             PRESSED: {"class": "captured.helped:Helped", "options": {"hears_pressure": True},
                       "needs": {"events": [PRESSURE]}},
         },
@@ -161,6 +178,37 @@ def test_a_line_that_was_unplugged_goes_on_when_it_is_there_again(host: RunningH
     assert host.client().call(HELPED, "line") == {"present": 1, "connections": 2}
 
 
+def test_the_device_of_a_program_is_its_standard_input_and_output(host: RunningHost, second: Plug) -> None:
+    def is_ready(document: object) -> bool:
+        return bool(host.loop("third.meter")["components"][0]["ready"])
+
+    def asked(word: bytes) -> bytes:
+        os.write(second.master, word + b"\n")
+        return _line_of(second)
+
+    host.until(is_ready, "a program that is ready")
+    assert asked(b"hello") == b"you said hello\n"
+    assert "main #1: heard hello" in host.log("third.meter")
+    second.unplug()
+    host.until(lambda document: not is_ready(document), "its absence")
+    assert "its device line is not there" in host.log("third.meter")
+    second.plug()
+    host.until(is_ready, "the device again")
+    assert asked(b"again") == b"you said again\n"
+    (program,) = host.loop("third.meter")["programs"]
+    assert (program["begun"], len(program["running"])) == (1, 1), "the program went on"
+    os.write(second.master, b"end\n")
+    before = program["running"][0]["pid"]
+
+    def is_begun_again(document: object) -> bool:
+        (program,) = host.loop("third.meter")["programs"]
+        return bool(program["running"]) and program["running"][0]["pid"] != before
+
+    host.until(is_begun_again, "the next run")
+    assert asked(b"at last") == b"you said at last\n"
+    assert host.loop("third.meter")["violations"] == 0
+
+
 def test_a_uevent_of_the_kernel_is_heard(host: RunningHost) -> None:
     client, before = host.client(), time.monotonic()
     Path("/sys/class/mem/null/uevent").write_text("change")
@@ -224,3 +272,10 @@ def _device(host: RunningHost) -> dict[str, str]:
 def _until_heard(host: RunningHost, text: str) -> None:
     client = host.client()
     host.until(lambda document: client.call(HELPED, "heard_so_far") == text, text)
+
+
+def _line_of(plug: Plug) -> bytes:
+    found = b""
+    while not found.endswith(b"\n"):
+        found += os.read(plug.master, 100)
+    return found

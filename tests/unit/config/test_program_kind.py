@@ -89,6 +89,16 @@ def test_what_it_needs_of_the_network_goes_to_the_program_and_its_python_side_re
     assert [(one.asked.name, one.is_inherited) for one in config.listeners] == [("a", True), ("b", False)]
 
 
+def test_its_device_is_that_of_its_python_side_and_there_is_one() -> None:
+    line = "{name: line, path: /dev/ttyUSB0, tty: {baud: 9600}, why: the meter}"
+    entry = "components: {{third/meter: {{kind: program, run: /bin/cat, needs: {{devices: [{}]}}}}}}\n"
+    config = load({}, entry.format(line))
+    (meter,) = [one for one in config.components if one.name == "meter"]
+    assert [one.name for one in meter.needs.devices] == ["line"] and config.needs_helper
+    with pytest.raises(ConfigError, match="a program gets one device, as its standard input and output"):
+        load({}, entry.format(f"{line}, {line.replace('line', 'more')}"))
+
+
 def test_what_it_runs_is_the_first_thing_that_is_asked_for() -> None:
     manifest = parse_manifest(KETTLE.encode(), Path("kettle.yaml"))
     rows = [(one.is_dangerous, one.kind, one.what) for one in asks_of(manifest.tree, {}, {})]
