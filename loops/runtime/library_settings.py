@@ -23,6 +23,7 @@ from tlsrt.config.listeners import Interface
 from tlsrt.loops.runtime.bound_listeners import BoundListeners, Inherited
 from tlsrt.loops.runtime.named_datagrams import connecting_first
 from tlsrt.loops.runtime.resolver import prepare_outbound
+from tlsrt.sandbox.apply.outside_uid import tell_outside_uid
 from tlsrt.sandbox.profile.profile import Profile
 
 
@@ -42,6 +43,7 @@ def prepare_libraries(profile: Profile, listeners: Sequence[Inherited]) -> None:
     os.environ.update(thread_environment(profile.threads))
     ctypes.util.find_library = find_library
     _ask_no_program()
+    tell_outside_uid()
     reaches_hosts = bool(profile.egress or profile.names)
     makes_sockets = profile.network or reaches_hosts or not profile.is_watched
     BoundListeners(listeners, makes_sockets=bool(makes_sockets)).install()

@@ -25,6 +25,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.inherited import place
+from tlsrt.sandbox.apply.outside_uid import note_outside_uid
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import ACME, AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
 from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
@@ -65,6 +66,7 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
     interfaces = interfaces_of(start.config.listeners, start.loop)
     try:
         start = _placed(start, profile)
+        note_outside_uid(profile)
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
         confinement = enter_world(
             profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None

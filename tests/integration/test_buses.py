@@ -23,7 +23,7 @@ from hosts.running_host import RunningHost, running, uid_base
 from probes.sandbox_runner import MODES, NOBODY
 from tools.programs import need
 
-TALK, OTHER, SYSTEMD = "forth/talk", "forth/other", "forth/systemd"
+TALK, OTHER, SYSTEMD, PYTHON = "forth/talk", "forth/other", "forth/systemd", "forth/python"
 LAMP, DOOR = "org.example.Lamp", "org.example.Door"
 UID_BASE = uid_base()
 ATTACK = "org.example.Attack"
@@ -97,6 +97,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         TALK: {"class": "captured.bus_talk:Talk", "needs": {"buses": [one]}},
         OTHER: {"class": "captured.bus_talk:Talk", "needs": {"buses": [other]}},
         SYSTEMD: {"class": "captured.sdbus_talk:SdbusTalk", "needs": {"buses": [one]}},
+        PYTHON: {"class": "captured.dbus_fast_talk:DbusFastTalk", "needs": {"buses": [one]}},
     }
     policy = {f"client/admin -> {component}": "*" for component in components}
     try:
@@ -139,10 +140,14 @@ def test_what_is_listed_passes_and_nothing_else(world: World) -> None:
 
 
 def test_the_library_of_systemd_speaks_to_it_as_it_is(world: World) -> None:
-    if world.is_rootless:
-        pytest.skip("there it tells the bus the uid of its user namespace, and is turned away")
     assert world.ask("switch", str(world.bus), LAMP, component=SYSTEMD) == ["done", "DbusAccessDeniedError"]
     assert world.host.loop("forth.systemd")["violations"] == 0
+
+
+def test_a_library_that_tells_the_bus_its_uid_works_without_root_too(world: World) -> None:
+    done, refused = world.ask("switch", str(world.bus), LAMP, component=PYTHON)
+    assert done == "done" and refused in DENIED
+    assert world.host.loop("forth.python")["violations"] == 0
 
 
 def test_signals_are_heard_as_listed_and_none_is_sent_to_anyone_in_particular(world: World) -> None:
@@ -197,7 +202,7 @@ def test_each_component_has_a_proxy_of_its_own_and_reaches_no_other(world: World
     assert world.call(DOOR, "org.example.Light", "Set", component=OTHER) == "done"
     assert world.call(LAMP, "org.example.Light", "Set", component=OTHER) in DENIED
     folder = world.host.config.run_dir / "bus"
-    assert len(os.listdir(folder)) == 3 and folder.stat().st_mode & 0o777 == 0o700
+    assert len(os.listdir(folder)) == 4 and folder.stat().st_mode & 0o777 == 0o700
     for place in (*folder.iterdir(), Path("/bus"), Path("/tmp/bus")):
         assert world.ask("join", str(place), -1) in ("EACCES", "EPERM")
 
