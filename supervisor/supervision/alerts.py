@@ -1,7 +1,8 @@
 """Alerts of components: an anomaly of the host that one of them saw, handed on to the authority, which counts it.
 
 A process says a number only: which of its alerts. All words are those of its grant, which the operator has approved.
-It can say no more than what it was granted, and not more often than this bound.
+It can say no more than what it was granted, and not more often than this bound. While there is no authority alerts are
+held, each as one with its sum, and the next one hears of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Alerts(Feature):
     def __init__(self, context: Context, authority: AuthorityProcess) -> None:
         self._context = context
         self._authority = authority
+        self._held: dict[tuple[str, str, str], int] = {}  # as many as are granted: how often
         self._rates = Buckets(2 * ALERTS_AT_ONCE, 2 * ALERTS_PER_S)  # an honest process never reaches it
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
@@ -42,4 +44,16 @@ class Alerts(Feature):
             return
         component, alert = granted[message.alert]
         words = f"{alert.name}: {alert.why}"
-        self._authority.channel.alert(component.address, alert.detector, message.times, words)
+        self._hand_on((component.address, alert.detector, words), message.times)
+
+    def authority_booted(self) -> None:
+        """Hand on what came while there was none."""
+        held, self._held = self._held, {}
+        for alert, times in held.items():
+            self._hand_on(alert, times)
+
+    def _hand_on(self, alert: tuple[str, str, str], times: int) -> None:
+        component, detector, words = alert
+        channel = self._authority.channel
+        if not channel.is_booted or not channel.alert(component, detector, times, words):
+            self._held[alert] = min(self._held.get(alert, 0) + times, ALERT_TIMES_MAX)

@@ -67,6 +67,7 @@ class DetectionService(Service):
         self._recipients = RecipientReportTable(GATE)
         self._recipient_reports: dict[str, Bucket] = {}
         self._told: dict[tuple[str, SignalSource], int] = {}
+        self._repeats: dict[tuple[str, SignalSource], tuple[str, int]] = {}  # of alerts: detector, how often
         self._generation: tuple[int, ...] = ()
         self._names_told: list[str] = []
         self._living: dict[str, int] = {}  # loop: its last incarnation
@@ -234,7 +235,10 @@ class DetectionService(Service):
         is_of_its_own = name == OVER_BUDGET or source.kind is SourceKind.ALERT
         key = (what if is_of_its_own else name, source)
         if moment.now - self._told.get(key, moment.now - TOLD_MS) < TOLD_MS:
+            if source.kind is SourceKind.ALERT:  # what is granted, so there are few
+                self._repeats[key] = name, count + self._repeats.get(key, (name, 0))[1]
             return
+        count += self._repeats.pop(key, (name, 0))[1]
         if len(self._told) >= TOLD_MOST:
             self._told = {each: at for each, at in self._told.items() if moment.now - at < TOLD_MS}
         if len(self._told) < TOLD_MOST or source.kind is SourceKind.ALERT:  # of which there are as many as are granted
@@ -246,6 +250,12 @@ class DetectionService(Service):
             else:
                 self._notes.note("detected", who, f"{name}: {what}", **detail)
             self._recorder.note("charge", who, {**detail, "what": what[:WHAT_MAX]}, moment)
+
+    def _tell_repeats(self, moment: Moment) -> None:
+        """Tell how often alerts came again, once the time is over in which they are told once."""
+        for key in [key for key in self._repeats if moment.now >= self._told.get(key, 0) + TOLD_MS]:
+            name, count = self._repeats.pop(key)
+            self._tell(name, key[1], "", count, key[0], moment)
 
     def _look(self, now: int) -> None:
         """Begin a grace period after what makes innocent peers use what has just ended."""
@@ -320,10 +330,10 @@ class DetectionService(Service):
     # Time
 
     def next_due(self) -> int | None:
-        due = self.scoring.next_due()
-        if not self._is_changed:
-            return due
-        return self._write_at if due is None else min(due, self._write_at)
+        due = [self._told.get(key, 0) + TOLD_MS for key in self._repeats]
+        due += [self._write_at] if self._is_changed else []
+        scored = self.scoring.next_due()
+        return min(due if scored is None else [*due, scored], default=None)
 
     def tick(self, moment: Moment) -> None:
         self._look(moment.now)
@@ -332,6 +342,7 @@ class DetectionService(Service):
         for applied in self.scoring.due(moment.now):
             self._ended(applied)
         self.actions.forget_ended()
+        self._tell_repeats(moment)
         self._tell_quarantine()
         self._write(moment.now)
 

@@ -266,6 +266,25 @@ def test_what_is_nobodys_fault_is_no_offence() -> None:
     assert detector_for(SourceKind.SESSION, "http_body") == "", "a request that is wrong is answered so"
 
 
+def test_repeats_of_an_alert_are_told_as_a_sum(stage: FakeAuthorityService) -> None:
+    notes = stage.new_notes()
+    for _ in range(5):
+        stage.ask("alert", "third/watch", "alert_warning", 2, "odd: is odd")
+    stage.ask("alert", "third/watch", "alert_critical", 1, "grave: is grave")
+    stage.pass_time(9_000)
+
+    def told() -> list[tuple[Any, Any]]:
+        found: list[Any] = [note for note in notes.page(stage.now) if note[0] == "detected"]
+        return [(note[2], note[3]["count"]) for note in found]
+
+    first = [("alert_warning: odd: is odd", 2), ("alert_critical: grave: is grave", 1)]
+    assert told() == first
+    stage.pass_time(2_000)
+    assert told() == [*first, ("alert_warning: odd: is odd", 8)]
+    stage.pass_time(100_000)
+    assert len(told()) == 3, "nothing is left to be told"
+
+
 def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: int) -> None:
     stage = FakeAuthorityService(tmp_path, store, detection=DetectionConfig(mode="observe"))  # type: ignore[arg-type]
     stage.join(PRIMARY, THIRD)
