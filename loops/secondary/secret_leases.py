@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tlsrt import Failed, NotFound, Transaction
-from tlsrt.loops.secondary.secret_schema import LEASES_MOST, LEASES_SHARE, SLACK, Lease
+from tlsrt.loops.secondary.secret_schema import LEASES_MOST, LEASES_SHARE, NO_LEASE, SLACK, Lease
 
 _COLUMNS = "lease, reader, namespace, name, version, since_ms, ends_ms"
 
@@ -66,7 +66,7 @@ def find(transaction: Transaction, lease: str) -> Lease:
     """Return one lease. Raises NotFound."""
     found = _of(transaction, "lease = ?", lease)
     if not found:
-        raise NotFound("there is no such lease, or it has ended: read the secret again")
+        raise NotFound(NO_LEASE)
     return found[0]
 
 

@@ -13,6 +13,8 @@ CHANGES_MOST = 10_000
 SLACK = 64  # rows beyond a bound, so that not each one has to remove another
 RESEALED_TOGETHER = 32  # values in one transaction
 
+NO_LEASE = "there is no such lease, or it has ended: read the secret again"  # also of one that is another's
+
 STEPS = [
     """
     CREATE TABLE whole (only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL, entries BLOB NOT NULL,

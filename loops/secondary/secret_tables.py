@@ -18,7 +18,7 @@ from tlsrt.loops.secondary.namespaces import Quota
 from tlsrt.loops.secondary.sealing import BrokenSeal, HiddenBytes, Place, Root, digest_of
 from tlsrt.loops.secondary.secret_keys import VERSION_COLUMNS, SecretKeys
 from tlsrt.loops.secondary.secret_log import Name, SecretLog
-from tlsrt.loops.secondary.secret_schema import VERSIONS_MOST, Bounds, Lease, Outcome, SecretChange
+from tlsrt.loops.secondary.secret_schema import NO_LEASE, VERSIONS_MOST, Bounds, Lease, Outcome, SecretChange
 
 _TOGETHER = 64  # versions that end in one transaction
 
@@ -76,7 +76,6 @@ class SecretTables:
         rows = transaction.read(f"SELECT version, size, sealed IS NOT NULL FROM versions WHERE {where}", *name)  # noqa: S608
         ended = secret_leases.end(transaction, name, [row[0] for row in rows])
         transaction.execute(f"DELETE FROM versions WHERE {where}", *name)  # noqa: S608
-        transaction.execute(f"DELETE FROM reads WHERE {where}", *name)  # noqa: S608
         self._account(transaction, name[0], names=-int(before is not None), size=-sum(row[1] for row in rows if row[2]))
         change = self.log.note(transaction, name, None, before or 0, "delete", now_ms)
         if not transaction.read("SELECT 1 FROM versions WHERE namespace = ? LIMIT 1", name[0]):
@@ -224,7 +223,7 @@ class SecretTables:
         found = secret_leases.find(transaction, lease)
         name = (found.namespace, found.name)
         if found.reader != reader or found.ends_ms <= now_ms:
-            raise NotFound("there is no such lease, or it has ended: read the secret again")
+            raise NotFound(NO_LEASE)
         rows = self._versions(transaction, name, "version = ? AND sealed IS NOT NULL", found.version)
         ends_ms = now_ms + lease_ms
         if rows and rows[0]["ends_ms"] is not None:

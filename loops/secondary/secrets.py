@@ -34,7 +34,7 @@ from tlsrt import (
 from tlsrt.loops.secondary.namespaces import RIGHTS, Namespace, Namespaces, Quota, Space, check_named
 from tlsrt.loops.secondary.passwords import PATTERN_MOST, make_password
 from tlsrt.loops.secondary.sealing import KEY_BYTES, HiddenBytes
-from tlsrt.loops.secondary.secret_schema import STEPS, VALUE_BYTES, Bounds, Lease, SecretChange
+from tlsrt.loops.secondary.secret_schema import NO_LEASE, STEPS, VALUE_BYTES, Bounds, Lease, SecretChange
 from tlsrt.loops.secondary.secret_tables import SecretTables
 from tlsrt.loops.secondary.secret_witness import SecretWitness, WitnessStore
 from tlsrt.loops.secondary.secret_work import SecretWork
@@ -261,6 +261,9 @@ class Secrets(Component):
     async def renew(self, lease: LeaseId, lease_s: LeaseTime = 3600.0) -> dict[str, Any]:
         """Make a lease of yours last so long from now, up to the end of its version; `not_found` if it has ended."""
         now = self.wall_ms()
+        known: Lease = await self._work.read(secret_leases.find, lease)
+        if not self._spaces.allows(self.caller, known.namespace, "read"):  # the operator may have taken the right away
+            raise NotFound(NO_LEASE)
         found: Lease = await self._work.run(self._tables.renew, lease, self.caller, int(lease_s * 1000), now)
         self._work.expect_end(found.ends_ms)
         return {**found.told(), "ends_in_s": (found.ends_ms - now) / 1000}
@@ -276,7 +279,7 @@ class Secrets(Component):
     def _revoke(self, transaction: Any, lease: str, caller: str) -> Lease:
         found = secret_leases.find(transaction, lease)
         if caller != found.reader and not self._spaces.allows(caller, found.namespace, "write"):
-            raise NotFound("there is no such lease, or it has ended: read the secret again")
+            raise NotFound(NO_LEASE)
         return secret_leases.revoke(transaction, lease)
 
     @handler

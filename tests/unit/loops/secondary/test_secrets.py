@@ -174,6 +174,7 @@ def test_a_reader_whose_lease_ends_is_told_why(tmp_path: Path) -> None:
         it.call("get", "broker")
         it.call("delete", "broker")
         assert next(told)["why"] == "deleted"
+        assert len(it.call("readers", "broker")) == 5, "who has read stays when it is deleted"
 
 
 def test_leases_outlive_a_restart_and_end_by_the_clock(tmp_path: Path) -> None:
@@ -409,3 +410,14 @@ def test_nothing_that_is_shown_by_accident_holds_a_value(tmp_path: Path) -> None
         with pytest.raises(Conflict) as caught:
             put(it, "broker", VALUE, if_version=77)
         assert VALUE not in str([shown, caught.value])
+
+
+def test_who_may_read_no_more_renews_no_lease(tmp_path: Path) -> None:
+    with service(tmp_path, namespaces={"mqtt": {"read": ["client/a"], "write": ["client/b"]}}) as it:
+        put(it, "broker", namespace="mqtt", caller="client/b")
+        lease = it.call("get", "broker", namespace="mqtt", caller="client/a")["lease"]
+        assert it.call("renew", lease, 60, caller="client/a")["ends_in_s"] == 60.0
+        with pytest.raises(NotFound):
+            it.call("renew", lease, caller="client/b")
+    with service(tmp_path, namespaces={"mqtt": {"write": ["client/b"]}}) as it, pytest.raises(NotFound):
+        it.call("renew", lease, caller="client/a")
