@@ -6,9 +6,10 @@ What is returned is a `Popen`, and the host a child of this process, by CLONE_PA
 does what execve(2) would: the words and the environment that /proc shows, descriptors, signals, a `__main__` of its
 own. The server begins with the first host, imports nothing that each start does not, runs nothing, and ends with us.
 
-A fork has what the server has inherited. So where a process that begins now would inherit something else (another
-user, limit, namespace, control group, a locale), None is returned, and the host is to be executed; and where the kernel
-has no PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE), so that /proc could not show the words of a host.
+A fork has what the server has inherited and imported. So where a process that begins now would inherit something else
+(another user, limit, namespace, control group, a locale), or where code has changed on the disk, None is returned, and
+the host is to be executed; and where the kernel has no PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE), so that /proc could
+not show the words of a host.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ class StartServer:
                 [*inner_command(_BEGIN), str(theirs.fileno())], pass_fds=[theirs.fileno()], cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=passed_on(os.environ),
             )  # fmt: skip
-        self._can_show = bool(self._requests.recv(16))
+        told = self._requests.recv(1 << 20)  # nothing from one that cannot set what /proc shows
+        self._code = {path: os.stat(path).st_mtime_ns for path in json.loads(told)} if told else {}
 
     def can_fork(self) -> bool:
         """Tell whether a fork is what a process would be that this one executes now."""
-        return self._can_show and self._pid == os.getpid() and self._inherited == _inherited()
+        is_same = bool(self._code) and self._pid == os.getpid() and self._inherited == _inherited()
+        return is_same and all(_changed_ns(path) == before for path, before in self._code.items())
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Fork one host; return its pid."""
@@ -127,6 +130,13 @@ def _inherited() -> object:
         [line for line in status if line.startswith(_STATUS)],
         {name: os.environ[name] for name in _read_at_begin(os.environ)}, sys.executable,
     )  # fmt: skip
+
+
+def _changed_ns(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _read_at_begin(names: Sequence[str] | Mapping[str, str]) -> set[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from hosts import start_server
 from hosts.running_host import RunningHost
 
@@ -77,6 +78,16 @@ def test_a_host_is_executed_where_a_fork_would_inherit_what_this_process_has_no_
             assert not isinstance(host.process, start_server._ForkedHost)
         finally:
             resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+
+def test_a_host_is_executed_once_code_has_changed_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunningHost() as host:
+        assert isinstance(host.process, start_server._ForkedHost)
+        server = start_server._start_server(os.getpid())
+        path = next(iter(server._code))
+        monkeypatch.setitem(server._code, path, server._code[path] - 1)
+        host.restart()
+        assert not isinstance(host.process, start_server._ForkedHost)
 
 
 KILLED = """
