@@ -19,6 +19,7 @@ from tlsrt import (
     Component,
     ConfigError,
     Denied,
+    DiskCheck,
     DiskThread,
     DiskWork,
     EachAlone,
@@ -86,6 +87,10 @@ class _Held:
         self.uploads = Uploads(self.tree, self.digests, disk)
         self.trouble: str | None = None
 
+    def trouble_now(self) -> str | None:
+        """Return why the tree cannot be used; in the disk thread."""
+        return self.trouble or (None if self.tree.is_there else "its folder was removed")
+
     def may(self, caller: str, *, write: bool) -> bool:
         lists = [self.options.writers] if write else [self.options.writers, self.options.readers]
         return any(caller in one or "*" in one for one in lists)
@@ -116,6 +121,7 @@ class Files(Component):
         self._readers = Readers(self._disk)
         self._watches: BoundedTable[FolderWatch, None] = BoundedTable(WATCHES, WATCHES_SHARE, WhenFull.REFUSE)
         self._counted = asyncio.Lock()
+        self._check = DiskCheck(self._disk, self.state, self._look)
         for name, held in self._trees.items():
             held.trouble = await self._disk.run("", DiskWork(held.tree.open))
             if held.trouble:
@@ -135,7 +141,12 @@ class Files(Component):
         self._disk.close()
 
     async def healthy(self) -> str | None:
-        return "; ".join(f"tree {name}: {held.trouble}" for name, held in self._trees.items() if held.trouble) or None
+        return await self._check.ask()
+
+    def _look(self) -> str | None:
+        """Return what is wrong with trees; in the disk thread."""
+        found = [(name, held.trouble_now()) for name, held in self._trees.items()]
+        return "; ".join(f"tree {name}: {trouble}" for name, trouble in found if trouble) or None
 
     @every("10m")
     async def count_all(self) -> None:
@@ -186,10 +197,10 @@ class Files(Component):
         asks for the next page.
         """
         if not path:
-            return {
-                "entries": [self._shown(name) for name in sorted(self._trees) if name > after and self._shows(name)],
-                "skipped": 0,
-            }
+            names = [name for name in sorted(self._trees) if name > after and self._shows(name)]
+            troubles = await self._on_disk(lambda: [self._trees[name].trouble_now() for name in names])
+            trees = [self._shown(name, trouble) for name, trouble in zip(names, troubles, strict=True)]
+            return {"entries": trees, "skipped": 0}
         held, found = self._find(path)
         entries, skipped = await self._on_disk(partial(held.tree.list, found.names, after, limit))
         return {"entries": entries, "skipped": skipped}
@@ -197,7 +208,7 @@ class Files(Component):
     def _shows(self, name: str) -> bool:
         return self._trees[name].may(self.caller, write=False)
 
-    def _shown(self, name: str) -> dict[str, Any]:
+    def _shown(self, name: str, trouble: str | None) -> dict[str, Any]:
         held = self._trees[name]
         can_read, can_write = held.may(self.caller, write=False), held.may(self.caller, write=True)
         usage, is_known = held.tree.usage, held.tree.usage.is_known
@@ -208,7 +219,7 @@ class Files(Component):
             "used_bytes": usage.bytes if is_known else None,
             "files": usage.files if is_known else None,
             "total_bytes": held.options.total_bytes if held.tree.rules.can_write else None,
-            "trouble": held.trouble,
+            "trouble": trouble,
         }
 
     @handler(idempotent=True)

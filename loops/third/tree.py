@@ -19,7 +19,7 @@ import errno
 import heapq
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 from tlsrt import Conflict, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown, Unavailable
 from tlsrt.loops.third.folder import Quota, confirm, told, write_all
 from tlsrt.loops.third.libc import rename_new
-from tlsrt.loops.third.staging import STAGING, Staging
+from tlsrt.loops.third.staging import Staging
 from tlsrt.loops.third.tree_path import OWN, why_no_name
 from tlsrt.loops.third.tree_rules import Rules
 from tlsrt.loops.third.tree_usage import TreeUsage
@@ -77,8 +77,13 @@ class Tree:
     def _text(self, names: Sequence[str]) -> str:
         return "/".join((self.label, *names))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it was opened, and has not been removed since."""
+        return self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink > 0
+
     def _root(self) -> int:
-        if self._descriptor < 0 or not os.fstat(self._descriptor).st_nlink:
+        if not self.is_there:
             raise Unavailable(
                 f"tree {self.label}: its folder is not there; when it is again, restart the component's process"
             )
@@ -367,22 +372,6 @@ class Tree:
                 raise
         finally:
             os.close(descriptor)
-
-    def walk(self) -> Iterator[tuple[int, int]]:
-        """Give bytes and number of files, folder by folder; what vanishes or cannot be read meanwhile is left out."""
-        left: list[tuple[str, ...]] = [()]
-        while left:
-            names = left.pop()
-            size = files = 0
-            with suppress(NotFound, Denied, Failed, OSError), self.folder(names) as at, os.scandir(at) as entries:
-                for entry in entries:
-                    if entry.name == STAGING and not names:
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        left.append((*names, entry.name))
-                    elif entry.is_file(follow_symlinks=False):
-                        size, files = size + entry.stat(follow_symlinks=False).st_size, files + 1
-            yield size, files
 
 
 def shown(status: os.stat_result) -> dict[str, Any]:

@@ -5,15 +5,22 @@ Other programs may write in a tree, so it is counted again now and then; between
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
+
+from tlsrt import CallError
+from tlsrt.loops.third.staging import STAGING
+
+WALKED_DEPTH = 64  # folders that are counted; callers reach half as deep
 
 
 class Walked(Protocol):
     """What can be counted."""
 
-    def walk(self) -> Iterator[tuple[int, int]]:
-        """Give bytes and number of files, folder by folder."""
+    def folder(self, names: Sequence[str]) -> AbstractContextManager[int]:
+        """Give the descriptor of a folder, as long as the block. Raises a CallError."""
         ...
 
 
@@ -37,8 +44,26 @@ class TreeUsage:
         """Count the tree, a folder for each step."""
         size = files = 0
         self._changed = (0, 0)
-        for more_bytes, more_files in self._tree.walk():
+        for more_bytes, more_files in walk(self._tree):
             size, files = size + more_bytes, files + more_files
             yield
         self.bytes, self.files = max(0, size + self._changed[0]), max(0, files + self._changed[1])
         self.is_known = True
+
+
+def walk(tree: Walked) -> Iterator[tuple[int, int]]:
+    """Give bytes and number of files, folder by folder; what vanishes or cannot be read meanwhile is left out."""
+    left: list[tuple[str, ...]] = [()]
+    while left:
+        names = left.pop()
+        size = files = 0
+        with suppress(CallError, OSError), tree.folder(names) as at, os.scandir(at) as entries:
+            for entry in entries:
+                if entry.name == STAGING and not names:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if len(names) < WALKED_DEPTH:
+                        left.append((*names, entry.name))
+                elif entry.is_file(follow_symlinks=False):
+                    size, files = size + entry.stat(follow_symlinks=False).st_size, files + 1
+        yield size, files

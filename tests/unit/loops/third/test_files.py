@@ -282,6 +282,9 @@ def test_a_tree_that_is_removed_is_said_to_be_away(tree: SynchronousComponent, p
             tree.call(method, "t/a", *more)
     with pytest.raises(Unavailable):
         tree.call("list", "t")
+    assert tree.run(tree.component.healthy()) == "tree t: its folder was removed"
+    assert tree.call("list")["entries"][0]["trouble"] == "its folder was removed"
+    tree.run(tree.component.count_all())
 
 
 def test_a_tree_that_is_not_there_is_said_at_the_start(place: Path) -> None:
