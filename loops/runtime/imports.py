@@ -17,6 +17,7 @@ from tlsrt.loops.component.method import required_parameters
 from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.program.component import component_class
 from tlsrt.loops.runtime.disk_waits import is_of_disk
+from tlsrt.loops.runtime.remembered_versions import remember_versions
 from tlsrt.loops.runtime.thread_watch import ThreadWatch
 from tlsrt.loops.runtime.wildcard_imports import WILDCARD, import_all
 from tlsrt.sandbox.apply.enter import Confinement
@@ -56,6 +57,8 @@ def import_components(
             component = _import(index, config, log)
             _warm_up(index, config, component, log)
         made.append((config, component))
+    if any(not config.builtin for config in configs):
+        remember_versions()
     remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
     return made
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import importlib.metadata
 import os
 import platform
 import resource
@@ -114,6 +115,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "resource.setrlimit": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)),
     "os.listxattr": lambda: os.listxattr("/state"),
     "os.get_terminal_size": lambda: os.get_terminal_size(0),
+    "importlib.metadata.version": lambda: importlib.metadata.version("msgpack"),
     "platform.processor": platform.processor,
     "platform.architecture": platform.architecture,
     "open(/dev/urandom)": lambda: Path("/dev/urandom").open("rb").close(),
