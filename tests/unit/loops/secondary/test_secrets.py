@@ -421,3 +421,47 @@ def test_who_may_read_no_more_renews_no_lease(tmp_path: Path) -> None:
             it.call("renew", lease, caller="client/b")
     with service(tmp_path, namespaces={"mqtt": {"write": ["client/b"]}}) as it, pytest.raises(NotFound):
         it.call("renew", lease, caller="client/a")
+
+
+def test_a_file_that_was_cut_refuses_everything_in_one_sentence_and_comes_back_whole(tmp_path: Path) -> None:
+    with service(tmp_path) as it:
+        for number in range(50):
+            put(it, f"n{number}", "x" * 2000)
+    path = tmp_path / "data.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2 // 4096 * 4096])
+    with service(tmp_path) as it:
+        for call in (("get", "n1"), ("names",), ("namespaces",), ("rotate_key",)):
+            with pytest.raises(Failed, match=r"restore data[.]sqlite from a backup, then restart this loop"):
+                it.call(*call)
+        with pytest.raises(Failed):
+            put(it, "n1")
+        assert "its database is damaged" in str(it.run(it.component.healthy()))
+    path.write_bytes(whole)
+    with service(tmp_path) as it:
+        assert value(it, "n49") == "x" * 2000
+        assert it.run(it.component.healthy()) is None
+
+
+def test_an_older_page_of_the_database_is_found(tmp_path: Path) -> None:
+    """Each page that an older copy has otherwise is put back alone: no former value is served as the present one."""
+    with service(tmp_path) as it:
+        put(it, "a", "first")
+        put(it, "b", "first")
+    older = (tmp_path / "data.sqlite").read_bytes()
+    with service(tmp_path) as it:
+        put(it, "a", "second")
+    path = tmp_path / "data.sqlite"
+    newer = path.read_bytes()
+    pages = [at for at in range(0, min(len(older), len(newer)), 4096) if older[at : at + 4096] != newer[at : at + 4096]]
+    assert len(pages) > 3
+    told = 0
+    for at in pages:
+        path.write_bytes(newer[:at] + older[at : at + 4096] + newer[at + 4096 :])
+        with service(tmp_path) as it:
+            told += it.run(it.component.healthy()) is not None
+            try:
+                assert value(it, "a") == "second", at
+            except (Failed, NotFound):
+                continue
+    assert told >= 2
