@@ -6,6 +6,7 @@ The programs are a shell and a Python with all that they may have.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import statistics
@@ -129,6 +130,16 @@ def test_a_flood_of_requests_is_told_busy_and_hurts_nobody(host: RunningHost) ->
     assert host.loop("third.victim")["violations"] == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root all have one uid")
+def test_it_uses_up_no_uids(host: RunningHost) -> None:
+    """However many it asks for, they are those of its slots, which are nobody else's."""
+    script = "import os; print(os.getuid())"
+    seen = {int(python(host, script)["stdout"]) for _ in range(8)}
+    assert len(seen) <= 2, "`at_once` is 2"
+    others = {psutil.Process(pid).uids().real for pid in host.pids().values()}
+    assert 0 not in seen and seen.isdisjoint(others)
+
+
 def test_a_faster_flood_ends_it(host: RunningHost) -> None:
     before = host.pids()["third.captured"]
     with suppress(CallError):
@@ -186,7 +197,7 @@ def test_a_program_ends_with_its_component(host: RunningHost, how: signal.Signal
 
 
 def test_its_descriptor_is_passed_to_nobody(host: RunningHost) -> None:
-    assert "Error" in host.client().call(CAPTURED, "pass_on", "cat", [])
+    assert host.client().call(CAPTURED, "pass_on", "cat", []) == f"OSError {errno.ENOSYS}"
     script = "import socket; a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [0])"
     assert "Function not implemented" in python(host, script)["stderr"]
 
