@@ -45,6 +45,7 @@ from tlsrt.loops.dispatch.tracer import Tracer
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.bound_listeners import inherited_by
 from tlsrt.loops.runtime.component_host import ComponentHost
+from tlsrt.loops.runtime.free_heap import FreeHeap
 from tlsrt.loops.runtime.grants import ProcessGrants
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
@@ -119,6 +120,7 @@ class LoopProcess:
         self._heartbeat = Heartbeat(name, self._life, self._beat)
         self._was_busy = False  # when it was drained
         self._tracer = Tracer()
+        self._free_heap = FreeHeap()
         self._threads = AskedThreads(confinement.profile.threads, self.log)
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
@@ -347,6 +349,7 @@ class LoopProcess:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
         self._figures.each_beat()
+        self._free_heap.each_beat()
         if self._state is LoopState.ACTIVE:
             self._reports.check(now)
             for host in self.hosts.values():
