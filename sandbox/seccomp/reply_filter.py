@@ -5,10 +5,12 @@ asks programs that are attached to a control group (version 2, bpf(2)) about bot
 handed over, with the address that it came from, and UDPx_SENDMSG when a call names where one goes. The first notes the
 peer, its port, and the port and address that the socket is bound to; the second lets through what was noted within the
 last minutes, and answers EPERM to all else. A socket that is bound to an interface sends there alone, though IPv6 lets
-who sends name another one (sin6_scope_id): a third program, INET_EGRESS, drops what would leave elsewhere. A peer with
-a link-local address of IPv6 is noted for such a socket only: another host may have the same address on another link. A
-socket belongs to the group of the process that made it, for its life and wherever it is passed, so these are made by a
-child that is forked into the group, and handed over.
+who sends name another one (sin6_scope_id): a third program, INET_EGRESS, drops what would leave elsewhere. What is for
+an address of this host leaves by its loopback interface, whichever has the address: so that may, too, but not what is
+for a group of IPv6, which a scope could choose there. A peer with a link-local address of IPv6 is noted for such a
+socket only: another host may have the same address on another link. A socket belongs to the group of the process that
+made it, for its life and wherever it is passed, so these are made by a child that is forked into the group, and handed
+over.
 Instructions by hand: tlsrt has no compiler.
 """
 
@@ -32,15 +34,19 @@ _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _PROG_ATTACH = 0, 2, 5, 8  # commands of b
 _HASH, _LRU_HASH, _CGROUP_SKB, _SOCK_ADDR = 1, 9, 8, 18
 _EGRESS = 1  # enum bpf_attach_type
 _KEY_BYTES, _MOST_GROUPS = 48, 256
-_LOOKUP, _UPDATE, _KTIME = 1, 2, 5  # helpers, bpf-helpers(7)
+_LOOKUP, _UPDATE, _KTIME, _LOAD_BYTES = 1, 2, 5, 26  # helpers, bpf-helpers(7)
 _INSTRUCTION = struct.Struct("=BBhi")
 _CONTEXT, _FRAME = 6, 10  # registers
 # On the stack: address (16 bytes) and port of the peer; port, address (16 bytes) and interface of the socket.
 _KEY, _KEY_INTERFACE = -48, -8
 _NOW = -56
+_WORD = -8
 _USER_IP4, _USER_IP6, _USER_PORT, _SOCKET = 4, 8, 24, 64  # struct bpf_sock_addr
 _BOUND_INTERFACE, _SOURCE_IP4, _SOURCE_IP6, _SOURCE_PORT = 0, 24, 28, 44  # struct bpf_sock: what it is bound to
-_LEAVES_BY, _PACKET_SOCKET = 40, 168  # struct __sk_buff: ifindex, sk
+_PROTOCOL, _LEAVES_BY, _PACKET_SOCKET = 16, 40, 168  # struct __sk_buff: protocol, ifindex, sk
+_LOOPBACK = 1  # the index of `lo` in each network namespace
+_IP6 = socket.htons(0x86DD)  # ETH_P_IPV6
+_DESTINATION_IP6, _FIRST_BYTE = 24, struct.unpack("=i", b"\xff\0\0\0")[0]  # of the header; all groups begin so
 _PREFIX, _LINK_LOCAL = struct.unpack("=ii", b"\xff\xc0\0\0\xfe\x80\0\0")  # fe80::/10, as the first word is loaded
 _LOG = 16384
 
@@ -110,12 +116,22 @@ def program_of(hook: Hook, peers: int, groups: int) -> bytes:
 
 
 def egress_program() -> bytes:
-    """Return the instructions that drop what would leave by another interface than its socket is bound to. Pure."""
+    """Return the instructions that drop what would leave by another interface than its socket is bound to. Pure.
+
+    What goes to this host itself is let through: it leaves by the loopback interface, whose index is always 1.
+    """
     allow, drop = [_set(0, 1), _exit()], [_set(0, 0), _exit()]
     bound = [_load(1, 1, _BOUND_INTERFACE), _jump_if_0(1, 2), _load(2, _CONTEXT, _LEAVES_BY)]
     differs = _jump_unless_same(1, 2, _length(allow))
     code = [_move(_CONTEXT, 1), _load(1, _CONTEXT, _PACKET_SOCKET, wide=True), _jump_if_0(1, _length(bound) + 1)]
-    return b"".join([*code, *bound, differs, *allow, *drop])
+    to_group = [
+        _move(1, _CONTEXT), _set(2, _DESTINATION_IP6), _pointer(3, _WORD), _set(4, 4), _call(_LOAD_BYTES),
+        _jump_unless(0, 0, 3 + _length(allow)), _load(0, _FRAME, _WORD), _and(0, _FIRST_BYTE),
+        _jump_if(0, _FIRST_BYTE, _length(allow)),
+    ]  # fmt: skip
+    is_six = [_load(3, _CONTEXT, _PROTOCOL), _jump_unless(3, _IP6, _length(to_group))]
+    is_own = _jump_unless(2, _LOOPBACK, _length(is_six) + _length(to_group) + _length(allow))
+    return b"".join([*code, *bound, differs, *allow, is_own, *is_six, *to_group, *allow, *drop])
 
 
 def _length(code: list[bytes]) -> int:
@@ -181,6 +197,10 @@ def _jump_if_0(register: int, over: int) -> bytes:
 
 def _jump_unless(register: int, value: int, over: int) -> bytes:
     return _one(0x56, register, offset=over, value=value)  # of 32 bits
+
+
+def _jump_if(register: int, value: int, over: int) -> bytes:
+    return _one(0x16, register, offset=over, value=value)  # of 32 bits
 
 
 def _jump_unless_same(register: int, other: int, over: int) -> bytes:

@@ -250,3 +250,39 @@ def test_who_has_spoken_with_an_address_of_the_link_is_answered_on_that_link_alo
         speaker.setblocking(False)
         with pytest.raises(BlockingIOError):
             speaker.recv(64)
+
+
+@pytest.mark.parametrize(("name", "group"), [("mdns", FOUR), ("mdns6", SIX)])
+def test_who_has_spoken_on_the_same_host_is_answered_there(world: World, name: str, group: str) -> None:
+    """Its datagrams come from the interface of the group, and what goes back to an own address leaves by `lo`."""
+    family = socket.AF_INET6 if ":" in group else socket.AF_INET
+    with inside(HOST):
+        speaker, near = socket.socket(family, socket.SOCK_DGRAM), socket.if_nametoindex("near")
+    with speaker:
+        speaker.settimeout(10)
+        if family is socket.AF_INET6:
+            speaker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, near)
+            rows = ip("-n", HOST, "-o", "-6", "addr", "show", "near").splitlines()
+            own = next(row.split() for row in rows if "fe80" in row)[3].partition("/")[0]
+        else:
+            speaker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + near.to_bytes(4, sys.byteorder))
+            own = "10.77.0.1"
+        speaker.sendto(b"\0\0", (group, PORT))
+        port = speaker.getsockname()[1]
+        scope = (near,) if ":" in group else ()
+        while world.ask("send", name, own, port, *scope) != "done":  # until it was read
+            speaker.sendto(b"\0\0", (group, PORT))
+        assert speaker.recv(64) == b"captured"
+        assert world.ask("send", name, own, port + 1, *scope) == "EPERM"
+        if family is socket.AF_INET6:
+            with inside(HOST):
+                listener = socket.socket(family, socket.SOCK_DGRAM)
+            with listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.setsockopt(
+                    socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP,
+                    socket.inet_pton(family, group) + (1).to_bytes(4, sys.byteorder),
+                )  # fmt: skip
+                listener.bind(("::", PORT))
+                listener.setblocking(False)
+                assert world.ask("send", name, group, PORT, 1) in ("EPERM", "EINVAL", "ENETUNREACH", "EADDRNOTAVAIL")

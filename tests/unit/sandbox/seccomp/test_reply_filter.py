@@ -16,7 +16,7 @@ from tlsrt.sandbox.seccomp.reply_filter import (
     program_of,
 )
 
-_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x2D, 0x56, 0x5D)
+_EXIT, _SET_0, _WIDE, _JUMPS = 0x95, 0xB7, 0x18, (0x15, 0x16, 0x2D, 0x56, 0x5D)
 
 
 def instructions(hook: Hook) -> list[tuple[int, int, int, int]]:
