@@ -20,6 +20,7 @@ from tlsrt.config.document import MIGRATE, VERSION, ConfigFiles, document_of, re
 from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, installed_manifest
 from tlsrt.config.listeners import ListenConfig, problems_of
 from tlsrt.config.processes import SHARED_PARTS, Placement, is_part, loop_of, part_for, process_name
+from tlsrt.config.relays import with_relays
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
@@ -328,6 +329,7 @@ def _config(main: Tree, path: Path, marks: Marks, judged: Judged, built_in: Buil
         "supervision": read_supervision(tree.get("supervision", {})),
         "deception": read_deception(tree.get("deception", {}), there, ours, builder),
     }  # fmt: skip
+    composed["components"] = with_relays(composed["components"], composed["policy"])  # type: ignore[arg-type]
     others = {name: value for name, value in tree.items() if name not in composed}
     values = builder.values(Config, {**others, "loops": _loops(tree, ours)}) | composed
     return Config(path=path, **values, failed=failed, remarks=judged.remarks)

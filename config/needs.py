@@ -20,7 +20,7 @@ from tlsrt.config.host_settings import SettingConfig, refusal_of_setting
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
 from tlsrt.config.public_address import Network
-from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, table, text
+from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, mapping, table, text
 from tlsrt.config.unix_sockets import SocketConfig
 
 FOLDERS = listing("Folders that it may read.", file_path("A folder."), 64, example="[/srv/pictures]")
@@ -75,6 +75,25 @@ EGRESS = listing(
     64,
     example='[{to: ["192.0.2.7:443"], why: the archive}]',
 )
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """Reaching hosts for its callers, each by that caller's own egress rules."""
+
+    why: str = field(metadata=WHY)
+    clients: Mapping[str, tuple[EgressConfig, ...]] = field(
+        default_factory=dict[str, tuple[EgressConfig, ...]],
+        metadata=mapping(
+            "Egress rules of clients, which have none of their own; components have theirs under their `needs`.",
+            listing("Egress rules.", table(EgressConfig, check=refusal_of_egress), 16, least=1),
+            64,
+            r"client/[a-z][a-z0-9_-]{0,31}",
+            "client/NAME",
+            example='{client/admin: [{to: ["api.example.org:443"], why: the weather}]}',
+        ),
+    )
+    reaches: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict[str, tuple[Rule, ...]])  # see relays.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +224,10 @@ class NeedsConfig:
         ),
     )
     egress: tuple[EgressConfig, ...] = field(default=(), metadata=EGRESS)
+    relay: RelayConfig | None = field(
+        default=None,
+        metadata=table(RelayConfig, example="{why: it fetches for others what they may reach themselves}"),
+    )
     listen: tuple[ListenConfig, ...] = field(
         default=(),
         metadata=listing(
@@ -326,4 +349,5 @@ class NeedsConfig:
             events=self.events,
             buses=self.buses,
             alerts=self.alerts,
+            relay=self.relay,
         )

@@ -38,6 +38,10 @@ class Grants(Protocol):
         """Report an anomaly. Raises MisuseError for one that is not granted."""
         ...
 
+    def reach_for(self, caller: str, host: str, port: int) -> Coroutine[Any, Any, list[str]]:
+        """Return the addresses at which a caller may reach a host. Raises Denied, Unavailable, and MisuseError."""
+        ...
+
 
 class NoGrants:
     """The grants of a component that has none."""
@@ -55,6 +59,9 @@ class NoGrants:
 
     def alert(self, name: str) -> None:
         raise MisuseError(f"alert {name!r} is not granted: name it under `needs: alerts`")
+
+    async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
+        raise MisuseError("it reaches nothing for others: name `relay` under its needs")
 
 
 class Granted:
@@ -110,3 +117,13 @@ class Granted:
         `alert_warning` or `alert_critical` act. Never waits: of many at once the later ones are told with the next one.
         """
         self._tlsrt_grants.alert(name)
+
+    async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
+        """Return the addresses at which a caller may reach a host and port over TCP, if `needs: relay` is granted.
+
+        They are judged by the caller's own egress rules: connect to one of them, and to no other. Raises Denied with a
+        sentence if no rule of the caller lists the host, Unavailable if its name has no address now.
+
+            addresses = await self.reach_for(self.caller, "api.example.org", 443)
+        """
+        return await self._tlsrt_grants.reach_for(caller, host, port)

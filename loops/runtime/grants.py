@@ -35,6 +35,7 @@ from tlsrt.loops.runtime.alerts import ProcessAlerts
 from tlsrt.loops.runtime.device_lines import DeviceLines
 from tlsrt.loops.runtime.device_paths import DevicePaths
 from tlsrt.loops.runtime.life_orders import Orders
+from tlsrt.loops.runtime.relay import Relay
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
@@ -108,7 +109,9 @@ class ProcessGrants:
         }
         feeds = {kind: feed for (address, kind), feed in self._feeds.items() if address == component.address}
         alert = partial(self._alerts.report, component.address)
-        return ComponentGrants(component.address, devices, settings, self.change, feeds, alert)
+        relay = component.needs.relay
+        reach = None if relay is None else Relay(relay.reaches)
+        return ComponentGrants(component.address, devices, settings, self.change, feeds, alert, reach)
 
     def events_come(self, message: HostEventsMessage, descriptor: int) -> None:
         """Take the socket over which the helper tells the events of a grant. Raises PeerError for another grant."""
@@ -194,9 +197,10 @@ class ComponentGrants:
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
         change: Callable[[AskWhat, int, int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
-        alert: Callable[[str], None],
+        alert: Callable[[str], None], relay: Relay | None,
     ) -> None:  # fmt: skip
         self._address = address
+        self._relay = relay
         self._devices = devices
         self._settings = settings
         self._change = change
@@ -207,6 +211,11 @@ class ComponentGrants:
         if kind not in self._feeds:
             raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
         return self._feeds[kind].follow()
+
+    async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
+        if self._relay is None:
+            raise MisuseError(f"{self._address} reaches nothing for others: name `relay` under its needs")
+        return await self._relay.reach_for(caller, host, port)
 
     def device(self, name: str) -> Device:
         found = self._devices.get(name)

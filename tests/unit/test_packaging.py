@@ -21,7 +21,10 @@ from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; pytest; Textual, which tlsrt[tui] brings
-NEEDS_MORE = ("tlsrt.loops.http.connection", "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen")
+NEEDS_MORE = (
+    "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
+    "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
+)  # fmt: skip
 
 
 @cache

@@ -46,6 +46,12 @@ class Fetcher(Component):
             return errno.errorcode[error.errno or 0]
 
     @handler
+    async def through(self, url: str) -> int:
+        """Return the status of a URL that external/fetch gets for it."""
+        status: int = (await self.call("external/fetch", "get", url))["status"]
+        return status
+
+    @handler
     async def hold(self, host: str, port: int) -> str:
         """Begin a connection and keep it; return the name of the error, "" for none."""
         try:
