@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -57,6 +58,7 @@ PathText = Annotated[str, Length(PATH_CHARACTERS, 1)]
 Offset = Annotated[int, Range(0, (1 << 62))]
 Size = Annotated[int, Range(0, (1 << 40))]
 Sha256 = Annotated[str, Pattern(HEX, "64 hexadecimal digits in small letters")]
+Mode = Annotated[str, Pattern(re.compile("0?[46][0246][0246]"), "an octal mode of files in quotes, such as '0640'")]
 Subjects = Annotated[tuple[str, ...], Length(64)]
 
 
@@ -72,7 +74,7 @@ class TreeOptions:
     file_bytes: Annotated[int, Range(1, 1 << 40)] = _GIB
     files: Annotated[int, Range(1, 10_000_000)] = 100_000
     keep_free_bytes: Annotated[int, Range(0, 1 << 50)] = 64 * _MIB
-    mode: Annotated[int, Range(0o400, 0o777)] = 0o600
+    mode: Mode = "0600"  # of new files; folders may be entered by who may read
 
 
 class _Held:
@@ -81,7 +83,7 @@ class _Held:
     def __init__(self, name: str, options: TreeOptions, disk: DiskThread) -> None:
         self.options = options
         quota = Quota(options.total_bytes, options.file_bytes, options.files)
-        rules = Rules(quota, options.rights == "rw", options.keep_free_bytes, options.mode)
+        rules = Rules(quota, options.rights == "rw", options.keep_free_bytes, int(options.mode, 8))
         self.tree = Tree(name, options.path, rules)
         self.digests = Digests(self.tree, disk, DIGESTS)
         self.uploads = Uploads(self.tree, self.digests, disk)

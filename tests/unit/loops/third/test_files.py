@@ -275,6 +275,18 @@ def test_rights_by_caller(place: Path) -> None:
         tree.call("write", "t/a", "b")
 
 
+def test_modes_of_what_is_new(place: Path) -> None:
+    with running_sync(Files, options=options(place, mode="0644")) as tree:
+        counted(tree)
+        tree.call("mkdir", "t/sub")
+        tree.call("write", "t/sub/a", "a")
+        put(tree, "t/sub/b", DATA)
+    modes = [(place / name).stat().st_mode & 0o7777 for name in ("sub", "sub/a", "sub/b")]
+    assert modes == [0o755, 0o644, 0o644]
+    with pytest.raises(ConfigError, match="octal mode"), running_sync(Files, options=options(place, mode="4755")):
+        pass
+
+
 def test_a_tree_that_is_removed_is_said_to_be_away(tree: SynchronousComponent, place: Path) -> None:
     place.rmdir()
     for method, more in [("read", ()), ("write", ("x",)), ("mkdir", ())]:
