@@ -34,6 +34,7 @@ from tlsrt.loops.facts.kernel_posture import (
     read_modules,
     read_posture,
     read_vulnerabilities,
+    unreadable_settings,
 )
 from tlsrt.loops.facts.kernel_texts import parse_load, parse_pressure, parse_stat, processor_seconds
 from tlsrt.loops.sampling.procfs import Interval, clocks, read_numbers, read_text
@@ -145,6 +146,8 @@ class Kernel(Component):
                 self.spawn(partial(self._listen, events, take), name=kind, restart=False)
         if unheard:
             self.log.info("not heard, as it is not granted: %s", ", ".join(unheard))
+        if unknown := unreadable_settings(self.proc, self.options.sysctls):
+            self.log.warning("declared, and for root alone to read, so not looked at: %s", ", ".join(unknown))
         await self.look()
 
     def healthy(self) -> str | None:

@@ -6,7 +6,7 @@ Pure but for the reads below a root.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -142,6 +142,11 @@ def read_drift(proc: Path, declared: Mapping[str, str]) -> list[Drift]:
         for name, wanted, value in found
         if value != wanted and not (value is None and is_unreadable(proc, name))
     ]
+
+
+def unreadable_settings(proc: Path, declared: Iterable[str]) -> list[str]:
+    """Return which declared settings are left out of the drift, as only root may read them."""
+    return sorted(name for name in declared if is_unreadable(proc, name))
 
 
 def is_unreadable(proc: Path, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_drift(tmp_path: Path) -> None:
     declared = {"vm.swappiness": "60", "kernel.printk": "4 4  1 7", "kernel.kptr_restrict": "2"}
     assert posture.read_drift(tmp_path, declared) == [{"name": "kernel.kptr_restrict", "declared": "2", "found": None}]
     assert posture.read_drift(tmp_path, {"vm.swappiness": "10"})[0]["found"] == "60"
+
+
+def test_what_only_root_may_read_is_no_drift_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, {"sys/vm/swappiness": "60\n"})
+    hidden = tmp_path / "sys/vm/hidden"
+    hidden.touch()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != hidden and may(path, mode))  # also for root
+    declared = {"vm.swappiness": "60", "vm.hidden": "1", "vm.gone": "1"}
+    assert posture.unreadable_settings(tmp_path, declared) == ["vm.hidden"]
+    monkeypatch.setattr(posture, "read_setting", lambda proc, name: {"vm.swappiness": "60"}.get(name))
+    assert [one["name"] for one in posture.read_drift(tmp_path, declared)] == ["vm.gone"]
 
 
 def test_a_flood_of_records_is_thinned() -> None:
