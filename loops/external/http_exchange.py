@@ -8,6 +8,8 @@ unpacked, and the whole by a deadline that the caller sets.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ HEAD_MAX = 65536
 _READ = 65536
 _INTERIM_MOST = 8
 _ADDRESSES_MOST = 4
+_REASONS = {errno.EDQUOT: "the egress budget is used up", errno.EACCES: "no egress rule lists its address by now"}
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # of zlib: with the header of each
 
 
@@ -69,7 +72,7 @@ async def _connect(
         except ssl.SSLError as error:
             problem = f"TLS with it failed: {error.reason or 'no handshake'}"
         except OSError as error:
-            problem = error.strerror or "it does not answer"
+            problem = _REASONS.get(error.errno or 0) or os.strerror(error.errno or errno.EIO).lower()
     raise Unavailable(f"{place} cannot be reached: {problem}")
 
 

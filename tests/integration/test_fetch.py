@@ -167,7 +167,7 @@ def test_who_is_slow_or_away_is_told(host: RunningHost, servers: Servers) -> Non
     with pytest.raises(Unavailable, match="did not answer within 0"):
         get(host, servers.mine.url("/silent"), within_s=0.3)
     servers.other.close()
-    with pytest.raises(Unavailable, match="cannot be reached"):
+    with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
         get(host, servers.other.url())
 
 
