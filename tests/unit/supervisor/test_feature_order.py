@@ -60,7 +60,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             "authority_booted",
             ["StartupReport", "LockControl", "ForkServerWatch", "Loops", "HelperProcess", "NetworkHelperProcess",
              "ResolverProcess", "AcmeProcess",
-             "MetricsProcess", "Reload", "KeyRotation", "Certificates", "ExportProcess"],
+             "MetricsProcess", "Alerts", "Reload", "KeyRotation", "Certificates", "ExportProcess"],
         ),
         (
             "authority_lost",
