@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ from typing import Any
 import pytest
 from hosts.booted_systemd import HOME, installation
 from hosts.installation import VERSION
-from tools.user_mode_kernel.limits_by_cgroup import NOBODY, kernel
+from tools.user_mode_kernel.kernel import NOBODY, run_kernel
 
 HERE = Path(__file__).parent
 BOOT = HERE.parent / "booted_systemd/boot.sh"
 PATIENCE_S = 300
-CONSOLE = "mem=1200M rootfstype=hostfs rootflags=/ ro con=null con0=fd:0,fd:1 quiet"
 BOMB = '''
 from tlsrt import Component, handler
 
@@ -86,17 +84,10 @@ def found() -> dict[str, Any]:
             (folder / one).mkdir()
             if os.geteuid() == 0:
                 os.chown(folder / one, NOBODY, NOBODY)
-        options: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            options = {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else str(folder / "home")
-        done = subprocess.run(
-            [kernel(), *CONSOLE.split(), f"init={lay(folder)}"], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", timeout=PATIENCE_S, check=False, cwd="/",
-            env={"HOME": str(folder / "home"), "TMPDIR": memory, "PATH": os.environ["PATH"]}, **options,
-        )  # fmt: skip
+        said = run_kernel(folder, lay(folder), "1200M", PATIENCE_S, {"HOME": str(folder / "home"), "TMPDIR": memory})
         answer = folder / "out/found.json"
-        assert answer.exists(), done.stdout + done.stderr
+        assert answer.exists(), said
         document: dict[str, Any] = json.loads(answer.read_text())
     print(json.dumps(document, indent=2))
     assert "error" not in document, document

@@ -1,8 +1,7 @@
 """Memory, task and CPU limits by control groups for real: `make test-cgroup`, not part of `make test`.
 
 Few machines for development have the controllers of version 2 to give away; a user-mode kernel (Debian's package
-user-mode-linux) has. It runs as an ordinary user, its root is the host's, read-only, and nothing on the host changes.
-A tool that is missing and cannot be installed fails this test; it is never skipped.
+user-mode-linux) has, see kernel.py. Nothing on the host changes.
 """
 
 from __future__ import annotations
@@ -10,33 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts.installation import portable
+from tools.user_mode_kernel.kernel import NOBODY, run_kernel
 
-KERNEL = "linux.uml"
 GUEST = Path(__file__).with_name("guest.py")
-NOBODY = 65534
 PATIENCE_S = 240
-INSTALL = (
-    ["apt-get", "-o", "DPkg::Lock::Timeout=300", "update", "-qq"],
-    ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", "user-mode-linux"],
-)
-CONSOLE = "mem=512M rootfstype=hostfs rootflags=/ ro con=null con0=fd:0,fd:1 quiet"
-
-
-def kernel() -> str:
-    """Return the user-mode kernel, installed if it must be."""
-    if shutil.which(KERNEL) is None and shutil.which("apt-get") is not None and os.geteuid() == 0:
-        for command in INSTALL:
-            subprocess.run(command, capture_output=True, timeout=600, check=False)
-    found = shutil.which(KERNEL)
-    assert found is not None, "there is no linux.uml: run `apt-get install user-mode-linux` as root"
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +35,11 @@ def found() -> dict[str, Any]:
         libraries = f"export LD_LIBRARY_PATH={environment.libraries}\n" if environment.libraries else ""
         init.write_text(f"#!/bin/sh\n{libraries}exec {environment.program('python')} -I -B {folder / 'guest.py'}\n")
         init.chmod(0o755)
-        options: dict[str, Any] = {}
         if os.geteuid() == 0:
             os.chown(home, NOBODY, NOBODY)
-            options = {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
-        done = subprocess.run(
-            [kernel(), *CONSOLE.split(), f"init={init}"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=PATIENCE_S, env={"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"]}, cwd="/",
-            check=False, **options,
-        )  # fmt: skip
-    lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
-    assert lines, done.stdout + done.stderr
+        said = run_kernel(folder, init, "512M", PATIENCE_S, {"HOME": str(home), "TMPDIR": str(home)})
+    lines = [line for line in said.splitlines() if line.startswith("FOUND ")]
+    assert lines, said
     document: dict[str, Any] = json.loads(lines[0].removeprefix("FOUND "))
     print(json.dumps(document, indent=2))
     assert "error" not in document, document
