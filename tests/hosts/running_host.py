@@ -130,8 +130,7 @@ class RunningHost:
         self.mode = mode
         self._witness = [*witness]
         self._drops = mode == "rootless" and os.geteuid() == 0
-        self._executes = bool(prelude) if execute is None else execute
-        self._executes |= bool(witness) or self._drops or coverage_pipe.VARIABLE in os.environ
+        self._execute = execute
         self.process: subprocess.Popen[bytes] | None = None
         self.console: list[str] = []
         self._rest = b""
@@ -229,6 +228,10 @@ class RunningHost:
         finally:
             self.close()
 
+    def _executes(self, is_measured: bool) -> bool:
+        is_wanted = bool(self.prelude) if self._execute is None else self._execute
+        return is_wanted or is_measured or bool(self._witness) or self._drops
+
     def start(self, until: str = "^ready ") -> None:
         """Start the supervisor and wait for its `ready`, or for another line that a test wants to see."""
         environment = {**os.environ, MARK: self._mark}
@@ -241,7 +244,7 @@ class RunningHost:
         with (self.base / "errors").open("ab") as errors:
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
             options: dict[str, Any] = {"env": environment, "cwd": self.base, **streams}
-            forked = None if self._executes else started(self._made, words, program, arguments, **options)
+            forked = None if self._executes(is_measured) else started(self._made, words, program, arguments, **options)
             self.process = forked or subprocess.Popen(
                 words, **options, pass_fds=pipes, preexec_fn=become_nobody if self._drops else None
             )
