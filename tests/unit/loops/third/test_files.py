@@ -134,7 +134,7 @@ def test_what_is_no_file_of_this_tree_alone_is_not_opened(tree: SynchronousCompo
     (place / "folder").symlink_to(place.parent)
     (place / "hard").hardlink_to(secret)
     os.mkfifo(place / "fifo")
-    if os.geteuid() == 0:
+    with suppress(PermissionError):  # a user, and the root of a container, make no devices
         os.mknod(place / "null", 0o600 | 0o020000, os.makedev(1, 3))
     for name in [name for name in os.listdir(place) if name != "folder"]:
         with pytest.raises(Denied):
