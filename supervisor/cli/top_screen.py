@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
@@ -135,7 +137,10 @@ class TopScreen(App[None]):
 
     def on_told(self, told: Told) -> None:
         """Show what was heard."""
-        news = told.news
+        with suppress(NoMatches):  # what shows it is taken down already, while the feed ends
+            self._show(told.news)
+
+    def _show(self, news: News) -> None:
         if news.status is not None:
             self._take(news.status)
         if news.event is not None:

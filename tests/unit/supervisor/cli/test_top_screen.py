@@ -151,3 +151,13 @@ def test_words_of_a_component_are_text_and_nothing_else() -> None:
         assert r"[red]x[/red]\x1b]0" in str(said)
 
     played(play)
+
+
+def test_what_comes_while_the_screen_is_taken_down_is_left_out() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        await screen.query("#events").remove()
+        feed.tell(News(event=("an event", "warning")))
+        await pilot.pause()
+        assert screen.is_running
+
+    played(play)
