@@ -21,6 +21,7 @@ PLACE = "/root/tlsrt"
 DEBIAN = {
     "cryptography": "python3-cryptography", "PyYAML": "python3-yaml", "pyzmq": "python3-zmq",
     "msgpack": "python3-msgpack", "psutil": "python3-psutil", "h11": "python3-h11",
+    "dbus-fast": "python3-dbus-fast",
 }  # fmt: skip
 TOOLS = (
     "python3-pytest", "python3-pytest-timeout", "python3-hypothesis", "python3-cryptography-vectors",
@@ -56,8 +57,9 @@ HANDS = 2  # processes that share the files
 def lowest() -> dict[str, str]:
     """Return the lowest versions that pyproject.toml asks for, by name."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["http"]]
-    return {name: version for line in lines for name, version in re.findall(r"([A-Za-z0-9]+)>=([0-9.]+)", line)}
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["http"], *extras["dbus"]]
+    return {name: version for line in lines for name, version in re.findall(r"([A-Za-z0-9-]+)>=([0-9.]+)", line)}
 
 
 @pytest.fixture(scope="module")
