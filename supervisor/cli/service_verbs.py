@@ -22,7 +22,7 @@ SERVICE = (
         "make this host a service of systemd: unit, socket, user, folders; again after a change of the configuration",
         (
             _USER._replace(default="tlsrt"), _ROOT._replace(default=Path("/")),
-            flag("--now", text="start it, too"), _DRY_RUN,
+            flag("--now", text="start it, too; anew if it runs by an older unit"), _DRY_RUN,
             Argument(
                 ("--credentials",),
                 "how master_key is kept for the service: in its file, or sealed by the TPM of this machine (as before)",

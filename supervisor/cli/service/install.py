@@ -24,6 +24,7 @@ from tlsrt.config.service_user import unit_text
 from tlsrt.errors import EX_NOPERM, EX_UNAVAILABLE, ConfigError
 from tlsrt.supervisor.cli.exchange import RequestRefused, config_of, say
 from tlsrt.supervisor.cli.service import packaged, tpm, units
+from tlsrt.supervisor.cli.service.started_units import is_active_here, older_than_their_files
 from tlsrt.supervisor.cli.service.units import ServiceFacts, ServiceFile, service_files
 from tlsrt.supervisor.process.instance_lock import is_held
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TOLD_S = 120.0
-_ASKED_S = 5.0
 
 
 def unit(arguments: argparse.Namespace) -> int:
@@ -51,13 +51,29 @@ def install(arguments: argparse.Namespace) -> int:
     disk = _Disk(arguments.root, is_dry=arguments.dry_run)
     if not disk.is_this_host:
         return 0
-    now = ["--now"] if arguments.now else []
-    if not disk.run(("systemctl", "enable", *now, units.SOCKET.name, units.SERVICE.name)):
+    both = (units.SOCKET.name, units.SERVICE.name)
+    older = (
+        []
+        if arguments.dry_run
+        else older_than_their_files([disk.place(path) for path in (units.SOCKET, units.SERVICE)])
+    )
+    if not disk.run(("systemctl", "enable", *both)):
+        return EX_UNAVAILABLE
+    if arguments.now and not all(map(disk.run, _starts(both, older))):
         return EX_UNAVAILABLE
     if not arguments.dry_run:
         print(_score())
-        print("next: " + ("tlsrt-supervisor status" if arguments.now else f"systemctl start {units.SERVICE.name}"))
+        verb = f"systemctl {'restart' if older else 'start'} {units.SERVICE.name}"
+        print("next: " + ("tlsrt-supervisor status" if arguments.now else verb))
     return 0
+
+
+def _starts(both: Sequence[str], older: Sequence[str]) -> list[Sequence[str]]:
+    """Return the commands that have both units run as their files are now."""
+    if older == [units.SERVICE.name]:  # its socket stays open meanwhile
+        return [("systemctl", "restart", *older)]
+    stop = [("systemctl", "stop", *both)] if older else []  # a socket does not begin to listen beside its service
+    return [*stop, ("systemctl", "start", *both)]
 
 
 def write_service(arguments: argparse.Namespace) -> bool:
@@ -206,12 +222,6 @@ def starts_again(config: Path) -> str:
         return ""
     both = f"systemctl stop {units.SOCKET.name} {units.SERVICE.name}"
     return f"{units.SOCKET.name} starts it again at the next connection; `{both}` stops both" if is_active else ""
-
-
-def is_active_here(unit: str) -> bool:
-    """Say whether a unit of this machine is active. Raises OSError and TimeoutExpired."""
-    command = ["systemctl", "is-active", "--quiet", unit]
-    return subprocess.run(command, timeout=_ASKED_S, capture_output=True, check=False).returncode == 0
 
 
 def master_keys(config: Config, *, is_sealed: bool) -> list[Path]:

@@ -22,7 +22,8 @@ from tlsrt.supervisor.audit.reader import keep_roots
 from tlsrt.supervisor.cli.exchange import RequestRefused, say
 from tlsrt.supervisor.cli.seal_record import seal_record_of
 from tlsrt.supervisor.cli.service import units
-from tlsrt.supervisor.cli.service.install import is_active_here, run_here, unit_here, write_service
+from tlsrt.supervisor.cli.service.install import run_here, unit_here, write_service
+from tlsrt.supervisor.cli.service.started_units import is_active_here
 from tlsrt.supervisor.process.instance_lock import is_held
 
 

@@ -199,6 +199,18 @@ def test_install_again_changes_nothing_and_keeps_what_was_edited(machine: Booted
     machine.systemctl("daemon-reload")
 
 
+def test_install_now_with_another_user_starts_what_runs_anew(machine: BootedSystemd) -> None:
+    main = machine.show("tlsrt", "MainPID")
+    assert "next: systemctl restart tlsrt.service" in machine.do("tlsrt-supervisor", "install", "--user", "root")
+    assert machine.show("tlsrt", "MainPID") == main
+    said = machine.do("tlsrt-supervisor", "install", "--now")
+    assert "run: systemctl restart tlsrt.service" in said and machine.show("tlsrt", "MainPID") != main
+    assert machine.show("tlsrt", "User") == "tlsrt" and call(machine)
+    main = machine.show("tlsrt", "MainPID")
+    assert "restart" not in machine.do("tlsrt-supervisor", "install", "--now")
+    assert machine.show("tlsrt", "MainPID") == main
+
+
 def test_a_restart_of_the_host_refuses_no_connection(machine: BootedSystemd) -> None:
     restart_refuses_none(machine)
 
