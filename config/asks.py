@@ -12,9 +12,9 @@ from typing import Any
 
 # The most dangerous first; what is not listed here comes before all of them, since it is not judged yet.
 _RANKS = (
-    "settings", "runs", "programs", "also_runs", "executable_memory", "shared_memory", "devices", "write", "listen",
-    "network", "sockets", "buses", "relay", "egress", "system calls", "alerts", "events", "sys", "proc", "read",
-    "secrets", "calls",
+    "settings", "runtime", "runs", "programs", "also_runs", "executable_memory", "shared_memory", "devices", "write",
+    "listen", "network", "sockets", "buses", "relay", "egress", "system calls", "alerts", "events", "sys", "proc",
+    "read", "secrets", "calls",
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason

@@ -20,6 +20,7 @@ from tlsrt.config.host_settings import SettingConfig, refusal_of_setting
 from tlsrt.config.listeners import ListenConfig
 from tlsrt.config.name_rules import NameRule, Rule, parse_network, parse_rule
 from tlsrt.config.public_address import Network
+from tlsrt.config.runtime_rights import RUNTIME_MAX, RuntimeConfig, refusal_of_runtime
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, file_path, listing, mapping, table, text
 from tlsrt.config.unix_sockets import SocketConfig
 
@@ -339,6 +340,16 @@ class NeedsConfig:
         ),
     )
 
+    runtime: tuple[RuntimeConfig, ...] = field(
+        default=(),
+        metadata=listing(
+            "What it may ask of the runtime itself: to pause or list components that are named, to end the host.",
+            table(RuntimeConfig, placed_by="where", check=refusal_of_runtime),
+            RUNTIME_MAX,
+            example="[{may: pause, components: [secondary/ai], why: it saves the battery}]",
+        ),
+    )
+
     @property
     def beside_profile(self) -> NeedsConfig:
         """Return only those that no profile shows: a change of one needs a new process all the same."""
@@ -349,5 +360,6 @@ class NeedsConfig:
             events=self.events,
             buses=self.buses,
             alerts=self.alerts,
+            runtime=self.runtime,
             relay=self.relay,
         )

@@ -28,6 +28,7 @@ from tlsrt.supervisor.control.manager_notices import ManagerNotices
 from tlsrt.supervisor.control.peer_credentials import is_kin
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
+from tlsrt.supervisor.control.runtime_acts import RuntimeActs
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.control.stop import StopRequest
@@ -213,6 +214,7 @@ class Supervisor:
         programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
+        stop = StopRequest(context, loops, restarter, restart, changes)
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
         export = self._export = ExportProcess(context, loops, names, os.uname().nodename)
@@ -287,7 +289,8 @@ class Supervisor:
                 programs,
                 Buses(context, programs),
                 restart,
-                StopRequest(context, loops, restarter, restart, changes),
+                stop,
+                RuntimeActs(context, loops, stop, requests, self._shutdown),
                 watcher,
                 self._reload,
                 DryRun(context, loops, authority, changes, self._reload, self._read),

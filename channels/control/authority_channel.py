@@ -26,6 +26,7 @@ from tlsrt.channels.control.authority_requests import (
     RestoreMessage,
     RevokeMessage,
     RotateMessage,
+    RuntimeActMessage,
     SessionsMessage,
     SettingMessage,
     UnlockMessage,
@@ -352,5 +353,6 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(69, "job_show", _SUPERVISOR, _BOOTED, JobIdMessage),
         Message(70, "job_pause", _SUPERVISOR, _BOOTED, JobIdMessage),
         Message(71, "job_resume", _SUPERVISOR, _BOOTED, JobIdMessage),
+        Message(72, "runtime_act", _SUPERVISOR, _BOOTED, RuntimeActMessage),
     ),
 )

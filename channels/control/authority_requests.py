@@ -123,6 +123,15 @@ class ReleaseMessage(NamedTuple):
     name: str
 
 
+class RuntimeActMessage(NamedTuple):
+    """Record what a component has the runtime do; `answer` says when it may be done."""
+
+    number: int
+    component: str
+    act: str
+    target: str  # a component, or nothing: the host
+
+
 class SettingMessage(NamedTuple):
     """Record that a component will have a setting of the kernel written; `answer` says when it may be."""
 

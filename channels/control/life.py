@@ -78,6 +78,28 @@ class AskOutcome(IntEnum):
     UNKNOWN = 5  # it was sent to the helper, which ended before it answered: it may have been done
 
 
+class RuntimeOutcome(IntEnum):
+    """How it ended what a process has asked of the runtime."""
+
+    DONE = 0
+    BUSY = 1  # too much at once, or a reload is under way: nothing was done
+    UNRECORDED = 2  # the audit log did not take it, so nothing was done
+    MISSING = 3  # there is no such component, or it has no process of its own
+    HELD = 4  # the operator, or another component, keeps it down
+    NEEDED = 5  # others that are not granted depend on it
+    FAILED = 6  # it was begun, and the process did not get there
+
+
+# A process asks the runtime for few things; beyond these it is told BUSY.
+RUNTIME_AT_ONCE = 16
+RUNTIME_PER_S = 2.0
+RUNTIME_WAITING = 4  # for their answers
+
+
+# What a component may learn of another one: its process is in a LoopState, paused, or not there.
+RUNTIME_STATES = (*(str(state) for state in LoopState), "paused", "absent")
+
+
 def _in(*states: LoopState) -> frozenset[str]:
     return frozenset(states)
 
@@ -155,6 +177,21 @@ class AskMessage(NamedTuple):
     value: int  # its lower 64 bits
     high: int  # the upper ones, of an address of IPv6
     choice: int  # which of the grant's network devices
+
+
+class AskRuntimeMessage(NamedTuple):
+    """Something of the runtime itself: `right` counts what the configuration lets this process ask for."""
+
+    number: int
+    right: int
+
+
+class RuntimeSaidMessage(NamedTuple):
+    """How that ended; the states are indices into RUNTIME_STATES, one byte for each target."""
+
+    number: int
+    outcome: int  # a RuntimeOutcome
+    states: bytes
 
 
 class AlertMessage(NamedTuple):
@@ -273,6 +310,7 @@ LIFE = MessageTable(
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
         Message(11, "alert", _LOOP, _in(LoopState.READY, *_RUNNING), AlertMessage),
+        Message(12, "ask_runtime", _LOOP, _in(*_RUNNING), AskRuntimeMessage),
         Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
         Message(14, "run", _LOOP, _in(*_RUNNING), RunMessage),
         Message(15, "ask", _LOOP, _in(LoopState.READY, *_RUNNING), AskMessage),
@@ -292,5 +330,6 @@ LIFE = MessageTable(
         Message(30, "work", _LOOP, _in(LoopState.READY, *_RUNNING), WorkMessage),
         Message(31, "figures", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # the page to write them to
         Message(32, "spans", _SUPERVISOR, _in(*_LIVING), SpansMessage, descriptors=1),
+        Message(33, "runtime_said", _SUPERVISOR, _in(*_LIVING), RuntimeSaidMessage),
     ),
 )

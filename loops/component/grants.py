@@ -38,6 +38,14 @@ class Grants(Protocol):
         """Report an anomaly. Raises MisuseError for one that is not granted."""
         ...
 
+    def runtime_do(self, act: str, target: str) -> Coroutine[Any, Any, None]:
+        """Have the runtime do something. Raises CallErrors, and MisuseError for what is not granted."""
+        ...
+
+    def runtime_states(self) -> Coroutine[Any, Any, dict[str, str]]:
+        """Return the states of components. Raises as `runtime_do` does."""
+        ...
+
     def reach_for(self, caller: str, host: str, port: int) -> Coroutine[Any, Any, list[str]]:
         """Return the addresses at which a caller may reach a host. Raises Denied, Unavailable, and MisuseError."""
         ...
@@ -60,8 +68,42 @@ class NoGrants:
     def alert(self, name: str) -> None:
         raise MisuseError(f"alert {name!r} is not granted: name it under `needs: alerts`")
 
+    async def runtime_do(self, act: str, target: str) -> None:
+        raise MisuseError(f"{act} {target}".rstrip() + " is not granted: name it under `needs: runtime`")
+
+    async def runtime_states(self) -> dict[str, str]:
+        raise MisuseError("no component is granted to be listed: name some under `needs: runtime`")
+
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         raise MisuseError("it reaches nothing for others: name `relay` under its needs")
+
+
+class Runtime:
+    """What a component may ask of the runtime itself: `self.runtime`; each act is granted under `needs: runtime`."""
+
+    def __init__(self, grants: Grants) -> None:
+        self._grants = grants
+
+    async def pause(self, component: str) -> None:
+        """Stop the process of a component, and return when it is down; its state stays. Calls get `Unavailable`.
+
+        The audit log has it before it is done. It lasts until `resume`, until the operator starts the process, or
+        until the host starts anew. Raises Denied with the reason, Busy, Unavailable if it could not be recorded, and
+        OutcomeUnknown.
+        """
+        await self._grants.runtime_do("pause", component)
+
+    async def resume(self, component: str) -> None:
+        """Start again what was paused, and return when it is active. What the operator has stopped stays down."""
+        await self._grants.runtime_do("resume", component)
+
+    async def states(self) -> dict[str, str]:
+        """Return the states of the components that are granted by `may: list`: active, paused, backoff, absent..."""
+        return await self._grants.runtime_states()
+
+    async def shutdown(self) -> None:
+        """End the host in order: External, Third, Secondary, Primary, Forth. Returns before it begins."""
+        await self._grants.runtime_do("shutdown", "")
 
 
 class Granted:
@@ -117,6 +159,11 @@ class Granted:
         `alert_warning` or `alert_critical` act. Never waits: of many at once the later ones are told with the next one.
         """
         self._tlsrt_grants.alert(name)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What it may ask of the runtime itself, see `Runtime`: `await self.runtime.pause("secondary/ai")`."""
+        return Runtime(self._tlsrt_grants)
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         """Return the addresses at which a caller may reach a host and port over TCP, if `needs: relay` is granted.

@@ -27,6 +27,7 @@ from tlsrt.channels.control.pressure import decode_pressure_untrusted
 from tlsrt.channels.control.process_table import decode_table_untrusted
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.host_settings import SettingConfig
+from tlsrt.config.runtime_rights import Act
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
@@ -36,6 +37,7 @@ from tlsrt.loops.runtime.device_lines import DeviceLines
 from tlsrt.loops.runtime.device_paths import DevicePaths
 from tlsrt.loops.runtime.life_orders import Orders
 from tlsrt.loops.runtime.relay import Relay
+from tlsrt.loops.runtime.runtime_door import RuntimeDoor
 from tlsrt.rate_limit import Bucket
 from tlsrt.text import did_you_mean
 
@@ -56,8 +58,12 @@ _DECODERS: Mapping[str, Callable[[bytes], HostEvent]] = {
 class ProcessGrants:
     """All grants of one process, by the numbers that its life channel has for them."""
 
-    def __init__(self, config: Config, process: str, ask: Ask, alert: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, config: Config, process: str, ask: Ask, alert: Callable[[int, int], None],
+        ask_runtime: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
         self._ask = ask
+        self._runtime = RuntimeDoor(config, process, ask_runtime)
         self._alerts = ProcessAlerts(config, process, alert)
         self._number = 0
         self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
@@ -97,6 +103,7 @@ class ProcessGrants:
             "device": lambda fields, descriptors: self.device_came(fields, descriptors[0]),
             "host_events": lambda fields, descriptors: self.events_come(fields, descriptors[0]),
             "helped": lambda fields, descriptors: self.answered(fields),
+            "runtime_said": lambda fields, descriptors: self._runtime.answered(fields),
         }
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
@@ -111,7 +118,7 @@ class ProcessGrants:
         alert = partial(self._alerts.report, component.address)
         relay = component.needs.relay
         reach = None if relay is None else Relay(relay.reaches)
-        return ComponentGrants(component.address, devices, settings, self.change, feeds, alert, reach)
+        return ComponentGrants(component.address, devices, settings, self.change, feeds, alert, reach, self._runtime)
 
     def events_come(self, message: HostEventsMessage, descriptor: int) -> None:
         """Take the socket over which the helper tells the events of a grant. Raises PeerError for another grant."""
@@ -197,8 +204,9 @@ class ComponentGrants:
     def __init__(
         self, address: str, devices: dict[str, Device], settings: dict[str, tuple[int, SettingConfig]],
         change: Callable[[AskWhat, int, int, int, str], Coroutine[Any, Any, None]], feeds: Mapping[str, HostEventFeed],
-        alert: Callable[[str], None], relay: Relay | None,
+        alert: Callable[[str], None], relay: Relay | None, runtime: RuntimeDoor,
     ) -> None:  # fmt: skip
+        self._runtime = runtime
         self._address = address
         self._relay = relay
         self._devices = devices
@@ -211,6 +219,12 @@ class ComponentGrants:
         if kind not in self._feeds:
             raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
         return self._feeds[kind].follow()
+
+    async def runtime_do(self, act: str, target: str) -> None:
+        await self._runtime.do(self._address, Act(act), target)
+
+    async def runtime_states(self) -> dict[str, str]:
+        return await self._runtime.states(self._address)
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         if self._relay is None:

@@ -110,7 +110,8 @@ class LoopProcess:
         self._make_role = make_role
         self._is_locked = False
         self._life = ControlChannel(life, LIFE)
-        self.grants = ProcessGrants(config, name, partial(self._life.send, "ask"), partial(self._life.send, "alert"))
+        say = ("ask", "alert", "ask_runtime")
+        self.grants = ProcessGrants(config, name, *(partial(self._life.send, word) for word in say))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False

@@ -120,6 +120,11 @@ def grants(one: Effective) -> list[dict[str, str]]:
         for owner, alert in alerts_of(config.components_of(process))
     ]  # fmt: skip
     found += [
+        {"kind": "runtime", "name": right.may, "what": str(right), "path": "", "why": right.why, "by": "supervisor",
+         "part": f"components.{owner.address}"}
+        for owner in config.components_of(process) for right in owner.needs.runtime
+    ]  # fmt: skip
+    found += [
         {"kind": "program", "name": program_label(owner, program.name), "why": program.why, "by": "supervisor",
          "what": f"worker {program.worker}" if program.worker else f"{program.run}",
          "path": "" if program.worker else f"{program.run}", "part": f"components.{owner.address}"}

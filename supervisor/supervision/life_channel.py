@@ -28,7 +28,7 @@ class LifeChannel:
         """End the channel."""
         self._channel.close()
 
-    def send(self, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
+    def send(self, name: str, *fields: int | str | bytes, descriptors: Sequence[int] = ()) -> None:
         """Send one record. Raises PeerError, "hung" when the loop does not read."""
         self._channel.send(name, *fields, descriptors=descriptors)
 

@@ -175,7 +175,7 @@ class Loops(Feature):
 
     # Life channel
 
-    def tell(self, loop: Loop, name: str, *fields: int | str, descriptors: Sequence[int] = ()) -> None:
+    def tell(self, loop: Loop, name: str, *fields: int | str | bytes, descriptors: Sequence[int] = ()) -> None:
         """Send one record; a loop that does not read its records hangs, and is killed."""
         if loop.process.life is None:
             return

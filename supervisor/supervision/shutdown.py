@@ -1,4 +1,7 @@
-"""The orderly end: loops in reverse order, one after another as `graceful_stop.py` says, the authority last.
+"""The orderly end: loops one after another as `graceful_stop.py` says, the authority last.
+
+They end in reverse order of the start, and forth's behind Primary: what delays the machine's own end, an inhibitor of
+logind, is held there, so that it lasts until all others have ended.
 
 Before the authority ends, what they have set is undone, for as long as one loop may take to stop: it has the audit log,
 which hears of that and of what is left. `hurry` kills everything now.
@@ -7,7 +10,7 @@ which hears of that and of what is left. `hurry` kills everything now.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tlsrt.channels.control.life import LoopState
@@ -24,6 +27,8 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 from tlsrt.supervisor.supervision.undoing import Undoing
+
+FORTH = "forth"  # power management
 
 
 class Shutdown(Feature):
@@ -102,7 +107,7 @@ class Shutdown(Feature):
 
     def _next(self) -> None:
         self._clear()
-        loop = next((loop for loop in reversed(self._loops.all) if loop.is_living), None)
+        loop = next((loop for loop in ending_order(self._loops.all) if loop.is_living), None)
         if loop is None:
             self._undo()
             return
@@ -186,3 +191,9 @@ class Shutdown(Feature):
         self._timers.clear()
         self._graceful_stop = None
         self._killed = self._hurrying
+
+
+def ending_order(loops: Sequence[Loop]) -> list[Loop]:
+    """Return the loops in the order in which they end."""
+    last = [loop for loop in loops if loop.name.partition(".")[0] == FORTH]
+    return [*reversed([loop for loop in loops if loop not in last]), *reversed(last)]

@@ -78,8 +78,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("loop_active", ["Restarter", "StartupReport", "MetricsProcess", "ExportProcess"]),
         (
             "loop_changed",
-            ["StartupReport", "LockControl", "MetricsProcess", "RestartRequest", "StopRequest", "Reload", "KeyRotation",
-             "ManagerNotices", "ExportProcess"],
+            ["StartupReport", "LockControl", "MetricsProcess", "RestartRequest", "StopRequest", "RuntimeActs", "Reload",
+             "KeyRotation", "ManagerNotices", "ExportProcess"],
         ),
         ("judged", ["ManagerNotices"]),
         ("loop_unwell", ["Restarter"]),

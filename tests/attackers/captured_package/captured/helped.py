@@ -112,6 +112,23 @@ class Helped(Component):
         return "reported"
 
     @handler
+    async def have(self, act: str, target: str = "") -> str:
+        """Have the runtime do something, as a component does."""
+        await self._tlsrt_grants.runtime_do(act, target)
+        return "done"
+
+    @handler
+    async def states(self) -> dict[str, str]:
+        return await self.runtime.states()
+
+    @handler
+    async def say_runtime(self, right: int, often: int = 1) -> str:
+        """Say on the life channel what a captured process would."""
+        for number in range(often):
+            _process()._life.send("ask_runtime", 1000 + number, right)
+        return "sent"
+
+    @handler
     async def say_alert(self, alert: int, times: int, often: int = 1) -> str:
         """Say on the life channel what a captured process would."""
         for _ in range(often):

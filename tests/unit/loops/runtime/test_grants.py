@@ -28,7 +28,7 @@ class Asked:
     def __init__(self, outcome: AskOutcome | None = None) -> None:
         self.outcome = outcome
         self.numbers: list[int] = []
-        self.grants = ProcessGrants(cast("Any", Nothing()), "third", self.take, lambda *said: None)
+        self.grants = ProcessGrants(cast("Any", Nothing()), "third", self.take, lambda *said: None, lambda *said: None)
 
     def take(self, number: int, *fields: int) -> None:
         self.numbers.append(number)

@@ -1,0 +1,93 @@
+"""The door of a process to the runtime itself: it sends which of its rights, a number, and waits for how that ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tlsrt.channels.control.life import RUNTIME_STATES, RUNTIME_WAITING, RuntimeOutcome, RuntimeSaidMessage
+from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
+from tlsrt.config.schema import Config
+from tlsrt.errors import Busy, Denied, Failed, MisuseError, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.text import did_you_mean
+
+ANSWER_S = 90.0  # a process may take as long as it does to stop or start
+
+_REASONS = {
+    RuntimeOutcome.MISSING: "there is no such component with a process of its own",
+    RuntimeOutcome.HELD: "the operator, or another component, keeps it down",
+    RuntimeOutcome.NEEDED: "others depend on it that are not granted: name them beside it",
+}
+
+
+class RuntimeDoor:
+    """All that the components of one process may ask of the runtime. `say` sends a number and which right."""
+
+    def __init__(self, config: Config, process: str, say: Callable[[int, int], None]) -> None:
+        self._say = say
+        self._rights = rights_to_runtime(config.components_of(process))
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[RuntimeSaidMessage]] = {}
+
+    def answered(self, message: RuntimeSaidMessage) -> None:
+        """Take the answer to something that was asked."""
+        waiting = self._waiting.pop(message.number, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    async def do(self, component: str, act: Act, target: str = "") -> None:
+        """Have an act done, and wait for how it ended. Raises CallErrors, and MisuseError without a grant."""
+        known = [right.targets[0] if right.targets else "" for _, right in self._of(component, act)]
+        if target not in known:
+            hint = did_you_mean(target, known)
+            words = f"{component} may not {act} {target}".rstrip()
+            raise MisuseError(f"{words}{hint}: name it under `needs: runtime`")
+        number = next(number for number, right in self._of(component, act) if target in (*right.targets, ""))
+        await self._ask(number, f"{act} {target}".rstrip())
+
+    async def states(self, component: str) -> dict[str, str]:
+        """Return the states of all that may be listed. Raises as `do` does."""
+        granted = self._of(component, Act.LIST)
+        if not granted:
+            raise MisuseError(f"{component} may list nothing: name components under `needs: runtime`")
+        found: dict[str, str] = {}
+        for number, right in granted:
+            said = await self._ask(number, "list")
+            found |= {target: RUNTIME_STATES[state] for target, state in zip(right.targets, said.states, strict=True)}
+        return found
+
+    def _of(self, component: str, act: Act) -> list[tuple[int, Right]]:
+        rights = enumerate(self._rights)
+        return [(number, right) for number, right in rights if right.component == component and right.act is act]
+
+    async def _ask(self, right: int, words: str) -> RuntimeSaidMessage:
+        if len(self._waiting) >= RUNTIME_WAITING:
+            raise Busy(f"{words}: too much is asked of the runtime at once; try again")
+        self._number += 1
+        try:
+            self._say(self._number, right)
+        except PeerError as error:
+            raise Busy(f"{words}: the supervisor does not listen now: {error.reason}") from None
+        number = self._number
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                said: RuntimeSaidMessage = await waiting
+        except TimeoutError:
+            raise OutcomeUnknown(f"{words}: no answer in {ANSWER_S:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+        _raise_if_bad(said, words)
+        return said
+
+
+def _raise_if_bad(said: RuntimeSaidMessage, words: str) -> None:
+    outcome = RuntimeOutcome(said.outcome)
+    if outcome is RuntimeOutcome.BUSY:
+        raise Busy(f"{words}: a reload is carried out, or too much is asked at once; try again")
+    if outcome is RuntimeOutcome.UNRECORDED:
+        raise Unavailable(f"{words}: the audit log did not take it, so nothing was done")
+    if outcome in _REASONS:
+        raise Denied(f"{words}: {_REASONS[outcome]}")
+    if outcome is not RuntimeOutcome.DONE:
+        raise Failed(f"{words}: its process did not get there; `tlsrt-supervisor status` says why")

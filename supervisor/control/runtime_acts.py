@@ -1,0 +1,193 @@
+"""What components ask of the runtime itself: pausing and listing others, and the end of the host.
+
+A process says two numbers: which of its rights, and one of its own. What is meant by it stands in the configuration,
+which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
+these bounds: the operator's own stop stays what it is, and what depends on the target must be granted as well, as it
+ends too. What two components have paused runs again when both have resumed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from tlsrt.channels.control.life import (
+    RUNTIME_AT_ONCE,
+    RUNTIME_PER_S,
+    RUNTIME_STATES,
+    RUNTIME_WAITING,
+    AskRuntimeMessage,
+    RuntimeOutcome,
+)
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
+from tlsrt.config.supervision import PRIMARY
+from tlsrt.errors import PeerError
+from tlsrt.rate_limit import Buckets
+from tlsrt.supervisor.control.stop import StopRequest
+from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler
+from tlsrt.supervisor.supervision.helper_requests import AuditRequests
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.shutdown import Shutdown
+
+_WORDS: Mapping[RuntimeOutcome, str] = {
+    RuntimeOutcome.BUSY: "a reload is carried out, or too much is asked at once",
+    RuntimeOutcome.UNRECORDED: "the audit log did not take it",
+    RuntimeOutcome.MISSING: "there is no such component with a process of its own",
+    RuntimeOutcome.HELD: "the operator or another component keeps it down",
+    RuntimeOutcome.NEEDED: "others depend on it that are not granted",
+    RuntimeOutcome.FAILED: "its process did not get there",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One act on its way."""
+
+    loop: Loop
+    incarnation: int
+    number: int
+    right: Right
+
+    @property
+    def words(self) -> str:
+        return f"{self.right.component}: {self.right.act} {self.target}".rstrip()
+
+    @property
+    def target(self) -> str:
+        return self.right.targets[0] if self.right.targets else ""
+
+
+class RuntimeActs(Feature):
+    """Takes `ask_runtime` of all processes."""
+
+    def __init__(
+        self, context: Context, loops: Loops, stop: StopRequest, audit: AuditRequests, shutdown: Shutdown
+    ) -> None:  # fmt: skip
+        self._context = context
+        self._loops = loops
+        self._stop = stop
+        self._audit = audit
+        self._shutdown = shutdown
+        self._rates = Buckets(RUNTIME_AT_ONCE, RUNTIME_PER_S)
+        self._waiting: dict[str, int] = {}  # process -> acts that are not answered
+        self._paused: dict[str, set[str]] = {}  # process -> the components that have paused it
+
+    def loop_messages(self) -> Mapping[str, LoopHandler]:
+        return {"ask_runtime": self._asked_untrusted}
+
+    def loop_changed(self, loop: Loop) -> None:
+        """Note that the operator has started what was paused."""
+        if loop.name in self._paused and not self._loops.restart_policy.is_stopped(loop.name):
+            del self._paused[loop.name]
+
+    def _asked_untrusted(self, loop: Loop, message: AskRuntimeMessage) -> None:
+        """Begin to carry out an act; raises PeerError for one that this process has no right to."""
+        if loop.managed_by is not self._context.current.children:
+            self._say(loop, message.number, RuntimeOutcome.BUSY)  # it counts the rights of the configuration before
+            return
+        rights = rights_to_runtime(self._context.current.config.components_of(loop.name))
+        if message.right >= len(rights):
+            raise PeerError("no_such_right")
+        asked = _Asked(loop, loop.incarnation, message.number, rights[message.right])
+        waiting = self._waiting.get(loop.name, 0)
+        if waiting >= RUNTIME_WAITING or not self._rates.take(loop.name, self._context.event_loop.now):
+            self._say(loop, message.number, RuntimeOutcome.BUSY)
+            return
+        if asked.right.act is Act.LIST:
+            states = bytes(RUNTIME_STATES.index(self._state(target)) for target in asked.right.targets)
+            self._say(loop, message.number, RuntimeOutcome.DONE, states)
+            return
+        self._waiting[loop.name] = waiting + 1
+        fields = asked.right.component, str(asked.right.act), asked.target
+        self._audit.ask(partial(self._recorded, asked), lambda code, rows: {"code": code}, "runtime_act", *fields)
+
+    def _recorded(self, asked: _Asked, answer: Answer) -> None:
+        """Do it, now that the log has it; or not, if it has not, or who asked has ended or lost the right."""
+        loop = asked.loop
+        is_same = loop.incarnation == asked.incarnation and loop.is_living
+        if answer.get("code") != ResultCode.DONE or not is_same:
+            self._end(asked, RuntimeOutcome.UNRECORDED)
+        elif loop.managed_by is not self._context.current.children or self._loops.is_stopping:
+            self._end(asked, RuntimeOutcome.BUSY)
+        elif asked.right.act is Act.SHUTDOWN:
+            self._end(asked, RuntimeOutcome.DONE)
+            self._context.console.plain("supervisor", "stop", f"asked for by {asked.right.component}")
+            self._context.event_loop.call_later(0, self._shutdown.begin)  # the answer leaves first
+        else:
+            self._change(asked)
+
+    def _change(self, asked: _Asked) -> None:
+        target = self._own_process(asked.target)
+        if target is None or target.process in (PRIMARY, asked.loop.name):
+            self._end(asked, RuntimeOutcome.MISSING)
+            return
+        name, holders = target.process, self._paused.get(target.process, set())
+        is_down = self._loops.restart_policy.is_stopped(name)
+        if is_down and not holders:
+            self._end(asked, RuntimeOutcome.HELD)
+        elif asked.right.act is Act.PAUSE:
+            self._pause(asked, name)
+        elif not is_down:
+            self._end(asked, RuntimeOutcome.DONE)  # it runs already
+        elif holders - {asked.right.component}:
+            holders.discard(asked.right.component)
+            self._end(asked, RuntimeOutcome.HELD)
+        else:
+            self._stop.start({"loop": name}, partial(self._resumed, asked, name))
+
+    def _pause(self, asked: _Asked, name: str) -> None:
+        granted = {
+            right.targets[0].replace("/", ".")
+            for right in rights_to_runtime(self._context.current.config.components_of(asked.loop.name))
+            if right.component == asked.right.component and right.act is Act.PAUSE
+        }
+        if not {*self._loops.restart_policy.dependents(name)} <= granted:
+            self._end(asked, RuntimeOutcome.NEEDED)
+            return
+        self._stop.stop({"loop": name}, partial(self._stopped, asked))
+        if self._loops.restart_policy.is_stopped(name):
+            self._paused.setdefault(name, set()).add(asked.right.component)
+
+    def _stopped(self, asked: _Asked, answer: Answer) -> None:
+        if "unavailable" in answer:
+            self._end(asked, RuntimeOutcome.BUSY)
+        else:
+            self._end(asked, RuntimeOutcome.DONE if answer.get("stopped") else RuntimeOutcome.FAILED)
+
+    def _resumed(self, asked: _Asked, name: str, answer: Answer) -> None:
+        if "unavailable" in answer:
+            self._end(asked, RuntimeOutcome.BUSY)
+            return
+        self._paused.pop(name, None)
+        self._end(asked, RuntimeOutcome.FAILED if answer.get("failed", True) else RuntimeOutcome.DONE)
+
+    def _own_process(self, address: str) -> ComponentConfig | None:
+        """Return a component that runs alone in its process; None if there is none of this address."""
+        for one in self._context.current.config.components:
+            if one.address == address:
+                return one if one.process == address.replace("/", ".") else None
+        return None
+
+    def _state(self, address: str) -> str:
+        component = next((one for one in self._context.current.config.components if one.address == address), None)
+        loop = next((one for one in self._loops.all if component is not None and one.name == component.process), None)
+        if loop is None:
+            return "absent"
+        return "paused" if self._loops.restart_policy.is_stopped(loop.name) and not loop.is_living else str(loop.state)
+
+    def _end(self, asked: _Asked, outcome: RuntimeOutcome) -> None:
+        self._waiting[asked.loop.name] -= 1
+        if outcome is RuntimeOutcome.DONE:
+            self._context.events.emit("runtime_act", asked.loop.name, asked.words)
+        else:
+            self._context.events.emit("runtime_act_failed", asked.loop.name, f"{asked.words}: {_WORDS[outcome]}")
+        if asked.loop.incarnation == asked.incarnation:
+            self._say(asked.loop, asked.number, outcome)
+
+    def _say(self, loop: Loop, number: int, outcome: RuntimeOutcome, states: bytes = b"") -> None:
+        self._loops.tell(loop, "runtime_said", number, int(outcome), states)

@@ -1,0 +1,107 @@
+"""Attacked sentence: a captured component has the runtime do what it is granted, to what is named, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
+
+from tlsrt.channels.control.life import RUNTIME_AT_ONCE
+from tlsrt.errors import CallError, Denied, Failed, Unavailable
+
+POLICY, OTHER, AI, TIED, HELD = "forth/policy", "third/other", "secondary/ai", "third/tied", "secondary/held"
+ENDER = "forth/ender"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    one = {"class": "captured.helped:Helped"}
+    rights = [
+        {"may": "pause", "components": [AI, TIED, HELD, POLICY, "secondary/none", "third/io"], "why": "a test"},
+        {"may": "list", "components": [AI, "secondary/none", "primary/kernel"], "why": "a test"},
+    ]
+    yield from running(
+        request, packages=[PACKAGE],
+        components={POLICY: one | {"needs": {"runtime": rights}}, OTHER: one, AI: one, TIED: one, HELD: one,
+                    ENDER: one | {"needs": {"runtime": [{"may": "shutdown", "why": "a test"}]}}},
+        policy={f"client/admin -> {name}": "*" for name in (POLICY, OTHER, AI, TIED, HELD, ENDER)},
+    )  # fmt: skip
+
+
+def records(host: RunningHost) -> list[Any]:
+    lines = [json.loads(line) for line in host.cli("audit", "tail", "-n", "500", "--json").stdout.splitlines()]
+    return [one for one in lines if "runtime_act" in json.dumps(one)]
+
+
+def test_a_pause_keeps_what_is_named_down_and_a_resume_starts_it(host: RunningHost) -> None:
+    client, before = host.client(), host.loop("secondary.ai")["pid"]
+    assert client.call(POLICY, "have", "pause", AI) == "done"
+    assert client.call(POLICY, "states") == {AI: "paused", "secondary/none": "absent", "primary/kernel": "active"}
+    with pytest.raises(Unavailable):
+        client.call(AI, "states", timeout=3)
+    assert '"pause"' in json.dumps(records(host)[-1]) and AI in json.dumps(records(host)[-1])
+    assert f"{POLICY}: pause {AI}" in host.told("runtime_act")
+    assert client.call(POLICY, "have", "pause", AI) == "done", "it is paused already"
+    assert client.call(POLICY, "have", "resume", AI) == "done"
+    assert host.loop("secondary.ai")["pid"] not in (before, None) and client.call(POLICY, "states")[AI] == "active"
+
+
+@pytest.mark.parametrize("target", [POLICY, "secondary/none", "third/io"])
+def test_itself_and_what_has_no_process_of_its_own_cannot_be_paused(host: RunningHost, target: str) -> None:
+    with pytest.raises(Denied, match="process of its own"):
+        host.client().call(POLICY, "have", "pause", target)
+    assert host.loop("forth.policy")["state"] == "active" and host.loop("third")["state"] == "active"
+
+
+def test_what_the_operator_has_stopped_stays_down(host: RunningHost) -> None:
+    assert host.cli("stop", "secondary.held").returncode == 0
+    for act in ("resume", "pause"):
+        with pytest.raises(Denied, match="the operator"):
+            host.client().call(POLICY, "have", act, HELD)
+    assert host.loop("secondary.held")["state"] == "stopped"
+    assert host.cli("start", "secondary.held").returncode == 0
+
+
+def test_the_operator_starts_what_was_paused(host: RunningHost) -> None:
+    host.client().call(POLICY, "have", "pause", TIED)
+    assert host.cli("start", "third.tied").returncode == 0
+    assert host.loop("third.tied")["state"] == "active"
+
+
+@pytest.mark.parametrize(("act", "target"), [("pause", "third/other"), ("resume", "primary/kernel"), ("shutdown", "")])
+def test_an_honest_component_is_told_what_it_was_not_granted(host: RunningHost, act: str, target: str) -> None:
+    with pytest.raises(Failed):
+        host.client().call(POLICY, "have", act, target)
+    with pytest.raises(Failed):
+        host.client().call(OTHER, "have", act, target)
+
+
+def test_another_number_ends_the_process_and_does_nothing(host: RunningHost) -> None:
+    before, living = len(records(host)), {name: host.loop(name)["pid"] for name in ("secondary.ai", "forth.policy")}
+    restarts = host.loop("third.other")["restarts"]
+    with suppress(CallError):
+        host.client().call(OTHER, "say_runtime", 0)
+    host.until(lambda document: host.loop("third.other")["restarts"] > restarts, "its end")
+    assert "no_such_right" in host.loop("third.other")["last_death"]["sentence"]
+    assert {name: host.loop(name)["pid"] for name in living} == living and len(records(host)) == before
+
+
+def test_a_flood_is_answered_and_does_no_more_than_its_bound(host: RunningHost) -> None:
+    before = len(records(host))
+    assert host.client().call(POLICY, "say_runtime", 1, 30) == "sent"  # resumes of what runs
+    host.until(lambda document: host.loop("forth.policy")["state"] == "active", "that it still runs")
+    assert len(records(host)) - before <= RUNTIME_AT_ONCE + 2
+
+
+def test_the_host_ends_in_order_when_a_component_says_so(host: RunningHost) -> None:
+    """The last one, for it ends the host."""
+    assert host.client().call(ENDER, "have", "shutdown") == "done"
+    host.wait_for("^authority +stopped")
+    ended = [line.split()[0].split(".")[0] for line in host.console if line.split()[1:2] == ["stopped"]]
+    loops = [name for number, name in enumerate(ended) if name not in ended[:number]]
+    assert loops == ["external", "third", "secondary", "primary", "forth", "authority"]

@@ -1,0 +1,41 @@
+"""Runtime grants: what is refused, and the numbers that a life channel counts. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tlsrt.config.components import ComponentConfig
+from tlsrt.config.needs import NeedsConfig
+from tlsrt.config.runtime_rights import Act, RuntimeConfig, refusal_of_runtime, rights_to_runtime
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"may": "pause"}, "components is missing"),
+        ({"may": "list"}, "components is missing"),
+        ({"may": "shutdown", "components": ["third/io"]}, "components do not go with shutdown"),
+        ({"may": "pause", "components": ["third/io", "primary/kernel"]}, "primary/kernel cannot be paused"),
+        ({"may": "pause", "components": ["third/io"]}, ""),
+        ({"may": "list", "components": ["primary/kernel"]}, ""),
+        ({"may": "shutdown"}, ""),
+    ],
+)
+def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:
+    found = refusal_of_runtime(entry)
+    assert (says in found) if says else not found
+
+
+def test_each_right_has_its_number() -> None:
+    first = NeedsConfig(runtime=(RuntimeConfig("pause", "why", ("a/b", "a/c")), RuntimeConfig("shutdown", "why")))
+    second = NeedsConfig(runtime=(RuntimeConfig("list", "why", ("a/b", "a/c")),))
+    components = [
+        ComponentConfig("forth", "one", "x:X", needs=first), ComponentConfig("forth", "two", "x:X", needs=second)
+    ]  # fmt: skip
+    assert rights_to_runtime(components) == (
+        ("forth/one", Act.PAUSE, ("a/b",)), ("forth/one", Act.RESUME, ("a/b",)),
+        ("forth/one", Act.PAUSE, ("a/c",)), ("forth/one", Act.RESUME, ("a/c",)),
+        ("forth/one", Act.SHUTDOWN, ()), ("forth/two", Act.LIST, ("a/b", "a/c")),
+    )  # fmt: skip
