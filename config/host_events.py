@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from tlsrt.config.setting import WHY, boolean, count, listing, text
 
-Kind = Literal["uevents", "pressure", "kernel_log", "processes"]
+Kind = Literal["uevents", "pressure", "kernel_log", "network", "processes"]
 Resource = Literal["", "cpu", "memory", "io"]
 Stall = Literal["some", "full"]
 RESOURCES = ("cpu", "memory", "io")
 STALLS = ("some", "full")
 LEVELS = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")  # syslog(2), 0 to 7
 PREFIXES_MAX = 8
+INTERFACES_MAX = 16
 UNPRIVILEGED_MS = 2000  # the windows of pressure without CAP_SYS_RESOURCE are multiples of it, psi.rst
 _PREFIX_MAX = 64
 # Kind -> (the settings that it needs, those that it may have besides).
@@ -22,6 +23,7 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "uevents": ((), ()),
     "pressure": (("resource", "ms"), ("stall", "within_ms", "optional")),
     "kernel_log": (("prefixes",), ("level", "programs", "optional")),
+    "network": (("interfaces",), ()),
     "processes": ((), ("every_s",)),
 }
 
@@ -56,7 +58,8 @@ class HostEventsConfig:
     kind: Kind = field(
         metadata=text(
             "uevents: devices that come, go and change. pressure: tasks wait for a resource. kernel_log: what the "
-            "kernel writes into its log. processes: the runtime's own processes, what they take and how they are.",
+            "kernel writes into its log. network: links, addresses and routes that come, go and change. processes: "
+            "the runtime's own processes, what they take and how they are.",
             choices=tuple(_SETTINGS),
         )
     )
@@ -94,6 +97,20 @@ class HostEventsConfig:
         metadata=text("Of the kernel's log: only records as grave as this, or graver.", choices=LEVELS),
     )
     programs: bool = field(default=False, metadata=boolean("Of the kernel's log: also what programs write into it."))
+    interfaces: tuple[str, ...] = field(
+        default=(),
+        metadata=listing(
+            "Of the network: only what happens on these interfaces is told.",
+            text(
+                "The name of an interface, or its beginning and `*`.",
+                pattern=r"[A-Za-z0-9_.@-]{1,15}\*?|\*",
+                says="the name of an interface, such as eth0, or its beginning and *",
+            ),
+            INTERFACES_MAX,
+            least=1,
+            example='["eth0", "wlan*"]',
+        ),
+    )
     every_s: int = field(default=10, metadata=count("Of processes: how often they are told.", 1, 3600, unit="s"))
     optional: bool = field(
         default=False, metadata=boolean("Run without it where this kernel has none of it; else it does not start.")
@@ -116,4 +133,6 @@ class HostEventsConfig:
         if self.kind == "kernel_log":
             whose = "kernel and programs" if self.programs else "kernel"
             return f"log of the {whose}, {self.level} and graver: {', '.join(map(repr, self.prefixes))}"
+        if self.kind == "network":
+            return f"network changes on {', '.join(self.interfaces)}"
         return f"processes of the runtime, every {self.every_s} s" if self.kind == "processes" else self.kind

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.tracing import traced
     from tlsrt.channels.control.host_event import Uevent
     from tlsrt.channels.control.kernel_record import KernelRecord
+    from tlsrt.channels.control.network_change import NetworkChange
     from tlsrt.channels.control.pressure import Pressure
     from tlsrt.channels.control.process_table import ProcessRow, ProcessTable
     from tlsrt.channels.frames.trace import Trace
@@ -71,6 +72,7 @@ _LAZY = {
     "Database": "tlsrt.loops.component.database",
     "Transaction": "tlsrt.loops.component.database",
     "KernelRecord": "tlsrt.channels.control.kernel_record",
+    "NetworkChange": "tlsrt.channels.control.network_change",
     "Pressure": "tlsrt.channels.control.pressure",
     "ProcessRow": "tlsrt.channels.control.process_table",
     "ProcessTable": "tlsrt.channels.control.process_table",
@@ -103,6 +105,7 @@ __all__ = [
     "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError",
     "Conflict", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork",
     "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError",
+    "NetworkChange",
     "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError",
     "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked", "SqliteContent",
     "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable",

@@ -49,6 +49,12 @@ class KernelLogMessage(NamedTuple):
     prefixes: bytes  # see kernel_record.py
 
 
+class NetworkMessage(NamedTuple):
+    """Tell a component what the kernel says on the first descriptor of these interfaces, on the second one."""
+
+    interfaces: bytes  # see network_change.py
+
+
 class RouteMessage(NamedTuple):
     """Make or remove a route, over the socket of the kernel in the descriptor; addresses are halves of 64 bits."""
 
@@ -111,6 +117,7 @@ HELPER = MessageTable(
         Message(7, "route", _SUPERVISOR, _SEALED, RouteMessage, descriptors=1),
         Message(8, "element", _SUPERVISOR, _SEALED, ElementMessage, descriptors=1),
         Message(9, "close", _SUPERVISOR, _SEALED, NoFields, descriptors=1),  # whose last close may wait for a driver
+        Message(10, "network", _SUPERVISOR, _SEALED, NetworkMessage, descriptors=2),
         Message(16, "sealed", _HELPER, frozenset({"new"}), NoFields),
         Message(17, "done", _HELPER, _SEALED, DoneMessage),
         Message(18, "opened", _HELPER, _SEALED, OpenedMessage, descriptors=1),

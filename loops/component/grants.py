@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, cast, overload
 
 from tlsrt.channels.control.host_event import Uevent
 from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.network_change import NetworkChange
 from tlsrt.channels.control.pressure import Pressure
 from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.errors import MisuseError
@@ -138,14 +139,16 @@ class Granted:
     @overload
     def host_events(self, kind: Literal["kernel_log"]) -> AsyncIterator[KernelRecord]: ...
     @overload
+    def host_events(self, kind: Literal["network"]) -> AsyncIterator[NetworkChange]: ...
+    @overload
     def host_events(self, kind: Literal["processes"]) -> AsyncIterator[ProcessTable]: ...
     def host_events(self, kind: str) -> AsyncIterator[Any]:
         """Return what the kernel tells from now on, if granted under `needs: events`.
 
         Of `uevents` that is a `Uevent` for each device that comes, goes or changes, of `pressure` a `Pressure`
         whenever tasks have waited for longer than the grant says, of `kernel_log` each `KernelRecord` that passes the
-        grant's filter, of `processes` a `ProcessTable` every few seconds. What is not taken in time is lost, and
-        `dropped` counts it.
+        grant's filter, of `network` a `NetworkChange` of each link, address and route, of `processes` a `ProcessTable`
+        every few seconds. What is not taken in time is lost, and `dropped` counts it.
 
             async for event in self.host_events("pressure"):
                 self.log.warning("%s: %.1f %% of the last 10 s", event.resource, event.avg10)

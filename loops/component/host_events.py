@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 from tlsrt.channels.control.host_event import Uevent
 from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.network_change import NetworkChange
 from tlsrt.channels.control.pressure import Pressure
 from tlsrt.channels.control.process_table import ProcessTable
 
 WAITING_MAX = 256  # events that one iteration has not taken
-HostEvent: TypeAlias = Uevent | Pressure | KernelRecord | ProcessTable
+HostEvent: TypeAlias = Uevent | Pressure | KernelRecord | NetworkChange | ProcessTable
 
 
 class HostEventFeed:

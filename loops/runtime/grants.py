@@ -23,6 +23,7 @@ from tlsrt.channels.control.life import (
     HelpedMessage,
     HostEventsMessage,
 )
+from tlsrt.channels.control.network_change import decode_change_untrusted
 from tlsrt.channels.control.pressure import decode_pressure_untrusted
 from tlsrt.channels.control.process_table import decode_table_untrusted
 from tlsrt.config.components import ComponentConfig
@@ -51,7 +52,7 @@ FIRST_S = 0.5  # a device that is plugged in is there after some 10 ms
 EVENTS_AT_ONCE = 32  # before the handlers of components have their turn
 _DECODERS: Mapping[str, Callable[[bytes], HostEvent]] = {
     "uevents": decode_uevent_untrusted, "pressure": decode_pressure_untrusted, "kernel_log": decode_record_untrusted,
-    "processes": decode_table_untrusted,
+    "network": decode_change_untrusted, "processes": decode_table_untrusted,
 }  # fmt: skip
 
 

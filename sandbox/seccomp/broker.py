@@ -346,7 +346,7 @@ def _bind_netlink(duplicate: socket.socket, address: bytes) -> BrokerReply:
     if not _is_netlink(duplicate):
         return refused("bind a socket of the network")
     if len(address) < _NETLINK.size or _NETLINK.unpack_from(address)[::3] != (socket.AF_NETLINK, 0):
-        return refused("bind a netlink socket to groups")
+        return refused("bind a netlink socket to groups; changes are heard by `events: [{kind: network, ...}]`")
     duplicate.bind((0, 0))
     return BrokerReply()
 

@@ -20,10 +20,12 @@ from tlsrt.channels.control.helper import HELPER, OpenMessage, WriteMessage
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import EX_SOFTWARE, PeerError, one_line
 from tlsrt.supervisor.helper.feeds import Feed, log_feed, pressure_feed
+from tlsrt.supervisor.helper.network_feed import NetworkFeed
 from tlsrt.supervisor.helper.relay import UeventRelay
 from tlsrt.supervisor.helper.tty import SIZE, TCFLSH, TCGETS2, TCIOFLUSH, TCSETS2, Line, configured, is_as_wanted
 
 FEEDS_MAX = 256
+OWED_MS = 50  # how often what could not be told is tried again
 
 
 class Answer:
@@ -95,16 +97,20 @@ class Helper:
         self._supervisor = ControlChannel(channel, HELPER)
         self._waiting = select.poll()
         self._uevents = UeventRelay()
-        self._feeds: dict[int, Feed] = {}  # by both of their descriptors
+        self._feeds: dict[int, Feed | NetworkFeed] = {}  # by both of their descriptors
+        self._owing: set[NetworkFeed] = set()
 
     def run(self) -> int:
         """Serve until the supervisor closes the channel; return the exit code."""
         self._supervisor.send("sealed")
         self._waiting.register(self._supervisor.fileno(), select.POLLIN)
         while True:
-            for descriptor, _ in self._waiting.poll():
+            for descriptor, _ in self._waiting.poll(OWED_MS if self._owing else None):
                 if (feed := self._feeds.get(descriptor)) is not None and not feed.serve(descriptor):
                     self._end(feed)
+                elif isinstance(feed, NetworkFeed) and feed.owes:
+                    self._owing.add(feed)
+            self._settle()
             self._uevents.relay()
             received = self._supervisor.receive("supervisor", "sealed", descriptors=True)
             if received is not None:
@@ -124,6 +130,9 @@ class Helper:
         if name in ("pressure", "kernel_log"):
             self._begin((pressure_feed if name == "pressure" else log_feed)(*message, *descriptors))
             return
+        if name == "network":
+            self._begin(NetworkFeed(*message, *descriptors))
+            return
         try:
             answer = self._actions[name][0](message, descriptors[0])
         except OSError as error:
@@ -141,7 +150,14 @@ class Helper:
             with suppress(OSError):
                 os.close(answer.device)
 
-    def _begin(self, feed: Feed) -> None:
+    def _settle(self) -> None:
+        for feed in [*self._owing]:
+            if not feed.settle():
+                self._end(feed)
+            elif not feed.owes:
+                self._owing.discard(feed)
+
+    def _begin(self, feed: Feed | NetworkFeed) -> None:
         if len(self._feeds) >= 2 * FEEDS_MAX:
             feed.close()
             return
@@ -149,7 +165,9 @@ class Helper:
         self._waiting.register(feed.source, feed.waits_for)
         self._waiting.register(feed.target.fileno(), 0)  # only for its end
 
-    def _end(self, feed: Feed) -> None:
+    def _end(self, feed: Feed | NetworkFeed) -> None:
+        if isinstance(feed, NetworkFeed):
+            self._owing.discard(feed)
         for descriptor in (feed.source, feed.target.fileno()):
             del self._feeds[descriptor]
             self._waiting.unregister(descriptor)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tlsrt.errors import PeerError
 
-REQUEST, ACK, EXCLUSIVE, CREATE = 0x1, 0x4, 0x200, 0x400  # flags
+REQUEST, MULTI, ACK, EXCLUSIVE, DUMP, CREATE = 0x1, 0x2, 0x4, 0x200, 0x300, 0x400  # flags
 ERROR = 2  # the type of a message that ends a request, with an errno or 0
 NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
@@ -22,11 +22,12 @@ _ALIGNED = 4
 
 @dataclass(frozen=True, slots=True)
 class NetlinkMessage:
-    """One message: its type, the number of its request, and what is behind the header."""
+    """One message: its type, the number of its request, what is behind the header, and its flags."""
 
     type: int
     sequence: int
     body: bytes
+    flags: int = 0
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -50,10 +51,10 @@ def messages_untrusted(data: bytes) -> Iterator[NetlinkMessage]:
     while at < len(data):
         if len(data) - at < _HEADER.size:
             raise PeerError("bad_netlink")
-        length, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
         if not _HEADER.size <= length <= len(data) - at:
             raise PeerError("bad_netlink")
-        yield NetlinkMessage(kind, sequence, data[at + _HEADER.size : at + length])
+        yield NetlinkMessage(kind, sequence, data[at + _HEADER.size : at + length], flags)
         at += _aligned(length)
 
 

@@ -11,6 +11,7 @@ import socket
 
 from tlsrt.channels.control.kernel_record import joined
 from tlsrt.channels.control.life import LoopState
+from tlsrt.channels.control.network_change import joined as joined_interfaces
 from tlsrt.config.host_events import LEVELS, RESOURCES, STALLS, HostEventsConfig
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
@@ -20,6 +21,9 @@ from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 _UEVENT, _KERNEL_GROUP = 15, 1  # netlink(7); group 2 is udev's, in a form of its own
+_ROUTE = 0  # netlink(7)
+# RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE: not neighbours, who come and go all the time.
+_NETWORK_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _RECEIVE_BYTES = 1 << 20  # a hub with all its devices at once
 
 
@@ -70,6 +74,9 @@ class HostEventFeeds(Feature):
                 elif events.kind == "pressure":
                     fields = RESOURCES.index(events.resource), STALLS.index(events.stall)
                     self._helper.hand("pressure", *fields, descriptors=(source, ours.fileno()))
+                elif events.kind == "network":
+                    names = joined_interfaces(events.interfaces)
+                    self._helper.hand("network", names, descriptors=(source, ours.fileno()))
                 else:
                     level, prefixes = LEVELS.index(events.level), joined(events.prefixes)
                     self._helper.hand(
@@ -84,12 +91,22 @@ class HostEventFeeds(Feature):
         """Hand the helper the socket that the kernel speaks of devices to, once. Raises OSError."""
         if self._is_listening:
             return
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _UEVENT) as kernel:
-            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
-            kernel.setblocking(False)
-            kernel.bind((0, _KERNEL_GROUP))
+        with _listening(_UEVENT, _KERNEL_GROUP) as kernel:
             self._helper.hand("listen", descriptors=(kernel.fileno(),))
         self._is_listening = True
+
+
+def _listening(protocol: int, groups: int) -> socket.socket:
+    """Return a socket of netlink(7) in the host's network namespace that has joined groups. Raises OSError."""
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, protocol)
+    try:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        kernel.setblocking(False)
+        kernel.bind((0, groups))
+    except OSError:
+        kernel.close()
+        raise
+    return kernel
 
 
 def open_source(events: HostEventsConfig) -> int:
@@ -97,6 +114,8 @@ def open_source(events: HostEventsConfig) -> int:
 
     Whether a trigger may be set, and the log read, is looked at when the file is opened: the helper could do neither.
     """
+    if events.kind == "network":
+        return _listening(_ROUTE, _NETWORK_GROUPS).detach()
     mode = os.O_RDWR if events.kind == "pressure" else os.O_RDONLY
     source = os.open(events.file, mode | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -6,7 +6,6 @@ zeroconf as any program has it. Both are linked by a veth pair; a second pair le
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
+from hosts.network_space import inside, ip
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
@@ -74,24 +74,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def ip(*words: str) -> str:
-    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def inside(space: str) -> Generator[None, None, None]:
-    """Have what is made here belong to a network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home, there = os.open("/proc/self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{space}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, 0x40000000) == 0, os.strerror(ctypes.get_errno())
-        yield
-    finally:
-        assert libc.setns(home, 0x40000000) == 0
-        os.close(home)
-        os.close(there)
 
 
 @contextmanager

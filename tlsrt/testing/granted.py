@@ -13,6 +13,7 @@ from typing import Literal
 
 from tlsrt.channels.control.host_event import Uevent
 from tlsrt.channels.control.kernel_record import KernelRecord
+from tlsrt.channels.control.network_change import NetworkChange
 from tlsrt.channels.control.pressure import Pressure
 from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.config.devices import DeviceConfig, TtyConfig
@@ -114,7 +115,8 @@ class FakeDevice:
 
 
 _KIND_OF: Mapping[type[HostEvent], str] = {
-    Uevent: "uevents", Pressure: "pressure", KernelRecord: "kernel_log", ProcessTable: "processes",
+    Uevent: "uevents", Pressure: "pressure", KernelRecord: "kernel_log", NetworkChange: "network",
+    ProcessTable: "processes",
 }  # fmt: skip
 
 

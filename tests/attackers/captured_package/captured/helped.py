@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any
 
-from tlsrt import Component, handler
+from tlsrt import Component, MisuseError, handler
 from tlsrt.loops.runtime.process import LoopProcess
 
 
@@ -27,6 +27,8 @@ class Helped(Component):
             self.spawn(self._hear_pressure)
         if self.options.get("hears_log"):
             self.spawn(self._hear_log)
+        if self.options.get("hears_network"):
+            self.spawn(self._hear_network)
         self.task = asyncio.create_task(self._listen()) if self.options.get("listens") else None
 
     async def _listen(self) -> None:
@@ -44,6 +46,20 @@ class Helped(Component):
     async def _hear_log(self) -> None:
         async for record in self.host_events("kernel_log"):
             self.told.append((time.monotonic(), [record.text, record.level, record.facility, record.dropped]))
+
+    async def _hear_network(self) -> None:
+        async for change in self.host_events("network"):
+            row = [change.what, change.removed, change.interface, change.address, change.up, change.dropped]
+            self.told = [*self.told[-2000:], (time.monotonic(), row)]
+
+    @handler
+    async def hears(self, kind: str) -> bool:
+        """Tell whether it may hear events of a kind."""
+        try:
+            self.host_events(kind)  # type: ignore[call-overload]
+        except MisuseError:
+            return False
+        return True
 
     @handler
     async def what_was_told(self) -> list[tuple[float, Any]]:
