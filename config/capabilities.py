@@ -13,7 +13,7 @@ _KERNEL = "it changes the kernel, or reads its memory"
 _POLICY = "it changes what confines processes"
 _NETWORK = (
     "a program's network is empty, and what it reaches or listens on is made for it by the supervisor: ask with "
-    "`egress` and `listen`"
+    "`egress` and `listen`, and with `netlink` for what changes the host's"
 )
 _CALLS = "no call that it is for passes the filter of a program"
 _OWN = "all that it could act on, a program's own processes and files, it may do so already"

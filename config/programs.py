@@ -216,6 +216,20 @@ class ProgramConfig:
             example="{CAP_IPC_LOCK: its keys must never be swapped}",
         ),
     )
+    netlink: Mapping[str, str] = field(
+        default_factory=dict[str, str],
+        metadata=mapping(
+            "Parts of the host's network that it changes by netlink(7), with CAP_NET_ADMIN, each with the reason: "
+            "`netfilter` is all of nftables, `route` all links, addresses and routes. It takes a supervisor that is "
+            "root.",
+            REQUIRED_WHY,
+            2,
+            "netfilter|route",
+            "netfilter or route",
+            default={},
+            example="{netfilter: it loads the rules of the packet filter}",
+        ),
+    )
     environment: Mapping[str, str] = field(
         default_factory=dict[str, str],
         metadata=mapping(
@@ -285,6 +299,8 @@ class ProgramConfig:
             return f"files: together they have more than {FILES_BYTES_MOST} bytes; put them into a folder under `read`"
         if refused := next((why for one in self.capabilities if (why := refusal_of_capability(one))), ""):
             return refused
+        if self.netlink and (others := self._beside_netlink):
+            return f"a program with `netlink` has no other way to reach anything: remove `{others}`"
         if self.worker:
             return self._problem_of_worker
         if self.passed and self.talks:
@@ -297,6 +313,17 @@ class ProgramConfig:
         if self.run == Path():
             return "it has neither `run` nor `worker`: name an executable, or a module"
         return "`threads` are a worker's: `processes` bounds those of a program" if self.threads != 1 else ""
+
+    @property
+    def kept_capabilities(self) -> tuple[str, ...]:
+        """Return the capabilities that it keeps, also those that go with what else it asks for."""
+        return tuple(sorted({*self.capabilities, *(["CAP_NET_ADMIN"] if self.netlink else [])}))
+
+    @property
+    def _beside_netlink(self) -> str:
+        """Return what does not go together with `netlink`: its filter lets it send to addresses of its own choice."""
+        names = ("worker", "listen", "egress", "notifies", "talks", "also_runs", "executable_memory")
+        return next((name for name in names if getattr(self, name)), "")
 
     @property
     def _problem_of_worker(self) -> str:

@@ -129,6 +129,9 @@ def profile_for_program(
     program = placed.program
     if program.listen or program.egress or program.notifies:
         check_held(config, program.where, placed.label, "have sockets")
+    if program.netlink:
+        check_held(config, program.where, placed.label, "have netlink")
+        _check_netlink(config, placed)
     check_replies(config, placed.label, program.listen)
     _check_capabilities(placed, rootless=rootless)
     fragments = fragments_of_program(config, placed, files)
@@ -166,7 +169,7 @@ def profile_for_program(
         files=tuple(sorted(program.files.items())),
         speaks_by_name=not program.worker and program.bus is None and "mount_namespace" not in waived_layers(config),
         scratch_mb=program.scratch_mb,
-        capabilities=tuple(sorted(program.capabilities)),
+        capabilities=program.kept_capabilities,
         is_background=not program.is_kept and program.bus is None,
     )
     profile = with_hosts(profile, config)
@@ -199,9 +202,19 @@ def _check_worker(config: Config, placed: PlacedProgram) -> None:
         raise ConfigError(f"{placed.program.where}: {placed.label} cannot be a worker: {why}")
 
 
+def _check_netlink(config: Config, placed: PlacedProgram) -> None:
+    """Refuse the capability where the process would be in the host's network, and where its root is the host's."""
+    for layer in ("net_namespace", "mount_namespace", "pid_namespace", "landlock"):
+        if layer in config.sandbox.waive:
+            raise ConfigError(
+                f"{placed.program.where}: {placed.label} cannot have netlink: sandbox layer {layer} is waived, and "
+                "CAP_NET_ADMIN is only given to a process that is shut in"
+            )
+
+
 def _check_capabilities(placed: PlacedProgram, *, rootless: bool) -> None:
     """Refuse more than the supervisor itself has. Raises ConfigError."""
-    for name in placed.program.capabilities:
+    for name in placed.program.kept_capabilities:
         if rootless or not has_capability(name):
             why = "tlsrt does not run as root" if rootless else "the supervisor does not have it"
             raise ConfigError(f"{placed.program.where}: {placed.label} cannot have {name}: {why}")

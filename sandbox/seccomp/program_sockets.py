@@ -14,6 +14,10 @@ the kernel, which has seen who wrote to that socket (see `reply_filter.py`); wha
 memory changes nothing. Flags and control data are left out: it leaves from the address that the listener is bound to,
 or else from the one that its route has.
 
+A program with `netlink` gets sockets of the protocols that it was granted and of no other, made in our network
+namespace, while its own is empty: the kernel asks for CAP_NET_ADMIN of who made the socket and of who sends on it, and
+acts in the namespace of the socket. So its capability reaches what these protocols say, and no device, ioctl or packet.
+
 A program may have children. So the process whose memory and descriptors are meant is that of the task that calls.
 """
 
@@ -49,6 +53,9 @@ _IOVECS_MOST = 16
 _DATAGRAM_BYTES = 65507  # the most that UDP carries
 _PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 _KIND = 0xF  # SOCK_TYPE_MASK
+NETLINK_PROTOCOLS: Mapping[str, int] = {"route": 0, "netfilter": 12}  # netlink(7)
+_NETLINK_KINDS = (int(socket.SOCK_RAW), int(socket.SOCK_DGRAM))  # the same to the kernel
+_SOCKADDR_NL = struct.Struct("=HHII")  # family, padding, number, groups
 _INTERNET = (int(socket.AF_INET), int(socket.AF_INET6))
 
 Place = tuple[str, bytes, int]  # protocol, address, port
@@ -67,6 +74,7 @@ class ProgramSockets:
     listeners: Mapping[Place, int] = field(default_factory=dict[Place, int])
     replying: frozenset[int] = frozenset()  # those of `listeners` that the kernel holds to replies
     replies_per_s: int = 0  # of all of them
+    netlink: frozenset[int] = frozenset()  # protocols of netlink(7) that it speaks with the kernel of the host
 
     def carry_out(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> Outcome:
         """Answer a call, with the broker for what is not of a program alone."""
@@ -94,6 +102,8 @@ class ProgramSockets:
             if own.family == socket.AF_UNIX:
                 is_known = call.call == "connect" and self._is_notify(address)
                 return BrokerReply() if is_known else BrokerReply(error=errno.ECONNREFUSED)
+            if own.family == socket.AF_NETLINK:
+                return _bind_netlink(own, address) if call.call == "bind" else BrokerReply(error=errno.EPERM)
             if call.call == "bind" and (listener := self._listener(own, address)) is not None:
                 return _in_place_of(own, call.arguments[0] & 0xFFFFFFFF, listener)
         return broker.carry_out(call, is_valid)
@@ -102,6 +112,8 @@ class ProgramSockets:
         family, kind = (value & 0xFFFFFFFF for value in call.arguments[:2])
         if family == socket.AF_UNIX and kind & _KIND == socket.SOCK_DGRAM and self.notices is not None:
             return Made(self.notices.dup())
+        if family == socket.AF_NETLINK and kind & _KIND in _NETLINK_KINDS and call.arguments[2] in self.netlink:
+            return Made(socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, call.arguments[2]))
         if family in _INTERNET and (broker.egress or broker.names or self.listeners):
             return broker.carry_out(call, is_valid)
         return BrokerReply(error=errno.EPERM)  # what software tries that we do not know is no offence
@@ -163,6 +175,14 @@ class ProgramSockets:
                 return BrokerReply(error=errno.EAFNOSUPPORT)
             where = socket.inet_ntop(held.family, host), port
             return BrokerReply(held.sendto(datagram, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, where))
+
+
+def _bind_netlink(own: socket.socket, address: bytes) -> BrokerReply:
+    """Have the kernel choose its number; to no groups, on which others hear what is changed."""
+    if len(address) < _SOCKADDR_NL.size or _SOCKADDR_NL.unpack_from(address)[2:] != (0, 0):
+        return refused("bind a netlink socket to groups, or to a number of its own choice")
+    own.bind((0, 0))
+    return BrokerReply()
 
 
 def _path_of(address: bytes) -> bytes:

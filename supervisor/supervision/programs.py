@@ -23,7 +23,7 @@ from tlsrt.config.listeners import MOST_REPLIES_PER_S
 from tlsrt.errors import TlsrtError
 from tlsrt.rate_limit import Bucket, Buckets
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
-from tlsrt.sandbox.seccomp.program_sockets import Place, ProgramSockets, place_of
+from tlsrt.sandbox.seccomp.program_sockets import NETLINK_PROTOCOLS, Place, ProgramSockets, place_of
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import Child, LauncherWord, ProgramStart
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
@@ -213,7 +213,8 @@ class Programs(Feature):
             places[place_of(one.asked.protocol, one.asked.host, one.asked.port)] = copy
         replying = frozenset(run.listeners[one.asked.name] for one in listeners if one.asked.replies)
         per_s = sum(one.asked.replies_per_s for one in listeners if one.asked.replies)
-        granted = ProgramSockets(sockets.notices, places, replying, min(per_s, MOST_REPLIES_PER_S))
+        netlink = frozenset(NETLINK_PROTOCOLS[one] for one in program.netlink)
+        granted = ProgramSockets(sockets.notices, places, replying, min(per_s, MOST_REPLIES_PER_S), netlink)
         return SyscallMonitor(self._context.event_loop, rules, partial(self._violated, run), granted)
 
     def _watch(self, run: ProgramRun, child: Child) -> None:

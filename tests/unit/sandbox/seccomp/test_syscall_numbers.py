@@ -54,8 +54,8 @@ def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def _header_value(name: str) -> int | None:
     generic = [f"../asm-generic/{name}.h" for name in ("mman", "mman-common", "socket")]
     for header in (
-        "prctl.h", "seccomp.h", "sched.h", "time.h", "sockios.h", "in.h", "in6.h", "tcp.h", "mman.h", "fcntl.h",
-        *generic,
+        "prctl.h", "seccomp.h", "sched.h", "netlink.h", "time.h", "sockios.h", "in.h", "in6.h", "tcp.h", "mman.h",
+        "fcntl.h", *generic,
     ):  # fmt: skip
         match = re.search(rf"#define\s+{name}\s+(0x[0-9a-fA-F]+|\d+)", (INCLUDE / header).read_text())
         if match:
