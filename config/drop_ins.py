@@ -31,6 +31,7 @@ from tlsrt.config.manifest import (
     top_level,
 )
 from tlsrt.config.needs import NeedsConfig
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.setting import NAME, Setting, Where, count, listing, mapping, table, text
 from tlsrt.config.variables import put_values
 from tlsrt.config.yaml_nodes import Problems, YamlNode
@@ -88,6 +89,7 @@ class DropIn:
         default=NeedsConfig(),
         metadata=table(NeedsConfig, "What takes the place of the same keys of the manifest: another device, as here."),
     )
+    programs: tuple[ProgramConfig, ...] = field(default=(), metadata=_same("programs"))
     health: HealthConfig = field(default=HealthConfig(), metadata=_same("health"))
     policy: Mapping[str, object] = field(
         default_factory=dict[str, object],
@@ -263,7 +265,7 @@ def combined(
     class_path = str(manifest.tree.get("class", ""))
     if class_path and top_level(class_path.partition(":")[0]) != (whose := top_level(package)):
         raise ConfigError(f"{manifest.places['class',]}: the class of a component of {whose} is in {whose} itself")
-    own = ("options", "process", "needs", "health")
+    own = ("options", "process", "needs", "programs", "health")
     tree = changed_tree(manifest.tree, {key: said[key] for key in own if key in said})
     if place is not None and tree.get("process") == "shared":
         raise ConfigError(

@@ -72,6 +72,7 @@ class Manifest(ComponentConfig):
 
 
 SETTING: Setting = table(Manifest)["setting"]
+_JOINED = ("needs", "programs", "health")
 _OWN = ("manifest", "component", "title", "calls")  # what no `components` of a configuration has
 
 
@@ -104,8 +105,8 @@ def parse_manifest(data: bytes, path: Path) -> ParsedManifest:
 
 
 def changed_tree(tree: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a component's tree with what an operator says instead: of `needs` and `health` key by key."""
-    joined = {key: {**(tree.get(key) or {}), **(said[key] or {})} for key in ("needs", "health") if key in said}
+    """Return a component's tree with what an operator says instead: of `needs`, `programs`, `health` key by key."""
+    joined = {key: {**(tree.get(key) or {}), **(said[key] or {})} for key in _JOINED if key in said}
     return {**tree, **said, **joined}
 
 

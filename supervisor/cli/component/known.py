@@ -62,10 +62,10 @@ def named(config: Config, address: str) -> tuple[str, str]:
     return str(package), str(name)
 
 
-def decided_needs(config: Config, address: str) -> Mapping[str, Any]:
-    """Return what an operator has decided of the needs of a component, as its drop-in has it."""
+def decided(config: Config, address: str) -> Mapping[str, Any]:
+    """Return what an operator has decided of the needs and programs of a component, as its drop-in has it."""
     said = yaml.safe_load(drop_in_file(config.path, address).read_text("utf-8"))
-    return (said or {}).get("needs") or {}
+    return {key: one for key, one in (said or {}).items() if key in ("needs", "programs")}
 
 
 def package_if_named(config: Config, address: str) -> str:

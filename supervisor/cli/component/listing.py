@@ -16,7 +16,7 @@ from tlsrt.config.distributions import Distribution
 from tlsrt.config.drop_ins import drop_in_file
 from tlsrt.config.manifest import changed_tree
 from tlsrt.supervisor.cli.component.available import available, available_lines
-from tlsrt.supervisor.cli.component.known import added_component, approved, decided_needs, package_of
+from tlsrt.supervisor.cli.component.known import added_component, approved, decided, package_of
 from tlsrt.supervisor.cli.component.wheel import by_package
 from tlsrt.supervisor.cli.exchange import ask, config_of
 from tlsrt.supervisor.control.client import NotRunning
@@ -92,7 +92,7 @@ def show(arguments: argparse.Namespace) -> Document:
     built_in = next((one for one in config.components if one.builtin and one.address == arguments.address), None)
     one = built_in or added_component(config, arguments.address)
     manifest = BUILT_IN.manifests[one.address] if built_in else approved(config, one.address)
-    tree = manifest.tree if built_in else changed_tree(manifest.tree, {"needs": decided_needs(config, one.address)})
+    tree = manifest.tree if built_in else changed_tree(manifest.tree, decided(config, one.address))
     return {
         "component": one.address,
         "title": manifest.title,

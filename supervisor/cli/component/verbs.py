@@ -51,12 +51,12 @@ class _Candidate:
     manifest: ParsedManifest
     address: str
     policy: dict[str, list[str] | str]
-    needs: dict[str, Any]  # that take the place of those of the manifest
+    said: dict[str, Any]  # needs and programs that take the place of those of the manifest
     number: int  # of the folder with packages of its own; 0: those of the environment
 
     @property
     def asks(self) -> list[Ask]:
-        tree = changed_tree(self.manifest.tree, {"needs": self.needs})
+        tree = changed_tree(self.manifest.tree, self.said)
         return asks_of(tree, self.manifest.calls, self.manifest.reasons)
 
     def lines(self) -> list[str]:
@@ -91,7 +91,8 @@ class _Candidate:
             "isolated": bool(self.number),
             "asks": [one.document() for one in self.asks],
             "policy": self.policy,
-            "needs": self.needs,
+            "needs": self.said.get("needs", {}),
+            "programs": self.said.get("programs", {}),
         }
 
 
@@ -198,8 +199,8 @@ def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argp
         caller, methods = parse_allow(text)
         policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
     number = next_number(config.path, address) if arguments.isolated else 0
-    needs = parse_needs(arguments.needs or (), manifest)
-    return _Candidate(offering, offer, manifest, address, policy, needs, number)
+    said = parse_needs(arguments.needs or (), manifest)
+    return _Candidate(offering, offer, manifest, address, policy, said, number)
 
 
 def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
@@ -211,8 +212,7 @@ def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
         said["isolated"] = one.number
     if options := dict(map(_option, arguments.option or ())):
         said["options"] = options
-    if one.needs:
-        said["needs"] = one.needs
+    said |= one.said
     if one.policy:
         said["policy"] = one.policy
     name = one.address.replace("/", ".")

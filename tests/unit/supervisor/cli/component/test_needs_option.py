@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlsrt.config.manifest import ParsedManifest, parse_manifest
+from tlsrt.config.manifest import ParsedManifest, changed_tree, parse_manifest
 from tlsrt.errors import InvalidArgument
 from tlsrt.supervisor.cli.component.needs_option import parse_needs
 
@@ -33,17 +33,19 @@ def manifest() -> ParsedManifest:
 def test_a_key_within_a_list_is_replaced_and_the_rest_of_the_need_stays(manifest: ParsedManifest) -> None:
     found = parse_needs(["devices.line.path=/dev/ttyACM0", "devices.1.why=the other counter"], manifest)
     assert found == {
-        "devices": [
-            {"name": "line", "path": "/dev/ttyACM0", "why": "the scale hangs there"},
-            {"name": "other", "path": "/dev/ttyUSB1", "why": "the other counter"},
-        ]
+        "needs": {
+            "devices": [
+                {"name": "line", "path": "/dev/ttyACM0", "why": "the scale hangs there"},
+                {"name": "other", "path": "/dev/ttyUSB1", "why": "the other counter"},
+            ]
+        }
     }
     assert manifest.tree["needs"]["devices"][0]["path"] == "/dev/ttyUSB0", "the manifest is as it was"
 
 
 def test_a_value_is_yaml_and_the_last_of_two_counts(manifest: ParsedManifest) -> None:
     found = parse_needs(["memory_mb=32", "memory_mb=64", "write=[{path: /srv/a=b, why: here}]"], manifest)
-    assert found == {"memory_mb": 64, "write": [{"path": "/srv/a=b", "why": "here"}]}
+    assert found == {"needs": {"memory_mb": 64, "write": [{"path": "/srv/a=b", "why": "here"}]}}
     assert parse_needs([], manifest) == {}
 
 
@@ -80,3 +82,36 @@ def test_what_the_schema_refuses_is_told_without_a_place_in_a_file(text: str, ma
 def test_what_it_gives_is_what_a_drop_in_may_have(manifest: ParsedManifest) -> None:
     found = parse_needs(["devices.0.path=/dev/ttyACM0"], manifest)
     assert yaml.safe_load(yaml.safe_dump(found)) == found
+
+
+PLAYER = """
+manifest: 1
+component: third/player
+class: "player:Player"
+title: plays
+programs:
+  play: {run: /usr/bin/true, args: ["{song}"], seconds: 5, why: it plays}
+"""
+
+
+def test_a_key_of_a_program_is_replaced_and_the_rest_of_it_stays() -> None:
+    player = parse_manifest(PLAYER.encode(), Path("tlsrt.yaml"))
+    said = parse_needs(["programs.play.read=[/srv/songs]", "programs.play.seconds=9"], player)
+    play = {"run": "/usr/bin/true", "args": ["{song}"], "seconds": 9, "why": "it plays", "read": ["/srv/songs"]}
+    assert said == {"programs": {"play": play}}
+    assert changed_tree(player.tree, said)["programs"] == {"play": play}
+    assert player.tree["programs"]["play"]["seconds"] == 5, "the manifest is as it was"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("programs={}", "--needs programs: say which key of which program: programs.NAME.KEY=VALUE"),
+        ("programs.play={}", "--needs programs.play: say which key of which program: programs.NAME.KEY=VALUE"),
+        ("programs.sh.run=/bin/sh", "--needs programs.sh.run: there is no program sh: it has play"),
+    ],
+)
+def test_a_program_that_the_manifest_has_not_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse_needs([text], parse_manifest(PLAYER.encode(), Path("tlsrt.yaml")))
+    assert str(caught.value) == sentence
