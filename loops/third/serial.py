@@ -27,7 +27,8 @@ from tlsrt import (
 )
 from tlsrt.loops.third.content import as_bytes_untrusted
 from tlsrt.loops.third.framing import Cobs, Framing, LengthPrefixed, Slip, TextLines
-from tlsrt.loops.third.serial_line import Heard, Listener, SerialLine
+from tlsrt.loops.third.listener import Listener
+from tlsrt.loops.third.serial_line import Heard, SerialLine
 
 LINES = 16
 LISTENERS = 64
@@ -81,7 +82,9 @@ class Serial(Component):
 
     async def start(self) -> None:
         self._lines: dict[str, SerialLine] = {}
-        self._listeners: BoundedTable[Listener, None] = BoundedTable(LISTENERS, LISTENERS_SHARE, WhenFull.REFUSE)
+        self._listeners: BoundedTable[Listener[Heard | bool], None] = BoundedTable(
+            LISTENERS, LISTENERS_SHARE, WhenFull.REFUSE
+        )
         for name, options in self.options.lines.items():
             try:
                 device = self.device(name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from tlsrt import Busy, DeadlineExceeded, InvalidArgument, Unavailable
 from tlsrt.loops.third.framing import Framing
+from tlsrt.loops.third.listener import Listener
 
 WAITING = 32  # for the line, of all
 WAITING_SHARE = 8  # of one caller
@@ -41,30 +41,6 @@ class Heard(NamedTuple):
     wall_ms: int
 
 
-class Listener:
-    """What one listener has not taken yet: the newest `capacity` items, and how many were left out before them."""
-
-    def __init__(self, capacity: int) -> None:
-        self._items: deque[Heard | bool] = deque(maxlen=capacity)
-        self._come = asyncio.Event()
-        self.dropped = 0
-
-    def put(self, item: Heard | bool) -> None:
-        """Add a frame, or whether the device is there."""
-        if len(self._items) == self._items.maxlen:
-            self.dropped += 1
-        self._items.append(item)
-        self._come.set()
-
-    async def take(self) -> tuple[int, Heard | bool]:
-        """Wait for an item; return how many were left out before it, and it."""
-        while not self._items:
-            self._come.clear()
-            await self._come.wait()
-        dropped, self.dropped = self.dropped, 0
-        return dropped, self._items.popleft()
-
-
 class SerialLine:
     """A line with all who use it."""
 
@@ -76,7 +52,7 @@ class SerialLine:
         self.last: Heard | None = None  # of the device that is there now
         self.frames = 0
         self.holder = ""
-        self._listeners: set[Listener] = set()
+        self._listeners: set[Listener[Heard | bool]] = set()
         self._turn = asyncio.Lock()
         self._waiting: list[str] = []
         self._told: bool | None = None
@@ -123,13 +99,13 @@ class SerialLine:
         for listener in self._listeners:
             listener.put(item)
 
-    def listen(self, capacity: int) -> Listener:
+    def listen(self, capacity: int) -> Listener[Heard | bool]:
         """Begin to listen; give it to `leave` at the end."""
-        listener = Listener(capacity)
+        listener = Listener[Heard | bool](capacity)
         self._listeners.add(listener)
         return listener
 
-    def leave(self, listener: Listener) -> None:
+    def leave(self, listener: Listener[Heard | bool]) -> None:
         self._listeners.discard(listener)
 
     def hold(self, caller: str) -> None:
@@ -186,7 +162,7 @@ class SerialLine:
             if listener is not None:
                 self.leave(listener)
 
-    async def _answer(self, listener: Listener, prefix: bytes, timeout_s: float) -> bytes:
+    async def _answer(self, listener: Listener[Heard | bool], prefix: bytes, timeout_s: float) -> bytes:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+GST_RTSP_SERVER = "gst-rtsp-server"  # a library, which the Python of the system takes
 PACKAGES = {
     "bash": "bash",
     "cc": "gcc",
@@ -21,6 +22,7 @@ PACKAGES = {
     "ffmpeg": "ffmpeg",
     "fish": "fish",
     "git": "git",
+    GST_RTSP_SERVER: "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good python3-gi",
     "ip": "iproute2",
     "mke2fs": "e2fsprogs",
     "mosquitto": "mosquitto",
@@ -48,13 +50,19 @@ LEFT_OUT = "left out: needs "
 
 def missing() -> list[str]:
     """Return the programs that are not on this machine."""
-    absent = [program for program in PACKAGES if shutil.which(program) is None]
+    absent = [program for program in PACKAGES if not _is_there(program)]
     return absent if Path("/usr/include/linux/unistd.h").exists() or "cc" in absent else [*absent, "cc"]
+
+
+def _is_there(program: str) -> bool:
+    if program == GST_RTSP_SERVER:
+        return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
+    return shutil.which(program) is not None
 
 
 def packages(programs: list[str]) -> list[str]:
     """Return the Debian packages that hold these programs."""
-    found = [*dict.fromkeys(PACKAGES[program] for program in programs)]
+    found = [*dict.fromkeys(name for program in programs for name in PACKAGES[program].split())]
     found += [_HEADERS] if "cc" in programs else []
     return [*found, "libtss2-tcti-swtpm0t64"] if "swtpm" in programs else found
 
@@ -77,9 +85,8 @@ def fetch() -> None:
 
 def need(program: str) -> str:
     """Return the path of a program; leave the running test out where it is missing, and fail it in CI."""
-    path = shutil.which(program)
-    if path is not None and program not in missing():
-        return path
+    if _is_there(program) and program not in missing():
+        return shutil.which(program) or ""
     names = " ".join(packages([program]))
     if os.environ.get("CI"):
         pytest.fail(f"needs {program}: apt-get install {names}")
