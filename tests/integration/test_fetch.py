@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import ssl
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from fakes.lying_web_server import MIB, WebServer
+from fakes.own_certificate import server_context
 from hosts.running_host import RunningHost, running
 
 import tlsrt.loops.external
@@ -34,26 +29,8 @@ class Servers:
     """Web servers: of the client, another origin of it, one of the component, and one with TLS."""
 
     def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")]), datetime.now(UTC)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-            .add_extension(names, critical=False).add_extension(x509.BasicConstraints(True, None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
-            .sign(key, hashes.SHA256())
-        )  # fmt: skip
         self.ca = folder / "ca.pem"
-        self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (folder / "key.pem").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.ca, folder / "key.pem")
+        context = server_context(folder)
         self.mine, self.other, self.theirs, self.safe = WebServer(), WebServer(), WebServer(), WebServer(context)
 
     def close(self) -> None:

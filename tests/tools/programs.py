@@ -15,10 +15,12 @@ import pytest
 
 GST_RTSP_SERVER = "gst-rtsp-server"  # a library, which the Python of the system takes
 PACKAGES = {
+    "Xvfb": "xvfb",
     "bash": "bash",
     "cc": "gcc",
     "curl": "curl",
     "dbus-daemon": "dbus-daemon",
+    "dunst": "dunst",
     "ffmpeg": "ffmpeg",
     "fish": "fish",
     "git": "git",

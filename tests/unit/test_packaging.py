@@ -20,9 +20,10 @@ from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-# h11, which tlsrt[http] brings; pytest; Textual, which tlsrt[tui] brings
+# h11, which tlsrt[http] brings; dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
+    "tlsrt.loops.third.desktop_carrier",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
 )  # fmt: skip
 
