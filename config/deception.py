@@ -30,7 +30,7 @@ from tlsrt.text import did_you_mean
 
 Methods = tuple[tuple[str, str], ...]  # (component, method)
 
-COMPONENTS = ("primary/admin", "secondary/vault", "secondary/backup", "third/shell", "external/tunnel")
+COMPONENTS = ("primary/admin", "secondary/vault", "secondary/archive", "third/shell", "external/tunnel")
 METHODS: Methods = (
     ("primary/kernel", "load_module"),
     ("primary/kernel", "write_memory"),

@@ -91,11 +91,11 @@ def test_a_thief_of_a_bundle_with_our_own_library_and_command(host: RunningHost)
     with watching(host) as watch, host.client() as client:
         since = boottime_ms()
         with pytest.raises(Denied) as told:
-            client.call("secondary/backup", "list")
-        assert watch.touched(since)["fields"]["decoy"] == "secondary/backup"
+            client.call("secondary/archive", "list")
+        assert watch.touched(since)["fields"]["decoy"] == "secondary/archive"
         with pytest.raises(Denied) as told_of_nothing:
             client.call("secondary/cellars", "list")
-        assert str(told.value).replace("backup", "cellars") == str(told_of_nothing.value)
+        assert str(told.value).replace("archive", "cellars") == str(told_of_nothing.value)
         command = [sys.executable, "-m", "tlsrt.channels.cli.main", "--bundle", str(host.folder / "admin.tlsrt")]
         subprocess.run([*command, "call", "third/shell", "run"], capture_output=True, timeout=60, check=False)
         assert watch.next("decoy_touched")["fields"]["decoy"] == "third/shell"

@@ -1,0 +1,194 @@
+"""What the backup service does on disks: steps for its thread, each so short that others come between them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from tlsrt import DiskThread, DiskWork, Length, MisuseError, Range
+from tlsrt.cron import parse_cron
+from tlsrt.loops.secondary.backup_archive import ArchiveEnd, SealingWriter
+from tlsrt.loops.secondary.backup_record import BackupRecord
+from tlsrt.loops.secondary.backup_shelf import Shelf, to_remove
+from tlsrt.loops.secondary.backup_source import Source, SourceError
+from tlsrt.loops.secondary.backup_trial import restored, verified
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+SOURCE = re.compile(r"[a-z0-9_-]{1,32}")
+SOURCES_MOST = 32
+_END = object()
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """One source: a folder or file that stands under `needs` too, as `read`, or `write` for databases with a log."""
+
+    path: Path
+    at: Annotated[str, Length(100, 1)] = "30 3 * * *"  # five fields, by the clock of the host
+    keep: Annotated[int, Range(1, 1000)] = 14
+    keep_days: Annotated[int, Range(1, 3650)] | None = None
+    late_after_s: Annotated[int, Range(60, 366 * _DAY_S)] = 2 * _DAY_S
+
+    def __post_init__(self) -> None:
+        check_time(self.at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much a backup or a trial may take, in bytes."""
+
+    trial_bytes: int
+    keep_free_bytes: int
+
+
+class BackupWork:
+    """Steps on the disks of one service. `wall_ms` is its wall clock."""
+
+    def __init__(
+        self, target: Path, state: Path, root: bytes, sources: dict[str, SourceOptions], bounds: Bounds,
+        record: BackupRecord, wall_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.shelf = Shelf(target)
+        self._target = target
+        self._state = state
+        self._trial = state / "trial"
+        self._root = root
+        self._sources = sources
+        self._bounds = bounds
+        self._record = record
+        self._wall_ms = wall_ms
+
+    def source(self, name: str) -> Source:
+        """Return a source, to be written."""
+        return Source(self._sources[name].path, self._state / "database.copy")
+
+    def trouble(self) -> str | None:
+        """Return what is wrong with the target, or None."""
+        try:
+            if self.shelf.free_bytes() < self._bounds.keep_free_bytes:
+                return f"the disk of {self._target} is almost full: make room there, or keep fewer"
+        except OSError as error:
+            return f"{self._target}: {error.strerror}"
+        return None
+
+    def prepare(self) -> int:
+        """Remove what an earlier process has left; return how many backups that were. Raises OSError."""
+        shutil.rmtree(self._trial, ignore_errors=True)
+        left = self.shelf.prepare()
+        self._record.forget_others(set(self._sources), {one.id for one in self.shelf.kept()})
+        return left
+
+    def written(self, name: str, id_: str, now: int, source: Source) -> Iterator[None]:
+        """Write one and give it its name. Raises SourceError and OSError."""
+        out = self.shelf.begin(id_)
+        try:
+            with out:
+                writer = SealingWriter(out, self._root, name, now)
+                for _ in source.put(writer):
+                    if self.shelf.free_bytes() < self._bounds.keep_free_bytes:
+                        raise SourceError(
+                            f"the disk of {self._target} has less than {self._bounds.keep_free_bytes} bytes "
+                            "left: make room there, or keep fewer"
+                        )
+                    yield
+                writer.finish(source.left_out_count)
+                self.shelf.finish(id_, out)
+        except BaseException:
+            self.shelf.give_up(id_)
+            raise
+
+    def verified(self, id_: str, source: str) -> Iterator[ArchiveEnd | None]:
+        """Read all of one. Raises BrokenArchive and OSError."""
+        with self.shelf.open(id_) as file:
+            yield from verified(file, self._root, source)
+
+    def restored(self, id_: str, source: str) -> Iterator[ArchiveEnd | None]:
+        """Restore one into the private folder, and remove that. Raises BrokenArchive and OSError."""
+        shutil.rmtree(self._trial, ignore_errors=True)
+        self._trial.mkdir(mode=0o700)
+        try:
+            with self.shelf.open(id_) as file:
+                yield from restored(file, self._root, source, self._trial)
+        finally:
+            shutil.rmtree(self._trial, ignore_errors=True)
+
+    def removed(self, name: str) -> int:
+        """Remove what is not kept any more of a source; return how many."""
+        options, kept = self._sources[name], self.shelf.kept(name)
+        since = None
+        if options.keep_days is not None:
+            oldest = datetime.fromtimestamp(self._wall_ms() / 1000 - options.keep_days * _DAY_S, UTC)
+            since = f"{oldest:%Y%m%dT%H%M%S}.000Z"
+        gone = list(to_remove(kept, options.keep, since, self._record.of(name).good_id))
+        for one in gone:
+            self.shelf.remove(one.id)
+            self._record.verified.pop(one.id, None)
+            self._record.damaged.pop(one.id, None)
+        return len(gone)
+
+    def why_no_trial(self, id_: str) -> str | None:
+        """Return why a trial has no room, or None."""
+        with self.shelf.open(id_) as file:
+            size = file.seek(0, 2)
+        most = min(self._bounds.trial_bytes, shutil.disk_usage(self._state).free)
+        if size <= most:
+            return None
+        return (
+            f"cannot try to restore {id_}: it has {size} bytes, and the trial may take {most}: raise trial_bytes, or "
+            "make room for the state"
+        )
+
+
+class Steps:
+    """Runs steps in a disk thread, one by one, so that a call is answered between two of them."""
+
+    def __init__(self, disk: DiskThread) -> None:
+        self._disk = disk
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do one thing and return its result. Raises what it raises."""
+        return await self._disk.run("", DiskWork(work))
+
+    async def each(self, steps: Iterator[Item]) -> AsyncGenerator[Item, None]:
+        """Yield item after item; the steps are closed at the end, whatever that is."""
+        try:
+            while (item := await self.run(partial(next, steps, _END))) is not _END:
+                yield item
+        finally:
+            self._disk.post("", DiskWork(partial(_close, steps)))
+
+    async def last(self, steps: Iterator[Item]) -> Any:
+        """Do all of it and return the last item."""
+        last: Any = None
+        async with contextlib.aclosing(self.each(steps)) as items:
+            async for item in items:
+                last = item
+        return last
+
+
+def next_s(at: str, after_ms: int) -> int:
+    """Return when five fields are due next behind a wall time, in seconds since 1970, by the clock of the host."""
+    return parse_cron(at).next_after(after_ms // 1000, lambda when: time.localtime(when).tm_gmtoff)
+
+
+def _close(steps: Iterator[Any]) -> None:
+    if isinstance(steps, Generator):
+        steps.close()
+
+
+def check_time(text: str) -> None:
+    """Raise ValueError for what is no time of five fields."""
+    try:
+        parse_cron(text)
+    except MisuseError as error:
+        raise ValueError(str(error)) from None
