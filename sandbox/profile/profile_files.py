@@ -122,7 +122,8 @@ def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, .
     shared = ("program_shared",) if program.shared_memory else ()
     signals = "program_signals" if own_pids else "program_signals_self"
     replies = ("program_replies",) if any(one.replies for one in program.listen) else ()
-    words = "program_notifies" if program.notifies else "" if replies or program.netlink else "program_silent"
+    sends = "program_streams" if program.egress else "program_silent"
+    words = "program_notifies" if program.notifies else "" if replies or program.netlink else sends
     words = "program_bus" if program.bus is not None else words
     reach = [*(["program_egress"] if program.egress else []), *(["program_listen"] if program.listen else [])]
     reach += ["program_sockets"] if reach else []

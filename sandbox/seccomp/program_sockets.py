@@ -47,6 +47,7 @@ from tlsrt.sandbox.seccomp.self_pair import Replacement
 
 NOTIFY_PATH = "/run/tlsrt/notify"  # in the environment of a program with `notifies`
 NOTICE_BYTES = 4096
+_STREAM_BYTES = 16 << 10  # of one sendmsg(2) on a stream; more is sent by the next one
 _MSGHDR = struct.Struct("=QI4xQQQQi4x")  # name, its length, vectors, how many, control, its length, flags
 _IOVEC = struct.Struct("=QQ")
 _IOVECS_MOST = 16
@@ -128,14 +129,17 @@ class ProgramSockets:
 
     def _send_message(self, call: Notification, broker: Broker, is_valid: Callable[[], bool]) -> BrokerReply:
         name, length, start, count, *_ = _MSGHDR.unpack(read_memory(broker.pid, call.arguments[1], _MSGHDR.size))
-        if not name or not 2 <= length <= 128:  # on a connected socket; the C library has other ways for that
-            return BrokerReply(error=errno.ENOSYS)
         if count > _IOVECS_MOST:
             return BrokerReply(error=errno.EMSGSIZE)
-        address = read_memory(broker.pid, name, length)
+        if name and not 2 <= length <= 128:
+            return BrokerReply(error=errno.ENOSYS)
+        address = read_memory(broker.pid, name, length) if name else b""
         pieces = read_memory(broker.pid, start, _IOVEC.size * count) if count else b""
         vectors = list(_IOVEC.iter_unpack(pieces))
-        return self._send(call.arguments[0] & 0xFFFFFFFF, broker, address, vectors, is_valid)
+        number = call.arguments[0] & 0xFFFFFFFF
+        if not address:
+            return _send_on_stream(number, broker, vectors, is_valid)
+        return self._send(number, broker, address, vectors, is_valid)
 
     def _send(
         self, number: int, broker: Broker, address: bytes, vectors: list[tuple[int, int]], is_valid: Callable[[], bool]
@@ -175,6 +179,27 @@ class ProgramSockets:
                 return BrokerReply(error=errno.EAFNOSUPPORT)
             where = socket.inet_ntop(held.family, host), port
             return BrokerReply(held.sendto(datagram, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, where))
+
+
+def _send_on_stream(
+    number: int, broker: Broker, vectors: list[tuple[int, int]], is_valid: Callable[[], bool]
+) -> BrokerReply:
+    """Send on a connected stream what the program could send there by write(2), as libpulse does. Raises OSError.
+
+    What comes beside the bytes (SCM_CREDENTIALS) is left out: the kernel takes none of it on such a socket. For others
+    the C library has other ways; one that blocks would have the supervisor wait.
+    """
+    with broker.duplicate(number) as own:
+        if own.family not in _INTERNET or own.type & _KIND != socket.SOCK_STREAM or os.get_blocking(own.fileno()):
+            return BrokerReply(error=errno.ENOSYS)
+        data = b""
+        for start, length in vectors:
+            data += read_memory(broker.pid, start, min(length, _STREAM_BYTES - len(data))) if length else b""
+            if len(data) >= _STREAM_BYTES:
+                break
+        if not is_valid():
+            return BrokerReply(error=errno.EINTR)
+        return BrokerReply(own.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL))
 
 
 def _bind_netlink(own: socket.socket, address: bytes) -> BrokerReply:

@@ -52,6 +52,7 @@ WHOLE = ProgramConfig(
     listen=(ListenConfig("web", 80, "a test"),), egress=(EgressConfig((), "a test"),),
     capabilities={"CAP_IPC_LOCK": "a test"},
 )  # fmt: skip
+STREAMS = ProgramConfig("cat", Path("/bin/cat"), "a test", egress=(EgressConfig((), "a test"),))
 NETLINK = ProgramConfig("nft", Path("/bin/cat"), "a test", netlink={"netfilter": "a test"})
 MACHINES = sorted(NUMBERS)
 PID = 7
@@ -402,7 +403,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     asked = ["threads", "disk", "listen", "bus"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
-    programs = (PLAIN, WHOLE, REPLIES, PROXY, NETLINK)
+    programs = (PLAIN, WHOLE, REPLIES, STREAMS, PROXY, NETLINK)
     names += [names_for_program(program, own_pids=program is PLAIN) for program in programs]
     reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)

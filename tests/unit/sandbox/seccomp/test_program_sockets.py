@@ -44,3 +44,57 @@ def test_a_socket_that_cannot_be_duplicated_is_an_error_of_the_call(mine: Broker
     notices.close()  # as with no descriptor left, dup(2) fails
     call = Notification(1, os.getpid(), "socket", (socket.AF_UNIX, socket.SOCK_DGRAM, 0, 0, 0, 0))
     assert ProgramSockets(notices).carry_out(call, mine, lambda: True) == BrokerReply(error=errno.EBADF)
+
+
+def sendmsg(own: socket.socket, *pieces: bytes, control: bytes = b"") -> tuple[Notification, list[object]]:
+    """Return a sendmsg(2) without an address, and what must live as long."""
+    kept = [ctypes.create_string_buffer(one, max(len(one), 1)) for one in (*pieces, control)]
+    both = zip(kept[:-1], pieces, strict=True)
+    vectors = b"".join(struct.pack("=QQ", ctypes.addressof(one), len(piece)) for one, piece in both)
+    listed = ctypes.create_string_buffer(vectors, len(vectors))
+    head = struct.pack(
+        "=QI4xQQQQi4x", 0, 0, ctypes.addressof(listed), len(pieces), ctypes.addressof(kept[-1]), len(control), 0
+    )
+    message = ctypes.create_string_buffer(head, len(head))
+    call = Notification(1, os.getpid(), "sendmsg", (own.fileno(), ctypes.addressof(message), 0, 0, 0, 0))
+    return call, [*kept, listed, message]
+
+
+@pytest.fixture
+def stream() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection; that of the program does not block."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as own:
+        other, _ = server.accept()
+        own.setblocking(False)
+        with other:
+            yield own, other
+
+
+def test_a_message_without_an_address_is_sent_on_a_stream(
+    mine: Broker, stream: tuple[socket.socket, socket.socket]
+) -> None:
+    own, other = stream
+    credentials = struct.pack("=QiiIII4x", 28, socket.SOL_SOCKET, socket.SCM_CREDENTIALS, os.getpid(), 0, 0)
+    call, kept = sendmsg(own, b"hello ", b"", b"world", control=credentials)
+    assert ProgramSockets().carry_out(call, mine, lambda: True) == BrokerReply(11)
+    assert other.recv(100) == b"hello world"
+    call, more = sendmsg(own, b"x" * 10_000, b"y" * 10_000, b"never read")
+    assert ProgramSockets().carry_out(call, mine, lambda: True) == BrokerReply(16 << 10), "the next one sends the rest"
+    assert ProgramSockets().carry_out(call, mine, lambda: False) == BrokerReply(error=errno.EINTR)
+    assert kept and more
+
+
+def test_a_message_is_sent_on_nothing_else(mine: Broker, stream: tuple[socket.socket, socket.socket]) -> None:
+    own, _ = stream
+    pair = socket.socketpair()
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    alone = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with pair[0], pair[1], datagrams, alone:
+        pair[0].setblocking(False)
+        datagrams.connect(("127.0.0.1", 9))
+        for one, error in [(pair[0], errno.ENOSYS), (datagrams, errno.ENOSYS), (alone, errno.EPIPE)]:
+            call, kept = sendmsg(one, b"hello")
+            assert ProgramSockets().carry_out(call, mine, lambda: True) == BrokerReply(error=error), kept
+    own.setblocking(True)
+    call, kept = sendmsg(own, b"hello")
+    assert ProgramSockets().carry_out(call, mine, lambda: True) == BrokerReply(error=errno.ENOSYS), kept
