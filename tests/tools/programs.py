@@ -31,10 +31,13 @@ PACKAGES = {
     "mosquitto_passwd": "mosquitto",
     "nft": "nftables",
     "node": "nodejs",
+    "pactl": "pulseaudio-utils",
     "pebble": "pebble",
     "pebble-challtestsrv": "pebble",
+    "pipewire": "pipewire pipewire-pulse",
     "prometheus": "prometheus",
     "promtool": "promtool",
+    "pw-cli": "pipewire-bin",
     "rsyslogd": "rsyslog-openssl",
     "strace": "strace",
     "swtpm": "swtpm",
@@ -43,6 +46,7 @@ PACKAGES = {
     "umockdev-run": "umockdev",
     "unshare": "util-linux",
     "upower": "upower",  # and upowerd, which is in no PATH
+    "wireplumber": "wireplumber",
     "xdg-dbus-proxy": "xdg-dbus-proxy",
     "zsh": "zsh",
 }
