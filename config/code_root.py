@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
-_CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
+CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
 
 Identity = tuple[int, ...]
 
@@ -26,7 +26,7 @@ class Root:
 
 def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the measured name and entry of each file below a folder, links followed."""
-    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, _CACHE), ())
+    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, CACHE), ())
 
 
 def _walk(
@@ -40,7 +40,7 @@ def _walk(
         for entry in entries:
             if entry.is_dir():
                 if entry.name not in without:
-                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (_CACHE,), (*above, here))
+                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (CACHE,), (*above, here))
             elif not only_code or entry.name.endswith(CODE):
                 yield f"{name}/{entry.name}", entry
 
@@ -55,14 +55,14 @@ def identity_of_root(root: Root) -> bytes:
     if not root.path.is_dir():
         return repr(identity_of(str(root.path))).encode()
     digest = hashlib.sha256()
-    waiting = [(str(root.path), (*root.without, _CACHE))]
+    waiting = [(str(root.path), (*root.without, CACHE))]
     while waiting:
         folder, without = waiting.pop()
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name not in without:
-                        waiting.append((entry.path, (_CACHE,)))
+                        waiting.append((entry.path, (CACHE,)))
                 elif not root.only_code or entry.name.endswith(CODE):
                     seen = (entry.path, _identity(entry.stat(follow_symlinks=False)))
                     digest.update(repr(seen).encode("utf-8", "surrogateescape"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.code_root import Root, walk
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
@@ -62,6 +63,7 @@ class Code:
     names: frozenset[str]
     versions: tuple[Version, ...]
     programs: Mapping[tuple[str, str], ProgramFiles] = field(default_factory=dict[tuple[str, str], ProgramFiles])
+    processes: Mapping[str, ProcessCode] = field(default_factory=dict[str, ProcessCode])  # see `process_code`
 
 
 def roots(config: Config) -> list[Root]:
@@ -79,15 +81,14 @@ def _code_of(config: Config) -> Code:
     shared = _of_environment(config.components)
     own = component_roots(shared)
     with as_config_error("measure", package_folder()):
-        needed, names, found = _needed_by(_packages(shared), own, known := _installed(), _imported(shared))
-    tlsrt = Root(package_folder(), "tlsrt", is_checkout())
+        needed, names, found = _needed_by(_packages(shared), own, known := installed_now(), _imported(shared))
     versions = (
         Version("python", sys.version.split()[0], "python"), Version("tlsrt", _own_version(), "tlsrt"),
         *_versions_of_dependencies(known), *found, *_versions_of_isolated(config.components),
     )  # fmt: skip
     own = component_roots(config.components)
     data = data_roots(shared)
-    measured = (tlsrt, *dependencies(), *own, *needed, *data, *_hooks(), *library_roots())
+    measured = (own_root(), *dependencies(), *own, *needed, *data, *_hooks(), *library_roots())
     return Code(measured, names, versions, files_of_programs(config.components, worker_code_of(config)))
 
 
@@ -111,16 +112,15 @@ def worker_code_of(config: Config) -> Callable[[ComponentConfig, str], WorkerCod
         packages = [*dependencies(), *component_roots([component])]  # its package may import what components do
         if component.packages is None:
             packages += _worker_needs(component)
-        tlsrt = Root(package_folder(), "tlsrt", is_checkout())
         folder = bytecode_folder(config.path) if _shows_bytecode(config) else None
-        return worker_code(module, [tlsrt, *packages], component.packages, library_roots(), _rooms(), folder)
+        return worker_code(module, [own_root(), *packages], component.packages, library_roots(), _rooms(), folder)
 
     return code
 
 
 def _worker_needs(component: ComponentConfig) -> list[Root]:
     """Return what a component's package needs of the environment, with the metadata that libraries ask for."""
-    known, own = _installed(), component_roots([component])
+    known, own = installed_now(), component_roots([component])
     needed = _needed_by(_packages([component]), own, known, _imported([component]))[0]
     owner = owners({name: one for name, one in known.items() if name != "tlsrt"})
     names = dict.fromkeys(_importable(root.path.name) for root in (*own, *needed))
@@ -135,17 +135,30 @@ def imported_by_process(config: Config) -> dict[str, frozenset[str]]:
     """
     found: dict[str, frozenset[str]] = {}
     with surveyed(), as_config_error("measure", package_folder()):
-        known = _installed()
+        known = installed_now()
         for loop in config.loops:
             components = config.components_of(loop.name)
-            shared = _of_environment(components)
-            needed = _needed_by(_packages(shared), component_roots(shared), known, _imported(shared))[0]
-            names = {root.name for root in (*component_roots(components), *needed)}
+            names = {root.name for root in (*component_roots(components), *needed_roots(components, known))}
             programs = files_of_programs(components, worker_code_of(config)).values()
             names |= {measured_name(path) for one in programs for path in one.identities}
             if names:
                 found[loop.name] = frozenset(names)
     return found
+
+
+def needed_roots(components: Iterable[ComponentConfig], known: dict[str, Distribution] | None = None) -> list[Root]:
+    """Return what these components need of the environment, without what tlsrt itself needs. Raises ConfigError.
+
+    `known` are the distributions that are installed, if they were looked for already.
+    """
+    shared = _of_environment(components)
+    known = installed_now() if known is None else known
+    return _needed_by(_packages(shared), component_roots(shared), known, _imported(shared))[0]
+
+
+def own_root() -> Root:
+    """Return the package tlsrt."""
+    return Root(package_folder(), "tlsrt", is_checkout())
 
 
 def _of_environment(components: Iterable[ComponentConfig]) -> list[ComponentConfig]:
@@ -164,7 +177,8 @@ def _versions_of_isolated(components: Iterable[ComponentConfig]) -> Iterator[Ver
                 yield Version(one.name, one.version, f"{measured_prefix(folder)}/{name}", one.text())
 
 
-def _installed() -> dict[str, Distribution]:
+def installed_now() -> dict[str, Distribution]:
+    """Return the distributions that components may need, by name."""
     # A checkout is found from environments of several folders, by code in .pth files.
     return installed(map(Path, sys.path) if is_checkout() else package_folders())
 
@@ -201,8 +215,7 @@ def _elsewhere(components: Sequence[ComponentConfig], shown: Sequence[Path]) -> 
     own = component_roots(components)
     if not own or all(any(folder.is_relative_to(one) for one in shown) for folder in package_folders()):
         return []
-    needed = _needed_by(_packages(components), own, _installed(), _imported(components))[0]
-    return [root.path for root in needed if not any(root.path.is_relative_to(one) for one in shown)]
+    return [root.path for root in needed_roots(components) if not any(root.path.is_relative_to(one) for one in shown)]
 
 
 def _shown_bytecode(config: Config, shown: Sequence[Path]) -> list[Path]:

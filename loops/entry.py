@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.listeners import Interface
 from tlsrt.config.schema import Config
@@ -32,15 +33,19 @@ for _component in COMPONENTS:
 def run_loop(
     config: Config, loop: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
     confinement: Confinement, sealings: Mapping[str, Sealings], interfaces: Mapping[str, Interface],
+    code: ProcessCode,
 ) -> int:  # fmt: skip
     """Run a loop to its end and return the exit code.
 
     `listeners` holds Primary's listening descriptors by name, `sealings` the sealed secrets of its components,
-    `interfaces` those on which its listeners have joined a group, by the same names.
+    `interfaces` those on which its listeners have joined a group, by the same names; `code` says how all that it may
+    import was measured.
     """
     set_up_logging()
     role = ROLES.get(loop, LinkedLoop)
-    process = LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role, sealings, interfaces)
+    process = LoopProcess(
+        config, loop, incarnation, life, trust, listeners, confinement, role, sealings, interfaces, code
+    )
     return process.run()
 
 

@@ -44,6 +44,7 @@ class FailCode(IntEnum):
     DISK = 8  # a component could not start, for its disk refused
     TASK = 9  # a task of a component ended too often
     CONFIGURATION = 11  # a component cannot run with its configuration: an option, a secret
+    CODE_CHANGED = 12  # what it would import, or has imported, is not what was sealed
 
 
 # Settings of one process: the supervisor says BUSY beyond these, and the runtime does not even ask, so that an honest

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tlsrt import text
 from tlsrt.channels.control.life import FailCode
+from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.processes import may_run_in
@@ -123,6 +124,15 @@ def check_disk(components: Sequence[tuple[ComponentConfig, Component]]) -> None:
         if component._tlsrt_database is not None and not config.needs.state_mb:
             sentence = f"{config.address} declares a database: put `state_mb: N` under its needs, the room for it"
             raise LoopFailure(FailCode.IMPORT, index, sentence)
+
+
+def check_code(code: ProcessCode, log: logging.Logger) -> None:
+    """Raise LoopFailure where code was exchanged while it was imported: nothing of it has served yet."""
+    if (change := code.change_inside()) is None:
+        return
+    if code.is_strict:
+        raise LoopFailure(FailCode.CODE_CHANGED, 0, str(change))
+    log.warning("%s", change)
 
 
 def check_tasks(confinement: Confinement, watch: ThreadWatch) -> None:

@@ -31,6 +31,7 @@ from tlsrt.channels.control.trust import PRIMARY, TRUST
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
+from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.listeners import Interface
 from tlsrt.config.schema import Config
@@ -50,6 +51,7 @@ from tlsrt.loops.runtime.grants import ProcessGrants
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import (
     LoopFailure,
+    check_code,
     check_decoys,
     check_disk,
     check_placement,
@@ -92,8 +94,9 @@ class LoopProcess:
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
         confinement: Confinement, make_role: Callable[[LoopProcess], LoopRole],
         sealings: Mapping[str, Sealings] = MappingProxyType({}),
-        interfaces: Mapping[str, Interface] = MappingProxyType({}),
+        interfaces: Mapping[str, Interface] = MappingProxyType({}), code: ProcessCode | None = None,
     ) -> None:  # fmt: skip
+        self._code = code or ProcessCode()
         self._sealings = sealings
         self.config = config
         self.name = name
@@ -154,6 +157,7 @@ class LoopProcess:
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
+            check_code(self._code, self.log)
             self.confinement.seal(lambda: start_disks(component for _, component in components))
             end_imports()
             is_known = self.confinement.profile.tasks_at_once is not None

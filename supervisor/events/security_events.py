@@ -15,6 +15,15 @@ SECURITY: tuple[Row, ...] = (
      "something has changed in the process or in its sandbox after it was sealed",
      "treat the process as compromised: it was killed; read `audit tail`, and `lock` in doubt",
      example("third", "its net namespace is not ours", incarnation=2, count=1)),
+    ("code_changed", _ALARM, "code is not what was sealed; nothing of it was imported or served",
+     "a file of a component, of a package that it needs, of its data, or of tlsrt was exchanged while the host ran: by "
+     "an upgrade, or by an attacker",
+     "if you have changed it, `seal` and `reload`; if not, treat the host as compromised: `lock`, and look at who may "
+     "write there; code of tlsrt or of Python itself is taken by a restart of the host only",
+     example("third.kettle", "the code of third/kettle is not what was sealed: /opt/tlsrt/lib/python3.13/site-packages/"
+             "kettle has changed (changed last: heat.py); if you have changed it, type `tlsrt-supervisor seal` and "
+             "`tlsrt-supervisor reload`, else treat the host as compromised", incarnation=2, component="third/kettle",
+             root="/opt/tlsrt/lib/python3.13/site-packages/kettle")),
     ("egress_wanted", _WARNING, "host wanted that no egress rule lists", "a component has tried to reach it",
      "if it is legitimate, add it under `egress` of its `needs`, `seal` and `reload`; if not, read the log of the "
      "component",

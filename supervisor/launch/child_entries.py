@@ -16,11 +16,12 @@ from pathlib import Path
 
 from tlsrt.channels.control.life import LIFE, FailCode
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.import_path import also_measured, only_isolated
 from tlsrt.config.isolation import isolated_folders
 from tlsrt.config.schema import Engine
 from tlsrt.config.secrets import Sealings, read_sealings
-from tlsrt.errors import ConfigError, PeerError, SandboxError
+from tlsrt.errors import EX_CONFIG, ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
@@ -38,6 +39,7 @@ from tlsrt.supervisor.process.spawn import freeze
 
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
+_NO_BYTECODE = "/proc/self/no-bytecode"  # there can be no such file
 # Processes beside the loops -> what runs in each, and its entry.
 _SERVICES = {
     HELPER: ("tlsrt.supervisor.helper.main", "helper_main"),
@@ -49,12 +51,18 @@ _SERVICES = {
 }
 
 
-def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, importable: Iterable[str]) -> int:
+def run_loop(
+    start: LoopStart, profile: Profile, root: PlannedRoot | None, importable: Iterable[str], code: ProcessCode
+) -> int:
     """In the child: enter the sandbox's world, then the runtime, which takes the other steps.
 
-    `importable` are the packages that it may import besides those of tlsrt: they are measured.
+    `importable` are the packages that it may import besides those of tlsrt: they are measured. `code` says how all that
+    it may import looked then, and nothing of it is imported where it looks otherwise now.
     """
     _use_log(start.log)
+    if not _is_as_it_was(code):
+        _say_failed(start.life, FailCode.CODE_CHANGED)
+        return EX_CONFIG
     own = isolated_folders(start.config.components_of(start.loop))
     if own:
         only_isolated(own[0])
@@ -72,14 +80,14 @@ def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None, impor
             profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
         )
     except SandboxError:
-        _say_failed(start.life)
+        _say_failed(start.life, FailCode.SANDBOX)
         raise
     runtime = importlib.import_module(RUNTIME)
-    code: int = runtime.run_loop(
+    ended: int = runtime.run_loop(
         start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement,
-        sealings, interfaces,
+        sealings, interfaces, code,
     )  # fmt: skip
-    return code
+    return ended
 
 
 def _sealings(start: LoopStart) -> dict[str, Sealings]:
@@ -106,20 +114,35 @@ def _placed(start: LoopStart, profile: Profile) -> LoopStart:
     )  # fmt: skip
 
 
-def _say_failed(life: int) -> None:
+def _is_as_it_was(code: ProcessCode) -> bool:
+    """Compare what this process may import; say what differs, and tell whether it may go on.
+
+    Byte code that is not as it was is not read: its sources are compiled, as where there is none.
+    """
+    if not code.has_bytecode():
+        sys.pycache_prefix = _NO_BYTECODE
+    if (change := code.change()) is None:
+        return True
+    print(change, file=sys.stderr, flush=True)
+    return not code.is_strict
+
+
+def _say_failed(life: int, code: FailCode) -> None:
     try:
-        ControlChannel(life, LIFE).send("failed", int(FailCode.SANDBOX), 0)
+        ControlChannel(life, LIFE).send("failed", int(code), 0)
     except PeerError:
         return  # the exit says it too
 
 
-def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | None) -> int:
+def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | None, code: ProcessCode) -> int:
     """In the child: all steps of the sandbox, before the first key and the first message.
 
     Its modules are imported here, where the supervisor has not done it yet: at a start this runs beside the imports
     of the loops, and neither the supervisor nor the loops carry what only the authority needs.
     """
     _use_log(start.log)
+    if AUTHORITY_RUNTIME not in sys.modules and not _is_as_it_was(code):
+        return EX_CONFIG
     syscalls.name_thread(AUTHORITY.encode())
     import_for_sealed(AUTHORITY_RUNTIME)
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
@@ -132,15 +155,17 @@ def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | N
     confinement.assert_one_task()
     confinement.seal()
     end_imports()
-    code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
-    return code
+    ended: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
+    return ended
 
 
-def run_service(start: HelperStart, name: str, profile: Profile, root: PlannedRoot | None) -> int:
+def run_service(start: HelperStart, name: str, profile: Profile, root: PlannedRoot | None, code: ProcessCode) -> int:
     """In the child: all steps of the sandbox, before the first message."""
     _use_log(start.log)
     syscalls.name_thread(name.encode())
     runtime, entry = _SERVICES[name]
+    if runtime not in sys.modules and not _is_as_it_was(code):
+        return EX_CONFIG
     import_for_sealed(runtime)
     main = getattr(importlib.import_module(runtime), entry)
     confinement = enter_world(
@@ -151,8 +176,8 @@ def run_service(start: HelperStart, name: str, profile: Profile, root: PlannedRo
     confinement.assert_one_task()
     confinement.seal()
     end_imports()
-    code: int = main(start.channel)
-    return code
+    ended: int = main(start.channel)
+    return ended
 
 
 def _use_log(log: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from tlsrt.config.code_look import CodeChange, ProcessCode
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measured_paths
@@ -95,6 +96,7 @@ class ChildPrograms:
         self.fork_servers = fork_servers or ForkServers()
         self.files = ConfiguredFiles(config)
         self._importable = code.names
+        self._code = code.processes
         self.profiles: dict[str, Profile] = {
             AUTHORITY: profile_for_authority(
                 config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=code_roots(config, ())
@@ -184,13 +186,15 @@ class ChildPrograms:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         profile, root = self._prepared(start.loop)
-        body = partial(child_entries.run_loop, start, profile, root, self._importable)
+        body = partial(child_entries.run_loop, start, profile, root, self._importable, self._code_of(start.loop))
         return self._spawn(start.loop, body, start.descriptors)
 
     def spawn_authority(self, start: AuthorityStart) -> Child:
         profile, root = self._prepared(AUTHORITY)
         self._groups.expect(AUTHORITY)  # forked by us: its code is imported here, and in no fork server
-        return self._fork(AUTHORITY, partial(child_entries.run_authority, start, profile, root))
+        return self._fork(
+            AUTHORITY, partial(child_entries.run_authority, start, profile, root, self._code_of(AUTHORITY))
+        )
 
     def spawn_helper(self, start: HelperStart) -> Child:
         profile, root = self._prepared(start.name)
@@ -201,7 +205,14 @@ class ChildPrograms:
         return self._spawn_service(RESOLVER, start, profile, root)
 
     def _spawn_service(self, name: str, start: HelperStart, profile: Profile, root: PlannedRoot | None) -> Child:
-        return self._spawn(name, partial(child_entries.run_service, start, name, profile, root), start.descriptors)
+        body = partial(child_entries.run_service, start, name, profile, root, self._code_of(name))
+        return self._spawn(name, body, start.descriptors)
+
+    def changed_code(self, name: str) -> CodeChange | None:
+        return self._code_of(name).change()
+
+    def _code_of(self, name: str) -> ProcessCode:
+        return self._code.get(name) or self._code.get("") or ProcessCode()
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return self._programs.of(process)

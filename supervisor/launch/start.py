@@ -16,8 +16,9 @@ from tlsrt.config.http_package import check_http
 from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.measure import measure
 from tlsrt.config.package_survey import Survey, surveyed
-from tlsrt.config.packages import Code, code_of, imported_by_process
+from tlsrt.config.packages import Code, imported_by_process
 from tlsrt.config.policy_methods import unknown_methods
+from tlsrt.config.process_code import code_as_it_is
 from tlsrt.config.reach import unit_warnings
 from tlsrt.config.schema import Config
 from tlsrt.config.supervision import PRIMARY
@@ -43,7 +44,7 @@ def start(
     check_host_paths(config)
     check_options(config, process=PRIMARY)  # without it there is no host; for all others there is a warning
     check_http(config)
-    code = code_of(config)
+    code = code_as_it_is(config)
     measurer = Measurement(lambda: measure(config, code))
     # Imported only now: the measurement runs meanwhile.
     from tlsrt.supervisor.events.log_output import LogConsole
@@ -144,7 +145,7 @@ def _fitting_again(wanted: Config, current: Reloadable) -> tuple[Config, Code]:
     check_host_paths(config)
     check_options(config)
     check_http(config)
-    return config, code_of(config)
+    return config, code_as_it_is(config)
 
 
 def _renewed(files: ConfigFiles, wanted: Config, current: Reloadable, survey: Survey) -> Renewal:

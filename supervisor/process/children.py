@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from tlsrt.config.code_look import CodeChange
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.name_rules import NameRule
 from tlsrt.config.packages import Code
@@ -239,6 +240,9 @@ class Children(Protocol):
 
     def spawn_resolver(self, start: HelperStart) -> Child:
         """Fork the resolver, which there is if a rule has a name. Raises OSError and TlsrtError."""
+
+    def changed_code(self, name: str) -> CodeChange | None:
+        """Return what differs now in the code that a process may import; None where it is as it was measured."""
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         """Return the programs of the components of a process, by the integers that it asks for them with."""

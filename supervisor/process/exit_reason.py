@@ -35,6 +35,7 @@ class Cause(StrEnum):
     ANOMALY = "anomaly"  # its score was too high
     PROTOCOL = "protocol"  # it broke a control protocol
     IMPORT = "import"  # its code could not be imported
+    CODE_CHANGED = "code_changed"  # what it would import is not what was sealed
     CONFIGURATION = "configuration"  # a component cannot run with it: an option, a secret
     COMPONENT = "component"  # a component could not start
     DISK = "disk"  # its disk refused, or did not answer for too long: that counts towards no limit
@@ -101,6 +102,7 @@ _FAILURES = {
     FailCode.IMPORT: KillReason(Cause.IMPORT, "a component could not be imported"),
     FailCode.COMPONENT_START: KillReason(Cause.COMPONENT, "a component could not start"),
     FailCode.CONFIGURATION: KillReason(Cause.CONFIGURATION, "a component cannot run with its configuration"),
+    FailCode.CODE_CHANGED: KillReason(Cause.CODE_CHANGED, "the code of a component is not what was sealed"),
     FailCode.THREADS: KillReason(Cause.POLICY, "a component started a thread before the sandbox was sealed"),
     FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
     FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
@@ -110,6 +112,7 @@ _FAILURES = {
 }
 _OF_COMPONENT = (
     FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK, FailCode.TASK, FailCode.CONFIGURATION, FailCode.THREADS,
+    FailCode.CODE_CHANGED,
 )  # fmt: skip
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tlsrt.channels.control.life import FailCode, LoopState, WorkMessage
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.children import Children
-from tlsrt.supervisor.process.exit_reason import Cause, verdict_of_failure
+from tlsrt.supervisor.process.exit_reason import Cause, KillReason, verdict_of_failure
 from tlsrt.supervisor.process.logs import last_words
 from tlsrt.supervisor.supervision.component_health import ComponentHealth
 from tlsrt.supervisor.supervision.context import Context
@@ -177,6 +177,18 @@ class LifeRecords:
     def _run(self, loop: Loop, fields: Fields) -> None:
         self._features.program_asked(loop, fields[0])
 
+    def _code_changed(self, loop: Loop) -> KillReason | None:
+        """Look for ourselves what has changed, and tell it; None where nothing differs any more: it is tried again."""
+        change = self._loops.manager_of(loop).changed_code(loop.name)
+        if change is None:
+            return None
+        loop.process.permanent_failure = PermanentFailure.CODE
+        self._context.events.emit(
+            "code_changed", loop.name, str(change), incarnation=loop.incarnation, component=change.owner,
+            root=change.root,
+        )  # fmt: skip
+        return KillReason(Cause.CODE_CHANGED, f"failed: {change}")
+
     def _failed(self, loop: Loop, fields: Fields) -> None:
         components = [component.address for component in self._context.current.config.components_of(loop.name)]
         code, index = fields
@@ -188,7 +200,9 @@ class LifeRecords:
             loop.process.permanent_failure = PermanentFailure.CONFIGURATION
         said = last_words(loop.log_path) if loop.process.kill_reason is None else ""
         reason = verdict_of_failure(code, index, components, loop.log_path, said)
-        loop.process.set_kill_reason(reason.cause, reason.sentence, said)
+        if code == FailCode.CODE_CHANGED and loop.process.active_at is None:
+            reason = self._code_changed(loop) or reason
+        loop.process.set_kill_reason(reason.cause, reason.sentence, reason.said)
         loop.move(LoopEvent.FAILED)
         self._loops.monitor.forget(loop.name)
         incarnation = loop.incarnation

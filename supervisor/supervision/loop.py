@@ -25,6 +25,7 @@ class PermanentFailure(Enum):
 
     SANDBOX = "this host cannot confine it"
     IMPORT = "its code cannot be imported"
+    CODE = "its code is not what was sealed"
     CONFIGURATION = "a component cannot run with its configuration"
 
 

@@ -46,8 +46,10 @@ class Restarter(Feature):
 
         A loop that never served under its present profile is given up; no other profile is tried.
         """
-        # What a component says of its options holds for all its lives: they change by a reload only.
-        is_permanent = permanent is PermanentFailure.CONFIGURATION or (permanent is not None and not loop.is_proven)
+        # What a component says of its options holds for all its lives: they change by a reload only, as does what was
+        # measured.
+        holds = permanent in (PermanentFailure.CONFIGURATION, PermanentFailure.CODE)
+        is_permanent = holds or (permanent is not None and not loop.is_proven)
         if is_permanent and permanent is PermanentFailure.SANDBOX and not loop.was_active:
             loop.move(LoopEvent.GIVE_UP)
             why = last_line(loop.log_path) or str(loop.last_death or "unknown")

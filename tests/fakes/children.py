@@ -17,6 +17,7 @@ from tlsrt.channels.control.helper import HELPER
 from tlsrt.channels.control.life import LIFE
 from tlsrt.channels.control.resolver import RESOLVER
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.code_look import CodeChange
 from tlsrt.config.packages import Code
 from tlsrt.config.schema import Config
 from tlsrt.errors import InternalError
@@ -68,6 +69,7 @@ class FakeChildren:
     channels: dict[str, ControlChannel] = field(default_factory=dict[str, ControlChannel])
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    changes: dict[str, CodeChange] = field(default_factory=dict[str, CodeChange])  # of code
     identity: Uids = field(default_factory=lambda: Uids(True, os.geteuid(), 771000))
     pins: NamePins = field(default_factory=NamePins)
     uses: EgressUses = field(default_factory=EgressUses)
@@ -104,6 +106,9 @@ class FakeChildren:
 
     def spawn_loop(self, start: LoopStart) -> Child:
         return self._spawn(start.loop, ControlChannel(os.dup(start.life), LIFE))
+
+    def changed_code(self, name: str) -> CodeChange | None:
+        return self.changes.get(name)
 
     def programs_of(self, process: str) -> Sequence[PlacedProgram]:
         return ()

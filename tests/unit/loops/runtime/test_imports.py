@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tlsrt.channels.control.life import FailCode
+from tlsrt.config.code_look import CodeLook, ProcessCode, look_at
+from tlsrt.config.code_root import Root
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.disk_thread import DiskThread, EachAlone
-from tlsrt.loops.runtime.imports import LoopFailure, check_disk, check_placement
+from tlsrt.loops.runtime.imports import LoopFailure, check_code, check_disk, check_placement
 
 NAMED = {component.address: component for component in COMPONENTS}
 EVENTS = NAMED["primary/events"]
@@ -39,3 +43,22 @@ def test_a_disk_thread_that_was_not_asked_for_is_refused_with_what_to_write() ->
     component.disk_threads = [DiskThread("one", EachAlone()), DiskThread("two", EachAlone())]
     with pytest.raises(LoopFailure, match="makes disk threads: put `disk_threads: 2` under its needs"):
         check_disk([(store, component)])
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_code_that_is_exchanged_while_it_is_imported_is_refused_before_it_serves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_strict: bool
+) -> None:
+    path, log = tmp_path / "heat.py", logging.getLogger("third.kettle")
+    path.write_text("good = True")
+    root = Root(tmp_path, "component/kettle")
+    code = ProcessCode((CodeLook(root, "third/kettle", *look_at(root)),), is_strict=is_strict)
+    check_code(code, log)
+    path.write_text("evil = True")
+    if is_strict:
+        with pytest.raises(LoopFailure, match="the code of third/kettle is not what was sealed") as caught:
+            check_code(code, log)
+        assert caught.value.code is FailCode.CODE_CHANGED
+    else:
+        check_code(code, log)
+        assert "is not what was sealed" in caplog.text
