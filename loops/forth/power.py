@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt import Component, handler
-from tlsrt.loops.sampling.procfs import Interval, clocks, names, read_int, read_text, scaled
+from tlsrt.loops.forth.supplies import batteries, on_mains, thermal
+from tlsrt.loops.sampling.procfs import Interval, clocks, names, read_text
 from tlsrt.loops.sampling.samples import Samples
-
-_MAINS = ("Mains", "USB", "Wireless")  # Documentation/ABI/testing/sysfs-class-power: types that bring power in
 
 
 class Power(Component):
@@ -40,56 +39,26 @@ class Power(Component):
     def _read_status(self) -> dict[str, Any]:
         words = (read_text(self.proc / "uptime") or "").split()
         governors = self._governors()
-        on_mains, batteries = self._on_mains(), self._batteries()
+        mains, all_batteries = on_mains(self.sys), batteries(self.sys)
         status = {
-            "on_mains": on_mains,
-            "batteries": batteries,
-            "thermal": self._thermal(),
+            "on_mains": mains,
+            "batteries": all_batteries,
+            "thermal": thermal(self.sys),
             "governor": next(iter(governors["in_use"].values()), None),
             "suspend_states": (read_text(self.sys / "power/state") or "").split(),
             "uptime_s": float(words[0]) if words else None,
             **clocks(),
         }
-        source = (on_mains, [battery["state"] for battery in batteries])
+        source = (mains, [battery["state"] for battery in all_batteries])
         if self._source is not None and source != self._source:
             self.publish("changed", status)
         self._source = source
         return status
 
-    def _supplies(self, *kinds: str) -> list[Path]:
-        folder = self.sys / "class/power_supply"
-        supplies = [folder / name for name in names(folder)]
-        return [supply for supply in supplies if read_text(supply / "type") in kinds]
-
-    def _on_mains(self) -> bool | None:
-        online = [read_int(supply / "online") for supply in self._supplies(*_MAINS)]
-        known = [state for state in online if state is not None]
-        if known:
-            return any(known)
-        charging = [battery["state"] for battery in self._batteries()]
-        return "discharging" not in charging if charging else None
-
     @handler(idempotent=True)
     async def batteries(self) -> list[dict[str, Any]]:
         """Every battery of the host: charge in percent, state, energy in watt hours, power in watts."""
-        return self._batteries()
-
-    def _batteries(self) -> list[dict[str, Any]]:
-        # A battery of scope Device belongs to a mouse or a headset, not to the host.
-        own = [supply for supply in self._supplies("Battery", "UPS") if read_text(supply / "scope") != "Device"]
-        return [_battery(supply) for supply in own]
-
-    def _thermal(self) -> list[dict[str, Any]]:
-        folder = self.sys / "class/thermal"
-        zones = [name for name in names(folder) if name.startswith("thermal_zone")]
-        return [
-            {
-                "zone": name,
-                "kind": read_text(folder / name / "type"),
-                "celsius": scaled(read_int(folder / name / "temp"), 1000),
-            }
-            for name in zones
-        ]
+        return batteries(self.sys)
 
     @handler(idempotent=True)
     async def governors(self) -> dict[str, Any]:
@@ -117,35 +86,3 @@ class Power(Component):
         async with aclosing(self._samples.every(interval_s)) as samples:
             async for sample in samples:
                 yield sample
-
-
-def _battery(supply: Path) -> dict[str, Any]:
-    volt = scaled(read_int(supply / "voltage_now"), 1e6)
-    state = read_text(supply / "status")
-    return {
-        "name": supply.name,
-        "charge_percent": read_int(supply / "capacity"),
-        "state": None if state is None else state.lower().replace(" ", "_"),
-        "energy_wh": _energy(supply, "now", volt),
-        "energy_full_wh": _energy(supply, "full", volt),
-        "power_w": _power(supply, volt),
-        "cycles": read_int(supply / "cycle_count") or None,
-        "technology": read_text(supply / "technology"),
-    }
-
-
-def _energy(supply: Path, which: str, volt: float | None) -> float | None:
-    """Watt hours, from energy_* (uWh), or from charge_* (uAh) and the voltage."""
-    energy = scaled(read_int(supply / f"energy_{which}"), 1e6)
-    charge = scaled(read_int(supply / f"charge_{which}"), 1e6)
-    if energy is None and charge is not None and volt is not None:
-        return charge * volt
-    return energy
-
-
-def _power(supply: Path, volt: float | None) -> float | None:
-    power = scaled(read_int(supply / "power_now"), 1e6)
-    current = scaled(read_int(supply / "current_now"), 1e6)
-    if power is None and current is not None and volt is not None:
-        power = current * volt
-    return None if power is None else abs(power)

@@ -35,6 +35,7 @@ PACKAGES = {
     "pebble": "pebble",
     "pebble-challtestsrv": "pebble",
     "pipewire": "pipewire pipewire-pulse",
+    "powerprofilesctl": "power-profiles-daemon",  # and the daemon, which is in no PATH
     "prometheus": "prometheus",
     "promtool": "promtool",
     "pw-cli": "pipewire-bin",
@@ -44,9 +45,11 @@ PACKAGES = {
     "systemctl": "systemd",
     "tpm2_unseal": "tpm2-tools",
     "umockdev-run": "umockdev",
+    "umockdev-wrapper": "umockdev",
     "unshare": "util-linux",
     "upower": "upower",  # and upowerd, which is in no PATH
     "wireplumber": "wireplumber",
+    "upsd": "nut-server",
     "xdg-dbus-proxy": "xdg-dbus-proxy",
     "zsh": "zsh",
 }

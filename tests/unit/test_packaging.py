@@ -24,6 +24,7 @@ ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
     "tlsrt.loops.third.desktop_carrier",
+    "tlsrt.loops.forth.power_bus",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
 )  # fmt: skip
 
