@@ -199,9 +199,11 @@ def test_a_ups_says_that_it_is_low(world: World) -> None:
 def test_an_override_survives_a_kill(world: World) -> None:
     world.ask("override", "saver", True, 600)
     assert world.until(lambda now: now["paused"] == [AI], "the override")["rules"]["saver"]["override_s"] > 500
-    world.host.kill("forth.policy")
+    before = world.host.kill("forth.policy")
+    world.host.until(lambda document: world.host.loop("forth.policy")["pid"] not in (None, before), "another process")
     world.host.until(lambda document: world.host.loop("forth.policy")["state"] == "active", "the next one")
     now = world.until(lambda now: now["rules"]["saver"]["is_active"] and now["paused"] == [AI], "the same override")
+    world.until(lambda now: now["sources"]["upowerd"] == "answers", "the bus")
     assert now["rules"]["saver"]["override_s"] > 500
     world.ask("release", "saver")
     world.until(lambda now: now["paused"] == [] and now["profile"] is None, "the end of it")
