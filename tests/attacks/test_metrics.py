@@ -17,7 +17,7 @@ from probes.process_memory import found_in
 
 PORT = free_port()
 ASK = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
-FLOOD = 10_000
+FLOOD = 3000
 # What code in the metrics process tries, after its seal, when a certain path is asked for.
 PRELUDE = """
 import json, os, socket
