@@ -58,7 +58,7 @@ class ProgramChildren(FakeChildren):
         component = SimpleNamespace(address=f"third/{process}")
         program = SimpleNamespace(
             deadline_s=60.0, runs_most=len(slots), is_kept=self.is_kept, talks=False, notifies=False, passed=(),
-            state_mb=0, listen=self.listen, name="p", worker=self.worker,
+            state_mb=0, netlink=(), listen=self.listen, name="p", worker=self.worker,
         )  # fmt: skip
         return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program, component=component))]
 
