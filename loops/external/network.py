@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
 
-from tlsrt import Component, handler
+from tlsrt import Component, Length, MisuseError, Unavailable, handler
+from tlsrt.loops.external.link_tables import printable, read_tables
+from tlsrt.loops.external.name_lookup import NameLookup
+from tlsrt.loops.external.network_state import NetworkState, changes, state_of
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
+from tlsrt.loops.external.sockets import listening, name_servers
 from tlsrt.loops.sampling.procfs import Interval, clocks, read_text
 from tlsrt.loops.sampling.samples import Samples
 
+POLL_S = 10.0  # without events of the kernel
+_SHARE, _AT_ONCE_S = 0.1, 0.2  # of the processor, for looks at what has changed: in the long run, and at once
+_SOCKETS_MAX = 1024
 _TABLE_BYTES = 4 << 20  # 25,000 sockets or routes; a longer table is counted as far as this
 _FAMILIES = {int(socket.AF_INET): "ipv4", int(socket.AF_INET6): "ipv6", int(psutil.AF_LINK): "link"}
 _DUPLEX = {int(psutil.NIC_DUPLEX_FULL): "full", int(psutil.NIC_DUPLEX_HALF): "half"}
@@ -24,12 +35,42 @@ class Network(Component):
     """Facts about the host's network."""
 
     class Options:
-        """There are none."""
+        """What it asks for outside."""
+
+        resolve: Annotated[bool, "Ask for names: it takes egress rules for the name servers, 192.0.2.53:53/udp."] = (
+            False
+        )
+
+    topics = {  # noqa: RUF012
+        "link": "{change: new | changed | removed, name, up, carrier, mtu_bytes, ...}: a link",
+        "address": "{change: new | removed, interface, family, address, scope}: an address of this host",
+        "route": "{change: new | removed, family, destination, gateway, interface, metric}: a route",
+        "online": "{online, ipv4, ipv6}: the default routes that are taken, when they or `online` have changed",
+    }
 
     proc = Path("/proc")
+    etc = Path("/etc")
 
     def __init__(self) -> None:
+        self._lookup = NameLookup()
+        self._state = NetworkState()
+        self._has_changed = asyncio.Event()
+        self._hears = False
         self._samples = Samples(self._read_sample)
+
+    async def start(self) -> None:
+        self._state = self.read_state()
+        try:
+            events = self.host_events("network")
+        except MisuseError:
+            self.log.info("changes are looked for every %g s only: events of kind network are not granted", POLL_S)
+        else:
+            self._hears = True
+            self.spawn(partial(self._listen, events), name="network events", restart=False)
+        self.spawn(self._look_again, name="changes")
+
+    async def stop(self) -> None:
+        self._lookup.close()
 
     def _read_sample(self) -> dict[str, Any]:
         return {"interfaces": counters(read_text(self.proc / "net/dev") or ""), **clocks()}
@@ -77,12 +118,120 @@ class Network(Component):
         }
         return {**tcp, **udp, **clocks()}
 
+    @handler(idempotent=True)
+    async def links(self) -> list[dict[str, Any]]:
+        """Every link: up (set so), carrier (the other end is there), mtu, speed in Mbit/s, address, counters."""
+        speeds = {printable(name): (state.speed or None) for name, state in psutil.net_if_stats().items()}
+        totals = {printable(name): one for name, one in self._samples.now()["interfaces"].items()}
+        return [
+            {**link, "speed_mbit": speeds.get(name), "counters": totals.get(name)}
+            for name, link in self.read_state().links.items()
+        ]
+
+    @handler(idempotent=True)
+    async def addresses(self) -> list[dict[str, Any]]:
+        """Every address of this host with its prefix, interface, and scope: host, link or global."""
+        return [{**one} for one in self.read_state().addresses.values()]
+
+    @handler(idempotent=True)
+    async def reachability(self) -> dict[str, Any]:
+        """Whether packets for elsewhere can leave, and the default routes that are taken, null if there is none.
+
+        `online` asks no one: it is a default route on a link with a carrier, and a global address there.
+        """
+        return _reachability(self.read_state())
+
+    @handler(idempotent=True)
+    async def name_servers(self) -> dict[str, Any]:
+        """The name servers and search domains of /etc/resolv.conf; null if there is none. `stub`: one of this host."""
+        text = read_text(self.etc / "resolv.conf")
+        if text is None:
+            return {"servers": None, "search": None, "stub": None}
+        found = name_servers(text)
+        return {**found, "stub": any(ipaddress.ip_address(one).is_loopback for one in found["servers"])}
+
+    @handler(idempotent=True)
+    async def listening(self) -> dict[str, Any]:
+        """The TCP and UDP sockets of this host that wait for others, with port and uid; at most 1024 of them."""
+        found = [
+            one
+            for name in ("tcp", "tcp6", "udp", "udp6")
+            for one in listening(read_text(self.proc / "net" / name, _TABLE_BYTES) or "", name[:3])
+        ]
+        return {"sockets": found[:_SOCKETS_MAX], "left_out": max(0, len(found) - _SOCKETS_MAX)}
+
+    @handler(idempotent=True)
+    async def resolve(self, name: Annotated[str, Length(254, 1)]) -> list[str]:
+        """The addresses of a name, as the resolver of this host answers; at most 32, within 10 s, 4 names at once."""
+        if not self.options.resolve:
+            servers = ", ".join(f"{one}:53/udp" for one in (await self.name_servers())["servers"] or ["ADDRESS"])
+            raise Unavailable(
+                "no names are asked for: set `options: {resolve: true}` of external/network, with egress to "
+                f"{servers}"
+            )
+        self.count("names")
+        return await self._lookup.addresses_of(name)
+
     @handler
     async def watch(self, interval_s: Interval = 1.0) -> AsyncIterator[dict[str, Any]]:
         """The counters of every interface now and every `interval_s` seconds, at the same moments for all who watch."""
         async with aclosing(self._samples.every(interval_s)) as samples:
             async for sample in samples:
                 yield sample
+
+    # What happens
+
+    def read_state(self) -> NetworkState:
+        """Read links, addresses and routes, all of them anew."""
+        links, addresses = read_tables()
+        four = read_text(self.proc / "net/route", _TABLE_BYTES) or ""
+        six = read_text(self.proc / "net/ipv6_route", _TABLE_BYTES) or ""
+        routes = [{**one, "interface": printable(one["interface"])} for one in (*ipv4_routes(four), *ipv6_routes(six))]
+        return state_of(links, addresses, routes)
+
+    async def _listen(self, events: Any) -> None:
+        self._has_changed.set()  # what happened between the first look and here is found
+        async for change in events:
+            self.count("network_events")
+            if change.is_gap:
+                self.count("network_gaps")
+            self._has_changed.set()
+
+    async def _look_again(self) -> None:
+        """Read anew when the kernel tells of a change, and tell what differs: what was told late or lost is, too."""
+        left, before = _AT_ONCE_S, time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(None if self._hears else POLL_S):
+                    await self._has_changed.wait()
+            except TimeoutError:
+                pass
+            self._has_changed.clear()
+            began, at = time.thread_time(), time.monotonic()
+            self.look()
+            left = min(_AT_ONCE_S, left + _SHARE * (at - before)) - (time.thread_time() - began)
+            before = at
+            if left < 0:
+                await asyncio.sleep(-left / _SHARE)
+
+    def look(self) -> None:
+        """Read the state anew, and publish what has changed."""
+        before, now = self._state, self.read_state()
+        self._state = now
+        for topic, old, new in (
+            ("link", before.links, now.links),
+            ("address", before.addresses, now.addresses),
+            ("route", before.routes, now.routes),
+        ):
+            for told in changes(old, new):
+                self.count(f"{topic}_changes")
+                self.publish(topic, told)
+        if _reachability(before) != (reachability := _reachability(now)):
+            self.publish("online", reachability)
+
+
+def _reachability(state: NetworkState) -> dict[str, Any]:
+    return {"online": state.online, "ipv4": state.default_route("ipv4"), "ipv6": state.default_route("ipv6")}
 
 
 def _address(address: Any) -> dict[str, Any]:

@@ -164,6 +164,8 @@ class Helper:
         self._feeds |= {feed.source: feed, feed.target.fileno(): feed}
         self._waiting.register(feed.source, feed.waits_for)
         self._waiting.register(feed.target.fileno(), 0)  # only for its end
+        if isinstance(feed, NetworkFeed):
+            self._owing.add(feed)
 
     def _end(self, feed: Feed | NetworkFeed) -> None:
         if isinstance(feed, NetworkFeed):

@@ -31,7 +31,7 @@ class NetworkFeed:
         self._kernel = socket.socket(fileno=source)
         self.source = source
         self.target = Subscriber(target)
-        self.owes = False
+        self.owes = True  # from the first word on: what happened while there was no feed, as its helper had ended
         self._interfaces = interfaces
         self._reader = NetworkReader()
         self._rate = Bucket(AT_ONCE_MAX, PER_S)

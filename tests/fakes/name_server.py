@@ -84,10 +84,10 @@ def _name(packet: bytes) -> str:
 
 
 @contextmanager
-def name_server() -> Generator[NameServer, None, None]:
-    """Serve in a thread of this process until the block ends."""
+def name_server(port: int = 0) -> Generator[NameServer, None, None]:
+    """Serve in a thread of this process until the block ends, at a port or any one."""
     with (
-        socket.create_server(("127.0.0.1", 0)) as streams,
+        socket.create_server(("127.0.0.1", port)) as streams,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
     ):
         port = streams.getsockname()[1]
