@@ -83,11 +83,12 @@ class ChangeTrial:
             self._number, self._deadline = number, self._clock() + trial_s
             try:
                 await self._change.attempt(number, wanted, undo, trial_s)
-            except BaseException as error:
+            except CallError as error:
+                await self._undo_failed(number, str(error))
+                raise Failed(f"nothing is changed: {error}") from None
+            except BaseException:  # its caller has gone
                 self._deadline = self._clock()
                 self._spawn(self._run_out, name="undoes a change that failed", restart=False)
-                if isinstance(error, CallError):
-                    raise Failed(f"nothing is changed: {error}") from None
                 raise
             self._deadline = self._clock() + trial_s
             self._until.clear()
@@ -153,6 +154,15 @@ class ChangeTrial:
                 except CallError as error:
                     self._tell(number, "stuck", str(error))
                     self._deadline = self._clock() + 5
+
+    async def _undo_failed(self, number: int, why: str) -> None:
+        """Undo what a change that failed has done of it; later, if that fails too."""
+        try:
+            await self._go_back(number, f"failed: {why}")
+        except CallError as error:
+            self._deadline = self._clock() + 5
+            self._spawn(self._run_out, name="undoes a change that failed", restart=False)
+            raise Failed(f"it failed, and cannot be undone yet, which is tried every 5 s: {why}; {error}") from None
 
     async def _go_back(self, number: int, why: str) -> None:
         await self._change.go_back(await self._read(number, "undo"))

@@ -173,7 +173,8 @@ def test_it_goes_back_when_the_supervisor_is_killed_and_lasts_over_a_boot(
     host.process.wait()
     took = until(lambda: networks.reaches(SHUT, 0.1), 10)
     assert took < 8, "no process of ours was there to do it"
-    host.process.stdout.close() if host.process.stdout else None
+    assert host.process.stdout is not None
+    host.process.stdout.close()
     with inside(networks.host):
         host.start()
     host.until(
