@@ -23,8 +23,7 @@ ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
-    "tlsrt.loops.third.desktop_carrier",
-    "tlsrt.loops.forth.power_bus",
+    "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus", "tlsrt.loops.secondary.system_bus",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
 )  # fmt: skip
 

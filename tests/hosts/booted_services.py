@@ -1,0 +1,58 @@
+"""A booted systemd with its bus, polkit and a tlsrt host in it, which has services of the secondary loop added."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools.programs import need
+
+from hosts.booted_systemd import HOME, BootedSystemd, booted, installation
+from hosts.installation import VERSION
+
+CONFIG = "/etc/tlsrt/tlsrt.yaml"
+UNIT = f"""
+[Service]
+ExecStart={HOME}/env/bin/tlsrt-supervisor --config {CONFIG} start
+Delegate=yes
+KillMode=mixed
+"""
+# What the bus asks before it lets a client in: libnss-systemd reads the record that tlsrt puts there.
+NSSWITCH = "passwd: files systemd\ngroup: files systemd\nshadow: files\nhosts: files\n"
+
+
+def add_library(name: str) -> None:
+    """Put an installed distribution beside tlsrt in what is /opt/tlsrt inside."""
+    site = installation() / f"env/lib/{VERSION}/site-packages"
+    for file in metadata.files(name) or ():
+        source, target = Path(str(file.locate())), site / file
+        if ".." not in file.parts and file.suffix != ".pyc" and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            for path in (target, *target.relative_to(site).parents):
+                (site / path).chmod(0o755 if (site / path).is_dir() else 0o644)
+
+
+def booted_services(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:
+    """The body of a fixture: a systemd with bus and polkit, and a configuration that is not started yet."""
+    need("xdg-dbus-proxy")
+    need("pkcheck")
+    add_library("dbus-fast")
+    for machine in booted(request):
+        machine.write("/etc/nsswitch.conf", NSSWITCH)
+        machine.systemctl("start", "dbus.socket", "dbus.service", "polkit.service")
+        machine.do("tlsrt-supervisor", "init", "/etc/tlsrt")
+        machine.write("/run/systemd/system/tlsrt.service", UNIT)
+        machine.systemctl("daemon-reload")
+        yield machine
+
+
+def call(machine: BootedSystemd, component: str, method: str, *words: str) -> Any:
+    """Call a method as the client admin; return its answer, or the words of its error."""
+    done = machine.run("tlsrt", "--bundle", "/etc/tlsrt/admin.tlsrt", "call", "--json", component, method, *words)
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr.strip()
