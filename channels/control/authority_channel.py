@@ -294,7 +294,7 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(6, "taken", _SUPERVISOR, _BOOTED, NumberMessage),  # the reload of this number is in force
         Message(7, "alert", _SUPERVISOR, _EARLY, AlertOfComponentMessage),
         Message(8, "reload", _SUPERVISOR, _BOOTED, ReloadMessage, descriptors=7),
-        Message(9, "move", _SUPERVISOR, _BOOTED, NumberMessage),  # to an epoch without grace; `moved` answers
+        Message(9, "move", _SUPERVISOR, _BOOTED, NumberMessage),  # to the epoch of a reload; `moved` answers
         Message(10, "charge", _SUPERVISOR, _EARLY, ChargeMessage),
         Message(11, "sessions", _SUPERVISOR, _BOOTED, SessionsMessage),
         Message(12, "revoke", _SUPERVISOR, _BOOTED, RevokeMessage),

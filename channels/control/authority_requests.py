@@ -11,6 +11,9 @@ class NumberMessage(NamedTuple):
     number: int
 
 
+ONLY_ADDS = 2  # `moves` of a reload
+
+
 class ReloadMessage(NamedTuple):
     """Check a reload; `checked` answers.
 
@@ -19,7 +22,7 @@ class ReloadMessage(NamedTuple):
     """
 
     number: int
-    moves: int  # 1 if a move to another epoch follows
+    moves: int  # 1 if a move to another epoch follows; 2 if that ends and changes no process that runs
 
 
 class SessionsMessage(NamedTuple):

@@ -1,8 +1,9 @@
 """Epoch changes: by time, by the operator, for a change of profiles, or to end all sessions. Pure.
 
 Every change is the two phases of `epochs.py`. The timed one and the operator's leave a grace; when the operator has
-brought another master_key, it lasts until the tokens of the older version have expired. A change of profiles leaves
-none: the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then
+brought another master_key, it lasts until the tokens of the older version have expired. A change that only adds
+leaves one, too: who had a right has it still, in the same process. Every other change of profiles leaves none. In
+both the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then
 asks for the move. From the check to the commit no loop that joins gets keys, so that a loop under a new profile never
 holds one of the old epoch. A loop that is late for an epoch is not told to use it, and its sessions are to be
 revoked: `late`.
@@ -77,14 +78,25 @@ class EpochChanges:
         self._number = 0  # of the supervisor's request to move; 0: none
         self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
         self._held_epoch = 0  # the one that `hold` made room for
+        self._grace_ms = 0  # what the change that was checked leaves
         self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
         self._rotation: PendingRotation | None = None
         self._is_writing = False  # an epoch that is to begin
         self._is_holding = False  # the one that `hold` makes room for
         self._overlap_until = 0  # when the last token of the key version before has expired
 
-    def hold(self, seal: int, rights: RightsTable | None, done: Callable[[], None], refused: Refused) -> None:
+    def hold(
+        self,
+        seal: int,
+        rights: RightsTable | None,
+        done: Callable[[], None],
+        refused: Refused,
+        *,
+        only_adds: bool = False,
+    ) -> None:
         """Make room for a move, from whose epoch on these rights hold; then call `done`.
+
+        One that `only_adds` leaves the grace of a timed change: it takes no right from anybody, and ends no process.
 
         That epoch is persisted, and from then until it is committed no loop that joins gets keys. When the disk
         refuses, nothing has changed. The seal number is written with the epoch, once the supervisor has taken the
@@ -96,6 +108,7 @@ class EpochChanges:
         def held() -> None:
             self._is_holding = False
             self.is_held, self._seal, self._rights = True, seal, rights
+            self._grace_ms = GRACE_MS if only_adds else 0
             self._held_epoch = self._state.epoch
             done()
 
@@ -107,7 +120,7 @@ class EpochChanges:
         self._writer.change(self._advance, held, failed, self._context.now)
 
     def move(self, number: int, now: int) -> None:
-        """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
+        """Change to the epoch of a reload, without grace unless it only adds; `moved` says when it is done."""
         self._number = number
         if not self._is_under_way:
             self.begin_move(now)
@@ -239,7 +252,7 @@ class EpochChanges:
             if self._rights is not None:
                 self._messages.take(self._move_epoch, self._rights)
                 self._rights = None
-            self._begin(0, MOVE_PREPARE_MS)
+            self._begin(0 if self._leaving else self._grace_ms, MOVE_PREPARE_MS)
             self.commit_if_ready(self._context.now)
 
         self._write(advance, begun, lambda sentence: self._timers.set("move", self._context.now + RETRY_MS))
@@ -267,7 +280,10 @@ class EpochChanges:
             return
         target = self._epochs.target
         is_rekeyed = self._messages.key_version(target) != self._messages.key_version(self._epochs.serving)
-        done = self._epochs.commit(self._longest_lease(now) if is_rekeyed else None)
+        if self._leaving and target == self._move_epoch:  # those were revoked after it had begun
+            done = self._epochs.commit(0)
+        else:
+            done = self._epochs.commit(self._longest_lease(now) if is_rekeyed else None)
         self._timers.cancel("commit")
         for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
             for loop in loops:
@@ -316,5 +332,5 @@ class EpochChanges:
             return
         if self._number:
             self._outgoing.tell("moved", self._number, epoch)
-        self.is_held, self._seal, self._number, self._move_epoch = False, 0, 0, 0
+        self.is_held, self._seal, self._number, self._move_epoch, self._grace_ms = False, 0, 0, 0, 0
         self._owner.provision_all(now)

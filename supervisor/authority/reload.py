@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_requests import NumberMessage, ReloadMessage, RotateMessage
+from tlsrt.channels.control.authority_requests import ONLY_ADDS, NumberMessage, ReloadMessage, RotateMessage
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.recorder import Recorder
 from tlsrt.supervisor.authority.boot import check_reload
@@ -20,7 +20,7 @@ from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
 from tlsrt.supervisor.authority.provisioning import Provisioner
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
-from tlsrt.supervisor.messages.changed_rules import RULES_MAX, ChangedRules, unpack_rules
+from tlsrt.supervisor.messages.changed_rules import RULES_MAX, ChangedRules, rules_of, unpack_rules
 from tlsrt.supervisor.process.secret_memory import wipe
 
 SENTENCE_MAX = 1000
@@ -48,6 +48,7 @@ class HostReload(Service):
         self._door = door
         self._sizes = sizes
         self._grants = context.config.grants
+        self._rules = rules_of(context.config)
         self._proposed: tuple[int, ChangedRules | None] = (0, None)  # the last request to reload, and its rules
         self._tell = context.outgoing.tell
         self._log = context.outgoing.log
@@ -72,6 +73,7 @@ class HostReload(Service):
         self, message: ReloadMessage, moment: Moment, token: int, measurement: int, policy: int, *door_files: int
     ) -> None:
         number, moves = message.number, bool(message.moves)
+        only_adds = False
         files: DoorFiles | None = None
         try:
             seal, warnings = check_reload(
@@ -79,6 +81,7 @@ class HostReload(Service):
             )
             rules = unpack_rules(read_file(policy, "the policy", RULES_MAX))
             rights = self._sizes.rights_of(rules)
+            only_adds = message.moves == ONLY_ADDS and rules.include(self._rules)
             files = read_door_files(*door_files)
             files.check_time(moment.wall)
         except ConfigError as error:
@@ -111,7 +114,7 @@ class HostReload(Service):
                 self._refuse_reload(number, [sentence])
 
             if moves:
-                self._changes.hold(seal, rights, held, unwritten)
+                self._changes.hold(seal, rights, held, unwritten, only_adds=only_adds)
             else:
                 held()
 
@@ -134,7 +137,7 @@ class HostReload(Service):
     def _taken(self, message: NumberMessage, moment: Moment) -> None:
         number, rules = self._proposed
         if number == message.number and rules is not None:
-            self._proposed = (0, None)
+            self._proposed, self._rules = (0, None), rules
             self._context.loops.change(dict(rules.processes))
             self._sizes.take(rules)
             record_grants(self._context.recorder, [one for one in rules.grants if one not in self._grants], moment)

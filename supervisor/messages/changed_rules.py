@@ -30,6 +30,13 @@ class ChangedRules(NamedTuple):
         """Return the addresses of all components."""
         return tuple(address for _, addresses in self.processes for address in addresses)
 
+    def include(self, before: ChangedRules) -> bool:
+        """Tell whether each right by the rules before is one by these, and each component is in the same process."""
+        lines = {(rule.source, rule.target): {*rule.methods} for rule in self.policy}
+        placed = {address: name for name, addresses in self.processes for address in addresses}
+        is_kept = all({*one.methods} <= lines.get((one.source, one.target), set()) for one in before.policy)
+        return is_kept and all(placed.get(one) == name for name, mine in before.processes for one in mine)
+
 
 def rules_of(config: Config) -> ChangedRules:
     """Return the rules of a configuration."""

@@ -224,6 +224,11 @@ def files_sentence(old: Mapping[str, bytes], new: Mapping[str, bytes], names: Se
     return f"changed since the start, and taken by a restart only: {', '.join(summary(before, after))}"
 
 
+def only_adds(steps: Iterable[ReloadStep]) -> bool:
+    """Tell whether no process that runs is ended or changed."""
+    return all(step.way in (Way.UNCHANGED, Way.ADDED) for step in steps)
+
+
 def needs_move(steps: Iterable[ReloadStep]) -> bool:
     """Tell whether the epoch must move: some profile has changed."""
     return any(step.way is not Way.UNCHANGED for step in steps)

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
+from tlsrt.channels.control.authority_requests import ONLY_ADDS
 from tlsrt.config.fixed_keys import taken_keys
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.messages.changed_rules import pack_rules, rules_of
@@ -28,7 +29,7 @@ from tlsrt.supervisor.reload import report
 from tlsrt.supervisor.reload.additions import Additions
 from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement, packed_survey, refusal, survey_of
 from tlsrt.supervisor.reload.decision import ChangedCode, found_in, measured_again, steps_between
-from tlsrt.supervisor.reload.plan import ReloadStep, Way, configuration, needs_move
+from tlsrt.supervisor.reload.plan import ReloadStep, Way, configuration, needs_move, only_adds
 from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
@@ -237,7 +238,8 @@ class Reload(Feature):
             lent.insert(0, sealed_memory(pack_rules(rules_of(self._renewal.config))))
             policy, *door = lent
             token, measured = self._held
-            sent = self._authority.channel.check_reload(self._number, token, measured, policy, door, moves=self._moves)
+            moves = (ONLY_ADDS if only_adds(self._steps) else 1) if self._moves else 0
+            sent = self._authority.channel.check_reload(self._number, token, measured, policy, door, moves=moves)
         finally:
             for descriptor in lent:
                 os.close(descriptor)

@@ -89,13 +89,15 @@ class AuthorityChannel:
         return self._send("gone", loop, incarnation)
 
     def check_reload(
-        self, number: int, boot_token: int, measurement: int, policy: int, door: Sequence[int], *, moves: bool
+        self, number: int, boot_token: int, measurement: int, policy: int, door: Sequence[int], *, moves: int
     ) -> bool:
         """Have a changed host checked as a boot is; `checked` is the answer. With `moves`, `move` must follow.
 
+        ONLY_ADDS as `moves` says that no process which runs is ended or changed by it.
+
         `door`: certificate, key, client CA, revocation lists.
         """
-        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy, *door))
+        return self._send("reload", number, moves, descriptors=(boot_token, measurement, policy, *door))
 
     def taken(self, number: int) -> bool:
         """Say that a reload which was checked is in force."""
@@ -110,7 +112,7 @@ class AuthorityChannel:
         return self._send("rotate", number, int(with_keys))
 
     def move(self, number: int) -> bool:
-        """Ask for an epoch that leaves no grace; `moved` says when it is committed."""
+        """Ask for the epoch of a reload; `moved` says when it is committed."""
         return self._send("move", number)
 
     def lock(self, lock: bytes, reason: str, by: str, since: int) -> bool:

@@ -101,10 +101,12 @@ class FakeAuthorityService:
         _, message = AUTHORITY_CHANNEL.decode_untrusted(AUTHORITY_CHANNEL.encode(name, *fields), "supervisor", "booted")
         self.dispatcher.asked(name, message, self.moment)
 
-    def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
+    def hold(self, seal: int, rights: RightsTable | None = None, *, only_adds: bool = False) -> bool:
         """Hold the epoch for a move; return whether that is persisted."""
         said: list[bool] = []
-        self.changes.hold(seal, rights, lambda: said.append(True), lambda sentence: said.append(False))
+        self.changes.hold(
+            seal, rights, lambda: said.append(True), lambda sentence: said.append(False), only_adds=only_adds
+        )
         (is_held,) = said
         return is_held
 

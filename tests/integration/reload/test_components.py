@@ -116,6 +116,41 @@ def test_a_component_is_added_and_answers_while_no_other_process_is_restarted(ho
     assert host.client().call("third/kettle", "boil") == "2 at 100", "its state is where it was"
 
 
+def test_an_open_call_without_a_key_survives_the_births_of_others_and_not_its_own_revocation(host: RunningHost) -> None:
+    put_package(host, "kettle", KETTLE)
+    put_component(host, "third/kettle")
+    client, ends = host.client(), list[object]()
+
+    def hold(for_s: float) -> threading.Thread:
+        def run() -> None:
+            try:
+                ends.append(client.call("third/kettle", "hold", for_s, timeout_s=60))
+            except CallError as error:
+                ends.append(error)
+
+        began = next(host.config.state_dir.rglob("third.kettle")) / "kettle" / "began"
+        began.unlink(missing_ok=True)
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not began.exists():
+            time.sleep(0.01)
+        return thread
+
+    thread = hold(6.0)  # longer than the grace
+    for number in range(3):
+        report = put_component(host, f"third/kettle{number}")
+        assert entry_of(report, f"third.kettle{number}")["outcome"] == "added"
+    assert not ends, "it is still open"
+    thread.join()
+    assert ends == ["held"]
+    thread = hold(50.0)
+    put_component(host, "third/kettle3")
+    began = time.monotonic()
+    assert host.cli("revoke", "client", "admin").returncode == 0  # within the grace of the epoch before
+    thread.join()
+    assert isinstance(ends[1], CallError) and time.monotonic() - began < 40.0, ends
+
+
 def test_a_component_is_removed_and_its_process_and_rights_go(host: RunningHost) -> None:
     put_package(host, "kettle", KETTLE)
     put_component(host, "third/kettle")

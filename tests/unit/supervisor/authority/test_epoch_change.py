@@ -44,6 +44,37 @@ def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: FakeAuthoritySer
         assert stage.of(loop, "commit")[-1] == (6, 0)
 
 
+def test_a_move_that_only_adds_leaves_the_grace_of_a_timed_change_and_the_next_one_none(
+    stage: FakeAuthorityService,
+) -> None:
+    stage.join(PRIMARY, SECONDARY)
+    for number, (only_adds, grace_ms) in enumerate([(True, 5000), (True, 5000), (False, 0)], 1):
+        assert stage.hold(8 + number, only_adds=only_adds)
+        stage.changes.move(number, stage.now)
+        acknowledge(stage, PRIMARY, SECONDARY, epoch=5 + number)
+        assert stage.of("secondary", "commit")[-1] == (5 + number, grace_ms)
+
+
+def test_sessions_that_are_all_revoked_in_a_move_that_adds_leave_no_grace(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY, SECONDARY)
+    done: list[int] = []
+    assert stage.hold(9, only_adds=True)
+    stage.changes.move(1, stage.now)
+    stage.changes.leave(stage.now, done.append)
+    acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
+    assert stage.of("secondary", "commit")[-1] == (6, 0) and done == [6] and moved(stage) == [(1, 6)]
+
+
+def test_sessions_that_are_all_revoked_before_a_move_that_adds_leave_no_grace(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY, SECONDARY)
+    done: list[int] = []
+    assert stage.hold(9, only_adds=True)
+    stage.changes.leave(stage.now, done.append)
+    stage.changes.move(1, stage.now)
+    acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
+    assert stage.of("secondary", "commit")[-1] == (6, 0) and done == [6]
+
+
 def test_a_client_is_told_that_there_is_no_grace(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     client = Client(ADMIN)

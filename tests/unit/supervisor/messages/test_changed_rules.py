@@ -36,3 +36,27 @@ def test_any_bytes(data: bytes) -> None:
         unpack_rules(data)
     except ConfigError:
         return
+
+
+LINE = PolicyRule("client/admin", "third/io", ("notify", "said"))
+BEFORE = ChangedRules((LINE,), (("third", ("third/io",)),))
+
+
+@pytest.mark.parametrize(
+    ("policy", "processes", "includes"),
+    [
+        ([LINE], {"third": ["third/io"]}, True),
+        ([LINE, PolicyRule("client/admin", "third/new", ("*",))], {"third": ["third/io"], "n": ["third/new"]}, True),
+        ([PolicyRule("client/admin", "third/io", ("notify", "said", "more"))], {"third": ["third/io"]}, True),
+        ([PolicyRule("client/admin", "third/io", ("notify",))], {"third": ["third/io"]}, False),
+        ([PolicyRule("client/other", "third/io", ("notify", "said"))], {"third": ["third/io"]}, False),
+        ([], {"third": ["third/io"]}, False),
+        ([LINE], {"third.io": ["third/io"]}, False),
+        ([LINE], {"third": []}, False),
+    ],
+)
+def test_only_what_takes_nothing_from_anybody_includes_the_rules_before(
+    policy: list[PolicyRule], processes: dict[str, list[str]], includes: bool
+) -> None:
+    rules = ChangedRules(tuple(policy), tuple((name, tuple(mine)) for name, mine in processes.items()))
+    assert rules.include(BEFORE) is includes
