@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from tlsrt import (
+    Busy,
     CallError,
     Component,
     Failed,
@@ -28,6 +29,7 @@ from tlsrt.loops.external.change_trial import STEPS, ChangeTrial
 from tlsrt.loops.external.firewall_door import door_sentences
 from tlsrt.loops.external.firewall_rules import HOOKS, AddressSet, Chain, Name, Rule, Ruleset, network_of
 from tlsrt.loops.external.nftables_document import (
+    HELD,
     comment_of,
     counters_of,
     fingerprint,
@@ -245,12 +247,17 @@ class Firewall(Component):
         """Change a set, of the rules on trial and of those before."""
         listed = await self._listed()
         there = [one["set"]["name"] for one in listed if "set" in one]
-        places = [one for one in (f"kept_{name}", f"new_{name}") if one in there]
+        places = [one for one in (f"kept_{name}{HELD}", f"new_{name}{HELD}") if one in there]
         if not places:
             raise NotFound(f"no set {name} is loaded: apply the rules first")
         async with self._nft:
             for one in places:
-                await self._run("-j", "-f", "-", data=document(one))
+                try:
+                    await self._run("-j", "-f", "-", data=document(one))
+                except Failed as error:
+                    if "Too many open files in system" not in str(error):  # ENFILE, as nft words a full set
+                        raise
+                    raise Busy(f"set {name} is full: raise its `most`, or unblock what is not needed") from None
 
     def _set(self, name: str, address: str) -> AddressSet:
         declared: AddressSet | None = self.options.sets.get(name)

@@ -27,6 +27,7 @@ from tlsrt.loops.external.firewall_rules import (
 
 FAMILY = "inet"
 TRIAL = "trial"  # the set; no declared name has its prefix
+HELD = ".held"  # ends the name of a set that methods fill
 _PRIORITY = 0
 _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}  # no file has to be there that names them
 _HEADER: Mapping[int, str] = {4: "ip", 6: "ip6"}
@@ -54,7 +55,8 @@ def loading(
         made.append(_add("set", {**place, "name": TRIAL, "type": "nf_proto", "flags": ["timeout"], "elem": elements}))
     for prefix, one in parts:
         for name, declared in one.sets.items():
-            made.append(_add("set", {**place, **_set(f"{prefix}_{name}", declared, (held or {}).get(name, ()))}))
+            its = _sets(f"{prefix}_{name}", declared, (held or {}).get(name, ()))
+            made += [_add("set", {**place, **each}) for each in its]
     for prefix, one in parts:
         for hook in (hook for hook in HOOKS if hook in one.chains):
             made += _chain(place, prefix, hook, one)
@@ -94,22 +96,20 @@ def _delete(table: str) -> Json:
     return {"delete": {"table": {"family": FAMILY, "name": table}}}
 
 
-def _set(name: str, declared: AddressSet, held: Sequence[tuple[str, int]]) -> Json:
-    made: Json = {"name": name, "type": f"{_VERSION[declared.version]}_addr", "size": declared.most}
-    made["flags"] = ["timeout"] if declared.timeout_s else []
-    elements: list[Any] = []
-    networks = declared.networks()
-    if any(one.num_addresses > 1 for one in networks) or not declared.timeout_s:
-        made["flags"].append("interval")
-        made["auto-merge"] = True
-    elements += [_network(one) for one in networks]
-    known = {str(one) for one in networks}
-    elements += [
-        {"elem": {"val": address, "timeout": left_s}}
-        for address, left_s in held
-        if declared.timeout_s and str(network_of(address)) not in known
-    ]
-    return {**made, **({"elem": elements} if elements else {})}
+def _sets(name: str, declared: AddressSet, held: Sequence[tuple[str, int]]) -> Iterator[Json]:
+    """Give the sets of one: networks that are declared, and addresses that methods put in, which have a time.
+
+    Two, as nft takes neighbours in a set of intervals for one element, and then does not find each again.
+    """
+    kind = f"{_VERSION[declared.version]}_addr"
+    elements = [_network(one) for one in declared.networks()]
+    made: Json = {"name": name, "type": kind, "flags": ["interval"], "auto-merge": True}
+    yield {**made, **({"elem": elements} if elements else {})}
+    if declared.timeout_s:
+        held = held[: declared.most]
+        timed = [{"elem": {"val": address, "timeout": left_s}} for address, left_s in held]
+        made = {"name": f"{name}{HELD}", "type": kind, "flags": ["timeout"], "size": declared.most}
+        yield {**made, **({"elem": timed} if timed else {})}
 
 
 def _chain(place: Json, prefix: str, hook: str, ruleset: Ruleset) -> Iterator[Json]:
@@ -188,6 +188,8 @@ def _places(
         yield [_match(left, _one_of([_network(one) for one in networks]))]
     for name in (one[1:] for one in places if one.startswith("@") and sets[one[1:]].version == version):
         yield [_match(left, f"@{prefix}_{name}")]
+        if sets[name].timeout_s:
+            yield [_match(left, f"@{prefix}_{name}{HELD}")]
 
 
 def _match(left: Json, right: Any, *, operator: str = "==") -> Json:
@@ -265,9 +267,9 @@ def held_of(listed: Sequence[Json], *, is_trial: bool = False) -> dict[str, list
     prefix = "new_" if is_trial else "kept_"
     found: dict[str, list[tuple[str, int]]] = {}
     for one in (one["set"] for one in listed if "set" in one):
-        if one["name"].startswith(prefix):
+        if one["name"].startswith(prefix) and one["name"].endswith(HELD):
             timed = [each["elem"] for each in one.get("elem", []) if _has_time(each)]
-            found[one["name"].removeprefix(prefix)] = [
+            found[one["name"].removeprefix(prefix).removesuffix(HELD)] = [
                 (str(each["val"]), max(1, int(each.get("expires", each["timeout"]))))
                 for each in timed
                 if isinstance(each["val"], str)

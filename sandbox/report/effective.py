@@ -16,7 +16,7 @@ from tlsrt.sandbox.profile.compose import expand, fragments_of
 from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, SPOKEN, Line, PolicyFragment
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
-from tlsrt.sandbox.profile.program_profile import program_label
+from tlsrt.sandbox.profile.program_profile import program_label, slots_of
 
 _LEFT_OUT = {
     "uid": "all processes have the one uid of the user",
@@ -26,6 +26,12 @@ _LEFT_OUT = {
     "cgroup": "the start makes a control group for it where the host has any, see `sandbox check`",
 }
 NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
+
+
+_NETLINK = {
+    "netfilter": "changes all of the host's nftables, with CAP_NET_ADMIN",
+    "route": "changes all of the host's links, addresses and routes, with CAP_NET_ADMIN",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,12 @@ def grants(one: Effective) -> list[dict[str, str]]:
          "what": f"worker {program.worker}" if program.worker else f"{program.run}",
          "path": "" if program.worker else f"{program.run}", "part": f"components.{owner.address}"}
         for owner in config.components_of(process) for program in owner.programs
+    ]  # fmt: skip
+    found += [
+        {"kind": "netlink", "name": family, "what": _NETLINK[family], "path": "", "why": why, "by": "supervisor",
+         "part": f"programs.{program_label(owner, program.name)}"}
+        for owner in config.components for program in owner.programs if process in slots_of(owner, program)
+        for family, why in program.netlink.items()
     ]  # fmt: skip
     return found + [
         {"kind": "events", "name": event.kind, "what": str(event), "path": event.file, "why": event.why,

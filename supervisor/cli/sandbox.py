@@ -260,6 +260,8 @@ def _grants(document: Mapping[str, Any]) -> list[str]:
 def _network(document: Mapping[str, Any]) -> list[str]:
     is_own = document["namespaces"]["net"] == "its own"
     doors = _listeners(document)
+    if is_own and any(one["kind"] == "netlink" for one in document["grants"]):
+        return ["", "NETWORK: its network namespace is empty; the supervisor makes its netlink sockets outside", *doors]
     if is_own and not document["egress"]:
         return ["", "NETWORK: none; its network namespace is empty", *doors]
     whose = "the host's network namespace"

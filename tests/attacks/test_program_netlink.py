@@ -98,6 +98,12 @@ def test_nft_and_ip_do_their_work_in_the_network_of_the_host(host: RunningHost) 
     assert b"10.1.2.3" in once(host, "ip", "-j", "address")["stdout"]
 
 
+def test_it_is_shown_with_its_reason(host: RunningHost) -> None:
+    shown = host.cli("sandbox", "show", "third.runner/ip").stdout
+    assert "the supervisor makes its netlink sockets outside" in shown
+    assert "netlink route: changes all of the host's links, addresses and routes" in shown and WHY in shown
+
+
 def test_a_captured_program_has_sockets_of_its_protocol_and_no_others(host: RunningHost) -> None:
     makes = "socket.socket({}, {}, {})"
     tries = [

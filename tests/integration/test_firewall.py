@@ -45,7 +45,7 @@ def host(request: pytest.FixtureRequest, networks: JoinedNetworks, ports: None) 
         said("nft", "add table inet other; add chain inet other untouched")
         for host in running(request, execute=True):
             words = ["--option", "name=test", "--option", "confirm_s=2", "--option", "look_s=2", "--option", RULES]
-            words += ["--option", "sets={bad: {timeout_s: 600, elements: [192.0.2.0/24]}}"]
+            words += ["--option", "sets={bad: {timeout_s: 600, elements: [192.0.2.0/24], most: 4}}"]
             words += ["--option", "spared=[10.9.0.0/16, 'fd00::/8']"]
             added = host.cli("component", "add", FIREWALL, "--yes", *words, "--allow", 'client/admin: "*"')
             assert added.returncode == 0, added.stderr
@@ -114,6 +114,11 @@ def test_an_address_is_blocked_and_let_go(call: Callable[..., Any], networks: Jo
     assert not networks.reaches(OPEN) and [one["address"] for one in call("blocked", "bad")] == [PEER]
     call("unblock", "bad", PEER)
     assert networks.reaches(OPEN)
+    for number in range(4):  # neighbours, and as many as fit
+        call("block", "bad", f"198.18.0.{number}")
+    call("block", "bad", "198.18.0.2")
+    with pytest.raises(Busy, match="set bad is full"):
+        call("block", "bad", "198.18.0.9")
     with pytest.raises(InvalidArgument, match="no address"):
         call("block", "bad", "1.2.3.4; flush ruleset")
     with pytest.raises(InvalidArgument, match="which is `spared`"):

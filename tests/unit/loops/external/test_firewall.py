@@ -109,20 +109,21 @@ def test_both_versions_and_sets_become_rules_of_their_own() -> None:
     lefts = [one["expr"][0]["match"] for one in commands(document, "rule") if one.get("comment") == "near"]
     assert [(one["left"]["payload"]["protocol"], one["right"]) for one in lefts] == [
         ("ip", {"prefix": {"addr": "10.0.0.0", "len": 8}}), ("ip", "@kept_bad"),
+        ("ip", "@kept_bad.held"),
         ("ip6", {"prefix": {"addr": "fd00::", "len": 8}}),
     ]  # fmt: skip
 
 
 def test_what_is_held_goes_on_with_the_time_that_is_left() -> None:
     document = loading("t", "x", ruleset(bad=AddressSet(timeout_s=60)), held={"bad": [("192.0.2.1", 7)]})
-    assert commands(document, "set")[0]["elem"] == [{"elem": {"val": "192.0.2.1", "timeout": 7}}]
+    assert commands(document, "set")[1]["elem"] == [{"elem": {"val": "192.0.2.1", "timeout": 7}}]
 
 
 LISTED: list[dict[str, Any]] = [
     {"metainfo": {"version": "1.1.3"}},
     {"table": {"family": "inet", "name": "t", "handle": 2, "comment": "revision 3"}},
     {"counter": {"name": "kept_input.web", "table": "t", "handle": 4, "packets": 5, "bytes": 300}},
-    {"set": {"name": "kept_bad", "flags": ["timeout"], "elem": [
+    {"set": {"name": "kept_bad.held", "flags": ["timeout"], "elem": [
         {"elem": {"val": "192.0.2.1", "timeout": 60, "expires": 9}}, "192.0.2.9"]}},
     {"rule": {"chain": "kept_input", "handle": 7, "expr": [{"accept": None}]}},
     {"rule": {"chain": "kept_input", "handle": 8, "expr": [{"drop": None}]}},
