@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tlsrt.config.setting import NAME, NAME_SAYS, WHY, boolean, count, table, text
 
 Mode = Literal["r", "rw"]
 Parity = Literal["none", "even", "odd"]
+Hears = Literal["", "shared", "grabbed"]
 Flow = Literal["none", "rts_cts", "xon_xoff"]
-_KEYS = ("input", "uinput", "uhid")
+_KEYS = ("uinput", "uhid")
 _NOT_DEVICES = ("shm", "mqueue", "hugepages", "fd", "mapper")
 
 
@@ -27,6 +29,23 @@ def device_path(value: str) -> str:
             "such as a serial line, can"
         )
     return value
+
+
+def refusal_of_device(entry: Mapping[str, Any]) -> str:
+    """Return why an entry cannot be had, empty if it can: what hears keyboards is said, and never written to."""
+    path, hears = str(entry.get("path", "")), entry.get("input")
+    if path.startswith("/dev/input/") and not hears:
+        return (
+            f"{path} cannot be had like other devices: keyboards are below /dev/input too; say `input: grabbed`, or "
+            "`input: shared`, with which other programs hear it as well"
+        )
+    if hears and entry.get("mode") == "rw":
+        return f"{path} is heard, and never written to, as that could type: say `mode: r`"
+    return (
+        f"{path} is an input device or a line, and not both: remove `input` or `tty`"
+        if hears and entry.get("tty")
+        else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +78,24 @@ class DeviceConfig:
     why: str = field(metadata=WHY)
     mode: Mode = field(default="rw", metadata=text("r: to read only; rw: to read and write.", choices=("r", "rw")))
     tty: TtyConfig = field(default=TtyConfig(baud=-1), metadata=table(TtyConfig))  # -1: it is not set
+    input: Hears = field(
+        default="",
+        metadata=text(
+            "It is an input device (evdev): shared: other programs hear it too; grabbed: none but this component does.",
+            choices=("shared", "grabbed"), default_says="none",
+        ),
+    )  # fmt: skip
     where: str = field(default="", compare=False)  # FILE:LINE:COL
+
+    @property
+    def granted_mode(self) -> Mode:
+        """Return how it is opened: an input device never for writing."""
+        return "r" if self.input else self.mode
+
+    @property
+    def writes(self) -> bool:
+        """Say whether it is opened for writing too."""
+        return self.granted_mode == "rw"
 
     @property
     def is_tty(self) -> bool:

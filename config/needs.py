@@ -13,7 +13,7 @@ from typing import Any
 from tlsrt.config.alerts import ALERTS_MAX, AlertConfig
 from tlsrt.config.budgets import BudgetConfig
 from tlsrt.config.buses import BusConfig
-from tlsrt.config.devices import DeviceConfig
+from tlsrt.config.devices import DeviceConfig, refusal_of_device
 from tlsrt.config.egress import SAYS
 from tlsrt.config.host_events import HostEventsConfig, refusal_of_events
 from tlsrt.config.host_settings import SettingConfig, refusal_of_setting
@@ -305,7 +305,7 @@ class NeedsConfig:
         default=(),
         metadata=listing(
             "Character devices that are opened and set for it, and handed over by name.",
-            table(DeviceConfig, placed_by="where"),
+            table(DeviceConfig, placed_by="where", check=refusal_of_device),
             16,
             example="[{name: line, path: /dev/ttyUSB0, tty: {baud: 115200}, why: the meter}]",
         ),

@@ -25,6 +25,7 @@ class OpenMessage(NamedTuple):
 
     number: int
     writes: int  # 1: for writing too
+    grabs: int  # 1: no other program hears this input device as long as it is open
     is_tty: int  # 1: the rest holds
     baud: int
     raw: int

@@ -70,7 +70,7 @@ class ProcessGrants:
         self._waiting: dict[int, asyncio.Future[HelpedMessage]] = {}
         self._rate = Bucket(SETTINGS_AT_ONCE, SETTINGS_PER_S)
         self._devices = [
-            (component.address, Device(device.name, device.mode, partial(self._lost, grant), device.path))
+            (component.address, Device(device.name, device.granted_mode, partial(self._lost, grant), device.path))
             for grant, (component, device) in enumerate(config.devices_of(process))
         ]
         configs = [device for _, device in config.devices_of(process)]

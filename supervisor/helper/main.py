@@ -25,6 +25,7 @@ from tlsrt.supervisor.helper.relay import UeventRelay
 from tlsrt.supervisor.helper.tty import SIZE, TCFLSH, TCGETS2, TCIOFLUSH, TCSETS2, Line, configured, is_as_wanted
 
 FEEDS_MAX = 256
+EVIOCGRAB = 0x40044590  # linux/input.h; the same on x86_64 and aarch64
 OWED_MS = 50  # how often what could not be told is tried again
 
 
@@ -49,12 +50,14 @@ def write_setting(message: WriteMessage, place: int) -> Answer:
 
 
 def open_device(message: OpenMessage, place: int) -> Answer:
-    """Open a character device without waiting for it, and set its line if it is to be one."""
+    """Open a character device without waiting for it, have it for its component alone, set its line: as is asked."""
     if not stat.S_ISCHR(os.fstat(place).st_mode):
         return Answer(errno.ENODEV)
     descriptor = _open_again(place, (os.O_RDWR if message.writes else os.O_RDONLY) | os.O_NOCTTY)
     try:
-        if message.is_tty and (error := _set_line(descriptor, Line(*message[3:]))):
+        if message.grabs:  # it ends with the last copy of the descriptor
+            fcntl.ioctl(descriptor, EVIOCGRAB, 1)
+        if message.is_tty and (error := _set_line(descriptor, Line(*message[4:]))):
             with suppress(OSError):
                 os.close(descriptor)
             return Answer(error)
@@ -85,7 +88,7 @@ Actions = Mapping[str, tuple[Callable[[Any, int], Answer], str]]
 # that it is handed.
 ACTIONS: Actions = {
     "write": (write_setting, "writes one number to one setting below /sys or /proc/sys"),
-    "open": (open_device, "opens one character device, and sets its line"),
+    "open": (open_device, "opens one character device, and sets its line or has it for its component alone"),
 }
 
 

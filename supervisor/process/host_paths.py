@@ -11,7 +11,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlsrt.config.host_settings import ROOTS, refusal_of
@@ -35,6 +35,7 @@ REFUSED_DRIVERS: Mapping[str, str] = {
 _VOLUME = re.compile(r"ubi[0-9]+")
 _MEMORY = "mem"
 _FIRST_SERIAL = 64
+_EVENTS, _MORE_EVENTS = range(64, 96), 256
 _HARMLESS_MEMORY = (3, 5, 7, 8, 9)  # null, zero, full, random, urandom
 
 
@@ -54,8 +55,11 @@ class Refused(OSError):
         super().__init__(errno.EACCES, why, path)
 
 
-def find_device(path: str, drivers: Mapping[int, list[str]] | None = None) -> Found:
-    """Return the character device that a path below /dev leads to. Raises OSError, Refused for one that none gets."""
+def find_device(path: str, drivers: Mapping[int, list[str]] | None = None, *, hears: bool = False) -> Found:
+    """Return the character device that a path below /dev leads to; `hears` asks for an input device, and no other.
+
+    Raises OSError, Refused for one that none gets.
+    """
     folder = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
@@ -66,7 +70,7 @@ def find_device(path: str, drivers: Mapping[int, list[str]] | None = None) -> Fo
         status = os.fstat(descriptor)
         if not stat.S_ISCHR(status.st_mode):
             raise Refused(path, "it is no character device")
-        if why := refused_device(status.st_rdev, drivers if drivers is not None else read_drivers()):
+        if why := refused_device(status.st_rdev, drivers if drivers is not None else read_drivers(), hears=hears):
             raise Refused(path, why)
         return Found(descriptor, os.readlink(f"/proc/self/fd/{descriptor}"), status.st_rdev)
     except OSError:
@@ -74,9 +78,11 @@ def find_device(path: str, drivers: Mapping[int, list[str]] | None = None) -> Fo
         raise
 
 
-def refused_device(number: int, drivers: Mapping[int, list[str]]) -> str:
+def refused_device(number: int, drivers: Mapping[int, list[str]], *, hears: bool = False) -> str:
     """Return why no component gets the character device of this number, "" if one may. Pure."""
     names = drivers.get(os.major(number), [])
+    if hears:
+        return "" if is_event_device(names, os.minor(number)) else "it is no input device, such as /dev/input/event3"
     if _MEMORY in names and os.minor(number) not in _HARMLESS_MEMORY:
         return "it is the memory, the ports or the log of the kernel"
     if not names:
@@ -84,6 +90,11 @@ def refused_device(number: int, drivers: Mapping[int, list[str]]) -> str:
     if "ttyS" in names:  # it shares a number with the screens, which come first
         return "" if os.minor(number) >= _FIRST_SERIAL else _SCREEN
     return next((why for name in names if (why := _DISK if _VOLUME.fullmatch(name) else REFUSED_DRIVERS.get(name))), "")
+
+
+def is_event_device(names: Sequence[str], minor: int) -> bool:
+    """Say whether these drivers' device is one of evdev: 32 numbers, and those beyond 256 (drivers/input/input.c)."""
+    return "input" in names and (minor in _EVENTS or minor >= _MORE_EVENTS)
 
 
 def read_drivers() -> dict[int, list[str]]:

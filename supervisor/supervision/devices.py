@@ -164,13 +164,15 @@ class Devices(Feature):
 
     def _find(self, place: _Place) -> None:
         try:
-            found = find_device(place.config.path)
+            found = find_device(place.config.path, hears=bool(place.config.input))
         except OSError as error:
             self._absent(place, error.strerror or str(error), LOOK_S)
             return
         place.state = DeviceState.OPENING
         try:
-            fields = (int(place.config.mode == "rw"), int(place.config.is_tty), *_line(place.config.tty))
+            config = place.config
+            how = (int(config.writes), int(config.input == "grabbed"), int(config.is_tty))
+            fields = (*how, *_line(config.tty))
             self._helper.open(found.descriptor, fields, lambda error, device: self._opened(place, found, error, device))
         finally:
             os.close(found.descriptor)
@@ -211,5 +213,5 @@ def _is_what_was_asked(device: int, number: int, config: DeviceConfig) -> bool:
     """Say whether a descriptor is the device that was looked up, opened for what is granted."""
     status = os.fstat(device)
     access = fcntl.fcntl(device, fcntl.F_GETFL) & os.O_ACCMODE
-    wanted = os.O_RDWR if config.mode == "rw" else os.O_RDONLY
+    wanted = os.O_RDWR if config.writes else os.O_RDONLY
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == number and access == wanted

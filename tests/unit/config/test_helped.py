@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsrt.config.devices import device_path
+from tlsrt.config.devices import DeviceConfig, device_path, refusal_of_device
 from tlsrt.config.host_settings import REFUSED_NAMES, REFUSED_PLACES, refusal_of, setting_path
 from tlsrt.config.number_ranges import parse_values
 
@@ -22,7 +22,7 @@ def test_what_is_not_below_dev_is_no_device(path: str) -> None:
         device_path(path)
 
 
-@pytest.mark.parametrize("path", ["/dev/input/event0", "/dev/input/by-id/usb-x", "/dev/hidraw0", "/dev/uinput"])
+@pytest.mark.parametrize("path", ["/dev/hidraw0", "/dev/uinput", "/dev/uhid"])
 def test_what_hears_keyboards_is_refused_when_it_is_read_and_not_when_it_is_plugged_in(path: str) -> None:
     with pytest.raises(ValueError, match=f"{path} cannot be had: keyboards"):
         device_path(path)
@@ -74,3 +74,23 @@ def test_values_are_ranges_and_numbers() -> None:
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="values"):
         parse_values(text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"path": "/dev/input/event0"}, "say `input: grabbed`"),
+        ({"path": "/dev/input/by-id/usb-x", "mode": "r"}, "say `input: grabbed`"),
+        ({"path": "/dev/scanner", "input": "shared", "mode": "rw"}, "never written to"),
+        ({"path": "/dev/scanner", "input": "grabbed", "tty": {"baud": 9600}}, "not both"),
+    ],
+)
+def test_what_hears_keyboards_is_said_and_never_written_to(entry: dict[str, object], sentence: str) -> None:
+    assert sentence in refusal_of_device(entry)
+    assert refusal_of_device({"path": "/dev/input/event0", "input": "grabbed"}) == ""
+    assert refusal_of_device({"path": "/dev/ttyUSB0", "mode": "rw"}) == ""
+
+
+def test_an_input_device_is_opened_to_read_whatever_the_default_is() -> None:
+    assert not DeviceConfig("keys", "/dev/input/event0", "a test", input="shared").writes
+    assert DeviceConfig("line", "/dev/ttyUSB0", "a test").writes

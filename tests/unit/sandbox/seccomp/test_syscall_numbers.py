@@ -64,7 +64,7 @@ def _header_value(name: str) -> int | None:
 
 
 BY_HAND = {  # of headers that are not read here
-    "SOCK_TYPE_MASK", "NETLINK_ROUTE", "SCHED_OTHER", "SOL_NETLINK", "TCGETS2", "TCSETS2",
+    "SOCK_TYPE_MASK", "NETLINK_ROUTE", "SCHED_OTHER", "SOL_NETLINK", "TCGETS2", "TCSETS2", "EVIOCGRAB",
 }  # fmt: skip
 
 

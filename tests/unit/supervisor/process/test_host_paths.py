@@ -50,6 +50,16 @@ def test_a_device_that_none_gets(major: int, minor: int) -> None:
     assert refused_device(os.makedev(major, minor), DRIVERS) != ""
 
 
+@pytest.mark.parametrize(
+    ("minor", "is_had"), [(64, True), (95, True), (256, True), (32, False), (63, False), (96, False)]
+)
+def test_an_input_device_is_had_by_who_asks_for_one_and_nothing_else_is(minor: int, is_had: bool) -> None:
+    """Those of evdev; the mice and joysticks of before have other formats."""
+    assert (refused_device(os.makedev(13, minor), DRIVERS, hears=True) == "") is is_had
+    for other in ((188, 0), (4, 1), (240, 0), (1, 3)):
+        assert refused_device(os.makedev(*other), DRIVERS, hears=True) != ""
+
+
 def test_a_device_is_looked_up_and_not_opened() -> None:
     found = find_device("/dev/null")
     try:

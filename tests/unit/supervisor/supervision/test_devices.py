@@ -67,7 +67,7 @@ class Stage:
         self.hint = hint
         return SimpleNamespace(watch=watch, arm=arm, close=lambda: None)
 
-    def find(self, path: str) -> Found:
+    def find(self, path: str, *, hears: bool = False) -> Found:
         self.looks += 1
         if self.is_absent:
             raise FileNotFoundError(2, "No such file or directory")

@@ -101,7 +101,7 @@ class Stage:
                 self.answers[name] = error
 
             if is_open:
-                self.helper.open(place.fileno(), (0,) * 8, done)
+                self.helper.open(place.fileno(), (0,) * 9, done)
             else:
                 self.helper.write(place.fileno(), 1, done)
 
