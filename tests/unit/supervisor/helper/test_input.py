@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 import pytest
 
 from tlsrt.channels.control.helper import OpenMessage
-from tlsrt.supervisor.helper import main
 from tlsrt.supervisor.helper.main import EVIOCGRAB, open_device
 
 
@@ -28,7 +28,7 @@ def test_what_cannot_be_grabbed_is_not_handed_over() -> None:
 
 def test_a_device_is_grabbed_if_that_is_asked_and_opened_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(main.fcntl, "ioctl", lambda descriptor, call, value: asked.append((call, value)))
+    monkeypatch.setattr(fcntl, "ioctl", lambda descriptor, call, value: asked.append((call, value)))
     place = os.open("/dev/null", os.O_PATH)
     for grabs in (1, 0):
         device = open_device(message(grabs=grabs), place).device
