@@ -13,7 +13,7 @@ from typing import Any
 from dbus_fast import BusType, DBusError, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from tlsrt import Failed, Unavailable
+from tlsrt import Failed, OutcomeUnknown, Unavailable
 from tlsrt.loops.forth.policy_rules import PROFILES, Sample
 
 ANSWER_S = 2.0
@@ -26,6 +26,10 @@ LOGIND, LOGIND_PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
 _METHODS = {"suspend": "Suspend", "hibernate": "Hibernate", "reboot": "Reboot", "power_off": "PowerOff"}
 RETRY_S = 5.0
 _KINDS = (1, 2, 3)  # UpDeviceKind: line power, battery, UPS
+
+
+class _Lost(Unavailable):
+    """It was asked, and no answer came: it may have been done."""
 
 
 class PowerBus:
@@ -94,8 +98,11 @@ class PowerBus:
         await self._call(PPD, PPD_PATH, PROPERTIES, "Set", "ssv", PPD, "ActiveProfile", Variant("s", name))
 
     async def end_machine(self, action: str) -> None:
-        """Have logind suspend, hibernate, reboot or power off. Raises as `sample` does."""
-        await self._call(LOGIND, LOGIND_PATH, f"{LOGIND}.Manager", _METHODS[action], "b", False)
+        """Have logind suspend, hibernate, reboot or power off. Raises as `sample` does, and OutcomeUnknown."""
+        try:
+            await self._call(LOGIND, LOGIND_PATH, f"{LOGIND}.Manager", _METHODS[action], "b", False)
+        except _Lost as error:  # a machine that ends takes the bus along
+            raise OutcomeUnknown(f"{action}: {error}; it may have been done") from None
 
     async def _get(self, name: str, path: str, interface: str, what: str) -> object:
         body = await self._call(name, path, PROPERTIES, "Get", "ss", interface, what)
@@ -120,9 +127,9 @@ class PowerBus:
             async with asyncio.timeout(ANSWER_S):
                 answer = await bus.call(asked)
         except TimeoutError:
-            raise Unavailable(f"{name} did not answer in {ANSWER_S:g} s") from None
+            raise _Lost(f"{name} did not answer in {ANSWER_S:g} s") from None
         except (OSError, EOFError) as error:
-            raise Unavailable(f"the bus was lost: {error or type(error).__name__}") from None
+            raise _Lost(f"the bus was lost: {error or type(error).__name__}") from None
         if answer is None or answer.message_type is MessageType.ERROR:
             said = (answer.error_name if answer is not None else "") or "no reply"
             if said.endswith(("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")):

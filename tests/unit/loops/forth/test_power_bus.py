@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
 import pytest
 
+from tlsrt.errors import OutcomeUnknown, Unavailable
 from tlsrt.loops.forth.policy_rules import Sample
 from tlsrt.loops.forth.power_bus import PowerBus
 
@@ -29,3 +31,19 @@ def test_a_charge_that_cannot_be_is_not_known(percent: object) -> None:
 @pytest.mark.parametrize("on_battery", ["yes", 1, None])
 def test_what_is_no_truth_value_is_not_known(on_battery: object) -> None:
     assert heard(on_battery) == (Sample(), 1)
+
+
+class LostBus:
+    """A bus that is gone when it is asked, as when the machine ends."""
+
+    async def call(self, message: object) -> None:
+        raise EOFError
+
+
+def test_what_is_lost_over_the_end_of_the_machine_may_have_been_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = PowerBus("", lambda: None, lambda text: None)
+    monkeypatch.setattr(bus, "_bus", LostBus())
+    with pytest.raises(OutcomeUnknown, match="power_off: the bus was lost: EOFError; it may have been done"):
+        asyncio.run(bus.end_machine("power_off"))
+    with pytest.raises(Unavailable, match="the bus was lost"):
+        asyncio.run(bus.sample())
