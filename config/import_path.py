@@ -143,7 +143,6 @@ class MeasuredPackages(PathFinder):
 
 NEEDED = ("cryptography", "msgpack", "psutil", "yaml", "zmq")
 EXTRA = ("h11", "dbus_fast")  # by an extra of tlsrt: measured where it is installed
-EXTRA = ("dbus_fast", "h11")  # by extras of tlsrt: measured where they are installed
 USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; some builds come without
 
 

@@ -60,7 +60,7 @@ class PowerBus:
                 self._on_change()
                 await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
             except (OSError, EOFError, Failed, Unavailable, DBusError, ValueError) as error:
-                self._log(f"no bus: {error or type(error).__name__}")
+                self._log(f"no bus: {str(error) or type(error).__name__}")
             finally:
                 self._bus = None
                 if bus is not None:
@@ -129,7 +129,7 @@ class PowerBus:
         except TimeoutError:
             raise _Lost(f"{name} did not answer in {ANSWER_S:g} s") from None
         except (OSError, EOFError) as error:
-            raise _Lost(f"the bus was lost: {error or type(error).__name__}") from None
+            raise _Lost(f"the bus was lost: {str(error) or type(error).__name__}") from None
         if answer is None or answer.message_type is MessageType.ERROR:
             said = (answer.error_name if answer is not None else "") or "no reply"
             if said.endswith(("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")):

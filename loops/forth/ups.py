@@ -52,7 +52,7 @@ class Ups:
         except TimeoutError:
             raise Unavailable(f"{where} did not answer in {ANSWER_S:g} s") from None
         except (OSError, EOFError, ValueError) as error:
-            raise Unavailable(f"{where}: {error or type(error).__name__}") from None
+            raise Unavailable(f"{where}: {str(error) or type(error).__name__}") from None
         except NutError as error:
             raise Unavailable(f"{where}: {error}") from None
 
