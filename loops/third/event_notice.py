@@ -11,7 +11,7 @@ from tlsrt.loops.third.notice import KEY, TAG, TITLE, Draft, Severity, one_line
 SOURCE = "primary/events"
 _SEVERITY: dict[str, Severity] = {"info": "info", "warning": "warning", "alarm": "critical"}
 _RANKS = list(_SEVERITY)
-_ALERT = "alert_"  # by which the detectors of alerts begin (decision 47)
+_ALERTS: dict[str, Severity] = {"alert_warning": "warning", "alert_critical": "critical"}  # detectors, decision 47
 
 
 def draft_of(event: object, kind: str, least: str, own: str, *, with_alerts: bool) -> Draft | None:
@@ -30,12 +30,11 @@ def draft_of(event: object, kind: str, least: str, own: str, *, with_alerts: boo
     if severity not in _RANKS or subject.replace(".", "/") == own:
         return None
     fields: Any = event.get("fields")
-    detector = fields.get("detector") if isinstance(fields, Mapping) else ""
-    is_alert = with_alerts and str(detector).startswith(_ALERT)
-    if not is_alert and _RANKS.index(severity) < _RANKS.index(least):
+    alert = _ALERTS.get(str(fields.get("detector"))) if with_alerts and isinstance(fields, Mapping) else None
+    if alert is None and _RANKS.index(severity) < _RANKS.index(least):
         return None
     words = one_line(f"{subject}: {event.get('sentence', name)}")
     return Draft(
-        SOURCE, words[:TITLE], words if len(words) > TITLE else "", _SEVERITY[severity], f"host.{kind}",
+        SOURCE, words[:TITLE], words if len(words) > TITLE else "", alert or _SEVERITY[severity], f"host.{kind}",
         (one_line(name)[:TAG],), one_line(f"{name} {words}")[:KEY], None,
     )  # fmt: skip

@@ -267,6 +267,10 @@ def test_events_of_the_host_become_notifications_and_its_own_do_not() -> None:
         "primary/events",
     )
     alert = {**alarm, "severity": "warning", "fields": {"detector": "alert_warning"}}
-    assert draft_of(alert, "security", "alarm", "third/notify", with_alerts=True) is not None
+    for detector, severity in (("alert_warning", "warning"), ("alert_critical", "critical")):
+        told = draft_of(
+            {**alert, "fields": {"detector": detector}}, "security", "alarm", "third/notify", with_alerts=True
+        )
+        assert told is not None and told.severity == severity
     for event in ({**alert, "fields": {}}, {**alarm, "subject": "third.notify"}, {**alarm, "severity": "x"}, 5):
         assert draft_of(event, "security", "alarm", "third/notify", with_alerts=True) is None
