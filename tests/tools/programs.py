@@ -17,6 +17,7 @@ GST_RTSP_SERVER = "gst-rtsp-server"  # a library, which the Python of the system
 PACKAGES = {
     "Xvfb": "xvfb",
     "bash": "bash",
+    "busybox": "busybox",
     "cc": "gcc",
     "curl": "curl",
     "dbus-daemon": "dbus-daemon",
@@ -26,6 +27,7 @@ PACKAGES = {
     "git": "git",
     GST_RTSP_SERVER: "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good python3-gi",
     "ip": "iproute2",
+    "jq": "jq",
     "mke2fs": "e2fsprogs",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
