@@ -57,11 +57,24 @@ class SecretMemory:
         self.close()
 
 
+def read_secret(descriptor: int, limit: int) -> bytes:
+    """Return a file from offset 0, at most `limit` bytes of it, and leave no other copy of it. Raises OSError."""
+    buffer, filled = bytearray(min(limit, os.fstat(descriptor).st_size + 1)), 0
+    with memoryview(buffer) as view:
+        while filled < len(buffer) and (count := os.preadv(descriptor, [view[filled:]], filled)):
+            filled += count
+        data = bytes(view[:filled])
+        view[:] = bytes(len(buffer))
+    return data
+
+
 def wipe(secret: bytes) -> None:
     """Overwrite the bytes of an object that is no longer used, so that they do not lie in freed memory.
 
     CPython keeps them behind the object's head; copies that libraries made of them are not found.
     """
+    if len(secret) < 2:  # those are shared by all of the interpreter
+        return
     ctypes.memset(id(secret) + bytes.__basicsize__ - 1, 0, len(secret))
 
 

@@ -171,7 +171,7 @@ def test_killed_again_and_again_it_comes_back_and_nothing_is_weaker(host: Runnin
 
 def test_one_that_cannot_come_back_ends_all_service_and_then_the_host(request: pytest.FixtureRequest) -> None:
     """Its state is damaged while it runs. Until it is given up, nothing is served that began 3 s after its death."""
-    for host in running(request, extra={"supervision": {"restart": {"first_s": 1.5, "cap_s": 3.0, "deaths": 7}}}):
+    for host in running(request, extra={"supervision": {"restart": {"first_s": 1.5, "cap_s": 3.0, "deaths": 10}}}):
         client, path = host.client(), host.config.state_dir / "authority" / STATE_NAME
         client.call("primary/kernel", "uname")
         # It is written without waiting for it.

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate
 
 from tlsrt.config import pki
@@ -19,6 +19,7 @@ from tlsrt.config.key_providers import CA_KEY
 from tlsrt.errors import ConfigError, NotFound
 from tlsrt.supervisor.authority.door.files import read_file
 from tlsrt.supervisor.authority.model.client_registry import Certified
+from tlsrt.supervisor.process.private_key import read_private_key
 from tlsrt.supervisor.process.secret_memory import wipe
 
 KEY_FILE_MAX = 1 << 16
@@ -95,7 +96,7 @@ def read_ca_key(descriptor: int, authorities: Sequence[Certificate]) -> CaKey | 
     if not pem:
         return None
     try:
-        key = load_pem_private_key(pem, None)
+        key = read_private_key(pem)
     except TypeError:
         raise ConfigError("door.client_ca_key is encrypted: store it without a passphrase, mode 0600") from None
     except (ValueError, UnsupportedAlgorithm):

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
-from tlsrt.config.files import read_up_to, write_all
+from tlsrt.config.files import write_all
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.model.crl import RevocationLists, parse_revocation_lists
+from tlsrt.supervisor.process.private_key import read_private_key
+from tlsrt.supervisor.process.secret_memory import read_secret, wipe
 
 FILE_MAX = 1 << 20
 CRL_MAX = 16 << 20
@@ -93,6 +94,7 @@ def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> Doo
     texts = (("door-crt", certificate_pem), ("door-key", key_pem), ("client-ca", ca_pem), ("crl", crl_data))
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in texts)).digest()
     first, second, third, fourth = (seal_copy(name, data) for name, data in texts)
+    wipe(key_pem)
     ends = own.not_valid_after_utc
     return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest, chain)
 
@@ -100,7 +102,7 @@ def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> Doo
 def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:
     """Return a whole file from offset 0, since the offset is shared with the next authority. Raises ConfigError."""
     try:
-        data = read_up_to(descriptor, limit + 1)
+        data = read_secret(descriptor, limit + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {what}: {error.strerror}") from None
     if len(data) > limit:
@@ -129,7 +131,7 @@ def _certificates(pem: bytes, what: str) -> tuple[Certificate, ...]:
 
 def _check_pair(certificate: Certificate, key_pem: bytes) -> None:
     try:
-        key = serialization.load_pem_private_key(key_pem, None)
+        key = read_private_key(key_pem)
         public = key.public_key()
         fits = public == certificate.public_key()
     except TypeError:

@@ -9,7 +9,7 @@ import pytest
 from tlsrt.config import key_schedule
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process import secret_memory
-from tlsrt.supervisor.process.secret_memory import PAGE_BYTES, SecretMemory, wipe
+from tlsrt.supervisor.process.secret_memory import PAGE_BYTES, SecretMemory, read_secret, wipe
 
 KEY = bytes(range(32))
 
@@ -82,3 +82,16 @@ def test_a_wiped_secret_is_zeros_and_nothing_else_is() -> None:
     copy = bytes(bytearray(neighbour))
     wipe(secret)
     assert secret == bytes(32) and neighbour == copy
+
+
+def test_what_is_read_is_the_file_and_its_text_can_be_wiped(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    for text in (b"", b"k", b"key" * 3000):
+        path.write_bytes(text)
+        with path.open("rb") as file:
+            file.seek(1)
+            assert read_secret(file.fileno(), 1 << 16) == text
+            assert read_secret(file.fileno(), 100) == text[:100]
+            data = read_secret(file.fileno(), 1 << 16)
+        wipe(data)
+        assert data.strip(b"\0") == (text if len(text) < 2 else b"")
