@@ -349,6 +349,22 @@ def test_a_file_of_a_few_lines_is_added_changed_and_removed(host: RunningHost, f
     assert "third.teapot" not in host.pids()
 
 
+def test_one_that_ends_at_once_is_said_to_have_ended_with_its_status_and_last_words(
+    host: RunningHost, folder: Path
+) -> None:
+    file, program = folder / "brief.yaml", folder / "brief.sh"
+    program.write_text("#!/bin/sh\necho 'no water: fill the kettle' >&2\nexit 3\n")
+    program.chmod(0o755)
+    file.write_text(f"manifest: 1\ncomponent: third/brief\nkind: program\ntitle: brief\nrun: {program}\n")
+    added = host.cli("component", "add", str(file), "--yes")
+    [line] = [line for line in added.stdout.splitlines() if line.startswith("third/brief is added")]
+    assert line.startswith("third/brief is added, and does not run: its program has ended with status 3 (run #"), line
+    assert line.endswith('; it says: "no water: fill the kettle"'), f"{line}\n{host.log('third.brief')}"
+    assert "runs in" not in added.stdout
+    assert added.returncode != 0
+    host.cli("component", "remove", "third/brief", "--purge")
+
+
 def test_a_script_in_python_is_told_what_it_must_read_before_it_is_added(host: RunningHost, folder: Path) -> None:
     file, program = folder / "adder.yaml", folder / "adder.py"
     program.write_text(ADDER.format(python=PYTHON))

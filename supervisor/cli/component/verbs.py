@@ -32,9 +32,11 @@ from tlsrt.supervisor.cli.component.isolation import install_isolated, next_numb
 from tlsrt.supervisor.cli.component.journal import Content, whole_config
 from tlsrt.supervisor.cli.component.known import approved, named, states_of, version_of
 from tlsrt.supervisor.cli.component.needs_option import parse_needs
+from tlsrt.supervisor.cli.component.program_end import end_at_once
 from tlsrt.supervisor.cli.component.sources import check_calls_of
 from tlsrt.supervisor.cli.component.wheel import Offer, Offering, install, offering_of
-from tlsrt.supervisor.cli.exchange import config_of
+from tlsrt.supervisor.cli.exchange import ask, config_of
+from tlsrt.supervisor.control.client import NotRunning
 from tlsrt.text import did_you_mean, printable, table
 
 _UNTABLED = ("class", "process", "health", "kind", "offers", "topics", "notifies", "watchdog_s", "stop_signal")
@@ -138,7 +140,20 @@ def add(arguments: argparse.Namespace) -> Document | int:
         else:
             install(offering)
         answer = change.take(content)
-    return {"added": [{**one.document(), "host": _outcome(config, one.address, answer)} for one in candidates]}
+    return {"added": [{**one.document(), "host": _came(config, one, answer)} for one in candidates]}
+
+
+def _came(config: Config, one: _Candidate, answer: Document | None) -> Document | None:
+    """Return what became of a component in the running host, and of its program."""
+    found = _outcome(config, one.address, answer)
+    if found is None or found["outcome"] == "failed" or one.manifest.tree.get("kind") != "program":
+        return found
+    log = str(config.log_dir / f"{found['process']}.log")
+    try:
+        ended = end_at_once(lambda: ask(config, "status"), found["process"], log)
+    except NotRunning:
+        return None
+    return {**found, "outcome": "failed", "reason": ended} if ended else found
 
 
 def _offering(config: Config, arguments: argparse.Namespace, folder: Path) -> Offering:
