@@ -203,6 +203,15 @@ VERBS = (
         lines="lock.unlock_lines",
         unmet="lock.unlock_unmet",
     ),
+    Verb(
+        "apt-order",
+        "carry out, as root, what secondary/updates has asked for; the unit tlsrt-updates.service runs it",
+        (
+            Argument(("--orders",), "the folder in which the component puts its order", "DIR", kind=Path),
+            Argument(("--results",), "a folder of root, for what came of it", "DIR", kind=Path),
+        ),
+        run="apt_orders.carry_out",
+    ),
     Verb("backup", "write the whole host into a file, look whether one is whole, and restore a host", verbs=BACKUP),
     Verb("policy", "show who may call whom", verbs=POLICY),
     Verb("honeypot", "list the decoys of this host, plant canaries, and test their detection", verbs=HONEYPOT),
