@@ -20,10 +20,12 @@ from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-# h11, which tlsrt[http] brings; dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
+# h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings;
+# dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
-    "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus", "tlsrt.loops.secondary.system_bus",
+    "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
+    "tlsrt.loops.secondary.system_bus",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
 )  # fmt: skip
 
