@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from dbus_fast import BusType, DBusError, Message, MessageType, Variant
+from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from tlsrt import Denied, Failed, NotFound, Unavailable
@@ -24,12 +24,17 @@ class SystemBus:
     """One connection; `joined` is awaited each time that it is made, `heard` is called with each signal."""
 
     def __init__(
-        self, name: str, joined: Callable[[], Awaitable[None]], heard: Callable[[Message], None], address: str = ""
+        self,
+        name: str,
+        joined: Callable[[], Awaitable[None]],
+        heard: Callable[[Message], None],
+        *,
+        begins: bool = True,
     ) -> None:
         self._name = name
         self._joined = joined
         self._heard = heard
-        self._address = address
+        self._flags = MessageFlag.NONE if begins else MessageFlag.NO_AUTOSTART  # of a daemon that does not run
         self._bus: MessageBus | None = None
         self.problem = "it was not tried yet"  # why there is no connection
 
@@ -44,7 +49,7 @@ class SystemBus:
             bus = None
             try:
                 async with asyncio.timeout(ANSWER_S * 2):
-                    bus = await MessageBus(self._address or None, BusType.SYSTEM).connect()
+                    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
                     bus.add_message_handler(self._take)
                     self._bus = bus
                     await self._joined()
@@ -81,7 +86,8 @@ class SystemBus:
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: object) -> list[Any]:
         """Call a method; raises Unavailable (away, slow), Denied, NotFound or Failed, each with a sentence."""
-        return await self._ask(Message(self._name, path, interface, member, signature=signature, body=list(body)))
+        asked = Message(self._name, path, interface, member, flags=self._flags, signature=signature, body=list(body))
+        return await self._ask(asked)
 
     async def _ask(self, message: Message) -> list[Any]:
         if self._bus is None:
