@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 2)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
+.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ bench-detect-real: $(VENV)/.dev ## each class of attack against a host that runs
 
 bench-platform: $(VENV)/.bench ## what a component costs: memory, births, programs, neighbours, beside their goals; under 3 minutes
 	@$(BIN)/python bench/run_platform.py
+
+bench-services: $(VENV)/.bench ## what the services that are brought cost at rest, as root, in under 2 minutes
+	@$(BIN)/python bench/run_services.py
 
 executed-code: $(VENV)/.dev ## write which functions a component's process executes, whose code lies together
 	@cd tests && PYTHONPATH=. $(abspath $(BIN))/python -m tools.executed_code
