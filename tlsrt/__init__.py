@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tlsrt.channels.control.pressure import Pressure
     from tlsrt.channels.control.process_table import ProcessRow, ProcessTable
     from tlsrt.channels.frames.trace import Trace
+    from tlsrt.cron import Cron, parse_cron
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
@@ -68,6 +69,8 @@ _LAZY = {
     "traced": "tlsrt.channels.client.tracing",
     "AsyncClient": "tlsrt.channels.client.async_client",
     "Client": "tlsrt.channels.client.sync_client",
+    "Cron": "tlsrt.cron",
+    "parse_cron": "tlsrt.cron",
     "Component": "tlsrt.loops.component.component",
     "Database": "tlsrt.loops.component.database",
     "Transaction": "tlsrt.loops.component.database",
@@ -102,14 +105,13 @@ _LAZY = {
 }
 
 __all__ = [
-    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError",
-    "Conflict", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork",
-    "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError",
-    "NetworkChange",
+    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
+    "Cron", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone",
+    "Failed", "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError", "NetworkChange",
     "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError",
     "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked", "SqliteContent",
-    "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable",
-    "WhenFull", "WorkerError", "__version__", "at", "database", "every", "handler", "peer", "traced", "worker_of",
+    "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull",
+    "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

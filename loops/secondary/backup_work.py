@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from tlsrt import DiskThread, DiskWork, Length, MisuseError, Range
-from tlsrt.cron import parse_cron
+from tlsrt import DiskThread, DiskWork, Length, MisuseError, Range, parse_cron
 from tlsrt.loops.secondary.backup_archive import ArchiveEnd, SealingWriter
 from tlsrt.loops.secondary.backup_record import BackupRecord
 from tlsrt.loops.secondary.backup_shelf import Shelf, to_remove

@@ -11,8 +11,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
+import tlsrt.loops.secondary.config_tables as tables
 from tlsrt import Component, InvalidArgument, Length, Range, Transaction, database, handler
-from tlsrt.loops.secondary import config_tables as tables
 from tlsrt.loops.secondary.config_schema import Document, Fit, Key, Value, difference, fit, problems
 from tlsrt.loops.secondary.config_tables import STEPS, Revision
 from tlsrt.loops.secondary.namespaces import Namespace, Namespaces, Quota, Right, check_named

@@ -15,6 +15,8 @@ from tlsrt.config.defaults import COMPONENTS, LOOPS
 EXCEPT = "primary"
 FOLDERS = sorted({one.class_path.split(".")[2] for one in COMPONENTS} - {EXCEPT})
 SHARED = "sampling"
+# An order of secondary/updates is read by the verb that carries it out, as root: one description of it for both.
+OF_VERBS = {"updates.py": "tlsrt.apt_plan"}
 
 
 def imported(file: Path) -> Iterator[tuple[str, str]]:
@@ -33,7 +35,9 @@ def private(folder: str, file: Path) -> list[str]:
     return [
         f"{module} {name}"
         for module, name in imported(file)
-        if not (module == "tlsrt" and name in tlsrt.__all__) and not module.startswith(own)
+        if not (module == "tlsrt" and name in tlsrt.__all__)
+        and not module.startswith(own)
+        and module != OF_VERBS.get(file.name)
     ]
 
 
