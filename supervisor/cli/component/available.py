@@ -7,6 +7,7 @@ when an operator has added it, and its manifest counts as it was approved.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -116,7 +117,14 @@ def available_lines(answer: Document) -> list[str]:
 
 
 def _asks(asks: list[Document]) -> str:
-    return "; ".join(f"{'! ' if one['dangerous'] else ''}{one['kind']} {one['what']}" for one in asks) or _NOTHING
+    """Return the kinds of what is asked for, the dangerous ones marked; `component add` shows all of it."""
+    counts = Counter(one["kind"] for one in asks)
+    dangerous = {one["kind"] for one in asks if one["dangerous"]}
+    shown = (
+        f"{'! ' if kind in dangerous else ''}{kind}{f' ({number})' if number > 1 else ''}"
+        for kind, number in counts.items()
+    )
+    return ", ".join(shown) or _NOTHING
 
 
 def _of(offering: Offering) -> Iterator[Available]:

@@ -62,4 +62,4 @@ def test_it_is_written_only_where_uids_are_given(tmp_path: Path) -> None:
     assert read_numbers(tmp_path / FILE) == {"primary": 1}
     remember(here, Uids(False, 0, 771000, {"primary": 1}))
     again = (tmp_path / FILE).stat()
-    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns), "what is there already is not written again"
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns), "it is not written again"

@@ -108,7 +108,7 @@ def test_the_list_leaves_out_what_is_on_and_says_what_the_rest_asks_for(site: Pa
     config = load_config(path)
     lines = available_lines(available.available(config))
     assert [line.split()[0] for line in lines[1:] if line and not line.startswith("add")] == ["third/bell"]
-    assert "memory_mb 8 MiB" in lines[1] and "bell 1.0" in lines[1]
+    assert "  memory_mb  " in lines[1] and "bell 1.0" in lines[1]
     assert available_lines({"available": []}) == ["everything that is brought is on"]
 
 
