@@ -142,7 +142,7 @@ class MeasuredPackages(PathFinder):
 
 
 NEEDED = ("cryptography", "msgpack", "psutil", "yaml", "zmq")
-EXTRA = ("h11", "dbus_fast")  # by an extra of tlsrt: measured where it is installed
+EXTRA = ("h11", "dbus_fast", "zeroconf", "ifaddr")  # by an extra of tlsrt: measured where it is installed
 USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; some builds come without
 
 
