@@ -188,6 +188,25 @@ def weight(client: Client) -> float | None:
         return None
 
 
+@pytest.mark.stress
+def test_their_rates(host: RunningHost, line: Line) -> None:
+    """One question of a client at a time; bench/MEASURED.md has the figures of one machine."""
+    with host.client() as client:
+        began = time.monotonic()
+        for _ in range(500):
+            assert "OnBattery" in client.call(BATTERY, "power")
+        print(f"a question to upowerd: {500 / (time.monotonic() - began):.0f}/s")
+        took = []
+        for value in map(float, range(200)):
+            began = time.monotonic()
+            client.call(METER, "tell", "report")
+            assert os.read(line.master, 100) == b"report\n"
+            os.write(line.master, f"power={value}\n".encode())
+            until(lambda: client.call(METER, "last")["power"], value)
+            took.append(1000 * (time.monotonic() - began))
+        print(f"a question to the meter and its answer: p50 {sorted(took)[100]:.2f}, p99 {sorted(took)[198]:.2f} ms")
+
+
 def test_what_is_plugged_is_told(host: RunningHost) -> None:
     with host.client() as client:
         UEVENT.write_text("add")

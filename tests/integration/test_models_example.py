@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,21 @@ def test_its_models_answer_and_nothing_of_the_libraries_is_patched(host: Running
     assert host.loop("secondary.ai")["violations"] == 0
     (entry,) = host.loop("secondary.ai")["programs"]
     assert (entry["begun"], entry["ends"]) == (1, {})
+
+
+@pytest.mark.stress
+def test_its_rate(host: RunningHost) -> None:
+    """60 KiB at a time, as one client asks; bench/MEASURED.md has the figures of one machine."""
+    from magika import Magika  # an extra: what the component calls, in this process
+
+    client, text = host.client(), (SCRIPT * 1200)[: 60 << 10]
+    here = Magika()
+    ways: dict[str, Callable[[], object]] = {
+        "by the component": lambda: client.call(AI, "identify", text)["label"],
+        "in a plain process": lambda: str(here.identify_bytes(text).output.label),
+    }
+    for name, identify in ways.items():
+        assert identify() == "shell"
+        began = time.monotonic()
+        assert [identify() for _ in range(200)] == ["shell"] * 200
+        print(f"magika, 60 KiB, {name}: {200 / (time.monotonic() - began):.0f}/s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import shutil
@@ -17,7 +18,8 @@ import yaml
 from hosts.mqtt_broker import LIMIT_S, MqttBroker
 from hosts.running_host import RunningHost
 
-from tlsrt import Unavailable
+from tlsrt import AsyncClient, Unavailable
+from tlsrt.config.bundle import Bundle
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "mqtt" / "mqtt_bridge"
 BRIDGE, INBOX = "external/mqtt", "secondary/inbox"
@@ -146,6 +148,40 @@ def test_many_messages_come_in_their_order_and_once(host: RunningHost, broker: M
     kept = [one["payload"] for one in client.stream(INBOX, "recent", 1000, topic="in/many")]
     assert kept == [str(number).encode() for number in range(1000, 2000)]
     assert client.call(INBOX, "count") == before + 2000
+
+
+@pytest.mark.stress
+def test_its_rates(host: RunningHost, broker: MqttBroker) -> None:
+    """Both ways, with every message counted; bench/MEASURED.md has the figures of one machine."""
+    client = host.client()
+    before, number = client.call(INBOX, "count"), 5000
+    with broker.client(TESTER) as outside:
+        began = time.monotonic()
+        for each in range(number):
+            outside.publish("in/rate", str(each), qos=1)
+        wait_for_count(host, before + number)
+    print(f"broker to database: {number / (time.monotonic() - began):.0f} messages/s")
+    for at_once in (1, 16, 32):
+        heard = Heard()
+        with broker.client(TESTER, "out/#", heard=heard):
+            took = asyncio.run(send_many(host.bundle("admin"), at_once, 60 * at_once + 200))
+            assert len(heard.wait(60 * at_once + 200)) == 60 * at_once + 200
+        print(f"client to broker, {at_once} at once: {(60 * at_once + 200) / took:.0f} messages/s")
+
+
+async def send_many(bundle: Bundle, at_once: int, number: int) -> float:
+    """Have so many messages sent by so many tasks; return the seconds until all were acknowledged."""
+    numbers = iter(range(number))
+    async with AsyncClient(bundle) as client:
+        await client.call(BRIDGE, "figures")
+
+        async def one() -> None:
+            for each in numbers:
+                await client.call(BRIDGE, "send", "out/rate", str(each))
+
+        began = time.monotonic()
+        await asyncio.gather(*(one() for _ in range(at_once)))
+        return time.monotonic() - began
 
 
 def test_the_broker_dies_and_comes_again_and_nothing_is_restarted(host: RunningHost, broker: MqttBroker) -> None:
