@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -53,13 +55,14 @@ class Network(Component):
 
     def __init__(self) -> None:
         self._lookup = NameLookup()
-        self._state = NetworkState()
+        self._state: NetworkState | None = None  # unknown
+        self._trouble = ""
         self._has_changed = asyncio.Event()
         self._hears = False
         self._samples = Samples(self._read_sample)
 
     async def start(self) -> None:
-        self._state = self.read_state()
+        self._state = self._state_or_none()
         try:
             events = self.host_events("network")
         except MisuseError:
@@ -81,6 +84,7 @@ class Network(Component):
     @handler(idempotent=True)
     async def interfaces(self) -> list[dict[str, Any]]:
         """Every interface: up or not, flags, mtu in bytes, speed in Mbit/s (null if unknown), addresses, counters."""
+        self.read_state()  # says why, where the kernel lists none
         addresses = psutil.net_if_addrs()
         states = psutil.net_if_stats()
         totals = self._samples.now()["interfaces"]
@@ -182,12 +186,28 @@ class Network(Component):
     # What happens
 
     def read_state(self) -> NetworkState:
-        """Read links, addresses and routes, all of them anew."""
-        links, addresses = read_tables()
+        """Read links, addresses and routes, all of them anew. Raises Unavailable where this host shows none."""
+        try:
+            links, addresses = read_tables()
+        except OSError as error:
+            why = os.strerror(error.errno or 0).lower()
+            raise Unavailable(f"the kernel lists no links here: a netlink socket gives `{why}`{_hint(error)}") from None
         four = read_text(self.proc / "net/route", _TABLE_BYTES) or ""
         six = read_text(self.proc / "net/ipv6_route", _TABLE_BYTES) or ""
         routes = [{**one, "interface": printable(one["interface"])} for one in (*ipv4_routes(four), *ipv6_routes(six))]
         return state_of(links, addresses, routes)
+
+    def _state_or_none(self) -> NetworkState | None:
+        """Read the state; where that cannot be, say so once and return None."""
+        try:
+            state = self.read_state()
+        except Unavailable as error:
+            if error.message != self._trouble:
+                self._trouble = error.message
+                self.log.warning("changes of the network are not told: %s", error.message)
+            return None
+        self._trouble = ""
+        return state
 
     async def _listen(self, events: Any) -> None:
         self._has_changed.set()  # what happened between the first look and here is found
@@ -216,8 +236,9 @@ class Network(Component):
 
     def look(self) -> None:
         """Read the state anew, and publish what has changed."""
-        before, now = self._state, self.read_state()
-        self._state = now
+        if (now := self._state_or_none()) is None:
+            return
+        before, self._state = self._state or NetworkState(), now
         for topic, old, new in (
             ("link", before.links, now.links),
             ("address", before.addresses, now.addresses),
@@ -232,6 +253,11 @@ class Network(Component):
 
 def _reachability(state: NetworkState) -> dict[str, Any]:
     return {"online": state.online, "ipv4": state.default_route("ipv4"), "ipv6": state.default_route("ipv6")}
+
+
+def _hint(error: OSError) -> str:
+    refused = error.errno == errno.EAFNOSUPPORT
+    return "; add AF_NETLINK to RestrictAddressFamilies= of the service, in a drop-in" if refused else ""
 
 
 def _address(address: Any) -> dict[str, Any]:

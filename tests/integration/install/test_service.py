@@ -133,6 +133,12 @@ def test_it_runs_as_its_user_who_can_read_no_key_and_change_no_configuration(mac
     assert machine.run("setpriv", "--reuid", "tlsrt", "--clear-groups", "touch", "/etc/tlsrt/x").returncode
 
 
+def test_what_the_unit_refuses_external_is_said_and_its_loop_runs(machine: BootedSystemd) -> None:
+    done = machine.run("tlsrt", "call", "external/network", "links", environment=BUNDLE)
+    assert done.returncode and "add AF_NETLINK to RestrictAddressFamilies= of the service" in done.stderr
+    assert machine.do("tlsrt", "call", "external/network", "connections", environment=BUNDLE)
+
+
 def test_root_asks_enrols_and_seals(machine: BootedSystemd) -> None:
     assert json.loads(machine.do("tlsrt-supervisor", "status", "--json"))["loops"]
     words = ("--allow", "primary/kernel: [uname]", "--bundle", "/root/kettle.tlsrt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -206,6 +207,33 @@ def test_what_changes_is_told_when_the_kernel_says_so() -> None:
             assert counters["network_events"] == 2 and counters["network_gaps"] == 1
 
     asyncio.run(scene())
+
+
+def test_where_the_kernel_lists_nothing_it_runs_says_why_and_goes_on_when_it_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = []
+
+    def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        if not found:
+            raise OSError(errno.EAFNOSUPPORT, "")
+        return found[0]
+
+    monkeypatch.setattr("tlsrt.loops.external.network.POLL_S", 0.01)
+    monkeypatch.setattr("tlsrt.loops.external.network.read_tables", read)
+
+    async def scene() -> None:
+        async with running(Network) as it:
+            links = it.subscribe("link")
+            for method in ("links", "addresses", "reachability", "interfaces"):
+                with pytest.raises(Unavailable, match=r"family not supported.*add AF_NETLINK to RestrictAddressFam"):
+                    await it.call(method)
+            assert await it.call("routes") is not None
+            found.append(([ETH], []))
+            assert await item(links) == {"change": "new", **ETH}
+
+    asyncio.run(scene())
+    assert len([one for one in caplog.messages if "changes of the network are not told" in one]) == 1
 
 
 def test_without_the_grant_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
