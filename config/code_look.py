@@ -132,6 +132,8 @@ class _Look:
                 continue
             if not is_folder and self._root.only_code and not entry.name.endswith(CODE):
                 continue
+            if not is_folder and entry.name.endswith(self._root.unread):
+                continue
             if entry.is_symlink():
                 self._note(digest, entry.path, os.lstat)
                 if not f"{os.path.realpath(entry.path)}/".startswith(self._real):
@@ -166,6 +168,8 @@ def newest(root: Root) -> str:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name == CACHE or (folder == path and entry.name in root.without):
+                        continue
+                    if entry.name.endswith(root.unread):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)

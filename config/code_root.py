@@ -22,6 +22,7 @@ class Root:
     name: str
     only_code: bool = False
     without: tuple[str, ...] = ()  # names right below it
+    unread: tuple[str, ...] = ()  # how the names of files end that no birth reads: looks leave them out
 
 
 def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:

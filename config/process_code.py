@@ -16,6 +16,8 @@ from tlsrt.config.packages import Code, code_of, data_roots, installed_now, need
 from tlsrt.config.schema import Config
 from tlsrt.config.standard_library import library_roots
 
+_OF_THE_SUPERVISOR = (".yaml",)  # of tlsrt: profiles and manifests, which a start and a reload alone read
+
 
 def code_as_it_is(config: Config) -> Code:
     """Return what this host runs, and how it looks now: for what is measured after this. Raises ConfigError."""
@@ -27,7 +29,8 @@ def code_as_it_is(config: Config) -> Code:
 def _looks(config: Config) -> dict[str, ProcessCode]:
     """Return the code of each process; "" is that of one without components."""
     is_strict = config.measure != "warn"
-    shared = looks_of(((root, SHARED) for root in (own_root(), *dependencies(), *library_roots())), _look)
+    own_code = replace(own_root(), unread=_OF_THE_SUPERVISOR)
+    shared = looks_of(((root, SHARED) for root in (own_code, *dependencies(), *library_roots())), _look)
     bytecode = _bytecode(config)
     known = installed_now()
     found = {"": ProcessCode(shared, bytecode, is_strict)}

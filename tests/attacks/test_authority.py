@@ -27,8 +27,8 @@ LOOSER = """
 from dataclasses import replace
 from tlsrt.supervisor.launch import child_entries
 run_authority = child_entries.run_authority
-def looser(start, profile, root):
-    return run_authority(start, {}, root)
+def looser(start, profile, root, code):
+    return run_authority(start, {}, root, code)
 child_entries.run_authority = looser
 """
 UNSEALED = 'replace(profile, layers=tuple(one for one in profile.layers if one != "seccomp_sealed"))'

@@ -123,3 +123,14 @@ def test_byte_code_is_as_it_was_or_not(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "heat.pyc").write_bytes(b"")
     assert not code.has_bytecode()
+
+
+def test_files_that_no_birth_reads_are_left_out_and_all_others_are_not(package: Path) -> None:
+    (package / "inner/profile.yaml").write_text("about: it\n")
+    code = code_of(Root(package, "kettle", unread=(".yaml",)), owner=SHARED)
+    (package / "inner/profile.yaml").write_text("about: [wrong]\n")
+    (package / "another.yaml").write_text("")
+    assert code.change() is None
+    (package / "inner/deep.py").write_text("evil = True\n")
+    change = code.change()
+    assert change is not None and change.newest == "inner/deep.py"
