@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from concurrent import futures
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from tlsrt.channels.calls.jobs import JobDetails, JobEntry
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred
 from tlsrt.config.bundle import Bundle
-from tlsrt.errors import Unavailable
+from tlsrt.errors import Cancelled, Unavailable
 
 Result = TypeVar("Result")
 _END = object()
@@ -196,10 +197,12 @@ class Client:
         return self._client
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run in the client's thread and wait; an interrupt here cancels it there."""
+        """Run in the client's thread and wait; an interrupt here cancels it there. Raises Cancelled at a close."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except futures.CancelledError:  # which is not asyncio's
+            raise Cancelled("the client was closed meanwhile") from None
         except BaseException:
             future.cancel()
             raise

@@ -44,13 +44,13 @@ def component(document: dict[str, Any]) -> dict[str, Any]:
 def test_calls_wait_for_a_component_that_is_not_ready_and_nobody_is_restarted(host: RunningHost) -> None:
     client, after, incarnation = host.client(), len(host.console), host.loop("third.bridge")["incarnation"]
     host.until(lambda document: component(document)["ready"] is True and component(document)["tasks"] == 2, "ready")
-    client.call(BRIDGE, "later", connected=True, seconds=2.5)
+    client.call(BRIDGE, "later", connected=True, seconds=5.0)
     client.call(BRIDGE, "become", connected=False)
     host.wait_for(rf"^third.bridge +unready +{BRIDGE} is not ready, see ", after=after)
     assert f"{BRIDGE} is not ready, see the log of third.bridge" in host.cli("status").stdout
     assert "not ready: no broker" in host.log("third.bridge")
     with pytest.raises(Unavailable, match="third/bridge is not ready: try again"):
-        client.call(BRIDGE, "figures", timeout_s=0.3)
+        client.call(BRIDGE, "figures", timeout_s=1.0)
     assert "pid" in client.call(BRIDGE, "describe")["methods"]
     assert client.call(BRIDGE, "figures")["pumped"] >= 1, "it waited until the component was ready"
     host.wait_for(rf"^third.bridge +ready +{BRIDGE}$", after=after)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -54,14 +56,14 @@ class World:
         return self.admin.call(POLICY, method, *arguments)
 
     def until(self, true: Any, what: str) -> Any:
-        found: list[Any] = []
-
-        def look(document: Any) -> bool:
-            found.append(self.ask("look"))
-            return bool(true(found[-1]))
-
-        self.host.until(look, what, timeout_s=20)
-        return found[-1]
+        """Look until it is as wanted; upowerd is told of its devices again, as it misses a change under load."""
+        end = time.monotonic() + 20
+        while not true(now := self.ask("look")):
+            assert time.monotonic() < end, f"never {what}: {now}"
+            select.select([], [], [], 0.3)
+            if time.monotonic() > end - 15:
+                self.say("again")
+        return now
 
 
 def machine(bus: Path, errors: Path) -> subprocess.Popen[str]:

@@ -2,8 +2,9 @@
 
     DBUS_SYSTEM_BUS_ADDRESS=unix:path=... umockdev-wrapper python3 power_machine.py
 
-It prints `ready`, and then takes lines: `battery PERCENT`, `mains 0|1`, `profile` (prints what the firmware has),
-`stop NAME`, `freeze NAME`, `thaw NAME`, `start NAME`, with NAME upowerd or power-profiles-daemon; each is answered.
+It prints `ready`, and then takes lines: `battery PERCENT`, `mains 0|1`, `again`, `profile` (prints what the firmware
+has), `stop NAME`, `freeze NAME`, `thaw NAME`, `start NAME`, with NAME upowerd or power-profiles-daemon; each is
+answered.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ def main() -> None:
             case ["mains", online]:
                 bed.set("AC", "online", online)
                 bed.set("BAT0", "status", "Charging" if online == "1" else "Discharging")
+                bed.tell("AC")
+                bed.tell("BAT0")
+            case ["again"]:  # upowerd may have missed a change
                 bed.tell("AC")
                 bed.tell("BAT0")
             case ["profile"]:
