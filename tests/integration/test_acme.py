@@ -104,7 +104,7 @@ def test_the_challenge_is_shown_while_an_order_runs_only(site: Site) -> None:
 
 def test_names_are_added_and_removed(site: Site) -> None:
     added = site.host.cli("certificate", "add", MORE)
-    assert (added.returncode, added.stderr) == (0, "")
+    assert (added.returncode, added.stderr) == (0, ""), site.ca.log()[-3000:]
     assert ("DNS", MORE) in site.shown(name=MORE)["subjectAltName"]
     again = site.host.cli("certificate", "add", MORE)
     assert again.returncode == EX_USAGE and "is named already" in again.stderr
@@ -168,7 +168,7 @@ def test_a_ca_that_dies_leaves_the_certificate_in_force(site: Site) -> None:
     finally:
         del site.ca.root
     renewed = site.host.cli("certificate", "renew")
-    assert (renewed.returncode, renewed.stderr) == (0, "")
+    assert (renewed.returncode, renewed.stderr) == (0, ""), site.ca.log()[-3000:]
     assert datetime.strptime(site.shown()["notAfter"], "%b %d %H:%M:%S %Y %Z")  # by the CA's new root
 
 
@@ -195,7 +195,7 @@ def test_a_ca_is_known_by_its_name(site: Site) -> None:
     site.host.restart()
     serial = site.shown()["serialNumber"]
     renewed = site.host.cli("certificate", "renew")
-    assert (renewed.returncode, renewed.stderr) == (0, "")
+    assert (renewed.returncode, renewed.stderr) == (0, ""), site.ca.log()[-3000:]
     assert site.acme()["directory"] == site.ca.directory_by_name and site.shown()["serialNumber"] != serial
 
 
