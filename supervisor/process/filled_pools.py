@@ -8,14 +8,19 @@ each process, for as much memory once.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
+
+from tlsrt.sandbox import syscalls
 
 _ROW = re.compile(rb"^ *\d+ +(\d+) +\d+ +\d+ +(\d+)$", re.MULTILINE)  # class, size, pools, blocks in use, free blocks
 _BYTES = sys.getsizeof(b"")
 _STEP = 16  # of the sizes
 _MOST = 16 << 20
+_ROOM = 4 << 20  # only what is used of it is memory
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 _held: list[list[object]] = []
@@ -27,8 +32,19 @@ def hold_filled() -> None:
 
 
 def let_go() -> None:
-    """Open the holes again: a process whose limit of memory is below what it has gets no other place."""
+    """Make room in a process whose limit of memory may be below what it has: it gets no other place afterwards.
+
+    The holes are opened again, for small objects. For buffers malloc(3) of glibc gets a free piece of heap, and is
+    told to keep it and to use no mappings, which the kernel would refuse: mallopt(3).
+    """
     _held.clear()
+    library = syscalls.libc()
+    if (tell := getattr(library, "mallopt", None)) is None:
+        return
+    tell(_M_MMAP_MAX, 0)
+    tell(_M_TRIM_THRESHOLD, 2 * _ROOM)
+    library.malloc.restype = ctypes.c_void_p
+    library.free(ctypes.c_void_p(library.malloc(ctypes.c_size_t(_ROOM))))
 
 
 def fill_pools() -> list[list[object]]:

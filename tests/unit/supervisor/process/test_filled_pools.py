@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tlsrt.supervisor.process.filled_pools import fill_pools, free_blocks
 
 TEXT = b"""Small block threshold = 512, in 32 size classes.
@@ -45,3 +47,25 @@ def test_no_descriptor_is_left() -> None:
     before = os.listdir("/proc/self/fd")
     fill_pools()
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+LIMITED = """
+import resource, sys
+from tlsrt.supervisor.process.filled_pools import hold_filled, let_go
+things = [bytes(300) for _ in range(20_000)]
+del things[::3]
+hold_filled()
+if sys.argv[1] == "room":
+    let_go()
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, 1 << 20))
+try:
+    kept = [bytearray(1 << 20), bytearray(700_000), [str(number) for number in range(3000)]]
+except MemoryError:
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("word", "code"), [("room", 0), ("none", 3)])
+def test_there_is_room_under_a_limit_below_what_it_has(word: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED, word], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")
