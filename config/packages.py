@@ -246,7 +246,8 @@ def _needed_by(
     `more` are names that are imported besides what their sources import.
     """
     names = {"tlsrt", *NEEDED, *USED, *EXTRA, *packages}
-    if not own:
+    more = {*more} - names - sys.stdlib_module_names
+    if not own and not more:
         return [], frozenset(names), []
     known = {name: one for name, one in known.items() if name != "tlsrt"}  # measured as what it is
     owner = owners(known)
@@ -254,7 +255,7 @@ def _needed_by(
     roots = {root.path: root for root in tlsrts}
     versions: dict[str, Version] = {}
     waiting = [(package, [root for root in own if _names_package(root, package)]) for package in packages]
-    for name in sorted({*more} - names - sys.stdlib_module_names):
+    for name in sorted(more):
         if not (places := find(name, f"dep/{name}")):
             raise ConfigError(f"this Python has no package {name}: install it, or correct `imports` of a component")
         names.add(name)
@@ -304,12 +305,18 @@ def _add(root: Root, roots: dict[Path, Root]) -> bool:
 
 
 def _imported(components: Iterable[ComponentConfig]) -> set[str]:
-    """Return the packages that components import besides their own."""
-    return {
+    """Return the packages that components and their workers import besides their own.
+
+    What a worker names under `imports` and is not there is left out: its extra is not installed.
+    """
+    components = [*components]
+    names = {
         name.partition(".")[0]
         for component in components
         for name in (*component.imports, *(program.worker for program in component.programs if program.worker))
     }
+    asked = {name for component in components for program in component.programs for name in program.imports}
+    return names | {name for name in asked if find(name, f"dep/{name}")}
 
 
 def _names_package(root: Root, package: str) -> bool:

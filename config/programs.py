@@ -132,6 +132,16 @@ class ProgramConfig:
             example="speech.model",
         ),
     )
+    imports: tuple[str, ...] = field(
+        default=(),
+        metadata=listing(
+            "Packages of the environment that a worker imports besides what its component's own package requires, such "
+            "as those of an extra. One that is not installed is left out, and its import fails in the worker.",
+            text("The name that is imported.", pattern=IDENTIFIER, says="a package, such as magika", most=128),
+            32,
+            example="[magika]",
+        ),
+    )
     threads: int = field(
         default=1,
         metadata=count("Processors that a worker sees: its libraries compute with as many threads.", 1, 1024),
@@ -312,6 +322,8 @@ class ProgramConfig:
             return f"`open_files` of {self.open_files} is too little for {len(self.passed)} passed sockets: raise it"
         if self.run == Path():
             return "it has neither `run` nor `worker`: name an executable, or a module"
+        if self.imports:
+            return "`imports` are a worker's: show a program that is a Python script its packages under `read`"
         return "`threads` are a worker's: `processes` bounds those of a program" if self.threads != 1 else ""
 
     @property

@@ -25,12 +25,18 @@ Interface = TypeVar("Interface")
 
 
 @overload
-def worker_of(name: str, *, idle: str | float | None = "5m", warm: bool = False) -> Any: ...
+def worker_of(
+    name: str, *, idle: str | float | None = "5m", warm: bool = False, cancel: str | float | None = None
+) -> Any: ...
 @overload
 def worker_of(
-    name: str, kind: Callable[..., Interface], *, idle: str | float | None = "5m", warm: bool = False
+    name: str, kind: Callable[..., Interface], *, idle: str | float | None = "5m", warm: bool = False,
+    cancel: str | float | None = None,
 ) -> Interface: ...  # fmt: skip
-def worker_of(name: str, kind: Any = None, *, idle: str | float | None = "5m", warm: bool = False) -> Any:
+def worker_of(
+    name: str, kind: Any = None, *, idle: str | float | None = "5m", warm: bool = False,
+    cancel: str | float | None = None,
+) -> Any:  # fmt: skip
     """Declare a worker in the body of a class: an entry of `programs` with `worker: MODULE` in the manifest.
 
     Its process is begun at the first call, or at the start with `warm=True`, ended when it was `idle` for so long
@@ -45,24 +51,31 @@ def worker_of(name: str, kind: Any = None, *, idle: str | float | None = "5m", w
                 return await self.whisper.transcribe(sound, "en")
 
     `async for word in self.whisper.words(sound)` iterates a stream, and an async iterator among the arguments is an
-    upload. Raises what the function raised (InvalidArgument, NotFound, Conflict, Busy and Failed as themselves, else
+    upload.
+
+    A call that its caller gives up goes on in the process until the function looks (a plain one: to its end); with
+    `cancel="200ms"` it has so long, then its process is ended, and the next call loads another one.
+
+    Raises what the function raised (InvalidArgument, NotFound, Conflict, Busy and Failed as themselves, else
     WorkerError), Unavailable if the process ended or cannot be loaded, DeadlineExceeded after the `seconds` of the
     entry, Busy if 64 calls wait.
     """
     if not isinstance(name, str) or not name:
         raise MisuseError(f"cannot have the worker {name!r}: name an entry of `programs`, as in worker_of('whisper')")
     idle_s = None if idle is None else period_s("idle", idle)
-    return DeclaredWorker(name, kind, idle_s, warm)
+    cancel_s = None if cancel is None else period_s("cancel", cancel)
+    return DeclaredWorker(name, kind, idle_s, warm, cancel_s)
 
 
 class DeclaredWorker:
     """A worker in the body of a class; a component has a Worker there."""
 
-    def __init__(self, name: str, kind: Any, idle_s: float | None, warm: bool) -> None:
+    def __init__(self, name: str, kind: Any, idle_s: float | None, warm: bool, cancel_s: float | None) -> None:
         self.name = name
         self.kind = kind
         self.idle_s = idle_s
         self.warm = warm
+        self.cancel_s = cancel_s
         self._attribute = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -71,7 +84,8 @@ class DeclaredWorker:
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
-        pool = WorkerPool(self.name, instance._tlsrt_programs, self.idle_s, instance.log, instance._tlsrt_metrics)
+        runner, log, metrics = instance._tlsrt_programs, instance.log, instance._tlsrt_metrics
+        pool = WorkerPool(self.name, runner, self.idle_s, log, metrics, self.cancel_s)
         found = vars(instance)[self._attribute] = Worker(pool, self._kind_in(owner))
         return found
 

@@ -42,11 +42,13 @@ class WorkerPool:
     """Begins processes and lends each to one call."""
 
     def __init__(
-        self, name: str, runner: WorkerRunner, idle_s: float | None, log: logging.Logger, metrics: Metrics
-    ) -> None:
+        self, name: str, runner: WorkerRunner, idle_s: float | None, log: logging.Logger, metrics: Metrics,
+        cancel_s: float | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self._runner = runner
         self._idle_s = idle_s
+        self._cancel_s = cancel_s  # for a call that is not wanted any more; None: until its deadline
         self._log = log
         self._metrics = metrics
         self._figure = f"worker.{name.replace('-', '_').lower()}"
@@ -129,7 +131,12 @@ class WorkerPool:
 
     async def _settle(self, process: WorkerProcess, late: asyncio.TimerHandle) -> None:
         try:
-            await process.settle()
+            async with asyncio.timeout(self._cancel_s):
+                await process.settle()
+        except TimeoutError:
+            self._log.info("worker %s: ended, as its call was given up", self.name)
+            self._metrics.count(f"{self._figure}.cancelled", 1)
+            self.discard(process)
         except Exception as error:  # MemoryError as well, or it would be kept for ever
             self._log.warning("worker %s: %s", self.name, _words(error))
             self.discard(process)

@@ -17,7 +17,8 @@ from tlsrt.config import import_path, package_search
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder
 from tlsrt.config.package_search import component_roots
-from tlsrt.config.packages import code_roots, roots
+from tlsrt.config.packages import code_roots, roots, worker_code_of
+from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 
@@ -59,6 +60,29 @@ def test_what_an_extra_brings_is_measured_where_it_is() -> None:
     assert "h11" in there
     assert {f"dep/{name}" for name in there} <= {root.name for root in package_search.dependencies()}
     assert closure([name.replace("_", "-") for name in there]) == {name.replace("_", "-") for name in there}
+
+
+def test_what_a_worker_imports_is_measured_and_shown_to_it_where_it_is_installed(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "model_of_an_extra"
+    package.mkdir()
+    (package / "__init__.py").write_text("import another_one_of_it")
+    (package / "weights.bin").write_bytes(b"weights")
+    (tmp_path / "another_one_of_it.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    worker = "tlsrt.loops.models.answers"
+    names = ("model_of_an_extra", "not_installed_model")
+    programs = (ProgramConfig(name="model", why="a test", worker=worker, imports=names),)
+    component = ComponentConfig("secondary", "built_in", "tlsrt.loops.secondary.store:Store", programs=programs)
+    code = worker_code_of(config)(component, worker)
+    wanted = {package, tmp_path / "another_one_of_it.py"}
+    assert wanted <= {root.path for root in code.roots}
+    found = roots(replace(config, components=(*config.components, component)))
+    assert wanted <= {root.path for root in found}
+    assert not any("not_installed_model" in root.name for root in found)
+    without = replace(component, programs=())
+    assert wanted.isdisjoint(root.path for root in worker_code_of(config)(without, worker).roots)
 
 
 def test_finding_imports_nothing() -> None:

@@ -93,6 +93,7 @@ def test_a_worker_is_run_by_this_interpreter_lives_as_long_as_it_is_called_and_i
         (WORKER | {"stop_signal": "HUP"}, "remove `stop_signal`"),
         (WORKER | {"worker": ""}, "neither `run` nor `worker`"),
         ({"name": "cat", "why": "a test", "run": Path("/bin/cat"), "threads": 4}, "`threads` are a worker's"),
+        ({"name": "cat", "why": "a test", "run": Path("/bin/cat"), "imports": ("magika",)}, "`imports` are a worker's"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(entry: dict[str, Any], sentence: str) -> None:

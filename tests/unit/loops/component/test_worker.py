@@ -120,8 +120,9 @@ def _end(over: asyncio.Future[tuple[int, int]]) -> None:
 
 
 def with_workers(
-    test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1, kind: type | None = None
-) -> None:
+    test: Callable[[Any, Threads], Coroutine[Any, Any, None]], at_once: int = 1, kind: type | None = None,
+    cancel_s: float | None = None,
+) -> None:  # fmt: skip
     """Run a test that ends within 20 s with a worker."""
 
     holds.clear()
@@ -129,7 +130,7 @@ def with_workers(
 
     async def run() -> None:
         threads = Threads(at_once)
-        pool = WorkerPool("model", threads, None, logging.getLogger("test"), Metrics())
+        pool = WorkerPool("model", threads, None, logging.getLogger("test"), Metrics(), cancel_s)
         try:
             async with asyncio.timeout(20):
                 await test(Worker(pool, kind), threads)
@@ -293,6 +294,34 @@ def test_another_one_is_begun_for_who_waits_when_one_dies_beside_a_busy_one() ->
         await long_call
 
     with_workers(test, at_once=2)
+
+
+def test_one_that_works_on_after_its_call_was_given_up_is_ended_and_another_one_answers() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        for begun in (1, 2):
+            call = asyncio.create_task(_hold(model))
+            await asyncio.to_thread(holds.wait)
+            call.cancel()
+            try:
+                assert await model.size(b"abcd") == 4
+                assert threads.begun == begun + 1
+            finally:
+                release.set()
+            holds.clear()
+            release.clear()
+
+    with_workers(test, cancel_s=0.01)
+
+
+def test_one_that_hears_of_the_cancel_in_time_goes_on() -> None:
+    async def test(model: Any, threads: Threads) -> None:
+        items = model.numbers()
+        assert await anext(items) == 0
+        await items.aclose()
+        assert await model.size(b"abcd") == 4
+        assert threads.begun == 1
+
+    with_workers(test, cancel_s=15)
 
 
 class Wrong(Protocol):
