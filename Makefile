@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 2)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
+.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ bench-platform: $(VENV)/.bench ## what a component costs: memory, births, progra
 
 bench-services: $(VENV)/.bench ## what the services that are brought cost at rest, as root, in under 2 minutes
 	@$(BIN)/python bench/run_services.py
+
+bench-models: $(VENV)/.bench ## what the models of the AI services cost (extras ai, ai-speech; espeak-ng), in about 2 minutes
+	@$(BIN)/python bench/run_models.py
 
 executed-code: $(VENV)/.dev ## write which functions a component's process executes, whose code lies together
 	@cd tests && PYTHONPATH=. $(abspath $(BIN))/python -m tools.executed_code

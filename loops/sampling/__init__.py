@@ -1,1 +1,1 @@
-"""What the built-in components share: facts from /proc and /sys, and samples of what changes."""
+"""What built-in components share: facts from /proc and /sys, samples of what changes, and samples of sound."""

@@ -26,10 +26,10 @@ from tlsrt import (
     WhenFull,
     handler,
 )
+from tlsrt.loops.sampling.sound_upload import Upload
+from tlsrt.loops.sampling.wav import SoundFormat, WavError
 from tlsrt.loops.third.sound_level import level_of
 from tlsrt.loops.third.sound_output import SoundOutput
-from tlsrt.loops.third.sound_upload import Upload
-from tlsrt.loops.third.wav import SoundFormat, WavError
 
 DEVICES = 16
 RECORDERS = 4  # as many runs as the manifest lets pacat have at once, less one for each sound that plays

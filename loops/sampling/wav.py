@@ -1,6 +1,6 @@
 """WAV files that come in pieces: their format, then their samples (RIFF WAVE, 16 bits). Pure.
 
-What is accepted is what is played without a conversion. Chunks before the samples are skipped, up to a bound.
+What is accepted are samples of 16 bits without compression. Chunks before the samples are skipped, up to a bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ENDLESS = (0, 0xFFFFFFFF)  # the length that a program writes which cannot know
 
 
 class WavError(ValueError):
-    """What comes is no WAV file that can be played; the text says why."""
+    """What comes is no WAV file that can be read; the text says why."""
 
 
 class SoundFormat(NamedTuple):
@@ -70,7 +70,7 @@ class WavReader:
             if len(self._rest) < 12:
                 return None
             if bytes(self._rest[:4]) not in (b"RIFF", b"RF64") or self._rest[8:12] != b"WAVE":
-                raise WavError("it is no WAV file: it begins otherwise; `play_raw` plays samples alone")
+                raise WavError("it is no WAV file: it begins otherwise")
             self._is_riff = True
             self._take(12)
         if len(self._rest) < 8:
@@ -107,14 +107,14 @@ def _format_untrusted(chunk: bytes) -> SoundFormat:
     if kind == _EXTENSIBLE and len(chunk) >= 26:
         kind = int.from_bytes(chunk[24:26], "little")
     if kind != _PCM or bits != 16:
-        raise WavError("only samples of 16 bits without compression are played: ffmpeg -i FILE -c:a pcm_s16le NEW.wav")
+        raise WavError("only samples of 16 bits without compression are read: ffmpeg -i FILE -c:a pcm_s16le NEW.wav")
     return checked_format(rate, channels)
 
 
 def checked_format(rate: int, channels: int) -> SoundFormat:
-    """Return a format that can be played. Raises WavError."""
+    """Return a format that can be read. Raises WavError."""
     if not RATES[0] <= rate <= RATES[1]:
-        raise WavError(f"{rate} samples a second: {RATES[0]} to {RATES[1]} are played")
+        raise WavError(f"{rate} samples a second: {RATES[0]} to {RATES[1]} are read")
     if not CHANNELS[0] <= channels <= CHANNELS[1]:
-        raise WavError(f"{channels} channels: one or two are played")
+        raise WavError(f"{channels} channels: one or two are read")
     return SoundFormat(rate, channels)

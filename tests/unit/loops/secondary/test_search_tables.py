@@ -1,0 +1,97 @@
+"""The tables of the search: replacing, quotas, models that change, and ids of others that a worker may name."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from tlsrt import Failed, NotFound, Transaction
+from tlsrt.loops.secondary import search_tables as tables
+from tlsrt.loops.secondary.namespaces import Quota
+from tlsrt.loops.secondary.passages import Passage
+from tlsrt.loops.secondary.search_tables import KINDS, Source
+
+ANY = Quota(None, None)
+
+
+@pytest.fixture
+def transaction() -> Iterator[Transaction]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(tables.STEPS[0])
+    connection.execute("PRAGMA foreign_keys = ON")
+    yield Transaction(connection)
+    connection.close()
+
+
+def source(space: str, name: str, *texts: str, model: str = "m1", kind: str = "note") -> Source:
+    parts = [Passage(10 * at, text) for at, text in enumerate(texts)]
+    vectors = b"".join(struct.pack("<2e", len(text), at) for at, text in enumerate(texts))
+    return Source(space, name, KINDS.index(kind), 1000, model, parts, vectors)
+
+
+def ids(transaction: Transaction, space: str, model: str = "m1") -> list[int]:
+    found = tables.index(transaction, space, model)
+    return [*struct.unpack(f"<{len(found.ids) // 8}q", found.ids)]
+
+
+def test_a_source_takes_the_place_of_the_one_of_its_name_with_all_its_passages(transaction: Transaction) -> None:
+    assert not tables.add(transaction, source("a", "n", "one", "two"), ANY, 100)
+    assert tables.add(transaction, source("a", "n", "three", kind="file"), ANY, 100)
+    (number,) = ids(transaction, "a")
+    assert tables.found(transaction, "a", [number]) == {
+        number: {"source": "n", "kind": "file", "at_ms": 1000, "start": 0, "text": "three"}
+    }
+    index = tables.index(transaction, "a", "m1")
+    assert (index.kinds, index.vectors, index.outdated) == (bytes([1]), struct.pack("<2e", 5, 0), 0)
+    assert tables.remove(transaction, "a", "n") == 1 and not ids(transaction, "a")
+    assert transaction.read("SELECT count(*) FROM passages")[0][0] == 0
+    with pytest.raises(NotFound, match="no source 'n'; `sources` lists them"):
+        tables.remove(transaction, "a", "n")
+
+
+def test_an_id_of_another_namespace_shows_nothing(transaction: Transaction) -> None:
+    tables.add(transaction, source("a", "mine", "one"), ANY, 100)
+    tables.add(transaction, source("b", "theirs", "two"), ANY, 100)
+    (theirs,) = ids(transaction, "b")
+    assert tables.found(transaction, "a", [theirs, 10**9]) == {}
+    with pytest.raises(NotFound):
+        tables.remove(transaction, "a", "theirs")
+
+
+def test_what_has_no_room_is_refused_in_one_sentence(transaction: Transaction) -> None:
+    tables.add(transaction, source("a", "n", "one", "two"), ANY, 3)
+    with pytest.raises(Failed, match="the index holds 2 passages and may hold 3"):
+        tables.add(transaction, source("b", "m", "three", "four"), ANY, 3)
+    assert tables.add(transaction, source("a", "n", "x", "y", "z"), ANY, 3), "those that it replaces make room"
+    with pytest.raises(Failed, match="holds 1 names and may hold 1"):
+        tables.add(transaction, source("a", "other", "one"), Quota(None, 1), 100)
+    with pytest.raises(Failed, match="bytes and may hold 20"):
+        tables.add(transaction, source("a", "n", "a long text, much longer than that"), Quota(20, None), 100)
+
+
+def test_vectors_of_another_model_are_left_out_and_made_anew(transaction: Transaction) -> None:
+    tables.add(transaction, source("a", "old", "one", "two", model="m0"), ANY, 100)
+    tables.add(transaction, source("a", "new", "three"), ANY, 100)
+    assert tables.index(transaction, "a", "m1").outdated == 2 and len(ids(transaction, "a")) == 1
+    found = tables.outdated(transaction, "m1")
+    assert found is not None and found[1:] == ("a", ["one", "two"])
+    tables.renew(transaction, found[0], "m1", struct.pack("<4e", 1, 2, 3, 4))
+    assert tables.outdated(transaction, "m1") is None
+    assert struct.pack("<4e", 1, 2, 3, 4) in tables.index(transaction, "a", "m1").vectors
+    tables.renew(transaction, 10**6, "m2", b"1234")  # removed meanwhile: nothing happens
+
+
+def test_more_rows_than_one_read_may_have_are_all_in_the_index(transaction: Transaction) -> None:
+    for number in range(3):
+        tables.add(transaction, source("a", f"n{number}", *["x"] * 2500), ANY, 10_000)
+    assert len(set(ids(transaction, "a"))) == 7500
+
+
+def test_sources_are_listed_page_by_page(transaction: Transaction) -> None:
+    for name in "abc":
+        tables.add(transaction, source("s", name, "x"), ANY, 10)
+    assert [one["name"] for one in tables.sources(transaction, "s", "a", 1)] == ["b"]
+    assert tables.sources(transaction, "other", "", 10) == []
