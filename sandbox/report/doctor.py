@@ -24,7 +24,8 @@ from tlsrt.sandbox.apply.enter import unreadable
 from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep
 from tlsrt.sandbox.profile.profile import ATTESTATION, Profile
 from tlsrt.sandbox.seccomp.notify import REPORTS, take_listener
-from tlsrt.sandbox.verify.attest import NamespaceSet, attest
+from tlsrt.sandbox.verify.attest import attest
+from tlsrt.sandbox.verify.differences import NamespaceSet
 
 _PATIENCE_S = 10.0
 _FIRST_SEAL = next(layer for layer in LAYERS if layer.step is LayerStep.SEAL_STAGE_1)

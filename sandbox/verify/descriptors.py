@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 _HARMLESS = ("socket:", "pipe:", "/memfd:", "/dev/null")
+_NAMED = ("/", *_HARMLESS)
 _ANONYMOUS = "anon_inode:"
 _HARMLESS_ANONYMOUS = ("[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify")
 
@@ -20,7 +21,7 @@ def forbidden_kind(target: str) -> str:
     if target.startswith(_ANONYMOUS):
         kind = target.removeprefix(_ANONYMOUS)
         return "" if kind in _HARMLESS_ANONYMOUS else kind
-    if target.startswith(("/", *_HARMLESS)):
+    if target.startswith(_NAMED):
         return ""
     return target  # a namespace, a pidfd, or what a kernel to come invents
 
@@ -33,29 +34,30 @@ def parse_mount_identity(text: str) -> int:
     raise ValueError("no mnt_id")
 
 
-def descriptor_differences(folder: str, mounts: Container[int] | None) -> list[str]:
+def descriptor_differences(names: Iterable[str], folder: str, links: int, mounts: Container[int] | None) -> list[str]:
     """Look at what the process behind `folder`, its /proc/PID, holds open. Returns a sentence for each offence.
 
-    `mounts` are the numbers of its own mounts; None where it shares ours, and every folder is its own. Raises OSError
-    for a process that cannot be looked at.
+    `names` are those in its /proc/PID/fd, and `links` is a descriptor of that. `mounts` are the numbers of its own
+    mounts; None where it shares ours, and every folder is its own. Raises OSError for a process that cannot be looked
+    at.
     """
     found: list[str] = []
-    for name in os.listdir(f"{folder}/fd"):
+    for name in names:
         try:
-            target = os.readlink(f"{folder}/fd/{name}")
+            target = os.readlink(name, dir_fd=links)
+            if target.startswith(_HARMLESS):
+                continue
             if kind := forbidden_kind(target):
                 found.append(f"descriptor {name} is {kind}")
-            elif mounts is not None and _is_foreign_folder(folder, name, target, mounts):
+            elif mounts is not None and _is_foreign_folder(folder, name, links, target, mounts):
                 found.append(f"descriptor {name} is a folder outside its root")
         except (FileNotFoundError, ProcessLookupError):
             continue  # closed meanwhile
     return found
 
 
-def _is_foreign_folder(folder: str, name: str, target: str, mounts: Container[int]) -> bool:
-    if not target.startswith("/") or target.startswith(_HARMLESS):
-        return False
-    if not stat.S_ISDIR(os.stat(f"{folder}/fd/{name}").st_mode):
+def _is_foreign_folder(folder: str, name: str, links: int, target: str, mounts: Container[int]) -> bool:
+    if not target.startswith("/") or not stat.S_ISDIR(os.stat(name, dir_fd=links).st_mode):
         return False
     with open(f"{folder}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
         return parse_mount_identity(file.read()) not in mounts

@@ -45,7 +45,7 @@ from tlsrt.sandbox.profile.program_profile import PlacedProgram, profile_for_pro
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.seccomp.name_pins import NamePins
 from tlsrt.sandbox.seccomp.reply_filter import AnsweringGroup
-from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.sandbox.verify.attest import own_namespaces
 from tlsrt.supervisor.launch import child_entries
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.launch.program_launcher import run_program
@@ -67,6 +67,7 @@ from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.name_files import write_name_files
 from tlsrt.supervisor.process.preload import Preload
+from tlsrt.supervisor.process.process_looks import ProcessLooks
 from tlsrt.supervisor.process.spawn import reap, spawn
 from tlsrt.supervisor.process.uids import Uids, remember
 
@@ -81,12 +82,13 @@ class ChildPrograms:
         self, config: Config, code: Code, identity: Uids, groups: ControlGroups | None = None,
         roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
         pins: NamePins | None = None, fork_servers: ForkServers | None = None, uses: EgressUses | None = None,
+        looks: ProcessLooks | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
         `code` says what may be imported besides tlsrt and what it needs, as it is measured.
-        `groups`, `roots` and `fork_servers` are those of this life, where these children are made for a reload;
-        `profile_files` are the same as before if they have not changed.
+        `groups`, `roots`, `fork_servers`, `uses` and `looks` are those of this life, where these children are made for
+        a reload; `profile_files` are the same as before if they have not changed.
         """
         self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
@@ -139,6 +141,7 @@ class ChildPrograms:
         self._authority_modules = Preload(child_entries.import_for_sealed)
         # What each living process was built by: it may go on under the profiles of a later configuration.
         self._roots: dict[str, PlannedRoot | None] = roots if roots is not None else {}
+        self._looks = looks or ProcessLooks()
         self._groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
         if groups is not None:
             groups.add(self._limits)
@@ -154,10 +157,12 @@ class ChildPrograms:
         remember(self._config, self.identity)
 
     def remove(self, name: str) -> None:
+        self._looks.forget(name)
         self._groups.remove(name)
 
     def release(self) -> None:
         self.fork_servers.stop()
+        self._looks.close()
         self._groups.release()
 
     def preload(self) -> None:
@@ -247,6 +252,7 @@ class ChildPrograms:
         self._groups.freeze(name)
 
     def clear(self, name: str) -> bool:
+        self._looks.forget(name)
         return self._groups.clear(name)
 
     def oom_kills(self, name: str) -> int:
@@ -267,18 +273,20 @@ class ChildPrograms:
 
     def attest(self, name: str, pid: int) -> list[str]:
         self._groups.attested(name, pid)
-        profile = self.profiles[name]
-        return attest(pid, profile, self._own_namespaces, max_tasks=profile.max_tasks, root=self._roots.get(name))
+        return self._looks.differences(name, pid, self.profiles[name], self._own_namespaces, self._roots.get(name))
 
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
-        return made_by_main_thread(pid, number, last)
+        look = self._looks.of(name, pid)
+        return made_by_main_thread(pid, number, last, look.comm if look is not None else None)
 
     def disk_wait(self, name: str, pid: int) -> str:
         return disk_wait_of(pid)
 
     def limit_usage(self, name: str, pid: int) -> LimitUsage:
         most = self.profiles[name].limits.get("nofile", 0)
-        return LimitUsage(open_descriptors(pid), most, *self._groups.refused(name))
+        look = self._looks.of(name, pid)
+        known = look.descriptors if look is not None else None
+        return LimitUsage(open_descriptors(pid) if known is None else known, most, *self._groups.refused(name))
 
     def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:
         problem = self._groups.limit(name, self._limits[name])
@@ -292,7 +300,7 @@ class ChildPrograms:
         identity = self.identity.extended(config)
         return ChildPrograms(
             config, code, identity, self._groups, self._roots, self._profile_files.renewed(), self.pins,
-            self.fork_servers, self.uses,
+            self.fork_servers, self.uses, self._looks,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 
-from tlsrt.sandbox.verify.attest import ended_sentence
+from tlsrt.sandbox.verify.differences import ended_sentence
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 

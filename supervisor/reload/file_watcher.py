@@ -92,7 +92,7 @@ class FileWatcher(Feature):
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = self._event_loop.call_later(self.look_s, self._look)
+        self._timer = self._event_loop.call_next(self.look_s, self._look)  # when it is awake anyway
 
     def _look(self) -> None:
         self._wait()

@@ -11,14 +11,8 @@ import pytest
 from tlsrt.sandbox.apply.root_plan import planned_root
 from tlsrt.sandbox.cgroup.cgroup import GroupPath
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.sandbox.verify.attest import (
-    NamespaceSet,
-    attest,
-    namespace_differences,
-    own_namespaces,
-    parse_status,
-    task_differences,
-)
+from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.sandbox.verify.differences import NamespaceSet, namespace_differences, parse_status, task_differences
 
 STATUS = """\
 Name:\tpython: a: b
@@ -248,7 +242,7 @@ def test_what_may_not_be_looked_at_is_a_difference_unless_the_operator_waived_lo
 ) -> None:
     proc = fake_proc(tmp_path)
 
-    def refuse(path: object) -> str:
+    def refuse(path: object, *, dir_fd: int | None = None) -> str:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "readlink", refuse)

@@ -59,6 +59,17 @@ def test_phi_never_falls_while_the_silence_lasts(first: float, second: float) ->
     assert phi(early, 0.5, 0.1, 0.5) <= phi(late, 0.5, 0.1, 0.5)
 
 
+@given(st.lists(st.floats(0.001, 1.5), min_size=1, max_size=120), st.floats(0, POLICY.allowance_s))
+def test_who_has_just_beaten_is_good_whatever_its_rhythm_was(intervals: list[float], elapsed: float) -> None:
+    """So it need not be worked out."""
+    beats = [0.0]
+    for interval in intervals:
+        beats.append(beats[-1] + interval)
+    monitor = settled(beats)
+    assert monitor.phi("third", beats[-1] + elapsed) < 0.31 < POLICY.suspect
+    assert monitor.health("third", beats[-1] + elapsed) is Health.GOOD
+
+
 def test_a_regular_process_is_good_then_suspect_then_dead() -> None:
     monitor = settled(regular(20))
     last = 9.5

@@ -14,7 +14,7 @@ from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import PATIENCE_S
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
 from tlsrt.supervisor.supervision.loop import Incarnation
-from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, TURNS, Watchdog
+from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, BURST, TURNS, Watchdog
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 
@@ -107,6 +107,33 @@ def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
     for number in (1, 2, 3):
         assert stage.pass_turns(TURNS) == pytest.approx(ATTEST_ROUND_S)
         assert stage.looked_at == [*LOOPS, "authority"] * number
+
+
+@pytest.mark.parametrize("count", [5, BURST - 1, BURST, 3 * BURST, 100])
+def test_each_is_looked_at_in_the_same_turn_of_every_round_and_no_more_in_a_row_than_must_be(count: int) -> None:
+    names = tuple(f"loop{number}" for number in range(count))
+    stage = Stage(names=names, trusted={*names, "authority"})
+    stage.begin()
+    rounds: list[list[list[str]]] = []
+    for _ in range(3):
+        rounds.append([])
+        for _ in range(TURNS):
+            before = len(stage.looked_at)
+            stage.pass_turns(1)
+            rounds[-1].append(stage.looked_at[before:])
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert [name for turn in rounds[0] for name in turn] == [*names, "authority"]
+    assert max(map(len, rounds[0])) <= max(BURST, -(-(count + 1) // TURNS))
+
+
+def test_one_that_goes_in_a_round_costs_no_other_its_look() -> None:
+    names = tuple(f"loop{number}" for number in range(2 * BURST))
+    stage = Stage(names=names, trusted={*names, "authority"})
+    stage.begin()
+    stage.pass_turns(1)
+    del stage.loops.all[0]
+    stage.pass_turns(TURNS - 1)
+    assert stage.looked_at == [*names, "authority"]
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 25])
