@@ -337,6 +337,7 @@ class Supervisor:
     def _fork_all(self) -> None:
         for loop in self._loops.all:
             self._loops.starter.prepare(loop)
+        self._current.children.preload_common()
         self._authority.spawn()
         self._current.children.preload()  # while the authority imports what it needs
         self._resolver.look()  # so that names are there when components begin

@@ -33,9 +33,9 @@ from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopS
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.gathered_code import gather, read_names
 from tlsrt.supervisor.process.interfaces import interfaces_of
-from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME
+from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, COMMON
 from tlsrt.supervisor.process.scheduling import schedule
-from tlsrt.supervisor.process.spawn import freeze
+from tlsrt.supervisor.process.spawn import freeze, freeze_first
 
 RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
@@ -185,13 +185,22 @@ def _use_log(log: int) -> None:
     os.dup2(log, 2, inheritable=False)
 
 
-def preload_loops(engine: Engine) -> None:
-    """Import what the loops need, before the first fork.
+def preload_common() -> None:
+    """Import what the authority and the loops need, and settle it, before the authority is forked.
+
+    Both would import it at the same time, each for itself: so it takes no start longer, and is in memory once.
+    """
+    import_for_sealed(*COMMON)
+    freeze_first()
+
+
+def preload_loops(engine: Engine, services: Iterable[str] = ()) -> None:
+    """Import what the loops need, and these modules of services, before the first fork of a loop.
 
     Nothing here may make OpenSSL draw a random number: it tells a forked child from its parent by getpid(2), which is 1
     for both in their pid namespaces, so all children would draw the same ones. A test holds it.
     """
-    import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
+    import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []), *services)
     warm_up_crypto()
     gather(read_names())
     freeze()

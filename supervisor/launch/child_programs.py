@@ -66,7 +66,7 @@ from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.fork_servers import ForkServers
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.name_files import write_name_files
-from tlsrt.supervisor.process.preload import Preload
+from tlsrt.supervisor.process.preload import SERVICES, Preload
 from tlsrt.supervisor.process.process_looks import ProcessLooks
 from tlsrt.supervisor.process.spawn import reap, spawn
 from tlsrt.supervisor.process.uids import Uids, remember
@@ -165,8 +165,13 @@ class ChildPrograms:
         self._looks.close()
         self._groups.release()
 
+    def preload_common(self) -> None:
+        child_entries.preload_common()
+
     def preload(self) -> None:
-        child_entries.preload_loops(self._config.channels.engine)
+        placed = [one for loop in self._config.loops for one in self._config.components_of(loop.name)]
+        services = SERVICES.intersection(component.class_path.partition(":")[0] for component in placed)
+        child_entries.preload_loops(self._config.channels.engine, sorted(services))
         self.fork_servers.start()
 
     def preload_authority(self) -> bool:

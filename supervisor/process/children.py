@@ -212,6 +212,9 @@ class Children(Protocol):
     def release(self) -> None:
         """Undo `claim`: no process is left but the fork servers, which end here."""
 
+    def preload_common(self) -> None:
+        """Import what the authority and the loops need, before the first fork of all, which is the authority's."""
+
     def preload(self) -> None:
         """Import what the loops need, before the first fork of one, and begin the first fork server."""
 

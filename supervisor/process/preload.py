@@ -1,9 +1,9 @@
-"""What a second authority needs, imported by the supervisor once all is up, so that it starts in milliseconds.
+"""What the supervisor imports for others: for all processes, for services that are on, and for a second authority.
 
-All of it at once would hold up the supervisor's loop for 0.1 s of CPU, and so a revocation for as long as a busy
-machine takes for that (0.6 s was seen). So it comes in steps, and whatever is waiting is done between two of them. The
-names are in an order in which each brings few others along; what is not named comes with the one that needs it. A test
-counts.
+What a second authority needs is imported once all is up, so that it starts in milliseconds. All of it at once would
+hold up the supervisor's loop for 0.1 s of CPU, and so a revocation for as long as a busy machine takes for that (0.6 s
+was seen). So it comes in steps, and whatever is waiting is done between two of them. The names are in an order in which
+each brings few others along; what is not named comes with the one that needs it. A test counts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 AUTHORITY_RUNTIME = "tlsrt.supervisor.authority.main"
+COMMON = (  # what the authority and the loops import besides the supervisor's own; they bring what both need
+    "cryptography.x509",
+    "tlsrt.channels.control.telemetry",
+    "tlsrt.channels.session.enrolment",
+    "tlsrt.channels.session.grant",
+    "tlsrt.channels.session.heard_sessions",
+    "tlsrt.channels.session.job_proof",
+    "tlsrt.channels.session.job_result",
+    "tlsrt.channels.session.lock_statement",
+    "tlsrt.budget",
+    "tlsrt.cron",
+    "tlsrt.when",
+)
+# Services of tlsrt that are off until they are added, and import no library but those that all loops have: what others
+# have written for a few processes is executed there alone, confined.
+SERVICES = frozenset({
+    "tlsrt.loops.external.configuration",
+    "tlsrt.loops.external.firewall",
+    "tlsrt.loops.secondary.backup",
+    "tlsrt.loops.secondary.config",
+    "tlsrt.loops.secondary.secrets",
+    "tlsrt.loops.secondary.services",
+    "tlsrt.loops.secondary.time",
+    "tlsrt.loops.secondary.updates",
+    "tlsrt.loops.third.camera",
+    "tlsrt.loops.third.files",
+    "tlsrt.loops.third.input",
+    "tlsrt.loops.third.notify",
+    "tlsrt.loops.third.serial",
+    "tlsrt.loops.third.sound",
+})  # fmt: skip
 PAUSE_S = 0.01  # between two steps: for everybody else
 STEPS = (
     # what cryptography.x509 is made with

@@ -51,12 +51,26 @@ def freeze() -> None:
     what is not immortal copies its page.
     """
     gc.collect()
+    _settle()
+    gc.freeze()
+    gc.enable()  # which a start has put off until now
+
+
+def freeze_first() -> None:
+    """Do that for what is there before all is imported, so that a child that is forked now shares it with later ones.
+
+    Nothing is collected: hardly anything of it is garbage, and the collector is not enabled yet.
+    """
+    _settle()
+    gc.freeze()
+
+
+def _settle() -> None:
+    """Write what the use of objects would write into them, now."""
     make_immortal()
     for kind in gc.get_objects():
         if issubclass(type(kind), type):  # its first use writes a version into it: this one
             type.__getattribute__(kind, "mro")
-    gc.freeze()
-    gc.enable()  # which a start has put off until now
 
 
 def freeze_again() -> None:

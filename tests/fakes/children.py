@@ -90,6 +90,9 @@ class FakeChildren:
     def release(self) -> None:
         return
 
+    def preload_common(self) -> None:
+        return
+
     def preload(self) -> None:
         return
 

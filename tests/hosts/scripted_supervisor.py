@@ -294,6 +294,9 @@ class ScriptedChildren(FakeChildren):
         self._folder = folder
         self._script = script
 
+    def preload_common(self) -> None:
+        return
+
     def preload(self) -> None:
         freeze()
 
