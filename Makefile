@@ -96,7 +96,7 @@ bench-detect-real: $(VENV)/.dev ## each class of attack against a host that runs
 bench-platform: $(VENV)/.bench ## what a component costs: memory, births, programs, neighbours, beside their goals; under 3 minutes
 	@$(BIN)/python bench/run_platform.py
 
-bench-services: $(VENV)/.bench ## what the services that are brought cost at rest, as root, in under 2 minutes
+bench-services: $(VENV)/.bench ## what the runtime costs at rest, without and with the services that are brought, as root, in 5 minutes
 	@$(BIN)/python bench/run_services.py
 
 bench-models: $(VENV)/.bench ## what the models of the AI services cost (extras ai, ai-speech; espeak-ng), in about 2 minutes
