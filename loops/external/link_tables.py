@@ -25,12 +25,27 @@ _DATAGRAM_MAX, _DATAGRAMS_MAX = 1 << 16, 4096
 
 def read_tables() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return links and addresses. Raises OSError if the kernel does not tell them."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE) as kernel:
-        kernel.settimeout(1)  # the kernel has answered when it is asked: this is for a kernel that does not
-        links = dict(link_of(body) for body in _listed(kernel, _GET_LINK, _NEW_LINK, _LINK.pack(0, 0, 0, 0, 0)))
+    with _asked() as kernel:
+        links = _links(kernel)
         listed = _listed(kernel, _GET_ADDRESS, _NEW_ADDRESS, _ADDRESS.pack(0, 0, 0, 0, 0))
         addresses = [found for body in listed if (found := address_of(body, links)) is not None]
     return list(links.values()), addresses
+
+
+def read_names() -> dict[int, str]:
+    """Return the names of links by their numbers. Raises OSError if the kernel does not tell them."""
+    with _asked() as kernel:
+        return {index: str(link["name"]) for index, link in _links(kernel).items()}
+
+
+def _asked() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE)
+    kernel.settimeout(1)  # the kernel has answered when it is asked: this is for a kernel that does not
+    return kernel
+
+
+def _links(kernel: socket.socket) -> dict[int, dict[str, Any]]:
+    return dict(link_of(body) for body in _listed(kernel, _GET_LINK, _NEW_LINK, _LINK.pack(0, 0, 0, 0, 0)))
 
 
 def _listed(kernel: socket.socket, ask: int, answer: int, body: bytes) -> Iterator[bytes]:

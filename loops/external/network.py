@@ -16,10 +16,16 @@ from typing import Annotated, Any
 
 import psutil
 
-from tlsrt import Component, Length, MisuseError, Unavailable, handler
-from tlsrt.loops.external.link_tables import printable, read_tables
+from tlsrt import CallError, Component, Length, MisuseError, Unavailable, handler
+from tlsrt.loops.external.bus_question import WITHOUT, ask, load
+from tlsrt.loops.external.link_speeds import LinkSpeeds
+from tlsrt.loops.external.link_tables import printable, read_names, read_tables
 from tlsrt.loops.external.name_lookup import NameLookup
 from tlsrt.loops.external.network_state import NetworkState, changes, state_of
+from tlsrt.loops.external.resolved import INTERFACE as RESOLVED_MANAGER
+from tlsrt.loops.external.resolved import NAME as RESOLVED
+from tlsrt.loops.external.resolved import PATH as RESOLVED_PATH
+from tlsrt.loops.external.resolved import resolved_untrusted
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
 from tlsrt.loops.external.sockets import listening, name_servers
 from tlsrt.loops.sampling.procfs import Interval, clocks, read_text
@@ -42,6 +48,7 @@ class Network(Component):
         resolve: Annotated[bool, "Ask for names: it takes egress rules for the name servers, 192.0.2.53:53/udp."] = (
             False
         )
+        resolved: Annotated[bool, "Ask systemd-resolved for servers and domains by link: it takes `buses`."] = False
 
     topics = {  # noqa: RUF012
         "link": "{change: new | changed | removed, name, up, carrier, mtu_bytes, ...}: a link",
@@ -55,11 +62,17 @@ class Network(Component):
 
     def __init__(self) -> None:
         self._lookup = NameLookup()
+        self._speeds = LinkSpeeds()
         self._state: NetworkState | None = None  # unknown
         self._trouble = ""
         self._has_changed = asyncio.Event()
         self._hears = False
+        self._has_bus = False
         self._samples = Samples(self._read_sample)
+
+    def warm_up(self) -> None:
+        """Import the library of D-Bus while code can be read."""
+        self._has_bus = self.options.resolved and load()
 
     async def start(self) -> None:
         self._state = self._state_or_none()
@@ -74,6 +87,7 @@ class Network(Component):
 
     async def stop(self) -> None:
         self._lookup.close()
+        self._speeds.close()
 
     def _read_sample(self) -> dict[str, Any]:
         return {"interfaces": counters(read_text(self.proc / "net/dev") or ""), **clocks()}
@@ -93,7 +107,7 @@ class Network(Component):
             state = states.get(name)
             found.append(
                 {
-                    "name": name,
+                    "name": printable(name),
                     "up": state.isup if state else None,
                     "flags": state.flags.split(",") if state and state.flags else [],
                     "mtu_bytes": state.mtu if state else None,
@@ -108,9 +122,7 @@ class Network(Component):
     @handler(idempotent=True)
     async def routes(self) -> list[dict[str, Any]]:
         """The main IPv4 and IPv6 routes: destination, gateway (null if direct), interface, metric."""
-        four = read_text(self.proc / "net/route", _TABLE_BYTES) or ""
-        six = read_text(self.proc / "net/ipv6_route", _TABLE_BYTES) or ""
-        return [*ipv4_routes(four), *ipv6_routes(six)]
+        return self._routes()
 
     @handler(idempotent=True)
     async def connections(self) -> dict[str, Any]:
@@ -125,8 +137,10 @@ class Network(Component):
     @handler(idempotent=True)
     async def links(self) -> list[dict[str, Any]]:
         """Every link: up (set so), carrier (the other end is there), mtu, speed in Mbit/s, address, counters."""
-        speeds = {printable(name): (state.speed or None) for name, state in psutil.net_if_stats().items()}
-        totals = {printable(name): one for name, one in self._samples.now()["interfaces"].items()}
+        counted = self._samples.now()["interfaces"]
+        totals = {printable(name): one for name, one in counted.items()}
+        names = [name.encode("utf-8", "surrogateescape") for name in counted]
+        speeds = {printable(name): speed for name, speed in self._speeds.of(names).items()}
         return [
             {**link, "speed_mbit": speeds.get(name), "counters": totals.get(name)}
             for name, link in self.read_state().links.items()
@@ -153,6 +167,39 @@ class Network(Component):
             return {"servers": None, "search": None, "stub": None}
         found = name_servers(text)
         return {**found, "stub": any(ipaddress.ip_address(one).is_loopback for one in found["servers"])}
+
+    @handler(idempotent=True)
+    async def dns(self) -> dict[str, Any]:
+        """Name servers and domains: {by, servers, domains, asked_last, stub, why_not}; null for what is not known.
+
+        By systemd-resolved, with the interface of each (null: all), where it runs and `resolved` is set; `why_not` says
+        in a sentence why it is not asked. Else what /etc/resolv.conf says.
+        """
+        named = await self.name_servers()
+        why = "options: {resolved: true} of external/network, and `buses`, have it asked"
+        if self.options.resolved:
+            try:
+                return {"by": "systemd-resolved", **await self._resolved(), "stub": named["stub"], "why_not": None}
+            except CallError as error:
+                why = error.message
+        servers, search = named["servers"], named["search"]
+        return {
+            "by": None if servers is None else "resolv.conf",
+            "servers": servers and [{"address": one, "interface": None} for one in servers],
+            "domains": search and [{"domain": one, "interface": None, "only_routes": False} for one in search],
+            "asked_last": None, "stub": named["stub"], "why_not": why,
+        }  # fmt: skip
+
+    async def _resolved(self) -> dict[str, Any]:
+        if not self._has_bus:
+            raise Unavailable(WITHOUT)
+        body = await ask(RESOLVED, RESOLVED_PATH, "org.freedesktop.DBus.Properties", "GetAll", "s", RESOLVED_MANAGER)
+        said = body[0] if body and isinstance(body[0], dict) else {}
+        try:
+            links = read_names()
+        except OSError:
+            links = {}
+        return resolved_untrusted({str(key): getattr(one, "value", one) for key, one in said.items()}, links)
 
     @handler(idempotent=True)
     async def listening(self) -> dict[str, Any]:
@@ -192,10 +239,12 @@ class Network(Component):
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
             raise Unavailable(f"the kernel lists no links here: a netlink socket gives `{why}`{_hint(error)}") from None
+        return state_of(links, addresses, self._routes())
+
+    def _routes(self) -> list[dict[str, Any]]:
         four = read_text(self.proc / "net/route", _TABLE_BYTES) or ""
         six = read_text(self.proc / "net/ipv6_route", _TABLE_BYTES) or ""
-        routes = [{**one, "interface": printable(one["interface"])} for one in (*ipv4_routes(four), *ipv6_routes(six))]
-        return state_of(links, addresses, routes)
+        return [{**one, "interface": printable(one["interface"])} for one in (*ipv4_routes(four), *ipv6_routes(six))]
 
     def _state_or_none(self) -> NetworkState | None:
         """Read the state; where that cannot be, say so once and return None."""

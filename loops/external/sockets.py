@@ -43,7 +43,7 @@ def name_servers(text: str) -> dict[str, Any]:
         if key == "nameserver" and words and _is_address(words[0]):
             servers.append(words[0])
         elif key in ("search", "domain"):  # the last one counts
-            search = [one for one in words if _is_plain(one)]
+            search = [one for one in words if is_plain(one)]
     return {"servers": servers[:SERVERS_MAX], "search": search}
 
 
@@ -55,5 +55,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Tell whether a domain is short and printable."""
     return len(text) <= _TEXT_MAX and all("!" <= sign <= "~" for sign in text)

@@ -98,6 +98,7 @@ def test_what_the_host_has_is_told(host: RunningHost) -> None:
     links = {one["name"]: one for one in client.call(NETWORK, "links")}
     assert set(links) >= {"lo", "near", "far"} and links["lo"]["up"] and not links["near"]["carrier"]
     assert links["near"]["mtu_bytes"] == 1500 and links["near"]["address"].count(":") == 5
+    assert (links["near"]["speed_mbit"], links["lo"]["speed_mbit"]) == (10000, None)
     addresses = client.call(NETWORK, "addresses")
     assert {"interface": "lo", "family": "ipv4", "address": "127.0.0.1/8", "scope": "host"} in addresses
     assert client.call(NETWORK, "reachability") == {"online": False, "ipv4": None, "ipv6": None}
