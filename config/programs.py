@@ -240,6 +240,14 @@ class ProgramConfig:
             example="{netfilter: it loads the rules of the packet filter}",
         ),
     )
+    undo_s: int = field(
+        default=0,
+        metadata=count(
+            "Time for which the undo of what it changes may be kept outside of the host, by a process that does it "
+            "when the component, or all of the host, has died: `run.keep_undo`. Only with `netlink: {route: ...}`.",
+            0, 7200, unit="s",
+        ),
+    )  # fmt: skip
     environment: Mapping[str, str] = field(
         default_factory=dict[str, str],
         metadata=mapping(
@@ -311,6 +319,8 @@ class ProgramConfig:
             return refused
         if self.netlink and (others := self._beside_netlink):
             return f"a program with `netlink` has no other way to reach anything: remove `{others}`"
+        if self.undo_s and "route" not in self.netlink:
+            return "only a program with `netlink: {route: ...}` changes what is undone: remove `undo_s`"
         if self.worker:
             return self._problem_of_worker
         if self.passed and self.talks:

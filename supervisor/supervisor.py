@@ -53,6 +53,7 @@ from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_m
 from tlsrt.supervisor.process.passed_listeners import PassedListeners
 from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
 from tlsrt.supervisor.process.spawn import reap_strangers
+from tlsrt.supervisor.process.undo_processes import UndoProcesses
 from tlsrt.supervisor.reload.dry_run import DryRun
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
@@ -112,6 +113,7 @@ class Supervisor:
         log: LogSink | None = None,
         manager: Manager | None = None,
         passed: PassedListeners | None = None,
+        undos: UndoProcesses | None = None,
     ) -> None:
         self._current = Reloadable(config, children, tuple(warnings))
         self._measure = measure
@@ -125,6 +127,7 @@ class Supervisor:
         self._manager = manager or ServiceManager()
         self._log = log
         self._passed = passed or PassedListeners(self._manager)
+        self._undos = undos or UndoProcesses()
         self._chance = chance or SystemRandom().random  # of delays between restarts
         self._is_built = False  # before that there are no processes
 
@@ -211,7 +214,8 @@ class Supervisor:
             context, authority, each, listeners, component_listeners, monitor, policy, features
         )  # fmt: skip
         changes = RunningChanges()
-        programs = self._programs = Programs(context, loops, ProgramSlots(context, changes), component_listeners)
+        slots = ProgramSlots(context, changes)
+        programs = self._programs = Programs(context, loops, slots, component_listeners, self._undos)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
         stop = StopRequest(context, loops, restarter, restart, changes)

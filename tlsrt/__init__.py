@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.device import Device
     from tlsrt.loops.component.follow import Gap
     from tlsrt.loops.component.kept_program import KeptProgram
+    from tlsrt.loops.component.kept_undo import KeptUndo
     from tlsrt.loops.component.peers import peer
     from tlsrt.loops.component.program import Program, Result
     from tlsrt.loops.component.pubsub import PubSub
@@ -83,6 +84,7 @@ _LAZY = {
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
     "KeptProgram": "tlsrt.loops.component.kept_program",
+    "KeptUndo": "tlsrt.loops.component.kept_undo",
     "Length": "tlsrt.loops.component.validate",
     "Program": "tlsrt.loops.component.program",
     "Range": "tlsrt.loops.component.validate",
@@ -107,11 +109,12 @@ _LAZY = {
 __all__ = [
     "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
     "Cron", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone",
-    "Failed", "Gap", "InvalidArgument", "KeptProgram", "KernelRecord", "Length", "MisuseError", "NetworkChange",
-    "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError",
-    "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked", "SqliteContent",
-    "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull",
-    "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
+    "Failed", "Gap", "InvalidArgument", "KeptProgram", "KeptUndo", "KernelRecord", "Length", "MisuseError",
+    "NetworkChange", "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program",
+    "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked",
+    "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent",
+    "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron",
+    "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

@@ -267,6 +267,7 @@ class ProgramSocket(IntEnum):
 
     TALK = 1  # the other end of its descriptor 3
     NOTICES = 2  # what it says in NOTIFY_SOCKET, as datagrams
+    UNDO = 3  # to who keeps what is to be undone when all has died
 
 
 class ProgramSocketMessage(NamedTuple):

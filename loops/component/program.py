@@ -23,6 +23,7 @@ from typing import Any, Protocol, Self, TypeVar
 from tlsrt.channels.control.program_outcome import SENTENCES, Outcome
 from tlsrt.channels.control.program_request import encode_request
 from tlsrt.errors import MisuseError, ProgramError
+from tlsrt.loops.component.kept_undo import KeptUndo, keep
 from tlsrt.loops.component.spoken_output import SpokenOutput, first_words
 from tlsrt.rate_limit import Bucket
 
@@ -58,11 +59,12 @@ class Pipes:
     talk: socket.socket | None = None
     notices: socket.socket | None = None
     grace_s: float = 0.0  # that it has to end by itself, when it is let go
+    undo: socket.socket | None = None  # to who keeps an undo; `keep_undo` takes it
 
     @property
     def sockets(self) -> list[socket.socket]:
         """Return those that a task may wait for."""
-        return [one for one in (self.data, self.errors, self.talk, self.notices) if one is not None]
+        return [one for one in (self.data, self.errors, self.talk, self.notices, self.undo) if one is not None]
 
     def close(self) -> None:
         """Let go of the run, when no task waits on its sockets."""
@@ -249,6 +251,18 @@ class Program:
         if found is None:
             raise MisuseError(f"the program {self.name} has no descriptor 3: declare it with `talks: true`")
         return found
+
+    async def keep_undo(self, requests: bytes, seconds: int) -> KeptUndo:
+        """Have requests of rtnetlink(7) kept outside of the host, and done when this component has died.
+
+        Call it before the change. They are done after so many seconds, too, unless `release` is called on what is
+        returned: within `undo_s`, 256 KiB at most. Raises MisuseError without `undo_s`, Failed if nothing keeps them.
+        """
+        pipes = self._running()
+        end, pipes.undo = pipes.undo, None
+        if end is None:
+            raise MisuseError(f"the program {self.name} keeps one undo for each run: declare it with `undo_s`")
+        return await keep(end, requests, seconds)
 
     async def notices(self) -> AsyncIterator[bytes]:
         """Give what it says in NOTIFY_SOCKET, one datagram at a time. Raises MisuseError without `notifies: true`."""

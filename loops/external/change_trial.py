@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ STEPS = [
     " wanted text not null, undo text not null, why text not null default '')",
 ]
 KEPT = 100  # revisions that are remembered
+AGAIN_S = 5.0  # between two tries to undo
+_FORGET = "delete from revisions where number <= ? and state not in (?, ?)"
 TRYING, LOADED, UNDONE = "trying", "loaded", "undone"
 
 
@@ -36,17 +39,25 @@ class Change(Protocol):
         """Undo it. Raises a CallError."""
 
 
-class ChangeTrial:
-    """The trials of one component, one after the other. `spawn` has work done, `tell` hears of each new state."""
+class ChangingComponent(Change, Protocol):
+    """What a component has that tries changes, besides the change itself."""
 
-    def __init__(
-        self, database: Any, change: Change, spawn: Callable[..., Any], tell: Callable[[int, str, str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        self._database = database
-        self._change = change
-        self._spawn = spawn
-        self._tell = tell
+    @property
+    def db(self) -> Any: ...
+    @property
+    def log(self) -> logging.Logger: ...
+    def spawn(self, work: Callable[[], Any], *, name: str, restart: bool) -> object: ...
+    def publish(self, topic: str, value: object) -> None: ...
+    def set_status(self, text: str) -> None: ...
+
+
+class ChangeTrial:
+    """The trials of one component, one after the other."""
+
+    def __init__(self, component: ChangingComponent, clock: Callable[[], float] = time.monotonic) -> None:
+        self._component = self._change = component
+        self._database = component.db
+        self._spawn = component.spawn
         self._clock = clock
         self._lock = asyncio.Lock()
         self._number = 0  # of the trial; 0: there is none
@@ -69,18 +80,23 @@ class ChangeTrial:
         """Return the seconds that it has left; None if there is no trial."""
         return max(0.0, self._deadline - self._clock()) if self._number else None
 
-    async def begin(self, caller: str, wanted: Any, undo: Any, trial_s: int) -> int:
-        """Do a change on trial; return the number of its revision. Raises Busy, and what `attempt` raises."""
+    async def begin(self, caller: str, wanted: Any, before: Callable[[], Awaitable[Any]], trial_s: int) -> int:
+        """Do a change on trial; return the number of its revision. Raises Busy, and what `attempt` raises.
+
+        `before` returns what undoes it: it is asked when no other trial can end any more.
+        """
         async with self._lock:
             if self._number:
                 raise Busy(f"revision {self._number} waits to be confirmed: `confirm` or `undo` it first")
+            undo = await before()
             values = caller, time.time(), TRYING, json.dumps(wanted), json.dumps(undo)
             added = await self._database.execute(
                 "insert into revisions (caller, at, state, wanted, undo) values (?, ?, ?, ?, ?)", *values
             )
             number = int(added.last_id)
-            await self._database.execute("delete from revisions where number <= ? and state = ?", number - KEPT, UNDONE)
+            await self._database.execute(_FORGET, number - KEPT, LOADED, TRYING)
             self._number, self._deadline = number, self._clock() + trial_s
+            self._until.clear()
             try:
                 await self._change.attempt(number, wanted, undo, trial_s)
             except CallError as error:
@@ -91,7 +107,6 @@ class ChangeTrial:
                 self._spawn(self._run_out, name="undoes a change that failed", restart=False)
                 raise
             self._deadline = self._clock() + trial_s
-            self._until.clear()
             self._spawn(self._run_out, name=f"trial {number}", restart=False)
             self._tell(number, TRYING, caller)
             return number
@@ -111,6 +126,14 @@ class ChangeTrial:
         async with self._lock:
             self._expect(number)
             await self._go_back(number, f"undone by {caller}")
+
+    async def facts(self) -> dict[str, Any]:
+        """Return what status says of it: {revision, by, at, trial, trial_left_s}; None for what there is not."""
+        last, left = await self.last() or {}, self.left_s
+        return {
+            "revision": last.get("number"), "by": last.get("caller"), "at": last.get("at"),
+            "trial": self._number or None, "trial_left_s": None if left is None else round(left, 1),
+        }  # fmt: skip
 
     async def last(self) -> dict[str, Any] | None:
         """Return the revision that was confirmed last: number, caller, at, wanted."""
@@ -151,18 +174,20 @@ class ChangeTrial:
                     return
                 try:
                     await self._go_back(number, "not confirmed in time")
-                except CallError as error:
-                    self._tell(number, "stuck", str(error))
-                    self._deadline = self._clock() + 5
+                except Exception as error:  # whatever it is: it must be undone
+                    self._tell(number, "stuck", str(error) or type(error).__name__)
+                    self._deadline = self._clock() + AGAIN_S
 
     async def _undo_failed(self, number: int, why: str) -> None:
         """Undo what a change that failed has done of it; later, if that fails too."""
         try:
             await self._go_back(number, f"failed: {why}")
         except CallError as error:
-            self._deadline = self._clock() + 5
+            self._deadline = self._clock() + AGAIN_S
             self._spawn(self._run_out, name="undoes a change that failed", restart=False)
-            raise Failed(f"it failed, and cannot be undone yet, which is tried every 5 s: {why}; {error}") from None
+            raise Failed(
+                f"it failed, and cannot be undone yet, which is tried every {AGAIN_S:g} s: {why}; {error}"
+            ) from None
 
     async def _go_back(self, number: int, why: str) -> None:
         await self._change.go_back(await self._read(number, "undo"))
@@ -177,3 +202,10 @@ class ChangeTrial:
         self._number = 0
         self._until.set()
         self._tell(number, state, why)
+
+    def _tell(self, number: int, state: str, why: str) -> None:
+        component = self._component
+        component.log.info("revision %d: %s (%s)", number, state, why)
+        component.publish("changed", {"revision": number, "state": state, "why": why})
+        waits = f"revision {number} waits for `confirm`"
+        component.set_status(waits if state == TRYING else f"revision {number} {state}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from tlsrt import CallError, Component, Failed, ProgramError, Range, database, handler
+from tlsrt import CallError, Component, Failed, KeptUndo, ProgramError, Range, database, handler
 from tlsrt.loops.external.change_trial import STEPS, ChangeTrial
 from tlsrt.loops.external.interface_state import (
     DeclaredInterface,
@@ -18,14 +18,17 @@ from tlsrt.loops.external.interface_state import (
     State,
     check_name,
     cut_sentences,
+    indices_of,
     lines_between,
     read_state,
     target_of,
 )
+from tlsrt.loops.external.undo_requests import undo_requests
 
 _INTERFACES = 16
 _PASSES = 3  # what one change takes with it, as a link that goes down its routes, the next one makes again
 _BOOT_S = 120.0  # by which two boots differ at least
+_LATER_S = 10  # after the end of a trial, if this process does not even then undo it
 
 
 class Configuration(Component):
@@ -52,7 +55,8 @@ class Configuration(Component):
 
     async def start(self) -> None:
         self._ip = asyncio.Lock()
-        self._trial = ChangeTrial(self.db, self, self.spawn, self._changed)
+        self._kept_undo: KeptUndo | None = None
+        self._trial = ChangeTrial(self)
         await self._trial.start()
         self.spawn(self._set_after_boot, name="sets what was confirmed", restart=False)
 
@@ -68,11 +72,16 @@ class Configuration(Component):
     async def apply(self) -> dict[str, Any]:
         """Make it so, on trial: {revision, confirm_within_s, warnings}. Unless confirmed it is undone."""
         declared = self.options.interfaces
-        async with self._ip:
-            now = await self._state(list(declared))
-        warnings = list(cut_sentences(now, target_of(now, declared)))
+        warnings: list[str] = []
+
+        async def before() -> State:
+            async with self._ip:
+                now = await self._state(list(declared))
+            warnings.extend(cut_sentences(now, target_of(now, declared)))
+            return now
+
         wanted = {name: dataclasses.asdict(one) for name, one in declared.items()}
-        number = await self._trial.begin(self.caller, wanted, now, self.options.confirm_s)
+        number = await self._trial.begin(self.caller, wanted, before, self.options.confirm_s)
         self.count("applied")
         return {"revision": number, "confirm_within_s": self.options.confirm_s, "warnings": warnings}
 
@@ -93,7 +102,6 @@ class Configuration(Component):
         `differs` is what would make the interfaces as they were confirmed.
         """
         last = await self._trial.last()
-        left = self._trial.left_s
         async with self._ip:
             now = await self._state(list(self.options.interfaces))
         differs: list[str] = []
@@ -102,8 +110,7 @@ class Configuration(Component):
             differs = [f"{name} is not there" for name in last["wanted"] if name not in now]
             differs += lines_between(now, target_of(now, declared))
         return {
-            "revision": last and last["number"], "by": last and last["caller"], "at": last and last["at"],
-            "trial": self._trial.number or None, "trial_left_s": None if left is None else round(left, 1),
+            **await self._trial.facts(),
             "interfaces": {name: now.get(name) for name in self.options.interfaces}, "differs": differs,
         }  # fmt: skip
 
@@ -115,12 +122,14 @@ class Configuration(Component):
     # The change that is tried
 
     async def attempt(self, number: int, wanted: Any, undo: Any, trial_s: int) -> None:
-        """Make it so; the kernel takes new addresses away by itself."""
+        """Make it so; what is to be undone is kept outside of the host before."""
+        await self._keep_undo(_declared(wanted), undo, trial_s + _LATER_S)
         await self._make(_declared(wanted), trial_s=trial_s)
 
     async def settle(self, number: int, wanted: Any) -> None:
         """Make it so, lastingly."""
         await self._make(_declared(wanted))
+        self._release_undo()
         await self.db.execute("insert or replace into boot (one, at) values (1, ?)", _booted_at())
 
     async def go_back(self, undo: Any) -> None:
@@ -130,9 +139,27 @@ class Configuration(Component):
                 now = await self._state(list(undo))
                 lines = lines_between(now, undo)
                 if not lines:
+                    self._release_undo()
                     return
                 await self._batch(lines)
         raise Failed("ip has done all, and the interfaces are not as before: another program changes them, too")
+
+    async def _keep_undo(self, declared: Mapping[str, DeclaredInterface], before: State, seconds: int) -> None:
+        """Have a process outside of the host undo it when this one has died. Raises Failed where none does."""
+        async with self._ip:
+            listed = await self._run("-j", "address", "show")
+            requests = undo_requests(before, target_of(before, declared), indices_of(listed))
+            try:
+                async with self.program("ip", "-batch", "-") as running:  # which gets no line: the way is its run's
+                    self._kept_undo = await running.keep_undo(requests, seconds)
+                    await running.wait()
+            except ProgramError as error:
+                raise Failed(f"ip did not run: {error}") from None
+
+    def _release_undo(self) -> None:
+        kept, self._kept_undo = self._kept_undo, None
+        if kept is not None:
+            kept.release()
 
     async def _make(self, declared: Mapping[str, DeclaredInterface], *, trial_s: int = 0) -> None:
         async with self._ip:
@@ -189,11 +216,6 @@ class Configuration(Component):
         except ValueError:
             raise Failed("ip said what is no JSON: is it the ip of iproute2?") from None
         return listed
-
-    def _changed(self, number: int, state: str, why: str) -> None:
-        self.log.info("revision %d: %s (%s)", number, state, why)
-        self.publish("changed", {"revision": number, "state": state, "why": why})
-        self.set_status(f"revision {number} {state}" if state != "trying" else f"revision {number} waits for `confirm`")
 
 
 def _booted_at() -> float:

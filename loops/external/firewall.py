@@ -89,7 +89,7 @@ class Firewall(Component):
         self._table = f"tlsrt_{self.options.name}"
         self._nft = asyncio.Lock()
         self._drift: str | None = None
-        self._trial = ChangeTrial(self.db, self, self.spawn, self._changed)
+        self._trial = ChangeTrial(self)
         await self._trial.start()
         self.spawn(self._watch, name="looks at the table")
 
@@ -112,10 +112,8 @@ class Firewall(Component):
     async def apply(self) -> dict[str, Any]:
         """Load the declared rules on trial: {revision, confirm_within_s, warnings}. Unless confirmed it is undone."""
         wanted = self.options.ruleset()
-        last = await self._trial.last()
-        undo = last["wanted"] if last is not None else None
-        undo = None if undo is None else {"number": last["number"] if last is not None else 0, "rules": undo}
-        number = await self._trial.begin(self.caller, dataclasses.asdict(wanted), undo, self.options.confirm_s)
+        plain = dataclasses.asdict(wanted)
+        number = await self._trial.begin(self.caller, plain, self._before, self.options.confirm_s)
         self.count("applied")
         warnings = door_sentences(wanted, self.options.keep_open)
         return {"revision": number, "confirm_within_s": self.options.confirm_s, "warnings": warnings}
@@ -142,13 +140,7 @@ class Firewall(Component):
     @handler(idempotent=True)
     async def status(self) -> dict[str, Any]:
         """What is loaded: {table, revision, by, at, trial, trial_left_s, drift}; null for what there is not."""
-        last = await self._trial.last()
-        left = self._trial.left_s
-        return {
-            "table": f"inet {self._table}", "revision": last and last["number"], "by": last and last["caller"],
-            "at": last and last["at"], "trial": self._trial.number or None,
-            "trial_left_s": None if left is None else round(left, 1), "drift": await self._look(),
-        }  # fmt: skip
+        return {"table": f"inet {self._table}", **await self._trial.facts(), "drift": await self._look()}
 
     @handler(idempotent=True)
     async def revisions(self) -> list[dict[str, Any]]:
@@ -186,6 +178,10 @@ class Firewall(Component):
         return [{"address": address, "left_s": left} for address, left in held[set]]
 
     # The change that is tried
+
+    async def _before(self) -> dict[str, Any] | None:
+        last = await self._trial.last()
+        return None if last is None else {"number": last["number"], "rules": last["wanted"]}
 
     async def attempt(self, number: int, wanted: Any, undo: Any, trial_s: int) -> None:
         """Load it beside what was there: the kernel goes back by itself."""
@@ -240,7 +236,10 @@ class Firewall(Component):
         if found.status:
             lines = [one.strip() for one in found.stderr.splitlines() if one.strip()]
             raise Failed(f"nft refuses it: {(lines or ['it says nothing'])[0][:300]}")
-        listed: list[dict[str, Any]] = json.loads(found.stdout)["nftables"] if found.stdout else []
+        try:
+            listed: list[dict[str, Any]] = json.loads(found.stdout)["nftables"] if found.stdout else []
+        except (ValueError, KeyError, TypeError):
+            raise Failed("nft said what cannot be read: is it the nft of nftables, with JSON?") from None
         return listed
 
     async def _in_sets(self, name: str, document: Any) -> None:
@@ -312,11 +311,6 @@ class Firewall(Component):
                 self.log.warning("%s", self._drift)
                 self.publish("drift", {"sentence": self._drift, "at": time.time()})
                 self.count("drifts")
-
-    def _changed(self, number: int, state: str, why: str) -> None:
-        self.log.info("revision %d: %s (%s)", number, state, why)
-        self.publish("changed", {"revision": number, "state": state, "why": why})
-        self.set_status(f"revision {number} {state}" if state != "trying" else f"revision {number} waits for `confirm`")
 
 
 def _ruleset_of(plain: Mapping[str, Any]) -> Ruleset:

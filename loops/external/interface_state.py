@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -108,6 +108,14 @@ def read_state(names: Sequence[str], links: Sequence[Any], routes: Sequence[Any]
     return found
 
 
+def indices_of(links: Sequence[Any]) -> dict[str, int]:
+    """Return the numbers of interfaces by what `ip -j address` said. Raises Failed for what ip cannot have said."""
+    try:
+        return {str(one["ifname"]): int(one["ifindex"]) for one in links}
+    except (KeyError, TypeError, ValueError):
+        raise Failed("ip said what cannot be read: is it the ip of iproute2?") from None
+
+
 def _link(one: Any) -> InterfaceState:
     addresses: dict[str, int | None] = {}
     for each in one.get("addr_info", ()):
@@ -171,12 +179,18 @@ def lines_between(now: State, wanted: State, *, trial_s: int = 0) -> list[str]:
             elif text in before["addresses"] and left is None and before["addresses"][text] is not None and not trial_s:
                 parts[2].append(f"address change {text} dev {name} valid_lft forever preferred_lft forever")
         if after["up"]:
-            new = [one for one in after["routes"] if tuple(one) not in set(map(tuple, before["routes"]))]
+            there = set(map(tuple, before["routes"]))
+            new = [one for one in in_order(after["routes"]) if tuple(one) not in there]
             parts[3] += [f"route add {_words(one, name)}" for one in new]
         gone = [one for one in before["routes"] if tuple(one) not in set(map(tuple, after["routes"]))]
         parts[4] += [f"route del {_words(one, name)}" for one in gone]
         parts[5] += [f"address del {text} dev {name}" for text in before["addresses"] if text not in after["addresses"]]
     return [line for part in parts for line in part]
+
+
+def in_order(routes: Iterable[Route]) -> list[Route]:
+    """Return routes so that the way to a gateway comes before those through it."""
+    return sorted(routes, key=lambda one: (bool(one[1]), -int(one[0].partition("/")[2])))
 
 
 def _words(route: Sequence[Any], name: str) -> str:

@@ -117,8 +117,8 @@ class ProcessPrograms:
         over: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         queue.running[message.number] = over
         data, errors, leash = sockets
-        talk, notices = (queue.sockets.pop((message.number, kind), None) for kind in ProgramSocket)
-        pipes = Pipes(message.number, data, errors, leash, over, talk, notices, queue.grace_s)
+        talk, notices, undo = (queue.sockets.pop((message.number, kind), None) for kind in ProgramSocket)
+        pipes = Pipes(message.number, data, errors, leash, over, talk, notices, queue.grace_s, undo)
         future = queue.asked.popleft()
         if future.cancelled():
             pipes.close()

@@ -107,6 +107,10 @@ def _first_part(profile: Profile) -> str:
     return "program" if profile.execute else fragment_of_process(profile.name)
 
 
+def _undoes(seconds: int, family: str) -> str:
+    return f"; undone by a process outside of the host within {seconds} s" if seconds and family == "route" else ""
+
+
 def grants(one: Effective) -> list[dict[str, str]]:
     """Return what is opened or done for the process from outside: no layer shows it."""
     config, process = one.config, one.profile.name
@@ -137,7 +141,8 @@ def grants(one: Effective) -> list[dict[str, str]]:
         for owner in config.components_of(process) for program in owner.programs
     ]  # fmt: skip
     found += [
-        {"kind": "netlink", "name": family, "what": _NETLINK[family], "path": "", "why": why, "by": "supervisor",
+        {"kind": "netlink", "name": family, "what": _NETLINK[family] + _undoes(program.undo_s, family), "path": "",
+         "why": why, "by": "supervisor",
          "part": f"programs.{program_label(owner, program.name)}"}
         for owner in config.components for program in owner.programs if process in slots_of(owner, program)
         for family, why in program.netlink.items()

@@ -4,6 +4,7 @@
        |                                                                     |
        +---- signals by pidfd --->                       PDEATHSIG, death pipe
        +<--- notices for the service manager, see service_manager.py
+       +<--- undos that outlive all of it, see undo_relay.py
 
 The kernel then ends every process of the runtime with the supervisor, which is process 1 in there. The exec matters:
 it gives the supervisor's memory to the new user namespace, without which /proc of non-dumpable children stays closed
@@ -29,6 +30,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.cgroup.delegated import enter_subgroup
 from tlsrt.supervisor.launch.service_manager import Relay, arguments_of, inherited, take
+from tlsrt.supervisor.launch.undo_relay import UndoRelay
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = (*_FORWARDED, signal.SIGCHLD, signal.SIGIO)
@@ -148,13 +150,15 @@ def _status_of(pidfd: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else _SIGNAL_BASE + result.si_status
 
 
-def _share_fate(pidfd: int, relay: Relay | None) -> int:
+def _share_fate(pidfd: int, relay: Relay | None, undos: UndoRelay | None) -> int:
     """Forward signals until the supervisor ends; returns its exit status, or 128 + the signal's number."""
     while True:
         arrived = signal.sigwaitinfo(_WATCHED).si_signo
         status = _status_of(pidfd)
         if relay is not None:
             relay.pass_on()
+        if undos is not None:
+            undos.serve()
         if status is not None:
             return status
         if arrived in _FORWARDED:
@@ -194,17 +198,22 @@ def launch(
     handed = take(os.environ, os.getpid())
     relay = Relay(handed.address) if handed.address else None
     reader, writer = os.pipe()
+    undos = UndoRelay() if os.geteuid() == 0 else None
     reason = _enter_namespaces()
     arguments = ["--death-pipe", str(reader), *(["--no-pid-namespace", reason] if reason else [])]
-    kept = [reader, *inherited(handed, relay)]
+    kept = [reader, *inherited(handed, relay), *([undos.there] if undos is not None else [])]
+    if undos is not None:
+        arguments += ["--undos", str(undos.there)]
     pid = fork()
     if pid == 0:
         _become_inner([*arguments, *arguments_of(handed, relay), *argv], program, bytecode, kept)
     for descriptor in kept:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
+    if undos is not None:
+        undos.come_home()
     try:
-        status = _share_fate(pidfd, relay)
+        status = _share_fate(pidfd, relay, undos)
         if status > _SIGNAL_BASE:
             sweep()
         return status
@@ -213,6 +222,8 @@ def launch(
         os.close(writer)  # held until here: its end tells the supervisor of ours
         if relay is not None:
             relay.close()
+        if undos is not None:
+            undos.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 

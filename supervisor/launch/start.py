@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from tlsrt.supervisor.process.children import Children
     from tlsrt.supervisor.process.service_manager import Manager
     from tlsrt.supervisor.process.uids import Uids
+    from tlsrt.supervisor.process.undo_processes import UndoProcesses
     from tlsrt.supervisor.supervision.context import Reading, Reloadable, Renewal
 
 
 def start(
     path: Path, death_pipe: int | None, no_pid_namespace: str | None, manager: Manager,
     log: str | None = None,
-    passed: Sequence[tuple[str, int]] = (),
+    passed: Sequence[tuple[str, int]] = (), undos: UndoProcesses | None = None,
 ) -> int:  # fmt: skip
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = fitting(load_config(path))
@@ -83,6 +84,7 @@ def start(
         manager=manager,
         log=sink,
         passed=PassedListeners(manager, passed),
+        undos=undos,
     )
     return supervisor.run()
 

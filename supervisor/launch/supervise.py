@@ -19,6 +19,7 @@ def supervise(argv: list[str]) -> int:
     inner.add_argument("--manager", type=int)
     inner.add_argument("--watchdog-us", type=int, default=0)
     inner.add_argument("--passed", action="append", default=[])
+    inner.add_argument("--undos", type=int)
     inner.add_argument("--log")
     inner.add_argument("--config", type=Path, required=True)
     arguments = inner.parse_args(argv)
@@ -27,11 +28,18 @@ def supervise(argv: list[str]) -> int:
         gc.disable()  # until all is imported: hardly anything of it is garbage, and `freeze` looks at it once
         from tlsrt.supervisor.launch.start import start as start_supervisor
         from tlsrt.supervisor.process.service_manager import ServiceManager
+        from tlsrt.supervisor.process.undo_processes import UndoProcesses
 
         manager = ServiceManager(arguments.manager, arguments.watchdog_us)
         passed = [(name, int(number)) for number, _, name in (word.partition(":") for word in arguments.passed)]
         return start_supervisor(
-            arguments.config, arguments.death_pipe, arguments.no_pid_namespace, manager, arguments.log, passed
+            arguments.config,
+            arguments.death_pipe,
+            arguments.no_pid_namespace,
+            manager,
+            arguments.log,
+            passed,
+            UndoProcesses(arguments.undos),
         )
 
     prefix = ERROR_PREFIX if is_journal(STANDARD_ERROR, os.environ) else ""  # why there is no start

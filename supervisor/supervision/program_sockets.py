@@ -20,6 +20,7 @@ class RunSockets:
         self._kept: list[socket.socket] = []
         self.further: list[tuple[ProgramSocket, socket.socket]] = []  # for the component
         self.talk: socket.socket | None = None  # for the process
+        self.undo: socket.socket | None = None  # for the process of an undo
         self.notices: socket.socket | None = None  # kept: what its NOTIFY_SOCKET stands for
         try:
             data, self.data = self._pair(socket.SOCK_STREAM)
@@ -37,6 +38,9 @@ class RunSockets:
             if program.talks:
                 one, self.talk = self._pair(socket.SOCK_STREAM)
                 self.further.append((ProgramSocket.TALK, one))
+            if program.undo_s:
+                one, self.undo = self._pair(socket.SOCK_STREAM)
+                self.further.append((ProgramSocket.UNDO, one))
             if program.notifies:
                 one, self.notices = self._pair(socket.SOCK_DGRAM)
                 self.notices.setblocking(False)  # no component has to listen, and no program waits for it

@@ -30,6 +30,7 @@ from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.exit_reason import Cause, ExitReason
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
+from tlsrt.supervisor.process.undo_processes import UndoProcesses
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
@@ -50,8 +51,11 @@ _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CH
 class Programs(Feature):
     """Forks programs, ends them with their components, and says how they ended."""
 
-    def __init__(self, context: Context, loops: Loops, slots: ProgramSlots, listeners: ComponentListeners) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, slots: ProgramSlots, listeners: ComponentListeners, undos: UndoProcesses
+    ) -> None:
         self._context = context
+        self._undos = undos
         self._listeners = listeners
         self._slots = slots
         self._loops = loops
@@ -191,6 +195,7 @@ class Programs(Feature):
             data, _, leash = sockets.given
             run.asker.handed(data, leash)
             return
+        self._undos.hand_over(sockets.undo, run.placed.program.undo_s, run.placed.label)
         for kind, one in sockets.further:
             self._loops.tell(run.loop, "program_socket", run.index, run.number, int(kind), descriptors=[one.fileno()])
         descriptors = [one.fileno() for one in sockets.given]

@@ -6,10 +6,14 @@ import ctypes
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from tools.programs import need
+
+from tlsrt import CallError
 
 CLONE_NEWNET = 0x40000000
 HOST, PEER = "10.7.0.1", "10.7.0.2"
@@ -34,6 +38,23 @@ def said(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done
     return done.stdout
+
+
+def until(what: Callable[[], bool], seconds: float = 20.0) -> float:
+    """Look again until it is so; return how long that took."""
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() < start + seconds
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def is_undone(call: Callable[[str], Any]) -> bool:
+    """Tell whether the last trial of a component is undone; not, if it does not answer."""
+    try:
+        return bool(call("revisions")[0]["state"] == "undone")
+    except CallError:
+        return False
 
 
 class JoinedNetworks:

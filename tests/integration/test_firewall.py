@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hosts.joined_networks import PEER, JoinedNetworks, inside, said
+from hosts.joined_networks import PEER, JoinedNetworks, inside, is_undone, said, until
 from hosts.running_host import RunningHost, running
 
-from tlsrt import Busy, CallError, InvalidArgument, NotFound
+from tlsrt import Busy, InvalidArgument, NotFound
 
 FIREWALL, PROCESS, TABLE = "external/firewall", "external.firewall", "tlsrt_test"
 OPEN, SHUT = 4001, 4002
@@ -58,14 +58,6 @@ def call(host: RunningHost) -> Iterator[Callable[..., Any]]:
     client = host.client()
     yield lambda method, *args: client.call(FIREWALL, method, *args)
     client.call(FIREWALL, "remove")
-
-
-def until(what: Callable[[], bool], seconds: float = 20.0) -> float:
-    start = time.monotonic()
-    while not what():
-        assert time.monotonic() < start + seconds
-        time.sleep(0.02)
-    return time.monotonic() - start
 
 
 def test_a_confirmed_change_drops_and_accepts_packets(
@@ -146,14 +138,7 @@ def test_a_killed_component_undoes_its_trial(
     assert not networks.reaches(SHUT)
     os.kill(host.pids()[PROCESS], signal.SIGKILL)
     until(lambda: networks.reaches(SHUT, 0.1), 10)
-
-    def is_undone() -> bool:
-        try:
-            return bool(call("revisions")[0]["state"] == "undone")
-        except CallError:
-            return False
-
-    until(is_undone)
+    until(lambda: is_undone(call))
 
 
 def test_it_goes_back_when_the_supervisor_is_killed_and_lasts_over_a_boot(
@@ -187,4 +172,4 @@ def test_it_goes_back_when_the_supervisor_is_killed_and_lasts_over_a_boot(
         "the firewall",
     )
     client = host.client()
-    until(lambda: client.call(FIREWALL, "revisions")[0]["state"] == "undone")
+    until(lambda: is_undone(lambda method: client.call(FIREWALL, method)))

@@ -37,6 +37,8 @@ def test_a_call_has_a_deadline_and_a_kept_one_has_none() -> None:
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
+        ({"undo_s": 60, "netlink": {"netfilter": "a test"}}, "only a program with `netlink: {route: ...}` changes"),
+        ({"undo_s": 60, "netlink": {"route": "a test"}}, ""),
         ({"state_mb": 1}, "only a kept program has a folder that lives on"),
         ({"stop_signal": "HUP"}, "only a kept program is asked to end"),
         ({"files": {"/tmp/x": "text"}}, "/tmp/x cannot be made there"),

@@ -130,3 +130,11 @@ def test_an_ip_that_lies_puts_no_words_into_a_line(key: str, value: object) -> N
 def test_a_route_that_lies_is_refused(protocol: str) -> None:
     with pytest.raises(Failed, match="cannot be read"):
         read_state(["eth0"], LINKS, [{**ROUTES[0], "protocol": protocol}])
+
+
+def test_the_way_to_a_gateway_comes_before_the_routes_through_it() -> None:
+    default, host = ("0.0.0.0/0", "172.31.1.1", 0, "static"), ("172.31.1.1/32", "", 0, "static")
+    down: State = {"eth0": {"up": False, "mtu": 1500, "addresses": {}, "routes": []}}
+    up: State = {"eth0": {"up": True, "mtu": 1500, "addresses": {}, "routes": [default, host]}}
+    lines = lines_between(down, up)
+    assert [line.split()[2] for line in lines if line.startswith("route add")] == ["172.31.1.1/32", "0.0.0.0/0"]

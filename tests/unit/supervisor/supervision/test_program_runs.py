@@ -27,6 +27,7 @@ from tlsrt.sandbox.seccomp.self_pair import Replacement
 from tlsrt.supervisor.process.children import CallRules, Child, ProgramStart
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.spawn import SpawnedChild
+from tlsrt.supervisor.process.undo_processes import UndoProcesses
 from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.programs import ALL_BIRTHS_BURST, BIRTHS_BURST, Programs
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
@@ -58,7 +59,7 @@ class ProgramChildren(FakeChildren):
         component = SimpleNamespace(address=f"third/{process}")
         program = SimpleNamespace(
             deadline_s=60.0, runs_most=len(slots), is_kept=self.is_kept, talks=False, notifies=False, passed=(),
-            state_mb=0, netlink=(), listen=self.listen, name="p", worker=self.worker,
+            undo_s=0, state_mb=0, netlink=(), listen=self.listen, name="p", worker=self.worker,
         )  # fmt: skip
         return [cast(Any, SimpleNamespace(label=f"{process}/p", slots=slots, program=program, component=component))]
 
@@ -107,7 +108,7 @@ class Stage:
         loops = SimpleNamespace(tell=lambda loop, *fields, **others: self.answers.append((loop.name, *fields)))
         self.changes = RunningChanges()
         slots = ProgramSlots(cast(Any, context), self.changes)
-        self.programs = Programs(cast(Any, context), cast(Any, loops), slots, cast(Any, listeners))
+        self.programs = Programs(cast(Any, context), cast(Any, loops), slots, cast(Any, listeners), UndoProcesses())
         self.loops = {
             name: SimpleNamespace(
                 name=name, managed_by=None, incarnation=1, is_living=True, log=-1, state=LoopState.ACTIVE
