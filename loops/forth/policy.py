@@ -99,7 +99,7 @@ class Policy(Component):
         }
         self._bus = None
         if self.options.dbus:
-            self._bus = PowerBus(self.options.bus, self._now_again.set, self.log.warning)
+            self._bus = PowerBus(self.options.bus, self._now_again.set)
             self.spawn(self._bus.keep, name="stays on the bus")
         self._effects = Effects(
             self._bus, self.runtime, self.set, self._notify, self.options.profile, pausable(self.options.rules)

@@ -9,31 +9,47 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from tlsrt import Busy, Component, ConfigError, Failed, Length, MisuseError, NotFound, Range, Unavailable, handler
+from tlsrt import (
+    Busy,
+    CallError,
+    Component,
+    ConfigError,
+    Denied,
+    Failed,
+    Length,
+    MisuseError,
+    NotFound,
+    Range,
+    Unavailable,
+    handler,
+)
 from tlsrt.loops.secondary.unit_rules import (
     Act,
     JobOptions,
     UnitOptions,
     check_units,
     job_unit,
+    output_untrusted,
     rule_for,
     rule_of,
+    switch_unit,
     unit_of_path,
 )
 
-if TYPE_CHECKING:
-    from dbus_fast import Message
-
-    from tlsrt.loops.secondary.system_bus import SystemBus
+try:
+    from tlsrt.bus import Bus, Message
+except ImportError:  # without the extra `dbus`
+    Bus = None  # type: ignore[assignment,misc]
 
 SYSTEMD, PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER, UNIT, SERVICE = f"{SYSTEMD}.Manager", f"{SYSTEMD}.Unit", f"{SYSTEMD}.Service"
 ENDED = 256  # jobs of systemd whose end is remembered
 INSTANCES = 256  # in a list
+OUTPUT_S = 25.0
 UNKNOWN = (1 << 64) - 1  # what systemd says for no value
 _MEMBERS: dict[Act, str] = {
     "start": "StartUnit",
@@ -71,35 +87,26 @@ class Services(Component):
             check_units(self.units, self.jobs)
 
     topics = {"changed": "a listed unit has another state: unit, active, sub, result"}  # noqa: RUF012
-    _bus: SystemBus
-    _missing = ""
-
-    def warm_up(self) -> None:
-        """Import the library of D-Bus while files can be opened."""
-        try:
-            from tlsrt.loops.secondary.system_bus import SystemBus as Bus
-        except ImportError as error:
-            self._missing = str(error)
-            return  # `start` says it
-        self._bus = Bus(SYSTEMD, self._joined, self._heard)
 
     async def start(self) -> None:
-        if self._missing:
-            raise ConfigError(f"it needs dbus-fast: pip install 'tlsrt[dbus]', then start it again ({self._missing})")
+        if Bus is None:
+            raise ConfigError("it needs dbus-fast: pip install 'tlsrt[dbus]', then start it again")
+        bus = Bus(self._joined, self._heard)
+        self._systemd = bus.peer(SYSTEMD)
         self._units: Mapping[str, UnitOptions] = self.options.units
         self._jobs: Mapping[str, JobOptions] = self.options.jobs
         self._waits: dict[str, asyncio.Future[str]] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._states: dict[str, tuple[str, str]] = {}
         self._busy: Counter[str] = Counter()
-        self.spawn(self._bus.keep, name="stays on the bus")
+        self.spawn(bus.keep, name="stays on the bus")
 
     async def _joined(self) -> None:
-        await self._bus.match(f"path='{PATH}',interface='{MANAGER}',member='JobRemoved'")
-        await self._bus.match(
+        await self._systemd.match(f"path='{PATH}',interface='{MANAGER}',member='JobRemoved'")
+        await self._systemd.match(
             f"path_namespace='{PATH}/unit',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',arg0='{UNIT}'"
         )
-        await self._bus.call(PATH, MANAGER, "Subscribe")
+        await self._systemd.call(PATH, MANAGER, "Subscribe")
         for row in await self._rows():
             self._note(row["unit"], row["active"], row["sub"], None)
         for waiting in list(self._waits.values()):  # its end may have been told meanwhile
@@ -135,10 +142,10 @@ class Services(Component):
 
     async def _rows(self) -> list[dict[str, Any]]:
         exact = [name for name, rule in self._units.items() if not rule.instances]
-        found = (await self._bus.call(PATH, MANAGER, "ListUnitsByNames", "as", exact))[0] if exact else []
+        found = (await self._systemd.call(PATH, MANAGER, "ListUnitsByNames", "as", exact))[0] if exact else []
         families = [name.replace("@.", "@*.") for name, rule in self._units.items() if rule.instances]
         if families:
-            many = (await self._bus.call(PATH, MANAGER, "ListUnitsByPatterns", "asas", [], families))[0]
+            many = (await self._systemd.call(PATH, MANAGER, "ListUnitsByPatterns", "asas", [], families))[0]
             found = [*found, *[one for one in many if rule_of(self._units, one[0])][:INSTANCES]]
         by_name = {one[0]: one for one in found}
         names = list(dict.fromkeys([*exact, *(one for one in by_name if rule_of(self._units, one))]))
@@ -168,15 +175,15 @@ class Services(Component):
 
     async def _object(self, unit: str) -> tuple[str, dict[str, Any]]:
         """Return the path and properties of a unit. Raises NotFound if it is not there, or is another one's name."""
-        path = str((await self._bus.call(PATH, MANAGER, "LoadUnit", "s", unit))[0])
-        said = await self._bus.properties(path, UNIT)
+        path = str((await self._systemd.call(PATH, MANAGER, "LoadUnit", "s", unit))[0])
+        said = await self._systemd.properties(path, UNIT)
         if said.get("Id") != unit:
             raise NotFound(f"{unit} is another name of {said.get('Id')}: list that one, if it is meant")
         return path, said
 
     async def _status(self, unit: str) -> dict[str, Any]:
         path, said = await self._object(unit)
-        more = await self._bus.properties(path, SERVICE) if unit.endswith(".service") else {}
+        more = await self._systemd.properties(path, SERVICE) if unit.endswith(".service") else {}
         since = said.get("StateChangeTimestamp")
         return {
             "unit": unit, "description": said.get("Description"), "load": said.get("LoadState"),
@@ -209,6 +216,16 @@ class Services(Component):
         """Have a unit read its configuration again, and return its status."""
         return await self._act(unit, "reload", within_s)
 
+    @handler
+    async def enable_unit(self, unit: _Unit, within_s: _Within = 30.0) -> dict[str, Any]:
+        """Have a unit start with the machine, from its next start on, and return its status."""
+        return await self._act(unit, "enable", within_s)
+
+    @handler
+    async def disable_unit(self, unit: _Unit, within_s: _Within = 30.0) -> dict[str, Any]:
+        """Have a unit not start with the machine any more, and return its status; what runs goes on."""
+        return await self._act(unit, "disable", within_s)
+
     async def _act(self, unit: str, act: Act, within_s: float) -> dict[str, Any]:
         rule_for(self._units, unit, act)
         async with self._place(self.caller):
@@ -216,15 +233,22 @@ class Services(Component):
             if said.get("LoadState") != "loaded":
                 raise NotFound(f"systemd has no {unit} to {act}: it is {said.get('LoadState')}")
             self.log.info("%s has %s %s", self.caller, act, unit)
+            member, what = _MEMBERS.get(act, "StartUnit"), unit
+            if act not in _MEMBERS:
+                what = switch_unit(act, unit)
+                if (await self._object(what))[1].get("LoadState") != "loaded":
+                    raise NotFound(
+                        f"the host has no tlsrt-{act}@.service: write it once with unit_setup, see the guide"
+                    )
             with self.time(act):
-                result = await self._until_done(_MEMBERS[act], unit, within_s)
+                result = await self._until_done(member, what, within_s)
             if result != "done":
                 raise Failed(f"{act} of {unit} ended with {result}: {_SAYS.get(result, result)}; see its `status`")
             return await self._status(unit)
 
     async def _until_done(self, member: str, unit: str, within_s: float) -> str:
         """Have systemd do it; return how its job ended."""
-        job = str((await self._bus.call(PATH, MANAGER, member, "ss", unit, "replace"))[0])
+        job = str((await self._systemd.call(PATH, MANAGER, member, "ss", unit, "replace"))[0])
         if job in self._ended:
             return self._ended[job]
         waiting = self._waits.setdefault(job, asyncio.get_running_loop().create_future())
@@ -259,7 +283,10 @@ class Services(Component):
 
     @handler
     async def run_job(self, job: str, words: Annotated[tuple[str, ...], Length(8)] = ()) -> dict[str, Any]:
-        """Run a job to its end: unit, result, exit_status. What it writes is in the journal, under its unit."""
+        """Run a job to its end: unit, result, exit_status, output; null for an output that is not known.
+
+        `output` is the end of what it wrote, at most 2900 bytes; all of it is in the journal, under its unit.
+        """
         unit = job_unit(self._jobs, job, words)
         async with self._place(self.caller):
             path, said = await self._object(unit)
@@ -268,13 +295,44 @@ class Services(Component):
             if said.get("ActiveState") not in ("inactive", "failed"):
                 raise Busy(f"job {job} runs with these words already: wait for its end")
             self.log.info("%s runs %s", self.caller, unit)
-            with self.time("job"):
-                result = await self._until_done("StartUnit", unit, self._jobs[job].seconds + 10.0)
-            if result == "done":
-                return {"unit": unit, "result": "success", "exit_status": 0}
-            more = await self._bus.properties(path, SERVICE)
-            status = more.get("ExecMainStatus") if more.get("ExecMainExitTimestamp") else None
-            return {"unit": unit, "result": more.get("Result"), "exit_status": status}
+            async with self._held(path):
+                with self.time("job"):
+                    how = await self._until_done("StartUnit", unit, self._jobs[job].seconds + 10.0)
+                more = await self._systemd.properties(path, SERVICE)
+                said = await self._systemd.properties(path, UNIT)
+                status = more.get("ExecMainStatus") if more.get("ExecMainExitTimestamp") else None
+                if how == "done" and status is None:
+                    status = 0  # systemd has forgotten it, as only a success is: it could not be held
+                output: str | None = None
+                try:
+                    output = await self._output(said.get("InvocationID"))
+                except CallError as error:
+                    self.log.warning("no output of %s: %s", unit, error)
+            return {"unit": unit, "result": more.get("Result"), "exit_status": status, "output": output}
+
+    async def _output(self, invocation: object) -> str | None:
+        """Return the end of what a job wrote, in its run of this id; None if the host does not hand it over."""
+        if not isinstance(invocation, bytes) or len(invocation) != 16:
+            return None
+        unit = f"tlsrt-output@{invocation.hex()}.service"
+        path, said = await self._object(unit)
+        if said.get("LoadState") != "loaded":
+            return None
+        async with self._held(path):
+            if await self._until_done("StartUnit", unit, OUTPUT_S) != "done":
+                return None
+            return output_untrusted((await self._systemd.properties(path, SERVICE)).get("StatusText"))
+
+    @asynccontextmanager
+    async def _held(self, path: str) -> AsyncIterator[None]:
+        """Keep systemd from forgetting a unit that has ended, if polkit lets it."""
+        with suppress(Denied):
+            await self._systemd.call(path, UNIT, "Ref")
+        try:
+            yield
+        finally:
+            with suppress(CallError):  # without a bus it is forgotten anyway
+                await self._systemd.call(path, UNIT, "Unref")
 
     @asynccontextmanager
     async def _place(self, caller: str) -> AsyncIterator[None]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from tlsrt import Component, ConfigError, Denied, Failed, NotFound, Range, Unavailable, handler
 from tlsrt.loops.secondary.step_watch import StepWatch
 from tlsrt.loops.secondary.time_sources import timesyncd_untrusted
 
-if TYPE_CHECKING:
-    from dbus_fast import Message
-
-    from tlsrt.loops.secondary.system_bus import SystemBus
+try:
+    from tlsrt.bus import Bus
+except ImportError:  # without the extra `dbus`
+    Bus = None  # type: ignore[assignment,misc]
 
 SYNC, SYNC_PATH = "org.freedesktop.timesync1", "/org/freedesktop/timesync1"
 DATE, DATE_PATH = "org.freedesktop.timedate1", "/org/freedesktop/timedate1"
@@ -41,27 +41,16 @@ class Time(Component):
         "stepped": "the wall clock was set: by_ms, wall_ms",
         "synchronised": "the clock found or lost its source: is_synchronised, wall_ms",
     }
-    _sync: SystemBus
-    _date: SystemBus
-    _missing = ""
-
-    def warm_up(self) -> None:
-        """Import the library of D-Bus while files can be opened."""
-        try:
-            from tlsrt.loops.secondary.system_bus import SystemBus as Bus
-        except ImportError as error:
-            self._missing = str(error)
-            return  # `start` says it
-        self._sync, self._date = Bus(SYNC, _nothing, _unheard, begins=False), Bus(DATE, _nothing, _unheard)
 
     async def start(self) -> None:
-        if self._missing:
-            raise ConfigError(f"it needs dbus-fast: pip install 'tlsrt[dbus]', then start it again ({self._missing})")
+        if Bus is None:
+            raise ConfigError("it needs dbus-fast: pip install 'tlsrt[dbus]', then start it again")
+        bus = Bus()
+        self._sync, self._date = bus.peer(SYNC, begins=False), bus.peer(DATE)
         self._steps = StepWatch()
         self._was_synchronised: bool | None = None
         self._look()
-        self.spawn(self._sync.keep, name="stays on the bus, for timesyncd")
-        self.spawn(self._date.keep, name="stays on the bus, for timedated")
+        self.spawn(bus.keep, name="stays on the bus")
         self.spawn(self._watch, name="looks at the clock")
         self.spawn(self._ask_again, name="asks whether it is synchronised")
 
@@ -129,11 +118,3 @@ class Time(Component):
 
 def _truth(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _unheard(message: Message) -> None:
-    """Signals are not asked for."""

@@ -6,6 +6,7 @@ The same rules are written twice: here for the component, and as a rule of polki
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from typing import Annotated, Literal
 
 from tlsrt import Denied, InvalidArgument, Length, NotFound, Range
 
-Act = Literal["start", "stop", "restart", "reload"]
+Act = Literal["start", "stop", "restart", "reload", "enable", "disable"]
 UNITS = 64
 JOBS = 32
+OUTPUT_MOST = 2900  # bytes of a job: in base64 a status text, which comes in one datagram of 4096
 WORD = r"[A-Za-z0-9_.,:+@=/-]{1,120}"  # of a job: nothing that systemd splits, quotes or expands
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\-]{1,200}@?\.(service|socket|timer|target|path|mount)")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
@@ -38,7 +40,7 @@ def _check_pattern(pattern: str) -> None:
 class UnitOptions:
     """What may be done to a unit; its state may always be seen."""
 
-    actions: Annotated[tuple[Act, ...], "What callers may do: start, stop, restart, reload."] = ()
+    actions: Annotated[tuple[Act, ...], "What callers may do: start, stop, restart, reload, enable, disable."] = ()
     instances: Annotated[str, "Of NAME@.service: a regular expression that an instance fits whole."] = ""
 
     def __post_init__(self) -> None:
@@ -76,8 +78,8 @@ def check_units(units: Mapping[str, UnitOptions], jobs: Mapping[str, JobOptions]
             raise ValueError(f"units: {name!r} is no full name of a unit, such as nginx.service or backup@.service")
         if ("@." in name) != bool(options.instances):
             raise ValueError(f"units: {name}: `instances` is for a template such as backup@.service, and needed there")
-        if name.startswith("tlsrt-job-"):
-            raise ValueError(f"units: {name}: names that begin with tlsrt-job- are of jobs")
+        if name.startswith("tlsrt-"):
+            raise ValueError(f"units: {name}: names that begin with tlsrt- are those of this service")
     for name in jobs:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,30}", name):
             raise ValueError(f"jobs: {name!r} is no name: small letters and digits, 31 at most")
@@ -122,6 +124,24 @@ def job_unit(jobs: Mapping[str, JobOptions], job: str, words: tuple[str, ...]) -
             f"the words of job {job} are too long together: a unit's name has {_NAME_MOST} characters"
         )
     return name
+
+
+def switch_unit(act: Act, unit: str) -> str:
+    """Return the unit that enables or disables another one. Raises InvalidArgument if its name is too long."""
+    name = f"tlsrt-{act}@{unit}.service"
+    if len(name) > _NAME_MOST:
+        raise InvalidArgument(f"{unit} is too long to be {act}d: a unit's name has {_NAME_MOST} characters")
+    return name
+
+
+def output_untrusted(said: object) -> str | None:
+    """Return what a status text has of the output of a job; None for what is none. Cannot fail."""
+    if not isinstance(said, str) or len(said) > 2 * OUTPUT_MOST or not said.isascii():
+        return None
+    try:
+        return base64.b64decode(said, validate=True).decode(errors="replace")
+    except ValueError:
+        return None
 
 
 def escape(text: str) -> str:

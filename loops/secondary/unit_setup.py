@@ -1,7 +1,8 @@
-"""What the host needs for secondary/services, printed from its options: a rule of polkit, and units of its jobs.
+"""What the host needs for secondary/services, printed from its options: a rule of polkit, and units.
 
     python -m tlsrt.loops.secondary.unit_setup components.d/secondary.services.yaml polkit
     python -m tlsrt.loops.secondary.unit_setup components.d/secondary.services.yaml job NAME
+    python -m tlsrt.loops.secondary.unit_setup components.d/secondary.services.yaml enable|disable|output
 
 The operator runs it, and no component: what may be asked of process 1 is not said by who asks.
 """
@@ -16,10 +17,11 @@ from typing import Any
 
 import yaml
 
-from tlsrt.loops.secondary.unit_rules import WORD, JobOptions, UnitOptions, check_units
+from tlsrt.loops.secondary.unit_rules import OUTPUT_MOST, WORD, JobOptions, UnitOptions, check_units
 
 USER = "tlsrt-secondary-services"  # the name that the process has on the host, see the guide on grants
 COMPONENT = "secondary/services"
+_HELPERS = ("enable", "disable", "output")
 _RULE = """// For /etc/polkit-1/rules.d/50-tlsrt-services.rules: what the user {user} may ask of systemd.
 polkit.addRule(function (action, subject) {{
     if (subject.user !== {user_json}) return polkit.Result.NOT_HANDLED;
@@ -28,16 +30,23 @@ polkit.addRule(function (action, subject) {{
     var units = {units};
     var families = {families};
     var jobs = {jobs};
+    var own = function (table, key) {{ return Object.prototype.hasOwnProperty.call(table, key); }};
     var fits = function (pattern, text) {{ return new RegExp("^(?:" + pattern + ")$").test(text); }};
-    if (Object.prototype.hasOwnProperty.call(units, unit))
-        return units[unit].indexOf(verb) >= 0 ? polkit.Result.YES : polkit.Result.NO;
-    var parts = /^([^@]*)@(.*)[.]([a-z]+)$/.exec(unit);
-    if (!parts || /[\\r\\n]/.test(unit)) return polkit.Result.NO;
+    var split = function (name) {{ return /[\\r\\n]/.test(name) ? null : /^([^@]*)@(.*)[.]([a-z]+)$/.exec(name); }};
+    var listed = function (name, act) {{
+        if (own(units, name)) return units[name].indexOf(act) >= 0;
+        var of = split(name), kin = of && of[1] + "@." + of[3];
+        return !!of && own(families, kin) && families[kin][1].indexOf(act) >= 0 && fits(families[kin][0], of[2]);
+    }};
+    if (listed(unit, verb)) return polkit.Result.YES;
+    var parts = split(unit);
+    if (!parts || (verb !== "start" && verb !== "ref")) return polkit.Result.NO;
     var family = parts[1] + "@." + parts[3];
-    if (Object.prototype.hasOwnProperty.call(families, family))
-        return families[family][1].indexOf(verb) >= 0 && fits(families[family][0], parts[2])
-            ? polkit.Result.YES : polkit.Result.NO;
-    if (!Object.prototype.hasOwnProperty.call(jobs, family) || verb !== "start") return polkit.Result.NO;
+    if (family === "tlsrt-enable@.service" || family === "tlsrt-disable@.service")
+        return listed(parts[2], parts[1].substring(6)) ? polkit.Result.YES : polkit.Result.NO;
+    if (family === "tlsrt-output@.service")
+        return fits("[0-9a-f]{{32}}", parts[2]) ? polkit.Result.YES : polkit.Result.NO;
+    if (!own(jobs, family)) return polkit.Result.NO;
     if (jobs[family].length === 0) return parts[2] === "none" ? polkit.Result.YES : polkit.Result.NO;
     var words = parts[2].replace(/-/g, "/").replace(/\\\\x([0-9a-f]{{2}})/g, function (all, code) {{
         return String.fromCharCode(parseInt(code, 16));
@@ -63,7 +72,8 @@ MemorySwapMax=0
 TasksMax={tasks}
 NoNewPrivileges=yes
 CapabilityBoundingSet=
-ProtectSystem=strict
+{confined}"""
+_CONFINED = """ProtectSystem=strict
 ProtectHome=yes
 ProtectProc=invisible
 ProtectKernelTunables=yes
@@ -83,6 +93,36 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 UMask=0077
 """
+# Process 1 makes the links; it lets who asks have CAP_SYS_ADMIN, and polkit is not told which unit is meant.
+_SWITCH = """# Of secondary/services, for /etc/systemd/system/tlsrt-{act}@.service, then systemctl daemon-reload
+[Unit]
+Description={act} %i for tlsrt
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/systemctl {act} --no-ask-password -- "%i"
+TimeoutStartSec=60
+MemoryMax=64M
+TasksMax=8
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_SYS_ADMIN
+{confined}"""
+# What a job wrote is in the journal, which the component does not see: this hands the end of it over as a status text.
+_OUTPUT = """# Of secondary/services, for /etc/systemd/system/tlsrt-output@.service, then systemctl daemon-reload
+[Unit]
+Description=output of the job of tlsrt with the invocation %i
+
+[Service]
+Type=oneshot
+NotifyAccess=all
+ExecStart=/bin/sh -c 'journalctl --sync; text=$$(journalctl -q --no-pager -o cat -n {lines} -u "tlsrt-job-*" \\
+    _TRANSPORT=stdout _SYSTEMD_INVOCATION_ID=%i | tail -c {most} | base64 -w 0) && systemd-notify --status="$$text"'
+TimeoutStartSec=20
+MemoryMax=64M
+TasksMax=8
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+{confined}"""
 
 
 def polkit_rule(units: Mapping[str, UnitOptions], jobs: Mapping[str, JobOptions], user: str = USER) -> str:
@@ -101,8 +141,15 @@ def job_template(name: str, job: JobOptions) -> str:
     return _UNIT.format(
         name=name, command=" ".join(map(_quoted, job.argv)) + (" $WORDS" if job.words else ""),
         user=f"User={job.user}" if job.user else "DynamicUser=yes",
-        seconds=job.seconds, memory_mb=job.memory_mb, tasks=job.tasks,
+        seconds=job.seconds, memory_mb=job.memory_mb, tasks=job.tasks, confined=_CONFINED,
     )  # fmt: skip
+
+
+def helper_template(name: str) -> str:
+    """Return the template unit that enables or disables a unit, or hands the output of a job over. Pure."""
+    if name == "output":
+        return _OUTPUT.format(lines=OUTPUT_MOST, most=OUTPUT_MOST, confined=_CONFINED)
+    return _SWITCH.format(act=name, confined=_CONFINED)
 
 
 def _quoted(word: str) -> str:
@@ -131,14 +178,17 @@ def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(words: list[str]) -> int:
     """Print what is asked for; return the exit status."""
-    if len(words) not in (2, 3) or words[1] != ("polkit" if len(words) == 2 else "job"):
-        sys.stderr.write("say: unit_setup FILE polkit, or unit_setup FILE job NAME\n")
+    if len(words) not in (2, 3) or words[1] not in (("polkit", *_HELPERS) if len(words) == 2 else ("job",)):
+        sys.stderr.write("say: unit_setup FILE polkit|enable|disable|output, or unit_setup FILE job NAME\n")
         return 2
     try:
         units, jobs = read_options(Path(words[0]).read_text())
         if len(words) == 3 and words[2] not in jobs:
             raise ValueError(f"there is no job {words[2]} in it")
-        sys.stdout.write(job_template(words[2], jobs[words[2]]) if len(words) == 3 else polkit_rule(units, jobs))
+        if words[1] in _HELPERS:
+            sys.stdout.write(helper_template(words[1]))
+        else:
+            sys.stdout.write(job_template(words[2], jobs[words[2]]) if len(words) == 3 else polkit_rule(units, jobs))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot read {words[0]}: {error}\n")
         return 1

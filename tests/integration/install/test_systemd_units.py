@@ -11,26 +11,29 @@ import pytest
 from hosts.booted_services import CONFIG, booted_services, call
 from hosts.booted_systemd import HOME, BootedSystemd
 
+from tlsrt.loops.secondary.unit_rules import OUTPUT_MOST
+
 SERVICES, PROCESS = "secondary/services", "secondary.services"
 DROP_IN = "/etc/tlsrt/components.d/secondary.services.yaml"
 RULES = "/etc/polkit-1/rules.d/50-tlsrt-services.rules"
 OPTIONS: dict[str, dict[str, Any]] = {
     "units": {
-        "lamp.service": {"actions": ["start", "stop", "restart", "reload"]},
+        "lamp.service": {"actions": ["start", "stop", "restart", "reload", "enable", "disable"]},
         "broken.service": {"actions": ["start"]},
         "seen.service": {},
         "absent.service": {"actions": ["start"]},
-        "other.service": {"actions": ["start", "stop"]},
-        "room@.service": {"actions": ["start", "stop"], "instances": "[a-z]{1,8}"},
+        "other.service": {"actions": ["start", "stop", "enable"]},
+        "room@.service": {"actions": ["start", "stop", "enable"], "instances": "[a-z]{1,8}"},
     },
     "jobs": {
         "add": {"argv": ["/usr/bin/expr"], "words": ["[0-9]{1,4}", "[+]", "[0-9]{1,4}"], "seconds": 20},
         "tell": {"argv": ["/bin/sh", "-c", "echo $1 50% > /etc/told; id -u; ls /home; test $1 = yes", "sh"],
                  "words": ["[a-z]+"], "seconds": 20},
         "long": {"argv": ["/usr/bin/sleep", "60"], "seconds": 1},
+        "many": {"argv": ["/usr/bin/seq", "2000"]},
     },
 }  # fmt: skip
-LONG = "[Service]\nExecStart=/usr/bin/sleep 900\nExecReload=/usr/bin/true\n"
+LONG = "[Service]\nExecStart=/usr/bin/sleep 900\nExecReload=/usr/bin/true\n[Install]\nWantedBy=basic.target\n"
 UNITS = {
     "lamp": LONG, "seen": LONG, "secret": LONG, "room@": LONG,
     "broken": "[Service]\nType=oneshot\nExecStart=/bin/false\n",
@@ -49,6 +52,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:
         assert added.returncode == 0, added.stdout + added.stderr
         setup = (f"{HOME}/env/bin/python", "-m", "tlsrt.loops.secondary.unit_setup", DROP_IN)
         made.write(RULES, made.do(*setup, "polkit"))
+        for name in ("enable", "disable", "output"):
+            made.write(f"/etc/systemd/system/tlsrt-{name}@.service", made.do(*setup, name))
         for name in OPTIONS["jobs"]:
             made.write(f"/etc/systemd/system/tlsrt-job-{name}@.service", made.do(*setup, "job", name))
         made.systemctl("daemon-reload")
@@ -106,11 +111,14 @@ def test_nothing_leads_around_the_list(machine: BootedSystemd) -> None:
 
 def test_a_job_runs_confined_and_ends_with_its_status(machine: BootedSystemd) -> None:
     done = call(machine, SERVICES, "run_job", "add", '["20", "+", "22"]')
-    assert done["result"] == "success" and done["exit_status"] == 0, done
+    assert done["result"] == "success" and done["exit_status"] == 0 and done["output"] == "42\n", done
     said = [one["MESSAGE"] for one in machine.journal(f"_SYSTEMD_UNIT={done['unit']}")]
     assert said == ["42"]
     failed = call(machine, SERVICES, "run_job", "tell", '["no"]')
     assert failed["result"] == "exit-code" and failed["exit_status"] == 1
+    assert "Read-only file system" in failed["output"], failed
+    many = call(machine, SERVICES, "run_job", "many")["output"]
+    assert many.endswith("1999\n2000\n") and 2800 < len(many) <= OUTPUT_MOST
     said = [one["MESSAGE"] for one in machine.journal(f"_SYSTEMD_UNIT={failed['unit']}", "_COMM=sh")]
     assert any("Read-only file system" in line for line in said), said
     assert not machine.path("/etc/told").exists()
@@ -118,6 +126,19 @@ def test_a_job_runs_confined_and_ends_with_its_status(machine: BootedSystemd) ->
     for words in ('["20", "-", "22"]', '["20", "+", "22; id"]', '["20"]', '["20", "+", "22\\n"]', '["1", "+", "1 1"]'):
         said = call(machine, SERVICES, "run_job", "add", words)
         assert "word 2 of job add" in said or "word 3 of job add" in said or "takes 3 words" in said, said
+
+
+def test_units_are_enabled_and_disabled_as_the_list_says(machine: BootedSystemd) -> None:
+    link = machine.path("/etc/systemd/system/basic.target.wants/lamp.service")
+    assert call(machine, SERVICES, "enable_unit", "lamp.service")["enabled"] == "enabled" and link.is_symlink()
+    assert call(machine, SERVICES, "disable_unit", "lamp.service")["enabled"] == "disabled" and not link.is_symlink()
+    assert call(machine, SERVICES, "enable_unit", "room@bath.service")["enabled"] == "enabled"
+    for unit, says in {
+        "seen.service": "enable of seen.service is not listed", "other.service": "another name of secret.service",
+        "secret.service": "no unit 'secret.service'", "absent.service": "enable of absent.service is not listed",
+    }.items():  # fmt: skip
+        assert says in call(machine, SERVICES, "enable_unit", unit), unit
+    assert not {"enabled", "linked"} & {*machine.run("systemctl", "is-enabled", "secret", "seen").stdout.split()}
 
 
 def test_polkit_holds_a_captured_component_to_the_same(machine: BootedSystemd) -> None:
@@ -147,6 +168,13 @@ def test_polkit_holds_a_captured_component_to_the_same(machine: BootedSystemd) -
          "/bin/true", "1", "/bin/true", "false", "0"),
         ("EnableUnitFiles", "asbb", "1", "lamp.service", "true", "false"),
         ("Reload",),
+        ("StartUnit", "ss", "tlsrt-enable@secret.service.service", "replace"),
+        ("StartUnit", "ss", "tlsrt-enable@-etc-x.service.service", "replace"),
+        ("StartUnit", "ss", "tlsrt-enable@room@A.service.service", "replace"),
+        ("StartUnit", "ss", "tlsrt-disable@room@a.service.service", "replace"),
+        ("StopUnit", "ss", "tlsrt-enable@lamp.service.service", "replace"),
+        ("StartUnit", "ss", "tlsrt-output@tlsrt.service", "replace"),
+        ("RefUnit", "s", "basic.target"),
         ("SetEnvironment", "as", "1", "A=B"),
     ):  # fmt: skip
         assert "denied" in ask(*words).lower() or "authentication required" in ask(*words).lower(), words

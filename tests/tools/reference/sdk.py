@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import tlsrt
+import tlsrt.bus
 import tlsrt.testing
 from tlsrt import Component
 from tools.reference.markdown import code, table
@@ -31,6 +32,8 @@ def body() -> str:
     others = [name for name in tlsrt.__all__ if name not in {*named, *errors, "__version__"}]
     parts = [_section(title, about, tlsrt, names) for title, about, names in SECTIONS]
     parts.insert(1, _section("For components", "What else `from tlsrt import ...` gives.", tlsrt, others))
+    about = "From `tlsrt.bus`, with the extra `dbus`; what may be asked there is [granted](../guide/grants.md#d-bus)."
+    parts.append(_section("On D-Bus", about, tlsrt.bus, ("Bus", "BusPeer", "plain")))
     about = "From `tlsrt.testing`; see [testing](../guide/testing.md)."
     parts.append(_section("For tests", about, tlsrt.testing, tlsrt.testing.__all__))
     rows = [(code(name), code(getattr(tlsrt, name).__base__.__name__), _first(getattr(tlsrt, name))) for name in errors]

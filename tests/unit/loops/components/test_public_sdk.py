@@ -18,6 +18,16 @@ SHARED = ("models", "sampling")
 WORKERS = "models"  # run in workers, and import what a worker of any package does
 # An order of secondary/updates is read by the verb that carries it out, as root: one description of it for both.
 OF_VERBS = {"updates.py": "tlsrt.apt_plan"}
+# Public too, and not in tlsrt itself: it needs an extra. Its list is read, and not imported.
+BUS = "tlsrt.bus"
+
+
+def names_of_bus() -> list[str]:
+    """Return what the client of D-Bus exports."""
+    tree = ast.parse((LOOPS.parent / "bus.py").read_text())
+    lists = [one for one in tree.body if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"]
+    found: list[str] = ast.literal_eval(lists[0].value)
+    return found
 
 
 def imported(file: Path) -> Iterator[tuple[str, str]]:
@@ -37,6 +47,7 @@ def private(folder: str, file: Path) -> list[str]:
         f"{module} {name}"
         for module, name in imported(file)
         if not (module == "tlsrt" and name in tlsrt.__all__)
+        and not (module == BUS and name in names_of_bus())
         and not module.startswith(own)
         and module != OF_VERBS.get(file.name)
         and not (folder == WORKERS and module == "tlsrt.worker")

@@ -14,7 +14,7 @@ from tlsrt.loops.forth.power_bus import PowerBus
 
 
 def heard(on_battery: object, **device: Any) -> tuple[Sample, int]:
-    bus = PowerBus("", lambda: None, lambda text: None)
+    bus = PowerBus("", lambda: None)
     return bus.sample_untrusted(on_battery, device), bus.odd
 
 
@@ -41,9 +41,9 @@ class LostBus:
 
 
 def test_what_is_lost_over_the_end_of_the_machine_may_have_been_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    bus = PowerBus("", lambda: None, lambda text: None)
-    monkeypatch.setattr(bus, "_bus", LostBus())
-    with pytest.raises(OutcomeUnknown, match="power_off: the bus was lost: EOFError; it may have been done"):
+    bus = PowerBus("", lambda: None)
+    monkeypatch.setattr(bus._bus, "_bus", LostBus())
+    with pytest.raises(OutcomeUnknown, match="the bus was lost: EOFError; it may have been done"):
         asyncio.run(bus.end_machine("power_off"))
     with pytest.raises(Unavailable, match="the bus was lost"):
         asyncio.run(bus.sample())

@@ -15,11 +15,13 @@ from tlsrt.loops.secondary.unit_rules import (
     check_units,
     escape,
     job_unit,
+    output_untrusted,
     rule_for,
     rule_of,
+    switch_unit,
     unit_of_path,
 )
-from tlsrt.loops.secondary.unit_setup import job_template, polkit_rule, read_options
+from tlsrt.loops.secondary.unit_setup import helper_template, job_template, polkit_rule, read_options
 
 UNITS = {
     "lamp.service": UnitOptions(actions=("start",)),
@@ -108,6 +110,22 @@ def test_a_job_that_is_none_is_refused() -> None:
         check_units({}, {"a-b": JOBS["add"]})
 
 
+def test_a_unit_is_switched_by_another_one_of_its_name() -> None:
+    assert switch_unit("enable", "room@a.service") == "tlsrt-enable@room@a.service.service"
+    assert 'systemctl enable --no-ask-password -- "%i"\n' in helper_template("enable")
+    with pytest.raises(InvalidArgument, match="too long to be disabled"):
+        switch_unit("disable", f"{'a' * 240}.service")
+
+
+@pytest.mark.parametrize("said", [None, 5, "a", "4\u00e4==", "====", "QQ==" * 2000, "<b>"])
+def test_a_text_that_is_no_output_is_not_known(said: object) -> None:
+    assert output_untrusted(said) is None
+
+
+def test_an_output_is_text_whatever_bytes_it_has() -> None:
+    assert output_untrusted("NDIK") == "42\n" and output_untrusted("/w==") == "\ufffd" and output_untrusted("") == ""
+
+
 def test_a_template_has_the_command_without_what_systemd_expands() -> None:
     text = job_template("add", JOBS["add"])
     assert 'ExecStart="/usr/bin/expr" "50%%" "$$HOME" "a\\"b\\\\" $WORDS\n' in text
@@ -135,6 +153,8 @@ def test_the_command_prints_both_and_says_what_is_wrong(tmp_path: Path) -> None:
 
     assert "polkit.addRule" in run(str(file), "polkit").stdout
     assert "ExecStart=" in run(str(file), "job", "add").stdout
+    for name in ("enable", "disable", "output"):
+        assert f"tlsrt-{name}@.service" in run(str(file), name).stdout
     for words in ((str(file), "job", "none"), (str(tmp_path), "polkit"), (str(file),)):
         failed = run(*words)
         assert failed.returncode in (1, 2) and failed.stdout == "" and failed.stderr.count("\n") == 1
