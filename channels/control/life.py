@@ -185,6 +185,7 @@ class AskRuntimeMessage(NamedTuple):
 
     number: int
     right: int
+    within_ms: int  # of a shutdown: how long it may take; 0: as long as the configuration says
 
 
 class RuntimeSaidMessage(NamedTuple):

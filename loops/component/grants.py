@@ -10,7 +10,7 @@ from tlsrt.channels.control.kernel_record import KernelRecord
 from tlsrt.channels.control.network_change import NetworkChange
 from tlsrt.channels.control.pressure import Pressure
 from tlsrt.channels.control.process_table import ProcessTable
-from tlsrt.errors import MisuseError
+from tlsrt.errors import InvalidArgument, MisuseError
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.host_events import HostEvent
 from tlsrt.loops.component.surroundings import Surrounding
@@ -39,7 +39,7 @@ class Grants(Protocol):
         """Report an anomaly. Raises MisuseError for one that is not granted."""
         ...
 
-    def runtime_do(self, act: str, target: str) -> Coroutine[Any, Any, None]:
+    def runtime_do(self, act: str, target: str, within_s: float = 0) -> Coroutine[Any, Any, None]:
         """Have the runtime do something. Raises CallErrors, and MisuseError for what is not granted."""
         ...
 
@@ -69,7 +69,7 @@ class NoGrants:
     def alert(self, name: str) -> None:
         raise MisuseError(f"alert {name!r} is not granted: name it under `needs: alerts`")
 
-    async def runtime_do(self, act: str, target: str) -> None:
+    async def runtime_do(self, act: str, target: str, within_s: float = 0) -> None:
         raise MisuseError(f"{act} {target}".rstrip() + " is not granted: name it under `needs: runtime`")
 
     async def runtime_states(self) -> dict[str, str]:
@@ -102,9 +102,16 @@ class Runtime:
         """Return the states of the components that are granted by `may: list`: active, paused, backoff, absent..."""
         return await self._grants.runtime_states()
 
-    async def shutdown(self) -> None:
-        """End the host in order: External, Third, Secondary, Primary, Forth. Returns before it begins."""
-        await self._grants.runtime_do("shutdown", "")
+    async def shutdown(self, *, within_s: float | None = None) -> None:
+        """End the host in order: External, Third, Secondary, Primary, Forth. Returns before it begins.
+
+        `within_s` (1 to 600) is how long that may take: each process has at most half of what is left, and what does
+        not end in it is killed. Without it each has `limits.stop_timeout_s`. In Forth, a process with this right ends
+        last: what it holds, such as a lock of logind, lasts until the others have ended. Raises as `pause` does.
+        """
+        if within_s is not None and not 1 <= within_s <= 600:
+            raise InvalidArgument(f"within_s must be 1 to 600 seconds, not {within_s}")
+        await self._grants.runtime_do("shutdown", "", within_s or 0)
 
 
 class Granted:

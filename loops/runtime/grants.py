@@ -61,7 +61,7 @@ class ProcessGrants:
 
     def __init__(
         self, config: Config, process: str, ask: Ask, alert: Callable[[int, int], None],
-        ask_runtime: Callable[[int, int], None],
+        ask_runtime: Callable[[int, int, int], None],
     ) -> None:  # fmt: skip
         self._ask = ask
         self._runtime = RuntimeDoor(config, process, ask_runtime)
@@ -221,8 +221,8 @@ class ComponentGrants:
             raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
         return self._feeds[kind].follow()
 
-    async def runtime_do(self, act: str, target: str) -> None:
-        await self._runtime.do(self._address, Act(act), target)
+    async def runtime_do(self, act: str, target: str, within_s: float = 0) -> None:
+        await self._runtime.do(self._address, Act(act), target, within_s)
 
     async def runtime_states(self) -> dict[str, str]:
         return await self._runtime.states(self._address)

@@ -1,4 +1,4 @@
-"""The door of a process to the runtime itself: it sends which of its rights, a number, and waits for how that ended."""
+"""The door of a process to the runtime itself: it sends the number of a right, and waits for how that ended."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _REASONS = {
 
 
 class RuntimeDoor:
-    """All that the components of one process may ask of the runtime. `say` sends a number and which right."""
+    """All that the components of one process may ask of the runtime. `say` sends a number, which right, and a time."""
 
-    def __init__(self, config: Config, process: str, say: Callable[[int, int], None]) -> None:
+    def __init__(self, config: Config, process: str, say: Callable[[int, int, int], None]) -> None:
         self._say = say
         self._rights = rights_to_runtime(config.components_of(process))
         self._number = 0
@@ -35,7 +35,7 @@ class RuntimeDoor:
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    async def do(self, component: str, act: Act, target: str = "") -> None:
+    async def do(self, component: str, act: Act, target: str = "", within_s: float = 0) -> None:
         """Have an act done, and wait for how it ended. Raises CallErrors, and MisuseError without a grant."""
         known = [right.targets[0] if right.targets else "" for _, right in self._of(component, act)]
         if target not in known:
@@ -43,7 +43,7 @@ class RuntimeDoor:
             words = f"{component} may not {act} {target}".rstrip()
             raise MisuseError(f"{words}{hint}: name it under `needs: runtime`")
         number = next(number for number, right in self._of(component, act) if target in (*right.targets, ""))
-        await self._ask(number, f"{act} {target}".rstrip())
+        await self._ask(number, f"{act} {target}".rstrip(), round(within_s * 1000))
 
     async def states(self, component: str) -> dict[str, str]:
         """Return the states of all that may be listed. Raises as `do` does."""
@@ -60,12 +60,12 @@ class RuntimeDoor:
         rights = enumerate(self._rights)
         return [(number, right) for number, right in rights if right.component == component and right.act is act]
 
-    async def _ask(self, right: int, words: str) -> RuntimeSaidMessage:
+    async def _ask(self, right: int, words: str, within_ms: int = 0) -> RuntimeSaidMessage:
         if len(self._waiting) >= RUNTIME_WAITING:
             raise Busy(f"{words}: too much is asked of the runtime at once; try again")
         self._number += 1
         try:
-            self._say(self._number, right)
+            self._say(self._number, right, within_ms)
         except PeerError as error:
             raise Busy(f"{words}: the supervisor does not listen now: {error.reason}") from None
         number = self._number

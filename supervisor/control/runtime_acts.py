@@ -1,6 +1,6 @@
 """What components ask of the runtime itself: pausing and listing others, and the end of the host.
 
-A process says two numbers: which of its rights, and one of its own. What is meant by it stands in the configuration,
+A process says numbers: which of its rights, one of its own, and a time. What is meant stands in the configuration,
 which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
 these bounds: the operator's own stop stays what it is, and what depends on the target must be granted as well, as it
 ends too. What two components have paused runs again when both have resumed it.
@@ -24,16 +24,15 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.control.stop import StopRequest
-from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.supervision.asks import Asks, AuditRequests
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler
-from tlsrt.supervisor.supervision.helper_requests import AuditRequests
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.shutdown import Shutdown
 
+WITHIN_MOST_MS = 600_000
 _WORDS: Mapping[RuntimeOutcome, str] = {
     RuntimeOutcome.BUSY: "a reload is carried out, or too much is asked at once",
     RuntimeOutcome.UNRECORDED: "the audit log did not take it",
@@ -52,6 +51,7 @@ class _Asked:
     incarnation: int
     number: int
     right: Right
+    within_s: float  # 0: as the configuration says
 
     @property
     def words(self) -> str:
@@ -71,10 +71,10 @@ class RuntimeActs(Feature):
         self._context = context
         self._loops = loops
         self._stop = stop
-        self._audit = audit
         self._shutdown = shutdown
-        self._rates = Buckets(RUNTIME_AT_ONCE, RUNTIME_PER_S)
-        self._waiting: dict[str, int] = {}  # process -> acts that are not answered
+        self._asks = Asks(
+            context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=RUNTIME_AT_ONCE, per_s=RUNTIME_PER_S
+        )
         self._paused: dict[str, set[str]] = {}  # process -> the components that have paused it
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
@@ -93,31 +93,31 @@ class RuntimeActs(Feature):
         rights = rights_to_runtime(self._context.current.config.components_of(loop.name))
         if message.right >= len(rights):
             raise PeerError("no_such_right")
-        asked = _Asked(loop, loop.incarnation, message.number, rights[message.right])
-        waiting = self._waiting.get(loop.name, 0)
-        if waiting >= RUNTIME_WAITING or not self._rates.take(loop.name, self._context.event_loop.now):
+        if message.within_ms > WITHIN_MOST_MS:
+            raise PeerError("time_out_of_range")
+        asked = _Asked(loop, loop.incarnation, message.number, rights[message.right], message.within_ms / 1000)
+        if not self._asks.admits(loop):
             self._say(loop, message.number, RuntimeOutcome.BUSY)
             return
         if asked.right.act is Act.LIST:
             states = bytes(RUNTIME_STATES.index(self._state(target)) for target in asked.right.targets)
             self._say(loop, message.number, RuntimeOutcome.DONE, states)
             return
-        self._waiting[loop.name] = waiting + 1
         fields = asked.right.component, str(asked.right.act), asked.target
-        self._audit.ask(partial(self._recorded, asked), lambda code, rows: {"code": code}, "runtime_act", *fields)
+        self._asks.record(loop, partial(self._recorded, asked), *fields)
 
-    def _recorded(self, asked: _Asked, answer: Answer) -> None:
+    def _recorded(self, asked: _Asked, is_recorded: bool) -> None:
         """Do it, now that the log has it; or not, if it has not, or who asked has ended or lost the right."""
         loop = asked.loop
-        is_same = loop.incarnation == asked.incarnation and loop.is_living
-        if answer.get("code") != ResultCode.DONE or not is_same:
+        if not is_recorded:
             self._end(asked, RuntimeOutcome.UNRECORDED)
         elif loop.managed_by is not self._context.current.children or self._loops.is_stopping:
             self._end(asked, RuntimeOutcome.BUSY)
         elif asked.right.act is Act.SHUTDOWN:
             self._end(asked, RuntimeOutcome.DONE)
             self._context.console.plain("supervisor", "stop", f"asked for by {asked.right.component}")
-            self._context.event_loop.call_later(0, self._shutdown.begin)  # the answer leaves first
+            begin = partial(self._shutdown.begin, asked.within_s)
+            self._context.event_loop.call_later(0, begin)  # the answer leaves first
         else:
             self._change(asked)
 
@@ -181,7 +181,7 @@ class RuntimeActs(Feature):
         return "paused" if self._loops.restart_policy.is_stopped(loop.name) and not loop.is_living else str(loop.state)
 
     def _end(self, asked: _Asked, outcome: RuntimeOutcome) -> None:
-        self._waiting[asked.loop.name] -= 1
+        self._asks.ended(asked.loop)
         if outcome is RuntimeOutcome.DONE:
             self._context.events.emit("runtime_act", asked.loop.name, asked.words)
         else:

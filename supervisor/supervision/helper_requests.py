@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
 
 from tlsrt.channels.control.life import (
     SETTINGS_AT_ONCE,
@@ -23,23 +23,16 @@ from tlsrt.channels.control.life import (
 )
 from tlsrt.config.host_settings import SettingConfig
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Buckets
-from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.supervision.asks import Asks, AuditRequests
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.devices import Devices
 from tlsrt.supervisor.supervision.effects import Effect, effect_of
-from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler, Reply
+from tlsrt.supervisor.supervision.feature import Feature, LoopHandler
 from tlsrt.supervisor.supervision.helper_process import AWAY, GONE, HUNG, HelperProcess, NetworkHelperProcess
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
 from tlsrt.supervisor.supervision.undoing import Undoing
-
-
-class AuditRequests(Protocol):
-    """The way to the audit log, through the authority."""
-
-    def ask(self, reply: Reply, document: Callable[[int, list[Any]], Answer], name: str, *fields: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +62,9 @@ class HelperRequests(Feature):
         self._helper = helper
         self._network = network
         self._devices = devices
-        self._audit = audit
-        self._rates = Buckets(SETTINGS_AT_ONCE, SETTINGS_PER_S)
-        self._waiting: dict[str, int] = {}  # process -> changes that are not answered
+        self._asks = Asks(
+            context, audit, "setting", waiting=SETTINGS_WAITING, at_once=SETTINGS_AT_ONCE, per_s=SETTINGS_PER_S
+        )
         self.undoing = self._undoing = Undoing(context, network, self._record_only)
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
@@ -103,8 +96,7 @@ class HelperRequests(Feature):
         if removes and setting.reversible is None:
             raise PeerError("setting_cannot_be_unset")
         helper = self._network if setting.is_network else self._helper
-        waiting = self._waiting.get(loop.name, 0)
-        is_busy = waiting >= SETTINGS_WAITING or not self._rates.take(loop.name, self._context.event_loop.now)
+        is_busy = not self._asks.admits(loop)
         ends = setting.reversible is not None and not setting.reversible.keep and not removes
         key = component.address, setting.name, number, message.choice
         if is_busy or not helper.is_attested or (ends and self._undoing.is_full(loop.name, key)):
@@ -120,24 +112,17 @@ class HelperRequests(Feature):
         words = f"{component.address}: {effect.words or effect.number} to {effect.place}"
         before = self._undoing.ordinal
         asked = _Asked(loop, loop.incarnation, message, component.address, setting, effect, helper, words, before)
-        self._waiting[loop.name] = waiting + 1
         if ends:
             self._undoing.begun(loop.name, component.address, setting, number, message.choice)
-        self._record(component.address, effect, lambda answer: self._recorded(asked, answer))
-
-    def _record(self, component: str, effect: Effect, reply: Reply) -> None:
-        """Have a change recorded; `reply` hears if it was."""
-        self._audit.ask(
-            reply, lambda code, rows: {"code": code}, "setting", component, effect.place, effect.number, effect.words
-        )
+        fields = component.address, effect.place, effect.number, effect.words
+        self._asks.record(loop, partial(self._recorded, asked), *fields)
 
     def _record_only(self, component: str, place: str, words: str) -> None:
-        self._audit.ask(lambda answer: None, lambda code, rows: {"code": code}, "setting", component, place, 0, words)
+        self._asks.record_only(component, place, 0, words)
 
-    def _recorded(self, asked: _Asked, answer: Answer) -> None:
+    def _recorded(self, asked: _Asked, is_recorded: bool) -> None:
         """Have it made, now that the log has it; or not, if it has not."""
-        is_same = asked.loop.incarnation == asked.incarnation and asked.loop.is_living
-        if answer.get("code") != ResultCode.DONE or not is_same:
+        if not is_recorded:
             self._end(asked, AskOutcome.UNRECORDED)
             return
         asked.effect.send(asked.helper, lambda error, device: self._made(asked, error))
@@ -159,7 +144,7 @@ class HelperRequests(Feature):
 
     def _end(self, asked: _Asked, outcome: AskOutcome, error: int = 0) -> None:
         asked.effect.close()
-        self._waiting[asked.loop.name] -= 1
+        self._asks.ended(asked.loop)
         if asked.loop.incarnation == asked.incarnation:
             self._answer(asked.loop, asked.message.number, outcome, error)
         if outcome is AskOutcome.DONE and asked.message.what == AskWhat.UNSET:

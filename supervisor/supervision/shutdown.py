@@ -1,7 +1,10 @@
 """The orderly end: loops one after another as `graceful_stop.py` says, the authority last.
 
 They end in reverse order of the start, and forth's behind Primary: what delays the machine's own end, an inhibitor of
-logind, is held there, so that it lasts until all others have ended.
+logind, is held there, so that it lasts until all others have ended. Its holder may end the host, and ends last of all.
+
+Who begins it may say within which time: each process has at most half of what is left then. So one that hangs takes
+time from the others, and not all of it.
 
 Before the authority ends, what they have set is undone, for as long as one loop may take to stop: it has the audit log,
 which hears of that and of what is left. `hurry` kills everything now.
@@ -10,10 +13,11 @@ which hears of that and of what is left. `hurry` kills everything now.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.config.runtime_rights import Act, rights_to_runtime
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.event_loop import Timer
@@ -29,6 +33,8 @@ from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 from tlsrt.supervisor.supervision.undoing import Undoing
 
 FORTH = "forth"  # power management
+WITHIN_LEAST_S = 1.0
+SHARE_LEAST_S = 0.25  # of one process, also when no time is left: an idle one ends in less
 
 
 class Shutdown(Feature):
@@ -47,6 +53,7 @@ class Shutdown(Feature):
         self._current: Loop | None = None
         self._graceful_stop: GracefulStop | None = None
         self._began = 0.0
+        self._until = float("inf")
         self._timers: list[Timer] = []
         self._hurrying = False
         self._killed = False
@@ -56,11 +63,13 @@ class Shutdown(Feature):
         self.exit_code = 0
         self.error: TlsrtError | None = None  # because of which the host does not start, or cannot go on
 
-    def begin(self) -> None:
-        """Start it; beginning again changes nothing."""
+    def begin(self, within_s: float = 0) -> None:
+        """Start it; beginning again changes nothing. `within_s` of 0 is as long as the configuration says."""
         if self.is_running:
             return
         self.is_running = True
+        if within_s:
+            self._until = self._context.event_loop.now + max(within_s, WITHIN_LEAST_S)
         self._features.stopping()
         for loop in self._loops.all:
             if loop.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
@@ -107,7 +116,7 @@ class Shutdown(Feature):
 
     def _next(self) -> None:
         self._clear()
-        loop = next((loop for loop in ending_order(self._loops.all) if loop.is_living), None)
+        loop = next((loop for loop in ending_order(self._loops.all, self._holders()) if loop.is_living), None)
         if loop is None:
             self._undo()
             return
@@ -115,8 +124,24 @@ class Shutdown(Feature):
         self._began = self._context.event_loop.now
         if loop.is_ending and not self._hurrying:
             return  # it was asked to end before
-        self._graceful_stop = GracefulStop(self._context, self._loops, loop, self.loop_ended)
+        is_short = self._until != float("inf")
+        self._graceful_stop = GracefulStop(
+            self._context, self._loops, loop, self.loop_ended, self._longest_s(), is_short=is_short
+        )
         self._graceful_stop.begin("stopped while it started", hurry=self._hurrying)
+
+    def _longest_s(self) -> float:
+        """Return how long the next one may take."""
+        left = self._until - self._context.event_loop.now
+        return min(self._context.current.config.limits.stop_timeout_s, max(left / 2, SHARE_LEAST_S))
+
+    def _holders(self) -> set[str]:
+        config = self._context.current.config
+        return {
+            loop.name
+            for loop in self._loops.all
+            if any(one.act is Act.SHUTDOWN for one in rights_to_runtime(config.components_of(loop.name)))
+        }
 
     def _kill(self, child: Child | None) -> None:
         self._killed = True
@@ -145,7 +170,7 @@ class Shutdown(Feature):
         if self._hurrying or not self._undoing.is_busy:
             self._undone("it was told to end at once")
             return
-        seconds = self._context.current.config.limits.stop_timeout_s
+        seconds = self._longest_s()
         self._later(seconds, partial(self._undone, f"the network helper did not do it in {seconds:g} s"))
 
     def _undone(self, why: str = "") -> None:
@@ -165,7 +190,7 @@ class Shutdown(Feature):
         if child is None:
             self._done()
             return
-        seconds = self._context.current.config.limits.stop_timeout_s
+        seconds = self._longest_s()
         if self._hurrying:
             self._kill(child)
         self._authority.stop()
@@ -193,7 +218,8 @@ class Shutdown(Feature):
         self._killed = self._hurrying
 
 
-def ending_order(loops: Sequence[Loop]) -> list[Loop]:
-    """Return the loops in the order in which they end."""
-    last = [loop for loop in loops if loop.name.partition(".")[0] == FORTH]
-    return [*reversed([loop for loop in loops if loop not in last]), *reversed(last)]
+def ending_order(loops: Sequence[Loop], holders: Collection[str] = ()) -> list[Loop]:
+    """Return the loops in the order in which they end; of Forth, `holders` are last."""
+    backwards = list(reversed(loops))
+    forth = [loop for loop in backwards if loop.name.partition(".")[0] == FORTH]
+    return [*(one for one in backwards if one not in forth), *sorted(forth, key=lambda one: one.name in holders)]

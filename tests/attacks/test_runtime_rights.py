@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -81,6 +83,16 @@ def test_an_honest_component_is_told_what_it_was_not_granted(host: RunningHost, 
         host.client().call(OTHER, "have", act, target)
 
 
+@pytest.mark.parametrize("within_ms", [600_001, 1 << 60])
+def test_a_time_that_is_none_ends_the_process_and_not_the_host(host: RunningHost, within_ms: int) -> None:
+    restarts = host.loop("forth.ender")["restarts"]
+    with suppress(CallError):
+        host.client().call(ENDER, "say_runtime", 0, 1, within_ms)
+    host.until(lambda document: host.loop("forth.ender")["restarts"] > restarts, "its end")
+    assert "time_out_of_range" in host.loop("forth.ender")["last_death"]["sentence"]
+    host.until(lambda document: host.loop("forth.ender")["state"] == "active", "the next one")
+
+
 def test_another_number_ends_the_process_and_does_nothing(host: RunningHost) -> None:
     before, living = len(records(host)), {name: host.loop(name)["pid"] for name in ("secondary.ai", "forth.policy")}
     restarts = host.loop("third.other")["restarts"]
@@ -99,9 +111,16 @@ def test_a_flood_is_answered_and_does_no_more_than_its_bound(host: RunningHost) 
 
 
 def test_the_host_ends_in_order_when_a_component_says_so(host: RunningHost) -> None:
-    """The last one, for it ends the host."""
-    assert host.client().call(ENDER, "have", "shutdown") == "done"
+    """The last one, for it ends the host: within a time, of which a process that hangs has half and no more."""
+    hung = host.loop("third.other")["pid"]
+    assert isinstance(hung, int)
+    os.kill(hung, signal.SIGSTOP)
+    assert host.client().call(ENDER, "have", "shutdown", "", 4) == "done"
     host.wait_for("^authority +stopped")
+    [killed] = [line.split() for line in host.console if line.split()[1:2] == ["killed"]]
+    assert killed[0] == "third.other" and 1500 < float(killed[3]) < 4500, killed
+    own = [line.split()[0] for line in host.console if line.split()[:1] and line.startswith("forth")]
+    assert own[-1] == "forth.ender", "who ends the host ends last in Forth"
     ended = [line.split()[0].split(".")[0] for line in host.console if line.split()[1:2] == ["stopped"]]
     loops = [name for number, name in enumerate(ended) if name not in ended[:number]]
     assert loops == ["external", "third", "secondary", "primary", "forth", "authority"]

@@ -128,9 +128,9 @@ class Helped(Component):
         return "reported"
 
     @handler
-    async def have(self, act: str, target: str = "") -> str:
+    async def have(self, act: str, target: str = "", within_s: float = 0) -> str:
         """Have the runtime do something, as a component does."""
-        await self._tlsrt_grants.runtime_do(act, target)
+        await self._tlsrt_grants.runtime_do(act, target, within_s)
         return "done"
 
     @handler
@@ -138,10 +138,10 @@ class Helped(Component):
         return await self.runtime.states()
 
     @handler
-    async def say_runtime(self, right: int, often: int = 1) -> str:
+    async def say_runtime(self, right: int, often: int = 1, within_ms: int = 0) -> str:
         """Say on the life channel what a captured process would."""
         for number in range(often):
-            _process()._life.send("ask_runtime", 1000 + number, right)
+            _process()._life.send("ask_runtime", 1000 + number, right, within_ms)
         return "sent"
 
     @handler
