@@ -163,6 +163,12 @@ class BootedSystemd:
             select.select([], [], [], 0.01)  # the kernel does not tell when the last process has left
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def wait_off(self) -> None:
+        """Return when it has powered off by itself: then it has no process any more."""
+        assert self._process is not None
+        self._process.wait(LIMIT_S)
+        self.pid = 0
+
     # -- what is done inside -----------------------------------------------------------------------------------
 
     def path(self, inside: str | Path) -> Path:
@@ -248,5 +254,5 @@ def booted(request: pytest.FixtureRequest, **options: Any) -> Iterator[BootedSys
     failed = request.session.testsfailed
     with BootedSystemd(**options) as machine:
         yield machine
-        if request.session.testsfailed != failed:
+        if request.session.testsfailed != failed and machine.pid:
             print(machine.run("journalctl", "--no-pager", "-o", "short-precise").stdout, file=sys.stderr)
