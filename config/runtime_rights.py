@@ -12,8 +12,11 @@ from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, WHY, listing, text
 if TYPE_CHECKING:
     from tlsrt.config.components import ComponentConfig
 
-May = Literal["pause", "list", "shutdown"]
+May = Literal["pause", "list", "shutdown", "logs", "audit"]
 RUNTIME_MAX = 8  # entries of one component
+_WHOLE_HOST = {
+    "shutdown": "ends the whole host", "logs": "reads those of all processes", "audit": "reads all of the log"
+}  # fmt: skip
 COMPONENTS_MAX = 32  # of one entry: one byte each in an answer of the life channel
 
 
@@ -24,13 +27,20 @@ class Act(StrEnum):
     RESUME = "resume"
     LIST = "list"
     SHUTDOWN = "shutdown"
+    LOGS = "logs"
+    AUDIT = "audit"
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is answered with descriptors of files, and changes nothing."""
+        return self in (Act.LOGS, Act.AUDIT)
 
 
 def refusal_of_runtime(entry: Mapping[str, Any]) -> str:
     """Return what is wrong with an entry as a whole, "" if nothing is. Pure."""
     may, components = entry["may"], entry.get("components", ())
-    if may == "shutdown":
-        return "components do not go with shutdown, which ends the whole host: remove them" if components else ""
+    if may in _WHOLE_HOST:
+        return f"components do not go with {may}, which {_WHOLE_HOST[may]}: remove them" if components else ""
     if not components:
         return f"components is missing: name those that it may {may}"
     primary = next((one for one in components if one.startswith("primary/")), "")
@@ -46,8 +56,9 @@ class RuntimeConfig:
     may: May = field(
         metadata=text(
             "pause: stop the processes of these components, and start those again that it has stopped. list: read "
-            "their states. shutdown: end the whole host in order.",
-            choices=("pause", "list", "shutdown"),
+            "their states. shutdown: end the whole host in order. logs: read the log files of all processes. audit: "
+            "read the audit log.",
+            choices=("pause", "list", "shutdown", "logs", "audit"),
         )
     )
     why: str = field(metadata=WHY)

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from tlsrt.channels.client.async_client import AsyncClient
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.channels.client.tracing import traced
+    from tlsrt.channels.control.audit_records import AuditReader, AuditRecord
     from tlsrt.channels.control.host_event import Uevent
     from tlsrt.channels.control.kernel_record import KernelRecord
+    from tlsrt.channels.control.log_entries import LogEntry, LogReader
     from tlsrt.channels.control.network_change import NetworkChange
     from tlsrt.channels.control.pressure import Pressure
     from tlsrt.channels.control.process_table import ProcessRow, ProcessTable
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.peers import peer
     from tlsrt.loops.component.program import Program, Result
     from tlsrt.loops.component.pubsub import PubSub
+    from tlsrt.loops.component.runtime_file import RuntimeFile
     from tlsrt.loops.component.timers import at, every
     from tlsrt.loops.component.validate import Length, Pattern, Range
     from tlsrt.loops.component.worker import worker_of
@@ -80,6 +83,11 @@ _LAZY = {
     "Pressure": "tlsrt.channels.control.pressure",
     "ProcessRow": "tlsrt.channels.control.process_table",
     "ProcessTable": "tlsrt.channels.control.process_table",
+    "AuditReader": "tlsrt.channels.control.audit_records",
+    "AuditRecord": "tlsrt.channels.control.audit_records",
+    "LogEntry": "tlsrt.channels.control.log_entries",
+    "LogReader": "tlsrt.channels.control.log_entries",
+    "RuntimeFile": "tlsrt.loops.component.runtime_file",
     "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
@@ -107,14 +115,14 @@ _LAZY = {
 }
 
 __all__ = [
-    "AsyncClient", "BoundedTable", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
-    "Cron", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck", "DiskThread", "DiskWork", "EachAlone",
-    "Failed", "Gap", "InvalidArgument", "KeptProgram", "KeptUndo", "KernelRecord", "Length", "MisuseError",
-    "NetworkChange", "NotFound", "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program",
-    "ProgramError", "PubSub", "Quarantined", "Range", "Rejected", "Result", "SandboxError", "ServerLocked",
-    "SqliteContent", "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent",
-    "Unavailable", "WhenFull", "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron",
-    "peer", "traced", "worker_of",
+    "AsyncClient", "AuditReader", "AuditRecord", "BoundedTable", "Busy", "CallError", "Cancelled", "Client",
+    "Component", "ConfigError", "Conflict", "Cron", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck",
+    "DiskThread", "DiskWork", "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "KeptUndo",
+    "KernelRecord", "Length", "LogEntry", "LogReader", "MisuseError", "NetworkChange", "NotFound", "OutcomeUnknown",
+    "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError", "PubSub", "Quarantined", "Range",
+    "Rejected", "Result", "RuntimeFile", "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale",
+    "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError",
+    "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

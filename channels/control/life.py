@@ -96,6 +96,12 @@ RUNTIME_AT_ONCE = 16
 RUNTIME_PER_S = 2.0
 RUNTIME_WAITING = 4  # for their answers
 
+# Files of logs, and of the audit log: so many with one answer, and so many answers. All at once fit the socket.
+FILES_OF_ANSWER = 12
+FILES_AT_ONCE = 8
+FILES_PER_S = 2.0
+FILES_MOST = FILES_OF_ANSWER * FILES_AT_ONCE
+
 
 # What a component may learn of another one: its process is in a LoopState, paused, or not there.
 RUNTIME_STATES = (*(str(state) for state in LoopState), "paused", "absent")
@@ -185,11 +191,22 @@ class AskRuntimeMessage(NamedTuple):
 
     number: int
     right: int
-    within_ms: int  # of a shutdown: how long it may take; 0: as long as the configuration says
+    value: int  # of a shutdown: within how many ms, 0: as the configuration says; of a right to read: the first file
+
+
+class RuntimeFileMessage(NamedTuple):
+    """One file of what was asked under this number, in the descriptor, to be read alone; `runtime_said` comes last."""
+
+    number: int
+    name: str  # a process, or the number of a file of the audit log
+    is_earlier: int  # 1: the part of a log that was moved away
 
 
 class RuntimeSaidMessage(NamedTuple):
-    """How that ended; the states are indices into RUNTIME_STATES, one byte for each target."""
+    """How that ended; the states are indices into RUNTIME_STATES, one byte for each target.
+
+    Of a right to read it is one byte: 1 if there are more files.
+    """
 
     number: int
     outcome: int  # a RuntimeOutcome
@@ -334,5 +351,6 @@ LIFE = MessageTable(
         Message(31, "figures", _SUPERVISOR, _in(*_LIVING), descriptors=1),  # the page to write them to
         Message(32, "spans", _SUPERVISOR, _in(*_LIVING), SpansMessage, descriptors=1),
         Message(33, "runtime_said", _SUPERVISOR, _in(*_LIVING), RuntimeSaidMessage),
+        Message(34, "runtime_file", _SUPERVISOR, _in(*_LIVING), RuntimeFileMessage, descriptors=1),
     ),
 )

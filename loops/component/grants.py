@@ -13,6 +13,7 @@ from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.errors import InvalidArgument, MisuseError
 from tlsrt.loops.component.device import Device
 from tlsrt.loops.component.host_events import HostEvent
+from tlsrt.loops.component.runtime_file import FILES_MOST, RuntimeFile
 from tlsrt.loops.component.surroundings import Surrounding
 
 
@@ -47,6 +48,10 @@ class Grants(Protocol):
         """Return the states of components. Raises as `runtime_do` does."""
         ...
 
+    def runtime_files(self, kind: str, most: int) -> Coroutine[Any, Any, list[RuntimeFile]]:
+        """Return files of logs, open. Raises as `runtime_do` does."""
+        ...
+
     def reach_for(self, caller: str, host: str, port: int) -> Coroutine[Any, Any, list[str]]:
         """Return the addresses at which a caller may reach a host. Raises Denied, Unavailable, and MisuseError."""
         ...
@@ -74,6 +79,9 @@ class NoGrants:
 
     async def runtime_states(self) -> dict[str, str]:
         raise MisuseError("no component is granted to be listed: name some under `needs: runtime`")
+
+    async def runtime_files(self, kind: str, most: int) -> list[RuntimeFile]:
+        raise MisuseError(f"to read {kind} is not granted: name it under `needs: runtime`")
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         raise MisuseError("it reaches nothing for others: name `relay` under its needs")
@@ -112,6 +120,19 @@ class Runtime:
         if within_s is not None and not 1 <= within_s <= 600:
             raise InvalidArgument(f"within_s must be 1 to 600 seconds, not {within_s}")
         await self._grants.runtime_do("shutdown", "", within_s or 0)
+
+    async def log_files(self, most: int = FILES_MOST) -> list[RuntimeFile]:
+        """Return the log files of all processes, open to be read, if granted by `may: logs`; the caller closes them.
+
+        What has grown is read on by the same descriptor. A log that was moved away stays what the descriptor reads:
+        ask again after some seconds, and compare `identity`. Raises Busy, Failed, and Unavailable if the audit log did
+        not take that this component reads them, which is recorded once in the life of its process.
+        """
+        return await self._grants.runtime_files("logs", most)
+
+    async def audit_files(self, most: int = FILES_MOST) -> list[RuntimeFile]:
+        """Return the files of the audit log, the newest first, if granted by `may: audit`; see `log_files`."""
+        return await self._grants.runtime_files("audit", most)
 
 
 class Granted:

@@ -33,6 +33,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
 from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
+from tlsrt.loops.component.runtime_file import RuntimeFile
 from tlsrt.loops.runtime.alerts import ProcessAlerts
 from tlsrt.loops.runtime.device_lines import DeviceLines
 from tlsrt.loops.runtime.device_paths import DevicePaths
@@ -105,6 +106,7 @@ class ProcessGrants:
             "host_events": lambda fields, descriptors: self.events_come(fields, descriptors[0]),
             "helped": lambda fields, descriptors: self.answered(fields),
             "runtime_said": lambda fields, descriptors: self._runtime.answered(fields),
+            "runtime_file": lambda fields, descriptors: self._runtime.file_came(fields, descriptors[0]),
         }
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
@@ -226,6 +228,9 @@ class ComponentGrants:
 
     async def runtime_states(self) -> dict[str, str]:
         return await self._runtime.states(self._address)
+
+    async def runtime_files(self, kind: str, most: int) -> list[RuntimeFile]:
+        return await self._runtime.files(self._address, Act(kind), most)
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         if self._relay is None:

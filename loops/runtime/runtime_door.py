@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
-from tlsrt.channels.control.life import RUNTIME_STATES, RUNTIME_WAITING, RuntimeOutcome, RuntimeSaidMessage
+from tlsrt.channels.control.life import (
+    FILES_MOST,
+    FILES_OF_ANSWER,
+    RUNTIME_STATES,
+    RUNTIME_WAITING,
+    RuntimeFileMessage,
+    RuntimeOutcome,
+    RuntimeSaidMessage,
+)
 from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Denied, Failed, MisuseError, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.loops.component.runtime_file import RuntimeFile
 from tlsrt.text import did_you_mean
 
 ANSWER_S = 90.0  # a process may take as long as it does to stop or start
@@ -21,19 +31,49 @@ _REASONS = {
 
 
 class RuntimeDoor:
-    """All that the components of one process may ask of the runtime. `say` sends a number, which right, and a time."""
+    """All that the components of one process may ask of the runtime. `say` sends a number, which right, and a value."""
 
     def __init__(self, config: Config, process: str, say: Callable[[int, int, int], None]) -> None:
         self._say = say
         self._rights = rights_to_runtime(config.components_of(process))
         self._number = 0
         self._waiting: dict[int, asyncio.Future[RuntimeSaidMessage]] = {}
+        self._files: dict[int, list[RuntimeFile]] = {}  # that have come under a number
 
     def answered(self, message: RuntimeSaidMessage) -> None:
         """Take the answer to something that was asked."""
         waiting = self._waiting.pop(message.number, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
+
+    def file_came(self, message: RuntimeFileMessage, descriptor: int) -> None:
+        """Take a file, before the answer that ends them."""
+        if message.number in self._waiting and len(self._files.get(message.number, ())) < FILES_OF_ANSWER:
+            file = RuntimeFile(message.name, descriptor, is_earlier=bool(message.is_earlier))
+            self._files.setdefault(message.number, []).append(file)
+        else:
+            os.close(descriptor)  # what asked has given up
+
+    async def files(self, component: str, act: Act, most: int) -> list[RuntimeFile]:
+        """Return files that may be read, open. Raises as `do` does."""
+        granted = self._of(component, act)
+        if not granted:
+            raise MisuseError(f"{component} may not read {act}: name it under `needs: runtime`")
+        found: list[RuntimeFile] = []
+        first, is_more = 0, True
+        try:
+            while is_more and first < min(most, FILES_MOST):
+                said, files = await self._ask(granted[0][0], f"read {act}", first)
+                found += files
+                first += FILES_OF_ANSWER
+                is_more = said.states == b"\1"
+        except BaseException:
+            for file in found:
+                file.close()
+            raise
+        for file in found[most:]:
+            file.close()
+        return found[:most]
 
     async def do(self, component: str, act: Act, target: str = "", within_s: float = 0) -> None:
         """Have an act done, and wait for how it ended. Raises CallErrors, and MisuseError without a grant."""
@@ -52,7 +92,7 @@ class RuntimeDoor:
             raise MisuseError(f"{component} may list nothing: name components under `needs: runtime`")
         found: dict[str, str] = {}
         for number, right in granted:
-            said = await self._ask(number, "list")
+            said, _ = await self._ask(number, "list")
             found |= {target: RUNTIME_STATES[state] for target, state in zip(right.targets, said.states, strict=True)}
         return found
 
@@ -60,12 +100,12 @@ class RuntimeDoor:
         rights = enumerate(self._rights)
         return [(number, right) for number, right in rights if right.component == component and right.act is act]
 
-    async def _ask(self, right: int, words: str, within_ms: int = 0) -> RuntimeSaidMessage:
+    async def _ask(self, right: int, words: str, value: int = 0) -> tuple[RuntimeSaidMessage, list[RuntimeFile]]:
         if len(self._waiting) >= RUNTIME_WAITING:
             raise Busy(f"{words}: too much is asked of the runtime at once; try again")
         self._number += 1
         try:
-            self._say(self._number, right, within_ms)
+            self._say(self._number, right, value)
         except PeerError as error:
             raise Busy(f"{words}: the supervisor does not listen now: {error.reason}") from None
         number = self._number
@@ -77,8 +117,9 @@ class RuntimeDoor:
             raise OutcomeUnknown(f"{words}: no answer in {ANSWER_S:g} s") from None
         finally:
             self._waiting.pop(number, None)
+            files = self._files.pop(number, [])
         _raise_if_bad(said, words)
-        return said
+        return said, files
 
 
 def _raise_if_bad(said: RuntimeSaidMessage, words: str) -> None:
@@ -89,5 +130,7 @@ def _raise_if_bad(said: RuntimeSaidMessage, words: str) -> None:
         raise Unavailable(f"{words}: the audit log did not take it, so nothing was done")
     if outcome in _REASONS:
         raise Denied(f"{words}: {_REASONS[outcome]}")
+    if outcome is RuntimeOutcome.FAILED and words.startswith("read "):
+        raise Failed(f"{words}: the supervisor cannot open the folder; `tlsrt-supervisor doctor` says why")
     if outcome is not RuntimeOutcome.DONE:
         raise Failed(f"{words}: its process did not get there; `tlsrt-supervisor status` says why")

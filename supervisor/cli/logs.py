@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tlsrt.channels.client.event_line import is_coloured
+from tlsrt.channels.control.log_entries import LogEntry, LogReader, merged
 from tlsrt.errors import EX_NOPERM, EX_USAGE, TlsrtError
 from tlsrt.supervisor.cli.exchange import config_of, say
-from tlsrt.supervisor.cli.log_entries import LogEntry, LogReader, Subject, merged, subject_of
+from tlsrt.supervisor.cli.log_subject import Subject, subject_of
 from tlsrt.text import did_you_mean
 
 READ_MAX = 64 << 20  # bytes of one process's log, from its end

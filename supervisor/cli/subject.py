@@ -154,7 +154,7 @@ def _uid_of(pid: int | None) -> int | None:
 
 def _last_words(host: Host, process: str) -> list[str]:
     """Return the last lines of its log; none where this user may not read it."""
-    from tlsrt.supervisor.cli.log_entries import Subject
+    from tlsrt.supervisor.cli.log_subject import Subject
     from tlsrt.supervisor.cli.logs import CannotRead, Tail
 
     if not isinstance(host, Config):

@@ -91,7 +91,7 @@ class HostFeed:
 
     def log_of(self, loop: str) -> list[str]:
         """Return the last lines of the log of a process, or a sentence why there are none."""
-        from tlsrt.supervisor.cli.log_entries import Subject
+        from tlsrt.supervisor.cli.log_subject import Subject
         from tlsrt.supervisor.cli.logs import CannotRead, Tail
 
         if not isinstance(self._host, Config):

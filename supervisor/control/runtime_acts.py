@@ -1,18 +1,23 @@
-"""What components ask of the runtime itself: pausing and listing others, and the end of the host.
+"""What components ask of the runtime itself: pausing and listing others, the end of the host, and reading its logs.
 
-A process says numbers: which of its rights, one of its own, and a time. What is meant stands in the configuration,
+A process says numbers: which of its rights, one of its own, and a value. What is meant stands in the configuration,
 which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
 these bounds: the operator's own stop stays what it is, and what depends on the target must be granted as well, as it
-ends too. What two components have paused runs again when both have resumed it.
+ends too. What two components have paused runs again when both have resumed it. Who reads logs is in the audit log once
+in the life of its process, before it gets the first descriptor.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from tlsrt.channels.control.life import (
+    FILES_AT_ONCE,
+    FILES_OF_ANSWER,
+    FILES_PER_S,
     RUNTIME_AT_ONCE,
     RUNTIME_PER_S,
     RUNTIME_STATES,
@@ -24,7 +29,9 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.control.record_files import RecordFolder
 from tlsrt.supervisor.control.stop import StopRequest
+from tlsrt.supervisor.process.uids import AUTHORITY
 from tlsrt.supervisor.supervision.asks import Asks, AuditRequests
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler
@@ -51,7 +58,7 @@ class _Asked:
     incarnation: int
     number: int
     right: Right
-    within_s: float  # 0: as the configuration says
+    value: int  # of a shutdown: within how many ms, 0: as the configuration says; of a right to read: the first file
 
     @property
     def words(self) -> str:
@@ -75,6 +82,12 @@ class RuntimeActs(Feature):
         self._asks = Asks(
             context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=RUNTIME_AT_ONCE, per_s=RUNTIME_PER_S
         )
+        self._reads = {
+            act: Asks(context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=FILES_AT_ONCE, per_s=FILES_PER_S)
+            for act in Act
+            if act.reads
+        }
+        self._readers: dict[tuple[str, Right], int] = {}  # the incarnation whose reading the audit log has
         self._paused: dict[str, set[str]] = {}  # process -> the components that have paused it
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
@@ -93,18 +106,24 @@ class RuntimeActs(Feature):
         rights = rights_to_runtime(self._context.current.config.components_of(loop.name))
         if message.right >= len(rights):
             raise PeerError("no_such_right")
-        if message.within_ms > WITHIN_MOST_MS:
+        asked = _Asked(loop, loop.incarnation, message.number, rights[message.right], message.value)
+        if asked.right.act is Act.SHUTDOWN and message.value > WITHIN_MOST_MS:
             raise PeerError("time_out_of_range")
-        asked = _Asked(loop, loop.incarnation, message.number, rights[message.right], message.within_ms / 1000)
-        if not self._asks.admits(loop):
+        if not self._asks_of(asked).admits(loop):
             self._say(loop, message.number, RuntimeOutcome.BUSY)
             return
         if asked.right.act is Act.LIST:
             states = bytes(RUNTIME_STATES.index(self._state(target)) for target in asked.right.targets)
             self._say(loop, message.number, RuntimeOutcome.DONE, states)
             return
+        if self._readers.get((loop.name, asked.right)) == loop.incarnation:
+            self._hand_over(asked)
+            return
         fields = asked.right.component, str(asked.right.act), asked.target
-        self._asks.record(loop, partial(self._recorded, asked), *fields)
+        self._asks_of(asked).record(loop, partial(self._recorded, asked), *fields)
+
+    def _asks_of(self, asked: _Asked) -> Asks:
+        return self._reads.get(asked.right.act, self._asks)
 
     def _recorded(self, asked: _Asked, is_recorded: bool) -> None:
         """Do it, now that the log has it; or not, if it has not, or who asked has ended or lost the right."""
@@ -113,13 +132,33 @@ class RuntimeActs(Feature):
             self._end(asked, RuntimeOutcome.UNRECORDED)
         elif loop.managed_by is not self._context.current.children or self._loops.is_stopping:
             self._end(asked, RuntimeOutcome.BUSY)
+        elif asked.right.act.reads:
+            self._readers[loop.name, asked.right] = asked.incarnation
+            self._asks_of(asked).ended(loop)
+            self._context.events.emit("runtime_act", loop.name, asked.words)
+            self._hand_over(asked)
         elif asked.right.act is Act.SHUTDOWN:
             self._end(asked, RuntimeOutcome.DONE)
             self._context.console.plain("supervisor", "stop", f"asked for by {asked.right.component}")
-            begin = partial(self._shutdown.begin, asked.within_s)
+            begin = partial(self._shutdown.begin, asked.value / 1000)
             self._context.event_loop.call_later(0, begin)  # the answer leaves first
         else:
             self._change(asked)
+
+    def _hand_over(self, asked: _Asked) -> None:
+        """Give a process descriptors of files, which it reads by itself; never waits for it."""
+        config, is_audit = self._context.current.config, asked.right.act is Act.AUDIT
+        folder = RecordFolder(config.state_dir / AUTHORITY if is_audit else config.log_dir, is_audit=is_audit)
+        try:
+            files, is_more = folder.open(asked.value, FILES_OF_ANSWER)
+        except OSError:
+            self._say(asked.loop, asked.number, RuntimeOutcome.FAILED)
+            return
+        for file in files:
+            fields = (asked.number, file.name, int(file.is_earlier))
+            self._loops.tell(asked.loop, "runtime_file", *fields, descriptors=(file.descriptor,))
+            os.close(file.descriptor)
+        self._say(asked.loop, asked.number, RuntimeOutcome.DONE, bytes([is_more]))
 
     def _change(self, asked: _Asked) -> None:
         target = self._own_process(asked.target)
@@ -181,7 +220,7 @@ class RuntimeActs(Feature):
         return "paused" if self._loops.restart_policy.is_stopped(loop.name) and not loop.is_living else str(loop.state)
 
     def _end(self, asked: _Asked, outcome: RuntimeOutcome) -> None:
-        self._asks.ended(asked.loop)
+        self._asks_of(asked).ended(asked.loop)
         if outcome is RuntimeOutcome.DONE:
             self._context.events.emit("runtime_act", asked.loop.name, asked.words)
         else:

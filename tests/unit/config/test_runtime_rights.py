@@ -21,6 +21,9 @@ from tlsrt.config.runtime_rights import Act, RuntimeConfig, refusal_of_runtime, 
         ({"may": "pause", "components": ["third/io"]}, ""),
         ({"may": "list", "components": ["primary/kernel"]}, ""),
         ({"may": "shutdown"}, ""),
+        ({"may": "logs", "components": ["third/io"]}, "components do not go with logs, which reads those of all"),
+        ({"may": "audit", "components": ["third/io"]}, "components do not go with audit"),
+        ({"may": "logs"}, ""),
     ],
 )
 def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:
@@ -30,7 +33,7 @@ def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:
 
 def test_each_right_has_its_number() -> None:
     first = NeedsConfig(runtime=(RuntimeConfig("pause", "why", ("a/b", "a/c")), RuntimeConfig("shutdown", "why")))
-    second = NeedsConfig(runtime=(RuntimeConfig("list", "why", ("a/b", "a/c")),))
+    second = NeedsConfig(runtime=(RuntimeConfig("list", "why", ("a/b", "a/c")), RuntimeConfig("audit", "why")))
     components = [
         ComponentConfig("forth", "one", "x:X", needs=first), ComponentConfig("forth", "two", "x:X", needs=second)
     ]  # fmt: skip
@@ -38,4 +41,5 @@ def test_each_right_has_its_number() -> None:
         ("forth/one", Act.PAUSE, ("a/b",)), ("forth/one", Act.RESUME, ("a/b",)),
         ("forth/one", Act.PAUSE, ("a/c",)), ("forth/one", Act.RESUME, ("a/c",)),
         ("forth/one", Act.SHUTDOWN, ()), ("forth/two", Act.LIST, ("a/b", "a/c")),
+        ("forth/two", Act.AUDIT, ()),
     )  # fmt: skip

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.control.log_entries import LINE_MAX, LINES_MAX, LogReader, merged
 from tlsrt.command_line.moments import moment_at, sequence_or_moment
-from tlsrt.supervisor.cli.log_entries import LINE_MAX, LINES_MAX, LogReader, Subject, merged, subject_of
+from tlsrt.supervisor.cli.log_subject import Subject, subject_of
 from tlsrt.supervisor.cli.logs import CannotRead, Tail, _end_of
 
 NOW = datetime.fromisoformat("2026-11-28T12:00:00").timestamp()

@@ -1,4 +1,4 @@
-"""Lines of log files as entries that have a time, merged over processes. Pure.
+"""Lines of log files of processes as entries that have a time, merged over processes. Pure.
 
 A log holds the words of its process, which may be captured: what is in it is shown escaped and bounded, and which
 process it is of says the file that it stands in, never the line. An entry begins with a line that has a time and goes
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -78,46 +78,6 @@ class LogReader:
 def merged(logs: Iterable[Sequence[LogEntry]]) -> Iterator[LogEntry]:
     """Yield the entries of several logs by time; each log keeps its own order."""
     return heapq.merge(*logs, key=lambda entry: entry.at)
-
-
-class Subject(NamedTuple):
-    """Whose entries are wanted: of these processes, of a component or a program of it if one is named."""
-
-    processes: tuple[str, ...]
-    component: str = ""
-    program: str = ""
-
-    def wants(self, entry: LogEntry) -> bool:
-        """Tell whether an entry is wanted."""
-        if self.component and entry.component not in ("", self.component):
-            return False
-        return not self.program or entry.program == self.program
-
-
-def subject_of(text: str, processes: Sequence[str], components: Mapping[str, str]) -> Subject | None:
-    """Return what LOOP, LOOP.COMPONENT, LOOP/COMPONENT or one of these with /PROGRAM names; None for nothing known.
-
-    `components` has the process of each address.
-    """
-    if not text:
-        return Subject(tuple(processes))
-    if text in components:
-        return _of_component(text, components)
-    if text in processes:
-        parts = [one for one in processes if one.startswith(f"{text}.")]
-        return Subject((text, *parts))
-    owner, _, program = text.rpartition("/")
-    if owner in components:
-        return _of_component(owner, components)._replace(program=program)
-    if owner in processes and "." in owner:  # a loop has no programs of its own
-        return Subject((owner,), program=program)
-    return None
-
-
-def _of_component(address: str, components: Mapping[str, str]) -> Subject:
-    process = components[address]
-    is_own = process == address.replace("/", ".")
-    return Subject((process,), "" if is_own else address)
 
 
 def _time_of(line: bytes) -> float | None:
