@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 GST_RTSP_SERVER = "gst-rtsp-server"  # a library, which the Python of the system takes
+JOURNAL_GATEWAY = "systemd-journal-gatewayd"  # in no PATH, with systemd-journal-remote beside it
 PACKAGES = {
     "Xvfb": "xvfb",
     "bash": "bash",
@@ -44,6 +45,7 @@ PACKAGES = {
     "rsyslogd": "rsyslog-openssl",
     "strace": "strace",
     "swtpm": "swtpm",
+    JOURNAL_GATEWAY: "systemd-journal-remote",
     "systemctl": "systemd",
     "tpm2_unseal": "tpm2-tools",
     "umockdev-run": "umockdev",
@@ -68,6 +70,8 @@ def missing() -> list[str]:
 def _is_there(program: str) -> bool:
     if program == GST_RTSP_SERVER:
         return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
+    if program == JOURNAL_GATEWAY:
+        return Path("/usr/lib/systemd", JOURNAL_GATEWAY).exists()
     return shutil.which(program) is not None
 
 
