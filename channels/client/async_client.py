@@ -26,18 +26,22 @@ __all__ = ["CONNECT_TIMEOUT_S", "AsyncClient"]
 class AsyncClient:
     """A client of one host, under one session at a time. Use it as an async context manager.
 
-    `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
-    bundle's. When another issuer key follows the bundle's, its file is renewed; a Bundle is only this object's.
+    `bundle` is a Bundle, the path of one, its content as bytes, or None to find one by convention; `address`
+    "HOST:PORT" replaces the bundle's. In a component, where there is no /proc, give the content of a bundle that is a
+    secret, and as `scratch` the folder `self.state`: `AsyncClient(self.secret("host"), scratch=self.state)`. When
+    another issuer key follows the bundle's, its file is renewed; a Bundle is only this object's.
     Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had. While the
     server is locked it is asked again for `wait_locked` seconds (math.inf: for ever), and calls wait for the unlock,
     their own time not counting meanwhile; 0: ServerLocked at once.
     """
 
     def __init__(
-        self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0,
+        self, bundle: Bundle | Path | str | bytes | None = None, address: str | None = None, *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0, scratch: Path | None = None,
     ) -> None:  # fmt: skip
-        self._session = ClientSession(bundle, address, connect_timeout_s=connect_timeout_s, wait_locked=wait_locked)
+        self._session = ClientSession(
+            bundle, address, connect_timeout_s=connect_timeout_s, wait_locked=wait_locked, scratch=scratch
+        )
 
     async def connect(self) -> None:
         """Open a session and keep it open until `close`; raises if the first attempt fails."""

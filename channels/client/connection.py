@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from tlsrt.channels.client.address import why_unreachable
@@ -47,29 +48,58 @@ _NOT_TRUSTED = {
 }
 
 
-def client_context(bundle: Bundle) -> ssl.SSLContext:
+def client_context(bundle: Bundle, scratch: Path | None = None) -> ssl.SSLContext:
     """Return a context for the bundle: TLS 1.3 only, its CA only, its certificate; raise ConfigError if damaged.
 
-    OpenSSL takes the pair from named files only, so it gets memory files; nothing touches a disk.
+    OpenSSL takes the pair from named files only, so it gets memory files; nothing touches a disk. With `scratch` it is
+    a file of that folder for a moment, in which the key is encrypted.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python before 3.11.4 sets it: a cut connection is no end
     context.set_alpn_protocols([PROTOCOL])
-    descriptors: list[int] = []
     try:
         context.load_verify_locations(cadata=bundle.ca_pem.decode("ascii"))
+        if scratch is None:
+            _load_pair(context, bundle)
+        else:
+            _load_pair_encrypted(context, bundle, scratch)
+    except (OSError, ValueError, TypeError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(f"the bundle of {bundle.name} is damaged: get a new one from the host") from error
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, bundle: Bundle) -> None:
+    descriptors: list[int] = []
+    try:
         for data in (bundle.certificate_pem, bundle.key_pem):
             descriptors.append(os.memfd_create("tlsrt-bundle", os.MFD_CLOEXEC))
             os.write(descriptors[-1], data)
         certificate, key = (f"/proc/self/fd/{descriptor}" for descriptor in descriptors)
         context.load_cert_chain(certificate, key, password=b"")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(f"the bundle of {bundle.name} is damaged: get a new one from the host") from error
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    return context
+
+
+def _load_pair_encrypted(context: ssl.SSLContext, bundle: Bundle, scratch: Path) -> None:
+    """Load the pair where there is no /proc and no memfd, as in a component: what the disk sees opens nothing."""
+    from cryptography.hazmat.primitives import serialization
+
+    password = os.urandom(32).hex().encode()
+    key = serialization.load_pem_private_key(bundle.key_pem, None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
+    )
+    path = scratch / ".tlsrt-pair"
+    path.unlink(missing_ok=True)  # of a process that was killed
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, bundle.certificate_pem + b"\n" + encrypted)
+        context.load_cert_chain(path, password=password)
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 class SessionOwner(Protocol):

@@ -24,7 +24,7 @@ from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import identity_of
-from tlsrt.config.bundle import Bundle, follow_issuer, read_bundle
+from tlsrt.config.bundle import Bundle, follow_issuer, parse_bundle_untrusted, read_bundle
 from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.config.search_path import find_bundle
 from tlsrt.errors import (
@@ -54,10 +54,13 @@ class ClientSession:
     """One session of one client at a time, kept open from `connect` to `close`. Its public face is AsyncClient."""
 
     def __init__(
-        self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0,
+        self, bundle: Bundle | Path | str | bytes | None = None, address: str | None = None, *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0, scratch: Path | None = None,
     ) -> None:  # fmt: skip
         self._bundle_path: Path | None = None
+        self._scratch = scratch
+        if isinstance(bundle, bytes):
+            bundle = parse_bundle_untrusted(bundle, "the content of the bundle")
         if not isinstance(bundle, Bundle):
             self._bundle_path = find_bundle(None if bundle is None else str(bundle))
             bundle = read_bundle(self._bundle_path)
@@ -66,7 +69,7 @@ class ClientSession:
         self.refused: Counter[str] = Counter()  # frames that were no authentic answers, by reason
         self.connections = 0  # sessions opened so far
         self._identity = identity_of(bundle)
-        self._context = client_context(bundle)
+        self._context = client_context(bundle, scratch)
         self._connect_timeout_s = connect_timeout_s
         self._wait_locked_s = float(wait_locked)
         self._locked_at: float | None = None  # the loop's time when the server was first found locked
@@ -144,7 +147,11 @@ class ClientSession:
         await self._renewal.renew(self._link, self._identity, self.bundle, self._boot, self.endpoint.session)
 
     def _take_bundle(self, bundle: Bundle) -> None:
-        self._identity, self._context, self.bundle = identity_of(bundle), client_context(bundle), bundle
+        self._identity, self._context, self.bundle = (
+            identity_of(bundle),
+            client_context(bundle, self._scratch),
+            bundle,
+        )
 
     @property
     def connected(self) -> bool:
