@@ -25,6 +25,7 @@ examples:
   tlsrt call third/kettle boil 80 --at "30 6 * * *"
   tlsrt put photo.jpg third/io
   tlsrt get third/io/photo.jpg copy.jpg
+  tlsrt send client/anna 'dinner is ready'
   tlsrt events --follow --kind security
   tlsrt export pem
 
@@ -147,6 +148,48 @@ VERBS = (
             Argument(("words",), "where to write it (its own name, here)", "FILE", nargs="*"),
         ),
         run="files.get",
+    ),
+    Verb(
+        "send",
+        "send a message: TO [TEXT]; TO is client/NAME, a component, group/NAME, or client/NAME@HOST of another host",
+        (
+            Argument(("to",), "who it is for", "TO"),
+            Argument(("text",), "the text; `-` reads standard input", "TEXT", nargs="?"),
+            Argument(("--attach",), "a file to send with it, may be repeated", "FILE", is_repeated=True),
+            Argument(("--topic",), "what it is about, such as house.door", "TOPIC"),
+            Argument(
+                ("--expires",), "how long it is worth delivering: 90s, 10m, 2h or 7d (7d)", "TIME",
+                kind=seconds(1, 366 * 86_400),
+            ),
+            Argument(("--priority",), "0 to 9, 9 goes first (4)", "N", kind=whole_number),
+            Argument(("--reply-to",), "the id of the message that it answers", "ID"),
+        ),
+        run="messages.send",
+        lines="messages.send_lines",
+    ),
+    Verb(
+        "inbox",
+        "list the messages of this client; or inbox read ID, inbox acknowledge ID...",
+        (
+            Argument(("what",), "list (default), read or acknowledge", "WHAT", nargs="?"),
+            Argument(("ids",), "the id of a message, or its first digits", "ID", nargs="*"),
+            flag("--follow", "-f", text="show every message, and go on with those that come, until Ctrl-C"),
+            Argument(("--save",), "of read: write its files into this folder", "FOLDER"),
+            WIDE,
+        ),
+        run="messages.inbox",
+        lines="messages.inbox_lines",
+    ),
+    Verb(
+        "outbox",
+        "list messages that wait for other hosts or were given up; or outbox retry ID..., outbox drop ID...",
+        (
+            Argument(("what",), "list (default), retry or drop", "WHAT", nargs="?"),
+            Argument(("ids",), "the id of a message, or its first digits", "ID", nargs="*"),
+            WIDE,
+        ),
+        run="messages.outbox",
+        lines="messages.outbox_lines",
     ),
     Verb(
         "events",
