@@ -1,9 +1,11 @@
 """Run the suite in several processes that share its files: `run.py WORKERS [pytest arguments]`.
 
 Not pytest-xdist, whose workers have a second thread from birth on: what is tested here forks, and refuses to do that
-beside a thread. Every worker runs its part of the small files, and then the next large one that nobody has
-(tests/conftest.py). In CI a test with real processes that failed is run once more, alone: one that passes then is
-flaky, which is printed, and a fault to mend; flaky tests in more than FLAKY_MAX files fail the run.
+beside a thread. Every worker runs the next file that nobody has, those with real processes first (tests/conftest.py).
+These wait as often as they compute: one more worker, with less priority, runs meanwhile what only computes.
+
+In CI a test with real processes that failed is run once more, alone: one that passes then is flaky, which is printed,
+and a fault to mend; flaky tests in more than FLAKY_MAX files fail the run.
 """
 
 from __future__ import annotations
@@ -29,14 +31,18 @@ DEAREST = 10
 
 
 class Results:
-    """What the workers have written, a line of JSON for each phase of each test."""
+    """What the workers have written, a line of JSON for each phase of each test, and one for each file."""
 
     def __init__(self, path: Path) -> None:
         self.outcomes: dict[str, str] = {}
         self.seconds: dict[str, float] = defaultdict(float)
         self.left_out: dict[str, int] = defaultdict(int)
+        self.processor: dict[str, float] = defaultdict(float)
         for line in path.read_text().splitlines():
             report = json.loads(line)
+            if "processor" in report:
+                self.processor[report["file"]] += report["processor"]
+                continue
             name = report["id"]
             self.seconds[name.partition("::")[0]] += report["seconds"]
             if self.outcomes.get(name) != "failed" and (report["when"] == "call" or report["outcome"] != "passed"):
@@ -56,7 +62,7 @@ class Results:
     def dearest(self) -> list[str]:
         """Return a line for each of the files that took longest."""
         first = sorted(self.seconds.items(), key=lambda item: -item[1])[:DEAREST]
-        return [f"  {seconds:6.1f} s  {name}" for name, seconds in first]
+        return [f"  {seconds:6.1f} s, {self.processor[name]:5.1f} of processor  {name}" for name, seconds in first]
 
 
 def main(workers: int, arguments: list[str]) -> int:
@@ -66,16 +72,17 @@ def main(workers: int, arguments: list[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="suite.", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)  # hosts/installation.py has installations there that every user may run
-        shared, written = Path(folder, "next"), Path(folder, "results")
-        shared.touch()
+        shared, written = Path(folder, "next"), Path(folder, "results")  # the first is how names begin
         written.touch()
         command = _pytest(f"--share={shared}", f"--results={written}", *arguments)
         running = []
-        for number in range(1, workers + 1):
-            hand, base = f"{number}/{workers}", Path(folder, f"w{number}")  # short: a socket's path has 108 bytes
-            # a folder each: pytest's own for a user is cleared by the first worker that ends, while others write there
-            options = [f"--hand={hand}", f"--basetemp={base}"]
-            running.append(subprocess.Popen([*command, *options], env=_environment(folder, hand)))
+        kinds: list[list[str]] = [[]] * workers + [["--pure"]] * (workers > 1)
+        for number, kind in enumerate(kinds, 1):
+            # A folder each: pytest's own for a user is cleared by the first worker that ends, while others write there.
+            # Its name is short: a socket's path has 108 bytes.
+            options = [f"--basetemp={Path(folder, f'w{number}')}", *kind]
+            environment = _environment(folder, f"{number}/{len(kinds)}")
+            running.append(subprocess.Popen([*command, *options], env=environment))
         codes = [process.wait() for process in running]
         results = Results(written)
     print(f"the {DEAREST} dearest files:", *results.dearest(), sep="\n")
@@ -84,9 +91,13 @@ def main(workers: int, arguments: list[str]) -> int:
         print(f"left out {count} tests: {program} is missing, `{remedy}` brings it")
     code = next((code for code in codes if code), 0)
     failed = len(results.failed)
+    if not results.outcomes:
+        print("no test was found")
+        code = code or 5
     if code and os.environ.get("CI"):
         code, failed = _once_more(code, codes, results.failed)
-    print(f"{workers} workers: {time.monotonic() - began:.0f} s, {'failed' if code else 'all passed'}")
+    seconds, processor = time.monotonic() - began, sum(os.times()[2:4])
+    print(f"{workers} workers: {seconds:.0f} s, {processor:.0f} of processor, {'failed' if code else 'all passed'}")
     print(f"{results.count('passed') + len(results.failed) - failed} passed, {failed} failed")
     return code
 

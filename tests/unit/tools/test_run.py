@@ -25,7 +25,7 @@ PASSES = "def test_it():\n    pass\n"
 NEEDY = "from tools.programs import need\ndef test_shell():\n    need('zsh')\n"
 
 
-def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None) -> tuple[int, str]:
+def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None, workers: int = 2) -> tuple[int, str]:
     """Run a suite of these files with the runner; return its exit code and what it printed."""
     tests = folder / "tests"
     shutil.copytree(TESTS / "tools", tests / "tools", ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,7 +42,7 @@ def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = Non
     command = [
         sys.executable,
         str(tests / "tools" / "run.py"),
-        "2",
+        str(workers),
         "-p",
         "no:cacheprovider",
         *(f"tests/{name}" for name in files),
@@ -88,6 +88,20 @@ def test_a_missing_program_leaves_a_test_out_and_fails_in_ci(ci: bool, tmp_path:
         assert code == 0 and "left out 1 tests: zsh is missing, `apt-get install zsh` brings it" in out
 
 
-def test_the_dearest_files_are_named(tmp_path: Path) -> None:
-    _, out = run(tmp_path, {"integration/test_a.py": PASSES, "unit/test_b.py": PASSES}, ci=False)
-    assert "the 10 dearest files:" in out and " s  tests/integration/test_a.py" in out
+def test_a_file_that_cannot_be_imported_fails_and_the_others_run(tmp_path: Path) -> None:
+    files = {"unit/test_a.py": "import nothing_of_this_name\n", "unit/test_b.py": PASSES}
+    code, out = run(tmp_path, files, ci=True, workers=1)
+    assert code == 1 and out.endswith("1 passed, 1 failed\n")
+    assert "nothing_of_this_name" in out
+
+
+def test_each_file_runs_once_and_the_dearest_are_named(tmp_path: Path) -> None:
+    files = {f"{room}/test_{name}.py": PASSES for room in ("unit", "integration", "attacks") for name in "abcd"}
+    code, out = run(tmp_path, files, ci=False)
+    assert code == 0 and out.endswith("12 passed, 0 failed\n")
+    assert "the 10 dearest files:" in out and " of processor  tests/" in out
+
+
+def test_a_suite_without_a_test_fails(tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"unit/test_a.py": ""}, ci=False, workers=1)
+    assert code == 5 and "no test was found" in out
