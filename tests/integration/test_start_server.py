@@ -22,7 +22,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.fork_servers import ForkServers
 
 NAMES = ("NAMES", "inner", "told", "tlsrt")
-WORDS = ("Sig", "Cap", "Uid", "Uma", "NoN", "Sec")
+WORDS = ("Sig", "Cap", "Uid", "Uma", "NoN", "Sec")  # not SigQ, which counts what all processes of a user have queued
 def told(servers, start=ForkServers.start):
     names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -35,7 +35,7 @@ def told(servers, start=ForkServers.start):
             "signals": [str(getattr(signal.getsignal(number), "__name__", signal.getsignal(number)))
                         for number in sorted(signal.valid_signals())],
             "limits": [resource.getrlimit(getattr(resource, name)) for name in names], "folder": os.getcwd(),
-            "status": {name: text.strip() for name, text in status.items() if name[:3] in WORDS},
+            "status": {name: text.strip() for name, text in status.items() if name[:3] in WORDS and name != "SigQ"},
         }, file)
     start(servers)
 
