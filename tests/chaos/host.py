@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hosts.primary_core import component_in, hosted_in_primary
-from hosts.running_host import RunningHost, uid_base
+from hosts.running_host import READY_S, RunningHost, uid_base
 
 from chaos.clock import Clock, clock_prelude
 from chaos.outside import JOURNALS, STORE
@@ -191,7 +191,7 @@ class ChaosHost(RunningHost):
         process, self.process = self.process, None
         assert process is not None
         with process:
-            self._console_end(process)
+            self.output.read_to_end(process, READY_S)
             return process.wait(30)
 
     def close(self) -> None:

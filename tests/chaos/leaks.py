@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
-from hosts.running_host import _mark_of
+from hosts.host_processes import mark_of
 from probes.descriptors import descriptors_of
 
 from chaos.host import UID_BASE, UIDS, ChaosHost
@@ -44,7 +44,7 @@ def more(before: dict[str, Counter[str]], after: dict[str, Counter[str]]) -> lis
 
 def processes(host: ChaosHost) -> list[int]:
     """Return all processes with the mark of a host, living or not yet reaped."""
-    return [process.pid for process in psutil.process_iter() if _mark_of(process.pid) == host._mark]
+    return [process.pid for process in psutil.process_iter() if mark_of(process.pid) == host._mark]
 
 
 def copies(host: ChaosHost) -> list[str]:

@@ -90,7 +90,7 @@ class Walk:
         self._say(f"found: {sentence[:2000]}")
         self._notes.write("finding", sentence)
         with (self._host.ledger / "consoles.txt").open("a") as file:
-            file.write(f"-- at {monotonic_ms()}, {sentence}\n{self._host._transcript()}\n")
+            file.write(f"-- at {monotonic_ms()}, {sentence}\n{self._host.output.transcript()}\n")
 
     def _again(self) -> None:
         """After a finding, have a host in any case."""

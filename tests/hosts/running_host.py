@@ -18,7 +18,6 @@ environment, nor one that holds its start lock.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -26,7 +25,6 @@ import secrets
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -39,15 +37,18 @@ from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
-import psutil
 import pytest
 import yaml
 from probes.sandbox_runner import MODES, NOBODY, become_nobody
 
 from hosts import coverage_pipe
 from hosts.command_server import CommandServer, command_server
+from hosts.console import Console
 from hosts.environment import make_environment
+from hosts.host_processes import MARK, HostProcesses
 from hosts.known_digests import known_digests
+from hosts.ports import free_port as free_port
+from hosts.ports import uid_base as uid_base
 from hosts.start_server import started
 from tlsrt import Client
 from tlsrt.config import pki
@@ -57,10 +58,8 @@ from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config, LimitsConfig, SandboxConfig
 from tlsrt.supervisor.control.client import ControlClient
 
-MARK = "TLSRT_TEST_HOST"
 READY_S = 30.0
 _OF_AN_ENVIRONMENT = ("component",)  # verbs that ask an interpreter where it lies, which it knows from its beginning
-_UIDS_OF_ONE = 4096  # that one process of a shared suite has for its hosts
 # A test opens more sessions than a client does: those about the budget of sessions say what it is.
 MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
 # What an ordinary host has, for `limits`.
@@ -73,31 +72,6 @@ syscalls.die_with_parent(signal.SIGKILL)  # a test run that is killed leaves no 
 sys.exit(launch(sys.argv[2:], program=sys.argv[1]))
 """
 INNER = "from tlsrt.supervisor.launch.launcher import inner; inner()"
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now, and that the kernel gives to nobody who asks for any.
-
-    Other tests run beside this one: a port below ip_local_port_range(7) is drawn, and is not handed out meanwhile. The
-    processes that share a suite draw from different ones, as a host comes to its port again after a while without it.
-    """
-    number, hands = map(int, os.environ.get("SUITE_HAND", "1/1").split("/"))
-    while True:
-        port = secrets.randbelow(20000 // hands) * hands + 10000 + number - 1
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
-def uid_base() -> int:
-    """Return the first uid of hosts here: a limit of processes counts all of a uid, and other hosts run beside it.
-
-    In processes that share a suite it is not the one of a host whose configuration names none.
-    """
-    number, hands = map(int, os.environ.get("SUITE_HAND", "1/1").split("/"))
-    return SandboxConfig().uid_base + (_UIDS_OF_ONE * number if hands > 1 else 0)
 
 
 class RunningHost:
@@ -132,23 +106,16 @@ class RunningHost:
         self._drops = mode == "rootless" and os.geteuid() == 0
         self._execute = execute
         self.process: subprocess.Popen[bytes] | None = None
-        self.console: list[str] = []
-        self._rest = b""
+        self.output = Console(self.base / "errors")
         self._mark = secrets.token_hex(8)
+        self._processes = HostProcesses(self._mark)
         self._clients: list[Client] = []
         self._commands: CommandServer | None = None  # of an interpreter of its own
-        self._ever: dict[int, psutil.Process] = {}
         self._made = make_environment(self.base / "env", packages) if packages else None
         self.python = self._made.python if self._made is not None else Path(sys.executable)
         self._code = self._made.code if self._made is not None else None
         sys_path = [str(self._code)] if self._code is not None else []
-        added = {
-            "components": components,
-            "policy": policy,
-            "limits": limits,
-            "detection": detection,
-            **dict(extra or {}),
-        }
+        added = {"components": components, "policy": policy, "limits": limits, "detection": detection, **(extra or {})}
         sys.path += sys_path
         try:
             self._install({key: value for key, value in added.items() if value}, clients, http, may or {})
@@ -238,7 +205,7 @@ class RunningHost:
         is_measured = coverage_pipe.VARIABLE in environment
         pipes = [int(environment[coverage_pipe.VARIABLE])] if is_measured else []
         prelude = f"{coverage_pipe.PRELUDE}{self.prelude}" if is_measured else self.prelude
-        self.console, self._rest = [], b""
+        self.output.begin()
         program, arguments = f"{prelude}\n{INNER}", ["--config", str(self.config_path)]
         words = [*self._witness, str(self.python), "-I", "-B", "-c", LAUNCH, program, *arguments]
         with (self.base / "errors").open("ab") as errors:
@@ -249,7 +216,7 @@ class RunningHost:
                 words, **options, pass_fds=pipes, preexec_fn=become_nobody if self._drops else None
             )
         line = self.wait_for(f"{until}|given up", timeout_s=READY_S)
-        assert re.search(until, line), self._transcript()
+        assert re.search(until, line), self.output.transcript()
         self._note_processes()
 
     def stop(self) -> int:
@@ -264,7 +231,7 @@ class RunningHost:
         with process:
             process.send_signal(signal.SIGTERM)
             try:
-                self._console_end(process)
+                self.output.read_to_end(process, READY_S)
                 return process.wait(READY_S)
             except BaseException:
                 process.kill()
@@ -280,7 +247,7 @@ class RunningHost:
         try:
             self.stop()
         finally:
-            left = self._left()
+            left = self._processes.left(self.config.state_dir / "lock")
             for process in left:
                 process.kill()
             if self._commands is not None:
@@ -288,55 +255,21 @@ class RunningHost:
             shutil.rmtree(self.base)
         assert not left, f"processes of the host outlived it: {left}"
 
-    def _console_end(self, process: subprocess.Popen[bytes]) -> None:
-        """Read to the end, so that the last lines are there and nobody waits for a full pipe."""
-        limit = time.monotonic() + READY_S
-        while self._read_some(process, limit):
-            continue
-
     def _note_processes(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                self._ever[child.pid] = child
-
-    def _left(self) -> list[psutil.Process]:
-        marked = [process for process in psutil.process_iter() if _mark_of(process.pid) == self._mark]
-        known = [process for process in self._ever.values() if _lives(process)]
-        if not marked and not known and (self.config.state_dir / "lock").exists():
-            descriptor = os.open(self.config.state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an error here: somebody still holds it
-            finally:
-                os.close(descriptor)
-        return [*marked, *known]
+            self._processes.note(self.process.pid)
 
     # -- what it says ------------------------------------------------------------------------------------------
 
+    @property
+    def console(self) -> list[str]:
+        """The lines of the console so far."""
+        return self.output.lines
+
     def wait_for(self, pattern: str, *, after: int = 0, timeout_s: float = READY_S) -> str:
         """Wait for a line of the console, number `after` or later, that matches; return it."""
-        limit = time.monotonic() + timeout_s
-        seen = after
         assert self.process is not None, "the host is not started"
-        while True:
-            for line in self.console[seen:]:
-                if re.search(pattern, line):
-                    return line
-            seen = max(after, len(self.console))
-            if not self._read_some(self.process, limit):
-                raise AssertionError(f"the host ended before it said {pattern!r}:\n{self._transcript()}")
-
-    def _read_some(self, process: subprocess.Popen[bytes], limit: float) -> bool:
-        assert process.stdout is not None
-        descriptor = process.stdout.fileno()
-        if not select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0]:
-            raise AssertionError(f"the host did not say in time what was expected:\n{self._transcript()}")
-        piece = os.read(descriptor, 65536)
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        self.console += [line.decode() for line in lines]
-        return bool(piece)
-
-    def _transcript(self) -> str:
-        return "\n".join(self.console) + "\n" + (self.base / "errors").read_text()
+        return self.output.wait_for(self.process, pattern, after=after, timeout_s=timeout_s)
 
     def log(self, name: str) -> str:
         """Return the log of a loop, or of the authority."""
@@ -346,9 +279,9 @@ class RunningHost:
     def print_logs(self) -> None:
         """Print console, standard error and all logs, for whoever looks at a failed test."""
         with suppress(AssertionError):  # nothing more is there now
-            while self.process is not None and self._read_some(self.process, 0.0):
+            while self.process is not None and self.output.read_some(self.process, 0.0):
                 continue
-        print(f"-- console of {self.folder}\n{self._transcript()}")
+        print(f"-- console of {self.folder}\n{self.output.transcript()}")
         if hasattr(self, "config"):
             for path in sorted(self.config.log_dir.glob("*.log")):
                 print(f"-- {path.name}\n{path.read_text()}")
@@ -457,23 +390,6 @@ class RunningHost:
         return client
 
 
-def _lives(process: psutil.Process) -> bool:
-    """A dead process whose last parent does not collect it, as in some containers, is as gone as can be."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _mark_of(pid: int) -> str:
-    try:
-        data = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # gone, or not ours to see
-        return ""
-    found = re.search(rb"(?:^|\0)%s=([0-9a-f]+)" % MARK.encode(), data)
-    return found[1].decode() if found else ""
-
-
 def running(request: pytest.FixtureRequest, **options: Any) -> Iterator[RunningHost]:
     """The body of a fixture: a host that runs, with all logs printed if a test failed meanwhile."""
     failed = request.session.testsfailed
@@ -481,28 +397,3 @@ def running(request: pytest.FixtureRequest, **options: Any) -> Iterator[RunningH
         yield host
         if request.session.testsfailed > failed:
             host.print_logs()
-
-
-def running_with_failed(request: pytest.FixtureRequest, process: str, **options: Any) -> Iterator[RunningHost]:
-    """The same for a host in which a process that matches `process` is given up, and which runs on."""
-    failed = request.session.testsfailed
-    host = RunningHost(**options)
-    try:
-        host.start(until=f"^{process} +failed")
-        host.wait_for("^ready ")
-        yield host
-        if request.session.testsfailed > failed:
-            host.print_logs()
-    finally:
-        host.close()
-
-
-def words_of_failed(host: RunningHost, process: str) -> str:
-    """Wait until a process is given up, and return what it has said last."""
-
-    def is_down(status: dict[str, Any]) -> bool:
-        return any(loop["name"] == process and loop["state"] == "failed" for loop in status["loops"])
-
-    host.until(is_down, f"{process} is given up")
-    words: str = host.loop(process)["last_death"]["said"]
-    return words

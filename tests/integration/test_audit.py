@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hosts.authority_host import ADMIN, INSTALL, MASTER, NONCE, AuthorityHost, Client, make_config
 from hosts.key_log import tells_keys
-from hosts.running_host import RunningHost
+from hosts.running_host import READY_S, RunningHost
 
 from tlsrt import Client as TlsClient
 from tlsrt.channels.cli.main import main as command
@@ -192,7 +192,7 @@ class AuditHost(RunningHost):
         process, self.process = self.process, None
         assert process is not None
         with process:
-            self._console_end(process)
+            self.output.read_to_end(process, READY_S)
             process.wait(20)
 
     def close(self) -> None:

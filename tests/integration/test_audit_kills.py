@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hosts.running_host import RunningHost
+from hosts.running_host import READY_S, RunningHost
 
 from tlsrt import Client
 from tlsrt.config import key_schedule
@@ -110,7 +110,7 @@ def kill_host(host: RunningHost, how: str, chance: random.Random) -> None:
     launcher, host.process = host.process, None
     assert launcher is not None
     with launcher:
-        host._console_end(launcher)
+        host.output.read_to_end(launcher, READY_S)
         launcher.wait(30)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts.failed_process import running_with_failed, words_of_failed
 from hosts.reloading_host import EX_UNAVAILABLE, edit, entry_of, reload
-from hosts.running_host import RunningHost, running_with_failed, words_of_failed
+from hosts.running_host import RunningHost
 
 from tlsrt.errors import CallError
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
-from hosts.running_host import RunningHost, _mark_of, running
+from hosts.host_processes import mark_of
+from hosts.running_host import RunningHost, running
 
 GONE_S = 1.0  # what is promised; it takes about a tenth of that
 PATIENT = {"restart": {"first_s": 0.001, "cap_s": 0.01, "deaths": 1000}}
@@ -22,7 +23,7 @@ STRESS = [pytest.mark.stress, pytest.mark.timeout(600)]
 
 def living(host: RunningHost) -> set[int]:
     """Return every process with the mark of a host in its environment, whoever its parent is now."""
-    return {process.pid for process in psutil.process_iter() if _mark_of(process.pid) == host._mark}
+    return {process.pid for process in psutil.process_iter() if mark_of(process.pid) == host._mark}
 
 
 def seconds_until_gone(pids: list[int]) -> float:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.running_host import RunningHost, running_with_failed, words_of_failed
+from hosts.failed_process import running_with_failed, words_of_failed
+from hosts.running_host import RunningHost
 from probes.process_memory import found_in
 
 PACKAGE = Path(__file__).parents[1] / "hosts" / "secretive_package" / "secretive"

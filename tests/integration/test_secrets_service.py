@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from attackers.killed_writer import KilledWriter
-from hosts.running_host import RunningHost, words_of_failed
+from hosts.failed_process import words_of_failed
+from hosts.running_host import RunningHost
 
 from tlsrt import CallError, Client
 from tlsrt.errors import Denied, Failed, NotFound

@@ -1,0 +1,58 @@
+"""The processes of a host: all have its mark in their environment, so that none can be left unseen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+import psutil
+
+MARK = "TLSRT_TEST_HOST"
+
+
+class HostProcesses:
+    """All processes that a host ever had."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._ever: dict[int, psutil.Process] = {}
+
+    def note(self, pid: int) -> None:
+        """Remember what descends from a process now."""
+        for child in psutil.Process(pid).children(recursive=True):
+            self._ever[child.pid] = child
+
+    def left(self, lock: Path) -> list[psutil.Process]:
+        """Return those that are there; if none is, nobody holds the start lock either, or this raises OSError."""
+        marked = [process for process in psutil.process_iter() if mark_of(process.pid) == self._mark]
+        known = [process for process in self._ever.values() if lives(process)]
+        if not marked and not known and lock.exists():
+            descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            finally:
+                os.close(descriptor)
+        return [*marked, *known]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Tell whether a process is there.
+
+    A dead process whose last parent does not collect it, as in some containers, is as gone as can be.
+    """
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def mark_of(pid: int) -> str:
+    """Return the mark that a process has from its host, "" if it has none."""
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone, or not ours to see
+        return ""
+    found = re.search(rb"(?:^|\0)%s=([0-9a-f]+)" % MARK.encode(), data)
+    return found[1].decode() if found else ""
