@@ -19,7 +19,10 @@ OPTIONS = (
     "name=test", "look_s=2", "sets={bad: {timeout_s: 600, most: 16}, still: {elements: [192.0.2.1]}}",
     "input={rules: [{name: bad, sources: ['@bad', '@still'], action: drop}]}",
 )  # fmt: skip
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's")
+pytestmark = [
+    pytest.mark.one_python,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
 from tools.documents import ROOT, Block, blocks
 from tools.reference import pages
 
+pytestmark = pytest.mark.one_python
+
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 
 ENDS = re.compile(r"^(.+?) +# exit code (\d+)(?: or (\d+))?$", re.M)  # what a command says of its end

@@ -21,7 +21,10 @@ RULES = (
     "{name: known, states: [established, related], action: accept}, {name: own, interfaces: [lo], action: accept}, "
     "{name: web, protocol: tcp, ports: [4001], rate: 1000/second, burst: 100, log: true, action: accept}]}"
 )
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's")
+pytestmark = [
+    pytest.mark.one_python,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "server"
 BACKUP, FIREWALL, NOTIFY = "secondary/backup", "external/firewall", "third/notify"
 LIMIT_S = 30.0
 SITE_PORT, OTHER_PORT = free_port(), free_port()
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network and the folders of a host are root's")
+pytestmark = [
+    pytest.mark.one_python,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the network and the folders of a host are root's"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from tlsrt.config.load import load_config
 from tlsrt.config.manifest import parse_manifest
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
+pytestmark = pytest.mark.one_python
+
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 # Where a table row may be long, or a paragraph: a protocol field by field, a change by change, measurements.
 DENSE = {"PROTOCOL.md", "findings.md", "CHANGELOG.md", "README.md", "MEASURED.md", "audit-log-format.md", "files.md"}

@@ -19,6 +19,8 @@ from tlsrt.channels.cli.verbs import COMMAND as CLIENT
 from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
+pytestmark = pytest.mark.one_python
+
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
 # dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings

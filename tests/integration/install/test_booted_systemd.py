@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hosts.booted_systemd import BootedSystemd, booted
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:

@@ -12,6 +12,8 @@ from hosts.booted_systemd import BootedSystemd, booted
 from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.journal_catalog import FILE
 
+pytestmark = pytest.mark.one_python
+
 CONFIG = "/etc/tlsrt/tlsrt.yaml"
 UNIT = """
 [Service]

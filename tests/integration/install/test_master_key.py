@@ -13,6 +13,8 @@ from hosts.installation import installed, scratch
 from hosts.installed_host import InstalledHost
 from hosts.row_sampling import rows
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture(scope="module")
 def sealed() -> Iterator[InstalledHost]:

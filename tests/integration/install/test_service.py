@@ -10,6 +10,8 @@ import pytest
 from hosts.booted_systemd import BootedSystemd, booted
 from tools.programs import need
 
+pytestmark = pytest.mark.one_python
+
 OF_USERADD = (
     "/etc/sysusers.d",  # a folder of systemd's own, empty
     "/etc/passwd-",

@@ -13,6 +13,8 @@ from hosts.booted_systemd import HOME, BootedSystemd
 
 from tlsrt.loops.secondary.unit_rules import OUTPUT_MOST
 
+pytestmark = pytest.mark.one_python
+
 SERVICES, PROCESS = "secondary/services", "secondary.services"
 DROP_IN = "/etc/tlsrt/components.d/secondary.services.yaml"
 RULES = "/etc/polkit-1/rules.d/50-tlsrt-services.rules"

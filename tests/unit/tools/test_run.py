@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 TESTS = Path(__file__).resolve().parents[2]
 FLAKY = """
 import pathlib, pytest
