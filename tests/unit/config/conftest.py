@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hosts.known_digests import known_digests
 
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
@@ -28,7 +29,8 @@ def minimal() -> str:
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     folder = tmp_path / "var"
-    initialise(folder, host="127.0.0.1", port=7443, now=NOW)
+    with known_digests():
+        initialise(folder, host="127.0.0.1", port=7443, now=NOW)
     return folder
 
 

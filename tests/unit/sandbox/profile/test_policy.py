@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -202,29 +202,48 @@ ARGUMENTS = st.tuples(
 )
 
 
+@cache
+def policy_for(process: tuple[str, bool]) -> Policy:
+    """Return the policy of a process, read once for all examples."""
+    return policy_of(FILES, process[0], network=process[1])
+
+
+@cache
+def program_for(process: tuple[str, bool], stage: FilterStage, watched: bool = False) -> bytes:
+    """Return a filter, assembled once for all examples."""
+    return program_of(policy_for(process), stage, "x86_64", PID, SEAL, watched=watched)
+
+
 @settings(max_examples=300)
 @given(st.sampled_from(PROCESSES), st.sampled_from(list(FilterStage)), st.sampled_from(CONDITIONAL), ARGUMENTS)
 def test_arguments_are_judged_as_written(
     process: tuple[str, bool], stage: FilterStage, call: str, arguments: tuple[int, ...]
 ) -> None:
-    policy = policy_of(FILES, process[0], network=process[1])
-    program = program_of(policy, stage, "x86_64", PID, SEAL)
+    policy = policy_for(process)
+    program = program_for(process, stage)
     answer = run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == unwatched(means(policy, stage, call, arguments))
-    watching = [program_of(policy, one, "x86_64", PID, SEAL, watched=True) for one in FilterStage]
+    watching = [program_for(process, one, watched=True) for one in FilterStage]
     programs = watching[:1] if stage is FilterStage.IMPORTING else watching[::-1]
     answer = run_all(programs, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == heard(policy, stage, call, arguments)
 
 
+@cache
+def installed_for(process: tuple[str, bool], watched: bool) -> tuple[bytes, bytes, int]:
+    """Return both filters of a process as this machine would install them, and the machine's architecture."""
+    policy = policy_for(process)
+    first, last = (policy.program(stage, watched=watched, pid=PID) for stage in FilterStage)
+    architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
+        policy, FilterStage.IMPORTING, name, PID, watched=watched))  # fmt: skip
+    return first, last, architecture
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PROCESSES), st.integers(0, 470), ARGUMENTS)
 def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, arguments: tuple[int, ...]) -> None:
-    policy = policy_of(FILES, process[0], network=process[1])
     for watched in (False, True):
-        first, last = (policy.program(stage, watched=watched, pid=PID) for stage in FilterStage)
-        architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
-            policy, FilterStage.IMPORTING, name, PID, watched=watched))  # fmt: skip
+        first, last, architecture = installed_for(process, watched)
         if run(last, architecture, number, arguments) == ALLOW:
             assert run(first, architecture, number, arguments) == ALLOW
 
