@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 2)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
+.PHONY: help start test stress soak test-cgroup check lint types contract docs site docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 
 docs: $(VENV)/.docs ## check the documents (links, stale pages, long lines, commands on a real host), build the site in build/site
 	@$(BIN)/python -m pytest -q tests/unit/test_documents.py tests/integration/test_documents.py
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=tests $(BIN)/mkdocs build --strict
+
+site: $(VENV)/.docs ## build the site only, in build/site
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=tests $(BIN)/mkdocs build --strict
 
 check: lint types contract test ## what .ci/run runs
