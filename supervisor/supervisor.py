@@ -2,9 +2,8 @@
 
 It takes the lock, makes folders and sockets, imports everything once, forks the authority and the loops, and from then
 on only listens: to life channels, to the authority, to pidfds, to the control socket, to signals and to the clock.
-It reads no key byte, takes nothing that a loop wrote for more than fixed-size records and words, and starts
-no thread. What it does
-beside that are features (`supervision/feature.py`); `_build` has the list of them.
+It reads no key byte, takes nothing that a loop wrote for more than fixed-size records and words, and starts no thread.
+What it does beside that are features (`supervision/feature.py`); `_build` has the list of them.
 """
 
 from __future__ import annotations
@@ -41,12 +40,7 @@ from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.folders import make_folder, make_folders
 from tlsrt.supervisor.process.instance_lock import WAIT_S, take_lock
-from tlsrt.supervisor.process.listeners import (
-    DECOY,
-    DOOR,
-    channel_listeners,
-    remove_sockets,
-)
+from tlsrt.supervisor.process.listeners import DECOY, DOOR, channel_listeners, remove_sockets
 from tlsrt.supervisor.process.logs import open_log
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_metrics_socket
