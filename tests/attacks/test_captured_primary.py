@@ -10,11 +10,12 @@ import json
 import os
 import secrets
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from attackers.arena import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
+from attackers.arena import IN_PRIMARY, STAGE, VICTIM, Arena, header_of, request_body, seal
+from attackers.captured_frames import deliver, exchange, seen, stolen
 from attackers.tls_peer import TlsPeer, open_session, request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -23,7 +24,7 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.client.enroll import enroll
 from tlsrt.channels.client.sync_client import Client
-from tlsrt.channels.frames.frame import Frame, FrameKind, Header, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.channels.frames.frame import Frame, FrameKind, pack_frame, pack_header, parse_frame_untrusted
 from tlsrt.channels.session.enrolment import EnrolmentAnswer, JoinCode, encode_answer, parse_code
 from tlsrt.channels.session.grant import (
     Open,
@@ -36,7 +37,7 @@ from tlsrt.channels.session.grant import (
 )
 from tlsrt.channels.session.opening import identity_of
 from tlsrt.channels.tls.message_stream import Control, encode_control
-from tlsrt.config import key_schedule, pki
+from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, OutcomeUnknown, PeerError, Rejected
 from tlsrt.supervisor.control.client import ControlClient
@@ -46,37 +47,6 @@ from tlsrt.supervisor.control.client import ControlClient
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """Two more clients: both absent, one of them enrolled for HTTP."""
     yield from running(request, **STAGE, clients=["guest", "web"], http=["web"])
-
-
-def deliver(arena: Arena, loop: str, *frames: bytes) -> None:
-    """Put frames on a loop's wire past the gate."""
-    arena.client.call(IN_PRIMARY, "deliver", loop, list(frames))
-
-
-def seen(arena: Arena, wanted: Callable[[Header], bool]) -> list[bytes]:
-    """Return the frames that Primary carried since the last time and that are wanted."""
-    frames = [data for _, _, data in arena.client.call(IN_PRIMARY, "carried")]
-    return [data for data in frames if wanted(header_of(data))]
-
-
-def exchange(arena: Arena) -> tuple[bytes, bytes]:
-    """Let third call the victim; return request and reply as Primary saw them."""
-    seen(arena, lambda header: False)
-    arena.third.send(arena.third.genuine())
-    arena.total += 1
-    arena.unharmed()
-    arena.mark()
-    frames = seen(arena, lambda header: THIEF in (header.src, header.dst))
-    asked, answered = sorted(frames, key=lambda data: header_of(data).kind)
-    return asked, answered
-
-
-def stolen(arena: Arena) -> list[bytes]:
-    """Return every AES key of Primary, and what can be derived from its roots for the thief's session."""
-    loot = arena.client.call(IN_PRIMARY, "loot")
-    roots = [*loot["gate_roots"].values(), *(held[-1]["mailbox_root"] for held in loot["sessions"].values())]
-    session = arena.third.session()["session"]
-    return [*loot["aes_keys"], *roots, *(key_schedule.request_key(root, session) for root in roots)]
 
 
 # -- reading ---------------------------------------------------------------------------------------------------

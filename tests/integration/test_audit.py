@@ -1,4 +1,4 @@
-"""The audit log of real processes: killed at any point, on a disk that is full, on one that does not answer.
+"""The audit log of a whole host: on a disk that is full, on one that does not answer, and when it is killed.
 
 What was acknowledged is in the log, whatever comes; and a disk that takes no record holds up nobody but those who want
 to be let in.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from chaos.host import Cradle
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from hosts.authority_host import ADMIN, INSTALL, MASTER, NONCE, AuthorityHost, Client, make_config
+from hosts.audit_files import read, records, verified
 from hosts.key_log import tells_keys
 from hosts.running_host import READY_S, RunningHost
 
@@ -34,10 +33,9 @@ from tlsrt.channels.cli.main import main as command
 from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
 from tlsrt.config.bundle import read_bundle
-from tlsrt.errors import PeerError, TlsrtError
-from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
-from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
-from tlsrt.supervisor.audit.verify import VerifyReport, verify
+from tlsrt.errors import TlsrtError
+from tlsrt.supervisor.audit.open import AuditKeys, open_log, public_of
+from tlsrt.supervisor.audit.record import LogRecord
 from tlsrt.supervisor.audit.writer import Work
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.control.client import ControlClient
@@ -48,113 +46,6 @@ REFUSED_S = 0.25
 # The authority tells in its log every key that it derives.
 TELLS_KEYS = tells_keys("expand", "extract", "token_key", "mailbox_root", "gate_root", "proof_key", "request_key")
 LOAD_S = 1.0  # how much later a loaded machine may show it
-
-
-def read(folder: Path) -> list[tuple[str, bytes]]:
-    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("audit-*.log"))]
-
-
-def records(folder: Path) -> list[LogRecord]:
-    found: list[LogRecord] = []
-    for _, data in read(folder):
-        at = 0
-        while (entry := read_entry_untrusted(data, at)) is not None:
-            found += [entry.value] if isinstance(entry.value, LogRecord) else []
-            at = entry.end
-    return found
-
-
-def verified(folder: Path, root: bytes, *, must_be_closed: bool = False) -> VerifyReport:
-    """With master_key, so every MAC as well; and with the public key alone, which must say the same."""
-    public, files = [public_of(root)], read(folder)
-    report = verify(files, public, file_key=file_key_of(root), must_be_closed=must_be_closed)
-    assert report.fault is None, report.fault
-    assert verify(files, public, must_be_closed=must_be_closed) == report
-    return report
-
-
-# An authority, killed at any point
-
-ROOT = key_schedule.audit_root(key_schedule.extract(INSTALL, MASTER))
-
-
-class Killed:
-    """An authority that admits clients until it is killed, again and again; `granted` is what it has acknowledged."""
-
-    def __init__(self, folder: Path) -> None:
-        self.host = AuthorityHost(make_config(folder))
-        self.folder = self.host.config.state_dir / "audit"
-        self.granted: list[str] = []
-        self.chance = random.Random(7)
-
-    def life(self, number: int) -> None:
-        """Begin a life, of the same boot or of another one, and kill it in the middle of its work."""
-        if number % 4 == 3:
-            self.host.close()
-            self.host = AuthorityHost(self.host.config)
-            self.host.nonce = bytes([number % 251]) * len(NONCE)
-        self.host.start()
-        primary = self.host.loops["primary"]
-        primary.send("join")
-        self.host.attest("primary")
-        self.host.office.wait("joined", lambda fields: fields[0] == "primary")
-        count = self.chance.randrange(4)
-        boot = key_schedule.boot_id(self.host.nonce)
-        for connection in range(1, 2 + count):
-            primary.send("challenge", connection)
-            heard = primary.wait("challenged", lambda fields, connection=connection: fields[0] == connection)  # type: ignore[misc]
-            data, signature = Client(ADMIN).open(heard[1], boot=boot)
-            primary.send("open", connection, data, signature)
-            if connection <= count:
-                granted = primary.wait("granted", lambda fields, connection=connection: fields[0] == connection)  # type: ignore[misc]
-                self.granted.append(granted[4].hex())
-        until = time.monotonic_ns() + self.chance.randrange(3_000_000)
-        while time.monotonic_ns() < until:  # somewhere between the record, the sync and the answer
-            pass
-        self.host.kill()
-        self.drain()
-
-    def drain(self) -> None:
-        """Hear what it has acknowledged at the last moment."""
-        primary = self.host.loops["primary"]
-        try:
-            while (message := primary.poll(0)) is not None:
-                if message[0] == "granted":
-                    self.granted.append(message[1][4].hex())
-        except PeerError:
-            return
-
-    def check(self) -> None:
-        report = verified(self.folder, ROOT)
-        opened = {dict(each.detail)["session"] for each in records(self.folder) if each.kind == "session_opened"}
-        assert set(self.granted) <= opened
-        assert report.missing_files == 0
-
-
-def kill_often(folder: Path, times: int) -> None:
-    killed = Killed(folder)
-    try:
-        for number in range(times):
-            killed.life(number)
-            killed.check()
-        assert len(killed.granted) > times // 2
-        kinds = [each.kind for each in records(killed.folder)]
-        assert kinds.count("log_cut") == times - 1 and kinds.count("boot") + kinds.count("resumed") == times
-    finally:
-        killed.host.close()
-
-
-def test_whatever_was_acknowledged_before_a_kill_is_in_the_log(tmp_path: Path) -> None:
-    kill_often(tmp_path, 18)
-
-
-@pytest.mark.stress
-@pytest.mark.timeout(900)
-def test_whatever_was_acknowledged_before_200_kills_is_in_the_log(tmp_path: Path) -> None:
-    kill_often(tmp_path, 200)
-
-
-# A whole host
 
 
 class AuditHost(RunningHost):

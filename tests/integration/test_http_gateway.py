@@ -13,22 +13,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE, VICTIM
+from hosts.browser import JSON, ask, call, context_of, raw
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
 from tlsrt import Client, traced
-from tlsrt.channels.client.connection import client_context
 from tlsrt.config.bundle import write_bundle
 from tlsrt.loops.http.connection import PING_S
 from tlsrt.supervisor.control.client import ControlClient
 
 Browser = Callable[..., http.client.HTTPSConnection]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-JSON = {"Content-Type": "application/json"}
 EXPECT = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
 SMUGGLED = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
 SMUGGLED += b"0\r\n\r\nGET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -48,12 +46,6 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     )  # fmt: skip
 
 
-def context_of(host: RunningHost, name: str = "web", protocol: str = "http/1.1") -> ssl.SSLContext:
-    context = client_context(host.bundle(name))
-    context.set_alpn_protocols([protocol])
-    return context
-
-
 @pytest.fixture
 def browser(host: RunningHost) -> Iterator[Browser]:
     """Makes connections, and closes them in the end."""
@@ -66,30 +58,6 @@ def browser(host: RunningHost) -> Iterator[Browser]:
     yield make
     for connection in made:
         connection.close()
-
-
-def ask(
-    connection: http.client.HTTPSConnection, method: str, path: str, body: object = None, **headers: str
-) -> tuple[int, Any, http.client.HTTPResponse]:
-    connection.request(method, path, None if body is None else json.dumps(body), {**JSON, **headers})
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read()), answer
-
-
-def call(connection: http.client.HTTPSConnection, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-    status, value, _ = ask(connection, "POST", f"/v1/call/{path}", body, **headers)
-    return status, value
-
-
-def raw(host: RunningHost, data: bytes, name: str = "web") -> bytes:
-    """Send bytes over TLS and read to the end."""
-    plain = socket.create_connection(("127.0.0.1", host.port), timeout=30)
-    with plain, context_of(host, name).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
-        secure.sendall(data)
-        received = b""
-        while piece := secure.recv(65536):
-            received += piece
-        return received
 
 
 def test_calls_by_name_and_by_position(host: RunningHost, browser: Browser) -> None:
