@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tools.programs import need
 
-from hosts.booted_systemd import HOME, BootedSystemd, booted, installation
-from hosts.installation import VERSION
+from hosts.booted_systemd import HOME, BootedSystemd, booted
 
 CONFIG = "/etc/tlsrt/tlsrt.yaml"
 UNIT = f"""
@@ -26,23 +23,11 @@ KillMode=mixed
 NSSWITCH = "passwd: files systemd\ngroup: files systemd\nshadow: files\nhosts: files\n"
 
 
-def add_library(name: str) -> None:
-    """Put an installed distribution beside tlsrt in what is /opt/tlsrt inside."""
-    site = installation() / f"env/lib/{VERSION}/site-packages"
-    for file in metadata.files(name) or ():
-        source, target = Path(str(file.locate())), site / file
-        if ".." not in file.parts and file.suffix != ".pyc" and source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            for path in (target, *target.relative_to(site).parents):
-                (site / path).chmod(0o755 if (site / path).is_dir() else 0o644)
-
-
 def booted_services(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:
     """The body of a fixture: a systemd with bus and polkit, and a configuration that is not started yet."""
     need("xdg-dbus-proxy")
     need("pkcheck")
-    add_library("dbus-fast")
+    metadata.distribution("dbus-fast")  # else it is not in there either
     for machine in booted(request):
         machine.write("/etc/nsswitch.conf", NSSWITCH)
         machine.systemctl("start", "dbus.socket", "dbus.service", "polkit.service")

@@ -24,6 +24,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +34,7 @@ from typing import Any, Self
 import pytest
 from tools.programs import LEFT_OUT, need
 
-from hosts.installation import VERSION, copy_dependencies, copy_interpreter, scratch, wheel
+from hosts.installation import VERSION, copy_dependencies, copy_files, copy_interpreter, once, run, shared, wheel
 
 HOME = Path("/opt/tlsrt")  # where tlsrt is, inside
 LIMIT_S = 60.0
@@ -47,26 +48,34 @@ _START = "import sys; sys.argv[0] = {name!r}; from {module} import {function}; s
 def installation() -> Path:
     """Return the folder that is /opt/tlsrt inside: an interpreter, and an environment with tlsrt in it.
 
-    It is written as it will be found there, so that it costs no run of pip.
+    It is written as it will be found there, so that it costs no run of pip, and with the byte code that pip would make.
+    It is made once for all processes that share the suite.
     """
-    folder = scratch() / "opt-tlsrt"
-    interpreter = HOME / "python" / copy_interpreter(folder / "python").relative_to(folder / "python")
+    return once(shared() / "opt-tlsrt", _install)
+
+
+def _install(folder: Path) -> None:
+    shutil.copytree(
+        once(shared() / "python", copy_interpreter), folder / "python", symlinks=True, copy_function=os.link
+    )
     site, programs = folder / f"env/lib/{VERSION}/site-packages", folder / "env/bin"
     for made in (site, programs):
         made.mkdir(parents=True)
-    (folder / "env/pyvenv.cfg").write_text(f"home = {interpreter.parent}\ninclude-system-site-packages = false\n")
+    (folder / "env/pyvenv.cfg").write_text(f"home = {HOME}/python/bin\ninclude-system-site-packages = false\n")
     copy_dependencies(site, compiled=False)
+    with suppress(metadata.PackageNotFoundError):  # of an extra that is not installed
+        copy_files("dbus-fast", site, compiled=False)
     with zipfile.ZipFile(wheel()) as archive:
         archive.extractall(site)
-    (programs / "python").symlink_to(interpreter)
+    (programs / "python").symlink_to(f"{HOME}/python/bin/{VERSION}")
     for entry in metadata.distribution("tlsrt").entry_points.select(group="console_scripts"):
         text = _START.format(name=entry.name, module=entry.module, function=entry.attr)
         (programs / entry.name).write_text(f"#!{HOME}/env/bin/python\n{text}\n")
+    run(sys.executable, "-m", "compileall", "-q", "-s", folder, "-p", HOME, site)
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             is_program = path.is_dir() or path.parent.name == "bin"
             path.chmod(0o755 if is_program else 0o644)
-    return folder
 
 
 class BootedSystemd:

@@ -191,12 +191,17 @@ def _install(folder: Path) -> None:
 def copy_dependencies(site: Path, *, compiled: bool = True) -> None:
     """Copy every installed file of tlsrt's dependencies."""
     for name in DEPENDENCIES:
-        for file in metadata.files(name) or ():
-            if ".." not in file.parts and (compiled or file.suffix != ".pyc"):
-                source, target = Path(str(file.locate())), site / file
-                if source.is_file():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(source, target)
+        copy_files(name, site, compiled=compiled)
+
+
+def copy_files(distribution: str, site: Path, *, compiled: bool) -> None:
+    """Copy the installed files of a distribution, with its byte code or without. Raises PackageNotFoundError."""
+    for file in metadata.files(distribution) or ():
+        if ".." not in file.parts and (compiled or file.suffix != ".pyc"):
+            source, target = Path(str(file.locate())), site / file
+            if source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
 
 
 @cache

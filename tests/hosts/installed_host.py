@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -25,7 +26,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hosts.installation import Environment, once, scratch
+from hosts.command_server import CommandServer
+from hosts.installation import PROGRAMS, Environment, once, scratch
 from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
@@ -53,12 +55,15 @@ sys.exit(main())
 class InstalledHost:
     """One configuration folder of one environment; `user` is the uid and gid of everything that runs, if not ours.
 
-    `prefix` are words before every command, of one that runs it with less rights.
+    `prefix` are words before every command, of one that runs it with less rights. With `forked`, every command but
+    `start` runs in a fork of a process that has imported it: where what it does is tested, and not how it begins, and
+    where no library of the environment is overwritten, which would end that process.
     """
 
     def __init__(
-        self, environment: Environment, folder: Path, *, user: int | None = None, prefix: Sequence[str] = ()
-    ) -> None:
+        self, environment: Environment, folder: Path, *, user: int | None = None, prefix: Sequence[str] = (),
+        forked: bool = False,
+    ) -> None:  # fmt: skip
         self.environment = environment
         self._prefix = list(prefix)
         self.folder = folder
@@ -70,6 +75,8 @@ class InstalledHost:
         self._environ["TLSRT_BUNDLE"] = str(folder / "admin.tlsrt")
         if environment.libraries is not None:
             self._environ["LD_LIBRARY_PATH"] = environment.libraries
+        assert not forked or (user is None and not prefix), "a fork has the rights of the tests"
+        self._forked = forked
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -79,6 +86,12 @@ class InstalledHost:
 
     def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
         """Run one of the commands; return its exit code, output and errors."""
+        if self._forked and program in PROGRAMS and words[:1] != ("start",):
+            path, folder = self.environment.program(program), cwd or self.folder.parent
+            server = _server(self.environment, os.getpid())
+            run = server.run([*map(str, words)], cwd=folder, environment=self._environment, name=program, path=path)
+            assert "Traceback" not in run.stdout + run.stderr
+            return run.returncode, run.stdout, run.stderr
         command = [*self._prefix, str(self.environment.program(program)), *map(str, words)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, env=self._environment,
@@ -160,6 +173,22 @@ class InstalledHost:
         """No process has our configuration in its command line: not the launcher, the supervisor or its children."""
         left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(self.config) in _text(path)]
         assert not left, f"still running: {[(path, _text(path)) for path in left]}"
+
+
+@cache
+def _server(environment: Environment, pid: int) -> CommandServer:
+    """Return the server of an environment's commands for this process, which `pid` is."""
+    begin = dict(os.environ)
+    if environment.libraries is not None:
+        begin["LD_LIBRARY_PATH"] = environment.libraries
+    server = CommandServer(environment.program("python"), begin)
+    atexit.register(_close, server, pid)
+    return server
+
+
+def _close(server: CommandServer, pid: int) -> None:
+    if os.getpid() == pid:  # not in a child that some test forked
+        server.close()
 
 
 @cache

@@ -43,13 +43,21 @@ def sources(environment: Environment) -> Path:
     return folder / "kettle"
 
 
-@pytest.fixture
-def host(environment: Environment) -> Iterator[InstalledHost]:
-    host = InstalledHost(environment, scratch() / "components")
+@pytest.fixture(scope="module")
+def running(environment: Environment) -> Iterator[InstalledHost]:
+    """A host for the tests that come last: those before have one of their own, at the same port."""
+    host = InstalledHost(environment, scratch() / "components", forked=True)
     host.like_new()
     with host.started():
         yield host
     shutil.rmtree(host.folder)
+
+
+@pytest.fixture
+def host(running: InstalledHost, environment: Environment) -> Iterator[InstalledHost]:
+    """The host that runs; what a test has added goes at its end."""
+    yield running
+    running.run("component", "remove", ADDRESS, "--purge", "--uninstall", "--yes")
     for name in ("kettle", "kettle-0.1.0.dist-info", "kettle-0.2.0.dist-info"):
         shutil.rmtree(environment.site / name, ignore_errors=True)
 
@@ -103,6 +111,67 @@ def test_what_new_writes_passes_its_own_test(sources: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_a_broken_drop_in_keeps_no_host_from_its_start(environment: Environment, sources: Path) -> None:
+    host = InstalledHost(environment, scratch() / "broken", forked=True)
+    host.like_new()
+    folder = host.folder / "components.d"
+    folder.mkdir(mode=0o755)
+    (folder / "third.kettle.yaml").write_text("package: kettle\noptoins: {}\n")
+    assert "third.kettle.yaml:2:1: unknown key 'optoins', did you mean options?" in host.run("seal")[2]
+    with host.started():
+        warnings = host.status()["warnings"]
+        assert any("component third/kettle does not run" in line for line in warnings)
+        assert host.call("primary/kernel", "uname")["system"] == "Linux"
+    (folder / "third.kettle.yaml").chmod(0o666)
+    assert "could be exchanged by another user" in host.run("start")[2]
+    shutil.rmtree(host.folder)
+
+
+def test_what_an_installed_tlsrt_brings_and_is_off_is_added_to_a_strict_host(environment: Environment) -> None:
+    """As a service that tlsrt offers: here of a class that is built in, under another name."""
+    entries = next(environment.site.glob("tlsrt-*.dist-info")) / "entry_points.txt"
+    before, place = entries.read_text(), environment.site / "tlsrt" / "loops" / "third" / "box.tlsrt.yaml"
+    manifest = (place.parent / "io.tlsrt.yaml").read_text().replace("third/io", "third/box")
+    host = InstalledHost(environment, scratch() / "offered", forked=True)
+    host.like_new()
+    try:
+        place.write_text(manifest.replace("process: shared\n", ""))
+        entries.write_text(f"{before}\n[tlsrt.components]\nbox = tlsrt.loops.third:box\n")
+        host.seal()
+        with host.started():
+            others = pids(host)
+            assert "third/box" in [one["component"] for one in component(host, "list", "--available")["available"]]
+            [added] = component(host, "add", "third/box", "--needs", "memory_mb=24", "--yes")["added"]
+            assert added["host"]["outcome"] == "added"
+            assert ("memory_mb", "24 MiB") in [(one["kind"], one["what"]) for one in added["asks"]]
+            assert host.call("third/box", "notify", "info", "it is on") == 1
+            assert {name: pid for name, pid in pids(host).items() if name in others} == others
+            backup = host.folder.parent / "box.state"
+            component(host, "backup", "third/box", backup)
+            assert "comes with tlsrt, and has the packages of tlsrt" in refused(
+                host, "add", "third/box", "--as", "third/other", "--isolated", "--yes", code=EX_USAGE
+            )
+            component(host, "restore", "third/box", backup)
+            assert "no fault" in host.do("check", "--config", host.config)
+        assert "nothing differs" in host.do("seal", "--diff", "--config", host.config)
+        with host.started():
+            assert host.call("third/box", "notify", "info", "after a start") == 1
+            place.write_text(manifest.replace("process: shared\n", "").replace("disk_threads: 1", "disk_threads: 2"))
+        code, _, errors = host.run("seal", "--config", host.config)
+        assert code == 0 and "box.tlsrt.yaml is not the manifest that was approved" in errors
+        with host.started():  # a newer tlsrt, which asks for more: it waits for the operator, and no other does
+            assert "third.box" not in pids(host)
+            [why] = [one["why"] for one in component(host, "list")["components"] if one["component"] == "third/box"]
+            assert "component update third/box" in why[0]
+            component(host, "update", "third/box", "--yes")
+            assert host.call("third/box", "notify", "info", "approved") == 1
+            assert component(host, "remove", "third/box")["installed"] is None
+    finally:
+        entries.write_text(before)
+        place.unlink(missing_ok=True)
+        shutil.rmtree(host.folder)
 
 
 def test_a_package_comes_into_a_running_host_changes_and_goes(host: InstalledHost, sources: Path) -> None:
@@ -196,22 +265,6 @@ def test_a_package_that_changes_behind_the_operator_does_not_run(host: Installed
     assert host.call(ADDRESS, "hello") == "hello world, for the 1. time"
 
 
-def test_a_broken_drop_in_keeps_no_host_from_its_start(environment: Environment, sources: Path) -> None:
-    host = InstalledHost(environment, scratch() / "broken")
-    host.like_new()
-    folder = host.folder / "components.d"
-    folder.mkdir(mode=0o755)
-    (folder / "third.kettle.yaml").write_text("package: kettle\noptoins: {}\n")
-    assert "third.kettle.yaml:2:1: unknown key 'optoins', did you mean options?" in host.run("seal")[2]
-    with host.started():
-        warnings = host.status()["warnings"]
-        assert any("component third/kettle does not run" in line for line in warnings)
-        assert host.call("primary/kernel", "uname")["system"] == "Linux"
-    (folder / "third.kettle.yaml").chmod(0o666)
-    assert "could be exchanged by another user" in host.run("start")[2]
-    shutil.rmtree(host.folder)
-
-
 def test_a_folder_brings_a_package_with_its_component(host: InstalledHost, sources: Path, tmp_path: Path) -> None:
     def applied(*words: str, code: int) -> str:
         ended, output, errors = host.run("apply", tmp_path, "--detailed-exitcode", *words)
@@ -244,48 +297,3 @@ def test_a_folder_brings_a_package_with_its_component(host: InstalledHost, sourc
         path.unlink()
     applied("--yes", code=EX_CHANGED)
     assert pids(host) == before
-
-
-def test_what_an_installed_tlsrt_brings_and_is_off_is_added_to_a_strict_host(environment: Environment) -> None:
-    """As a service that tlsrt offers: here of a class that is built in, under another name."""
-    entries = next(environment.site.glob("tlsrt-*.dist-info")) / "entry_points.txt"
-    before, place = entries.read_text(), environment.site / "tlsrt" / "loops" / "third" / "box.tlsrt.yaml"
-    manifest = (place.parent / "io.tlsrt.yaml").read_text().replace("third/io", "third/box")
-    host = InstalledHost(environment, scratch() / "offered")
-    host.like_new()
-    try:
-        place.write_text(manifest.replace("process: shared\n", ""))
-        entries.write_text(f"{before}\n[tlsrt.components]\nbox = tlsrt.loops.third:box\n")
-        host.seal()
-        with host.started():
-            others = pids(host)
-            assert "third/box" in [one["component"] for one in component(host, "list", "--available")["available"]]
-            [added] = component(host, "add", "third/box", "--needs", "memory_mb=24", "--yes")["added"]
-            assert added["host"]["outcome"] == "added"
-            assert ("memory_mb", "24 MiB") in [(one["kind"], one["what"]) for one in added["asks"]]
-            assert host.call("third/box", "notify", "info", "it is on") == 1
-            assert {name: pid for name, pid in pids(host).items() if name in others} == others
-            backup = host.folder.parent / "box.state"
-            component(host, "backup", "third/box", backup)
-            assert "comes with tlsrt, and has the packages of tlsrt" in refused(
-                host, "add", "third/box", "--as", "third/other", "--isolated", "--yes", code=EX_USAGE
-            )
-            component(host, "restore", "third/box", backup)
-            assert "no fault" in host.do("check", "--config", host.config)
-        assert "nothing differs" in host.do("seal", "--diff", "--config", host.config)
-        with host.started():
-            assert host.call("third/box", "notify", "info", "after a start") == 1
-            place.write_text(manifest.replace("process: shared\n", "").replace("disk_threads: 1", "disk_threads: 2"))
-        code, _, errors = host.run("seal", "--config", host.config)
-        assert code == 0 and "box.tlsrt.yaml is not the manifest that was approved" in errors
-        with host.started():  # a newer tlsrt, which asks for more: it waits for the operator, and no other does
-            assert "third.box" not in pids(host)
-            [why] = [one["why"] for one in component(host, "list")["components"] if one["component"] == "third/box"]
-            assert "component update third/box" in why[0]
-            component(host, "update", "third/box", "--yes")
-            assert host.call("third/box", "notify", "info", "approved") == 1
-            assert component(host, "remove", "third/box")["installed"] is None
-    finally:
-        entries.write_text(before)
-        place.unlink(missing_ok=True)
-        shutil.rmtree(host.folder)

@@ -82,7 +82,7 @@ def host(wheels: Path) -> Iterator[InstalledHost]:
     environment = installed_with_pip()
     monkey.setenv("PIP_NO_INDEX", "1")
     monkey.setenv("PIP_FIND_LINKS", str(wheels))
-    host = InstalledHost(environment, scratch() / "isolated")  # takes these along
+    host = InstalledHost(environment, scratch() / "isolated", forked=True)  # takes these along
     host.like_new()
     with host.started():
         component(host, "add", "--isolated", package("two", wheels, ["boil==2.0"]), "--yes")
@@ -252,7 +252,7 @@ def test_what_is_changed_after_the_seal_does_not_run(host: InstalledHost, wheels
 def test_a_command_that_is_killed_leaves_a_host_that_starts(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    host = InstalledHost(installed_with_pip(), scratch() / "killed")
+    host = InstalledHost(installed_with_pip(), scratch() / "killed", forked=True)
     assert host.init_compiled()[0] == 0
     add = ("component", "add", "--isolated", package("ten", wheels, ["boil==1.0"]), "--yes", "--config", host.config)
     code, _, errors = host.run("-c", KILLED, *add, program="python")
