@@ -243,6 +243,13 @@ def copy_interpreter(folder: Path) -> Path:
     return interpreter
 
 
+def link_interpreter(folder: Path) -> Path:
+    """Have the same by hard links to a copy that is made once: where only its place matters; return it."""
+    made = once(shared() / "python", copy_interpreter)
+    shutil.copytree(made, folder, symlinks=True, copy_function=os.link)
+    return folder / "bin" / VERSION
+
+
 @cache
 def portable() -> Environment:
     """Return an environment that every user may run, wherever the running interpreter lies; no test changes it."""

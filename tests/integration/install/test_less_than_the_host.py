@@ -70,6 +70,7 @@ PLACES = {
 
 
 LESS_OFTEN = {"no mounts", "no seccomp", "no user namespaces for a user", "no network namespaces"}
+STRICT_LESS_OFTEN = LESS_OFTEN | {"a container whose root is none", "no mounts for a user", "no user namespaces"}
 HERE = [name for name, place in PLACES.items() if IS_ROOT or place.as_user]
 
 
@@ -141,6 +142,7 @@ def test_init_writes_the_waivers_and_the_start_works_and_says_so(host: Installed
     assert {states[layer] for layer in place.missing} == {"waived"}, "the configuration lies in ./var"
 
 
+@pytest.mark.parametrize("place", rows(HERE, stress=STRICT_LESS_OFTEN & set(HERE)), indirect=True)
 def test_init_strict_waives_nothing_and_the_start_refuses(host: InstalledHost, place: Place) -> None:
     code, output, errors = host.init_compiled("--strict")
     assert code == 0 and waived_in(host) == {}
@@ -188,7 +190,7 @@ def test_a_waiver_that_is_not_needed_is_said_by_every_start_and_by_check(whole: 
     assert "landlock         enforced  waived, but this host can give it" in whole.run("sandbox", "check")[1]
 
 
-@pytest.mark.parametrize(("ids", "base"), [(1_000_000, 771000), (65536, 64512)])
+@pytest.mark.parametrize(("ids", "base"), [pytest.param(1_000_000, 771000, marks=pytest.mark.stress), (65536, 64512)])
 def test_the_root_of_a_container_with_ids_of_its_own_has_everything(ids: int, base: int) -> None:
     """A user namespace with a range of ids, as an unprivileged container has it: every layer, and uids that exist."""
     if not IS_ROOT:
@@ -312,11 +314,11 @@ def test_code_that_a_loops_uid_cannot_read_is_named_with_what_to_do(tmp_path: Pa
     """Without a mount namespace of its own a loop meets the closed home in which everything lies."""
     if not IS_ROOT:
         return  # one uid: the loop is the owner
-    from hosts.installation import copy_interpreter, make_environment
+    from hosts.installation import link_interpreter, make_environment
 
     home = scratch() / "closed-less"
     home.mkdir()
-    environment = make_environment(home / "env", python=copy_interpreter(home / "python"))
+    environment = make_environment(home / "env", python=link_interpreter(home / "python"))
     home.chmod(0o700)
     try:
         prefix = deprived(environment, deny={"mount": errno.EPERM})
