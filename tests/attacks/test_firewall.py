@@ -20,7 +20,7 @@ OPTIONS = (
     "input={rules: [{name: bad, sources: ['@bad', '@still'], action: drop}]}",
 )  # fmt: skip
 pytestmark = [
-    pytest.mark.one_python,
+    pytest.mark.once,
     pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's"),
 ]
 

@@ -19,7 +19,7 @@ from tlsrt.command_line.completion import SCRIPTS, script_of
 from tlsrt.command_line.tree import CommandNode, node_of, nodes
 from tlsrt.supervisor.cli import verbs as host_verbs
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 COMMANDS = {"tlsrt": client_verbs.COMMAND, "tlsrt-supervisor": host_verbs.COMMAND}
 TREES = {name: node_of(command) for name, command in COMMANDS.items()}

@@ -18,7 +18,7 @@ from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
 from tools.documents import ROOT, Block, blocks
 from tools.reference import pages
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 

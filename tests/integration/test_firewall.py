@@ -22,7 +22,7 @@ RULES = (
     "{name: web, protocol: tcp, ports: [4001], rate: 1000/second, burst: 100, log: true, action: accept}]}"
 )
 pytestmark = [
-    pytest.mark.one_python,
+    pytest.mark.once,
     pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's"),
 ]
 

@@ -24,7 +24,7 @@ BACKUP, FIREWALL, NOTIFY = "secondary/backup", "external/firewall", "third/notif
 LIMIT_S = 30.0
 SITE_PORT, OTHER_PORT = free_port(), free_port()
 pytestmark = [
-    pytest.mark.one_python,
+    pytest.mark.once,
     pytest.mark.skipif(os.geteuid() != 0, reason="the network and the folders of a host are root's"),
 ]
 

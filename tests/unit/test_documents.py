@@ -23,7 +23,7 @@ from tlsrt.config.load import load_config
 from tlsrt.config.manifest import parse_manifest
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 # Where a table row may be long, or a paragraph: a protocol field by field, a change by change, measurements.

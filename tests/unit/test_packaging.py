@@ -19,7 +19,7 @@ from tlsrt.channels.cli.verbs import COMMAND as CLIENT
 from tlsrt.command_line.completion import script_of
 from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hosts.booted_systemd import BootedSystemd, booted
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hosts.booted_systemd import BootedSystemd, booted
 from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.journal_catalog import FILE
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 CONFIG = "/etc/tlsrt/tlsrt.yaml"
 UNIT = """

@@ -13,7 +13,7 @@ from hosts.installation import installed, scratch
 from hosts.installed_host import InstalledHost
 from hosts.row_sampling import rows
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

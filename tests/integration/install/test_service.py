@@ -11,7 +11,7 @@ import pytest
 from hosts.booted_systemd import HOME, BootedSystemd, booted
 from tools.programs import need
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 OF_USERADD = (
     "/etc/sysusers.d",  # a folder of systemd's own, empty

@@ -13,7 +13,7 @@ from hosts.booted_systemd import HOME, BootedSystemd
 
 from tlsrt.loops.secondary.unit_rules import OUTPUT_MOST
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 SERVICES, PROCESS = "secondary/services", "secondary.services"
 DROP_IN = "/etc/tlsrt/components.d/secondary.services.yaml"

@@ -11,7 +11,7 @@ import pytest
 from hosts.booted_services import CONFIG, booted_services, call
 from hosts.booted_systemd import HOME, BootedSystemd
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 TIME = "secondary/time"
 # RFC 4330: a server of stratum 2 whose clock is 20 ms ahead of that of this machine.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.one_python
+pytestmark = pytest.mark.once
 
 TESTS = Path(__file__).resolve().parents[2]
 FLAKY = """
