@@ -73,7 +73,7 @@ def _host(**options: Any) -> Any:
 
     class QuietHost(RunningHost):
         def print_logs(self) -> None:
-            print(self._transcript(), file=sys.stderr)  # the bench reads what goes to stdout
+            print(self.output.transcript(), file=sys.stderr)  # the bench reads what goes to stdout
 
     return QuietHost(**options)
 
