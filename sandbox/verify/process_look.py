@@ -72,7 +72,7 @@ class _TaskLook:
         """Judge all anew: by another profile."""
         self._good_facts = self._good_namespaces = None
 
-    def status_differences(self, profile: Profile, own: NamespaceSet) -> list[str]:
+    def status_differences(self, profile: Profile, own: NamespaceSet, *, tells_dumpable: bool) -> list[str]:
         """Look at its status, also for how many threads the process has, and at whom its files belong to."""
         status = self.files.read("status")
         facts = facts_of(status)
@@ -81,9 +81,8 @@ class _TaskLook:
             task = _parsed(facts, status)
             found = task_differences(task, profile, own)
             self.threads, self._good_facts = task.threads, None if found else facts
-        tells = profile.expects("not_dumpable") and profile.uid not in (0, os.geteuid())
         if (
-            tells and os.stat("status", dir_fd=self.files.directory).st_uid == profile.uid
+            tells_dumpable and os.stat("status", dir_fd=self.files.directory).st_uid == profile.uid
         ):  # root owns that of one that is not dumpable, proc(5)
             found.append("it is dumpable")
         return found
@@ -140,6 +139,7 @@ class ProcessLook:
         self._group: KeptFiles | None = None
         self._tasks: dict[str, _TaskLook] = {}
         self._judged_by: tuple[Profile, NamespaceSet, PlannedRoot | None] | None = None
+        self._tells_dumpable = False  # whether the owner of its files would say so
         self._good_table: bytes | None = None
         self._good_mounts: frozenset[int] = frozenset()  # of that table
         self._good_limits: bytes | None = None
@@ -190,6 +190,7 @@ class ProcessLook:
         before = self._judged_by
         if before is None or before[0] is not profile or before[1] is not own or before[2] is not root:
             self._judged_by = (profile, own, root)
+            self._tells_dumpable = profile.expects("not_dumpable") and profile.uid not in (0, os.geteuid())
             self._good_table = self._good_limits = None
             for task in self._tasks.values():
                 task.forget()
@@ -231,7 +232,7 @@ class ProcessLook:
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = _TaskLook(f"{self._folder}/task/{name}")
-        found = task.status_differences(profile, own)
+        found = task.status_differences(profile, own, tells_dumpable=self._tells_dumpable)
         differences, view = task.namespace_differences(profile, own)
         found += differences
         children = task.children()

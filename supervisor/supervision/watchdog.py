@@ -4,12 +4,14 @@ One timer for both, since every wake-up of a host that idles costs: three times 
 two beats. Each time the silence of all processes is checked. In the first of the three a dozen processes are attested,
 one after the other while the code for it is in the caches; where there are more, the next dozen in the second, and more
 than three dozen in equal parts. So each process is attested once in a round, 0.5 s after the last time, and never just
-when it says something: that moment it could choose.
+when it says something: that moment it could choose. A round begins when all processes wake up to beat: what is left of
+one that began at another moment is done at once.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -37,14 +39,16 @@ class Watchdog(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, authority: AuthorityProcess, services: Sequence[ServiceProcess],
-        features: Feature,
+        features: Feature, boottime: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
+        """`boottime` is the clock that beats go by, in s: CLOCK_BOOTTIME."""
         self._context = context
         self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
         self._services = services  # helpers and resolver: each is there while it is needed
         self._features = features
+        self._boottime = boottime or partial(time.clock_gettime, time.CLOCK_BOOTTIME)
         self._turns = 0  # of this round
         self._left: list[Callable[[], None]] = []  # looks of this round
         self._burst = BURST
@@ -119,14 +123,16 @@ class Watchdog(Feature):
 
     def _attest_some(self) -> None:
         """Attest those of this round whose turn it is; who comes meanwhile is looked at when it is sealed."""
-        if self._turns == 0:
+        late: list[Callable[[], None]] = []
+        if self._turns == 0 or self._boottime() % ATTEST_ROUND_S < ATTEST_ROUND_S / TURNS / 2:
+            late, self._turns = self._left, 0
             self._left = [partial(self._attest_loop, loop) for loop in self._loops.all]
             self._left.append(self._attest_authority)
             self._left += [partial(self._attest_service, one) for one in self._services if one.child is not None]
             self._burst = max(BURST, math.ceil(len(self._left) / TURNS))
         self._turns = (self._turns + 1) % TURNS
         now, self._left = self._left[: self._burst], self._left[self._burst :]
-        for look in now:
+        for look in (*late, *now):
             look()
 
     def _attest_loop(self, loop: Loop) -> None:

@@ -35,6 +35,7 @@ class Stage:
     may_wait: bool = True
     judged: int = 0
     told: list[int] = field(default_factory=list[int])  # how often it had judged, whenever features heard of it
+    clock: float = 40 - ATTEST_ROUND_S / TURNS + 0.001  # so the first turn is at a moment of beats
     event_loop: Any = None
     loops: Any = None
 
@@ -77,7 +78,7 @@ class Stage:
         )  # fmt: skip
         helper: Any = SimpleNamespace(is_attested=False, is_killed=False, child=None)
         features: Any = SimpleNamespace(judged=lambda: self.told.append(self.judged))
-        Watchdog(context, self.loops, authority, (helper,), features).begin()
+        Watchdog(context, self.loops, authority, (helper,), features, lambda: self.clock).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1
@@ -90,6 +91,7 @@ class Stage:
         for _ in range(count):
             delay, callback = self.timers.pop()
             elapsed += delay
+            self.clock += delay
             callback()
         return elapsed
 
@@ -124,6 +126,22 @@ def test_each_is_looked_at_in_the_same_turn_of_every_round_and_no_more_in_a_row_
     assert rounds[0] == rounds[1] == rounds[2]
     assert [name for turn in rounds[0] for name in turn] == [*names, "authority"]
     assert max(map(len, rounds[0])) <= max(BURST, -(-(count + 1) // TURNS))
+
+
+@pytest.mark.parametrize("off", [1, 2])
+def test_a_round_that_began_off_the_beat_is_done_at_once_at_the_next_and_nobody_waits_longer(off: int) -> None:
+    names = tuple(f"loop{number}" for number in range(3 * BURST - 1))
+    stage = Stage(names=names, trusted={*names, "authority"})
+    stage.clock += off * ATTEST_ROUND_S / TURNS  # as after a moment in which the supervisor did not run
+    stage.begin()
+    turns: list[list[str]] = []
+    for _ in range(4 * TURNS):
+        before = len(stage.looked_at)
+        stage.pass_turns(1)
+        turns.append(stage.looked_at[before:])
+    for start in range(len(turns) - TURNS):
+        assert set().union(*turns[start : start + TURNS]) == {*names, "authority"}
+    assert turns[TURNS - off][-BURST:] == [*names[:BURST]]
 
 
 def test_one_that_goes_in_a_round_costs_no_other_its_look() -> None:
