@@ -7,6 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -23,11 +24,13 @@ from tlsrt.loops.external.interface_state import (
     read_state,
     target_of,
 )
+from tlsrt.loops.external.networkd_folder import NetworkdFolder
 from tlsrt.loops.external.undo_requests import undo_requests
 
 _INTERFACES = 16
 _PASSES = 3  # what one change takes with it, as a link that goes down its routes, the next one makes again
 _BOOT_S = 120.0  # by which two boots differ at least
+_LOOKS, _LOOK_S = 20, 0.25  # at what systemd-networkd makes of its files
 _LATER_S = 10  # after the end of a trial, if this process does not even then undo it
 
 
@@ -41,6 +44,9 @@ class Configuration(Component):
         interfaces: Annotated[dict[str, DeclaredInterface], "Interfaces by their names."] = field(
             default_factory=dict[str, DeclaredInterface]
         )
+        networkd: Annotated[
+            str, "Folder in which confirmed interfaces are kept as files of systemd-networkd, such as /srv/network."
+        ] = ""
         confirm_s: Annotated[int, Range(2, 3600), "Seconds after which a change is undone unless it is confirmed."] = 60
 
         def __post_init__(self) -> None:
@@ -49,9 +55,15 @@ class Configuration(Component):
                 raise ValueError(f"interfaces: at most {_INTERFACES}")
             for name in self.interfaces:
                 check_name(name)
+            if self.networkd and not self.networkd.startswith("/"):
+                raise ValueError("networkd: an absolute path of a folder, such as /srv/network")
 
     topics = {"changed": "a revision is trying, loaded, undone or stuck: revision, state, why"}  # noqa: RUF012
     db = database(steps=[*STEPS, "create table boot (one integer primary key, at real not null)"])
+
+    def warm_up(self) -> None:
+        """Import the library of D-Bus while code can be read."""
+        self._networkd = NetworkdFolder(self.options.networkd, self.work)
 
     async def start(self) -> None:
         self._ip = asyncio.Lock()
@@ -97,9 +109,9 @@ class Configuration(Component):
 
     @handler(idempotent=True)
     async def status(self) -> dict[str, Any]:
-        """{revision, by, at, trial, trial_left_s, interfaces, differs}; null for what there is not.
+        """{revision, by, at, trial, trial_left_s, interfaces, differs, networkd}; null for what there is not.
 
-        `differs` is what would make the interfaces as they were confirmed.
+        `differs` is what would make the interfaces as they were confirmed; `networkd` how its files are: see the guide.
         """
         last = await self._trial.last()
         async with self._ip:
@@ -112,6 +124,7 @@ class Configuration(Component):
         return {
             **await self._trial.facts(),
             "interfaces": {name: now.get(name) for name in self.options.interfaces}, "differs": differs,
+            "networkd": self._networkd.status,
         }  # fmt: skip
 
     @handler(idempotent=True)
@@ -127,13 +140,22 @@ class Configuration(Component):
         await self._make(_declared(wanted), trial_s=trial_s)
 
     async def settle(self, number: int, wanted: Any) -> None:
-        """Make it so, lastingly."""
-        await self._make(_declared(wanted))
+        """Make it so, lastingly: files of systemd-networkd are written now, as they would outlast a trial."""
+        declared = _declared(wanted)
+        await self._make(declared)
+        try:
+            if await self._networkd.keep(declared):
+                await self._stays(declared)
+        except CallError:
+            with suppress(CallError):  # the trial goes on, and its end tries it again
+                await self._networkd.keep(await self._confirmed())
+            raise
         self._release_undo()
         await self.db.execute("insert or replace into boot (one, at) values (1, ?)", _booted_at())
 
     async def go_back(self, undo: Any) -> None:
         """Make the interfaces as they were. One that has vanished needs nothing."""
+        await self._networkd.keep(await self._confirmed())
         async with self._ip:
             for _ in range(_PASSES):
                 now = await self._state(list(undo))
@@ -143,6 +165,22 @@ class Configuration(Component):
                     return
                 await self._batch(lines)
         raise Failed("ip has done all, and the interfaces are not as before: another program changes them, too")
+
+    async def _confirmed(self) -> dict[str, DeclaredInterface]:
+        last = await self._trial.last()
+        return _declared(last["wanted"]) if last is not None else {}
+
+    async def _stays(self, declared: Mapping[str, DeclaredInterface]) -> None:
+        """Wait until systemd-networkd has made it so by its files. Raises Failed if it makes something else."""
+        lines: list[str] = []
+        for _ in range(_LOOKS):
+            async with self._ip:
+                now = await self._state(list(declared))
+            lines = lines_between(now, target_of(now, declared))
+            if not lines:
+                return
+            await asyncio.sleep(_LOOK_S)
+        raise Failed(f"systemd-networkd makes something else of it, which lacks `{lines[0]}`: see `networkctl status`")
 
     async def _keep_undo(self, declared: Mapping[str, DeclaredInterface], before: State, seconds: int) -> None:
         """Have a process outside of the host undo it when this one has died. Raises Failed where none does."""
