@@ -112,7 +112,7 @@ def inside_check(arguments: list[str]) -> int:
     parser.add_argument("--no-pid-namespace")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
+    asked, _ = parser.parse_known_args(arguments)  # what else the launcher passes on is for a supervisor
 
     def run() -> int:
         from tlsrt.supervisor.launch.host_check import check_host, report
