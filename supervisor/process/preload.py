@@ -32,8 +32,6 @@ SERVICES = frozenset({
     "tlsrt.loops.secondary.backup",
     "tlsrt.loops.secondary.config",
     "tlsrt.loops.secondary.secrets",
-    "tlsrt.loops.secondary.services",
-    "tlsrt.loops.secondary.time",
     "tlsrt.loops.secondary.updates",
     "tlsrt.loops.third.camera",
     "tlsrt.loops.third.files",
