@@ -180,6 +180,11 @@ def _place(tree: _Tree) -> None:
 
 
 def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
+    if profile.scratch_mb:  # before the trees, some of which may lie in it
+        os.mkdir(STAGE + SCRATCH, 0o755)
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        options = f"size={profile.scratch_mb}m,nr_inodes=64k,mode=700,uid={profile.uid},gid={profile.gid}"
+        syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
     for path, text in plan.links:
         os.makedirs(os.path.dirname(STAGE + path), 0o755, exist_ok=True)
         os.symlink(text, STAGE + path)
@@ -191,11 +196,6 @@ def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
         os.mkdir(STAGE + "/proc", 0o755)
         flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", STAGE + "/proc", "proc", flags)
-    if profile.scratch_mb:
-        os.mkdir(STAGE + SCRATCH, 0o755)
-        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-        options = f"size={profile.scratch_mb}m,nr_inodes=64k,mode=700,uid={profile.uid},gid={profile.gid}"
-        syscalls.mount("tmpfs", STAGE + SCRATCH, "tmpfs", flags, options)
 
 
 def _make_spoken(profile: Profile) -> None:

@@ -43,6 +43,7 @@ from tlsrt.sandbox.profile.requested import (
 LAYERS = (*WORLD_LAYERS, *DROP_LAYERS, *STAGE_1_LAYERS)  # its one filter is its last: there is nothing to import
 SLOT_MARK = "+"  # in the name of each process of a program, and in no other
 _NAME = "program"
+_SCRATCH = Path("/tmp")  # noqa: S108  # of its own root, with `scratch_mb`
 _BESIDE_SHARED_MB = (
     256  # code and reserves of malloc: RLIMIT_DATA counts no shared memory, RLIMIT_AS what is mapped of it
 )
@@ -187,6 +188,16 @@ def _check_files(config: Config, placed: PlacedProgram, data: Sequence[Path]) ->
             f"{program.where}: {placed.label} cannot have {what}: sandbox layer mount_namespace is waived"
         )
     shown = [Path(os.path.realpath(path)) for path in (*placed.files.shown, *data, *program.read)]
+    if program.scratch_mb and (at := next((one for one in shown if one == _SCRATCH), None)):
+        raise ConfigError(
+            f"{program.where}: {placed.label} cannot read {at}: its own folder is there (scratch_mb); name what it "
+            "reads below, or remove scratch_mb"
+        )
+    if program.scratch_mb and _SCRATCH.is_symlink() and any(_SCRATCH in path.parents for path in program.read):
+        raise ConfigError(
+            f"{program.where}: {placed.label} cannot read below {_SCRATCH}, which is a link, and have a folder there "
+            f"(scratch_mb): name where it leads, {os.path.realpath(_SCRATCH)}"
+        )
     for path in program.files:
         if path in SPOKEN:
             raise ConfigError(f"{program.where}: {placed.label} cannot have a file {path}: its output is there")

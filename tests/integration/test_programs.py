@@ -36,6 +36,12 @@ def programs(folder: Path) -> dict[str, Any]:
         "git": {"run": shutil.which("git"), "args": ["--version"], "why": WHY},
         "sh": shell | {"scratch_mb": 4, "seconds": 30, "environment": {"COLOUR": "blue"}},
         "family": shell | {"also_runs": [os.path.realpath("/bin/cat")], "scratch_mb": 4},
+        "reader": shell
+        | {
+            "also_runs": [os.path.realpath("/bin/cat")],
+            "scratch_mb": 4,
+            "read": [str(folder / "notes")],
+        },
         "slow": shell | {"seconds": 0.6},
         "script": {"run": str(folder / "hello"), "args": ["{word}"], "why": WHY},
         "copy": {"run": str(folder / COPY), "why": WHY},
@@ -51,6 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     for above in (folder, *folder.parents[:2]):
         above.chmod(0o755)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "first").write_text("read me\n")
     (folder / "hello").write_text('#!/bin/sh\necho "hello $1"\n')
     shutil.copy("/bin/cat", folder / COPY)
     binary = bytearray(Path("/bin/cat").read_bytes())
@@ -108,6 +116,17 @@ def test_it_runs_what_is_listed_and_nothing_else(host: RunningHost) -> None:
     assert once(host, "family", "-c", "exec /bin/cat", data=b"more")["stdout"] == b"more"
     assert once(host, "sh", "-c", "cat; echo after")["stdout"] == b"after\n", "its root does not even show it"
     assert once(host, "sh", "-c", "/bin/cat; echo after")["outcome"] == "forbidden", "and to try all the same ends it"
+
+
+def test_what_it_reads_may_lie_where_its_own_scratch_folder_is(host: RunningHost, folder: Path) -> None:
+    script = f"cd /tmp && cat {folder}/notes/first > copy && cat copy; echo x > {folder}/notes/first; echo /tmp/*"
+    found = once(host, "reader", "-c", script)
+    assert (found["outcome"], found["stdout"]) == (
+        "ended",
+        f"read me\n/tmp/copy {'/'.join(folder.parts[:3])}\n".encode(),
+    )
+    assert "Read-only file system" in found["stderr"] or "Permission denied" in found["stderr"]
+    assert (folder / "notes" / "first").read_text() == "read me\n"
 
 
 def test_how_else_it_may_end(host: RunningHost) -> None:

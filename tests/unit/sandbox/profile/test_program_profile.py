@@ -27,3 +27,27 @@ def test_no_worker_without_a_root_of_its_own_as_it_could_list_no_folder_of_packa
     check(WORKER)
     check(WORKER, "mount_namespace", "landlock")
     check(ProgramConfig("cat", Path("/bin/cat"), "a test"), "mount_namespace")
+
+
+def files_of(**said: object) -> None:
+    program = ProgramConfig("cat", Path("/bin/cat"), "a test", where="tlsrt.yaml:7:9", **cast("Any", said))
+    placed = SimpleNamespace(program=program, label="third.x/cat", files=SimpleNamespace(shown=()))
+    config = SimpleNamespace(sandbox=SimpleNamespace(waive={}))
+    program_profile._check_files(cast("Any", config), cast("Any", placed), ())
+
+
+def test_no_program_reads_the_folder_that_is_its_own_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    place = tmp_path / "t"
+    place.mkdir()
+    monkeypatch.setattr(program_profile, "_SCRATCH", place)
+    files_of(read=(place / "notes",), scratch_mb=4)
+    files_of(read=(place,))
+    with pytest.raises(ConfigError, match=r"tlsrt.yaml:7:9: third.x/cat cannot read .*/t: its own folder is there"):
+        files_of(read=(place,), scratch_mb=4)
+    place.rmdir()
+    place.symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="which is a link, and have a folder there"):
+        files_of(read=(place / "notes",), scratch_mb=4)
+    files_of(read=(place / "notes",))
