@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tlsrt import Length, Pattern, Range
+from tlsrt.loops.secondary.linear_pattern import linear_pattern
 
 TEXT_MOST = 4096
 ITEMS_MOST = 256
@@ -40,7 +41,7 @@ class Field:
     low: float | None = None
     high: float | None = None
     choices: Annotated[tuple[Scalar, ...], Length(64)] = ()
-    pattern: Annotated[str, Length(500)] | None = None  # that each text matches whole, as of Python's re
+    pattern: Annotated[str, Length(500)] | None = None  # that each text matches whole, in linear time
 
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -48,10 +49,7 @@ class Field:
         if self.pattern is not None:
             if self._item != "str":
                 raise ValueError("a pattern is for str and list[str]")
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"the pattern cannot be read: {error}") from None
+            linear_pattern(self.pattern)
         for choice in self.choices:
             if why := _why_no_item(self._item, choice):
                 raise ValueError(f"choices: {why}")
@@ -86,7 +84,7 @@ class Field:
             return why
         if self.choices and not any(type(value) is type(choice) and value == choice for choice in self.choices):
             return f"expected one of {', '.join(map(repr, self.choices))}, got {value!r:.60}"
-        if self.pattern is not None and isinstance(value, str) and not re.fullmatch(self.pattern, value):
+        if self.pattern is not None and isinstance(value, str) and not linear_pattern(self.pattern).fullmatch(value):
             return f"expected a text that matches {self.pattern}, got {value!r:.60}"
         return None
 
@@ -136,6 +134,8 @@ class Fit:
 
 def problems(document: Document, given: Mapping[str, object]) -> list[str]:
     """Return a sentence for each thing that is wrong with the values that are set; of the whole document."""
+    if (size := len(json.dumps(dict(given)).encode())) > DOCUMENT_BYTES:  # before patterns look at all of it
+        return [f"the document has {size} bytes and may have {DOCUMENT_BYTES}: make it several"]
     found = []
     for key, value in given.items():
         known = document.fields.get(key)
@@ -144,8 +144,6 @@ def problems(document: Document, given: Mapping[str, object]) -> list[str]:
         elif why := known.why_not(value):
             found.append(f"{key}: {why}")
     found += [f"{key}: is required" for key, one in document.fields.items() if one.required and key not in given]
-    if not found and (size := len(json.dumps(dict(given)).encode())) > DOCUMENT_BYTES:
-        found.append(f"the document has {size} bytes and may have {DOCUMENT_BYTES}: make it several")
     return found
 
 

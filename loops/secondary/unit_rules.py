@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from tlsrt import Denied, InvalidArgument, Length, NotFound, Range
+from tlsrt.loops.secondary.linear_pattern import linear_pattern
 
 Act = Literal["start", "stop", "restart", "reload", "enable", "disable"]
 UNITS = 64
@@ -26,9 +27,9 @@ _NAME_MOST = 255  # of a unit: UNIT_NAME_MAX
 
 def _check_pattern(pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        linear_pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"{pattern!r}: {error}") from None
     is_common = "\\" not in pattern and "(?" not in pattern.replace("(?:", "")  # to `re` and polkit's JavaScript
     if not is_common or not pattern.isprintable() or len(pattern) > 200:
         raise ValueError(
@@ -95,7 +96,7 @@ def rule_of(units: Mapping[str, UnitOptions], unit: str) -> UnitOptions | None:
     family = units.get(f"{name}@.{kind}") if at and dot and instance else None
     if family is None or len(unit) > _NAME_MOST or not re.fullmatch(r"[A-Za-z0-9:_.\\-]+", instance):
         return None
-    return family if re.fullmatch(family.instances, instance) else None
+    return family if linear_pattern(family.instances).fullmatch(instance) else None
 
 
 def rule_for(units: Mapping[str, UnitOptions], unit: str, act: Act | None = None) -> UnitOptions:
@@ -116,7 +117,7 @@ def job_unit(jobs: Mapping[str, JobOptions], job: str, words: tuple[str, ...]) -
     if len(words) != len(options.words):
         raise InvalidArgument(f"job {job} takes {len(options.words)} words, and {len(words)} came")
     for number, (word, pattern) in enumerate(zip(words, options.words, strict=True), 1):
-        if not re.fullmatch(WORD, word) or not re.fullmatch(pattern, word):
+        if not re.fullmatch(WORD, word) or not linear_pattern(pattern).fullmatch(word):
             raise InvalidArgument(f"word {number} of job {job} does not fit {pattern!r}: {word[:80]!r}")
     name = f"tlsrt-job-{job}@{escape(' '.join(words))}.service"
     if len(name) > _NAME_MOST:

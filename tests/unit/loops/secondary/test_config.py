@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,3 +216,22 @@ def test_what_is_required_must_be_set_with_the_rest(tmp_path: Path) -> None:
             put(it, {"b": 2}, unset=["b"])
         with pytest.raises(InvalidArgument, match="no such key"):
             put(it, {}, unset=["zz"])
+
+
+def test_no_value_holds_the_service_up_by_its_pattern(tmp_path: Path) -> None:
+    """`re` would try 2 ** 4000 ways of `(a+)+` before it says no."""
+    fields = {"name": {"type": "str", "pattern": "(a+)+"}, "names": {"type": "list[str]", "pattern": "(.*a)*.*b"}}
+    with service(tmp_path, house=document(fields)) as it:
+        began = time.process_time()
+        with pytest.raises(InvalidArgument, match=r"expected a text that matches \(a\+\)\+"):
+            put(it, {"name": "a" * 4000 + "!"})
+        with pytest.raises(InvalidArgument, match=r"names: \[0\]: expected a text that matches"):
+            put(it, {"names": ["a" * 4000] * 15})
+        put(it, {"name": "a" * 4000})
+        assert time.process_time() - began < 5
+
+
+def test_a_pattern_whose_time_has_no_bound_is_refused_with_its_key(tmp_path: Path) -> None:
+    fields = {"name": {"type": "str", "pattern": r"(a+)\1"}}
+    with pytest.raises(ConfigError, match="a reference to a group"), service(tmp_path, house=document(fields)):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,14 @@ def test_the_command_prints_both_and_says_what_is_wrong(tmp_path: Path) -> None:
         assert failed.returncode in (1, 2) and failed.stdout == "" and failed.stderr.count("\n") == 1
     file.write_text("components: {third/io: {}}")
     assert run(str(file), "polkit").stderr.count("\n") == 1
+
+
+def test_no_word_and_no_instance_holds_the_service_up_by_its_pattern() -> None:
+    units = {"backup@.service": UnitOptions(instances="(a+)+"), "x.service": UnitOptions()}
+    began = time.process_time()
+    assert rule_of(units, f"backup@{'a' * 200}-.service") is None
+    assert rule_of(units, f"backup@{'a' * 200}.service") is units["backup@.service"]
+    jobs = {"scan": JobOptions(argv=("/bin/x",), words=("([a-z]+)*",))}
+    with pytest.raises(InvalidArgument, match="word 1 of job scan does not fit"):
+        job_unit(jobs, "scan", ("a" * 119 + "1",))
+    assert time.process_time() - began < 2
