@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.files import as_config_error
@@ -91,13 +92,30 @@ def declared(source: Path, kind: str) -> Sequence[str] | None:
         if node
         else None
     )
-    if inner is None or inner.bases or inner.keywords or not all(map(_is_plain, inner.body)):
+    if inner is None or not is_whole(inner):
         return None
-    return tuple(
-        part.target.id
-        for part in inner.body
-        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and not _is_of_class(part.annotation)
-    )
+    return tuple(part.target.id for part in inner.body if is_option(part) and isinstance(part.target, ast.Name))
+
+
+def is_whole(node: ast.ClassDef) -> bool:
+    """Tell whether the body of a class says all of its fields."""
+    return not node.bases and not node.keywords and all(map(_is_plain, node.body))
+
+
+def is_option(part: ast.stmt) -> TypeGuard[ast.AnnAssign]:
+    """Tell whether a statement in the body of a class makes a field."""
+    return isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and not _is_of_class(part.annotation)
+
+
+def annotation_parts(annotation: ast.expr) -> tuple[ast.expr, str]:
+    """Return the type of a field, and the documentation that `Annotated` gives it."""
+    if not isinstance(annotation, ast.Subscript) or not isinstance(annotation.slice, ast.Tuple):
+        return annotation, ""
+    if (getattr(annotation.value, "id", None) or getattr(annotation.value, "attr", None)) != "Annotated":
+        return annotation, ""
+    shape, *others = annotation.slice.elts
+    texts = [one.value for one in others if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return shape, " ".join(texts)
 
 
 def _is_plain(node: ast.stmt) -> bool:

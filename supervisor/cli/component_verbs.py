@@ -30,7 +30,10 @@ COMPONENTS = (
             _SOURCE,
             Argument(("--only",), "only this one of the components that the package brings", "NAME"),
             Argument(("--as",), "its address, if not the one that it wishes", "LOOP/NAME", name="place"),
-            Argument(("--option",), "an option of its class; may be repeated", "NAME=VALUE", is_repeated=True),
+            Argument(
+                ("--option",), "an option of its class, its value as YAML; may be repeated", "NAME=VALUE",
+                is_repeated=True,
+            ),
             Argument(
                 ("--needs",),
                 "what takes the place of a need of its manifest, here: devices.line.path=/dev/ttyUSB1; may be repeated",
@@ -51,7 +54,7 @@ COMPONENTS = (
     Verb(
         "list",
         "list every component: its state, process, uid, memory, health and package",
-        (flag("--available", text="those that are brought and off instead, and what each asks for"), WIDE, SAME),
+        (flag("--available", text="those that are off, what each asks for and which options it needs"), WIDE, SAME),
         run="component.listing.list_components",
         lines="component.listing.component_lines",
     ),

@@ -144,3 +144,25 @@ def test_a_component_of_tlsrt_itself_runs_by_a_drop_in_and_has_nothing_to_uninst
     assert "comes with tlsrt" in refused(host, "remove", BOX, "--uninstall")
     removed = host.cli("component", "remove", BOX)
     assert removed.returncode == 0 and "uninstall" not in removed.stdout
+
+
+def test_a_service_that_needs_options_is_refused_before_the_yes_and_nothing_is_written(
+    host: RunningHost, tmp_path: Path
+) -> None:
+    rows = host.cli("component", "list", "--available").stdout.splitlines()
+    assert "NEEDS OPTION" in rows[0]
+    assert "target, sources" in next(row for row in rows if row.startswith("secondary/backup"))
+    before = (host.folder / "boot.token").read_bytes() if (host.folder / "boot.token").exists() else None
+    for address, how in {
+        "third/files": "--option 'trees={NAME: {path: PATH}}'",
+        "secondary/backup": "--option 'target=PATH' --option 'sources={NAME: {path: PATH}}'",
+        "secondary/config": "--option 'documents=",
+    }.items():
+        done = host.cli("component", "add", address, "--yes")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (64, "", 1), done.stderr
+        assert f"{address} does not run without the option" in done.stderr and how in done.stderr
+    assert not (host.folder / "components.d").exists()
+    assert ((host.folder / "boot.token").read_bytes() if before is not None else None) == before
+    added = host.cli("component", "add", "third/files", "--yes", "--option", f"trees={{here: {{path: {tmp_path}}}}}")
+    assert "third/files" in added.stdout and "does not run without" not in added.stderr
+    assert host.cli("component", "remove", "third/files", "--purge").returncode == 0

@@ -15,16 +15,18 @@ from tlsrt import __version__
 from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config.asks import Ask, asks_of
+from tlsrt.config.declared_calls import source_finder
 from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.import_path import is_checkout, package_folder
 from tlsrt.config.manifest import GROUP, ParsedManifest, manifest_of_entry, parse_manifest
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.supervisor.cli.component.option_values import lacking
 from tlsrt.supervisor.cli.component.wheel import Offer, Offering, installed_offering, known_distributions, offers_at
 from tlsrt.text import did_you_mean
 
 OWN = "tlsrt"
-_COLUMNS = ("COMPONENT", "WHAT IT IS", "ASKS FOR", "PACKAGE")
+_COLUMNS = ("COMPONENT", "WHAT IT IS", "NEEDS OPTION", "ASKS FOR", "PACKAGE")
 _NOTHING = "nothing"
 _LIST = "`tlsrt-supervisor component list --available` lists what is brought and off"
 
@@ -99,6 +101,10 @@ def available(config: Config) -> Document:
                 "component": one.manifest.address,
                 "title": one.manifest.title,
                 "asks": [each.document() for each in one.asks],
+                "options": [
+                    {"name": each.name, "doc": each.doc, "example": each.example}
+                    for each in lacking(one.manifest, source_finder())
+                ],
                 "package": f"{one.offering.distribution} {one.offering.version}",
             }
             for one in brought()
@@ -111,7 +117,13 @@ def available_lines(answer: Document) -> list[str]:
     found = answer["available"]
     if not found:
         return ["everything that is brought is on"]
-    rows = [(one["component"], one["title"], _asks(one["asks"]), one["package"]) for one in found]
+    rows = [
+        (
+            one["component"], one["title"], ", ".join(each["name"] for each in one["options"]), _asks(one["asks"]),
+            one["package"],
+        )
+        for one in found
+    ]  # fmt: skip
     table = fitted_table([_COLUMNS, *rows], least=("PACKAGE",), cut="ASKS FOR")
     return [*table, "", "add one: tlsrt-supervisor component add LOOP/NAME"]
 

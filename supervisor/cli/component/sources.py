@@ -24,12 +24,16 @@ def check_calls_of(
     Raises ConfigError. `policy` is that of the host with this manifest; `packages` is where an isolated component's
     are, if they are installed.
     """
-    wheel = offering.wheel if offering is not None else None
-    find = source_finder(packages) if wheel is None else _finder_in(wheel)
-    unlisted, unseen = compared(manifest, find, address, policy)
+    unlisted, unseen = compared(manifest, finder_of(offering, packages), address, policy)
     if unlisted:
         raise ConfigError(unlisted)
     return [f"remark: {sentence}" for sentence in unseen]
+
+
+def finder_of(offering: Offering | None, packages: Path | None = None) -> FindSource:
+    """Return what reads the sources of a package: in its wheel, or where it is installed."""
+    wheel = offering.wheel if offering is not None else None
+    return source_finder(packages) if wheel is None else _finder_in(wheel)
 
 
 def _finder_in(wheel: Path) -> FindSource:

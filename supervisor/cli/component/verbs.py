@@ -6,7 +6,7 @@ import argparse
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tlsrt.config.manifest import FILE, ParsedManifest, changed_tree, parse_mani
 from tlsrt.config.processes import loop_of, loop_of_address
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import read_sealings
-from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER
+from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS
 from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument
 from tlsrt.supervisor.cli.approval import is_approved
 from tlsrt.supervisor.cli.clients import parse_allow
@@ -32,8 +32,9 @@ from tlsrt.supervisor.cli.component.isolation import install_isolated, next_numb
 from tlsrt.supervisor.cli.component.journal import Content, whole_config
 from tlsrt.supervisor.cli.component.known import approved, named, states_of, version_of
 from tlsrt.supervisor.cli.component.needs_option import parse_needs
+from tlsrt.supervisor.cli.component.option_values import complete_options, given_options, lacking
 from tlsrt.supervisor.cli.component.program_end import end_at_once
-from tlsrt.supervisor.cli.component.sources import check_calls_of
+from tlsrt.supervisor.cli.component.sources import check_calls_of, finder_of
 from tlsrt.supervisor.cli.component.wheel import Offer, Offering, install, offering_of
 from tlsrt.supervisor.cli.exchange import ask, config_of
 from tlsrt.supervisor.control.client import NotRunning
@@ -55,6 +56,7 @@ class _Candidate:
     policy: dict[str, list[str] | str]
     said: dict[str, Any]  # needs and programs that take the place of those of the manifest
     number: int  # of the folder with packages of its own; 0: those of the environment
+    options: dict[str, object]
 
     @property
     def asks(self) -> list[Ask]:
@@ -121,9 +123,10 @@ def add(arguments: argparse.Namespace) -> Document | int:
                 raise InvalidArgument(
                     f"{name} is for one component, and this package brings several: use --only for each"
                 )
+        candidates = [_completed(one, arguments) for one in candidates]
         content: dict[str, bytes | None] = {}
         for one in candidates:
-            content |= _content(one, arguments)
+            content |= _content(one)
         made = rehearse(config, content, {one.address: one.offer.manifest for one in candidates})
         kept = [
             sentence
@@ -215,18 +218,26 @@ def _candidate(config: Config, offering: Offering, offer: Offer, arguments: argp
         policy[f"{caller} -> {address}"] = "*" if methods == ("*",) else list(methods)
     number = next_number(config.path, address) if arguments.isolated else 0
     said = parse_needs(arguments.needs or (), manifest)
-    return _Candidate(offering, offer, manifest, address, policy, said, number)
+    options = given_options(arguments.option or ())
+    return _Candidate(offering, offer, manifest, address, policy, said, number, options)
 
 
-def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
+def _completed(one: _Candidate, arguments: argparse.Namespace) -> _Candidate:
+    """Return a candidate with all options that it cannot run without. Raises InvalidArgument."""
+    found = lacking(one.manifest, finder_of(one.offering), one.options)
+    several = f" with --only {_short(one.offer)}" if len(one.offering.offers) > 1 and arguments.only is None else ""
+    return replace(one, options={**one.options, **complete_options(one.address, found, arguments, several)})
+
+
+def _content(one: _Candidate) -> Content:
     """Return the two files of a component, by name."""
     said: dict[str, Any] = {"package": one.offer.package} if one.offer.package else {}
     if one.offer.name != FILE:
         said["manifest"] = one.offer.name
     if one.number:
         said["isolated"] = one.number
-    if options := dict(map(_option, arguments.option or ())):
-        said["options"] = options
+    if one.options:
+        said["options"] = one.options
     said |= one.said
     if one.policy:
         said["policy"] = one.policy
@@ -237,16 +248,6 @@ def _content(one: _Candidate, arguments: argparse.Namespace) -> Content:
     )
     text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
     return {f"{name}{DROP_IN}": f"{head}{text}".encode(), f"{name}{APPROVED}": one.offer.manifest}
-
-
-def _option(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(IDENTIFIER, name):
-        raise InvalidArgument(f'"{printable(text, 60)}" is no option: write NAME=VALUE')
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        return name, value
 
 
 def _place(config: Config, address: str) -> Path | None:
@@ -355,7 +356,14 @@ def update(arguments: argparse.Namespace) -> Document | int:
             content[drop_in] = numbered(change.present(drop_in) or b"", number)
         made = rehearse(config, content, {address: data})
         manifest = parse_manifest(data, Path(*named(config, address)))
-        kept = check_calls_of(manifest, address, offering, made.policy, _place(config, address))
+        place = _place(config, address)
+        kept = check_calls_of(manifest, address, offering, made.policy, place)
+        given = next((one.options for one in made.components if one.address == address), {})
+        kept += [
+            f"remark: it does not run without the option {one.name} ({one.example}): add it under `options` of "
+            f"{drop_in_file(config.path, address)}, then `tlsrt-supervisor seal` and `reload`"
+            for one in lacking(manifest, finder_of(offering, place), given)
+        ]
         if not is_approved([diff_lines(difference), *([kept] if kept else [])], arguments, "Run it?"):
             return EX_FAILED
         if offering is not None:
