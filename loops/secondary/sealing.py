@@ -3,8 +3,8 @@
 Theory of operation. The root is 32 random bytes that the platform gives to this component alone. Two keys come of it
 (HKDF, RFC 5869): one wraps data keys, one makes seals. Each namespace has a random data key, wrapped, and each value is
 sealed by it: AES-256-GCM (RFC 5116) with 12 random bytes as nonce. Namespace, name, version, number of the data key and
-both times are bound to a value, so in another place, or with another end, it does not open. Entries, changes and the
-sum of all entries have seals (HMAC-SHA256, cut to 16 bytes).
+both times are bound to a value, so in another place, or with another end, it does not open. Entries and changes have
+seals (HMAC-SHA256, cut to 16 bytes), and all entries together a tree of them (secret_tree.py).
 
 A data key may seal 2^32 values with random nonces (NIST SP 800-38D, 8.3): far more than fit in.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 SEAL_BYTES: Final = 16
+NODE_BYTES: Final = 32
 _MODULUS: Final = 1 << (8 * SEAL_BYTES)
 _LABEL: Final = b"tlsrt/secrets/1"
 
@@ -85,6 +87,10 @@ class Root:
         """Return the seal over some fields; `kind` keeps one sort of entry from being taken for another."""
         return hmac.digest(self._sealing, _joined(kind, *fields), "sha256")[:SEAL_BYTES]
 
+    def node(self, kind: bytes, *fields: str | int | bytes) -> bytes:
+        """Return a node of the tree over some fields, which is not cut."""
+        return hmac.digest(self._sealing, _joined(b"tree", kind, *fields), "sha256")
+
     def check(self, seal: bytes, kind: bytes, *fields: str | int | bytes) -> None:
         """Raise BrokenSeal for another seal."""
         if not hmac.compare_digest(seal, self.seal(kind, *fields)):
@@ -109,18 +115,10 @@ class DataKey:
         return HiddenBytes(_opened(self._key, sealed, place.bound()))
 
 
-def added(total: bytes, seal: bytes) -> bytes:
-    """Return the sum of seals with one more."""
-    return _shifted(total, int.from_bytes(seal, "big"))
-
-
-def taken(total: bytes, seal: bytes) -> bytes:
-    """Return the sum of seals with one less."""
-    return _shifted(total, -int.from_bytes(seal, "big"))
-
-
-def _shifted(total: bytes, number: int) -> bytes:
-    return ((int.from_bytes(total, "big") + number) % _MODULUS).to_bytes(SEAL_BYTES, "big")
+def sum_of(seals: Iterable[bytes]) -> bytes:
+    """Return the sum that databases of the first format have in the place of a tree."""
+    total = sum(int.from_bytes(seal, "big") for seal in seals)
+    return (total % _MODULUS).to_bytes(SEAL_BYTES, "big")
 
 
 def _opened(key: AESGCM, sealed: bytes, bound: bytes) -> bytes:

@@ -1,9 +1,9 @@
 """The order of all changes of the secrets service, the seal over all entries, and the look for damage.
 
 Each change has a revision, which rises for ever and is the number of the version that it makes. An entry (which version
-of a name is the present one, and which revision changed it last) has a seal, the sum of all these has one, and so has
-each change. So a row that was put back from an older copy, taken out, or moved, is found: by its own seal, by the
-changes that are kept, which name it, or by the sum, which does not.
+of a name is the present one, and which revision changed it last) has a seal, all these have a tree whose top has one,
+and so has each change. So a row that was put back from an older copy, taken out, or moved, is found: by its own seal,
+by the changes that are kept, which name it, or by the tree, which does not.
 
 All of it runs in the database's thread.
 """
@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from tlsrt import ConfigError, Conflict, Failed, InvalidArgument, Transaction
-from tlsrt.loops.secondary.sealing import SEAL_BYTES, BrokenSeal, Root, added, taken
+from tlsrt.loops.secondary.sealing import SEAL_BYTES, BrokenSeal, Root, sum_of
 from tlsrt.loops.secondary.secret_keys import VERSION_COLUMNS, SecretKeys
 from tlsrt.loops.secondary.secret_schema import CHANGES_MOST, SLACK, SecretChange
+from tlsrt.loops.secondary.secret_tree import UNKNOWN, SecretTree
 
 _PAGE = 500
 Name = tuple[str, str]
@@ -27,6 +28,7 @@ class SecretLog:
     def __init__(self, root: Root, name_of_root: str) -> None:
         self._root = root
         self._name_of_root = name_of_root
+        self._tree = SecretTree(root)
         self.damaged: dict[Name, str] = {}  # why a secret is not served
         self.notice = ""  # what is wrong and cannot be put to one secret
 
@@ -40,7 +42,25 @@ class SecretLog:
                 "same time; or, to begin with no secrets, move data.sqlite and data.mark of this component away"
             )
         if not rows:
-            self._write(transaction, 0, bytes(SEAL_BYTES))
+            self._write(transaction, 0, self._tree.top({}))
+        elif len(transaction.read("SELECT entries FROM whole")[0][0]) == SEAL_BYTES:
+            self._plant(transaction)
+
+    def _plant(self, transaction: Transaction) -> None:
+        """Make the tree of a database that has a sum of seals, if that is right; else the loss is told as before."""
+        revision, total, seal = transaction.read("SELECT revision, entries, seal FROM whole")[0]
+        try:
+            self._root.check(seal, b"whole", revision, total)
+            is_right = sum_of(row[0] for row in transaction.read("SELECT seal FROM entries")) == total
+        except BrokenSeal:
+            is_right = False
+        for namespace, name in transaction.read("SELECT namespace, name FROM entries"):
+            bucket = self._tree.bucket((namespace, name))
+            where = "WHERE namespace = ? AND name = ?"
+            transaction.execute(f"UPDATE entries SET bucket = ? {where}", bucket, namespace, name)  # noqa: S608
+        nodes = self._look_at_entries(transaction)
+        self._tree.write(transaction, nodes)
+        self._write(transaction, revision, self._tree.top(nodes) if is_right else UNKNOWN)
 
     def revision(self, transaction: Transaction) -> int:
         """Return the revision of the last change."""
@@ -50,15 +70,18 @@ class SecretLog:
         self, transaction: Transaction, name: Name, present: int | None, version: int, operation: str, now_ms: int
     ) -> SecretChange:
         """Note the next change of a name, whose present version is this from now on (0: no value, None: no entry)."""
-        revision, total = transaction.read("SELECT revision + 1, entries FROM whole")[0]
-        for row in transaction.read("SELECT seal FROM entries WHERE namespace = ? AND name = ?", *name):
-            total = taken(total, row[0])
+        revision, top, whole = transaction.read("SELECT revision + 1, entries, seal FROM whole")[0]
+        path = self._tree.path(transaction, name, top) if self._is_top(revision - 1, top, whole) else None
         if present is None:
             transaction.execute("DELETE FROM entries WHERE namespace = ? AND name = ?", *name)
         else:
             seal = self._root.seal(b"entry", *name, present, revision)
-            transaction.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", *name, present, revision, seal)
-            total = added(total, seal)
+            row = (*name, present, revision, seal, self._tree.bucket(name))
+            transaction.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", *row)
+        if path is not None:
+            top = self._tree.update(transaction, path)
+        else:  # what was exchanged is not to be taken for ours: each look finds it from now on
+            self.notice, top = self.notice or self._lost(), UNKNOWN
         change = SecretChange(revision, *name, version, operation, now_ms)
         transaction.execute(
             "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -67,12 +90,19 @@ class SecretLog:
         )
         if revision % SLACK == 0:
             transaction.execute("DELETE FROM changes WHERE revision <= ?", revision - CHANGES_MOST)
-        self._write(transaction, revision, total)
+        self._write(transaction, revision, top)
         return change
 
-    def _write(self, transaction: Transaction, revision: int, total: bytes) -> None:
-        seal = self._root.seal(b"whole", revision, total)
-        row = (revision, total, seal, self._name_of_root)
+    def _is_top(self, revision: int, top: bytes, seal: bytes) -> bool:
+        try:
+            self._root.check(seal, b"whole", revision, top)
+        except BrokenSeal:
+            return False
+        return True
+
+    def _write(self, transaction: Transaction, revision: int, top: bytes) -> None:
+        seal = self._root.seal(b"whole", revision, top)
+        row = (revision, top, seal, self._name_of_root)
         transaction.execute("INSERT OR REPLACE INTO whole VALUES (1, ?, ?, ?, ?)", *row)
 
     def present(self, transaction: Transaction, name: Name) -> int | None:
@@ -136,36 +166,39 @@ class SecretLog:
     def look(self, transaction: Transaction, keys: SecretKeys) -> None:
         """Compare all that is there with its seals; what is wrong is in `damaged` and `notice`."""
         self.damaged, self.notice = {}, ""
-        total = self._look_at_entries(transaction)
+        nodes = self._look_at_entries(transaction)
         self._look_at_changes(transaction)
         self._look_at_values(transaction, keys)
         rows = transaction.read("SELECT revision, entries, seal FROM whole")
-        try:
-            self._root.check(rows[0]["seal"], b"whole", rows[0]["revision"], rows[0]["entries"])
-            is_sum = total == rows[0]["entries"]
-        except (BrokenSeal, IndexError):
-            is_sum = False
-        if not is_sum:
-            self.notice = (
-                "entries are missing, or older than they were"
-                + ("" if self.damaged else ", and which ones is not known")
-                + ": restore this component, or call `accept` to go on with what is there"
-            )
+        if rows and self._is_top(*rows[0]) and self._tree.top(nodes) == rows[0]["entries"]:
+            self._tree.write(transaction, nodes)  # of which one may be damaged, and it follows from the entries
+        else:
+            self.notice = self._lost()
 
-    def _look_at_entries(self, transaction: Transaction) -> bytes:
-        total, last = bytes(SEAL_BYTES), ("", "")
+    def _lost(self) -> str:
+        return (
+            "entries are missing, or older than they were"
+            + ("" if self.damaged else ", and which ones is not known")
+            + ": restore this component, or call `accept` to go on with what is there"
+        )
+
+    def _look_at_entries(self, transaction: Transaction) -> dict[int, bytes]:
+        """Find entries that are damaged; return the nodes of the tree over those that are there."""
+        seals: dict[int, list[bytes]] = {}
+        last = ("", "")
         while rows := transaction.read(
             f"SELECT * FROM entries WHERE (namespace, name) > (?, ?) ORDER BY namespace, name LIMIT {_PAGE}",  # noqa: S608
             *last,
         ):
             for row in rows:
                 name = last = (row["namespace"], row["name"])
-                total = added(total, row["seal"])
+                bucket = self._tree.bucket(name)
+                seals.setdefault(bucket, []).append(row["seal"] if row["bucket"] == bucket else b"elsewhere")
                 try:
                     self._root.check(row["seal"], b"entry", *name, row["version"], row["changed"])
                 except BrokenSeal:
                     self.damaged[name] = "its entry is damaged"
-        return total
+        return self._tree.nodes(seals)
 
     def _look_at_changes(self, transaction: Transaction) -> None:
         """Find entries that are not those of the last change of their name."""
@@ -209,16 +242,23 @@ class SecretLog:
 
     def accept(self, transaction: Transaction) -> None:
         """Take the entries that are there for all; those that are damaged stay so."""
-        total = self._look_at_entries(transaction)
-        self._write(transaction, self.revision(transaction), total)
+        for namespace, name in transaction.read("SELECT namespace, name FROM entries"):
+            transaction.execute(
+                "UPDATE entries SET bucket = ? WHERE namespace = ? AND name = ?",
+                self._tree.bucket((namespace, name)), namespace, name,
+            )  # fmt: skip
+        nodes = self._look_at_entries(transaction)
+        self._tree.write(transaction, nodes)
+        (last,) = transaction.read("SELECT max(revision) FROM changes")[0]  # also if the count was put back
+        self._write(transaction, max(self.revision(transaction), last or 0), self._tree.top(nodes))
         self.notice = ""
 
     def go_on_behind(self, transaction: Transaction, revision: int) -> None:
         """Give no revision again, up to this one."""
-        (total,) = transaction.read("SELECT entries FROM whole")[0]
+        (top,) = transaction.read("SELECT entries FROM whole")[0]
         if revision > self.revision(transaction):
             transaction.execute("DELETE FROM changes")  # who watches would have a hole
-            self._write(transaction, revision, total)
+            self._write(transaction, revision, top)
 
 
 _MISSING = "it is missing"

@@ -41,7 +41,13 @@ STEPS = [
     CREATE TABLE reads (number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, name TEXT NOT NULL,
         version INTEGER NOT NULL, reader TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
     CREATE INDEX reads_name ON reads (namespace, name, number);
+    """,
+    # The tree in the place of a sum; it is filled at the first start, as that takes the root.
     """
+    ALTER TABLE entries ADD COLUMN bucket INTEGER;
+    CREATE INDEX entries_bucket ON entries (bucket, namespace, name);
+    CREATE TABLE tree (node INTEGER PRIMARY KEY, seal BLOB NOT NULL) STRICT;
+    """,
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from tlsrt import Transaction
 from tlsrt.errors import ConfigError, Conflict, Denied, Failed, InvalidArgument, NotFound
 from tlsrt.loops.secondary.secrets import Secrets
 from tlsrt.testing import FakeEvents, running_sync
 
+OLDER = Path(__file__).parents[3] / "vectors/older/secrets-2026-12-01.tar.xz"
 ROOT = bytes(range(32))
 NEEDS = {
     "state_mb": 8,
@@ -465,3 +468,112 @@ def test_an_older_page_of_the_database_is_found(tmp_path: Path) -> None:
             except (Failed, NotFound):
                 continue
     assert told >= 2
+
+
+def older(folder: Path) -> Path:
+    """Return a state of 61 changes as an earlier version has written it; see tests/vectors/older."""
+    with tarfile.open(OLDER) as archive:
+        for name in ("data.sqlite", "data.mark"):
+            member = archive.extractfile(name)
+            assert member is not None
+            (folder / name).write_bytes(member.read())
+    return folder
+
+
+def test_a_database_of_the_format_before_comes_along_whole(tmp_path: Path) -> None:
+    assert len(sql(older(tmp_path), "SELECT entries FROM whole")[0][0]) == 16
+    for _ in range(2):
+        with service(tmp_path) as it:
+            assert it.component.healthy and it.run(it.component.healthy()) is None
+            assert value(it, "name03") == "newer 3" and value(it, "name02") == "value 2"
+            put(it, "more")
+    assert len(sql(tmp_path, "SELECT entries FROM whole")[0][0]) == 32
+    assert sql(tmp_path, "SELECT count(*) FROM entries WHERE bucket IS NULL") == [(0,)]
+    sql(tmp_path, "DELETE FROM entries WHERE name = 'name05'", "DELETE FROM changes WHERE name = 'name05'")
+    with service(tmp_path) as it:
+        assert "entries are missing, or older" in (it.run(it.component.healthy()) or "")
+
+
+def test_what_was_missing_in_the_format_before_is_told_until_it_is_accepted(tmp_path: Path) -> None:
+    where = "WHERE name = 'name05'"
+    sql(older(tmp_path), f"DELETE FROM entries {where}", f"DELETE FROM changes {where}")
+    for _ in range(2):
+        with service(tmp_path) as it:
+            assert "entries are missing, or older" in (it.run(it.component.healthy()) or "")
+            put(it, "more")
+    with service(tmp_path) as it:
+        it.call("accept")
+        assert it.run(it.component.healthy()) is None
+    with service(tmp_path) as it:
+        assert it.run(it.component.healthy()) is None
+
+
+def test_a_change_does_not_take_for_its_own_what_was_exchanged_meanwhile(tmp_path: Path) -> None:
+    """In the same bucket, and while the service runs: it has 4096, so one of 300 names meets another."""
+    with service(tmp_path) as it:
+        for number in range(300):
+            put(it, f"n{number}")
+        tree = it.component._tables.log._tree
+        known: dict[int, str] = {}
+        for number in range(300):
+            first = known.setdefault(tree.bucket(("client/test", f"n{number}")), f"n{number}")
+            if first != f"n{number}":
+                break
+
+        def behind(transaction: Transaction, statement: str, *values: object) -> list[Any]:
+            return [tuple(row) for row in transaction.read(statement, *values)]
+
+        def have(statement: str, *values: object) -> list[Any]:
+            found: list[Any] = it.run(it.component.db.transaction(behind, statement, *values))
+            return found
+
+        [old] = have("SELECT version, changed, seal FROM entries WHERE name = ?", first)
+        put(it, first)
+        have("UPDATE entries SET version = ?, changed = ?, seal = ? WHERE name = ?", *old, first)
+        have("DELETE FROM changes WHERE name = ?", first)
+        put(it, f"n{number}")
+        assert "entries are missing, or older" in (it.run(it.component.healthy()) or "")
+        put(it, f"n{number}")
+    with service(tmp_path) as it:
+        assert "entries are missing, or older" in (it.run(it.component.healthy()) or "")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM tree", "UPDATE tree SET seal = zeroblob(32)", "DELETE FROM tree WHERE node < 64",
+        "INSERT OR REPLACE INTO tree VALUES (5, zeroblob(32))",
+    ],
+)  # fmt: skip
+def test_a_damaged_node_is_made_anew_as_it_follows_from_the_entries(tmp_path: Path, damage: str) -> None:
+    with service(tmp_path) as it:
+        for number in range(20):
+            put(it, f"n{number}")
+    sql(tmp_path, damage)
+    with service(tmp_path) as it:
+        assert it.run(it.component.healthy()) is None
+        put(it, "n3")
+    with service(tmp_path) as it:
+        assert it.run(it.component.healthy()) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET bucket = (bucket + 1) % 4096 WHERE name = 'n1'",
+        "UPDATE entries SET bucket = NULL WHERE name = 'n1'",
+        "UPDATE whole SET entries = zeroblob(32)",
+        "UPDATE whole SET revision = revision - 1",
+    ],
+)
+def test_what_the_top_does_not_have_is_told(tmp_path: Path, change: str) -> None:
+    with service(tmp_path) as it:
+        for number in range(5):
+            put(it, f"n{number}")
+    sql(tmp_path, change)
+    with service(tmp_path) as it:
+        assert "entries are missing, or older" in (it.run(it.component.healthy()) or "")
+        it.call("accept")
+        put(it, "n1")
+    with service(tmp_path) as it:
+        assert it.run(it.component.healthy()) is None
