@@ -1,7 +1,7 @@
 """The tree over all entries of the secrets service: which rows there are, in one seal that no other rows have.
 
 Theory of operation. A hash tree (Merkle 1987) with a keyed hash. A name has one of 4096 buckets, by a keyed hash, so
-that nobody chooses names of one bucket. The node of a bucket is the HMAC-SHA256 of the seals of its entries, sorted by
+no caller can choose names of one bucket. The node of a bucket is the HMAC-SHA256 of the seals of its entries, sorted by
 name; 64 buckets are a group, whose node is that of their nodes; the top is that of all groups. The row `whole` has the
 top, with the revision, under its seal. To put back an older row, whatever was seen before, needs a second preimage of
 an HMAC. (Before, it was a sum of seals modulo 2^128: who has seen enough of them finds others with the same sum.)
