@@ -38,6 +38,7 @@ from tlsrt.config.yaml_nodes import Problems, YamlNode
 from tlsrt.errors import ConfigError
 
 FOLDER = "components.d"
+JOURNAL = ".change"  # in it: what a command changes now, or did before it was interrupted
 DROP_IN, APPROVED = ".yaml", ".manifest"  # what the names of both files end with
 ALONE = "approved"  # instead of the name of a manifest in a package: the one that was approved, which is of none
 PREFIX = "drop-in/"  # of their names in a measurement

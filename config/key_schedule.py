@@ -139,6 +139,14 @@ def backup_mac_key(prk: bytes) -> bytes:
     return expand(prk, "backup")
 
 
+def host_archive_key(root: bytes, salt: bytes) -> bytes:
+    """Return the key of one sealed archive of the host; `root` is `secret_root`.
+
+    Held by the authority, which makes it, by the process that writes this archive, and by the commands that read it.
+    """
+    return expand(root, "backup/archive", salt)
+
+
 def audit_root(prk: bytes) -> bytes:
     """Return the root of the audit log's keys. Held by the authority until those of its life are derived."""
     return expand(prk, "audit")

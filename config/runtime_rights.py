@@ -12,10 +12,11 @@ from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, WHY, listing, text
 if TYPE_CHECKING:
     from tlsrt.config.components import ComponentConfig
 
-May = Literal["pause", "list", "shutdown", "logs", "audit"]
+May = Literal["pause", "list", "shutdown", "logs", "audit", "backup"]
 RUNTIME_MAX = 8  # entries of one component
 _WHOLE_HOST = {
-    "shutdown": "ends the whole host", "logs": "reads those of all processes", "audit": "reads all of the log"
+    "shutdown": "ends the whole host", "logs": "reads those of all processes", "audit": "reads all of the log",
+    "backup": "keeps the whole host",
 }  # fmt: skip
 COMPONENTS_MAX = 32  # of one entry: one byte each in an answer of the life channel
 
@@ -27,6 +28,7 @@ class Act(StrEnum):
     RESUME = "resume"
     LIST = "list"
     SHUTDOWN = "shutdown"
+    BACKUP = "backup"
     LOGS = "logs"
     AUDIT = "audit"
 
@@ -57,8 +59,8 @@ class RuntimeConfig:
         metadata=text(
             "pause: stop the processes of these components, and start those again that it has stopped. list: read "
             "their states. shutdown: end the whole host in order. logs: read the log files of all processes. audit: "
-            "read the audit log.",
-            choices=("pause", "list", "shutdown", "logs", "audit"),
+            "read the audit log. backup: get all of the host but its keys, sealed under its master_key.",
+            choices=("pause", "list", "shutdown", "logs", "audit", "backup"),
         )
     )
     why: str = field(metadata=WHY)

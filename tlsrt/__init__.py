@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tlsrt.loops.component.database import Database, Transaction, database
     from tlsrt.loops.component.device import Device
     from tlsrt.loops.component.follow import Gap
+    from tlsrt.loops.component.host_archive import HostArchive
     from tlsrt.loops.component.kept_program import KeptProgram
     from tlsrt.loops.component.kept_undo import KeptUndo
     from tlsrt.loops.component.peers import peer
@@ -91,6 +92,7 @@ _LAZY = {
     "Uevent": "tlsrt.channels.control.host_event",
     "database": "tlsrt.loops.component.database",
     "Device": "tlsrt.loops.component.device",
+    "HostArchive": "tlsrt.loops.component.host_archive",
     "KeptProgram": "tlsrt.loops.component.kept_program",
     "KeptUndo": "tlsrt.loops.component.kept_undo",
     "Length": "tlsrt.loops.component.validate",
@@ -117,12 +119,12 @@ _LAZY = {
 __all__ = [
     "AsyncClient", "AuditReader", "AuditRecord", "BoundedTable", "Busy", "CallError", "Cancelled", "Client",
     "Component", "ConfigError", "Conflict", "Cron", "Database", "DeadlineExceeded", "Denied", "Device", "DiskCheck",
-    "DiskThread", "DiskWork", "EachAlone", "Failed", "Gap", "InvalidArgument", "KeptProgram", "KeptUndo",
-    "KernelRecord", "Length", "LogEntry", "LogReader", "MisuseError", "NetworkChange", "NotFound", "OutcomeUnknown",
-    "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError", "PubSub", "Quarantined", "Range",
-    "Rejected", "Result", "RuntimeFile", "SandboxError", "ServerLocked", "SqliteContent", "SqliteFile", "Stale",
-    "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull", "WorkerError",
-    "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
+    "DiskThread", "DiskWork", "EachAlone", "Failed", "Gap", "HostArchive", "InvalidArgument", "KeptProgram",
+    "KeptUndo", "KernelRecord", "Length", "LogEntry", "LogReader", "MisuseError", "NetworkChange", "NotFound",
+    "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError", "PubSub",
+    "Quarantined", "Range", "Rejected", "Result", "RuntimeFile", "SandboxError", "ServerLocked", "SqliteContent",
+    "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull",
+    "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
 ]  # fmt: skip
 
 

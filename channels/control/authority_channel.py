@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tlsrt.channels.control.authority_requests import (
+    ArchiveKeyMessage,
     ClientAddMessage,
     ClientListMessage,
     ClientRenewMessage,
@@ -354,5 +355,6 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(70, "job_pause", _SUPERVISOR, _BOOTED, JobIdMessage),
         Message(71, "job_resume", _SUPERVISOR, _BOOTED, JobIdMessage),
         Message(72, "runtime_act", _SUPERVISOR, _BOOTED, RuntimeActMessage),
+        Message(73, "archive_key", _AUTHORITY, _BOOTED, ArchiveKeyMessage, descriptors=1),
     ),
 )

@@ -135,6 +135,12 @@ class RuntimeActMessage(NamedTuple):
     target: str  # a component, or nothing: the host
 
 
+class ArchiveKeyMessage(NamedTuple):
+    """The key of one archive of the host, a sealed memfd that is for the process which writes it."""
+
+    number: int
+
+
 class SettingMessage(NamedTuple):
     """Record that a component will have a setting of the kernel written; `answer` says when it may be."""
 

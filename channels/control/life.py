@@ -95,6 +95,8 @@ class RuntimeOutcome(IntEnum):
 RUNTIME_AT_ONCE = 16
 RUNTIME_PER_S = 2.0
 RUNTIME_WAITING = 4  # for their answers
+ARCHIVES_AT_ONCE = 3  # archives of the host for one process; each reads all of its state
+ARCHIVES_PER_S = 1 / 60
 
 # Files of logs, and of the audit log: so many with one answer, and so many answers. All at once fit the socket.
 FILES_OF_ANSWER = 12
@@ -211,6 +213,12 @@ class RuntimeSaidMessage(NamedTuple):
     number: int
     outcome: int  # a RuntimeOutcome
     states: bytes
+
+
+class RuntimeArchiveMessage(NamedTuple):
+    """The archive of the host that was asked for under this number: a pipe to read it from, before `runtime_said`."""
+
+    number: int
 
 
 class AlertMessage(NamedTuple):
@@ -352,5 +360,6 @@ LIFE = MessageTable(
         Message(32, "spans", _SUPERVISOR, _in(*_LIVING), SpansMessage, descriptors=1),
         Message(33, "runtime_said", _SUPERVISOR, _in(*_LIVING), RuntimeSaidMessage),
         Message(34, "runtime_file", _SUPERVISOR, _in(*_LIVING), RuntimeFileMessage, descriptors=1),
+        Message(35, "runtime_archive", _SUPERVISOR, _in(*_LIVING), RuntimeArchiveMessage, descriptors=1),
     ),
 )

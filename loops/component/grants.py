@@ -12,6 +12,7 @@ from tlsrt.channels.control.pressure import Pressure
 from tlsrt.channels.control.process_table import ProcessTable
 from tlsrt.errors import InvalidArgument, MisuseError
 from tlsrt.loops.component.device import Device
+from tlsrt.loops.component.host_archive import HostArchive
 from tlsrt.loops.component.host_events import HostEvent
 from tlsrt.loops.component.runtime_file import FILES_MOST, RuntimeFile
 from tlsrt.loops.component.surroundings import Surrounding
@@ -52,6 +53,10 @@ class Grants(Protocol):
         """Return files of logs, open. Raises as `runtime_do` does."""
         ...
 
+    def runtime_archive(self) -> Coroutine[Any, Any, HostArchive]:
+        """Return an archive of the host. Raises as `runtime_do` does."""
+        ...
+
     def reach_for(self, caller: str, host: str, port: int) -> Coroutine[Any, Any, list[str]]:
         """Return the addresses at which a caller may reach a host. Raises Denied, Unavailable, and MisuseError."""
         ...
@@ -82,6 +87,9 @@ class NoGrants:
 
     async def runtime_files(self, kind: str, most: int) -> list[RuntimeFile]:
         raise MisuseError(f"to read {kind} is not granted: name it under `needs: runtime`")
+
+    async def runtime_archive(self) -> HostArchive:
+        raise MisuseError("an archive of the host is not granted: ask for `backup` under `needs: runtime`")
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         raise MisuseError("it reaches nothing for others: name `relay` under its needs")
@@ -133,6 +141,19 @@ class Runtime:
     async def audit_files(self, most: int = FILES_MOST) -> list[RuntimeFile]:
         """Return the files of the audit log, the newest first, if granted by `may: audit`; see `log_files`."""
         return await self._grants.runtime_files("audit", most)
+
+    async def backup(self) -> HostArchive:
+        """Have an archive of the host made, and return it to be read: configuration, boot token, clients, all state.
+
+        No key is in it, and it is sealed under the host's master_key: nothing of it can be read here, and who restores
+        it knows that this host has written it. A restore of it was tried when this returns. One at a time in the whole
+        host, else Busy; Failed with where the reason stands, such as a disk that is full; OutcomeUnknown.
+
+            with await self.runtime.backup() as archive:
+                for piece in archive.pieces():  # waits for a pipe: in a thread of `disk_threads`
+                    file.write(piece)
+        """
+        return await self._grants.runtime_archive()
 
 
 class Granted:

@@ -32,6 +32,7 @@ from tlsrt.config.runtime_rights import Act
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Failed, InvalidArgument, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.device import Device, arrive
+from tlsrt.loops.component.host_archive import HostArchive
 from tlsrt.loops.component.host_events import HostEvent, HostEventFeed
 from tlsrt.loops.component.runtime_file import RuntimeFile
 from tlsrt.loops.runtime.alerts import ProcessAlerts
@@ -107,6 +108,7 @@ class ProcessGrants:
             "helped": lambda fields, descriptors: self.answered(fields),
             "runtime_said": lambda fields, descriptors: self._runtime.answered(fields),
             "runtime_file": lambda fields, descriptors: self._runtime.file_came(fields, descriptors[0]),
+            "runtime_archive": lambda fields, descriptors: self._runtime.archive_came(fields, descriptors[0]),
         }
 
     def of(self, component: ComponentConfig) -> ComponentGrants:
@@ -231,6 +233,9 @@ class ComponentGrants:
 
     async def runtime_files(self, kind: str, most: int) -> list[RuntimeFile]:
         return await self._runtime.files(self._address, Act(kind), most)
+
+    async def runtime_archive(self) -> HostArchive:
+        return await self._runtime.archive(self._address)
 
     async def reach_for(self, caller: str, host: str, port: int) -> list[str]:
         if self._relay is None:

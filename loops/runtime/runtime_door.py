@@ -11,6 +11,7 @@ from tlsrt.channels.control.life import (
     FILES_OF_ANSWER,
     RUNTIME_STATES,
     RUNTIME_WAITING,
+    RuntimeArchiveMessage,
     RuntimeFileMessage,
     RuntimeOutcome,
     RuntimeSaidMessage,
@@ -18,10 +19,12 @@ from tlsrt.channels.control.life import (
 from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Denied, Failed, MisuseError, OutcomeUnknown, PeerError, Unavailable
+from tlsrt.loops.component.host_archive import HostArchive
 from tlsrt.loops.component.runtime_file import RuntimeFile
 from tlsrt.text import did_you_mean
 
 ANSWER_S = 90.0  # a process may take as long as it does to stop or start
+_ARCHIVE_S = 900.0  # all of the host is copied and read again, before the pipe comes
 
 _REASONS = {
     RuntimeOutcome.MISSING: "there is no such component with a process of its own",
@@ -39,6 +42,24 @@ class RuntimeDoor:
         self._number = 0
         self._waiting: dict[int, asyncio.Future[RuntimeSaidMessage]] = {}
         self._files: dict[int, list[RuntimeFile]] = {}  # that have come under a number
+        self._pipes: dict[int, int] = {}  # of archives, until their answers
+
+    def archive_came(self, message: RuntimeArchiveMessage, descriptor: int) -> None:
+        """Take the pipe of an archive, which is said before its answer."""
+        if message.number in self._waiting and message.number not in self._pipes:
+            self._pipes[message.number] = descriptor
+        else:  # who asked does not wait any more
+            os.close(descriptor)
+
+    async def archive(self, component: str) -> HostArchive:
+        """Return an archive of the host to be read. Raises as `do` does."""
+        granted = self._of(component, Act.BACKUP)
+        if not granted:
+            raise MisuseError(
+                f"{component} may not have an archive of the host: ask for `backup` under `needs: runtime`"
+            )
+        said, _ = await self._ask(granted[0][0], "backup", longest_s=_ARCHIVE_S)
+        return HostArchive(self._pipes.pop(said.number))
 
     def answered(self, message: RuntimeSaidMessage) -> None:
         """Take the answer to something that was asked."""
@@ -100,7 +121,9 @@ class RuntimeDoor:
         rights = enumerate(self._rights)
         return [(number, right) for number, right in rights if right.component == component and right.act is act]
 
-    async def _ask(self, right: int, words: str, value: int = 0) -> tuple[RuntimeSaidMessage, list[RuntimeFile]]:
+    async def _ask(
+        self, right: int, words: str, value: int = 0, longest_s: float = ANSWER_S
+    ) -> tuple[RuntimeSaidMessage, list[RuntimeFile]]:
         if len(self._waiting) >= RUNTIME_WAITING:
             raise Busy(f"{words}: too much is asked of the runtime at once; try again")
         self._number += 1
@@ -111,15 +134,23 @@ class RuntimeDoor:
         number = self._number
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(longest_s):
                 said: RuntimeSaidMessage = await waiting
+            _raise_if_bad(said, words)
         except TimeoutError:
-            raise OutcomeUnknown(f"{words}: no answer in {ANSWER_S:g} s") from None
+            self._close_pipe(number)
+            raise OutcomeUnknown(f"{words}: no answer in {longest_s:g} s") from None
+        except BaseException:
+            self._close_pipe(number)
+            raise
         finally:
             self._waiting.pop(number, None)
             files = self._files.pop(number, [])
-        _raise_if_bad(said, words)
         return said, files
+
+    def _close_pipe(self, number: int) -> None:
+        if (descriptor := self._pipes.pop(number, -1)) >= 0:
+            os.close(descriptor)
 
 
 def _raise_if_bad(said: RuntimeSaidMessage, words: str) -> None:
@@ -133,4 +164,5 @@ def _raise_if_bad(said: RuntimeSaidMessage, words: str) -> None:
     if outcome is RuntimeOutcome.FAILED and words.startswith("read "):
         raise Failed(f"{words}: the supervisor cannot open the folder; `tlsrt-supervisor doctor` says why")
     if outcome is not RuntimeOutcome.DONE:
-        raise Failed(f"{words}: its process did not get there; `tlsrt-supervisor status` says why")
+        where = "events" if words == str(Act.BACKUP) else "status"
+        raise Failed(f"{words}: it did not get there; `tlsrt-supervisor {where}` says why")

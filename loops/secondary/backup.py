@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 from tlsrt import (
     Busy,
+    CallError,
     Component,
     ConfigError,
     DiskCheck,
@@ -26,7 +27,9 @@ from tlsrt import (
     DiskWork,
     EachAlone,
     Failed,
+    HostArchive,
     Length,
+    MisuseError,
     NotFound,
     Pattern,
     Range,
@@ -188,7 +191,8 @@ class Backup(Component):
             try:
                 record.begun_ms = now
                 await self._save()
-                source = self._work.source(name)
+                archive = await self._archive(name)
+                source = self._work.source(name, archive)
                 await self._steps.last(self._work.written(name, id_, now, source))
                 end = await self._steps.last(self._work.verified(id_, name))
                 record.good_ms, record.good_id, record.failed_ms, record.failure = now, id_, None, None
@@ -196,8 +200,8 @@ class Backup(Component):
                 self._record.verified[id_] = self.wall_ms()
                 removed = await self._steps.run(partial(self._work.removed, name))
                 await self._save()
-            except (OSError, SourceError, BrokenArchive) as error:
-                why = _reason(error)
+            except (OSError, SourceError, BrokenArchive, CallError) as error:
+                why = error.message if isinstance(error, CallError) else _reason(error)
                 record.failed_ms, record.failure = self.wall_ms(), why
                 self._work.shelf.give_up(id_)
                 await self._told("failed", name, f"cannot make a backup of {name}: {why}")
@@ -212,6 +216,17 @@ class Backup(Component):
             }  # fmt: skip
             self.publish("made", told)
             return told
+
+    async def _archive(self, name: str) -> HostArchive | None:
+        """Have the runtime make an archive of itself, if it is the source. Raises CallErrors and SourceError."""
+        if not self.options.sources[name].runtime:
+            return None
+        try:
+            return await self.runtime.backup()
+        except MisuseError as error:
+            raise SourceError(
+                f"{error}: --needs 'runtime=[{{may: backup, why: it is kept}}]' when it is added"
+            ) from None
 
     async def _verify(self, id_: str) -> dict[str, Any]:
         async with self._run:
@@ -305,7 +320,8 @@ class Backup(Component):
             own, record = [one for one in kept if one.source == name], self._record.of(name)
             last = self._since_ms if record.begun_ms is None else record.begun_ms
             sources[name] = {
-                "path": str(options.path), "kept": len(own), "size_bytes": sum(one.size_bytes for one in own),
+                "path": None if options.path is None else str(options.path), "runtime": options.runtime,
+                "kept": len(own), "size_bytes": sum(one.size_bytes for one in own),
                 "last_size_bytes": own[0].size_bytes if own else None,
                 "next_wall_ms": next_s(options.at, last) * 1000, "is_late": name in self._late,
                 **{key: value for key, value in asdict(record).items() if key != "trial_begun_ms"},

@@ -1,5 +1,7 @@
 """What is in a granted folder, for a backup: files, folders, and databases of SQLite as they were at one moment.
 
+Or what the runtime gives of itself.
+
 It walks from open folder to open folder and follows no link. Links, sockets, pipes, devices and what cannot be read are
 left out and counted; a database that cannot be copied fails the whole, as a copy without it would look complete.
 """
@@ -13,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from tlsrt import Failed, HostArchive
 from tlsrt.loops.secondary.backup_archive import PIECE, ArchiveEntry, SealingWriter
 
 DEPTH_MOST = 64
 ENTRIES_MOST = 1_000_000
+RUNTIME_FILE = "host.sealed"  # what a backup of the runtime holds
 _SQLITE = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
 _BUSY_S = 20.0
@@ -155,6 +159,28 @@ class Source:
         self.left_out_count += 1
         if len(self.left_out) < 20:
             self.left_out.append(f"{path} ({why})")
+
+
+class RuntimeSource:
+    """The runtime itself: an archive that it has made, sealed, and tried; here it cannot be read."""
+
+    def __init__(self, archive: HostArchive, made_ms: int) -> None:
+        self._archive = archive
+        self._made_ms = made_ms
+        self.left_out: list[str] = []
+        self.left_out_count = 0
+
+    def put(self, writer: SealingWriter) -> Iterator[None]:
+        """Write it as one file, with a pause for other work after each piece. Raises SourceError and OSError."""
+        with self._archive as archive:
+            writer.begin(ArchiveEntry(RUNTIME_FILE, "file", 0o600, self._made_ms))
+            try:
+                for piece in archive.pieces():
+                    writer.add(piece)
+                    yield
+            except Failed as error:
+                raise SourceError(error.message) from None
+            writer.end()
 
 
 def damage_of(database: Path) -> str:

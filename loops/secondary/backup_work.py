@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from tlsrt import DiskThread, DiskWork, Length, MisuseError, Range, parse_cron
+from tlsrt import DiskThread, DiskWork, HostArchive, Length, MisuseError, Range, parse_cron
 from tlsrt.loops.secondary.backup_archive import ArchiveEnd, SealingWriter
 from tlsrt.loops.secondary.backup_record import BackupRecord
 from tlsrt.loops.secondary.backup_shelf import Shelf, to_remove
-from tlsrt.loops.secondary.backup_source import Source, SourceError
+from tlsrt.loops.secondary.backup_source import RuntimeSource, Source, SourceError
 from tlsrt.loops.secondary.backup_trial import restored, verified
 
 Result = TypeVar("Result")
@@ -30,9 +30,13 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """One source: a folder or file that stands under `needs` too, as `read`, or `write` for databases with a log."""
+    """One source: a folder or file that stands under `needs` too, as `read`, or `write` for databases with a log.
 
-    path: Path
+    Or the runtime itself: its configuration and all of its state, as a file that only its master_key opens.
+    """
+
+    path: Path | None = None
+    runtime: bool = False
     at: Annotated[str, Length(100, 1)] = "30 3 * * *"  # five fields, by the clock of the host
     keep: Annotated[int, Range(1, 1000)] = 14
     keep_days: Annotated[int, Range(1, 3650)] | None = None
@@ -40,6 +44,8 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         check_time(self.at)
+        if (self.path is None) != self.runtime:
+            raise ValueError("name a path, or say `runtime: true` for the host itself, and not both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +73,14 @@ class BackupWork:
         self._record = record
         self._wall_ms = wall_ms
 
-    def source(self, name: str) -> Source:
-        """Return a source, to be written."""
-        return Source(self._sources[name].path, self._state / "database.copy")
+    def source(self, name: str, archive: HostArchive | None) -> Source | RuntimeSource:
+        """Return a source, to be written; `archive` is that of the runtime, if it is one."""
+        path = self._sources[name].path
+        if path is not None:
+            return Source(path, self._state / "database.copy")
+        if archive is None:
+            raise SourceError("the runtime gave no archive")
+        return RuntimeSource(archive, self._wall_ms())
 
     def trouble(self) -> str | None:
         """Return what is wrong with the target, or None."""
@@ -87,7 +98,7 @@ class BackupWork:
         self._record.forget_others(set(self._sources), {one.id for one in self.shelf.kept()})
         return left
 
-    def written(self, name: str, id_: str, now: int, source: Source) -> Iterator[None]:
+    def written(self, name: str, id_: str, now: int, source: Source | RuntimeSource) -> Iterator[None]:
         """Write one and give it its name. Raises SourceError and OSError."""
         out = self.shelf.begin(id_)
         try:

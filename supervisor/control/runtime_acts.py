@@ -1,4 +1,4 @@
-"""What components ask of the runtime itself: pausing and listing others, the end of the host, and reading its logs.
+"""What components ask of the runtime itself: pauses, lists, the end of the host, its logs, and an archive of it.
 
 A process says numbers: which of its rights, one of its own, and a value. What is meant stands in the configuration,
 which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tlsrt.channels.control.life import (
+    ARCHIVES_AT_ONCE,
+    ARCHIVES_PER_S,
     FILES_AT_ONCE,
     FILES_OF_ANSWER,
     FILES_PER_S,
@@ -29,10 +31,13 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
+from tlsrt.rate_limit import Buckets
+from tlsrt.supervisor.control.host_archives import HostArchives
 from tlsrt.supervisor.control.record_files import RecordFolder
 from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.process.uids import AUTHORITY
 from tlsrt.supervisor.supervision.asks import Asks, AuditRequests
+from tlsrt.supervisor.supervision.boot_files import BootFiles
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Answer, Feature, LoopHandler
 from tlsrt.supervisor.supervision.loop import Loop
@@ -73,7 +78,8 @@ class RuntimeActs(Feature):
     """Takes `ask_runtime` of all processes."""
 
     def __init__(
-        self, context: Context, loops: Loops, stop: StopRequest, audit: AuditRequests, shutdown: Shutdown
+        self, context: Context, loops: Loops, stop: StopRequest, audit: AuditRequests, shutdown: Shutdown,
+        files: BootFiles,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
@@ -89,9 +95,16 @@ class RuntimeActs(Feature):
         }
         self._readers: dict[tuple[str, Right], int] = {}  # the incarnation whose reading the audit log has
         self._paused: dict[str, set[str]] = {}  # process -> the components that have paused it
+        self._files = files
+        self._is_archiving = False  # from when one was asked for until the log has it
+        self._archives = HostArchives(context.event_loop)
+        self._archive_rates = Buckets(ARCHIVES_AT_ONCE, ARCHIVES_PER_S)
 
     def loop_messages(self) -> Mapping[str, LoopHandler]:
         return {"ask_runtime": self._asked_untrusted}
+
+    def stopping(self) -> None:
+        self._archives.cancel()
 
     def loop_changed(self, loop: Loop) -> None:
         """Note that the operator has started what was paused."""
@@ -116,17 +129,37 @@ class RuntimeActs(Feature):
             states = bytes(RUNTIME_STATES.index(self._state(target)) for target in asked.right.targets)
             self._say(loop, message.number, RuntimeOutcome.DONE, states)
             return
+        if asked.right.act is Act.BACKUP and not self._may_archive(loop):
+            self._say(loop, message.number, RuntimeOutcome.BUSY)
+            return
         if self._readers.get((loop.name, asked.right)) == loop.incarnation:
             self._hand_over(asked)
             return
         fields = asked.right.component, str(asked.right.act), asked.target
         self._asks_of(asked).record(loop, partial(self._recorded, asked), *fields)
 
+    def _may_archive(self, loop: Loop) -> bool:
+        """Tell whether an archive may begin: one at a time, also while that is recorded, and few of one process."""
+        if self._archives.is_busy or self._is_archiving:
+            return False
+        self._is_archiving = self._archive_rates.take(loop.name, self._context.event_loop.now)
+        return self._is_archiving
+
     def _asks_of(self, asked: _Asked) -> Asks:
         return self._reads.get(asked.right.act, self._asks)
 
     def _recorded(self, asked: _Asked, is_recorded: bool) -> None:
         """Do it, now that the log has it; or not, if it has not, or who asked has ended or lost the right."""
+        key = -1
+        if asked.right.act is Act.BACKUP:
+            self._is_archiving, key = False, self._files.take_archive_key()
+        try:
+            self._do(asked, is_recorded, key)
+        finally:
+            if key >= 0:
+                os.close(key)
+
+    def _do(self, asked: _Asked, is_recorded: bool, key: int) -> None:
         loop = asked.loop
         if not is_recorded:
             self._end(asked, RuntimeOutcome.UNRECORDED)
@@ -142,6 +175,8 @@ class RuntimeActs(Feature):
             self._context.console.plain("supervisor", "stop", f"asked for by {asked.right.component}")
             begin = partial(self._shutdown.begin, asked.value / 1000)
             self._context.event_loop.call_later(0, begin)  # the answer leaves first
+        elif asked.right.act is Act.BACKUP:
+            self._archive(asked, key)
         else:
             self._change(asked)
 
@@ -159,6 +194,25 @@ class RuntimeActs(Feature):
             self._loops.tell(asked.loop, "runtime_file", *fields, descriptors=(file.descriptor,))
             os.close(file.descriptor)
         self._say(asked.loop, asked.number, RuntimeOutcome.DONE, bytes([is_more]))
+
+    def _archive(self, asked: _Asked, key: int) -> None:
+        """Have an archive of the host written; the process gets a pipe when it has been tried."""
+        if key < 0:
+            self._end(asked, RuntimeOutcome.UNRECORDED)
+            return
+
+        def ready(pipe: int) -> None:
+            if asked.loop.incarnation == asked.incarnation and asked.loop.is_living:
+                self._loops.tell(asked.loop, "runtime_archive", asked.number, descriptors=(pipe,))
+            self._end(asked, RuntimeOutcome.DONE)
+
+        def failed(why: str) -> None:
+            self._end(asked, RuntimeOutcome.FAILED, why)
+
+        try:
+            self._archives.begin(self._context.current.config, key, ready, failed)
+        except OSError as error:
+            failed(f"cannot begin: {error.strerror}")
 
     def _change(self, asked: _Asked) -> None:
         target = self._own_process(asked.target)
@@ -219,12 +273,12 @@ class RuntimeActs(Feature):
             return "absent"
         return "paused" if self._loops.restart_policy.is_stopped(loop.name) and not loop.is_living else str(loop.state)
 
-    def _end(self, asked: _Asked, outcome: RuntimeOutcome) -> None:
+    def _end(self, asked: _Asked, outcome: RuntimeOutcome, why: str = "") -> None:
         self._asks_of(asked).ended(asked.loop)
         if outcome is RuntimeOutcome.DONE:
             self._context.events.emit("runtime_act", asked.loop.name, asked.words)
         else:
-            self._context.events.emit("runtime_act_failed", asked.loop.name, f"{asked.words}: {_WORDS[outcome]}")
+            self._context.events.emit("runtime_act_failed", asked.loop.name, f"{asked.words}: {why or _WORDS[outcome]}")
         if asked.loop.incarnation == asked.incarnation:
             self._say(asked.loop, asked.number, outcome)
 

@@ -44,6 +44,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 NAME = "authority"
 _OWN = {  # about the process itself
     "sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept", "certificate_time", "account_key",
+    "archive_key",
 }  # fmt: skip
 MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
 
@@ -244,6 +245,8 @@ class AuthorityProcess(Feature):
                     self.files.keep_door(descriptors)
                 elif name == "account_key":
                     self.files.keep_account_key(descriptors[0])
+                elif name == "archive_key":
+                    self.files.keep_archive_key(descriptors[0])
                 elif (handler := self._handlers.get(name)) is not None:
                     handler(message)
                 else:

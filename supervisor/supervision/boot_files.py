@@ -24,6 +24,7 @@ class BootFiles:
         self.measurement = -1  # memfd
         self.token = -1
         self._account = -1  # the key of the account with a CA: a memfd on its way to the ACME process
+        self._archive = -1  # the key of an archive: a memfd on its way to the process that writes it
         self._door: tuple[int, ...] = ()  # certificate, key, client CA, revocation lists
 
     @contextmanager
@@ -59,6 +60,17 @@ class BootFiles:
     def take_account_key(self) -> int:
         """Return the key of the account, which is the caller's from here on; -1: none has come."""
         descriptor, self._account = self._account, -1
+        return descriptor
+
+    def keep_archive_key(self, descriptor: int) -> None:
+        """Hold the key of an archive until it is taken."""
+        if self._archive >= 0:
+            os.close(self._archive)
+        self._archive = descriptor
+
+    def take_archive_key(self) -> int:
+        """Return the key of an archive, which is the caller's from here on; -1: none has come."""
+        descriptor, self._archive = self._archive, -1
         return descriptor
 
     def take(self, token: int, measurement: int | None = None) -> None:

@@ -13,11 +13,11 @@ import pytest
 from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost, running
 
-from tlsrt.channels.control.life import RUNTIME_AT_ONCE
-from tlsrt.errors import CallError, Denied, Failed, Unavailable
+from tlsrt.channels.control.life import ARCHIVES_AT_ONCE, RUNTIME_AT_ONCE
+from tlsrt.errors import Busy, CallError, Denied, Failed, Unavailable
 
 POLICY, OTHER, AI, TIED, HELD = "forth/policy", "third/other", "secondary/ai", "third/tied", "secondary/held"
-ENDER = "forth/ender"
+ENDER, KEEPER = "forth/ender", "secondary/keeper"
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,9 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request, packages=[PACKAGE],
         components={POLICY: one | {"needs": {"runtime": rights}}, OTHER: one, AI: one, TIED: one, HELD: one,
+                    KEEPER: one | {"needs": {"runtime": [{"may": "backup", "why": "a test"}]}},
                     ENDER: one | {"needs": {"runtime": [{"may": "shutdown", "why": "a test"}]}}},
-        policy={f"client/admin -> {name}": "*" for name in (POLICY, OTHER, AI, TIED, HELD, ENDER)},
+        policy={f"client/admin -> {name}": "*" for name in (POLICY, OTHER, AI, TIED, HELD, ENDER, KEEPER)},
     )  # fmt: skip
 
 
@@ -91,6 +92,50 @@ def test_a_time_that_is_none_ends_the_process_and_not_the_host(host: RunningHost
     host.until(lambda document: host.loop("forth.ender")["restarts"] > restarts, "its end")
     assert "time_out_of_range" in host.loop("forth.ender")["last_death"]["sentence"]
     host.until(lambda document: host.loop("forth.ender")["state"] == "active", "the next one")
+
+
+def test_who_may_not_have_an_archive_of_the_host_gets_none(host: RunningHost) -> None:
+    before = len(records(host))
+    for name in (POLICY, OTHER):
+        with pytest.raises(Failed):
+            host.client().call(name, "archive")
+    assert len(records(host)) == before
+
+
+def test_an_archive_of_the_host_shows_nothing_and_is_recorded(host: RunningHost) -> None:
+    host.client().call("secondary/store", "put", "known", "a value that would be seen")
+    found = host.client().call(KEEPER, "archive", timeout_s=60)
+    assert found.startswith(b"tlsrt sealed host backup 1\n")
+    for word in (b"a value that would be seen", b"secondary/store", b"install_id", b"SQLite format 3"):
+        assert word not in found
+    assert '"backup"' in json.dumps(records(host)[-1]) and KEEPER in json.dumps(records(host)[-1])
+
+
+def test_who_reads_no_more_of_an_archive_leaves_the_next_one_possible(host: RunningHost) -> None:
+    assert host.client().call(KEEPER, "archive", 1, timeout_s=60)
+    host.until(lambda document: b"SQLite" not in again(host), "another one", timeout_s=30)
+
+
+def archives(host: RunningHost, times: int) -> None:
+    for _ in range(times):
+        host.client().call(KEEPER, "archive", timeout_s=60)
+
+
+def again(host: RunningHost) -> bytes:
+    try:
+        found: bytes = host.client().call(KEEPER, "archive", timeout_s=60)
+    except Busy:  # the process of the one before has not ended yet
+        return b"SQLite"
+    return found
+
+
+def test_a_flood_of_archives_is_busy_but_for_a_few(host: RunningHost) -> None:
+    before = len(records(host))
+    assert host.client().call(KEEPER, "say_runtime", 0, 15) == "sent"
+    host.until(lambda document: host.loop("secondary.keeper")["state"] == "active", "that it still runs")
+    with pytest.raises(Busy):
+        archives(host, ARCHIVES_AT_ONCE + 1)
+    assert len(records(host)) - before <= ARCHIVES_AT_ONCE
 
 
 def test_another_number_ends_the_process_and_does_nothing(host: RunningHost) -> None:

@@ -45,12 +45,14 @@ def base() -> Iterator[Path]:
 def host(request: pytest.FixtureRequest, base: Path) -> Iterator[RunningHost]:
     sources = {"work": {"path": str(base / "work"), "keep": 3}, "data": {"path": str(base / "data")}}
     sources["hidden"] = {"path": str(base / "hidden")}  # in the options, and granted to no one
+    sources["host"] = {"runtime": True, "keep": 2}
     reads, writes = [base / "work"], [base / "data", base / "target"]
     for host in running(request, clients=["kiosk"], extra={"supervision": {"restart": {"deaths": 100, "cap_s": 0.05}}}):
         words = ["--option", f"sources={json.dumps(sources)}", "--option", f"target={base / 'target'}"]
         words += ["--option", "keep_free_bytes=1000000"]
         for key, paths in (("read", reads), ("write", writes)):
             words += ["--needs", f"{key}={json.dumps([{'path': str(path), 'why': 'kept'} for path in paths])}"]
+        words += ["--needs", "runtime=[{may: backup, why: the host is kept, too}]"]
         words += ["--allow", 'client/admin: "*"', "--allow", "client/kiosk: [status]"]
         added = host.cli("component", "add", BACKUP, "--yes", *words)
         made = host.cli("secret", "make", BACKUP, "root")
@@ -113,6 +115,37 @@ def test_databases_of_one_moment_while_another_process_writes(client: Client, ba
         with closing(sqlite3.connect(copy)) as connection:
             sums = dict(connection.execute("SELECT name, sum(number) FROM pairs GROUP BY name").fetchall())
         assert sums.get("a") == sums.get("b")
+
+
+def test_the_host_itself_is_kept_sealed_and_comes_back_elsewhere_by_its_keys(
+    host: RunningHost, client: Client, tmp_path: Path
+) -> None:
+    client.call("secondary/store", "put", "kept", "in the host")
+    answer = made(client, "host")
+    assert (answer["files"], answer["left_out"]) == (1, 0)
+    sealed = tmp_path / "host.sealed"
+    sealed.write_bytes(b"".join(client.stream(BACKUP, "fetch", answer["id"], "host.sealed")))
+    assert b"in the host" not in sealed.read_bytes() and b"secondary/store" not in sealed.read_bytes()
+    assert client.call(BACKUP, "try_restore", answer["id"], timeout_s=60)["files"] == 1
+    assert "runtime_act" in host.cli("events", "--json").stdout
+    verified = host.cli("backup", "verify", str(sealed))
+    assert verified.returncode == 0 and "with the master_key of this host" in verified.stdout, verified.stderr
+    keys = tmp_path / "keys"
+    assert host.cli("backup", "create", str(tmp_path / "x.backup"), "--with-keys", str(keys)).returncode == 0
+    there = tmp_path / "there"
+    there.mkdir()
+    config = ("--config", str(there / "tlsrt.yaml"))
+    locked = host.cli("backup", "restore", str(sealed), *config)
+    assert locked.returncode != 0 and "give its keys with --keys" in locked.stderr and not any(there.iterdir())
+    before = host.pids()
+    restored = host.cli("backup", "restore", str(sealed), "--keys", str(keys), *config)
+    assert restored.returncode == 0, restored.stderr
+    assert (there / "tlsrt.yaml").read_bytes() == (host.folder / "tlsrt.yaml").read_bytes()
+    assert {path.name for path in (there / "state").iterdir()} >= {"authority", "secondary", PROCESS}
+    assert host.pids() == before and client.call("secondary/store", "get", "kept") == "in the host"
+    cut = tmp_path / "cut"
+    cut.write_bytes(sealed.read_bytes()[:-100])
+    assert "was cut off" in host.cli("backup", "verify", str(cut)).stderr
 
 
 def test_what_is_not_granted_is_neither_kept_nor_reached(host: RunningHost, client: Client) -> None:

@@ -33,7 +33,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, TlsrtError
-from tlsrt.supervisor.cli.backup.archive import (
+from tlsrt.supervisor.archive.host_archive import (
     CONFIG,
     CONFIG_DROP_INS,
     DROP_INS,
@@ -50,8 +50,10 @@ from tlsrt.supervisor.cli.backup.archive import (
     verify_untrusted,
     write_entry,
 )
-from tlsrt.supervisor.cli.backup.create import FILE_MAX, KEY_ROLES, ROLES, mac_key_of, opened, places
+from tlsrt.supervisor.archive.host_content import FILE_MAX, KEY_ROLES, ROLES, places
+from tlsrt.supervisor.cli.backup.create import mac_key_of, master_key_of, opened
 from tlsrt.supervisor.cli.backup.journal import Move, complete, write_journal
+from tlsrt.supervisor.cli.backup.unseal import unsealed
 from tlsrt.supervisor.cli.exchange import say
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, take_lock
 from tlsrt.supervisor.process.uids import FILE as UIDS
@@ -93,8 +95,12 @@ def restore(arguments: argparse.Namespace) -> Document:
     check_trusted(path, "the configuration", trusted_uids())
     if done := complete(path):
         say(done)
-    with opened(arguments.file) as file:
-        return _restore(path, file, arguments)
+    keys = _keys_of(arguments.keys) if arguments.keys else None
+    with (
+        opened(arguments.file) as file,
+        unsealed(file, arguments.file, _master_keys(path, keys)) as (plain, was_sealed),
+    ):
+        return _restore(path, plain, arguments, keys, was_sealed=was_sealed)
 
 
 def restore_lines(answer: Document) -> list[str]:
@@ -107,9 +113,11 @@ def restore_lines(answer: Document) -> list[str]:
     return [*found, "next: `tlsrt-supervisor check`; `seal` if it says that something is not as it was sealed; `start`"]
 
 
-def _restore(path: Path, file: BinaryIO, arguments: argparse.Namespace) -> Document:
-    keys = _keys_of(arguments.keys) if arguments.keys else None
+def _restore(
+    path: Path, file: BinaryIO, arguments: argparse.Namespace, keys: Mapping[str, bytes] | None, *, was_sealed: bool
+) -> Document:  # fmt: skip
     head, is_ours = _verified(path, file, arguments.file, keys)
+    is_ours = is_ours or was_sealed or None  # who seals has the key
     small, first = _small(file)
     if set(small.sections[CONFIG]) != {head.configuration}:
         raise ConfigError("the backup has no configuration, or several")
@@ -149,6 +157,17 @@ def _keys_of(named: str) -> Mapping[str, bytes]:
         verify_untrusted(file, named, None, KEYS_MAGIC)
         small, _ = _small(file)
     return small.sections[KEYS]
+
+
+def _master_keys(path: Path, keys: Mapping[str, bytes] | None) -> list[bytes]:
+    """Return the master keys that are at hand, the newest first: those given, or that of the host that is there."""
+    if keys is not None:
+        return [key for role, key in sorted(keys.items(), key=lambda one: -_version_of(one[0])) if _version_of(role)]
+    key: bytes | None = None
+    if path.exists():
+        with suppress(ConfigError):
+            key = master_key_of(load_config(path))
+    return [] if key is None else [key]
 
 
 def _verified(

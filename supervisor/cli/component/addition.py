@@ -20,7 +20,7 @@ from tlsrt.command_line.table import Document
 from tlsrt.config import files
 from tlsrt.config.bytecode import forget_bytecode
 from tlsrt.config.document import read_files
-from tlsrt.config.drop_ins import PREFIX, drop_in_file, drop_in_folder, installed_manifest
+from tlsrt.config.drop_ins import JOURNAL, PREFIX, drop_in_file, drop_in_folder, installed_manifest
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded
 from tlsrt.config.import_path import NEEDED, USED
 from tlsrt.config.init import changed_names, sealed_bytecode
@@ -29,7 +29,6 @@ from tlsrt.config.load import load_config, parse_files
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor.cli.component.isolation import sweep
-from tlsrt.supervisor.cli.component.journal import NAME as JOURNAL
 from tlsrt.supervisor.cli.component.journal import (
     Content,
     Journal,

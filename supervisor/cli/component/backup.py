@@ -29,10 +29,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.profile.program_profile import slots_of
-from tlsrt.supervisor.cli.component.addition import begin
-from tlsrt.supervisor.cli.component.journal import whole_config
-from tlsrt.supervisor.cli.component.known import package_of
-from tlsrt.supervisor.cli.component.state_file import (
+from tlsrt.supervisor.archive.state_file import (
     Changed,
     Head,
     Place,
@@ -41,6 +38,9 @@ from tlsrt.supervisor.cli.component.state_file import (
     stamps,
     write_state,
 )
+from tlsrt.supervisor.cli.component.addition import begin
+from tlsrt.supervisor.cli.component.journal import whole_config
+from tlsrt.supervisor.cli.component.known import package_of
 from tlsrt.supervisor.cli.component.wheel import by_package
 from tlsrt.supervisor.cli.exchange import RequestRefused, ask, say
 from tlsrt.supervisor.cli.lifecycle import restart_s

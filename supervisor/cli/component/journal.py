@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tlsrt.config import files
 from tlsrt.config.bytecode import forget_bytecode
-from tlsrt.config.drop_ins import APPROVED, DROP_IN, drop_in_folder
+from tlsrt.config.drop_ins import APPROVED, DROP_IN, JOURNAL, drop_in_folder
 from tlsrt.config.files import as_config_error, open_folder, owner_of, read_bounded, sync_folder
 from tlsrt.config.init import sealed_bytecode
 from tlsrt.config.load import load_config
@@ -38,7 +38,7 @@ from tlsrt.supervisor.cli.backup.journal import complete
 from tlsrt.supervisor.cli.exchange import config_of, config_path, say, trusted_path
 from tlsrt.text import printable
 
-NAME = ".change"
+NAME = JOURNAL
 _NAME = re.compile(r"[^./][^/]*\.(?:yaml|manifest)|\./[^./][^/]*|[^./][^/]*\.d/[^./][^/]*\.yaml|/[^\0]+")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Content = Mapping[str, bytes | None]  # name of a file in the folder of drop-ins -> what it shall hold; None: no file

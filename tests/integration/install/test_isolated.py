@@ -13,7 +13,7 @@ from hosts.installation import installed_with_pip, scratch
 from hosts.installed_host import InstalledHost
 from hosts.plain_wheels import write_wheel
 
-from tlsrt.supervisor.cli.component.state_file import Head, write_state
+from tlsrt.supervisor.archive.state_file import Head, write_state
 
 EX_CONFIG, EX_USAGE = 78, 64
 SOURCE = """\

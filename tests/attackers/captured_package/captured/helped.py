@@ -8,7 +8,7 @@ import fcntl
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tlsrt import Component, MisuseError, handler
@@ -138,6 +138,17 @@ class Helped(Component):
     @handler
     async def states(self) -> dict[str, str]:
         return await self.runtime.states()
+
+    @handler
+    async def archive(self, most: int = 1 << 30) -> AsyncIterator[bytes]:
+        """Say what the runtime gives of itself, up to so many bytes; then it reads no more."""
+        said = 0
+        with await self.runtime.backup() as archive:
+            for piece in archive.pieces():
+                said += len(piece)
+                yield piece
+                if said >= most:
+                    break
 
     @handler
     async def say_runtime(self, right: int, often: int = 1, value: int = 0) -> str:

@@ -21,7 +21,7 @@ from attackers.killed_runs import killed_at
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
 from tlsrt.errors import ConfigError, TlsrtError
-from tlsrt.supervisor.cli.backup.archive import MAGIC, HostHead, verify_untrusted
+from tlsrt.supervisor.archive.host_archive import MAGIC, HostHead, verify_untrusted
 from tlsrt.supervisor.cli.backup.create import create, mac_key_of
 from tlsrt.supervisor.cli.backup.journal import JOURNAL, complete
 from tlsrt.supervisor.cli.backup.restore import NothingRestored, restore

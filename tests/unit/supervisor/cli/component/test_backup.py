@@ -15,9 +15,10 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.archive import state_file
+from tlsrt.supervisor.archive.state_file import Head
 from tlsrt.supervisor.cli import lifecycle
-from tlsrt.supervisor.cli.component import backup, state_file
-from tlsrt.supervisor.cli.component.state_file import Head
+from tlsrt.supervisor.cli.component import backup
 
 HEAD = Head("third/kettle", "kettle", "0.2", "now")
 KETTLE = ComponentConfig("third", "kettle", "kettle:Kettle", part="kettle", origin="kettle")

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.cli.component import state_file
-from tlsrt.supervisor.cli.component.state_file import (
+from tlsrt.supervisor.archive import state_file
+from tlsrt.supervisor.archive.state_file import (
     Changed,
     Head,
     checked_path,

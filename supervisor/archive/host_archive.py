@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tlsrt.config.files import as_config_error
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.cli.component.state_file import checked_path, get_file, line_of, put_folder
+from tlsrt.supervisor.archive.state_file import checked_path, get_file, line_of, put_folder
 
 MAGIC = b"tlsrt host backup 1\n"
 KEYS_MAGIC = b"tlsrt host keys 1\n"
