@@ -144,8 +144,9 @@ def _lay_shared(tree: Path, name: str, text: bytes) -> None:
 def _lay_service(tree: Path) -> None:
     use_rooms()
     from tlsrt.supervisor.cli.service.packaged import packaged_files
+    from tlsrt.supervisor.cli.service.update_units import update_files
 
-    for file in packaged_files():
+    for file in (*packaged_files(), *update_files()):
         _write(tree / file.path.relative_to("/"), file.text or "")
     _write(tree / "etc/needrestart/conf.d/tlsrt.conf", (_HERE / "needrestart.conf").read_text())
 

@@ -8,6 +8,7 @@ has simulated the same again (`tlsrt-supervisor apt-order`). So this process nee
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import re
@@ -41,8 +42,10 @@ _STATE_BYTES = 4096
 _CHUNK = 32 * 1024
 _TAKEN_S = 10.0  # within which the unit begins
 _LOOK_S = 0.2
-_LOST_MS = 6 * 3_600_000
+_LOST_S = 7_500  # the unit ends after two hours
+_LOST = "it was interrupted: run `dpkg --configure -a` on the host, then make a new plan"
 _UNIT = "enable it with `systemctl enable --now tlsrt-updates.path`, or carry out the order with `apt-order`"
+_DECODER = codecs.getincrementaldecoder("utf-8")
 _KERNEL = re.compile(r"Package: linux-image-(\d[^\n]*)\n(?:[^\n]+\n)*?Status: install ok installed\n")
 
 
@@ -167,7 +170,8 @@ class Updates(Component):
         if self._ordering.locked():
             raise Busy("another order is being given: try again when it has begun")
         async with self._ordering:
-            if (state := await self._on_disk(self._state)) and state.get("state") == "running":
+            state = await self._on_disk(self._state)
+            if state is not None and _is_running(state):
                 raise Busy(
                     f"{str(state.get('order'))[:8]} is going on: `progress` shows it, try again when it has ended"
                 )
@@ -196,16 +200,20 @@ class Updates(Component):
         """The last order: what apt says, as it comes, and last its state: done or failed, with a sentence."""
         if self.options.results is None:
             raise Unavailable(f"{self.address} can only look: name the folders orders and results in its options")
-        at = 0
+        at, began, decoder = 0, None, _DECODER("replace")
         while True:
             state = await self._on_disk(self._state)
             if state is None:
                 raise Failed("no order was given yet")
+            if state.get("began_wall_ms") != began:  # another one: its log begins anew
+                at, began, decoder = 0, state.get("began_wall_ms"), _DECODER("replace")
             while text := await self._on_disk(partial(self._said, at)):
                 at += len(text)
-                yield {"said": text.decode("utf-8", "replace")}
-            if state.get("state") != "running":
-                yield state
+                if said := decoder.decode(text):  # a character may be cut in two
+                    yield {"said": said}
+            if not _is_running(state):
+                is_lost = state.get("state") == "running"
+                yield {**state, "state": "failed", "message": _LOST} if is_lost else state
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -227,13 +235,12 @@ class Updates(Component):
         return None
 
 
-def _is_running(state: dict[str, Any] | None, now_ms: int) -> bool:
-    """Tell whether an order goes on; one of which nothing was heard so long has been lost with its machine."""
-    return (
-        state is not None
-        and state.get("state") == "running"
-        and now_ms - int(state.get("began_wall_ms") or 0) < _LOST_MS
-    )
+def _is_running(state: dict[str, Any]) -> bool:
+    """Tell whether an order goes on; one of before this boot, or older than its unit may get, was lost."""
+    if state.get("state") != "running":
+        return False
+    age_s = time.time() - int(state.get("began_wall_ms") or 0) / 1000
+    return age_s < min(_LOST_S, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _put_order(orders: Path, words: str) -> None:

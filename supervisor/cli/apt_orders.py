@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -114,7 +115,10 @@ def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):
-        raise ConfigError(f"{path} is a folder: remove it") from None
+        try:
+            shutil.rmtree(path)  # from folder to folder by descriptors: it leads nowhere else
+        except (OSError, RecursionError):
+            raise ConfigError(f"{path} is a folder that cannot be removed: remove it") from None
 
 
 def _do(words: str, log: int) -> None:

@@ -180,10 +180,20 @@ def until_another(host: RunningHost, pid: int) -> None:
     host.until(is_there, "another one", timeout_s=30)
 
 
-def test_a_kill_at_any_point_leaves_only_whole_ones(host: RunningHost, client: Client, base: Path) -> None:
-    chance, acknowledged = random.Random(3), set[str]()
-    print("seed 3")
-    for _ in range(5):
+def test_a_kill_at_any_point_leaves_only_whole_ones(host: RunningHost, client: Client) -> None:
+    kill_while_backing_up(host, client, 5, 3)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_100_kills_leave_only_whole_ones(host: RunningHost, client: Client) -> None:
+    kill_while_backing_up(host, client, 100, random.randrange(1 << 30))
+
+
+def kill_while_backing_up(host: RunningHost, client: Client, kills: int, seed: int) -> None:
+    chance, acknowledged = random.Random(seed), set[str]()
+    print("seed", seed)
+    for _ in range(kills):
         pid = host.loop(PROCESS)["pid"]
         timer = threading.Timer(chance.random() * 0.2, lambda: host.kill(PROCESS))
         timer.start()
@@ -193,6 +203,7 @@ def test_a_kill_at_any_point_leaves_only_whole_ones(host: RunningHost, client: C
         except CallError:
             timer.join()
         until_another(host, pid)
+    print("acknowledged:", len(acknowledged))
     kept = [one["id"] for one in client.call(BACKUP, "list", "work")]
     assert set(kept) >= set(sorted(acknowledged)[-2:])
     for id_ in kept:

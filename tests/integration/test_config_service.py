@@ -70,3 +70,11 @@ def get(client: Client, name: str) -> tuple[int, object]:
 def test_kills_at_any_point_lose_nothing_acknowledged(host: RunningHost) -> None:
     writer = KilledWriter(host, "secondary.config", put, get)
     writer.run(20, random.randrange(1 << 30))
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_100_kills_lose_nothing_acknowledged(host: RunningHost) -> None:
+    writer = KilledWriter(host, "secondary.config", put, get)
+    writer.run(100, random.randrange(1 << 30))
+    print("acknowledged:", writer.acknowledged)

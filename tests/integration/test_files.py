@@ -62,7 +62,8 @@ def host(request: pytest.FixtureRequest, trees: Path) -> Iterator[RunningHost]:
         "write": [{"path": str(trees / name), "why": "a tree"} for name in ("work", "small")],
         "read": [{"path": str(trees / "shown"), "why": "a tree"}],
     }
-    for host in running(request, clients=["kiosk"]):
+    extra = {"supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}}}
+    for host in running(request, clients=["kiosk"], extra=extra):
         words = ["--option", f"trees={json.dumps(options)}"]
         for key, value in needs.items():
             words += ["--needs", f"{key}={json.dumps(value)}"]
@@ -171,16 +172,30 @@ def test_a_watch_tells_of_other_programs(client: Client, trees: Path) -> None:
     assert [one["name"] for one in words] == ["new", "new"] and words[0]["change"] == "created"
 
 
-def test_what_was_acknowledged_is_there_after_kills(host: RunningHost, client: Client, trees: Path) -> None:
-    """The process is killed while two clients write and send; what they were told is on the disk is there."""
+def test_what_was_acknowledged_is_there_after_kills(host: RunningHost, trees: Path) -> None:
+    kill_while_writing(host, trees, 3, 50_000)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_what_was_acknowledged_is_there_after_100_kills(host: RunningHost, trees: Path) -> None:
+    for path in (trees / "work").glob("kill-*"):
+        path.unlink()
+    kill_while_writing(host, trees, 100, 4_000)
+
+
+def kill_while_writing(host: RunningHost, trees: Path, kills: int, size: int) -> None:
+    """Kill the process while two clients write and send; what they were told is on the disk is there."""
     told: dict[str, bytes] = {}
+    chance = random.Random(seed := random.randrange(1 << 30))
+    print("seed", seed)
     end = threading.Event()
 
     def write(number: int) -> None:
         with host.client() as mine:
             count = 0
             while not end.is_set():
-                path, data = f"work/kill-{number}-{count}", random.Random(count).randbytes(50_000)
+                path, data = f"work/kill-{number}-{count}", random.Random(count).randbytes(size)
                 with contextlib.suppress(CallError):
                     if number:
                         mine.call(FILES, "write", path, data, timeout_s=10)
@@ -193,22 +208,24 @@ def test_what_was_acknowledged_is_there_after_kills(host: RunningHost, client: C
     for thread in threads:
         thread.start()
     try:
-        for _ in range(3):
+        for _ in range(kills):
             before = len(told)
             pid = pid_of(host)
             while len(told) < before + 5:
                 time.sleep(0.005)
+            time.sleep(chance.random() * 0.02)  # at any point of a write
             os.kill(pid, signal.SIGKILL)
             host.until(partial(is_another, pid), "another process")
     finally:
         end.set()
         for thread in threads:
             thread.join()
-    assert len(told) > 15
+    print("acknowledged:", len(told))
+    assert len(told) >= 5 * kills
     for name, data in told.items():
         assert (trees / "work" / name).read_bytes() == data
     sizes = {path.stat().st_size for path in (trees / "work").glob("kill-*")}
-    assert sizes == {50_000}, "no half of a file has a name"
+    assert sizes == {size}, "no half of a file has a name"
 
 
 def pid_in(status: dict[str, Any]) -> int | None:

@@ -10,7 +10,7 @@ import pytest
 
 from tlsrt.config.init import initialise
 from tlsrt.config.template import system_places
-from tlsrt.supervisor.cli.service import install, packaged, units
+from tlsrt.supervisor.cli.service import install, packaged, units, update_units
 from tlsrt.supervisor.cli.service.units import ServiceFile, service_files
 
 
@@ -51,3 +51,13 @@ def test_install_writes_only_what_the_package_has_otherwise(
     assert disk.write(other) and disk.has(units.SOCKET)  # another door than the package's
     assert disk.write(socket) and not disk.has(units.SOCKET)  # which would come before the package's
     assert "as it is: " in capsys.readouterr().out
+
+
+def test_the_units_of_updates_are_off_and_name_what_their_guide_names() -> None:
+    files = {file.path.name: file.text or "" for file in update_units.update_files()}
+    assert set(files) == {"tlsrt-updates.path", "tlsrt-updates.service", "tlsrt-updates.conf"}
+    guide = (Path(__file__).parents[5] / "docs/guide/updates.md").read_text()
+    for line in ("PathExists=/var/lib/tlsrt-updates/orders/order", "TimeoutStartSec=2h", "StartLimitIntervalSec=0"):
+        assert line in guide and any(line in text for text in files.values())
+    command = "/usr/bin/tlsrt-supervisor apt-order --orders /var/lib/tlsrt-updates/orders"
+    assert command in files["tlsrt-updates.service"] and command in guide.replace("\\\n   ", "")
