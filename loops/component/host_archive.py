@@ -36,6 +36,9 @@ class HostArchive:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __del__(self) -> None:  # one that is forgotten would keep all others of the host away
+        self.close()
+
     def close(self) -> None:
         """Read no more of it: the runtime ends what writes it."""
         if self._descriptor >= 0:

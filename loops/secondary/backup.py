@@ -105,6 +105,7 @@ class Backup(Component):
         self._run = asyncio.Lock()
         self._doing: str | None = None
         self._readers = 0
+        self._going_on: set[asyncio.Task[Any]] = set()
         self._late: set[str] = set()
         self._since_ms = self.wall_ms()
         self._check = DiskCheck(self._disk, self.state, self._trouble_now)
@@ -179,6 +180,8 @@ class Backup(Component):
             work.close()
             raise Busy(f"{self._doing or 'another run'} is going on; `status` shows it, try again when it is over")
         task = asyncio.get_running_loop().create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # recorded, also if no one waits
         return dict(await asyncio.shield(task))
 
@@ -188,6 +191,7 @@ class Backup(Component):
             made = datetime.fromtimestamp(now / 1000, UTC)
             id_ = f"{name}.{made:%Y%m%dT%H%M%S}.{now % 1000:03d}Z"
             began = time.monotonic()
+            archive: HostArchive | None = None
             try:
                 record.begun_ms = now
                 await self._save()
@@ -208,6 +212,8 @@ class Backup(Component):
                 raise Failed(f"cannot make a backup of {name}: {why}") from None
             finally:
                 self._doing = None
+                if archive is not None:
+                    archive.close()
             self.count("made")
             self.gauge(f"bytes.{name.replace('-', '_')}", end.content_bytes)
             told = {
@@ -247,6 +253,8 @@ class Backup(Component):
     async def _try(self, id_: str) -> dict[str, Any]:
         name = _source_of(id_)
         async with self._run:
+            if not await self._steps.run(partial(self._work.shelf.has, id_)):
+                raise _no_backup(id_)  # before a record of its source is begun, whatever name that has
             self._doing, record = f"the trial of {id_}", self._record.of(name)
             began = time.monotonic()
             try:

@@ -61,6 +61,10 @@ class Shelf:
         there = os.statvfs(self._folder)
         return there.f_bavail * there.f_frsize
 
+    def has(self, id_: str) -> bool:
+        """Tell whether there is one of this id."""
+        return (self._folder / (id_ + SUFFIX)).is_file()
+
     def open(self, id_: str) -> BinaryIO:
         """Open one for reading. Raises FileNotFoundError."""
         descriptor = os.open(self._folder / (id_ + SUFFIX), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

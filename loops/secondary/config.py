@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any
 
 import tlsrt.loops.secondary.config_tables as tables
-from tlsrt import Component, InvalidArgument, Length, Range, Transaction, database, handler
+from tlsrt import Component, InvalidArgument, Length, OutcomeUnknown, Range, Transaction, database, handler
 from tlsrt.loops.secondary.config_schema import Document, Fit, Key, Value, difference, fit, problems
 from tlsrt.loops.secondary.config_tables import STEPS, Revision
 from tlsrt.loops.secondary.namespaces import Namespace, Namespaces, Quota, Right, check_named
@@ -49,6 +49,7 @@ class Config(Component):
         self._documents: Mapping[str, Document] = self.options.documents
         self._rights = Namespaces(self.address, _rights(self._documents), Quota(None, None))
         self._news = asyncio.Condition()
+        self._changing: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
 
     async def stop(self) -> None:
@@ -87,7 +88,7 @@ class Config(Component):
 
         if unknown := [key for key in unset if key not in known.fields]:
             raise InvalidArgument(f"{unknown[0]}: there is no such key; `schema` lists them")
-        return await self._change(document, known, "put", make, if_revision, comment, dry_run)
+        return await self._change(document, known, "put", make, values, if_revision, comment, dry_run)
 
     @handler
     async def rollback(
@@ -103,24 +104,29 @@ class Config(Component):
         def make(now: Revision, transaction: Transaction) -> dict[str, Any]:
             return tables.find(transaction, document, revision).values
 
-        return await self._change(document, known, f"rollback to {revision}", make, if_revision, comment, dry_run)
+        return await self._change(document, known, f"rollback to {revision}", make, {}, if_revision, comment, dry_run)
 
     async def _change(
-        self, name: str, known: Document, operation: str, make: Any, if_revision: int | None, comment: str,
-        dry_run: bool,
+        self, name: str, known: Document, operation: str, make: Any, said: Mapping[str, Any],
+        if_revision: int | None, comment: str, dry_run: bool,
     ) -> dict[str, Any]:  # fmt: skip
         if not comment.isprintable():
             raise InvalidArgument("comment: expected printable characters only")
         author, at_ms = self.caller, self.wall_ms()
+        reads = self._rights.allows(author, name, "read")
 
         def change(transaction: Transaction) -> dict[str, Any]:
             now = tables.present(transaction, name)
             tables.expect(now, if_revision, name)
             given = make(now, transaction)
             if wrong := problems(known, given):
+                if not reads:  # a value that is there already, or was, is in the sentence
+                    wrong = [one if _key_of(one) in said else f"{_key_of(one)} does not fit" for one in wrong]
                 more = f"; and {len(wrong) - _PROBLEMS_TOLD} more" if len(wrong) > _PROBLEMS_TOLD else ""
                 raise InvalidArgument(f"nothing was changed: {'; '.join(wrong[:_PROBLEMS_TOLD])}{more}")
             changed = difference(fit(known, now.values).values, fit(known, given).values)
+            if not reads:
+                changed = [{"key": one["key"], "before": None, "after": said.get(one["key"])} for one in changed]
             is_same = not difference(now.values, given)
             number = now.number if is_same else now.number + 1
             if not is_same and not dry_run:
@@ -131,13 +137,28 @@ class Config(Component):
         told: dict[str, Any]
         if dry_run:
             return dict(await self.db.query(change))
-        told = await self.db.transaction(change)
+        task = asyncio.create_task(self._made(name, change))  # also told if its caller does not wait any more
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        told = await asyncio.shield(task)
+        return told
+
+    async def _made(self, name: str, change: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = await self.db.transaction(change)
+        except OutcomeUnknown:
+            await self._tell()  # it may be on the disk: who watches looks
+            raise
         if told["revision"] != told["before"]:
             self.count("changes")
             self.publish("changed", {"document": name, "revision": told["revision"]})
-            async with self._news:
-                self._news.notify_all()
+            await self._tell()
         return told
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
 
     # -- reads ------------------------------------------------------------------------------------------------
 
@@ -224,6 +245,10 @@ class Config(Component):
                 key, why = next(iter(ignored.items()))
                 return f"document {name}: the value of {key} is ignored: {why}; set it anew, or mend the schema"
         return None
+
+
+def _key_of(problem: str) -> str:
+    return problem.partition(": ")[0]
 
 
 def _rights(documents: Mapping[str, Document]) -> dict[str, Namespace]:

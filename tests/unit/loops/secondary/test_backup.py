@@ -285,3 +285,14 @@ def test_a_writer_that_is_killed_leaves_nothing_that_counts(work: Path) -> None:
             list(verified(file, ROOT, "work"))
     with service(work):
         assert not list(target.glob(".*")), "what was not finished is removed at the start"
+
+
+def test_a_trial_of_what_is_not_there_leaves_no_record(work: Path) -> None:
+    """Else a caller who may try restores makes the record grow by names of sources that there are not."""
+    with service(work) as it:
+        for number in range(20):
+            with pytest.raises(NotFound):
+                it.call("try_restore", f"made-up-{number}.20260101T000000.000Z")
+            with pytest.raises(NotFound):
+                it.call("verify", f"made-up-{number}.20260101T000000.000Z")
+        assert not [name for name in it.component._record.sources if name.startswith("made-up")]

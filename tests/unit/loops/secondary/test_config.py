@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,3 +236,53 @@ def test_a_pattern_whose_time_has_no_bound_is_refused_with_its_key(tmp_path: Pat
     fields = {"name": {"type": "str", "pattern": r"(a+)\1"}}
     with pytest.raises(ConfigError, match="a reference to a group"), service(tmp_path, house=document(fields)):
         pass
+
+
+def test_who_may_write_and_not_read_learns_no_value(tmp_path: Path) -> None:
+    fields = {"pin": {"type": "str", "pattern": "[0-9]+"}, "name": {"type": "str"}}
+    secret = {"fields": fields, "read": [READER], "write": [OPERATOR]}
+    with service(tmp_path, house=secret) as it:
+        put(it, {"pin": "4711"})
+        assert put(it, {"pin": "1234", "name": "x"})["changed"] == [
+            {"key": "name", "before": None, "after": "x"}, {"key": "pin", "before": None, "after": "1234"},
+        ]  # fmt: skip
+        told = it.call("rollback", "house", 1, caller=OPERATOR)
+        assert told["changed"] == [{"key": key, "before": None, "after": None} for key in ("name", "pin")]
+        assert values(it)["pin"] == "4711"
+        with pytest.raises(InvalidArgument, match=r"pin: expected a text .* got 'abc'"):
+            put(it, {"pin": "abc"})
+    fields["pin"] = {"type": "str", "pattern": "[a-z]+"}
+    with service(tmp_path, house=secret) as it, pytest.raises(InvalidArgument) as refused:
+        put(it, {"name": "y"})
+    assert "pin does not fit" in str(refused.value) and "4711" not in str(refused.value)
+
+
+def test_a_change_is_told_though_its_caller_does_not_wait_any_more(tmp_path: Path) -> None:
+    with service(tmp_path) as it:
+        watch = it.stream("watch", "house", caller=READER)
+        assert next(watch)["revision"] == 0
+        component = it.component
+
+        async def leave() -> None:
+            known = component._documents["house"]
+            component._rights.open = lambda *args: None
+            work = component._change("house", known, "put", lambda now, t: {"level": "low"}, {}, None, "", False)
+            task = asyncio.create_task(work)
+            while not component._changing:
+                await asyncio.sleep(0)
+            task.cancel()
+
+        with patched_caller(component):
+            it.run(leave())
+        assert next(watch)["values"]["level"] == "low"
+
+
+@contextmanager
+def patched_caller(component: Any) -> Iterator[None]:
+    kind = type(component)
+    before = kind.caller
+    kind.caller = OPERATOR
+    try:
+        yield
+    finally:
+        kind.caller = before

@@ -15,7 +15,7 @@ import pytest
 from tlsrt.errors import Unavailable
 from tlsrt.loops.secondary import updates
 from tlsrt.loops.secondary.updates import Updates
-from tlsrt.testing import running_sync
+from tlsrt.testing import FakeEvents, running_sync
 
 NEEDS = {"disk_threads": 1, "alerts": [{"name": "applying", "why": "it is upgraded"}]}
 
@@ -26,7 +26,8 @@ def service(folder: Path) -> Iterator[Any]:
         (folder / name).mkdir(exist_ok=True)
     options = {"orders": str(folder / "orders"), "results": str(folder / "results"), "lists": str(folder)}
     with running_sync(
-        Updates, options=options, state=folder / "state", address="secondary/updates", needs=NEEDS
+        Updates, options=options, state=folder / "state", address="secondary/updates", needs=NEEDS,
+        events=FakeEvents(),
     ) as it:  # fmt: skip
         yield it
 
