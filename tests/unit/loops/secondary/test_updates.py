@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tlsrt.errors import Unavailable
+from tlsrt.errors import Busy, Unavailable
 from tlsrt.loops.secondary import updates
 from tlsrt.loops.secondary.updates import Updates
 from tlsrt.testing import FakeEvents, running_sync
@@ -44,7 +44,7 @@ def test_an_order_that_was_lost_keeps_no_later_one_away(tmp_path: Path, monkeypa
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     for age_s, is_lost in ((1.0, False), (since_boot + 60, True), (7_600.0, True)):
         note(tmp_path, age_s)
-        with service(tmp_path) as it, pytest.raises(Unavailable if is_lost else updates.Busy):
+        with service(tmp_path) as it, pytest.raises(Unavailable if is_lost else Busy):
             it.call("refresh")
     assert not os.listdir(tmp_path / "orders"), "it was taken back"
 
