@@ -34,7 +34,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 ExecStart={PROGRAM} apt-order --orders {FOLDER}/orders --results {FOLDER}/results
-# A pause before the next: whoever writes orders without end has no more of the machine than this.
+# A pause before the next: who writes orders without end has no more of the machine than this.
 ExecStartPost=/bin/sleep 1
 TimeoutStartSec=2h
 UMask=0022
