@@ -98,13 +98,13 @@ def test_who_may_not_have_an_archive_of_the_host_gets_none(host: RunningHost) ->
     before = len(records(host))
     for name in (POLICY, OTHER):
         with pytest.raises(Failed):
-            host.client().call(name, "archive")
+            archived(host, name)
     assert len(records(host)) == before
 
 
 def test_an_archive_of_the_host_shows_nothing_and_is_recorded(host: RunningHost) -> None:
     host.client().call("secondary/store", "put", "known", "a value that would be seen")
-    found = host.client().call(KEEPER, "archive", timeout_s=60)
+    found = archived(host)
     assert found.startswith(b"tlsrt sealed host backup 1\n")
     for word in (b"a value that would be seen", b"secondary/store", b"install_id", b"SQLite format 3"):
         assert word not in found
@@ -112,18 +112,22 @@ def test_an_archive_of_the_host_shows_nothing_and_is_recorded(host: RunningHost)
 
 
 def test_who_reads_no_more_of_an_archive_leaves_the_next_one_possible(host: RunningHost) -> None:
-    assert host.client().call(KEEPER, "archive", 1, timeout_s=60)
+    assert archived(host, KEEPER, 1)
     host.until(lambda document: b"SQLite" not in again(host), "another one", timeout_s=30)
 
 
 def archives(host: RunningHost, times: int) -> None:
     for _ in range(times):
-        host.client().call(KEEPER, "archive", timeout_s=60)
+        archived(host)
+
+
+def archived(host: RunningHost, name: str = KEEPER, most: int = 1 << 30) -> bytes:
+    return b"".join(host.client().stream(name, "archive", most, timeout_s=60))
 
 
 def again(host: RunningHost) -> bytes:
     try:
-        found: bytes = host.client().call(KEEPER, "archive", timeout_s=60)
+        found = archived(host)
     except Busy:  # the process of the one before has not ended yet
         return b"SQLite"
     return found

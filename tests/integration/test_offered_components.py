@@ -155,7 +155,7 @@ def test_a_service_that_needs_options_is_refused_before_the_yes_and_nothing_is_w
     before = (host.folder / "boot.token").read_bytes() if (host.folder / "boot.token").exists() else None
     for address, how in {
         "third/files": "--option 'trees={NAME: {path: PATH}}'",
-        "secondary/backup": "--option 'target=PATH' --option 'sources={NAME: {path: PATH}}'",
+        "secondary/backup": "--option 'target=PATH' --option 'sources={NAME: {}}'",
         "secondary/config": "--option 'documents=",
     }.items():
         done = host.cli("component", "add", address, "--yes")
