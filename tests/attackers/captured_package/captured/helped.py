@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import gc
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tlsrt import Component, MisuseError, handler
@@ -129,9 +130,9 @@ class Helped(Component):
         return "reported"
 
     @handler
-    async def have(self, act: str, target: str = "") -> str:
+    async def have(self, act: str, target: str = "", within_s: float = 0) -> str:
         """Have the runtime do something, as a component does."""
-        await self._tlsrt_grants.runtime_do(act, target)
+        await self._tlsrt_grants.runtime_do(act, target, within_s)
         return "done"
 
     @handler
@@ -150,11 +151,52 @@ class Helped(Component):
                     break
 
     @handler
-    async def say_runtime(self, right: int, often: int = 1) -> str:
+    async def say_runtime(self, right: int, often: int = 1, value: int = 0) -> str:
         """Say on the life channel what a captured process would."""
         for number in range(often):
-            _process()._life.send("ask_runtime", 1000 + number, right)
+            _process()._life.send("ask_runtime", 1000 + number, right, value)
         return "sent"
+
+    @handler
+    async def log_names(self, kind: str, most: int = 96) -> list[tuple[str, bool, int]]:
+        """Name, part and size of the files that it may read."""
+        files = await (self.runtime.audit_files(most) if kind == "audit" else self.runtime.log_files(most))
+        return [(file.name, file.is_earlier, file.size) for file in files]
+
+    @handler
+    async def tail_of(self, kind: str, name: str) -> str:
+        """The last bytes of one of them, as a component reads it."""
+        files = await (self.runtime.audit_files() if kind == "audit" else self.runtime.log_files())
+        found = next(file for file in files if file.name == name and not file.is_earlier)
+        return found.read(4096, max(0, found.size - 4096)).decode(errors="replace")
+
+    @handler
+    async def spoil(self, kind: str) -> dict[str, str]:
+        """Try all that could change a file by a descriptor that it holds; return how each ended."""
+        files = await (self.runtime.audit_files(1) if kind == "audit" else self.runtime.log_files(1))
+        held = files[0]._descriptor
+        return {
+            "write": _outcome(lambda: os.pwrite(held, b"x", 0)), "truncate": _outcome(lambda: os.ftruncate(held, 0)),
+            "mode": _outcome(lambda: os.fchmod(held, 0o777)), "owner": _outcome(lambda: _own(held)),
+            "open": _outcome(lambda: os.open(f"/proc/self/fd/{held}", os.O_RDWR)),
+            "up": _outcome(lambda: os.open("..", os.O_RDONLY, dir_fd=held)),
+        }  # fmt: skip
+
+    @handler
+    async def flood_runtime(self, right: int, often: int) -> int:
+        """Say so often on the life channel what a captured process would; return how many files come in a second."""
+        door, came = _process().grants._runtime, [0]
+        taken = door.file_came
+
+        def count(message: Any, descriptor: int) -> None:
+            came[0] += 1
+            taken(message, descriptor)
+
+        door.file_came = count
+        for number in range(often):
+            _process()._life.send("ask_runtime", 9000 + number, right, 0)
+        await asyncio.sleep(1)
+        return came[0]
 
     @handler
     async def say_alert(self, alert: int, times: int, often: int = 1) -> str:
@@ -162,6 +204,21 @@ class Helped(Component):
         for _ in range(often):
             _process()._life.send("alert", alert, times)
         return "sent"
+
+
+def _own(descriptor: int) -> None:
+    """Take a file; a call that is answered and does nothing has not."""
+    os.fchown(descriptor, os.getuid(), -1)
+    if os.fstat(descriptor).st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user still")
+
+
+def _outcome(act: Callable[[], Any]) -> str:
+    try:
+        act()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "done"
 
 
 def _process() -> Any:
