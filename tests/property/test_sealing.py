@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tlsrt.errors import InvalidArgument
 from tlsrt.loops.secondary.passwords import BITS_LEAST, CLASSES, LENGTH_MOST, PATTERN_MOST, make_password, parse_pattern
-from tlsrt.loops.secondary.sealing import BrokenSeal, DataKey, HiddenBytes, Place, Root, added, taken
+from tlsrt.loops.secondary.sealing import BrokenSeal, DataKey, HiddenBytes, Place, Root, sum_of
 
 KEYS = st.binary(min_size=32, max_size=32)
 NONCES = st.binary(min_size=12, max_size=12)
@@ -81,13 +81,17 @@ def test_no_two_lists_of_fields_have_one_seal(root: bytes, fields: list[Any], ot
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=8), st.randoms())
 def test_a_sum_is_the_same_in_any_order(seals: list[bytes], random: Any) -> None:
-    total = bytes(16)
-    for seal in seals:
-        total = added(total, seal)
+    total = sum_of(seals)
     random.shuffle(seals)
-    for seal in seals:
-        total = taken(total, seal)
-    assert total == bytes(16)
+    assert sum_of(seals) == total and len(total) == 16
+
+
+@given(KEYS, FIELDS, FIELDS)
+def test_a_node_is_of_its_kind_and_fields_alone(key: bytes, fields: list[Any], others: list[Any]) -> None:
+    assume(fields != others)
+    root = Root(key)
+    nodes = {root.node(b"group", *fields), root.node(b"top", *fields), root.node(b"group", *others)}
+    assert len(nodes) == 3 and all(len(node) == 32 for node in nodes)
 
 
 @given(st.binary(max_size=50))
