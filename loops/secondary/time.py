@@ -1,7 +1,7 @@
 """The clock of the host: time, zone, whether and by whom it is synchronised; events of steps and of a lost source.
 
 It never sets a clock. systemd-timedated says whether the clock is synchronised, by any source, chrony and ntpd too.
-Server, offset and drift are known of systemd-timesyncd alone.
+Server, offset and drift are known of systemd-timesyncd and of chronyd.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from tlsrt import Component, ConfigError, Denied, Failed, NotFound, Range, Unavailable, handler
+from tlsrt.loops.secondary.chrony import NoAnswer, ask
 from tlsrt.loops.secondary.step_watch import StepWatch
 from tlsrt.loops.secondary.time_sources import timesyncd_untrusted
 
@@ -36,6 +37,7 @@ class Time(Component):
         ask_s: Annotated[float, Range(1, 3600), "Seconds between two questions to systemd-timedated, for events."] = (
             300.0
         )
+        chrony_port: Annotated[int, Range(0, 65535), "The command port of chronyd; 0: it is not asked."] = 323
 
     topics = {  # noqa: RUF012
         "stepped": "the wall clock was set: by_ms, wall_ms",
@@ -102,11 +104,20 @@ class Time(Component):
                 by = "systemd-timesyncd"
             except _AWAY as error:
                 why = error.message
+        found = timesyncd_untrusted(said)
+        is_good = _truth(date.get("NTPSynchronized"))
+        if by is None and self.options.chrony_port:
+            try:
+                found = await ask("127.0.0.1", self.options.chrony_port)
+                by, why, is_chronys = "chronyd", None, found.pop("is_synchronised")
+                is_good = is_chronys if is_good is None else is_good
+            except NoAnswer as error:
+                why = f"{why}; chronyd: {error}"
         zone = date.get("Timezone")
         return {
-            "is_synchronised": _truth(date.get("NTPSynchronized")), "by": by, "by_unknown_because": why,
+            "is_synchronised": is_good, "by": by, "by_unknown_because": why,
             "time_zone": zone[:64] if isinstance(zone, str) and zone.isprintable() and zone else None,
-            **timesyncd_untrusted(said),
+            **found,
         }  # fmt: skip
 
     async def _date_says(self) -> dict[str, Any]:

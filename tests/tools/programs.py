@@ -58,6 +58,7 @@ PACKAGES = {
     "zsh": "zsh",
 }
 _HEADERS = "linux-libc-dev"  # which gcc only recommends
+UNPACKED = Path("/usr/local/lib/tlsrt-tests")
 LEFT_OUT = "left out: needs "
 
 
@@ -73,6 +74,17 @@ def _is_there(program: str) -> bool:
     if program == JOURNAL_GATEWAY:
         return Path("/usr/lib/systemd", JOURNAL_GATEWAY).exists()
     return shutil.which(program) is not None
+
+
+def need_unpacked(package: str, program: str) -> Path:
+    """Return a program of a package that excludes another one that tests need: it is unpacked beside them."""
+    path = UNPACKED / package / program
+    if path.exists():
+        return path
+    words = f"apt-get download {package} && dpkg -x {package}_*.deb {UNPACKED / package}"
+    if os.environ.get("CI"):
+        pytest.fail(f"needs {path}: {words}")
+    pytest.skip(f"{LEFT_OUT}{program}: {words}")
 
 
 def packages(programs: list[str]) -> list[str]:
