@@ -201,10 +201,10 @@ def test_it_is_fast(config: Config) -> None:
     measure(config)
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()  # of the processor: what runs beside it has priority, see tests/tools/run.py
         measure(config)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.2  # measured: 20 ms; the bound leaves room for a busy machine
+        times.append(time.process_time() - start)
+    assert min(times) < 0.2  # measured: 60 ms
 
 
 @pytest.mark.parametrize("threads", [True, False])
