@@ -110,7 +110,8 @@ class InputDecoder:
     @property
     def waits_for_time(self) -> bool:
         """Tell whether something may be due although no event comes."""
-        return bool(self._options.long_press_ms and self._pressed) or bool(self._motion)
+        untold = self._options.long_press_ms and any(since != float("inf") for since in self._pressed.values())
+        return bool(untold or self._motion)
 
     def flush(self, now: float) -> list[Item]:
         """Return the motion that was joined, if there is room for it now."""

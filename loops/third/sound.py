@@ -146,9 +146,7 @@ class Sound(Component):
             upload = Upload(sound, raw, self.options.play_s)
             try:
                 async with asyncio.timeout(self.options.play_s + SLACK_S):
-                    if await upload.begin() and upload.format is not None:
-                        percent = volume * device.volume // 100
-                        await self._play(device, upload, upload.format, percent, playing.is_stopped)
+                    await playing.unless_stopped(self._play(device, upload, volume * device.volume // 100))
             except WavError as error:
                 raise InvalidArgument(f"sound: {error}") from None
             except TimeoutError:
@@ -156,20 +154,15 @@ class Sound(Component):
             self.count("stopped" if playing.stopped_by else "played")
             return {"played_s": round(upload.seconds, 2), "stopped_by": playing.stopped_by or None}
 
-    async def _play(
-        self, device: DeviceOptions, upload: Upload, shape: SoundFormat, percent: int, is_stopped: asyncio.Event
-    ) -> None:
-        words = [*_words("-p", device, shape), f"--volume={percent * _FULL_VOLUME // 100}"]
+    async def _play(self, device: DeviceOptions, upload: Upload, percent: int) -> None:
+        """Play an upload to its end. Raises Unavailable, WavError."""
+        if not await upload.begin() or upload.format is None:
+            return
+        words = [*_words("-p", device, upload.format), f"--volume={percent * _FULL_VOLUME // 100}"]
         async with self.program("pacat", *words) as run:
             run.feed(upload.samples())
-            both = [asyncio.ensure_future(run.wait()), asyncio.ensure_future(is_stopped.wait())]
-            try:
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if both[0].done() and both[0].result():
-                    raise Unavailable(f"the sound server does not play: {_last_line(run.stderr)}")
-            finally:
-                for one in both:
-                    one.cancel()
+            if await run.wait():
+                raise Unavailable(f"the sound server does not play: {_last_line(run.stderr)}")
 
     @handler
     async def silence(self, output: Name) -> bool:

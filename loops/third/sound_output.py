@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,12 +19,24 @@ class Playing:
     def __init__(self, caller: str) -> None:
         self.caller = caller
         self.stopped_by = ""
-        self.is_stopped = asyncio.Event()
+        self._is_stopped = asyncio.Event()
 
     def stop(self, caller: str) -> None:
         """Have it end."""
         self.stopped_by = caller
-        self.is_stopped.set()
+        self._is_stopped.set()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work until it is done or this is stopped, whichever comes first."""
+        both = [asyncio.ensure_future(work), asyncio.ensure_future(self._is_stopped.wait())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if both[0].done():
+                both[0].result()
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)  # its program has ended then, and the output is free
 
 
 class SoundOutput:

@@ -9,7 +9,7 @@ import math
 import struct
 import threading
 import wave
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,29 @@ def test_an_upload_that_never_ends_lets_go_of_the_output(pacat: Pacat, monkeypat
         with pytest.raises(DeadlineExceeded, match="comes too slowly"):
             device.upload("play", wav(b"ab"), "room", 1)
         assert device.call("list")[0]["playing"] is None
+
+
+def test_an_upload_that_stalls_can_be_silenced(pacat: Pacat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its format is known, and after; whoever waits for the output has it then."""
+    monkeypatch.setattr(Sound, "program", lambda self, *words: pacat(*words))
+    asyncio.run(stall(b""))
+    asyncio.run(stall(wav(b"abcd")[:46]))
+
+
+async def stall(data: bytes) -> None:
+    never = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data
+        await never.wait()
+
+    async with running(Sound, options=OPTIONS) as device:
+        stalled = asyncio.ensure_future(device.upload("play", pieces(), "room", 1))
+        while (await device.call("list"))[0]["playing"] is None:
+            await asyncio.sleep(0)
+        assert await device.call("silence", "room") is True
+        assert (await stalled)["stopped_by"]
+        assert (await device.upload("play", wav(b"ab"), "room", 1))["stopped_by"] is None
 
 
 def test_a_recording_comes_in_pieces_with_levels(device: SynchronousComponent, pacat: Pacat) -> None:
