@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from tlsrt import CallError, Component, handler
+from tlsrt import CallError, Component, Failed, handler
 
 LEDGER = "secondary/ledger"
 TIMEOUT_S = 8.0
@@ -69,6 +69,18 @@ async def ask_on(
             await asyncio.sleep(0.002)
 
 
+def _where(task: asyncio.Task[None]) -> str:
+    """Return where a task waits, innermost first."""
+    waits: Any = task.get_coro()
+    found: list[str] = []
+    while waits is not None:
+        frame = getattr(waits, "cr_frame", None) or getattr(waits, "ag_frame", None)
+        if frame is not None:
+            found.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None)
+    return " < ".join(reversed(found))
+
+
 def _keyed(name: str) -> dict[str, Any]:
     return {"idempotency_key": name}
 
@@ -107,7 +119,9 @@ class Asker(Component):
     async def end_in_parts(self) -> AsyncIterator[list[list[Any]]]:
         """Let the last calls end and tell of all: they may be more than fit into one answer."""
         self.over = True
-        await asyncio.gather(*self.tasks)
+        _, stuck = await asyncio.wait(self.tasks, timeout=5 * TIMEOUT_S)
+        if stuck:  # say where, as nothing else will
+            raise Failed("a call does not end: " + "; ".join(map(_where, stuck))[:900])
         records = [list(record) for record in self.records]
         for start in range(0, len(records), 1000):
             yield records[start : start + 1000]
