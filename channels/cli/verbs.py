@@ -132,6 +132,24 @@ VERBS = (
         lines="calls.describe_lines",
     ),
     Verb(
+        "ask",
+        "ask the host's language model: QUESTION...; a tool that it wants is called with your rights, if you say yes",
+        (
+            Argument(("question",), "the question", "QUESTION", nargs="+"),
+            Argument(
+                ("--tool",), "a method that the model may want, may be repeated", "LOOP/NAME.METHOD", is_repeated=True
+            ),
+            Argument(
+                ("--source",), "a text file that the answer may stand on (-: standard input), may be repeated", "FILE",
+                is_repeated=True,
+            ),
+            flag("--yes", "-y", text="call the tools that --tool names without asking"),
+            Argument(("--tokens",), "the most of one answer (256)", "N", kind=whole_number, default=256),
+            Argument(("--target",), "the component that answers (secondary/ask)", "TARGET", default="secondary/ask"),
+        ),
+        run="ask.ask",
+    ),
+    Verb(
         "put",
         "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",
         (

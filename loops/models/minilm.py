@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 TOKENS_MOST = 256  # that the model was trained with; the rest of a text is left out
-Matrix = npt.NDArray[np.float32]
+Matrix: TypeAlias = npt.NDArray[np.float32]
 
 
 def _gelu(values: Matrix) -> Matrix:
