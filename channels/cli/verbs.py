@@ -187,7 +187,7 @@ VERBS = (
     ),
     Verb(
         "inbox",
-        "list the messages of this client; or inbox read ID, inbox acknowledge ID...",
+        "list the messages of this client; or inbox read ID, or inbox acknowledge ID of one or more",
         (
             Argument(("what",), "list (default), read or acknowledge", "WHAT", nargs="?"),
             Argument(("ids",), "the id of a message, or its first digits", "ID", nargs="*"),
@@ -200,7 +200,7 @@ VERBS = (
     ),
     Verb(
         "outbox",
-        "list messages that wait for other hosts or were given up; or outbox retry ID..., outbox drop ID...",
+        "list messages that wait for other hosts or were given up; or outbox retry|drop ID of one or more",
         (
             Argument(("what",), "list (default), retry or drop", "WHAT", nargs="?"),
             Argument(("ids",), "the id of a message, or its first digits", "ID", nargs="*"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Iterable
@@ -23,25 +24,25 @@ class LinkSpeeds:
     """Asks the kernel; `close` lets go of the socket."""
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
+        self._socket = -1
 
     def of(self, names: Iterable[bytes]) -> dict[bytes, int]:
         """Return the speeds in Mbit/s of those links that have one."""
         try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            if self._socket < 0:
+                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC).detach()
         except OSError:  # a host that gives no such socket
             return {}
         return {name: speed for name in names if (speed := _speed(self._socket, name)) is not None}
 
     def close(self) -> None:
         """Let go of the socket."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._socket >= 0:
+            os.close(self._socket)
+            self._socket = -1
 
 
-def _speed(asked: socket.socket, name: bytes) -> int | None:
+def _speed(asked: int, name: bytes) -> int | None:
     command = array.array("B", struct.pack("=I", _GSET).ljust(_COMMAND_BYTES, b"\0"))
     try:
         fcntl.ioctl(asked, _SIOCETHTOOL, _ASK.pack(name[:_NAME_BYTES], command.buffer_info()[0]))

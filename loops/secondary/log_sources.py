@@ -6,20 +6,25 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tlsrt import CallError, DiskThread, DiskWork, RuntimeFile
 from tlsrt.loops.secondary.journal_gateway import Away, JournalGateway
 from tlsrt.loops.secondary.log_query import Filter, Found, Page, Position
 from tlsrt.loops.secondary.own_logs import AuditLog, NewEntries, ProcessLog
 
-if TYPE_CHECKING:
-    from tlsrt.loops.component.grants import Runtime
-
 FRESH_S = 5.0  # for which open files are used again: a log that was moved away is noticed after so long
 BEHIND_BYTES = 512 * 1024  # of one file with one look of a follower
 _NEWER = 500  # entries of the journal with one look
 Result = TypeVar("Result")
+
+
+class RuntimeLogs(Protocol):
+    """The part of `self.runtime` that is needed."""
+
+    async def log_files(self) -> list[RuntimeFile]: ...
+
+    async def audit_files(self) -> list[RuntimeFile]: ...
 
 
 class Files:
@@ -50,7 +55,7 @@ class Looked(NamedTuple):
 class LogSources:
     """All logs of this host."""
 
-    def __init__(self, runtime: Runtime, gateway: JournalGateway, disk: DiskThread) -> None:
+    def __init__(self, runtime: RuntimeLogs, gateway: JournalGateway, disk: DiskThread) -> None:
         self._gateway = gateway
         self._disk = disk
         self._files = {"logs": Files(runtime.log_files), "audit": Files(runtime.audit_files)}

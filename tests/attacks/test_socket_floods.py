@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from fakes.echo_server import echo_servers
 from fakes.silent_server import silent_server
 from hosts.running_host import RunningHost, running
+from probes.descriptors import lasting
 
 from tlsrt.supervisor.process.syscall_monitor import BROKERED_BURST, CONNECTING_MOST
 
@@ -44,7 +44,7 @@ def host(request: pytest.FixtureRequest, ports: dict[str, int], silent: int) -> 
 
 
 def descriptors(host: RunningHost) -> int:
-    return len(os.listdir(f"/proc/{host.pids()['supervisor']}/fd"))
+    return len(lasting(host.pids()["supervisor"]))
 
 
 def neighbour_s(host: RunningHost, port: int) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 from hosts.host_processes import mark_of
-from probes.descriptors import descriptors_of
+from probes.descriptors import lasting
 
 from chaos.host import UID_BASE, UIDS, ChaosHost
 from chaos.plan import LOOPS
@@ -25,7 +25,7 @@ def kind_of(link: str) -> str:
 
 def descriptors(pid: int) -> Counter[str]:
     """Return how many descriptors of each kind a process has open."""
-    return Counter(map(kind_of, descriptors_of(pid).values()))
+    return Counter(map(kind_of, lasting(pid)))
 
 
 def held(host: ChaosHost) -> dict[str, Counter[str]]:

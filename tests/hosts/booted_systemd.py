@@ -34,7 +34,7 @@ from typing import Any, Self
 import pytest
 from tools.programs import LEFT_OUT, need
 
-from hosts.installation import VERSION, copy_dependencies, copy_files, link_interpreter, once, run, shared, wheel
+from hosts.installation import VERSION, copy_dependencies, copy_files, once, place_interpreter, run, shared, wheel
 
 HOME = Path("/opt/tlsrt")  # where tlsrt is, inside
 LIMIT_S = 60.0
@@ -55,7 +55,7 @@ def installation() -> Path:
 
 
 def _install(folder: Path) -> None:
-    link_interpreter(folder / "python")
+    place_interpreter(folder / "python")
     site, programs = folder / f"env/lib/{VERSION}/site-packages", folder / "env/bin"
     for made in (site, programs):
         made.mkdir(parents=True)

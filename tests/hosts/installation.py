@@ -243,10 +243,10 @@ def copy_interpreter(folder: Path) -> Path:
     return interpreter
 
 
-def link_interpreter(folder: Path) -> Path:
-    """Have the same by hard links to a copy that is made once: where only its place matters; return it."""
+def place_interpreter(folder: Path) -> Path:
+    """Have a copy of the copy that is made once; return it. No hard links: each new one changes the times of all."""
     made = once(shared() / "python", copy_interpreter)
-    shutil.copytree(made, folder, symlinks=True, copy_function=os.link)
+    shutil.copytree(made, folder, symlinks=True)
     return folder / "bin" / VERSION
 
 

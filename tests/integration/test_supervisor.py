@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from hosts.scripted_host import PATIENCE_S, ScriptedHost, Start, pids_of, starting, wait_until_gone, word_of
-from probes.descriptors import descriptors_of
+from probes.descriptors import descriptors_of, lasting
 
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control.client import ControlClient
@@ -383,12 +383,11 @@ def test_descriptors_attached_to_a_record_never_arrive(start: Start) -> None:
 def test_respawns_leak_no_descriptor(start: Start) -> None:
     running = start()
     running.wait("^ready")
-    folder = f"/proc/{running.process.pid}/fd"
-    before = len(os.listdir(folder))
+    before = len(lasting(running.process.pid))
     for number in range(2, 6):
         os.kill(pids_of(running.status())["secondary"], signal.SIGKILL)
         running.wait("secondary +active", number)
-    assert len(os.listdir(folder)) <= before + 1
+    assert len(lasting(running.process.pid)) <= before + 1
     assert running.stop() == 0
 
 

@@ -29,8 +29,9 @@ NEEDS_MORE = (
     "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.bus", "tlsrt.loops.forth.end_lock",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
-    "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds", "tlsrt.loops.models.minilm",
-    "tlsrt.loops.models.resampling", "tlsrt.loops.models.transcription", "tlsrt.loops.models.voice",
+    "tlsrt.loops.models.ask_model", "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds",
+    "tlsrt.loops.models.minilm", "tlsrt.loops.models.resampling",
+    "tlsrt.loops.models.transcription", "tlsrt.loops.models.voice",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts.installation import build_wheel, copy_tracked, link_interpreter, make_environment, portable, scratch
+from hosts.installation import build_wheel, copy_tracked, make_environment, place_interpreter, portable, scratch
 from hosts.installed_host import NOBODY, InstalledHost
 
 IS_ROOT = os.geteuid() == 0
@@ -38,7 +38,7 @@ def closed() -> Iterator[InstalledHost]:
     """A host of which every file lies below a folder that only its owner may enter."""
     home = scratch() / "closed-home"
     home.mkdir()
-    environment = make_environment(home / "env", notes_wheel(), python=link_interpreter(home / "python"))
+    environment = make_environment(home / "env", notes_wheel(), python=place_interpreter(home / "python"))
     host = InstalledHost(environment, home / "var")
     home.chmod(0o700)
     host.init()

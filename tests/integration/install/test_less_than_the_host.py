@@ -314,11 +314,11 @@ def test_code_that_a_loops_uid_cannot_read_is_named_with_what_to_do(tmp_path: Pa
     """Without a mount namespace of its own a loop meets the closed home in which everything lies."""
     if not IS_ROOT:
         return  # one uid: the loop is the owner
-    from hosts.installation import link_interpreter, make_environment
+    from hosts.installation import make_environment, place_interpreter
 
     home = scratch() / "closed-less"
     home.mkdir()
-    environment = make_environment(home / "env", python=link_interpreter(home / "python"))
+    environment = make_environment(home / "env", python=place_interpreter(home / "python"))
     home.chmod(0o700)
     try:
         prefix = deprived(environment, deny={"mount": errno.EPERM})

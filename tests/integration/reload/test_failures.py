@@ -25,6 +25,7 @@ from hosts.reloading_host import (
     state,
 )
 from hosts.running_host import RunningHost, running
+from probes.descriptors import lasting
 
 from tlsrt.errors import CallError
 from tlsrt.supervisor.control.client import ControlClient
@@ -305,7 +306,7 @@ def _during(
 
 
 def _count(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(lasting(pid))
 
 
 def _until_count(host: RunningHost, pid: int, most: int) -> None:

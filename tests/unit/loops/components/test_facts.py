@@ -47,7 +47,7 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
 
 def made(kind: type[Any], root: Path | None = None) -> Any:
     component = kind()
-    options = kind.Options() if kind in (Kernel, Hardware) else None
+    options = kind.Options() if kind in (Kernel, Hardware, Network) else None
     give(component, address="a/b", options=options)
     if root is not None:
         component.proc, component.sys = root / "proc", root / "sys"
