@@ -33,11 +33,13 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[list[str]]:
     asked: list[str] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            await answer(writer)
-            await writer.drain()
-        writer.close()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                await answer(writer)
+                await writer.drain()
+        finally:  # also when the test is over before it has answered
+            writer.close()
 
     server = await asyncio.start_unix_server(talk, path)
     try:
