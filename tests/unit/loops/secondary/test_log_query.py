@@ -7,7 +7,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tlsrt import InvalidArgument
@@ -52,14 +52,15 @@ class Log:
             rows = rows[[one.cursor for one in rows].index(before.journal) + 1 :]
         elif before.at_us is not None:
             rows = [one for one in rows if one.at_us <= before.at_us]
-            rows = rows[before.skip.get(self.name, 0) :] if self.name != "journal" else rows
         looked = rows[: self._room]
         passed = [one for one in looked if wanted.wants(one.entry, one.at_us, 6)]
+        passed = passed[before.skip.get(self.name, 0) if self.name != "journal" else 0 :]  # of what was wanted
         if len(passed) >= limit or len(looked) == len(rows):
             return Page(passed[:limit], None)
         return Page(passed, looked[-1].at_us, looked[-1].cursor)
 
 
+@example({"audit": [1, 1, 1]}, 1, "1")
 @given(
     st.dictionaries(
         st.sampled_from(["journal", "audit", "third", "forth"]), st.lists(st.integers(1, 60), max_size=40), min_size=1
