@@ -32,6 +32,7 @@ from tlsrt.errors import Busy, CallError, InvalidArgument, StreamBroken, Unavail
 
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
+LAST_MS = 50  # before its deadline no call is repeated: the gate would find it late, and say less than is known here
 UPLOAD_PART_MAX = 128 * 1024
 CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at a cost for all callers
 TOO_MANY = f"{CALLS_MAX} calls are in flight already; the request was not sent"
@@ -140,12 +141,12 @@ class Caller:
                 failed = error
                 retry = retry or Retry(idempotency_key, wait_s=wait_s)
                 may_follow = retry.may_follow(error, call.frame if call is not None else b"", host)
-                if not may_follow or self._clock() + 5 >= deadline:
+                if not may_follow or self._clock() + LAST_MS >= deadline:
                     raise retry.verdict(error) from None
             finally:
                 self.pending.remove(seq, call)
             await asyncio.sleep(retry.pause_s)
-            if self._clock() >= deadline:  # it was a long moment
+            if self._clock() + LAST_MS >= deadline:  # it was a long moment
                 raise retry.verdict(failed)
             retry.wait()
 
