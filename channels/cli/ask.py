@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.cli.client import client_of, hinting
-from tlsrt.channels.client.asking import Source, WantedCall, converse, offered
+from tlsrt.channels.client.asking import DEFAULT, Source, WantedCall, converse, offered
 from tlsrt.config.files import read_bounded
-from tlsrt.errors import ConfigError, InvalidArgument
+from tlsrt.errors import ConfigError, Denied, InvalidArgument
 from tlsrt.output import to_json, to_line
 from tlsrt.text import printable
 
@@ -28,6 +28,11 @@ async def ask(arguments: argparse.Namespace) -> None:
         raise InvalidArgument(f"--source: {_SOURCES_MOST} files at most")
     is_ended = True
     async with client_of(arguments) as client:
+        if arguments.target == DEFAULT and DEFAULT not in client.rights:
+            raise Denied(
+                "this client can ask no language model at this host: `tlsrt-supervisor component add secondary/ask` "
+                "adds one, and `tlsrt-supervisor client set` lets this client use it"
+            )
         with hinting(client, arguments.target):
             tools = await offered(client, arguments.tool or ())
             answer = converse(
