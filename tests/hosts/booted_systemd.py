@@ -24,7 +24,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -238,6 +238,25 @@ class BootedSystemd:
         """Return the entries of the journal that match: `_SYSTEMD_UNIT=tlsrt.service`, or words of journalctl."""
         lines = self.do("journalctl", "-q", "--no-pager", "-o", "json", *matches).splitlines()
         return [json.loads(line) for line in lines]
+
+    @contextmanager
+    def kept_journal(self) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+        """Hold the journal's files; what is given reads them as `journal` does, from here, after a power off too.
+
+        No process of the test may be inside while it powers off: its end stops each process for a moment, nsenter then
+        stops itself for good, and what nsenter would have waited for keeps the last process from its end.
+        """
+        folder = os.open(self.path("/run/log/journal"), os.O_RDONLY | os.O_DIRECTORY)
+
+        def read(*matches: str) -> list[dict[str, Any]]:
+            words = ["journalctl", "-q", "--no-pager", "-o", "json", "-D", f"/proc/self/fd/{folder}", *matches]
+            done = subprocess.run(words, capture_output=True, check=True, timeout=LIMIT_S, pass_fds=[folder])
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        try:
+            yield read
+        finally:
+            os.close(folder)
 
     def until(
         self, true: Callable[[], bool], what: str, *, timeout_s: float = 20.0, said: Callable[[], str] = str

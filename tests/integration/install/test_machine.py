@@ -146,12 +146,11 @@ def test_figures(machine: BootedSystemd) -> None:
 
 def test_a_power_off_waits_for_the_order_and_then_the_machine_is_off(machine: BootedSystemd) -> None:
     """The last one, for it ends the machine."""
-    fields = "--output-fields=MESSAGE,_SYSTEMD_UNIT"
     units = ("_SYSTEMD_UNIT=tlsrt.service", "+", "_SYSTEMD_UNIT=systemd-logind.service", "+", "_PID=1")
-    with machine.popen("journalctl", "-q", "-f", "-n", "0", "-o", "json", fields, *units) as following:
+    with machine.kept_journal() as journal:
         confirmed(machine, "power_off")
         machine.wait_off()
-        entries = [json.loads(line) for line in following.communicate(timeout=60)[0].splitlines()]
+        entries = journal(*units)
     entries.sort(key=lambda one: int(one["__MONOTONIC_TIMESTAMP"]))
     told = [str(one["MESSAGE"]) for one in entries]
     moments = {str(one["MESSAGE"]): int(one["__MONOTONIC_TIMESTAMP"]) / 1e6 for one in entries}
