@@ -14,7 +14,6 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from tlsrt import (
@@ -37,20 +36,12 @@ from tlsrt import (
     handler,
 )
 from tlsrt.loops.secondary.backup_archive import KEY_BYTES, ArchiveEntry, BrokenArchive
+from tlsrt.loops.secondary.backup_options import SOURCE, BackupOptions, SourceOptions, next_s
 from tlsrt.loops.secondary.backup_record import BackupRecord
 from tlsrt.loops.secondary.backup_shelf import ID_PATTERN, Kept
 from tlsrt.loops.secondary.backup_source import SourceError
 from tlsrt.loops.secondary.backup_trial import listed, one_file
-from tlsrt.loops.secondary.backup_work import (
-    SOURCE,
-    SOURCES_MOST,
-    BackupWork,
-    Bounds,
-    SourceOptions,
-    Steps,
-    check_time,
-    next_s,
-)
+from tlsrt.loops.secondary.backup_work import BackupWork, Bounds, Steps
 
 Item = TypeVar("Item")
 Rows = list[dict[str, Any]]
@@ -62,22 +53,7 @@ Id = Annotated[str, Pattern(ID_PATTERN, "an id that `list` shows, such as work.2
 class Backup(Component):
     """Backups of folders and databases, which only this service can open. What counts was read back from the disk."""
 
-    class Options:
-        """Options of the backup service."""
-
-        target: Annotated[Path, "The folder for backups; name it under `needs` (write) too."]
-        sources: Annotated[dict[str, SourceOptions], "What is kept, by names."]
-        try_at: Annotated[str, Length(100, 1), "When a restore is tried, in five fields."] = "30 5 * * 0"
-        trial_bytes: Annotated[int, Range(1, 1 << 50), "The largest content whose restore is tried."] = 4 << 30
-        keep_free_bytes: Annotated[int, Range(0, 1 << 50), "Room that is left on the target's disk."] = 64 << 20
-
-        def __post_init__(self) -> None:
-            if not 0 < len(self.sources) <= SOURCES_MOST:
-                raise ValueError(f"sources: name 1 to {SOURCES_MOST}")
-            for name in self.sources:
-                if not SOURCE.fullmatch(name):
-                    raise ValueError(f"sources: {name!r} is no name: write a-z, 0-9, _ and -, at most 32")
-            check_time(self.try_at)
+    Options = BackupOptions
 
     def __init__(self) -> None:
         self._disk = DiskThread("backup-disk", EachAlone())

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
-import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from tlsrt import DiskThread, DiskWork, HostArchive, Length, MisuseError, Range, parse_cron
+from tlsrt import DiskThread, DiskWork, HostArchive
 from tlsrt.loops.secondary.backup_archive import ArchiveEnd, SealingWriter
+from tlsrt.loops.secondary.backup_options import SourceOptions
 from tlsrt.loops.secondary.backup_record import BackupRecord
 from tlsrt.loops.secondary.backup_shelf import Shelf, to_remove
 from tlsrt.loops.secondary.backup_source import RuntimeSource, Source, SourceError
@@ -22,30 +21,8 @@ from tlsrt.loops.secondary.backup_trial import restored, verified
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-SOURCE = re.compile(r"[a-z0-9_-]{1,32}")
-SOURCES_MOST = 32
 _END = object()
 _DAY_S = 86_400
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """One source: a folder or file that stands under `needs` too, as `read`, or `write` for databases with a log.
-
-    Or the runtime itself: its configuration and all of its state, as a file that only its master_key opens.
-    """
-
-    path: Path | None = None
-    runtime: bool = False
-    at: Annotated[str, Length(100, 1)] = "30 3 * * *"  # five fields, by the clock of the host
-    keep: Annotated[int, Range(1, 1000)] = 14
-    keep_days: Annotated[int, Range(1, 3650)] | None = None
-    late_after_s: Annotated[int, Range(60, 366 * _DAY_S)] = 2 * _DAY_S
-
-    def __post_init__(self) -> None:
-        check_time(self.at)
-        if (self.path is None) != self.runtime:
-            raise ValueError("name a path, or say `runtime: true` for the host itself, and not both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,19 +163,6 @@ class Steps:
         return last
 
 
-def next_s(at: str, after_ms: int) -> int:
-    """Return when five fields are due next behind a wall time, in seconds since 1970, by the clock of the host."""
-    return parse_cron(at).next_after(after_ms // 1000, lambda when: time.localtime(when).tm_gmtoff)
-
-
 def _close(steps: Iterator[Any]) -> None:
     if isinstance(steps, Generator):
         steps.close()
-
-
-def check_time(text: str) -> None:
-    """Raise ValueError for what is no time of five fields."""
-    try:
-        parse_cron(text)
-    except MisuseError as error:
-        raise ValueError(str(error)) from None

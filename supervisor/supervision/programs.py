@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import socket
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -65,7 +65,7 @@ class Programs(Feature):
         self._states = StateWatch(context)
         self._births = Buckets(BIRTHS_BURST, BIRTHS_PER_S)
         self._all_births = Bucket(ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S)
-        self._records: dict[str, ProgramRecord] = {}
+        self._records = defaultdict[str, ProgramRecord](ProgramRecord)
 
     @property
     def children(self) -> list[Child]:
@@ -76,7 +76,7 @@ class Programs(Feature):
         """Return what status says about the programs of a process."""
         now, children = self._context.event_loop.now, self._context.current.children
         return [
-            status_of(placed, self._record(placed.label), self._running.values(), now)
+            status_of(placed, self._records[placed.label], self._running.values(), now)
             for placed in (*children.programs_of(process), *children.proxies_of(process))
         ]
 
@@ -138,7 +138,7 @@ class Programs(Feature):
         elif problem := self._begin(run):
             if self._emit(run, "program_failed", problem):
                 self._context.console.bad(run.placed.label, "failed", problem)
-            self._record(run.placed.label).note(run, Outcome.FAILED, 0, problem)
+            self._records[run.placed.label].note(run, Outcome.FAILED, 0, problem)
             self._release(run)
             self._refuse(run, Outcome.FAILED)
 
@@ -157,7 +157,7 @@ class Programs(Feature):
 
     def _begin(self, run: ProgramRun) -> str:
         """Fork a launcher and hand its component the other ends. Return why there is no process."""
-        record = self._record(run.placed.label)
+        record = self._records[run.placed.label]
         record.begun += 1
         run.number, run.begun_at = record.begun, self._context.event_loop.now
         sockets: RunSockets | None = None
@@ -349,14 +349,14 @@ class Programs(Feature):
     def _note(self, run: ProgramRun, outcome: Outcome, reason: ExitReason) -> None:
         is_good = outcome in (Outcome.ENDED, Outcome.CANCELLED)
         sentence = run.sentence(outcome, reason)
-        self._record(run.placed.label).note(run, outcome, reason.code or 0, sentence)
+        self._records[run.placed.label].note(run, outcome, reason.code or 0, sentence)
         is_told = self._emit(run, "program_ended" if is_good else "program_failed", sentence, status=reason.code)
         if is_told and outcome is Outcome.FAILED:
             self._context.console.bad(run.name, "failed", sentence)
 
     def _emit(self, run: ProgramRun, name: str, sentence: str, **facts: object) -> bool:
         """Emit an event about a run, unless there were too many of its program; then the next one says how many."""
-        record = self._record(run.placed.label)
+        record = self._records[run.placed.label]
         now = self._context.event_loop.now
         if not record.events.take(now):
             record.untold += 1
@@ -399,6 +399,3 @@ class Programs(Feature):
             self._context.event_loop.forget(run.control.fileno())
             run.control.close()
             run.control = None
-
-    def _record(self, label: str) -> ProgramRecord:
-        return self._records.setdefault(label, ProgramRecord())

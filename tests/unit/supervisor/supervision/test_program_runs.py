@@ -240,7 +240,7 @@ def test_what_should_run_and_does_not_is_down(
     stage.children.is_kept, stage.children.worker = is_kept, worker
     run = begin_one(stage)
     assert not stage.programs.document("a")[0]["is_down"], "it runs"
-    ProgramRecord.note(stage.programs._record(run.placed.label), run, Outcome.ENDED, code, f"with status {code}")
+    ProgramRecord.note(stage.programs._records[run.placed.label], run, Outcome.ENDED, code, f"with status {code}")
     assert not stage.programs.document("a")[0]["is_down"], "there is the next run already"
     child, run.child = run.child, None
     assert stage.programs.document("a")[0]["is_down"] is is_down
