@@ -55,14 +55,15 @@ class MailboxTables:
         return self._shown(transaction, self._one(transaction, mailbox, id), with_body=True), hosts
 
     def acknowledge(
-        self, transaction: Transaction, mailbox: str, ids: Sequence[str], now_ms: int
+        self, transaction: Transaction, mailbox: str, ids: Sequence[str], positions: Sequence[int], now_ms: int
     ) -> tuple[int, list[str]]:
         """Take messages out of a mailbox; return how many that were, and the hosts that are told so."""
         hosts: list[str] = []
         done = 0
-        for id in ids:
+        named: list[str | int] = [*ids, *positions]
+        for which in named:
             try:
-                row = self._one(transaction, mailbox, id)
+                row = self._one(transaction, mailbox, which)
             except NotFound:
                 continue  # done before
             if row["state"] == "new":
@@ -75,11 +76,13 @@ class MailboxTables:
             done += 1
         return done, hosts
 
-    def _one(self, transaction: Transaction, mailbox: str, id: str) -> Any:
+    def _one(self, transaction: Transaction, mailbox: str, id: str | int) -> Any:
+        """Return the row of a message in a mailbox, by the first digits of its id or its position."""
+        which, values = ("id >= ? AND id < ?", (id, id + "g")) if isinstance(id, str) else ("position = ?", (id,))
         rows = transaction.read(
             f"SELECT {FIELDS}, position, state, read_ms, mail.kept_ms AS kept_ms, messages.source AS source "  # noqa: S608
-            "FROM mail JOIN messages ON messages.number = message WHERE mailbox = ? AND state != 'done' "
-            "AND id >= ? AND id < ? LIMIT 2", mailbox, id, id + "g",
+            f"FROM mail JOIN messages ON messages.number = message WHERE mailbox = ? AND state != 'done' AND {which} "
+            "LIMIT 2", mailbox, *values,
         )  # fmt: skip
         if not rows:
             raise NotFound(f"there is no message {id} in your mailbox: it was acknowledged, expired, or never there")

@@ -72,7 +72,7 @@ from tlsrt.loops.external.outgoing_tables import BATCH, Leaving, OutgoingTables
 _ = BestAvailableEncryption, load_pem_private_key
 _PAUSE_S = 5.0
 _LOOK_S = 600.0
-_WATCHES, _WATCHES_OF_ONE = 256, 8
+_WATCHES, _WATCHES_OF_ONE = 256, 16
 
 
 class Messages(Component):
@@ -233,9 +233,16 @@ class Messages(Component):
         return found
 
     @handler(idempotent=True)
-    async def acknowledge(self, ids: Annotated[list[IdPart], Length(100, 1)]) -> int:
-        """Take messages out of your mailbox: you have done what they ask for. Returns how many these were."""
-        done, hosts = await self.db.transaction(self._mailboxes.acknowledge, self.caller, ids, self.wall_ms())
+    async def acknowledge(
+        self, ids: Annotated[list[IdPart], Length(100)] = [],  # noqa: B006  # never changed
+        positions: Annotated[list[Position], Length(100)] = [],  # noqa: B006
+    ) -> int:  # fmt: skip
+        """Take messages out of your mailbox: you have done what they ask for. Returns how many these were.
+
+        Programs say which by `positions`: two senders may have used one id.
+        """
+        now = self.wall_ms()
+        done, hosts = await self.db.transaction(self._mailboxes.acknowledge, self.caller, ids, positions, now)
         self.count("acknowledged", done)
         self._wake(hosts)
         return done

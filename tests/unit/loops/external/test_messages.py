@@ -408,9 +408,9 @@ def test_what_expired_on_the_way_is_a_dead_letter(tmp_path: Path) -> None:
 def test_watches_have_a_number(tmp_path: Path) -> None:
     with service(tmp_path) as it:
         send(it)
-        items = [it.stream("watch", caller=BOB) for _ in range(8)]
-        assert [next(one)["body"] for one in items] == ["hello"] * 8
-        with pytest.raises(Busy, match="8 watches of client/bob"):
+        items = [it.stream("watch", caller=BOB) for _ in range(16)]
+        assert [next(one)["body"] for one in items] == ["hello"] * 16
+        with pytest.raises(Busy, match="16 watches of client/bob"):
             next(it.stream("watch", caller=BOB))
         for one in items:
             one.close()
@@ -431,3 +431,15 @@ def test_watches_have_a_number(tmp_path: Path) -> None:
 def test_a_wrong_option_is_told(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises((MisuseError, CallError, ValueError, Exception), match=words), service(tmp_path, **options):
         pass
+
+
+def test_messages_of_one_id_are_acknowledged_by_their_positions(tmp_path: Path) -> None:
+    with service(tmp_path) as it:
+        for caller in (ANNA, EVE):
+            send(it, caller=caller, body=caller, id="a" * 32)
+        first, second = sorted(inbox(it), key=lambda one: int(one["position"]))
+        with pytest.raises(InvalidArgument, match="two messages"):
+            it.call("acknowledge", ["a" * 32], caller=BOB)
+        assert it.call("acknowledge", positions=[second["position"], 10_000], caller=BOB) == 1
+        assert it.call("acknowledge", positions=[first["position"]], caller=EVE) == 0  # not her mailbox
+        assert [one["from"] for one in inbox(it)] == [ANNA]
