@@ -7,24 +7,20 @@ goes at least once, under an id that is the same each time. Each hook has a task
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import hashlib
 import hmac
 import json
-import random
 import re
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 from tlsrt import CallError, Component, InvalidArgument, Length, Range, handler
+from tlsrt.loops.external.carrier import Carrier, NotTaken, Refused
 
-MESSAGES, FETCH = "external/messages", "external/fetch"
-FIRST_S = 1.0
+FETCH = "external/fetch"
 _NEVER = frozenset({400, 404, 410, 413, 422})  # the message, or the hook, is refused for good
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -65,53 +61,22 @@ class Webhooks(Component):
 
     async def start(self) -> None:
         self._key = key_of(self.secret("key"))
-        self._away: dict[str, str] = {}  # hook: why
+        self._carrier = Carrier(self, self.options.retry_s, "hook")
         for name in self.options.hooks:
-            self.spawn(partial(self._pump, name), name=f"hook {name}")
+            self._carrier.carry(name, partial(self._post, name), name)
+        self._carrier.refuse_others(self.options.hooks)
 
     async def healthy(self) -> str | None:
-        return "; ".join(f"hook {name}: {why}" for name, why in sorted(self._away.items())) or None
+        return self._carrier.trouble()
 
     @handler(idempotent=True)
     async def hooks(self) -> dict[str, str | None]:
         """The hooks, and why one is away: what is for it waits meanwhile."""
-        return {name: self._away.get(name) for name in self.options.hooks}
+        return {name: self._carrier.away.get(name) for name in self.options.hooks}
 
-    async def _pump(self, name: str) -> None:
-        """Take what is for one hook, for ever."""
-        failures = 0
-        while True:
-            try:
-                async with aclosing(self.stream(MESSAGES, "watch", 0, name)) as messages:  # type: ignore[type-var]
-                    async for message in messages:
-                        while (why := await self._post(name, message)) is not None:
-                            failures += 1
-                            self._is_away(name, why)
-                            await asyncio.sleep(self._pause_s(failures))
-                        failures = 0
-                        if self._away.pop(name, None) is not None:
-                            self.log.info("hook %s is there again", name)
-                        await self.call(MESSAGES, "acknowledge", [message["id"]])
-            except CallError as error:
-                failures += 1
-                self._is_away(name, f"messages: {error.message}")
-                await asyncio.sleep(self._pause_s(failures))
-
-    def _pause_s(self, failures: int) -> float:
-        pause_s = min(self.options.retry_s, FIRST_S * 2 ** min(failures - 1, 16))
-        return float(pause_s) * (0.5 + random.random() / 2)  # noqa: S311
-
-    def _is_away(self, name: str, why: str) -> None:
-        self.count("failed")
-        if self._away.get(name) != why:
-            self.log.warning("hook %s: %s", name, why)
-        self._away[name] = why
-
-    async def _post(self, name: str, message: dict[str, Any]) -> str | None:
-        """Post a message once; return why it is to be tried again, None if that is over."""
+    async def _post(self, name: str, message: dict[str, Any]) -> None:
+        """Post a message once. Raises NotTaken, Refused."""
         hook = self.options.hooks[name]
-        if message["expires_ms"] <= 1000 * self.wall_s():
-            return None
         body = body_of(message)
         headers = signed_headers(self._key, message["id"], self.wall_s(), body)
         try:
@@ -120,24 +85,13 @@ class Webhooks(Component):
                 timeout_s=hook.timeout_s + 5,
             )  # fmt: skip
         except CallError as error:
-            return error.message
+            raise NotTaken(error.message) from None
         status = answer["status"]
         if status in _NEVER:
-            self.count("refused")
-            await self._tell(message, f"the hook {name} refuses this message: status {status}")
-            return None
+            raise Refused(f"the hook {name} refuses this message: status {status}")
         if not 200 <= status < 300:
-            return f"it answers with status {status}"
+            raise NotTaken(f"it answers with status {status}")
         self.count("posted")
-        return None
-
-    async def _tell(self, message: dict[str, Any], words: str) -> None:
-        """Answer the sender, under an id that is the same each time."""
-        id = hashlib.sha256(f"refused {message['id']}".encode()).hexdigest()[:32]
-        try:
-            await self.call(MESSAGES, "send", message["from"], words, in_reply_to=message["id"], id=id)
-        except CallError as error:
-            self.log.warning("cannot tell %s: %s", message["from"], error.message)
 
 
 def key_of(secret: bytes) -> bytes:

@@ -46,16 +46,16 @@ class Mail:
     """The mailbox of the carrier: one message, until it is acknowledged."""
 
     def __init__(self) -> None:
-        self.acknowledged: list[str] = []
+        self.acknowledged: list[int] = []
         self.told: list[tuple[str, str, dict[str, Any]]] = []
 
-    async def watch(self, after: int, topic: str) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, after: int, topic: str | None) -> AsyncIterator[dict[str, Any]]:
         if topic == "chat" and not self.acknowledged:
             yield MESSAGE
 
-    def acknowledge(self, ids: list[str]) -> int:
-        self.acknowledged += ids
-        return len(ids)
+    def acknowledge(self, positions: list[int]) -> int:
+        self.acknowledged += positions
+        return len(positions)
 
     def send(self, to: str, body: str, **more: Any) -> dict[str, Any]:
         self.told.append((to, body, more))
@@ -83,7 +83,7 @@ def test_it_is_acknowledged_when_the_hook_took_it_or_never_will(
 ) -> None:
     import asyncio
 
-    monkeypatch.setattr("tlsrt.loops.external.webhooks.FIRST_S", 0.01)
+    monkeypatch.setattr("tlsrt.loops.external.carrier.FIRST_S", 0.01)
     mail, fetch = Mail(), Fetch(*answers)
 
     async def work() -> None:
@@ -96,7 +96,7 @@ def test_it_is_acknowledged_when_the_hook_took_it_or_never_will(
                     await asyncio.sleep(0.01)
 
     asyncio.run(work())
-    assert mail.acknowledged == [MESSAGE["id"]] and len(fetch.posted) == len(answers)
+    assert mail.acknowledged == [MESSAGE["position"]] and len(fetch.posted) == len(answers)
     assert [(to, more["in_reply_to"]) for to, _, more in mail.told] == [("client/anna", MESSAGE["id"])] * is_told
     posted = fetch.posted[-1]
     headers = posted["headers"]
