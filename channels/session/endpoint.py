@@ -143,12 +143,19 @@ class Endpoint:
 
         Without keys for it (a revoked session gets none) nothing can be sealed any more.
         """
+        before, held = self._epochs.get(self.epoch), self._epochs.get(epoch)
         self.epoch = epoch
         self._expected = frozenset()  # all rights came before
         for other in self._epochs:
             if other < epoch:
                 until = now + grace_ms
                 self._retiring[other] = min(until, self._retiring.get(other, until))
+        if before is None or held is None or before is held or self._observer is None:
+            return
+        for target, right in held.rights.items():  # one that was restarted meanwhile: what was asked of it is over
+            was = before.rights.get(target)
+            if was is not None and was.mailbox and was.mailbox != right.mailbox:
+                self._observer.on_recipient_restarted(target)
 
     def retire(self, now: int) -> None:
         """Forget the keys of epochs whose grace is over, and sessions that can no longer speak."""

@@ -22,6 +22,10 @@ class HeldRequests:
         """Hold it no longer; False if it is not to begin any more."""
         return self._headers.pop(name, None) is not None
 
+    def holds(self, name: bytes) -> bool:
+        """Tell whether a request waits that has this name."""
+        return name in self._headers
+
     def cancel(self, header: Header) -> None:
         """Drop the request that a CANCEL names. One of a bundle goes on, as its neighbours do."""
         held = self._headers.get(header.correlation)

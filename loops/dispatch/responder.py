@@ -27,6 +27,7 @@ from tlsrt.channels.frames.body import (
     decode_error_untrusted,
     decode_request_untrusted,
     decode_value_untrusted,
+    encode_error,
     pack_value,
     request_untrusted,
 )
@@ -117,6 +118,8 @@ class Responder:
         request = self._in_flight.by_name.get(header.correlation)
         if request is None:
             self._held.cancel(header)  # or it has just ended; no offence
+            if header.kind == FrameKind.CREDIT and not self._held.holds(header.correlation):
+                self._tell_over(header)
             return
         if header.correlation[:16] != header.session:
             raise PeerError("foreign_request")
@@ -142,6 +145,12 @@ class Responder:
             request.upload.put(header.part, part)
         else:
             raise PeerError("wrong_kind")
+
+    def _tell_over(self, credit: Header) -> None:
+        """Answer the reader of a stream that does not run here, which has no deadline. The gate drops a late one."""
+        if credit.correlation[:16] == credit.session:
+            error = OutcomeUnknown(f"this stream of {self._endpoint.subject} is over, and how it ended was lost")
+            self._replies.send_or_drop(RunningCall(credit.correlation, credit), FrameKind.ERROR, encode_error(error))
 
     def _begin(self, header: Header, body: bytes, upload: RunningCall | None = None) -> None:
         """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""

@@ -376,12 +376,18 @@ def refusal_word(reason: str) -> str:
 
 
 def _refusal(header: Header | None, reason: str) -> bytes:
-    """Return the gate's answer to a refused request; other kinds are dropped silently."""
-    if header is None or header.kind not in _ASKING:
+    """Return the gate's answer to a refused request, and to who reads a stream that is over; others are dropped.
+
+    A stream has no deadline. If its end is lost, as in a queue that is full, nothing but this tells its reader.
+    """
+    if header is None:
         return b""
-    count = header.part if header.kind == FrameKind.REQUESTS else 0
+    name, count = correlation(header.session, header.seq), header.part if header.kind == FrameKind.REQUESTS else 0
+    if header.kind == FrameKind.CREDIT and reason == "no_open_call" and header.correlation[:16] == header.session:
+        name, reason = header.correlation, "stale"
+    elif header.kind not in _ASKING:
+        return b""
     answer = Header(
-        1, FrameKind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
-        correlation(header.session, header.seq), 0,
-    )  # fmt: skip
+        1, FrameKind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline, name, 0
+    )
     return pack_frame(pack_header(answer), b"", refusal_word(reason).encode(), b"")

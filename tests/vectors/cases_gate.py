@@ -356,7 +356,7 @@ def _answers(file: VectorFile, make: _Maker, asked: list[list[str]], about: byte
         ("a second reply", "the first one ended the call", "secondary", replied, make.reply(seq=2)),
         (
             "credit after the end",
-            "the call has ended",
+            "the call has ended, and who still reads it is told",
             "third",
             replied,
             make.frame(kind=FrameKind.CREDIT, seq=2, correlation=about),
@@ -378,4 +378,5 @@ def _answers(file: VectorFile, make: _Maker, asked: list[list[str]], about: byte
         ("a part without a request", "no correlation", "third", asked, make.frame(kind=FrameKind.PART, seq=2)),
         ("a refusal by a loop", "only the gate refuses", "secondary", asked, make.reply(kind=FrameKind.REFUSAL)),
     ):
-        file.fails(name, why, "no_open_call", answer=None, origin=origin, before=before, frame=frame.hex())
+        answer = "stale" if name == "credit after the end" else None
+        file.fails(name, why, "no_open_call", answer=answer, origin=origin, before=before, frame=frame.hex())

@@ -203,6 +203,20 @@ def test_an_epoch_change_in_two_phases_loses_nothing() -> None:
     assert opens(world, answer, CONSOLE) == b"answer"
 
 
+def test_who_waits_for_a_recipient_that_is_another_one_in_a_new_epoch_is_told() -> None:
+    world = MemoryHost()
+    told: list[str] = []
+    endpoint = world.endpoints[CONSOLE]
+    endpoint.set_observer(Mock(on_recipient_restarted=told.append))
+    world.incarnations["secondary"] += 1  # it has died in between, and the new epoch knows only the new one
+    _prepare(world, 8)
+    assert told == []
+    endpoint.commit(8, 5_000, world.now)
+    assert told == [STORE]
+    endpoint.commit(8, 5_000, world.now)
+    assert told == [STORE], "once"
+
+
 def test_a_reply_to_an_asker_whose_new_keys_are_still_on_their_way() -> None:
     world = MemoryHost()
     data = world.request()

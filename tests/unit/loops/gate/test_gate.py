@@ -212,6 +212,16 @@ def test_streams_stay_open_until_final_and_are_renewed_by_credit() -> None:
         assert world.gate.check_untrusted(item, origin, world.now).passed
     item = store.seal_reply(FrameKind.ITEM, header, b"", world.now + 1000, correlation=name, part=2)
     assert refuse(world, item, origin) == "no_open_call"
+    for about, is_answered in ((name, True), (bytes(16) + name[16:], False)):  # the second is another session's
+        late = world.endpoints[CONSOLE].seal_request(
+            FrameKind.CREDIT, STORE, "get", b"\x01", world.now + 20_000, correlation=about
+        )[1]
+        verdict = world.gate.check_untrusted(late, world.origin(CONSOLE), world.now)
+        assert (verdict.passed, verdict.reason) == (False, "no_open_call")
+        assert bool(verdict.answer) is is_answered
+        if is_answered:
+            said = world.header(verdict.answer)
+            assert (said.kind, said.dst, said.correlation) == (FrameKind.REFUSAL, CONSOLE, name)
 
 
 def test_calls_past_their_deadline_are_forgotten_and_no_longer_answered() -> None:
