@@ -163,8 +163,11 @@ def shown_missed(text: str) -> str:
 
 
 def shown_time(wall: int) -> str:
-    """Return a time in ms since 1970 in the time zone of the reader, `-` for none."""
-    return f"{datetime.fromtimestamp(wall / 1000).astimezone():%Y-%m-%d %H:%M:%S}" if wall else "-"
+    """Return a time in ms since 1970 in the time zone of the reader, `-` for none, `?` for one that no calendar has."""
+    try:
+        return f"{datetime.fromtimestamp(wall / 1000).astimezone():%Y-%m-%d %H:%M:%S}" if wall else "-"
+    except (ValueError, OverflowError, OSError):  # another host may write any number
+        return "?"
 
 
 def _parted(text: str) -> tuple[str, int]:

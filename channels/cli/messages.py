@@ -112,6 +112,9 @@ async def inbox(arguments: argparse.Namespace) -> Document | None:
             found = await client.call(TARGET, "read", ids[0], timeout_s=arguments.timeout, idempotent=True)
             saved = []
             for one in found["attachments"] if arguments.save else []:
+                # The host is asked, and not believed where it writes.
+                if one["name"] in ("", "..") or Path(one["name"]).name != one["name"]:
+                    raise InvalidArgument(f"the host names a file {printable(one['name'])!r}, which is no name")
                 to = Path(arguments.save) / one["name"]
                 await client.get(f"{TARGET}/{found['id']}/{one['name']}", to, patience_s=arguments.timeout)
                 saved.append(str(to))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tlsrt import AsyncClient, CallError, Database, Failed, TlsrtError
 from tlsrt.loops.external.content_tables import ContentTables
 from tlsrt.loops.external.message import RECEIPT, signed
-from tlsrt.loops.external.outgoing_tables import Leaving, Outcome, OutgoingTables
+from tlsrt.loops.external.outgoing_tables import LATER_MOST_MS, Leaving, Outcome, OutgoingTables
 
 TARGET = "external/messages"
 FIRST_S = 0.5
@@ -27,7 +27,7 @@ CALL_S = 30.0
 UPLOAD_S = 290.0
 _LOOK_S = 600.0  # a clock that was set is noticed so soon
 _DISK_S = 5.0
-_LATER_MS, _LATER_MOST_MS = 10_000, 3_600_000
+_LATER_MS = 10_000
 _REASON = 200
 _NO_HOST = "does not answer as a host that takes messages"
 
@@ -137,7 +137,7 @@ class HostLink:
             return Outcome(one.position, "delivered", None, 0)
         if state == "refused":
             return Outcome(one.position, "dead", f"{self.name} refuses it: {reason}", 0)
-        pause_ms = min(_LATER_MS << min(one.attempts, 16), _LATER_MOST_MS)
+        pause_ms = min(_LATER_MS << min(one.attempts, 16), LATER_MOST_MS)
         return Outcome(one.position, "waiting", f"{self.name}: {reason or 'later'}", self._wall_ms() + pause_ms)
 
     async def _send_files(self, client: AsyncClient, one: Leaving) -> None:

@@ -6,8 +6,20 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tlsrt import InvalidArgument, NotFound, Transaction
-from tlsrt.loops.external.message import MESSAGE, split_host
-from tlsrt.loops.external.message_tables import FIELDS, MessageTables
+from tlsrt.loops.external.message import ID, MESSAGE, split_host
+from tlsrt.loops.external.message_tables import FIELDS, HEADS_FIELDS, MessageTables
+
+_ANSWER_BYTES = 192 * 1024  # of a list; a frame holds 256 KiB
+
+
+def fitting(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return as many as fit into one answer, at least one: names of files are long, and others choose them."""
+    size = 0
+    for number, one in enumerate(messages):
+        size += len(str(one).encode())
+        if number and size > _ANSWER_BYTES:
+            return messages[:number]
+    return messages
 
 
 class MailboxTables:
@@ -34,12 +46,13 @@ class MailboxTables:
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Return what is in a mailbox, without bodies: the important and newest first, or behind a position."""
         order = "position" if by_arrival or after is not None else "priority DESC, position DESC"
+        fields = FIELDS if by_arrival else HEADS_FIELDS
         rows = transaction.read(
-            f"SELECT {FIELDS}, position, state, read_ms, mail.kept_ms AS kept_ms FROM mail "  # noqa: S608 # names
+            f"SELECT {fields}, position, state, read_ms, mail.kept_ms AS kept_ms FROM mail "  # noqa: S608 # names
             "JOIN messages ON messages.number = message WHERE mailbox = ? AND state != 'done' AND position > ? "
-            "AND expires_ms > ? AND (? IS NULL OR topic = ? OR topic LIKE ?) AND (? IS NULL OR sender = ?) "
-            f"AND (? = 0 OR state = 'new') ORDER BY {order} LIMIT ?",
-            mailbox, after or 0, now_ms, topic, topic, f"{topic}.%", sender, sender, int(is_new), limit,
+            "AND expires_ms > ? AND (? IS NULL OR topic = ? OR (topic >= ? AND topic < ?)) "
+            f"AND (? IS NULL OR sender = ?) AND (? = 0 OR state = 'new') ORDER BY {order} LIMIT ?",
+            mailbox, after or 0, now_ms, topic, topic, f"{topic}.", f"{topic}/", sender, sender, int(is_new), limit,
         )  # fmt: skip
         return [self._shown(transaction, row, with_body=by_arrival) for row in rows]
 
@@ -82,11 +95,11 @@ class MailboxTables:
         rows = transaction.read(
             f"SELECT {FIELDS}, position, state, read_ms, mail.kept_ms AS kept_ms, messages.source AS source "  # noqa: S608
             f"FROM mail JOIN messages ON messages.number = message WHERE mailbox = ? AND state != 'done' AND {which} "
-            "LIMIT 2", mailbox, *values,
+            "ORDER BY position LIMIT 2", mailbox, *values,
         )  # fmt: skip
         if not rows:
             raise NotFound(f"there is no message {id} in your mailbox: it was acknowledged, expired, or never there")
-        if len(rows) > 1:
+        if len(rows) > 1 and not ID.fullmatch(str(id)):  # of two senders that chose one id: the one that came first
             raise InvalidArgument(f"id: two messages begin with {id}: give more of it")
         return rows[0]
 
@@ -104,10 +117,9 @@ class MailboxTables:
     def _shown(self, transaction: Transaction, row: Any, *, with_body: bool) -> dict[str, Any]:
         attachments = [one._asdict() for one in self._messages.attachments_of(transaction, row["number"])]
         body = row["body"]
-        preview = body[:80] if isinstance(body, str) else f"{len(body)} bytes"
         return {
             "id": row["id"], "from": row["sender"], "to": row["recipient"], "topic": row["topic"],
-            "content_type": row["content_type"], **({"body": body} if with_body else {"preview": preview}),
+            "content_type": row["content_type"], **({"body": body} if with_body else {"preview": body}),
             "created_ms": row["created_ms"], "expires_ms": row["expires_ms"], "priority": row["priority"],
             "in_reply_to": row["in_reply_to"] or None, "attachments": attachments, "origin": row["origin"] or None,
             "position": row["position"], "state": row["state"], "kept_ms": row["kept_ms"], "read_ms": row["read_ms"],
@@ -129,7 +141,7 @@ class MailboxTables:
     def sent(self, transaction: Transaction, sender: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return what a caller has sent, the newest first, with what became of it at each recipient."""
         rows = transaction.read(
-            f"SELECT {FIELDS} FROM messages WHERE source = ? AND kind = ? AND (? IS NULL OR number < ?) "  # noqa: S608
+            f"SELECT {HEADS_FIELDS} FROM messages WHERE source = ? AND kind = ? AND (? IS NULL OR number < ?) "  # noqa: S608
             "ORDER BY number DESC LIMIT ?", sender, MESSAGE, before, before, limit,
         )  # fmt: skip
         found = []

@@ -82,6 +82,12 @@ def split_host(address: str) -> tuple[str, str]:
     return own, host
 
 
+def without_host(address: str, own: str) -> str:
+    """Return an address without the name of this host, which is `own`."""
+    local, host = split_host(address)
+    return local if host and host == own else address
+
+
 def attached_of(attachments: Sequence[Mapping[str, Any]]) -> tuple[Attached, ...]:
     """Return attachments as a caller writes them. Raises InvalidArgument."""
     found: dict[str, Attached] = {}

@@ -37,6 +37,15 @@ class MessageRoom:
         """Refuse what is too much for a mailbox, and make one that is new."""
         most, most_bytes = self._bounds.mailbox_messages, self._bounds.mailbox_bytes
         if not transaction.read("SELECT 1 FROM mailboxes WHERE name = ?", box):
+            [own] = transaction.read(
+                "SELECT count(*) AS boxes FROM mailboxes WHERE opened_ms IS NULL AND EXISTS (SELECT 1 FROM mail "
+                "WHERE mailbox = name AND source = ? AND state != 'done')", source,
+            )  # fmt: skip
+            if own["boxes"] >= max(1, self._bounds.mailboxes // 4):
+                raise Failed(
+                    f"{own['boxes']} mailboxes with messages of {source.removeprefix('@')} were never looked into, a "
+                    f"quarter of all there may be: is {box} the right name? Else wait, or raise `mailboxes`"
+                )
             [row] = transaction.read("SELECT count(*) AS boxes FROM mailboxes")
             if row["boxes"] >= self._bounds.mailboxes:
                 gone = transaction.execute(

@@ -23,6 +23,12 @@ HEADS = 200  # of one sender, of messages that are done
 DEAD_MS = 30 * 86_400_000  # how long what could not be delivered is shown
 _NAMES = "id kind sender recipient topic content_type body created_ms expires_ms priority in_reply_to hops origin"
 FIELDS = ", ".join(f"messages.{name} AS {name}" for name in (*_NAMES.split(), "bytes", "number"))
+# The same with the begin of a text, or the size of bytes, in the place of the body: 64 KiB of it may take 256 as text.
+HEADS_FIELDS = FIELDS.replace(
+    "messages.body AS body", "CASE typeof(messages.body) WHEN 'text' THEN substr(messages.body, 1, 80) "
+    "ELSE length(messages.body) || ' bytes' END AS body",
+)  # fmt: skip
+_LEFT = "source, id, hops, expires_ms, bytes, is_heard"  # of a message that is removed
 
 
 class Kept(NamedTuple):
@@ -237,7 +243,7 @@ class MessageTables:
         )  # fmt: skip
         if open_rows:
             return
-        [row] = transaction.read("SELECT * FROM messages WHERE number = ?", number)
+        [row] = transaction.read("SELECT number, kind, source, is_done, bytes FROM messages WHERE number = ?", number)
         if row["is_done"]:
             return
         self._empty(transaction, row)
@@ -276,7 +282,8 @@ class MessageTables:
         """Remove a message; its id stays known for as long as it may come again."""
         self._detach(transaction, number)
         is_sent_on = bool(transaction.read("SELECT 1 FROM outgoing WHERE message = ? LIMIT 1", number))
-        for row in transaction.execute("DELETE FROM messages WHERE number = ? RETURNING *", number).rows:
+        removed = transaction.execute(f"DELETE FROM messages WHERE number = ? RETURNING {_LEFT}", number)  # noqa: S608 # names
+        for row in removed.rows:
             self._count(transaction, -1, -row["bytes"])
             is_of_host = row["source"].startswith("@")
             if now_ms is None or (row["is_heard"] and not is_sent_on):
@@ -311,7 +318,8 @@ class MessageTables:
         """Let messages expire and forget what is over; return how many expired. At most some at a time."""
         expired = 0
         rows = transaction.read(
-            "SELECT * FROM messages WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 256", now_ms
+            "SELECT number, kind, is_done, bytes FROM messages WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 256",
+            now_ms,
         )  # fmt: skip
         for row in rows:
             expired += not row["is_done"]

@@ -35,7 +35,7 @@ from tlsrt import (
 from tlsrt.loops.external.content_tables import ContentTables, receive
 from tlsrt.loops.external.host_intake import HostIntake, answer_of
 from tlsrt.loops.external.host_link import HostLink
-from tlsrt.loops.external.mailbox_tables import MailboxTables
+from tlsrt.loops.external.mailbox_tables import MailboxTables, fitting
 from tlsrt.loops.external.message import (
     ATTACHMENTS,
     BODY_BYTES,
@@ -47,6 +47,7 @@ from tlsrt.loops.external.message import (
     attached_of,
     private_key,
     public_key,
+    without_host,
 )
 from tlsrt.loops.external.message_options import MessagesOptions
 from tlsrt.loops.external.message_parameters import (
@@ -72,7 +73,7 @@ from tlsrt.loops.external.outgoing_tables import BATCH, Leaving, OutgoingTables
 _ = BestAvailableEncryption, load_pem_private_key
 _PAUSE_S = 5.0
 _LOOK_S = 600.0
-_WATCHES, _WATCHES_OF_ONE = 256, 16
+_WATCHES, _WATCHES_OF_ONE = 128, 16
 
 
 class Messages(Component):
@@ -157,21 +158,20 @@ class Messages(Component):
         kind = content_type or ("text/plain" if isinstance(body, str) else "application/octet-stream")
         until = now + int((self.options.expires_s if expires_s is None else expires_s) * 1000)
         envelope = Envelope(
-            id or os.urandom(16).hex(), MESSAGE, self.caller, self._here(to), topic or "", kind, body, now, until,
-            priority, in_reply_to or "", attached_of(attachments or []), 0, "",
+            id or os.urandom(16).hex(), MESSAGE, self.caller, without_host(to, self.options.name), topic or "", kind,
+            body, now, until, priority, in_reply_to or "", attached_of(attachments or []), 0, "",
         )  # fmt: skip
-        kept = await self.db.transaction(self._tables.keep, source, envelope, now)
-        self.count("sent" if kept.is_new else "repeated")
-        self._tell(kept)
+        # Also of a caller that has gone meanwhile: it may be on the disk, and those who watch are told then.
+        kept = await asyncio.shield(asyncio.ensure_future(self._keep(source, envelope, now)))
         return {
             "id": envelope.id, "is_new": kept.is_new, "mailboxes": [*kept.mailboxes], "hosts": [*kept.hosts],
             "unopened": [*kept.unopened],
         }  # fmt: skip
 
-    def _here(self, to: str) -> str:
-        """Return an address without the name of this host."""
-        own, _, host = to.partition("@")
-        return own if host and host == self.options.name else to
+    async def _keep(self, source: str, envelope: Envelope, now: int) -> Kept:
+        kept = await self.db.transaction(self._tables.keep, source, envelope, now)
+        self._tell(kept, "sent")
+        return kept
 
     @handler(idempotent=True)
     async def sent(self, limit: Limit = 50, before: Position | None = None) -> dict[str, Any]:
@@ -180,8 +180,8 @@ class Messages(Component):
         States are waiting (for another host), delivered (in the mailbox), read, acknowledged, dead (given up).
         """
         found = await self.db.query(self._mailboxes.sent, self._source(), limit + 1, before)
-        page = found[:limit]
-        return {"messages": page, "next": page[-1]["number"] if len(found) > limit else None}
+        page = fitting(found[:limit])
+        return {"messages": page, "next": page[-1]["number"] if len(found) > len(page) else None}
 
     @handler(idempotent=True)
     async def outbox(self, limit: Limit = 100, after: Position | None = None) -> dict[str, Any]:
@@ -216,14 +216,13 @@ class Messages(Component):
     ) -> dict[str, Any]:  # fmt: skip
         """What is in your mailbox, without bodies: the important first, then the newest.
 
-        With `after`, a `position`, in the order of arrival, and what came later alone.
+        With `after`, a `position`, in the order of arrival, and what came later alone; as many as an answer holds.
         """
         now = self.wall_ms()
         await self._open(now)
-        is_new = state == "new"
-        look = partial(self._mailboxes.inbox, is_new=is_new)
+        look = partial(self._mailboxes.inbox, is_new=state == "new")
         found = await self.db.query(look, self.caller, limit, after, topic, sender, now)
-        return {"messages": found}
+        return {"messages": fitting(found)}
 
     @handler(idempotent=True)
     async def read(self, id: IdPart) -> dict[str, Any]:
@@ -254,17 +253,19 @@ class Messages(Component):
         Keep the `position` of the last one that you are done with, and give it as `after` to go on there.
         """
         caller = self.caller
-        events = self._news.setdefault(caller, set())
+        events = self._news.get(caller, set())
         if len(events) >= _WATCHES_OF_ONE or sum(map(len, self._news.values())) >= _WATCHES:
             raise Busy(f"{len(events)} watches of {caller} are open: end one of them")
         event = asyncio.Event()
         events.add(event)
+        self._news[caller] = events
         try:
             await self._open(self.wall_ms())
             look = partial(self._mailboxes.inbox, by_arrival=True)
             while True:
                 event.clear()
-                for one in await self.db.query(look, caller, 16, after, topic, None, self.wall_ms()):
+                # One at a time, as it is held here for as long as it is not read.
+                for one in await self.db.query(look, caller, 1, after, topic, None, self.wall_ms()):
                     yield one
                     after = one["position"]
                     event.set()  # there may be more
@@ -340,13 +341,16 @@ class Messages(Component):
         if host is None:
             raise Denied(f"{self.caller} is no host here: the option `hosts` names the clients that are hosts")
         answers, opened = self._intake.open_untrusted(host, envelopes, now)
-        found = await self.db.transaction(self._tables.keep_each, f"@{host}", [*opened.values()], heard, now)
-        for number, (_, outcome) in zip(opened, found, strict=True):
-            answers[number] = answer_of(outcome)
-            if isinstance(outcome, Kept):
-                self.count("received" if outcome.is_new else "repeated")
-                self._tell(outcome)
+        found = await asyncio.shield(asyncio.ensure_future(self._keep_each(host, [*opened.values()], heard, now)))
+        answers |= {number: answer_of(outcome) for number, outcome in zip(opened, found, strict=True)}
         return [answers[number] for number in range(len(envelopes))]
+
+    async def _keep_each(self, host: str, envelopes: Any, heard: list[str], now: int) -> list[Kept | Exception]:
+        found = await self.db.transaction(self._tables.keep_each, f"@{host}", envelopes, heard, now)
+        outcomes = [outcome for _, outcome in found]
+        for kept in [one for one in outcomes if isinstance(one, Kept)]:
+            self._tell(kept, "received")
+        return outcomes
 
     def _forged(self, host: str, reason: str) -> None:
         self.count("forged")
@@ -356,7 +360,8 @@ class Messages(Component):
     def _source(self) -> str:
         return self._intake.source_of(self.caller)
 
-    def _tell(self, kept: Kept) -> None:
+    def _tell(self, kept: Kept, word: str) -> None:
+        self.count(word if kept.is_new else "repeated")
         for mailbox in kept.mailboxes:
             for event in self._news.get(mailbox, ()):
                 event.set()

@@ -10,6 +10,7 @@ from tlsrt.loops.external.message import Envelope
 from tlsrt.loops.external.message_tables import FIELDS, MessageTables
 
 BATCH = 32  # messages that go together
+LATER_MOST_MS = 3_600_000  # no pause is longer: what is due later was written before the clock was set back
 BATCH_BYTES = 160 * 1024  # of their bodies; a frame holds 256 KiB
 
 
@@ -41,8 +42,9 @@ class OutgoingTables:
         """Return what goes to a host next: the important first, in the order in which it came."""
         rows = transaction.read(
             f"SELECT {FIELDS}, position, outgoing.recipient AS there, speaker, attempts FROM outgoing "  # noqa: S608 # names
-            "JOIN messages ON messages.number = message WHERE host = ? AND state = 'waiting' AND due_ms <= ? "
-            "AND expires_ms > ? ORDER BY outgoing.priority DESC, position LIMIT ?", host, now_ms, now_ms, BATCH,
+            "JOIN messages ON messages.number = message WHERE host = ? AND state = 'waiting' AND (due_ms <= ? "
+            "OR due_ms > ?) AND expires_ms > ? ORDER BY outgoing.priority DESC, position LIMIT ?",
+            host, now_ms, now_ms + LATER_MOST_MS, now_ms, BATCH,
         )  # fmt: skip
         found: list[Leaving] = []
         size = 0
