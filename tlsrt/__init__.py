@@ -37,6 +37,7 @@ from tlsrt.errors import (
 if TYPE_CHECKING:
     from tlsrt.bounded_table import BoundedTable, WhenFull
     from tlsrt.channels.client.async_client import AsyncClient
+    from tlsrt.channels.client.key_pair import load_key_pair
     from tlsrt.channels.client.sync_client import Client
     from tlsrt.channels.client.tracing import traced
     from tlsrt.channels.control.audit_records import AuditReader, AuditRecord
@@ -74,6 +75,7 @@ _LAZY = {
     "traced": "tlsrt.channels.client.tracing",
     "AsyncClient": "tlsrt.channels.client.async_client",
     "Client": "tlsrt.channels.client.sync_client",
+    "load_key_pair": "tlsrt.channels.client.key_pair",
     "Cron": "tlsrt.cron",
     "parse_cron": "tlsrt.cron",
     "Component": "tlsrt.loops.component.component",
@@ -124,7 +126,8 @@ __all__ = [
     "OutcomeUnknown", "Pattern", "Pressure", "ProcessRow", "ProcessTable", "Program", "ProgramError", "PubSub",
     "Quarantined", "Range", "Rejected", "Result", "RuntimeFile", "SandboxError", "ServerLocked", "SqliteContent",
     "SqliteFile", "Stale", "StreamBroken", "TlsrtError", "Trace", "Transaction", "Uevent", "Unavailable", "WhenFull",
-    "WorkerError", "__version__", "at", "database", "every", "handler", "parse_cron", "peer", "traced", "worker_of",
+    "WorkerError", "__version__", "at", "database", "every", "handler", "load_key_pair", "parse_cron", "peer", "traced",
+    "worker_of",
 ]  # fmt: skip
 
 

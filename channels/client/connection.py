@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from tlsrt.channels.client.address import why_unreachable
+from tlsrt.channels.client.key_pair import load_key_pair
 from tlsrt.channels.client.validity import client_refused, server_refused
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import ClientIdentity, Opening
@@ -63,7 +64,7 @@ def client_context(bundle: Bundle, scratch: Path | None = None) -> ssl.SSLContex
         if scratch is None:
             _load_pair(context, bundle)
         else:
-            _load_pair_encrypted(context, bundle, scratch)
+            load_key_pair(context, bundle.key_pem + b"\n" + bundle.certificate_pem, scratch)
     except (OSError, ValueError, TypeError) as error:  # ssl.SSLError is an OSError
         raise ConfigError(f"the bundle of {bundle.name} is damaged: get a new one from the host") from error
     return context
@@ -80,26 +81,6 @@ def _load_pair(context: ssl.SSLContext, bundle: Bundle) -> None:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-def _load_pair_encrypted(context: ssl.SSLContext, bundle: Bundle, scratch: Path) -> None:
-    """Load the pair where there is no /proc and no memfd, as in a component: what the disk sees opens nothing."""
-    from cryptography.hazmat.primitives import serialization
-
-    password = os.urandom(32).hex().encode()
-    key = serialization.load_pem_private_key(bundle.key_pem, None)
-    encrypted = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
-    )
-    path = scratch / ".tlsrt-pair"
-    path.unlink(missing_ok=True)  # of a process that was killed
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, bundle.certificate_pem + b"\n" + encrypted)
-        context.load_cert_chain(path, password=password)
-    finally:
-        os.close(descriptor)
-        path.unlink()
 
 
 class SessionOwner(Protocol):
