@@ -8,7 +8,8 @@ inherits from elsewhere) is not judged here.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
@@ -20,6 +21,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.text import did_you_mean
 
 NAME = "Options"
+TreeOf = Callable[[str], ast.Module | None]  # what a module says, None if it is not found or is no Python
 
 
 def check_options(config: Config, *, process: str | None = None) -> None:
@@ -68,7 +70,8 @@ def _absent(component: ComponentConfig) -> list[str]:
 def _unknown(component: ComponentConfig) -> list[str]:
     module, _, kind = component.class_path.partition(":")
     source = source_of(module, component.packages)
-    known = declared(source, kind) if source is not None else None
+    find = partial(source_of, place=component.packages)
+    known = declared(source, kind, find) if source is not None else None
     if known is None:
         return []
     has = f"it has {', '.join(known)}" if known else "it has none"
@@ -84,17 +87,44 @@ def _before(component: ComponentConfig, name: str) -> str:
     return f"{place}: {component.address}" if place else f"components.{component.address}"
 
 
-def declared(source: Path, kind: str) -> Sequence[str] | None:
-    """Return the names of the options of a class, None if its source does not say all of them."""
-    node = class_in(source, kind)
-    inner = (
-        next((part for part in node.body if isinstance(part, ast.ClassDef) and part.name == NAME), None)
-        if node
-        else None
-    )
+def declared(source: Path, kind: str, find: Callable[[str], Path | None] = lambda _: None) -> Sequence[str] | None:
+    """Return the names of the options of a class, None if its source does not say all of them.
+
+    `find` returns where the source of a module is: options may come from another one of its package.
+    """
+    tree, node = tree_of(source), class_in(source, kind)
+    inner = options_class(node, tree, lambda module: _tree_at(find(module)))[0] if node and tree else None
     if inner is None or not is_whole(inner):
         return None
     return tuple(part.target.id for part in inner.body if is_option(part) and isinstance(part.target, ast.Name))
+
+
+def _tree_at(source: Path | None) -> ast.Module | None:
+    return None if source is None else tree_of(source)
+
+
+def options_class(node: ast.ClassDef, tree: ast.Module, tree_of: TreeOf) -> tuple[ast.ClassDef | None, ast.Module]:
+    """Return the options of a class, defined in it or named by `Options = NAME`, and the module that they are in."""
+    for part in node.body:
+        if isinstance(part, ast.ClassDef) and part.name == NAME:
+            return part, tree
+        if isinstance(part, ast.Assign) and [getattr(one, "id", "") for one in part.targets] == [NAME]:
+            return defined_class(getattr(part.value, "id", ""), tree, tree_of)
+    return None, tree
+
+
+def defined_class(name: str, tree: ast.Module, tree_of: TreeOf) -> tuple[ast.ClassDef | None, ast.Module]:
+    """Return a class by the name that it has in a module, which may import it, and the module that defines it."""
+    for part in tree.body:
+        if isinstance(part, ast.ClassDef) and part.name == name:
+            return part, tree
+    for part in tree.body:
+        if isinstance(part, ast.ImportFrom) and not part.level and part.module:
+            for alias in part.names:
+                if (alias.asname or alias.name) == name and (found := tree_of(part.module)) is not None:
+                    there = (one for one in found.body if isinstance(one, ast.ClassDef) and one.name == alias.name)
+                    return next(there, None), found
+    return None, tree
 
 
 def is_whole(node: ast.ClassDef) -> bool:

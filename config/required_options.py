@@ -7,17 +7,16 @@ that it inherits, are seen in its own process only.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from tlsrt.config.component_options import NAME, annotation_parts, is_option, is_whole
+from tlsrt.config.component_options import TreeOf, annotation_parts, defined_class, is_option, is_whole, options_class
 from tlsrt.config.declared_calls import FindSource
 
 _DEPTH_MOST = 3  # of types within types of an example
 _FIELDS_MOST = 6  # of a class in an example: a package may have any number of them
 _EXAMPLE_MOST = 200  # characters
-_TreeOf = Callable[[str], ast.Module | None]
 _FIELD = "field"  # of dataclasses: an option with it may have no default yet
 _DEFAULTS = ("default", "default_factory")
 _ANY = "VALUE"
@@ -45,14 +44,16 @@ def required_options(class_path: str, find: FindSource) -> tuple[RequiredOption,
     tree_of = cache(lambda name: _tree(name, find))
     tree = tree_of(module)
     node = _class_in(tree, kind)
-    inner = _class_in(ast.Module(node.body, []), NAME) if node is not None else None
-    if tree is None or inner is None or not is_whole(inner):
+    if tree is None or node is None:
+        return ()
+    inner, place = options_class(node, tree, tree_of)
+    if inner is None or not is_whole(inner):
         return ()
     found: list[RequiredOption] = []
     for part in _required(inner):
         shape, doc = annotation_parts(part.annotation)
         assert isinstance(part.target, ast.Name)
-        example = _example(shape, tree, tree_of, _DEPTH_MOST)
+        example = _example(shape, place, tree_of, _DEPTH_MOST)
         found.append(RequiredOption(part.target.id, doc, example if len(example) <= _EXAMPLE_MOST else _ANY))
     return tuple(found)
 
@@ -82,7 +83,7 @@ def _has_default(value: ast.expr | None) -> bool:
     return name != _FIELD or any(one.arg is None or one.arg in (*_DEFAULTS, "init") for one in value.keywords)
 
 
-def _example(shape: ast.expr, tree: ast.Module, tree_of: _TreeOf, depth: int) -> str:
+def _example(shape: ast.expr, tree: ast.Module, tree_of: TreeOf, depth: int) -> str:
     """Return how a value of a type is written: `{NAME: {path: PATH}}`."""
     shape, _ = annotation_parts(shape)
     if not depth:
@@ -107,22 +108,9 @@ def _example(shape: ast.expr, tree: ast.Module, tree_of: _TreeOf, depth: int) ->
     return _example_of_class(name, tree, tree_of, depth) or _ANY
 
 
-def _example_of_class(name: str, tree: ast.Module, tree_of: _TreeOf, depth: int) -> str:
+def _example_of_class(name: str, tree: ast.Module, tree_of: TreeOf, depth: int) -> str:
     """Return the fields that an object must have, "" if its class cannot be found: here, or where it comes from."""
-    node, place = _class_in(tree, name), tree
-    if node is None:
-        module = next(
-            (
-                one.module for one in tree.body
-                if isinstance(one, ast.ImportFrom) and not one.level and one.module
-                and any((alias.asname or alias.name) == name for alias in one.names)
-            ),
-            None,
-        )  # fmt: skip
-        found = tree_of(module) if module is not None else None
-        if found is None:
-            return ""
-        node, place = _class_in(found, name), found
+    node, place = defined_class(name, tree, tree_of)
     if node is None or not is_whole(node):
         return ""
     fields = [

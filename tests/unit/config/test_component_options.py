@@ -95,6 +95,12 @@ def test_components_of_the_runtime_declare_theirs(config: Config) -> None:
         check_options(replace(config, components=tuple(components)))
 
 
+def test_options_of_another_module_are_known(config: Config) -> None:
+    check_options(with_options(config, "tlsrt.loops.external.messages:Messages", mailbox_mb=1))
+    with pytest.raises(ConfigError, match="third/camera: unknown option mailbox_md, did you mean mailbox_mb"):
+        check_options(with_options(config, "tlsrt.loops.external.messages:Messages", mailbox_md=1))
+
+
 def test_a_start_refuses_options_of_primary_only(config: Config) -> None:
     def wrong(address: str) -> Config:
         components = (replace(one, options={"size": 1}) if one.address == address else one for one in config.components)

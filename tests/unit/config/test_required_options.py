@@ -36,6 +36,12 @@ class Camera(Component):
         inner: int = field(init=False)
         spread: int = field(**more)
         def __post_init__(self): ...
+class Distant(Component):
+    Options = Lens
+class Lost(Component):
+    Options = Missing
+class Made(Component):
+    Options = make("Options")
 class Silent(Component):
     pass
 class Heir(Component):
@@ -68,12 +74,18 @@ def test_what_has_no_default_is_named_with_its_words_and_the_form_of_a_value() -
 @pytest.mark.parametrize(
     "class_path",
     [
-        "camera.device:Silent", "camera.device:Heir", "camera.device:Conditional", "camera.device:None",
+        "camera.device:Silent", "camera.device:Lost", "camera.device:Made", "camera.device:Heir",
+        "camera.device:Conditional", "camera.device:None",
         "broken:Camera", "odd:Camera", "away:Camera", "",
     ],
 )  # fmt: skip
 def test_a_class_whose_source_does_not_say_all_is_not_judged(class_path: str) -> None:
     assert required_options(class_path, SOURCES.get) == ()
+
+
+def test_options_may_come_from_another_module() -> None:
+    found = required_options("camera.device:Distant", SOURCES.get)
+    assert [(one.name, one.example) for one in found] == [("path", "PATH"), ("on", "true")]
 
 
 def test_a_source_that_nests_deeply_or_widely_ends() -> None:
