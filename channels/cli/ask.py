@@ -6,27 +6,43 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.cli.client import client_of, hinting
-from tlsrt.channels.client.asking import DEFAULT, Source, WantedCall, converse, offered
+from tlsrt.channels.client.asking import DEFAULT, WantedCall, converse, offered
+from tlsrt.channels.client.async_client import AsyncClient
+from tlsrt.channels.client.sources import (
+    Gathered,
+    Source,
+    expect_some,
+    logged,
+    period,
+    received,
+    searched,
+)
 from tlsrt.config.files import read_bounded
 from tlsrt.errors import ConfigError, Denied, InvalidArgument
-from tlsrt.output import to_json, to_line
+from tlsrt.output import to_json
 from tlsrt.text import printable
+from tlsrt.when import shown_time
 
 _SOURCE_BYTES = 64 * 1024
 _SOURCES_MOST = 16
+_ASKED_MOST = 1000  # characters of a call that a person is asked about
+_EXCERPT, _WHERE = 110, 200  # characters of a source, and of its name, that are shown
 
 
 async def ask(arguments: argparse.Namespace) -> None:
     """Print an answer as it comes, and on standard error what the model wants to have called."""
-    sources = [_source(name) for name in arguments.source or ()]
-    if len(sources) > _SOURCES_MOST:
+    files = [_source(name) for name in arguments.source or ()]
+    if len(files) > _SOURCES_MOST:
         raise InvalidArgument(f"--source: {_SOURCES_MOST} files at most")
-    is_ended = True
+    question = " ".join(arguments.question)
+    given, is_ended = list[dict[str, Any]](), True
     async with client_of(arguments) as client:
         if arguments.target == DEFAULT and DEFAULT not in client.rights:
             raise Denied(
@@ -35,14 +51,17 @@ async def ask(arguments: argparse.Namespace) -> None:
             )
         with hinting(client, arguments.target):
             tools = await offered(client, arguments.tool or ())
+            sources = [*files, *await _found(client, question, arguments, is_needed=not files)]
             answer = converse(
-                client, " ".join(arguments.question), tools=tools, sources=sources, target=arguments.target,
+                client, question, tools=tools, sources=sources, target=arguments.target,
                 tokens=arguments.tokens, may=_always if arguments.yes else _asked,
             )  # fmt: skip
             async with aclosing(answer):
                 async for item in answer:
                     if arguments.json:
                         print(to_json(item), flush=True)
+                    elif "sources" in item:
+                        given = item["sources"]
                     elif "text" in item:
                         print(printable(str(item["text"]), keep="\n"), end="", flush=True)
                         is_ended = str(item["text"]).endswith("\n")
@@ -53,6 +72,41 @@ async def ask(arguments: argparse.Namespace) -> None:
                             print(flush=True)
                         if item["end"] == "length":
                             _say(f"the answer ends after {arguments.tokens} tokens; --tokens gives it more")
+                        if given:
+                            print("\n".join(source_lines(given)), flush=True)
+
+
+async def _found(client: AsyncClient, question: str, arguments: argparse.Namespace, *, is_needed: bool) -> list[Source]:
+    """Return what this client may read of the places that are asked of. Raises NotFound if there is nothing."""
+    most, wait_s, now = arguments.passages, arguments.timeout, datetime.now()  # days are local
+    found, places = list[Gathered](), list[str]()
+    for namespace in arguments.search or ():
+        places.append(f"namespace {printable(namespace)}")
+        found.append(await searched(client, question, namespace, most=most, timeout_s=wait_s))
+    if arguments.messages:
+        places.append("your messages")
+        found.append(await received(client, question, most=most, timeout_s=wait_s))
+    for text, is_audit in ((arguments.logs, False), (arguments.audit, True)):
+        if text:
+            places.append(f"the {'audit log' if is_audit else 'logs'} of {printable(text)}")
+            when = period(text, now)
+            found.append(await logged(client, question, when, audit=is_audit, most=most, timeout_s=wait_s))
+    for one in found:
+        for note in one.notes:
+            _say(printable(note))
+    return expect_some(found, places if is_needed else ())
+
+
+def source_lines(given: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the list of sources under an answer."""
+    lines = ["", "Sources that the model was given, whether its answer stands on them or not:"]
+    for one in given:
+        where = [one["name"], one["place"], shown_time(one["at_ms"]) if one["at_ms"] is not None else ""]
+        by = f", by {printable(one['author'])}" if one["author"] else ""
+        said = printable(one["text"].strip(), _EXCERPT)
+        lines.append(f"{one['number']:3}  {', '.join(printable(word, _WHERE) for word in where if word)}{by}")
+        lines.append(f"     {said}")
+    return lines
 
 
 def _say(text: str) -> None:
@@ -60,7 +114,8 @@ def _say(text: str) -> None:
 
 
 def _shown(call: dict[str, Any]) -> str:
-    arguments = " ".join(f"{printable(str(name))}={to_line(value)}" for name, value in call["arguments"].items())
+    # as JSON: a text that holds `to=...` does not look like another argument
+    arguments = " ".join(f"{printable(str(name))}={printable(to_json(one))}" for name, one in call["arguments"].items())
     return f"{printable(str(call['tool']))} {arguments}".rstrip()
 
 
@@ -86,6 +141,9 @@ async def _always(wanted: WantedCall) -> bool:
 async def _asked(wanted: WantedCall) -> bool:
     """Ask the person at the terminal; without one nothing is called."""
     shown = _shown({"tool": wanted.tool, "arguments": wanted.arguments})
+    if len(shown) > _ASKED_MOST:  # it would leave the screen, and with it what is to be called
+        _say(f"{shown[:_EXCERPT]}...: a call of {len(shown)} characters is not asked for; it was not made")
+        return False
     try:
         descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -84,6 +84,41 @@ _CONTEXTS = (
     ),
 )
 
+_NAMESPACE = Argument(("--namespace",), "another one than your own", "NAMESPACE", default="")
+_SEARCHES = (
+    Verb(
+        "add",
+        "add text files to a namespace, in place of what was there under their names: FILE...; a folder adds all in it",
+        (
+            Argument(("files",), "a file or folder here, or with --host third/files/TREE/PATH", "FILE", nargs="*"),
+            flag("--host", text="FILE is one of the host, as this client may read it"),
+            flag("--messages", text="add the messages of this client"),
+            _NAMESPACE,
+        ),
+        run="searches.add",
+        lines="searches.search_lines",
+    ),
+    Verb(
+        "find",
+        "find the passages whose meaning is nearest: TEXT...",
+        (
+            Argument(("text",), "what is looked for", "TEXT", nargs="+"),
+            Argument(("--limit",), "how many passages (5)", "N", kind=whole_number, default=5),
+            _NAMESPACE,
+        ),
+        run="searches.find",
+        lines="searches.search_lines",
+    ),
+    Verb("list", "list what was added", (_NAMESPACE, WIDE), run="searches.list_sources", lines="searches.search_lines"),
+    Verb(
+        "remove",
+        "remove what was added, by its name: NAME...",
+        (Argument(("names",), "a name, as `search list` has it", "NAME", nargs="+"), _NAMESPACE),
+        run="searches.remove",
+        lines="searches.search_lines",
+    ),
+)
+
 VERBS = (
     Verb(
         "call",
@@ -143,12 +178,27 @@ VERBS = (
                 ("--source",), "a text file that the answer may stand on (-: standard input), may be repeated", "FILE",
                 is_repeated=True,
             ),
+            Argument(
+                ("--search",), "find passages in this namespace of secondary/search (.: your own), may be repeated",
+                "NAMESPACE", is_repeated=True,
+            ),
+            flag("--messages", text="find passages in your messages"),
+            Argument(
+                ("--logs",), "find lines of the host's logs of a time: today, yesterday, 2h, FROM..TO",
+                "PERIOD", default="",
+            ),
+            Argument(("--audit",), "the same of the host's audit log", "PERIOD", default=""),
+            Argument(
+                ("--passages",), "how many passages of 400 characters of each place (5)", "N", kind=whole_number,
+                default=5,
+            ),
             flag("--yes", "-y", text="call the tools that --tool names without asking"),
             Argument(("--tokens",), "the most of one answer (256)", "N", kind=whole_number, default=256),
             Argument(("--target",), "the component that answers (secondary/ask)", "TARGET", default="secondary/ask"),
         ),
         run="ask.ask",
     ),
+    Verb("search", "search texts by meaning, and add those that are to be found", verbs=_SEARCHES),
     Verb(
         "put",
         "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.channels.client.async_client import AsyncClient
+from tlsrt.channels.client.sources import Source
 from tlsrt.errors import CallError, Denied, Failed, InvalidArgument, NotFound
 
 CALLS_MOST = 8  # of one question
@@ -33,14 +34,6 @@ class WantedCall:
     @property
     def tool(self) -> str:
         return f"{self.target}.{self.method}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an answer may stand on: a name, and text that is material and no instruction."""
-
-    name: str
-    text: str
 
 
 async def offered(client: AsyncClient, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -80,12 +73,15 @@ async def converse(
     may: Callable[[WantedCall], Awaitable[bool]], history: Sequence[dict[str, str]] = (), target: str = DEFAULT,
     tokens: int = 256, timeout_s: float = 300.0,
 ) -> AsyncGenerator[dict[str, Any], None]:  # fmt: skip
-    """Ask, and give `text` pieces, each `call` with its `outcome`, and the last `end`. Raises what the call raises.
+    """Ask, and give `sources`, `text` pieces, each `call` with its `outcome`, and the last `end`.
 
-    `history` are messages before it, {role, text} each.
+    `sources` are all that the model is given, first and as they are numbered: no one can say on which of them its
+    answer stands. `history` are messages before the question, {role, text} each. Raises what the call raises.
     """
-    named = [f"Source {at} ({one.name}):\n{one.text}" for at, one in enumerate(sources, 1)]
-    messages = [*history, *({"role": "data", "text": one} for one in named), {"role": "user", "text": question}]
+    if sources:
+        yield {"sources": [_listed(at, one) for at, one in enumerate(sources, 1)]}
+    given = ({"role": "data", "text": one} for one in _given(sources))
+    messages = [*history, *given, {"role": "user", "text": question}]
     for count in range(CALLS_MOST + 1):
         left = tools if count < CALLS_MOST else {}  # without tools it has to answer in words
         wanted: WantedCall | None = None
@@ -104,6 +100,28 @@ async def converse(
         said = json.dumps({"tool": wanted.tool, "arguments": wanted.arguments}, ensure_ascii=False)
         messages.append({"role": "assistant", "text": said})
         messages.append({"role": "data", "text": f"{wanted.tool}: {shown[:RESULT_CHARS]}"})
+
+
+def _listed(number: int, source: Source) -> dict[str, Any]:
+    return {
+        "number": number, "name": source.name, "place": source.place, "at_ms": source.at_ms, "author": source.author,
+        "text": source.text,
+    }  # fmt: skip
+
+
+def _given(sources: Sequence[Source]) -> list[str]:
+    """Return sources as messages: neighbours of one line share one, as no line of theirs can look like another's."""
+    found, lines = list[str](), list[str]()
+    for at, one in enumerate(sources, 1):
+        is_line = len(one.text.splitlines()) == 1
+        if lines and not is_line:
+            found.append("\n".join(lines))
+            lines = []
+        if is_line:
+            lines.append(f"Source {at} ({one.head}): {one.text}")
+        else:
+            found.append(f"Source {at} ({one.head}):\n{one.text}")
+    return [*found, "\n".join(lines)] if lines else found
 
 
 def _wanted_untrusted(call: object, tools: dict[str, dict[str, Any]]) -> WantedCall:

@@ -198,7 +198,7 @@ class Search(Component):
         with self._calls.one(self.caller):
             vectors = await self._vectors([one.text for one in parts])
             new = Source(
-                space, name, KINDS.index(kind), self.wall_ms(), vectors.model.sha256, parts, vectors.data
+                space, name, KINDS.index(kind), self.wall_ms(), vectors.model.sha256, parts, vectors.data, self.caller
             )  # fmt: skip
             quota = self._spaces.quota(space) if space else Quota(None, None)
             is_replaced = await self._changed(
@@ -226,7 +226,7 @@ class Search(Component):
     async def sources(
         self, after: After = "", limit: Annotated[int, Range(1, 500)] = 500, namespace: Space = None
     ) -> list[dict[str, Any]]:
-        """Sources by name: {name, kind, at_ms, bytes, passages}; ask again with `after` = the last one."""
+        """Sources by name: {name, kind, at_ms, author, bytes, passages}; ask again with `after` = the last one."""
         space = self._space(namespace, "read")
         found: list[dict[str, Any]] = await self.db.query(tables.sources, space, after, limit)
         return found

@@ -26,11 +26,15 @@ class AddedSource:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage: of which source, added when (wall ms), from which character on, and how near its meaning is."""
+    """A passage: of which source, added when (wall ms) and by whom, from which character on, and how near it is.
+
+    `author` is empty where it is not known.
+    """
 
     source: str
     kind: str
     at_ms: int
+    author: str
     start: int
     text: str
     score: float

@@ -19,7 +19,8 @@ STEPS = [
     CREATE TABLE passages (id INTEGER PRIMARY KEY, source INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
         start INTEGER NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL) STRICT;
     CREATE INDEX passages_source ON passages (source);
-    """
+    """,
+    "ALTER TABLE sources ADD COLUMN author TEXT NOT NULL DEFAULT ''",
 ]
 KINDS = ("note", "file", "message")
 _PAGE = 5000  # rows of one read
@@ -36,6 +37,7 @@ class Source:
     model: str
     passages: Sequence[Passage]
     vectors: bytes
+    author: str  # who has added it
 
     @property
     def size(self) -> int:
@@ -67,8 +69,9 @@ def add(transaction: Transaction, new: Source, quota: Quota, most: int) -> bool:
     if old:
         transaction.execute("DELETE FROM sources WHERE id = ?", old[0]["id"])
     number = transaction.execute(
-        "INSERT INTO sources (space, name, kind, at_ms, bytes, passages, model) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        new.space, new.name, new.kind, new.at_ms, new.size, len(new.passages), new.model,
+        "INSERT INTO sources (space, name, kind, at_ms, bytes, passages, model, author) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        new.space, new.name, new.kind, new.at_ms, new.size, len(new.passages), new.model, new.author,
     ).last_id  # fmt: skip
     size = len(new.vectors) // max(1, len(new.passages))
     transaction.execute_many(
@@ -92,7 +95,8 @@ def remove(transaction: Transaction, space: str, name: str) -> int:
 def sources(transaction: Transaction, space: str, after: str, limit: int) -> list[dict[str, Any]]:
     """Return sources by name, behind one."""
     rows = transaction.read(
-        "SELECT name, kind, at_ms, bytes, passages FROM sources WHERE space = ? AND name > ? ORDER BY name LIMIT ?",
+        "SELECT name, kind, at_ms, author, bytes, passages FROM sources WHERE space = ? AND name > ? "
+        "ORDER BY name LIMIT ?",
         space, after, limit,
     )  # fmt: skip
     return [{**dict(row), "kind": KINDS[row["kind"]]} for row in rows]
@@ -128,11 +132,11 @@ def _all(transaction: Transaction, space: str, model: str) -> Iterator[Any]:
 def found(transaction: Transaction, space: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return those passages that are in this namespace, whatever ids a worker has named."""
     rows = transaction.read(
-        f"SELECT p.id, s.name AS source, s.kind, s.at_ms, p.start, p.text FROM passages p "  # noqa: S608  # marks alone
+        f"SELECT p.id, s.name AS source, s.kind, s.at_ms, s.author, p.start, p.text FROM passages p "  # noqa: S608  # marks alone
         f"JOIN sources s ON p.source = s.id WHERE s.space = ? AND p.id IN ({', '.join('?' * len(ids))})",
         space, *ids,
     )  # fmt: skip
-    names = ("source", "at_ms", "start", "text")
+    names = ("source", "at_ms", "author", "start", "text")
     return {row["id"]: {name: row[name] for name in names} | {"kind": KINDS[row["kind"]]} for row in rows}
 
 

