@@ -29,15 +29,19 @@ class Model:
 
     def __init__(self, path: str, sha256: str, context: int, threads: int) -> None:
         self.path, self.context = path, context
+        begun = _state(path)
         self.sha256 = _digest(path)
         if sha256 not in ("", self.sha256):
             raise InvalidArgument(f"the model is not the one that `sha256` names: {path} has {self.sha256}")
         with_file = llama_cpp.LlamaModelParams()
         with_file.n_gpu_layers = 0
+        _have_copied(with_file)
         try:
             self._model = llama_cpp.LlamaModel(path, with_file, False)
         except (ValueError, RuntimeError, OSError) as error:
             raise InvalidArgument(f"{path} is no model that llama.cpp reads: {error}") from None
+        if _state(path) != begun or _digest(path) != self.sha256:  # what was read is perhaps not what was hashed
+            raise InvalidArgument(f"the model {path} was changed while it was loaded: ask again when it is whole")
         with_room = llama_cpp.LlamaContextParams()
         with_room.n_ctx = context
         with_room.n_threads = with_room.n_threads_batch = threads
@@ -114,6 +118,23 @@ class Model:
 
 
 _loaded: list[Model] = []
+
+
+def _have_copied(parameters: Any) -> None:
+    """Have the file read into memory: one that is mapped could be changed while its model answers."""
+    if hasattr(parameters, "load_mode"):
+        parameters.load_mode = 0  # LLAMA_LOAD_MODE_NONE, of llama.cpp since 2026
+    else:
+        parameters.use_mmap = False
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """Return which file it is, and when it was changed last; () where that cannot be told."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(path: str) -> str:
