@@ -15,7 +15,7 @@ from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
-from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound, Unavailable
+from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound
 from tlsrt.output import to_json
 from tlsrt.text import printable, size
 from tlsrt.when import shown_time
@@ -122,23 +122,23 @@ async def inbox(arguments: argparse.Namespace) -> Document | None:
 
 
 async def _follow(client: AsyncClient, arguments: argparse.Namespace) -> None:
-    """Print each message as it comes, over lost connections, each once."""
+    """Print each message as it comes, over lost connections, each once; say on standard error why none come."""
     import asyncio
 
-    after = 0
+    after, told = 0, ""
     while True:
         try:
             items = client.stream(TARGET, "watch", after, timeout_s=arguments.timeout)
             async with aclosing(items) as closing:
                 async for one in closing:
                     print(to_json(one) if arguments.json else "\n".join([*read_lines(one), ""]), flush=True)
-                    after = one["position"]
+                    after, told = one["position"], ""
         except (Denied, NotFound, InvalidArgument):
             raise
         except CallError as error:
-            if isinstance(error, Unavailable) and not client.connected:
-                await asyncio.sleep(_PAUSE_S)
-                continue
+            if error.message != told:
+                print(f"tlsrt: {printable(error.message)}; trying again", file=sys.stderr, flush=True)
+                told = error.message
             await asyncio.sleep(_PAUSE_S)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -100,13 +101,18 @@ def test_following_shows_what_comes_and_json_has_it_all(kettle: RunningHost) -> 
     with kettle.client("eve") as eve:
         empty(eve)
     words = [sys.executable, "-m", "tlsrt", "--bundle", str(kettle.folder / "eve.tlsrt"), "--json", "inbox", "--follow"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as follower, kettle.client("anna") as anna:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **pipes) as follower:
         try:
-            assert follower.stdout is not None
-            for text in ("one", "two"):
-                anna.call(MESSAGES, "send", "client/eve", text, timeout_s=60)
+            assert follower.stdout is not None and follower.stderr is not None
+            for text in ("one", "two", "three"):
+                with kettle.client("anna") as anna:
+                    anna.call(MESSAGES, "send", "client/eve", text, timeout_s=60)
                 found = json.loads(follower.stdout.readline())
                 assert (found["body"], found["from"]) == (text, "client/anna")
+                if text == "two":
+                    kettle.respawn("primary")
+                    assert re.fullmatch("tlsrt: .*; trying again\n", follower.stderr.readline())
         finally:
             follower.send_signal(signal.SIGINT)
             assert follower.wait(30) == 130
