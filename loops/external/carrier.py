@@ -66,9 +66,15 @@ class Carrier:
 
     # -- out --------------------------------------------------------------------------------------------------
 
-    def carry(self, target: str, carry: Carry, topic: str | None = None, window: int = 1) -> Pump:
-        """Have what is sent with `topic`, or TOPIC.MORE, carried from now on; without a topic all that is sent."""
-        pump = Pump(self, target, carry, topic, window)
+    def carry(
+        self, target: str, carry: Carry, topic: str | None = None, window: int = 1,
+        is_for: Callable[[Message], bool] | None = None,
+    ) -> Pump:  # fmt: skip
+        """Have what is sent with `topic`, or TOPIC.MORE, carried from now on; without a topic all that is sent.
+
+        What `is_for` says no to is left alone.
+        """
+        pump = Pump(self, target, carry, topic, window, is_for)
         self._component.spawn(pump.run, name=f"{self.what} {target}")
         return pump
 
@@ -175,12 +181,16 @@ class Carrier:
 class Pump:
     """Carries the messages of one target."""
 
-    def __init__(self, carrier: Carrier, target: str, carry: Carry, topic: str | None, window: int) -> None:
+    def __init__(
+        self, carrier: Carrier, target: str, carry: Carry, topic: str | None, window: int,
+        is_for: Callable[[Message], bool] | None = None,
+    ) -> None:  # fmt: skip
         self.target = target
         self._carrier = carrier
         self._carry = carry
         self._topic = topic
         self._window = window
+        self._is_for = is_for
         self._failures = 0
         self._due = 0.0  # on the clock of the loop: no attempt is begun before
         self._slots = asyncio.Semaphore(window)
@@ -227,6 +237,8 @@ class Pump:
     async def _take(self, message: Message, tasks: asyncio.TaskGroup) -> None:
         position = message["position"]
         if position in self._held or position in self._done or position in self._acknowledged:
+            return
+        if self._is_for is not None and not self._is_for(message):
             return
         await self._slots.acquire()
         self._held.add(position)

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that is its own authority, for servers of a test."""
+"""A certificate for 127.0.0.1, and for names, that is its own authority, for servers of a test."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def server_context(folder: Path) -> ssl.SSLContext:
+def server_context(folder: Path, *hosts: str) -> ssl.SSLContext:
     """Write `ca.pem`, which who trusts it reads, and its key into a folder; return what a server takes."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")]), datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = x509.SubjectAlternativeName([*addresses, *(x509.DNSName(one) for one in hosts)])
     certificate = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))

@@ -23,11 +23,14 @@ pytestmark = pytest.mark.once
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
-# dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings
+# dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings; slixmpp, which
+# tlsrt[xmpp] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
     "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.bus", "tlsrt.loops.forth.end_lock",
+    "tlsrt.loops.external.xmpp_intake", "tlsrt.loops.external.xmpp_login", "tlsrt.loops.external.xmpp_session",
+    "tlsrt.loops.external.xmpp_stanza", "tlsrt.loops.external.xmpp_stream",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
     "tlsrt.loops.models.ask_model", "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds",
     "tlsrt.loops.models.minilm", "tlsrt.loops.models.resampling",
