@@ -101,8 +101,7 @@ def test_following_shows_what_comes_and_json_has_it_all(kettle: RunningHost) -> 
     with kettle.client("eve") as eve:
         empty(eve)
     words = [sys.executable, "-m", "tlsrt", "--bundle", str(kettle.folder / "eve.tlsrt"), "--json", "inbox", "--follow"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, text=True, **pipes) as follower:
+    with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:
         try:
             assert follower.stdout is not None and follower.stderr is not None
             for text in ("one", "two", "three"):
