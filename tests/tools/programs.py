@@ -18,6 +18,7 @@ JOURNAL_GATEWAY = "systemd-journal-gatewayd"  # in no PATH, with systemd-journal
 PACKAGES = {
     "Xvfb": "xvfb",
     "bash": "bash",
+    "chromium-headless-shell": "chromium-headless-shell",
     "busybox": "busybox",
     "cc": "gcc",
     "curl": "curl",

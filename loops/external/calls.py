@@ -1,0 +1,403 @@
+"""Calls: a person or component rings a person or component of this host. Needs the extra `calling` (aiortc).
+
+A call exists as long as the streams of its two sides: `ring` or `dial` of who rings, and `answer` or `take_call` of who
+has answered. Who has no session has no stream, and when a session ends (revoked, locked, quarantined, closed) its
+streams are cancelled by the runtime, which hangs up. The media of a person is a leg of WebRTC to this process; what
+goes from one side to the other passes through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any
+
+from tlsrt import (
+    Busy,
+    CallError,
+    Component,
+    Length,
+    MisuseError,
+    NotFound,
+    Range,
+    Unavailable,
+    database,
+    handler,
+)
+from tlsrt.loops.external import call_tables
+from tlsrt.loops.external.call import Call, State
+from tlsrt.loops.external.call_leg import digit, piece_untrusted, ring_component
+from tlsrt.loops.external.call_options import CallsOptions
+from tlsrt.loops.external.call_party import ComponentParty, Party, PersonParty, Told
+
+try:
+    from tlsrt.loops.external.call_media import PersonLeg
+    from tlsrt.loops.external.call_port import CallPort
+except ImportError:  # aiortc is not installed, which each call says
+    _HAS_EXTRA = False
+else:
+    _HAS_EXTRA = True
+
+MEDIA_S = 15.0  # from an answer to sound
+RINGS_PER_MINUTE = 12
+GOODBYE_S = 2.0  # for a component, once the other side has hung up
+WATCHES_OF_ONE = 4
+_WITHOUT = "calls of people need the extra `calling`: pip install 'tlsrt[calling]', and reload"
+_NO_PORT = "people cannot be called: put `listen` with a port `media` under needs, as docs/guide/calls.md shows"
+Number = Annotated[str, Length(63, 1), "A name under `numbers` in the options."]
+Says = Annotated[str, Length(200), "What is shown to who is rung, and is not checked."]
+Offer = Annotated[str, Length(65_536), "The `sdp` of the browser's offer."]
+Id = Annotated[str, Length(16, 16), "The id of a call."]
+
+
+class Calls(Component):
+    """Calls between people and components of this host."""
+
+    Options = CallsOptions
+    topics = {"ended": "{call, number, by, outcome}: a call is over"}  # noqa: RUF012
+    db = database(steps=call_tables.STEPS)
+
+    def wall_ms(self) -> int:
+        """The wall clock, in a method of its own so that a test can set it."""
+        return time.time_ns() // 1_000_000
+
+    async def start(self) -> None:
+        self._calls: dict[str, Call] = {}
+        self._watches: dict[str, set[Told]] = {}
+        self._rung_at: dict[str, deque[float]] = {}
+        self._answered_ms: dict[str, int] = {}
+        self._timers: dict[str, list[asyncio.Task[None]]] = {}  # by call; they end with it
+        self._last: dict[str, asyncio.Task[None]] = {}  # of the component that has answered
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._port: CallPort | None = None
+        await call_tables.interrupt(self.db)
+        if _HAS_EXTRA:
+            await self._open_port()
+        else:
+            self.log.error(_WITHOUT)
+
+    async def _open_port(self) -> None:
+        try:
+            socket = self.listener("media")
+        except MisuseError:
+            return
+        host, number = socket.getsockname()[:2]
+        addresses = self.options.addresses or [host]
+        if ipaddress.ip_address(addresses[0]).is_unspecified:
+            self.log.error("option addresses: say by which addresses browsers reach port %d", number)
+            return
+        port = CallPort(addresses, number, self.count)
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: port, sock=socket)
+        self._port = port
+
+    async def stop(self) -> None:
+        for call in [*self._calls.values()]:
+            call.end("the host stops")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+
+    async def healthy(self) -> str | None:
+        if not _HAS_EXTRA:
+            return _WITHOUT
+        return _NO_PORT if self._port is None else await self.db.check()
+
+    # -- who rings ---------------------------------------------------------------------------------------------
+
+    @handler
+    async def ring(self, number: Number, offer: Offer, says: Says = "") -> AsyncIterator[dict[str, Any]]:
+        """Ring a number as a person, with a browser's offer; close the stream to hang up.
+
+        Items are {state, ...}: `rings` (with `call` and the `sdp` of the answer), `answered`, `connected`, `held`,
+        `resumed`, and at the end `ended` with `why`.
+        """
+        leg = self._leg()
+        person = PersonParty(self.caller, leg)
+        call = await self._begin(number, person, says)
+        try:
+            sdp = await leg.open(offer, partial(call.said_live, person), partial(self._has_changed, call, person))
+            yield {"state": "rings", "call": call.id, "sdp": sdp}
+            self._ring_all(call)
+            async for told in person.told:
+                yield told
+        finally:
+            call.end("hung up")
+            self._later(leg.close())
+
+    @handler
+    async def dial(self, number: Number, says: Says, said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Ring a number as a component, with pieces of sound both ways: the first item is the answer.
+
+        Raises Busy for who is engaged, and Unavailable for who is away or does not answer.
+        """
+        party = ComponentParty(self.caller)
+        call = await self._begin(number, party, says)
+        tasks = [self._later(self._pass_on(call, party, said)), self._later(party.pump())]
+        try:
+            self._ring_all(call)
+            async with aclosing(aiter(party.heard)) as heard:  # type: ignore[type-var]
+                async for piece in heard:
+                    yield piece
+            if call.callee is None:
+                raise Busy(f"{number} is engaged") if call.why == "busy" else Unavailable(f"{number}: {call.why}")
+        finally:
+            call.end("hung up")
+            for task in tasks:
+                task.cancel()
+
+    async def _pass_on(self, call: Call, party: Party, said: AsyncIterator[bytes]) -> None:
+        """Let the other side hear what a component says in an upload, which ends when it hangs up."""
+        try:
+            async for data in said:
+                if (piece := piece_untrusted(data)) is not None:
+                    await call.said(party, piece)
+            call.end("hung up")
+        except CallError as error:
+            call.end(error.message)
+
+    async def _begin(self, number: str, caller: Party, says: str) -> Call:
+        options = self.options.numbers.get(number)
+        if options is None or not options.is_for(caller.address):
+            raise NotFound(f"there is no number {number[:63]!r} for {caller.address}; `numbers` lists them")
+        self._charge(caller.address)
+        if any(caller.address == party.address for one in self._calls.values() for party in one.parties()):
+            raise Busy(f"{caller.address} has a call already")
+        if len(self._calls) >= self.options.calls:
+            raise Busy(f"there are {len(self._calls)} calls, which is what the options allow")
+        rung = [one for one in options.rings if one != caller.address]
+        call = Call(secrets.token_hex(8), number, caller, says, rung, self._has_ended)
+        self._calls[call.id] = call
+        self._timers[call.id] = []
+        try:
+            await call_tables.begin(self.db, call.id, number, call.by, says, rung, self.wall_ms())
+        except BaseException:
+            call.end("failed")
+            raise
+        self.count("rings")
+        return call
+
+    def _charge(self, caller: str) -> None:
+        now_s = time.monotonic()
+        times = self._rung_at.setdefault(caller, deque(maxlen=RINGS_PER_MINUTE))
+        if len(times) == RINGS_PER_MINUTE and now_s - times[0] < 60.0:
+            self.count("rings_refused")
+            raise Busy(f"{caller} has rung {RINGS_PER_MINUTE} times within a minute")
+        times.append(now_s)
+
+    def _ring_all(self, call: Call) -> None:
+        for_s = self.options.numbers[call.number].for_s
+        self._timers[call.id].append(self._later(self._give_up(call, for_s)))
+        if not call.rung:
+            call.end("away")
+            return
+        for address in call.rung:
+            if not address.startswith("client/"):
+                self._timers[call.id].append(self._later(self._ring_component(call, address)))
+            elif any(address == one.address for other in self._calls.values() for one in other.parties()):
+                call.is_refused(address, "busy")
+            elif not self._watches.get(address):
+                call.is_refused(address, "away")
+            else:
+                told = {"state": "rings", "call": call.id, "by": call.by, "says": call.says, "number": call.number}
+                for watch in self._watches[address]:
+                    watch.put(told)
+
+    async def _give_up(self, call: Call, for_s: float) -> None:
+        await asyncio.sleep(for_s)
+        if call.state is State.RINGS:
+            call.end("not answered")
+
+    async def _ring_component(self, call: Call, address: str) -> None:
+        party = ComponentParty(address)
+        pump = self._later(party.pump()) if isinstance(call.caller, ComponentParty) else None
+        why = "declined"
+        ringing = ring_component(
+            self, address, party.heard, id=call.id, by=call.by, says=call.says, number=call.number
+        )  # fmt: skip
+        try:
+            async with aclosing(ringing) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    if call.callee is not party:
+                        if not call.is_answered_by(party):
+                            return
+                        self._has_answered(call)
+                        self._let_end(call)
+                    await call.said(party, piece)
+                    if call.state is State.OVER:
+                        return
+        except Busy:
+            why = "busy"
+        except CallError as error:
+            why = "away"
+            self.log.warning("call %s: %s: %s", call.id, address, error.message)
+        finally:
+            if pump is not None:
+                pump.cancel()
+            if call.callee is party:
+                call.end("hung up" if why == "declined" else why)
+            else:
+                call.is_refused(address, why)
+
+    # -- who is rung -------------------------------------------------------------------------------------------
+
+    @handler
+    async def watch(self) -> AsyncIterator[dict[str, Any]]:
+        """Be reachable as a person, as long as the stream is open.
+
+        Items are {state, ...}: `waits` at first, `rings` with `call`, `by`, `says` and `number`, and `over` with `call`
+        and `why` when that one need not be answered any more.
+        """
+        caller = self.caller
+        mine = self._watches.setdefault(caller, set())
+        if len(mine) >= WATCHES_OF_ONE:
+            raise Busy(f"{caller} watches at {WATCHES_OF_ONE} places already")
+        told = Told()
+        mine.add(told)
+        try:
+            yield {"state": "waits"}
+            async for one in told:
+                yield one
+        finally:
+            mine.discard(told)
+            if not mine:
+                for call in [*self._calls.values()]:
+                    call.is_refused(caller, "away")
+
+    @handler
+    async def answer(self, call: Id, offer: Offer) -> AsyncIterator[dict[str, Any]]:
+        """Answer a call as a person, with a browser's offer; close the stream to hang up. Items as those of `ring`."""
+        found = self._calls.get(call)
+        if found is None or not found.rings_at(self.caller):
+            raise NotFound(f"no call {call} rings for {self.caller}")
+        leg = self._leg()
+        person = PersonParty(self.caller, leg)
+        try:
+            sdp = await leg.open(offer, partial(found.said_live, person), partial(self._has_changed, found, person))
+            if not found.is_answered_by(person):
+                raise NotFound(f"call {call} has ended, or another one was first")
+            self._has_answered(found)
+            for other in [*self._calls.values()]:
+                other.is_refused(person.address, "busy")
+            self._stop_ringing(found, "answered")
+            yield {"state": "answered", "call": found.id, "by": found.by, "sdp": sdp}
+            async for told in person.told:
+                yield told
+        finally:
+            if found.callee is person:
+                found.end("hung up")
+            self._later(leg.close())
+
+    @handler
+    async def decline(self, call: Id) -> None:
+        """Decline a call that rings for the caller."""
+        found = self._calls.get(call)
+        if found is None or not found.rings_at(self.caller):
+            raise NotFound(f"no call {call} rings for {self.caller}")
+        found.is_refused(self.caller, "declined")
+
+    # -- both --------------------------------------------------------------------------------------------------
+
+    @handler
+    async def hold(self, call: Id, is_on: bool = True) -> None:
+        """Have nothing heard either way, or heard again: nothing is while one of the two holds the call."""
+        found, party = self._talking(call)
+        found.hold(party, is_on)
+
+    @handler
+    async def press(self, call: Id, key: Annotated[str, Length(1, 1), "0-9, *, #, A-D"]) -> None:
+        """Press a key of the telephone; a component hears it as a digit."""
+        found, party = self._talking(call)
+        piece = piece_untrusted(digit(key))
+        assert piece is not None
+        found.said_live(party, piece)
+
+    @handler
+    async def hang_up(self, call: Id) -> None:
+        """End a call in which the caller takes part."""
+        found = self._calls.get(call)
+        if found is None or self.caller not in [one.address for one in found.parties()]:
+            raise NotFound(f"{self.caller} has no call {call}")
+        found.end("hung up")
+
+    @handler(idempotent=True)
+    async def numbers(self) -> dict[str, list[str]]:
+        """What the caller may ring, and who is rung there."""
+        return {name: one.rings for name, one in self.options.numbers.items() if one.is_for(self.caller)}
+
+    @handler(idempotent=True)
+    async def calls(self, before: Annotated[int, Range(0, 1 << 53)] = 0, missed: bool = False) -> list[dict[str, Any]]:
+        """The caller's own calls, 100 of them, the newest first; those below a position, and only missed ones."""
+        return await call_tables.page(self.db, self.caller, before, only_missed=missed)
+
+    def _talking(self, call: str) -> tuple[Call, Party]:
+        found = self._calls.get(call)
+        party = next((one for one in found.parties() if one.address == self.caller), None) if found else None
+        if found is None or party is None or found.state is not State.TALKS:
+            raise NotFound(f"{self.caller} has no call {call} that is answered")
+        return found, party
+
+    def _leg(self) -> PersonLeg:
+        if not _HAS_EXTRA:
+            raise Unavailable(_WITHOUT)
+        if self._port is None:
+            raise Unavailable(_NO_PORT)
+        return PersonLeg(self._port)
+
+    def _has_changed(self, call: Call, person: PersonParty, state: str) -> None:
+        if state == "lost":
+            call.end("connection lost")
+        else:
+            person.tell(state)
+
+    def _let_end(self, call: Call) -> None:
+        """Have the task of the component that has answered end by itself with the call, as that may say goodbye."""
+        if (task := asyncio.current_task()) is not None:
+            self._timers[call.id].remove(task)
+            self._last[call.id] = task
+
+    def _has_answered(self, call: Call) -> None:
+        self._answered_ms[call.id] = self.wall_ms()
+        self._stop_ringing(call, "answered")
+        self._timers[call.id].append(self._later(self._check_media(call)))
+
+    async def _check_media(self, call: Call) -> None:
+        """End a call of a person whose browser does not come."""
+        await asyncio.sleep(MEDIA_S)
+        if any(isinstance(one, PersonParty) and not one.leg.is_connected for one in call.parties()):
+            call.end("no sound arrived: the browser does not reach the port")
+
+    def _stop_ringing(self, call: Call, why: str) -> None:
+        for address in call.rung:
+            for watch in self._watches.get(address, ()):
+                watch.put({"state": "over", "call": call.id, "why": why})
+
+    def _has_ended(self, call: Call) -> None:
+        del self._calls[call.id]
+        for task in self._timers.pop(call.id):
+            task.cancel()
+        if (last := self._last.pop(call.id, None)) is not None:
+            asyncio.get_running_loop().call_later(GOODBYE_S, last.cancel)
+        if call.callee is None:
+            self._stop_ringing(call, call.why)
+        answered_ms = self._answered_ms.pop(call.id, None)
+        taken_by = call.callee.address if call.callee is not None else None
+        outcome = "answered" if taken_by is not None else call.why
+        self._later(call_tables.end(self.db, call.id, taken_by, answered_ms, self.wall_ms(), outcome))
+        self.publish("ended", {"call": call.id, "number": call.number, "by": call.by, "outcome": outcome})
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something beside the request: what hangs up goes on when the request is cancelled."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._has_done)
+        return task
+
+    def _has_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.warning("%s", error, exc_info=error)

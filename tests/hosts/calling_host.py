@@ -1,0 +1,114 @@
+"""A host with external/calls, components that are rung, and how a test reads the streams of a call."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools.programs import need
+
+from hosts.calling_browser import CallingBrowser
+from hosts.joined_networks import HOST, JoinedNetworks, inside
+from hosts.running_host import RunningHost
+from tlsrt import Client, TlsrtError
+
+CALLS, TELEPHONE, OTHER = "external/calls", "third/telephone", "third/other"
+PORT = 7444
+PACKAGE = Path(__file__).parent / "calling_package" / "telephones"
+NUMBERS: dict[str, Any] = {
+    "door": {"rings": [TELEPHONE]},
+    "anna": {"rings": ["client/anna"], "for_s": 20},
+    "ben": {"rings": ["client/ben"], "by": ["client/anna"]},
+    "quick": {"rings": ["client/ben"], "for_s": 5},
+    "family": {"rings": ["client/anna", "client/ben"]},
+    "engaged": {"rings": [TELEPHONE]},
+    "declining": {"rings": [TELEPHONE]},
+    "patient": {"rings": [TELEPHONE]},
+}
+LISTEN = {"name": "media", "host": HOST, "port": PORT, "protocol": "udp", "replies": True, "why": "sound of calls"}
+MANIFEST = {
+    "class": "tlsrt.loops.external.calls:Calls",
+    "needs": {"listen": [LISTEN], "threads": 16, "state_mb": 16, "memory_mb": 384},
+}
+
+
+@contextmanager
+def calling_host(request: pytest.FixtureRequest, name: str) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
+    """A host in one namespace; the other one is for browsers."""
+    need("chromium-headless-shell")
+    networks = JoinedNetworks(name)
+    failed = request.session.testsfailed
+    try:
+        with inside(networks.host):
+            made = RunningHost(
+                components={
+                    CALLS: {**MANIFEST, "options": {"numbers": NUMBERS, "calls": 4}},
+                    TELEPHONE: {"class": "telephones:Telephone"}, OTHER: {"class": "telephones:Telephone"},
+                },
+                packages=[PACKAGE], execute=True, clients=["anna", "ben", "eve"],
+                extra={"supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}}},
+                detection={"mode": "act", "allow": ["127.0.0.1"]},
+                policy={
+                    f"client/anna -> {CALLS}": "*", f"client/ben -> {CALLS}": "*",
+                    f"client/eve -> {CALLS}": ["numbers"],
+                    f"client/admin -> {TELEPHONE}": "*", f"client/admin -> {OTHER}": "*",
+                    f"{CALLS} -> {TELEPHONE}": ["take_call"], f"{OTHER} -> {CALLS}": ["dial"],
+                },
+            )  # fmt: skip
+            with made:
+                made.cli("status")  # what runs verbs is there from now on
+                yield made, networks
+                if request.session.testsfailed > failed:
+                    made.print_logs()
+    finally:
+        networks.close()
+
+
+def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Look again until it is so; return what it is."""
+    limit_s = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < limit_s, "it never was so"
+        time.sleep(0.01)
+    return found
+
+
+class Spoken:
+    """A stream of external/calls that a thread reads."""
+
+    def __init__(self, client: Client, method: str, *words: Any) -> None:
+        self.items: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.error: TlsrtError | None = None
+        self.stream = client.stream(CALLS, method, *words, timeout_s=300)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for item in self.stream:
+                self.items.put(item)
+        except TlsrtError as error:
+            self.error = error
+        self.items.put({"state": "closed"})
+
+    def next(self, *states: str) -> dict[str, Any]:
+        """Return the next item of one of these states."""
+        while True:
+            item = self.items.get(timeout=30)
+            if item["state"] in states:
+                return item
+            assert item["state"] != "closed", (states, self.error)
+
+
+def ring(client: Client, browser: CallingBrowser, number: str = "door", hertz: int = 1000) -> tuple[Spoken, str]:
+    """Ring a number by the browser."""
+    spoken = Spoken(client, "ring", number, browser.offer(hertz))
+    rings = spoken.next("rings")
+    browser.accept(rings["sdp"])
+    return spoken, rings["call"]

@@ -1,0 +1,149 @@
+"""Components that are rung and ring, for the tests of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import struct
+import time
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from itertools import pairwise
+from typing import Any
+
+from tlsrt import Busy, CallError, Component, handler
+from tlsrt.loops.external.call_leg import (
+    ANSWER,
+    DIGIT,
+    HELD,
+    RATE,
+    RESUMED,
+    SAMPLES,
+    SOUND,
+    TEXT,
+    HeardPieces,
+    Piece,
+    dial,
+    pieces_of,
+    sound,
+    text,
+)
+
+HERTZ = 440
+LOUD = 1000  # root of the mean of the squares, of 32768
+
+
+def tone(start: int) -> bytes:
+    """Return 20 ms of a tone, from a sample on."""
+    return struct.pack(
+        f"<{SAMPLES}h", *(round(8000 * math.sin(2 * math.pi * HERTZ * (start + n) / RATE)) for n in range(SAMPLES))
+    )
+
+
+class Telephone(Component):
+    """Says a tone, and keeps what it hears: how loud, which tone, when last, texts and digits."""
+
+    async def start(self) -> None:
+        self._tones = [tone(SAMPLES * n) for n in range(25)]  # half a second, 220 periods
+        self._is_silent = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rung: list[list[str]] = getattr(self, "_rung", [])
+        self._pieces = self._loud = self._crossings = 0
+        self._last_s = self._first_loud_s = 0.0
+        self._others: list[tuple[int, str]] = []
+        self._is_in = False
+
+    @handler
+    async def take_call(
+        self, id: str, by: str, says: str, number: str, heard: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Answer with a tone; engaged, and declining, under the numbers of these names."""
+        self._rung.append([id, by, says, number])
+        if number == "engaged":
+            raise Busy("another call")
+        if number == "declining":
+            return
+        if number == "patient":
+            self._is_in = True
+            try:
+                await asyncio.sleep(600)
+            finally:
+                self._is_in = False
+        self._begin()
+        self._is_in = True
+        listening = asyncio.ensure_future(self._listen(heard))
+        try:
+            yield ANSWER
+            yield text("welcome")
+            count = 0
+            while not listening.done():
+                pcm = bytes(2 * SAMPLES) if self._is_silent else self._tones[count % 25]
+                yield sound(pcm)
+                count += 1
+        finally:
+            listening.cancel()
+            self._is_in = False
+
+    async def _listen(self, heard: AsyncIterator[bytes]) -> None:
+        async for piece in pieces_of(heard):
+            self._keep(piece)
+
+    def _keep(self, piece: Piece) -> None:
+        if piece.kind in (TEXT, DIGIT, HELD, RESUMED):
+            self._others.append((piece.kind, piece.content.decode()))
+        if piece.kind != SOUND:
+            return
+        samples = array("h", piece.content)
+        self._pieces += 1
+        self._last_s = time.time()
+        if math.sqrt(sum(one * one for one in samples[::8]) / (SAMPLES // 8)) > LOUD:
+            self._loud += 1
+            self._first_loud_s = self._first_loud_s or time.time()
+            self._crossings += sum((one < 0) != (two < 0) for one, two in pairwise(samples))
+
+    @handler
+    async def silent(self, is_silent: bool) -> float:
+        """Say nothing, or the tone again; returns when, wall s. What was heard is forgotten."""
+        self._is_silent = is_silent
+        self._first_loud_s = 0.0
+        return time.time()
+
+    @handler
+    async def report(self) -> dict[str, Any]:
+        """What it has heard."""
+        hertz = self._crossings / 2 / (self._loud * 0.02) if self._loud else 0.0
+        return {
+            "rung": self._rung, "pieces": self._pieces, "loud": self._loud, "hertz": hertz, "last_s": self._last_s,
+            "first_loud_s": self._first_loud_s, "others": self._others, "is_in": self._is_in,
+        }  # fmt: skip
+
+    @handler
+    async def ring(self, number: str, for_pieces: int) -> dict[str, Any]:
+        """Ring a number, say a tone, and hang up after so many pieces of sound; returns what was heard."""
+        self._begin()
+        heard = HeardPieces()
+        saying = asyncio.ensure_future(self._say(heard))
+        try:
+            async with aclosing(dial(self, "external/calls", number, heard, says="a telephone")) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    self._keep(piece)
+                    if self._pieces >= for_pieces:
+                        heard.close()
+                        break
+        except CallError as error:
+            return {"why": error.message, "code": type(error).__name__, **await self.report()}
+        finally:
+            saying.cancel()
+            with suppress(asyncio.CancelledError):
+                await saying
+        return {"why": "", "code": "", **await self.report()}
+
+    async def _say(self, heard: HeardPieces) -> None:
+        count = 0
+        while True:
+            heard.put(sound(self._tones[count % 25]))
+            count += 1
+            await asyncio.sleep(0.02)

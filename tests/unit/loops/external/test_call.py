@@ -1,0 +1,105 @@
+"""One call without media: its states, who answers first, hold, and the reasons for which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tlsrt.loops.external.call import NEXT, Call, Happening, State
+from tlsrt.loops.external.call_leg import DIGIT, SILENCE, SOUND, TEXT, Piece
+
+TONE = Piece(SOUND, b"\1\0" * 960)
+
+
+class Side:
+    """A party that keeps what it hears and is told."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.heard: list[Piece] = []
+        self.told: list[str] = []
+
+    def hear_live(self, piece: Piece) -> None:
+        self.heard.append(piece)
+
+    async def hear(self, piece: Piece) -> None:
+        self.heard.append(piece)
+
+    def tell(self, state: str, **more: Any) -> None:
+        self.told.append(state)
+
+    def end(self, why: str) -> None:
+        self.told.append(f"ended: {why}")
+
+
+def call_of(*rung: str) -> tuple[Call, Side, list[str]]:
+    ended: list[str] = []
+    caller = Side("client/anna")
+    return Call("1", "door", caller, "", [*rung], lambda call: ended.append(call.why)), caller, ended
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("happening", Happening)
+def test_what_is_not_in_the_table_changes_nothing(state: State, happening: Happening) -> None:
+    call, caller, ended = call_of("client/ben")
+    call.state = state
+    other = Side("client/ben")
+    if happening is Happening.ANSWERED:
+        assert call.is_answered_by(other) == ((state, happening) in NEXT)
+    else:
+        call.end("x")
+        assert len(ended) == ((state, happening) in NEXT)
+    assert call.state is NEXT.get((state, happening), state)
+    if (state, happening) not in NEXT:
+        assert caller.told == [] and call.callee is None
+
+
+def test_the_first_to_answer_has_it_and_what_is_said_before_is_not_heard() -> None:
+    call, caller, ended = call_of("client/ben", "third/door")
+    ben, door = Side("client/ben"), Side("third/door")
+    call.said_live(caller, TONE)
+    assert call.is_answered_by(ben) and not call.is_answered_by(door)
+    call.said_live(caller, TONE)
+    call.said_live(ben, Piece(TEXT, b"hello"))
+    call.said_live(door, TONE)
+    assert ben.heard == [TONE] and caller.heard == [Piece(TEXT, b"hello")]
+    call.end("hung up")
+    call.end("again")
+    call.said_live(caller, TONE)
+    assert ended == ["hung up"] and caller.told == ["answered", "ended: hung up"] and ben.told == ["ended: hung up"]
+
+
+@pytest.mark.parametrize(
+    ("refusals", "why"),
+    [(["away", "busy"], "busy"), (["busy", "declined"], "declined"), (["away", "away"], "away"), (["away"], "")],
+)
+def test_it_ends_when_no_one_is_left_who_could_answer(refusals: list[str], why: str) -> None:
+    call, _, ended = call_of("client/ben", "third/door")
+    for address, one in zip(call.rung, refusals, strict=False):
+        call.is_refused("client/stranger", "declined")
+        call.is_refused(address, one)
+        call.is_refused(address, "declined")  # once is enough
+    assert ended == ([why] if why else [])
+
+
+def test_nothing_is_heard_while_one_holds_it() -> None:
+    async def run() -> None:
+        call, caller, _ = call_of("third/door")
+        door = Side("third/door")
+        call.is_answered_by(door)
+        call.hold(caller, True)
+        call.hold(door, True)
+        call.hold(caller, False)
+        begun_s = asyncio.get_running_loop().time()
+        await call.said(door, TONE)
+        assert asyncio.get_running_loop().time() - begun_s > 0.01  # who says more than is heard is not asked faster
+        call.said_live(caller, TONE)
+        call.said_live(caller, Piece(DIGIT, b"1"))
+        assert [piece.kind for piece in door.heard] == [DIGIT] and caller.heard == []
+        call.hold(door, False)
+        await call.said(door, Piece(SOUND, SILENCE))
+        assert len(caller.heard) == 1 and door.told == ["held", "resumed"]
+
+    asyncio.run(run())
