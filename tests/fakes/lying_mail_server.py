@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-WAYS = ("no_starttls", "dripping", "endless", "long_line", "silent", "garbage", "no_tls")
+WAYS = ("no_starttls", "dripping", "endless", "long_line", "silent", "garbage", "no_tls", "early")
 
 
 class LyingMailServer:
@@ -55,6 +55,17 @@ class LyingMailServer:
         peer.sendall(b"220 hello\r\n")
         while data := self._hear(peer):
             peer.sendall(b"250-hello\r\n250 STARTTLS\r\n" if data.lower().startswith(b"ehlo") else b"220 go on\r\n")
+
+    def early(self, peer: socket.socket) -> None:
+        """Agree to STARTTLS, with answers to what would be asked inside of TLS in the same packet, and no TLS."""
+        peer.sendall(b"220 hello\r\n")
+        while data := self._hear(peer):
+            early = (
+                b"220 go on\r\n250-hello\r\n250 AUTH PLAIN\r\n235 welcome\r\n"
+                + b"250 ok\r\n" * 2
+                + b"354 go\r\n250 ok\r\n"
+            )
+            peer.sendall(b"250-hello\r\n250 STARTTLS\r\n" if data.lower().startswith(b"ehlo") else early)
 
     def dripping(self, peer: socket.socket) -> None:
         """Begin a line that has no end, a byte at a time, so that no timeout of a socket passes."""

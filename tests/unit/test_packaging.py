@@ -27,6 +27,7 @@ ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # tlsrt[xmpp] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
+    "tlsrt.loops.external.mail_folder", "tlsrt.loops.external.mail_submission", "tlsrt.loops.external.mail_intake",
     "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.bus", "tlsrt.loops.forth.end_lock",
     "tlsrt.loops.external.xmpp_intake", "tlsrt.loops.external.xmpp_login", "tlsrt.loops.external.xmpp_session",
