@@ -30,6 +30,7 @@ from tlsrt.output import to_json
 from tlsrt.text import printable
 from tlsrt.when import shown_time
 
+TERMINAL = "/dev/tty"  # that of this process
 _SOURCE_BYTES = 64 * 1024
 _SOURCES_MOST = 16
 _ASKED_MOST = 1000  # characters of a call that a person is asked about
@@ -145,7 +146,7 @@ async def _asked(wanted: WantedCall) -> bool:
         _say(f"{shown[:_EXCERPT]}...: a call of {len(shown)} characters is not asked for; it was not made")
         return False
     try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         _say(f"{shown}: there is no terminal to ask at; --yes calls what --tool names")
         return False

@@ -89,10 +89,18 @@ async def converse(
             client.stream(target, "chat", messages, tools=[*left.values()], tokens=tokens, timeout_s=timeout_s)
         ) as items:
             async for item in items:
-                if "call" in item:
-                    wanted = _wanted_untrusted(item["call"], left)
-                elif "end" not in item or wanted is None:
-                    yield item
+                match item:
+                    case {"call": call}:
+                        wanted = _wanted_untrusted(call, left)
+                    case {"end": str()}:
+                        if wanted is None:
+                            yield item
+                    case {"text": str(text)}:
+                        yield {"text": text}
+                    case {"read": int(read), "of": int(of)}:
+                        yield {"read": read, "of": of}
+                    case _:  # above all none that looks like one of this function
+                        raise Failed("the model's component answers with what is no part of an answer")
         if wanted is None:
             return
         outcome, shown = await _carried_out(client, wanted, may)

