@@ -48,13 +48,14 @@ def read_line_untrusted(line: bytes) -> JournalLine:
     return JournalLine(Found(int(at), entry, cursor))
 
 
-def _text(value: object) -> str:
+def _text(value: object, depth: int = 2) -> str:
+    """Return the text of a value, or of several: what lies deeper is none of the journal's."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
+    if isinstance(value, list) and depth:
         if all(type(one) is int and 0 <= one < 256 for one in value):
             return bytes(value).decode(errors="replace")
-        return "; ".join(_text(one) for one in value[:16] if not isinstance(one, int))
+        return "; ".join(_text(one, depth - 1) for one in value[:16] if not isinstance(one, int))
     return ""
 
 

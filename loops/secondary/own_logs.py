@@ -183,9 +183,9 @@ class NewEntries:
     def take(self, files: Iterable[RuntimeFile], *, is_audit: bool) -> tuple[list[Found], int]:
         """Return what is new, and how many bytes were left out. Raises OSError."""
         listed = {file.identity: file for file in files}
-        for identity, file in listed.items():
-            if identity not in self._at:
-                self._at[identity] = (file, self._begin(file, is_audit), _reader(file, is_audit))
+        for number, (identity, file) in enumerate(listed.items()):
+            if identity not in self._at:  # of the audit log the first is the newest, and nothing comes to another
+                self._at[identity] = (file, self._begin(file, is_audit and number == 0), _reader(file, is_audit))
         found, left_out = list[Found](), 0
         for identity, (file, at, reader) in list(self._at.items()):
             size = file.size

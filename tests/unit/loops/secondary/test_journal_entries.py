@@ -45,6 +45,14 @@ def test_each_form_of_a_value_is_text(message: object, text: str, is_cut: bool) 
     assert (entry["text"], entry["is_cut"]) == (text, is_cut)
 
 
+@pytest.mark.parametrize("depth", [900, 3000])
+def test_a_value_that_is_nested_deeper_than_the_journal_s_has_no_text(depth: int) -> None:
+    nested = "[" * depth + '"x"' + "]" * depth
+    line = json.dumps(GOOD)[:-1] + f', "MESSAGE": {nested}, "_COMM": {nested}, "PRIORITY": {nested}}}'
+    said = read_line_untrusted(line.encode())
+    assert said.why == "a line is no JSON" or (said.found is not None and said.found.entry["text"] == "")
+
+
 @pytest.mark.parametrize(
     ("fields", "key"), [({"PRIORITY": "9"}, "priority"), ({"PRIORITY": 3}, "priority"), ({"_SYSTEMD_UNIT": 5}, "unit")]
 )

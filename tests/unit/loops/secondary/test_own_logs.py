@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +148,21 @@ def test_a_new_record_of_the_audit_log_comes_whole(tmp_path: Path) -> None:
     assert new.take([now], is_audit=True) == ([], 0)
     append(path, whole[cut:])
     assert [one.entry["text"] for one in new.take([now], is_audit=True)[0]] == ['lock why="no 3"']
+
+
+def test_who_follows_the_audit_log_reads_none_of_its_older_files(tmp_path: Path) -> None:
+    files = [audit_file(tmp_path / f"part{number}", range(1, 4)) for number in range(3)]
+    read: list[str] = []
+
+    class Watched:
+        def __init__(self, file: Any) -> None:
+            self.file, self.name, self.size, self.identity = file, file.name, file.size, file.identity
+
+        def read(self, size: int, offset: int) -> bytes:
+            if data := self.file.read(size, offset):
+                read.append(str(self.identity))
+            return bytes(data)
+
+    watched: Any = [Watched(file) for file in files]
+    assert NewEntries(4096).take(watched, is_audit=True) == ([], 0)
+    assert set(read) == {str(watched[0].identity)}, "the newest is read for its last whole record"
