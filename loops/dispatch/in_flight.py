@@ -110,6 +110,7 @@ class InFlight:
             request.timer.cancel()
         if isinstance(work, Coroutine):
             work.close()  # one that was cancelled before it began
+        request.task = None  # else it and its error hold each other, with all that its frames have, until the next gc
         self.release(request)
 
     def release(self, request: RunningCall) -> None:

@@ -44,14 +44,21 @@ class Replies:
         """Seal and send. Wait while the queue is full; a channel that is down drops it: its caller has been told."""
         if self.add_to_bundle(request, kind, body):
             return
-        while True:
-            try:
-                self._send(self._sealed(request, kind, body, part, flags))
-                return
-            except Busy:
-                await self._channel.wait_for_room()
-            except Unavailable:
-                return
+        while not self._is_sent(request, kind, body, part, flags):
+            await self._channel.wait_for_room()
+
+    def _is_sent(self, request: RunningCall, kind: FrameKind, body: bytes, part: int, flags: int) -> bool:
+        """Seal and send; False while the queue is full.
+
+        Who waits must not do so in the handler of that error: its traceback has the sealed frame, a second body.
+        """
+        try:
+            self._send(self._sealed(request, kind, body, part, flags))
+        except Busy:
+            return False
+        except Unavailable:
+            return True
+        return True
 
     def send_or_drop(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
         """Seal and send now, if there is room: else the caller meets its deadline."""
