@@ -17,7 +17,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tlsrt import CallError, Component, ConfigError, database, handler
+from tlsrt import CallError, Component, ConfigError, Unavailable, database, handler
 from tlsrt.loops.external.carrier import Carrier, Message, NotTaken, Refused, derived_id
 from tlsrt.loops.external.xmpp_options import XmppOptions
 from tlsrt.loops.external.xmpp_scram import XmppError
@@ -93,6 +93,8 @@ class Xmpp(Component):
     @handler(idempotent=True)
     async def people(self) -> dict[str, Any]:
         """The people, with how many messages wait for an app of theirs; `away`: why nothing goes there now."""
+        if not _HAS_EXTRA:
+            raise Unavailable(_WITHOUT)
         away = self._why if self._session is None else None
         return {
             one.name: {
@@ -268,7 +270,7 @@ def _why(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer"
     if isinstance(error, OSError):
-        return f"cannot connect: {error.strerror or error}"
+        return f"cannot connect: {error.strerror or str(error) or 'it closed the connection'}"
     return str(error)
 
 
