@@ -1,0 +1,1 @@
+"""What the SIP bridge speaks: messages, digests, session descriptions, SRTP and sound. No sockets and no clocks."""
