@@ -22,13 +22,16 @@ from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 pytestmark = pytest.mark.once
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-# h11, which tlsrt[http] brings; zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
+# h11, which tlsrt[http] brings; aiortc, which tlsrt[calling] brings;
+# zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
 # dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings; slixmpp, which
 # tlsrt[xmpp] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
+    "tlsrt.loops.external.hook_request",
     "tlsrt.loops.external.mail_folder", "tlsrt.loops.external.mail_submission", "tlsrt.loops.external.mail_intake",
-    "tlsrt.loops.external.mdns", "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
+    "tlsrt.loops.external.mdns", "tlsrt.loops.external.call_media", "tlsrt.loops.external.call_port",
+    "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.bus", "tlsrt.loops.forth.end_lock",
     "tlsrt.loops.external.xmpp_intake", "tlsrt.loops.external.xmpp_login", "tlsrt.loops.external.xmpp_session",
     "tlsrt.loops.external.xmpp_stanza", "tlsrt.loops.external.xmpp_stream",
