@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
+import termios
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -151,6 +152,7 @@ async def _asked(wanted: WantedCall) -> bool:
         _say(f"{shown}: there is no terminal to ask at; --yes calls what --tool names")
         return False
     with os.fdopen(descriptor, "r+b", buffering=0) as terminal:
+        termios.tcflush(descriptor, termios.TCIFLUSH)  # what was typed before the question is no answer to it
         terminal.write(f"the model wants {shown}\ncall it? [y/N] ".encode())
         answer = await asyncio.to_thread(terminal.readline, 100)
     return answer.strip().lower() in (b"y", b"yes")
