@@ -57,15 +57,21 @@ class Index:
 
 def add(transaction: Transaction, new: Source, quota: Quota, most: int) -> bool:
     """Write a source in place of the one of its name; return whether there was one. Raises Failed if it has no room."""
-    held, names = transaction.read(
-        "SELECT coalesce(sum(bytes), 0), count(*) FROM sources WHERE space = ?", new.space
+    held, names, own = transaction.read(
+        "SELECT coalesce(sum(bytes), 0), count(*), coalesce(sum(passages), 0) FROM sources WHERE space = ?", new.space
     )[0]  # fmt: skip
     (count,) = transaction.read("SELECT coalesce(sum(passages), 0) FROM sources")[0]
     old = transaction.read("SELECT id, bytes, passages FROM sources WHERE space = ? AND name = ?", new.space, new.name)
     old_bytes, old_count = (old[0]["bytes"], old[0]["passages"]) if old else (0, 0)
     quota.check(new.space, held, names, new.size - old_bytes, 0 if old else 1)
-    if count - old_count + len(new.passages) > most:
+    more = len(new.passages) - old_count
+    if count + more > most:
         raise Failed(f"the index holds {count} passages and may hold {most}: remove sources, or raise max_passages")
+    if new.space == new.author and own + more > most - count - more:  # its own, of which there may be many
+        raise Failed(
+            f"{own} passages of yours are there, and one caller may hold as many as are left for all others, "
+            f"{most - count} now: remove sources, or have max_passages raised"
+        )
     if old:
         transaction.execute("DELETE FROM sources WHERE id = ?", old[0]["id"])
     number = transaction.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,23 @@ def test_what_has_no_room_is_refused_in_one_sentence(transaction: Transaction) -
         tables.add(transaction, source("a", "other", "one"), Quota(None, 1), 100)
     with pytest.raises(Failed, match="bytes and may hold 20"):
         tables.add(transaction, source("a", "n", "a long text, much longer than that"), Quota(20, None), 100)
+
+
+def test_one_caller_leaves_room_for_the_others(transaction: Transaction) -> None:
+    def add(caller: str, name: str) -> bool:
+        return tables.add(transaction, replace(source(caller, name, "one", "two"), author=caller), ANY, 20)
+
+    for number in range(5):
+        add("client/eve", f"n{number}")
+    with pytest.raises(Failed, match="10 passages of yours are there, and one caller may hold as many as are left"):
+        add("client/eve", "n5")
+    assert add("client/eve", "n0"), "in place of what is there"
+    add("client/anna", "n")
+    add("client/bob", "n")
+    for number in range(3):
+        tables.add(transaction, replace(source("house", f"n{number}", "x", "y"), author="client/eve"), ANY, 20)
+    with pytest.raises(Failed, match="the index holds 20 passages"):
+        tables.add(transaction, source("house", "more", "x"), ANY, 20)
 
 
 def test_vectors_of_another_model_are_left_out_and_made_anew(transaction: Transaction) -> None:
