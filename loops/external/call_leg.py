@@ -170,6 +170,24 @@ class SaidSound:
         self._has_room.set()
 
 
+class Pace:
+    """The clock of who says something by itself: 20 ms from piece to piece. asyncio.
+
+    A component that does not wait for it is ahead by all that its stream takes, and says that to the end.
+    """
+
+    def __init__(self) -> None:
+        self._due_s = 0.0
+
+    async def wait(self) -> None:
+        """Return when the next piece is due; after a pause of more than a second it begins anew."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._due_s > 1.0:
+            self._due_s = now_s
+        await asyncio.sleep(max(0.0, self._due_s - now_s))
+        self._due_s += PIECE_S
+
+
 async def pieces_of(items: AsyncIterable[Any]) -> AsyncIterator[Piece]:
     """Yield what a stream of `take_call` or `dial` says. Raises InvalidArgument, and what the stream raises."""
     async for item in items:

@@ -23,6 +23,7 @@ from tlsrt.loops.external.call_leg import (
     SOUND,
     TEXT,
     HeardPieces,
+    Pace,
     Piece,
     dial,
     pieces_of,
@@ -78,8 +79,9 @@ class Telephone(Component):
         try:
             yield ANSWER
             yield text("welcome")
-            count = 0
+            count, pace = 0, Pace()
             while not listening.done():
+                await pace.wait()
                 pcm = bytes(2 * SAMPLES) if self._is_silent else self._tones[count % 25]
                 yield sound(pcm)
                 count += 1
@@ -142,8 +144,8 @@ class Telephone(Component):
         return {"why": "", "code": "", **await self.report()}
 
     async def _say(self, heard: HeardPieces) -> None:
-        count = 0
+        count, pace = 0, Pace()
         while True:
+            await pace.wait()
             heard.put(sound(self._tones[count % 25]))
             count += 1
-            await asyncio.sleep(0.02)

@@ -16,11 +16,13 @@ from tlsrt.loops.external.call_leg import (
     ANSWER,
     DIGIT,
     HEARD_PIECES,
+    PIECE_S,
     SAID_PIECES,
     SILENCE,
     SOUND,
     TEXT,
     HeardPieces,
+    Pace,
     Piece,
     SaidSound,
     piece_untrusted,
@@ -98,6 +100,18 @@ def test_who_says_more_than_is_sent_waits_and_a_microphone_loses() -> None:
         said.put_live(b"c")
         assert said.lost == 1
         assert [said.take() for _ in range(SAID_PIECES + 1)] == [b"a"] * (SAID_PIECES - 2) + [b"b", b"c", SILENCE]
+
+    asyncio.run(run())
+
+
+def test_who_keeps_pace_says_20_ms_each_20_ms() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        pace = Pace()
+        begun_s = loop.time()
+        for _ in range(6):
+            await pace.wait()
+        assert loop.time() - begun_s >= 5 * PIECE_S - 0.002  # the first one is due at once
 
     asyncio.run(run())
 
