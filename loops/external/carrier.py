@@ -37,6 +37,7 @@ ACKNOWLEDGED_AT_ONCE = 100
 _REMEMBERED = 4096  # positions that were acknowledged; more than a watch has under way
 _PASSING = (Unavailable, Busy, Stale, OutcomeUnknown, DeadlineExceeded, StreamBroken, Cancelled)
 _OURS = "messages: "  # begins a reason that is not the target's
+_REFUSAL = "text/plain; tlsrt=refusal"  # is not answered by another one: two carriers would go on for ever
 Message = dict[str, Any]
 
 
@@ -109,10 +110,13 @@ class Carrier:
 
     async def tell(self, message: Message, words: str) -> None:
         """Answer the sender of a message, under an id that is the same each time. Raises CallError if that may pass."""
+        if message.get("content_type") == _REFUSAL:
+            self._component.log.warning("a refusal of %s cannot be carried on: %s", message["from"], words)
+            return
         try:
             await self.hand_in(
                 message["from"], words, source="refused", peer_id=f"{message['position']} {message['id']}",
-                in_reply_to=message["id"], within_s=0,
+                in_reply_to=message["id"], content_type=_REFUSAL, within_s=0,
             )  # fmt: skip
         except CallError as error:
             if isinstance(error, _PASSING):

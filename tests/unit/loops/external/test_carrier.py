@@ -181,3 +181,22 @@ def test_what_is_handed_in_has_an_id_of_the_peers_and_is_tried_again() -> None:
     [first, second] = mail.sent
     assert first == second and first[2]["id"] == derived_id("external/courier", "bob", "7")
     assert derived_id("external/courier", "bob7", "") != derived_id("external/courier", "bob", "7")
+
+
+def test_two_carriers_do_not_refuse_each_other_s_refusals_for_ever() -> None:
+    first, others = Mail(message(1, "sold", **{"from": "external/other"})), list[int]()
+
+    async def work(carrier: Carrier) -> None:
+        carrier.refuse_others(["lamp"])
+        for round in range(2, 12):  # the other carrier: what it gets without a topic of its own, it refuses
+            await until(lambda: not first.messages)
+            if not first.sent:
+                return
+            _, body, more = first.sent.pop()
+            others.append(round)
+            answer = {"in_reply_to": more["id"], "content_type": more["content_type"], "from": "external/other"}
+            first.messages[round] = message(round, "", **answer)
+            assert "names no target" in body
+
+    with_courier(first, work)
+    assert others == [2], "the refusal of a refusal is none"
