@@ -35,11 +35,10 @@ from tlsrt.loops.external.hook_request import HookRequest
 from tlsrt.loops.external.hook_server import AddressRates, HookAnswer, HookServer
 from tlsrt.loops.external.hook_signature import STYLES, NotGenuineError, keys_of
 from tlsrt.loops.external.message import CONTENT_TYPE, TO, TO_RULE, TOPIC
+from tlsrt.loops.external.taken_deliveries import STEP, TakenDeliveries
 
 _ = BestAvailableEncryption, load_pem_private_key
 MESSAGES = "external/messages"
-REMEMBERED = 20_000  # deliveries of a hook: more than `per_minute` lets in within twice the tolerance
-_PRUNE_EACH = 256
 _REFUSED = HookAnswer(403)
 _TOLD_EACH_S = 60.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -58,6 +57,7 @@ class IncomingOptions:
     )
     secret: Annotated[str, Length(64, 1), "The secret with its keys, one a line; each hook has its own."] = "key"  # noqa: S105
     topic: Annotated[str, Length(88), "The topic of its messages; empty for the name of the hook."] = ""
+    # What it lets in within twice the tolerance of a signature is less than what is remembered.
     per_minute: Annotated[int, Range(1, 1000), "Deliveries in the long run, and as many at once."] = 120
 
     def __post_init__(self) -> None:
@@ -96,12 +96,7 @@ class WebhooksIn(Component):
                         "as what is signed for one would be taken for the other"
                     )
 
-    db = database(
-        steps=[
-            "create table taken (number integer primary key, hook text not null, delivery blob not null, "
-            "unique (hook, delivery))"
-        ]
-    )
+    db = database(steps=[STEP])
 
     def wall_s(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
@@ -118,7 +113,7 @@ class WebhooksIn(Component):
         self._last_refusal: dict[str, str] = {}
         self._told_s: dict[str, float] = {}
         self._away = ""
-        self._since_prune = 0
+        self._remembered = TakenDeliveries(self.db)
         context = self._context()
         self._server = HookServer(
             context, self._take, AddressRates(options.address_per_s, options.address_burst), options.body_kb << 10,
@@ -169,7 +164,7 @@ class WebhooksIn(Component):
     async def _keep(self, name: str, delivery: bytes, event: str, request: HookRequest) -> HookAnswer:
         """Send a delivery that is signed, once. Raises CallError."""
         hook = self.options.hooks[name]
-        if await self.db.read("select 1 from taken where hook = ? and delivery = ?", name, delivery):
+        if await self._remembered.has(name, delivery):
             self._counted(name, "repeated")
             return HookAnswer(200)
         if not self._rates[name].take("", time.monotonic()):
@@ -181,24 +176,10 @@ class WebhooksIn(Component):
             topic=f"{topic}.{event}" if event else topic, timeout_s=self.options.within_s,
             content_type=_content_type(request.headers.get("content-type", [])),
         )  # fmt: skip
-        await self.db.execute("insert or ignore into taken (hook, delivery) values (?, ?)", name, delivery)
+        await self._remembered.add(name, delivery)
         self._away = ""
         self._counted(name, "taken")
-        await self._prune(name)
         return HookAnswer(200)
-
-    async def _prune(self, name: str) -> None:
-        self._since_prune += 1
-        if self._since_prune < _PRUNE_EACH:
-            return
-        self._since_prune = 0
-        try:
-            await self.db.execute(
-                "delete from taken where hook = ?1 and number <= (select number from taken where hook = ?1 "
-                "order by number desc limit 1 offset ?2)", name, REMEMBERED,
-            )  # fmt: skip
-        except CallError as error:
-            self.log.warning("cannot forget old deliveries: %s", error.message)
 
     def _counted(self, name: str, what: str) -> None:
         self._figures[name][what] += 1

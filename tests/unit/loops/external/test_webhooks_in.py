@@ -168,8 +168,8 @@ def test_a_delivery_is_one_message_and_put_off_while_messages_are_full(tmp_path:
 
 
 def test_deliveries_that_are_long_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlsrt.loops.external.webhooks_in.REMEMBERED", 4)
-    monkeypatch.setattr("tlsrt.loops.external.webhooks_in._PRUNE_EACH", 8)
+    monkeypatch.setattr("tlsrt.loops.external.taken_deliveries.REMEMBERED", 4)
+    monkeypatch.setattr("tlsrt.loops.external.taken_deliveries._PRUNE_EACH", 8)
     mail = Mail()
     with receiver(tmp_path, {"shop": {"to": "client/anna"}}, mail) as it:
         for number in range(16):
