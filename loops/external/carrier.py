@@ -25,6 +25,8 @@ from tlsrt import (
     DeadlineExceeded,
     Failed,
     OutcomeUnknown,
+    Rejected,
+    ServerLocked,
     Stale,
     StreamBroken,
     Unavailable,
@@ -35,7 +37,10 @@ FIRST_S = 1.0
 _REOPEN_S = 0.05  # until a watch that ended without an error is opened again
 ACKNOWLEDGED_AT_ONCE = 100
 _REMEMBERED = 4096  # positions that were acknowledged; more than a watch has under way
-_PASSING = (Unavailable, Busy, Stale, OutcomeUnknown, DeadlineExceeded, StreamBroken, Cancelled)
+# Errors of a call that is worth another try; a host that is locked is unlocked one day.
+PASSING = (
+    Unavailable, Busy, Stale, OutcomeUnknown, DeadlineExceeded, StreamBroken, Cancelled, Rejected, ServerLocked,
+)  # fmt: skip
 _OURS = "messages: "  # begins a reason that is not the target's
 _REFUSAL = "text/plain; tlsrt=refusal"  # is not answered by another one: two carriers would go on for ever
 Message = dict[str, Any]
@@ -119,7 +124,7 @@ class Carrier:
                 in_reply_to=message["id"], content_type=_REFUSAL, within_s=0,
             )  # fmt: skip
         except CallError as error:
-            if isinstance(error, _PASSING):
+            if isinstance(error, PASSING):
                 raise
             self._component.log.warning("cannot tell %s: %s", message["from"], error.message)
 
@@ -127,9 +132,13 @@ class Carrier:
         """Tell whether a message has expired; the mailbox gives it up by itself."""
         return bool(message["expires_ms"] <= self._wall_ms())
 
+    def left_s(self, message: Message) -> int:
+        """Return how long a message is still to be carried, seconds, at least 1."""
+        return max(1, min(0xFFFF_FFFF, int(message["expires_ms"] - self._wall_ms()) // 1000))
+
     def pause_s(self, failures: int) -> float:
         """Return the pause after so many failures in a row."""
-        return float(min(self._retry_s, FIRST_S * 2 ** min(failures - 1, 16))) * (0.5 + random.random() / 2)  # noqa: S311
+        return pause_s(failures, self._retry_s)
 
     def is_away(self, target: str, why: str) -> None:
         """Note why a target is not reached."""
@@ -174,7 +183,7 @@ class Carrier:
                     expires_s=expires_s, attachments=attachments, id=id,
                 )  # fmt: skip
                 return sent
-            except (*_PASSING, Failed):
+            except (*PASSING, Failed):
                 failures += 1
                 pause_s = min(self.pause_s(failures), 10.0)
                 if asyncio.get_running_loop().time() + pause_s >= until:
@@ -317,6 +326,11 @@ class Pump:
                         self._slots.release()
                 while len(self._acknowledged) > _REMEMBERED:
                     del self._acknowledged[next(iter(self._acknowledged))]
+
+
+def pause_s(failures: int, most_s: float) -> float:
+    """Return the pause after so many failures in a row: doubling from FIRST_S, and half of it by chance."""
+    return float(min(most_s, FIRST_S * 2 ** min(failures - 1, 16))) * (0.5 + random.random() / 2)  # noqa: S311
 
 
 def derived_id(address: str, source: str, peer_id: str) -> str:

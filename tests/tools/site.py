@@ -15,7 +15,7 @@ OUTSIDE = (
     "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "PROTOCOL.md", "LICENSE",
     "bench/README.md", "bench/MEASURED.md", "examples/notes/README.md", "examples/mqtt/README.md",
     "examples/devices/README.md",
-    "examples/node/README.md",
+    "examples/node/README.md", "examples/home_assistant/README.md",
 )  # fmt: skip
 _LINK = re.compile(r"(\[[^\]]*\])\(([^)\s]+)\)")
 
