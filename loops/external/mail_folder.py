@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import imaplib
+import re
 import select
 import socket
 import ssl
@@ -27,6 +28,8 @@ from tlsrt.loops.external.mail_parts import words_untrusted
 ANSWER_BYTES = 1 << 20  # of one command, beside the mail that it asks for
 BATCH = 50
 _CHUNK = 64 << 10
+_NEWS_S = 0.1  # after news the folder is looked into again; one who tells of nothing for ever is not asked for ever
+_EXISTS = re.compile(rb"\* [0-9]+ EXISTS", re.IGNORECASE)
 Work = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -90,8 +93,13 @@ class MailFolder:
             await self._run(self._finish, uids)
 
     async def wait(self, seconds: float, poll_s: float) -> None:
-        """Wait until the server tells of something, or for `seconds`; without IDLE for `poll_s`."""
-        if self.has_idle:
+        """Wait until the server tells of something, or for `seconds`; without IDLE for `poll_s`.
+
+        What it has told of since the last `uids` was asked for, it does not tell again in an IDLE.
+        """
+        if self._wire.has_news:
+            await asyncio.sleep(_NEWS_S)
+        elif self.has_idle:
             await self._run(self._idle, seconds, within_s=seconds + self._timeout_s)
         else:
             await asyncio.sleep(min(seconds, poll_s))
@@ -155,6 +163,7 @@ class MailFolder:
         return Opened(uidvalidity, uidnext)
 
     def _uids(self, after: int, unseen_below: int) -> list[int]:
+        self._wire.has_news = False
         words = ["UID", f"{after + 1}:*"]
         if after + 1 < unseen_below:
             words += ["OR", "UID", f"{unseen_below}:*", "UNSEEN"]
@@ -215,6 +224,7 @@ class _Wire:
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout_s: float) -> None:
         self.left = ANSWER_BYTES
+        self.has_news = False  # it has said how many mails there are
         self._address = (host, port)
         self._context = context
         self._timeout_s = timeout_s
@@ -280,7 +290,9 @@ class _Wire:
             self._receive()
         size = found + 1 if found >= 0 else len(self._buffer)
         self._charge(size)
-        return self._take(size)
+        line = self._take(size)
+        self.has_news = self.has_news or _EXISTS.match(line) is not None
+        return line
 
     def wait(self, seconds: float) -> None:
         """Wait until the server has said something, or for so long."""

@@ -99,7 +99,7 @@ class ImapServer:
     def open(self) -> None:
         """Serve, at the same port as before."""
         command = ["/usr/sbin/dovecot", "-F", "-c", str(self.configuration)]
-        self._process = subprocess.Popen(command, **self._ids)  # type: ignore[call-overload]
+        self._process = subprocess.Popen(command, start_new_session=True, **self._ids)  # type: ignore[call-overload]
         end = time.monotonic() + 30
         while not (self.folder / "run/auth-userdb").exists() or not self._says_hello():
             assert self._process.poll() is None and time.monotonic() < end, self.log()
@@ -138,7 +138,7 @@ class ImapServer:
 
     def stop(self) -> None:
         """Be away."""
-        self._process.send_signal(signal.SIGTERM)
+        os.killpg(self._process.pid, signal.SIGTERM)  # by itself the master waits for a client that is idle
         self._process.wait(30)
 
     def close(self) -> None:

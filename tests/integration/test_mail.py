@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
+import ssl
+import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
@@ -15,9 +19,12 @@ from hosts.joined_messages import MESSAGES, set_secret, until
 from hosts.running_host import RunningHost
 
 from tlsrt.errors import Denied
+from tlsrt.loops.external.mail_folder import MailFolder
+from tlsrt.loops.external.mail_options import ImapOptions
 
 MAIL, PROCESS = "external/mail", "external.mail"
 DOMAIN = "Authentication-Results: mail.example.org; dkim=pass header.d=home.example\r\n"
+KILLS = int(os.environ.get("MAIL_KILLS", "5"))
 CLIENT = "[send, sent, inbox, read, acknowledge, watch, begin_put, go_on_put, stat, read_stream]"
 
 
@@ -236,7 +243,71 @@ def test_what_the_server_refuses_for_good_is_told(host: RunningHost, peers: Peer
     assert (told["in_reply_to"], told["body"]) == (id, "127.0.0.1 refuses the mail: 554 5.7.1 not here")
 
 
-def test_the_carrier_has_its_own_mailbox_alone_and_clients_no_right_at_it(host: RunningHost) -> None:
+def test_clients_have_no_right_at_the_carrier(host: RunningHost) -> None:
     with host.client("anna") as anna, pytest.raises(Denied):
         anna.call(MAIL, "addresses")
     assert host.loop(PROCESS)["violations"] == 0
+
+
+def test_mail_that_was_told_of_before_an_idle_is_not_waited_for(peers: Peers) -> None:
+    """A server tells of new mail in any answer, and not once more in the IDLE that follows."""
+
+    async def work() -> None:
+        context = ssl.create_default_context(cafile=str(peers.imap.folder / "ca.pem"))
+        options = ImapOptions(host="127.0.0.1", port=peers.imap.port)
+        folder = MailFolder(options, "other@example.org", PASSWORD, context, asyncio.to_thread, 30)
+        await folder.open()
+        assert await folder.uids(0, 1) == []
+        await asyncio.to_thread(peers.imap.put, b"From: a@b\n\nx", "other@example.org")
+        folder.has_idle = False
+        await folder.wait(0, 0)  # asks as one without IDLE: in the answer the mail is told of
+        folder.has_idle = True
+        async with asyncio.timeout(15):
+            await folder.wait(600, 600)
+        assert await folder.uids(0, 1) == [1]
+        await folder.close()
+
+    asyncio.run(work())
+
+
+def test_nothing_is_lost_or_comes_twice_when_it_is_killed(host: RunningHost, peers: Peers) -> None:
+    ending, sent, put = threading.Event(), list[str](), list[str]()
+
+    def write() -> None:
+        with host.client("bob") as bob:
+            while not ending.is_set():
+                number = len(sent)
+                bob.call(MESSAGES, "send", MAIL, f"out {number}", topic="anna", id=f"{number:032x}", idempotent=True)
+                sent.append(f"out {number}")
+                peers.imap.put(DOMAIN.encode() + written(f"in {number}", 1000 + number))
+                put.append(f"in {number}")
+
+    before = len(peers.smtp.mails)
+    writer = threading.Thread(target=write)
+    writer.start()
+    taken: list[str] = []
+    for _ in range(KILLS):
+        host.respawn(PROCESS)
+        taken += texts(host, "anna")
+    ending.set()
+    writer.join()
+    while len(taken) < len(put):
+        taken += texts(host, "anna")
+    until(lambda: {text_of(one) for one in peers.smtp.mails[before:]} >= set(sent))
+    assert sorted(taken) == sorted(put), "each came once"
+    assert len({one["Message-ID"] for one in peers.smtp.mails[before:]}) == len(sent), "what goes twice is recognised"
+    print(f"{KILLS} kills: {len(sent)} out, {len(peers.smtp.mails) - before - len(sent)} of these twice; {len(put)} in")
+
+
+def text_of(mail: EmailMessage) -> str:
+    return str(mail.get_body().get_content()).strip()  # type: ignore[union-attr]
+
+
+def texts(host: RunningHost, client: str) -> list[str]:
+    """Return the last lines of what is in a mailbox, and take it out."""
+    with host.client(client) as one:
+        found = one.call(MESSAGES, "inbox", limit=100)["messages"]
+        lines = [one.call(MESSAGES, "read", each["id"])["body"].rpartition("\n")[2] for each in found]
+        if found:
+            one.call(MESSAGES, "acknowledge", [each["id"] for each in found])
+        return lines
