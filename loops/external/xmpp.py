@@ -109,7 +109,7 @@ class Xmpp(Component):
     async def _stay_connected(self) -> None:
         failures = 0
         while True:
-            session = XmppSession(self._account, frozenset(self._people))
+            session = XmppSession(self._account, frozenset(self._people), self._intake.take_at_once)
             try:
                 await session.open(self._context, self._password)
                 async with asyncio.TaskGroup() as tasks:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from tlsrt import CallError, Component, Failed, InvalidArgument, NotFound
 from tlsrt.loops.external import xmpp_stanza as stanzas
@@ -78,11 +79,13 @@ class XmppIntake:
             for archive_id, stamp, heard in page.messages:
                 at = tables.Place(archive_id, stamp)
                 await self.take(session, heard, at)
+            if page.messages:
+                await self._keep_heard("", "", at)
             if page.is_last:
                 return
 
     async def take(self, session: XmppSession, heard: Heard, at: tables.Place | None) -> None:
-        """Deal with what has come; when this returns it may be acknowledged."""
+        """Deal with what has come; when this returns it may be acknowledged. `at` is its place in the archive."""
         if isinstance(heard, stanzas.Nothing):
             self._count(heard.why)
         elif (person := self._people.get(heard.person)) is None:
@@ -98,37 +101,48 @@ class XmppIntake:
                 self._tell(session, person, "this host reads no encrypted messages: switch OMEMO off for it")
         else:
             await self._take_text(session, person, heard, at)
-            return
-        if at is not None:
-            await self._keep_heard("", "", at)
+
+    def take_at_once(self, element: Element) -> bool:
+        """Deal with a receipt or an error that a message waits for; False if it is something else."""
+        heard = stanzas.read_untrusted(element, self._own)
+        person = self._people.get(heard.person) if isinstance(heard, stanzas.Receipt | stanzas.Bounce) else None
+        if person is None or not isinstance(heard, stanzas.Receipt | stanzas.Bounce):
+            return False
+        future = person.waiting.get(heard.id)
+        if future is None or future.done():
+            return False
+        future.set_result(heard)
+        return True
 
     async def _take_text(self, session: XmppSession, person: Person, heard: Text, at: tables.Place | None) -> None:
         """Hand in what a person has written, once; then tell the app, or why not."""
         keys, is_live = heard.keys, at is None
-        why = ""
+        id = why = ""
         if any(keys) and await self._patiently(self._db.query, tables.is_heard, *keys):
             self._count("repeated")
         else:
-            why = await self._hand_in(person, heard, is_live=is_live)
+            id, why = await self._hand_in(person, heard, is_live=is_live)
         if is_live and heard.archive_id and session.has_archive:
             at = tables.Place(heard.archive_id, _iso(self._wall_ms() - tables.DAY_MS))
-        await self._keep_heard(*keys, at)
+        await self._keep_heard(*keys, at, (id, person.jid, heard.device, heard.id) if id else None)
         if why:
             self._count("refused_in")
             self._tell(session, person, why)
         elif heard.receipt_id:
             session.tell(stanzas.receipt(person.jid, heard.receipt_id))
 
-    async def _keep_heard(self, archive_key: str, said_key: str, at: tables.Place | None) -> None:
+    async def _keep_heard(
+        self, archive_key: str, said_key: str, at: tables.Place | None, answerable: tables.Answerable | None = None
+    ) -> None:
         now, own = self._wall_ms(), self._own
-        await self._patiently(self._db.transaction, tables.keep_heard, archive_key, said_key, at, own, now)
+        await self._patiently(self._db.transaction, tables.keep_heard, archive_key, said_key, at, own, now, answerable)
 
-    async def _hand_in(self, person: Person, heard: Text, *, is_live: bool) -> str:
-        """Send a text to whom the options name, or who has written what it answers; return why not, or nothing."""
+    async def _hand_in(self, person: Person, heard: Text, *, is_live: bool) -> tuple[str, str]:
+        """Send a text to whom the options name, or who has written what it answers; return its id, or why not."""
         if not person.options.to:
-            return "this host takes no messages from you"
+            return "", "this host takes no messages from you"
         if is_live and not self._has_room(person):
-            return f"more than {self._per_minute} messages in a minute: wait, and send it again"
+            return "", f"more than {self._per_minute} messages in a minute: wait, and send it again"
         to, in_reply_to = person.options.to, None
         if heard.reply_to:
             answered = await self._patiently(self._db.query, tables.answered, heard.reply_to, person.jid)
@@ -144,16 +158,13 @@ class XmppIntake:
                 break
             except (Failed, InvalidArgument, NotFound) as error:
                 self._log.warning("a message of %s is not kept: %s", person.name, error.message)
-                return f"not kept: {error.message}"
+                return "", f"not kept: {error.message}"
             except CallError as error:
                 failures += 1
                 self._log.warning("cannot hand in what %s has written: %s", person.name, error.message)
                 await asyncio.sleep(min(self._carrier.pause_s(failures), 10.0))
         self._count("received")
-        now = self._wall_ms()
-        words = sent["id"], person.jid, heard.device, heard.id, now
-        await self._patiently(self._db.transaction, tables.keep_incoming, *words)
-        return ""
+        return str(sent["id"]), ""
 
     def _has_room(self, person: Person) -> bool:
         now = asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
@@ -51,7 +52,9 @@ class Page:
 class XmppSession:
     """A connection that is logged in after `open`, and ends with `run`."""
 
-    def __init__(self, account: Account, people: frozenset[str]) -> None:
+    def __init__(self, account: Account, people: frozenset[str], is_taken: Callable[[Element], bool]) -> None:
+        """`people` may see that this account is there; messages that `is_taken` says yes to wait for no others."""
+        self._is_taken = is_taken
         self._account = account
         self._people = people
         self._domain = account.jid.partition("@")[2]
@@ -103,7 +106,7 @@ class XmppSession:
             if tag in _STANZAS:
                 self._received += 1
                 number = self._received
-                if tag == MESSAGE and not self._is_of_archive(element):
+                if tag == MESSAGE and not self._is_of_archive(element) and not self._is_taken(element):
                     await self._keep(number, element)
                     continue
                 if tag == IQ:

@@ -32,6 +32,9 @@ STEPS = (
 )
 
 
+Answerable = tuple[str, str, str, str]  # id here, person, device, the peer's id
+
+
 @dataclass(frozen=True)
 class Sent:
     """A message that the server has taken `tries` times, the last time at `taken_ms`; `is_done` if no more is to do."""
@@ -92,22 +95,18 @@ def is_heard(transaction: Transaction, archive_key: str, said_key: str) -> bool:
 
 
 def keep_heard(
-    transaction: Transaction, archive_key: str, said_key: str, place: Place | None, account: str, now_ms: int
-) -> None:
-    """Note that a message was dealt with, and how far the archive was read."""
+    transaction: Transaction, archive_key: str, said_key: str, place: Place | None, account: str, now_ms: int,
+    answerable: Answerable | None = None,
+) -> None:  # fmt: skip
+    """Note that a message was dealt with, how far the archive was read, and what an answer to it refers to."""
     if archive_key:
         transaction.execute("INSERT OR REPLACE INTO heard VALUES (?, 0, ?)", archive_key, now_ms)
     if said_key:
         transaction.execute("INSERT OR REPLACE INTO heard VALUES (?, ?, ?)", said_key, int(not archive_key), now_ms)
+    if answerable is not None:
+        transaction.execute("INSERT OR REPLACE INTO incoming VALUES (?, ?, ?, ?, ?)", *answerable, now_ms)
     if place is not None:
-        transaction.execute(
-            "INSERT OR REPLACE INTO archive VALUES (1, ?, ?, ?)", account, place.position, place.stamp
-        )  # fmt: skip
-
-
-def keep_incoming(transaction: Transaction, id: str, person: str, device: str, peer_id: str, now_ms: int) -> None:
-    """Note what an answer to a message of a person refers to."""
-    transaction.execute("INSERT OR REPLACE INTO incoming VALUES (?, ?, ?, ?, ?)", id, person, device, peer_id, now_ms)
+        transaction.execute("INSERT OR REPLACE INTO archive VALUES (1, ?, ?, ?)", account, place.position, place.stamp)
 
 
 def incoming(transaction: Transaction, id: str) -> tuple[str, str, str] | None:

@@ -61,8 +61,8 @@ def test_the_place_is_that_of_one_account_and_what_is_old_goes(tmp_path: Any, mo
 
     def steps(act: Callable[..., Any]) -> None:
         for number in range(4):
-            act(tables.keep_heard, f"archive {number}", "", tables.Place(f"{number}", "t"), OWN, number)
-            act(tables.keep_incoming, f"{number}", "anna@example.org", "d", "p", number)
+            answerable = f"{number}", "anna@example.org", "d", "p"
+            act(tables.keep_heard, f"archive {number}", "", tables.Place(f"{number}", "t"), OWN, number, answerable)
         assert act(tables.place, OWN) == tables.Place("3", "t")
         assert act(tables.place, "other@example.org") is None
         act(tables.prune, 4)
