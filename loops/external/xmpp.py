@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _WITHOUT = "it needs slixmpp: pip install 'tlsrt[xmpp]', then restart this component"
 _PRUNE_S = 3600.0
+_RECEIPTS_S = 5.0  # for which nothing is sent again that an app has
 
 
 class Xmpp(Component):
@@ -124,15 +125,13 @@ class Xmpp(Component):
             await asyncio.sleep(self._carrier.pause_s(failures))
 
     async def _serve(self, session: XmppSession) -> None:
-        """Begin, read what the archive has, then take what comes."""
+        """Begin, read what the archive has, then take what comes; what goes out waits for the archive's receipts."""
         await session.begin()
-        self._session = session
-        self.log.info("connected to %s as %s", self._account.jid.partition("@")[2], self._account.jid)
-        self.count("connects")
-        for pump in self._pumps:
-            self._carrier.is_there(pump.target)
-            pump.hurry()
-        await self._intake.catch_up(session)
+        async with asyncio.TaskGroup() as tasks:
+            archive = tasks.create_task(self._intake.catch_up(session))
+            await asyncio.wait({archive}, timeout=_RECEIPTS_S)
+            if not archive.done() or archive.exception() is None:
+                self._is_there(session)
         while True:
             found = await session.next_message()
             if found is None:
@@ -142,6 +141,14 @@ class Xmpp(Component):
             heard = stanzas.read_untrusted(element, self._account.jid)
             await self._intake.take(session, heard, None)
             session.is_done(number)
+
+    def _is_there(self, session: XmppSession) -> None:
+        self._session = session
+        self.log.info("connected to %s as %s", self._account.jid.partition("@")[2], self._account.jid)
+        self.count("connects")
+        for pump in self._pumps:
+            self._carrier.is_there(pump.target)
+            pump.hurry()
 
     def _is_away(self, why: str) -> None:
         if self._why != why or self._session is not None:

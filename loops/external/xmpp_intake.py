@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from tlsrt.loops.external.xmpp_session import StanzaError, XmppSession
 from tlsrt.loops.external.xmpp_stanza import Heard, Text
 
 MINUTE_S = 60.0
+_WIRE = re.compile("[0-9a-f]{32}")  # ids of ours
 STRANGERS = 10  # messages of them in a minute are told as an alert
 
 
@@ -94,8 +96,9 @@ class XmppIntake:
             future = person.waiting.get(heard.id)
             if future is not None and not future.done():
                 future.set_result(heard)
-            elif isinstance(heard, stanzas.Receipt):  # of a message that is not watched again yet
-                await self._patiently(self._db.transaction, tables.keep_received, heard.id, person.jid)
+            elif isinstance(heard, stanzas.Receipt) and _WIRE.fullmatch(heard.id):  # of one not watched again yet
+                received = heard.id, person.jid, self._wall_ms()
+                await self._patiently(self._db.transaction, tables.keep_received, *received)
         elif isinstance(heard, stanzas.Sealed):
             if at is None:
                 self._tell(session, person, "this host reads no encrypted messages: switch OMEMO off for it")

@@ -72,14 +72,20 @@ def keep_done(transaction: Transaction, wire: str) -> None:
     transaction.execute("UPDATE outgoing SET is_done = 1 WHERE wire = ?", wire)
 
 
-def keep_received(transaction: Transaction, wire: str, person: str) -> None:
-    """Note that an app of a person has a message, if it was sent to that person."""
-    transaction.execute("UPDATE outgoing SET is_done = 1 WHERE wire = ? AND person = ?", wire, person)
+def keep_received(transaction: Transaction, wire: str, person: str, now_ms: int) -> None:
+    """Note that an app of a person has a message; also if a kill came before it was noted as sent."""
+    transaction.execute(
+        "INSERT INTO outgoing VALUES (?, ?, '', '', 0, ?, 1) "
+        "ON CONFLICT (wire) DO UPDATE SET is_done = 1 WHERE person = excluded.person",
+        wire, person, now_ms,
+    )  # fmt: skip
 
 
 def answered(transaction: Transaction, wire: str, person: str) -> tuple[str, str] | None:
     """Return id and sender of the message to a person that has a wire id."""
-    rows = transaction.execute("SELECT id, sender FROM outgoing WHERE wire = ? AND person = ?", wire, person).rows
+    rows = transaction.execute(
+        "SELECT id, sender FROM outgoing WHERE wire = ? AND person = ? AND id != ''", wire, person
+    ).rows
     return (rows[0]["id"], rows[0]["sender"]) if rows else None
 
 

@@ -46,12 +46,14 @@ def test_a_receipt_counts_for_the_person_to_whom_it_was_sent(tmp_path: Any) -> N
     def steps(act: Callable[..., Any]) -> None:
         act(tables.keep_taken, "w", "anna@example.org", "m", "client/bob", 5)
         act(tables.keep_taken, "w", "anna@example.org", "m", "client/bob", 9)
-        act(tables.keep_received, "w", "eve@example.org")
+        act(tables.keep_received, "w", "eve@example.org", 9)
         assert act(tables.sent, "w") == tables.Sent(2, 9, False)
         assert act(tables.answered, "w", "eve@example.org") is None
         assert act(tables.answered, "w", "anna@example.org") == ("m", "client/bob")
-        act(tables.keep_received, "w", "anna@example.org")
+        act(tables.keep_received, "w", "anna@example.org", 9)
         assert act(tables.sent, "w").is_done
+        act(tables.keep_received, "before", "anna@example.org", 9)
+        assert act(tables.sent, "before").is_done and act(tables.answered, "before", "anna@example.org") is None
 
     with_tables(steps, tmp_path)
 
