@@ -12,10 +12,14 @@ from tlsrt.loops.external.message import SIGNED_BYTES, YEAR_MS, BadEnvelopeError
 from tlsrt.loops.external.message_tables import Kept, LoopError
 
 Answer = dict[str, Any]
+LOGGED_MS = 60_000  # between two lines of one host: it could push all else out of the log
 
 
 class HostIntake:
-    """The hosts that are clients of this one, with their keys. `tell` hears of each message that is not of its host."""
+    """The hosts that are clients of this one, with their keys.
+
+    `tell` hears each time that a host hands in what is not of it, with why; without it where that was told just now.
+    """
 
     def __init__(
         self, clients: Mapping[str, str], keys: Mapping[str, Ed25519PublicKey], tell: Callable[[str, str], None]
@@ -23,6 +27,7 @@ class HostIntake:
         self._clients = dict(clients)
         self._keys = dict(keys)
         self._tell = tell
+        self._logged: dict[str, tuple[int, int]] = {}  # host: when (wall ms), and how often since
 
     def host_of(self, caller: str) -> str | None:
         """Return the host that a caller is, None if it is none."""
@@ -46,7 +51,7 @@ class HostIntake:
                 envelope = opened_untrusted(content, signature, self._keys[host], host)
             except BadEnvelopeError as error:
                 if not refused:
-                    self._tell(host, str(error))
+                    self._refuse(host, str(error), now_ms)
                 refused[number] = _refused(str(error))
                 continue
             if now_ms < envelope.expires_ms <= now_ms + YEAR_MS:
@@ -54,6 +59,15 @@ class HostIntake:
             else:
                 refused[number] = _refused("it has expired by the clock here, or does so in over a year")
         return refused, opened
+
+    def _refuse(self, host: str, reason: str, now_ms: int) -> None:
+        at, more = self._logged.get(host, (now_ms - LOGGED_MS, 0))
+        if abs(now_ms - at) < LOGGED_MS:
+            self._logged[host] = at, more + 1
+            self._tell(host, "")
+            return
+        self._logged[host] = now_ms, 0
+        self._tell(host, f"{reason}; {more} times more before" if more else reason)
 
 
 def answer_of(outcome: Kept | Exception) -> Answer:

@@ -355,7 +355,8 @@ class Messages(Component):
     def _forged(self, host: str, reason: str) -> None:
         self.count("forged")
         self.alert("forged")
-        self.log.warning("host %s: a message is refused: %s", host, reason)
+        if reason:
+            self.log.warning("host %s: a message is refused: %s", host, reason)
 
     def _source(self) -> str:
         return self._intake.source_of(self.caller)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hosts.message_service import ANNA, BOB, EVE, ClockedMessages, inbox, send, service
 
 from tlsrt.errors import Failed, InvalidArgument
 from tlsrt.loops.component.caller import begin_as
+from tlsrt.loops.external.host_intake import LOGGED_MS, HostIntake
 
 WIDE = "\U0001f4a3" + "x" * 65_000  # one character that makes each of the others take four bytes
 
@@ -107,3 +109,21 @@ def test_large_bodies_are_not_read_where_no_one_sees_them(tmp_path: Path) -> Non
             tracemalloc.stop()
         assert shown[0]["preview"] == "2000 bytes"
         assert shown[1]["preview"] == WIDE[:80]
+
+
+def test_a_host_that_forges_for_ever_does_not_push_all_else_out_of_the_log() -> None:
+    told: list[tuple[str, str]] = []
+    keys = {name: Ed25519PrivateKey.generate().public_key() for name in ("attic", "cellar")}
+    intake = HostIntake({"client/attic": "attic"}, keys, lambda host, reason: told.append((host, reason)))
+    for number in range(1000):
+        refused, opened = intake.open_untrusted("attic", [[b"x" * number, b""]] * 3, 10_000_000 + number)
+        assert len(refused) == 3 and not opened
+    intake.open_untrusted("cellar", [[b"", b""]], 10_000_000)
+    intake.open_untrusted("attic", [[b"", b""]], 10_000_000 + LOGGED_MS)
+    intake.open_untrusted("attic", [[b"", b""]], 5)  # the clock was set back
+    why = "its signature is not of the key that is set for"
+    assert len(told) == 1003, "each is counted, and is the alert"
+    assert [one for one in told if one[1]] == [
+        ("attic", f"{why} attic"), ("cellar", f"{why} cellar"), ("attic", f"{why} attic; 999 times more before"),
+        ("attic", f"{why} attic"),
+    ]  # fmt: skip
