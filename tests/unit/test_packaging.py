@@ -24,6 +24,7 @@ pytestmark = pytest.mark.once
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # h11, which tlsrt[http] brings; aiortc, which tlsrt[calling] brings;
 # zeroconf, which tlsrt[mdns] brings; models, which tlsrt[ai,ai-speech] brings;
+# aiosmtplib and IMAPClient, which tlsrt[mail] brings;
 # dbus-fast, which tlsrt[dbus] brings; pytest; Textual, which tlsrt[tui] brings; slixmpp, which
 # tlsrt[xmpp] brings
 NEEDS_MORE = (
