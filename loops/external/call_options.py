@@ -9,6 +9,10 @@ from typing import Annotated
 
 from tlsrt import Length, Range
 
+Number = Annotated[str, Length(63, 1), "A name under `numbers` in the options."]
+Says = Annotated[str, Length(200), "What is shown to who is rung, and is not checked."]
+Offer = Annotated[str, Length(65_536), "The `sdp` of the browser's offer."]
+Id = Annotated[str, Length(16, 16), "The id of a call."]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ADDRESS = re.compile(r"(?:client|primary|secondary|third|forth|external)/[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from functools import partial
+from socket import socket as Socket
 from typing import Annotated, Any
 
 from tlsrt import (
@@ -33,7 +34,7 @@ from tlsrt import (
 from tlsrt.loops.external import call_tables
 from tlsrt.loops.external.call import Call, State
 from tlsrt.loops.external.call_leg import digit, piece_untrusted, ring_component
-from tlsrt.loops.external.call_options import CallsOptions
+from tlsrt.loops.external.call_options import CallsOptions, Id, Number, Offer, Says
 from tlsrt.loops.external.call_party import ComponentParty, Party, PersonParty, Told
 
 try:
@@ -50,10 +51,6 @@ GOODBYE_S = 2.0  # for a component, once the other side has hung up
 WATCHES_OF_ONE = 4
 _WITHOUT = "calls of people need the extra `calling`: pip install 'tlsrt[calling]', and reload"
 _NO_PORT = "people cannot be called: put `listen` with a port `media` under needs, as docs/guide/calls.md shows"
-Number = Annotated[str, Length(63, 1), "A name under `numbers` in the options."]
-Says = Annotated[str, Length(200), "What is shown to who is rung, and is not checked."]
-Offer = Annotated[str, Length(65_536), "The `sdp` of the browser's offer."]
-Id = Annotated[str, Length(16, 16), "The id of a call."]
 
 
 class Calls(Component):
@@ -76,25 +73,25 @@ class Calls(Component):
         self._last: dict[str, asyncio.Task[None]] = {}  # of the component that has answered
         self._tasks: set[asyncio.Task[Any]] = set()
         self._port: CallPort | None = None
+        self._wrong = ""  # with what was granted
         await call_tables.interrupt(self.db)
-        if _HAS_EXTRA:
-            await self._open_port()
-        else:
-            self.log.error(_WITHOUT)
-
-    async def _open_port(self) -> None:
         try:
             socket = self.listener("media")
         except MisuseError:
-            return
+            return  # only components are connected
+        self._wrong = await self._open_port(socket) if _HAS_EXTRA else _WITHOUT
+        if self._wrong:
+            self.log.error(self._wrong)
+
+    async def _open_port(self, socket: Socket) -> str:
         host, number = socket.getsockname()[:2]
         addresses = self.options.addresses or [host]
         if ipaddress.ip_address(addresses[0]).is_unspecified:
-            self.log.error("option addresses: say by which addresses browsers reach port %d", number)
-            return
+            return f"option addresses: say by which addresses browsers reach port {number}"
         port = CallPort(addresses, number, self.count)
         await asyncio.get_running_loop().create_datagram_endpoint(lambda: port, sock=socket)
         self._port = port
+        return ""
 
     async def stop(self) -> None:
         for call in [*self._calls.values()]:
@@ -103,9 +100,7 @@ class Calls(Component):
             await asyncio.wait(self._tasks, timeout=2.0)
 
     async def healthy(self) -> str | None:
-        if not _HAS_EXTRA:
-            return _WITHOUT
-        return _NO_PORT if self._port is None else await self.db.check()
+        return self._wrong or await self.db.check()
 
     # -- who rings ---------------------------------------------------------------------------------------------
 
@@ -342,10 +337,8 @@ class Calls(Component):
         return found, party
 
     def _leg(self) -> PersonLeg:
-        if not _HAS_EXTRA:
-            raise Unavailable(_WITHOUT)
         if self._port is None:
-            raise Unavailable(_NO_PORT)
+            raise Unavailable(self._wrong or (_NO_PORT if _HAS_EXTRA else _WITHOUT))
         return PersonLeg(self._port)
 
     def _has_changed(self, call: Call, person: PersonParty, state: str) -> None:

@@ -51,11 +51,12 @@ def calling_host(request: pytest.FixtureRequest, name: str) -> Iterator[tuple[Ru
                     CALLS: {**MANIFEST, "options": {"numbers": NUMBERS, "calls": 4}},
                     TELEPHONE: {"class": "telephones:Telephone"}, OTHER: {"class": "telephones:Telephone"},
                 },
-                packages=[PACKAGE], execute=True, clients=["anna", "ben", "eve"],
+                packages=[PACKAGE], execute=True, clients=["anna", "ben", "carl", "eve"],
                 extra={"supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}}},
                 detection={"mode": "act", "allow": ["127.0.0.1"]},
                 policy={
                     f"client/anna -> {CALLS}": "*", f"client/ben -> {CALLS}": "*",
+                    f"client/carl -> {CALLS}": "*",
                     f"client/eve -> {CALLS}": ["numbers"],
                     f"client/admin -> {TELEPHONE}": "*", f"client/admin -> {OTHER}": "*",
                     f"{CALLS} -> {TELEPHONE}": ["take_call"], f"{OTHER} -> {CALLS}": ["dial"],
