@@ -31,8 +31,9 @@ from tlsrt import (
     handler,
     load_key_pair,
 )
+from tlsrt.loops.external.address_rates import AddressRates
 from tlsrt.loops.external.hook_request import HookRequest
-from tlsrt.loops.external.hook_server import AddressRates, HookAnswer, HookServer
+from tlsrt.loops.external.hook_server import HookAnswer, HookServer
 from tlsrt.loops.external.hook_signature import STYLES, NotGenuineError, keys_of
 from tlsrt.loops.external.message import CONTENT_TYPE, TO, TO_RULE, TOPIC
 from tlsrt.loops.external.taken_deliveries import STEP, TakenDeliveries

@@ -40,8 +40,8 @@ from tlsrt import (
     database,
     handler,
 )
+from tlsrt.loops.external.address_rates import AddressRates
 from tlsrt.loops.external.carrier import Carrier, NotTaken, Pump, Refused
-from tlsrt.loops.external.hook_server import AddressRates
 from tlsrt.loops.external.message import TO, TO_RULE
 from tlsrt.loops.external.taken_deliveries import STEP, TakenDeliveries
 from tlsrt.loops.external.zeromq_message import (

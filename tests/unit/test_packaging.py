@@ -29,7 +29,7 @@ ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 # tlsrt[xmpp] brings
 NEEDS_MORE = (
     "tlsrt.loops.http.connection", "tlsrt.loops.external.http_exchange", "tlsrt.loops.external.fetch",
-    "tlsrt.loops.external.hook_request",
+    "tlsrt.loops.external.hook_request", "tlsrt.loops.external.hook_server", "tlsrt.loops.external.webhooks_in",
     "tlsrt.loops.external.mail_folder", "tlsrt.loops.external.mail_submission", "tlsrt.loops.external.mail_intake",
     "tlsrt.loops.external.mdns", "tlsrt.loops.external.call_media", "tlsrt.loops.external.call_port",
     "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",

@@ -11,8 +11,9 @@ import pytest
 from fakes.own_certificate import server_context
 
 from tlsrt import ConfigError, Failed, load_key_pair
+from tlsrt.loops.external.address_rates import AddressRates, subject_of
 from tlsrt.loops.external.hook_request import BadRequestError, HookRequest, HookRequestReader
-from tlsrt.loops.external.hook_server import AddressRates, HookAnswer, subject_of
+from tlsrt.loops.external.hook_server import HookAnswer
 from tlsrt.loops.external.hook_signature import (
     NotGenuineError,
     keys_of,
