@@ -116,6 +116,8 @@ class MailIntake:
                 gone.append(uid)
                 continue
             mail = await self._component.work(read_mail_untrusted, data, one.size, self._options, self._key)
+            if isinstance(mail, Mail) and await self._is_own(mail):
+                mail = Dropped("loops", "it went out from here")
             if isinstance(mail, Dropped):
                 self._say(uid, mail)
                 gone.append(uid)
@@ -127,6 +129,11 @@ class MailIntake:
         await self._db.transaction(tables.go_on, last, [*taken, *gone], later)
         return len(later)
 
+    async def _is_own(self, mail: Mail) -> bool:
+        message_id = mail.thread.message_id
+        is_own: bool = bool(message_id) and await self._db.query(tables.is_own, message_id)
+        return is_own
+
     def _say(self, uid: int, dropped: Dropped) -> None:
         self._component.count(dropped.word)
         if self._now() - self._said >= _SAY_S:  # who sends much fills no log
@@ -137,11 +144,6 @@ class MailIntake:
         """Hand one mail in; return whether that is done, also before."""
         person = mail.person
         id = derived_id(self._component.address, person, mail.key)
-        message_id = mail.thread.message_id
-        is_own: bool = bool(message_id) and await self._db.query(tables.is_own, message_id)
-        if is_own:
-            self._component.count("loops")
-            return True
         has_come: bool = await self._db.query(tables.is_received, id)
         if has_come:
             self._component.count("repeated")
