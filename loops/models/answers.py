@@ -74,3 +74,13 @@ class Line:
     width: int
     height: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class PictureText:
+    """The lines of a picture from above to below, and its size in pixels."""
+
+    lines: list[Line]
+    width: int
+    height: int
+    model: Model
