@@ -23,19 +23,28 @@ class SipFraming:
         """Bytes of a message that is not whole yet."""
         return len(self._buffer) + (1 if self._head else 0)
 
-    def feed_untrusted(self, data: bytes) -> list[SipMessage]:
-        """Return the messages that are whole now. Raises SipError, after which the connection is to be closed."""
+    def put(self, data: bytes) -> None:
+        """Take bytes, whose messages are read one by one."""
+        if not self._is_broken:
+            self._buffer += data
+
+    def next_untrusted(self) -> SipMessage | None:
+        """Return the next message that is whole. Raises SipError, after which the connection is to be closed."""
         if self._is_broken:
             raise SipError("a connection that has sent what is no SIP")
-        self._buffer += data
-        found: list[SipMessage] = []
         try:
-            while (message := self._next()) is not None:
-                found.append(message)
+            return self._next()
         except SipError:
             self._is_broken = True
             self._buffer.clear()
             raise
+
+    def feed_untrusted(self, data: bytes) -> list[SipMessage]:
+        """Return the messages that are whole with these bytes. Raises SipError, also for the last one of several."""
+        self.put(data)
+        found: list[SipMessage] = []
+        while (message := self.next_untrusted()) is not None:
+            found.append(message)
         return found
 
     def _next(self) -> SipMessage | None:

@@ -49,7 +49,8 @@ class Line:
         """Take bytes. Cannot fail: what is no SIP ends the connection."""
         self._now_s = now_s
         try:
-            for message in self._framing.feed_untrusted(data):
+            self._framing.put(data)
+            while (message := self._framing.next_untrusted()) is not None:
                 if message.method:
                     self._request_untrusted(message)
                 else:

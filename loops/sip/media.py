@@ -81,6 +81,7 @@ class Media:
         self._receiving = _session(terms.key, is_inbound=True)
         self._theirs: int | None = None
         self._sources = 0
+        self._codes, self._piece = b"", FRAME  # what is no whole frame yet, and the codes of a packet
         self._jitter = JitterBuffer()
         self._heard_digits = Digits()
         self.is_proven = False  # until a packet under the key has come from there, nothing is sent there
@@ -147,12 +148,26 @@ class Media:
         return True
 
     def next_frame(self) -> bytes | None:
-        """Return the frame of these 20 ms, silence for one that is lost; None while nothing comes."""
-        before = self._jitter.lost
-        codes = self._jitter.take()
-        if codes is None:
-            return SILENCE if self._jitter.lost > before else None
-        return self.terms.law.decode(codes) if codes else SILENCE
+        """Return the frame of these 20 ms, silence for what is lost; None while nothing comes.
+
+        A telephone may send pieces of 10 or 30 ms, whatever was asked for.
+        """
+        for _ in range(4):
+            if len(self._codes) >= FRAME:
+                break
+            before = self._jitter.lost
+            codes = self._jitter.take()
+            if codes:
+                self._piece = len(codes)
+            elif codes is None and self._jitter.lost == before:
+                break
+            else:  # lost, or a digit
+                codes = bytes([self.terms.law.silence]) * self._piece
+            self._codes += codes
+        if len(self._codes) < FRAME:
+            return None
+        frame, self._codes = self._codes[:FRAME], self._codes[FRAME:]
+        return self.terms.law.decode(frame)
 
 
 def _session(key: SrtpKey, *, is_inbound: bool) -> srtp.Session:

@@ -13,9 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def server_context(folder: Path, *hosts: str) -> ssl.SSLContext:
-    """Write `ca.pem`, which who trusts it reads, and its key into a folder; return what a server takes."""
+    """Write `ca.pem`, which who trusts it reads, and its key into a folder; return what a server takes.
+
+    The first of the further `hosts` is its name, too.
+    """
+    common_name = hosts[0] if hosts else "a test"
     key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")]), datetime.now(UTC)
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]), datetime.now(UTC)
     addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     names = x509.SubjectAlternativeName([*addresses, *(x509.DNSName(one) for one in hosts)])
     certificate = (
