@@ -57,7 +57,7 @@ def host_entities(*, lists_components: bool) -> list[Entity]:
     """Return the entities of the host itself."""
     diagnostic = {"entity_category": "diagnostic"}
     found = [
-        Entity("binary_sensor", "host_lock", {"name": "Lock", "device_class": "lock", **diagnostic}),
+        Entity("binary_sensor", "host_serving", {"name": "Serving", "device_class": "running", **diagnostic}),
         Entity(
             "sensor", "host_uptime",
             {"name": "Uptime", "device_class": "duration", "unit_of_measurement": "s", **diagnostic},

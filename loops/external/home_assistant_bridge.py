@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tlsrt import CallError, Component, Gap, MisuseError, ServerLocked, Transaction
+from tlsrt import CallError, Component, DeadlineExceeded, Gap, MisuseError, ServerLocked, Transaction, Unavailable
 from tlsrt.loops.external.broker_link import BrokerLink
 from tlsrt.loops.external.broker_message import Received, Subscription
 from tlsrt.loops.external.carrier import NotTaken, Refused
@@ -38,6 +38,7 @@ EVENTS, KERNEL = "primary/events", "primary/kernel"
 COMMANDS = 4  # that may wait at one button or switch
 FRESH_S = 5.0  # a command that has waited longer is no longer what is wanted
 CALL_S = 30.0
+SERVES_S = 5.0  # a host that has not answered so long does not serve
 _GREET_S = 10.0  # between two answers to Home Assistant's own start
 _PAUSE_S = 300.0
 Call = tuple[str, str, tuple[Any, ...]]  # component, method, arguments
@@ -184,15 +185,15 @@ class HomeAssistantBridge:
             self._set(name, text)
         while True:
             try:
-                uptime = await self._component.call(KERNEL, "uptime", timeout_s=10.0)
-            except ServerLocked:
-                self._set("host_lock", OFF)  # of the class lock: off is locked
+                uptime = await self._component.call(KERNEL, "uptime", timeout_s=SERVES_S)
+            except (ServerLocked, Unavailable, DeadlineExceeded):
+                self._set("host_serving", OFF)  # locked, or Primary is down: components are not told which
             except CallError as error:
-                self._set("host_lock", None)
+                self._set("host_serving", None)
                 self.trouble["host"] = error.message
             else:
                 self.trouble.pop("host", None)
-                self._set("host_lock", ON)
+                self._set("host_serving", ON)
                 seconds = uptime.get("uptime_s") if isinstance(uptime, Mapping) else None
                 self._set("host_uptime", state_text(int(seconds) if seconds else None))
                 if self._options.components:
