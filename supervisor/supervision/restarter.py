@@ -50,7 +50,7 @@ class Restarter(Feature):
         # measured.
         holds = permanent in (PermanentFailure.CONFIGURATION, PermanentFailure.CODE)
         is_permanent = holds or (permanent is not None and not loop.is_proven)
-        if is_permanent and permanent is PermanentFailure.SANDBOX and not loop.was_active:
+        if is_permanent and permanent is PermanentFailure.SANDBOX and not loop.was_active and not loop.config.is_part:
             loop.move(LoopEvent.GIVE_UP)
             why = last_line(loop.log_path) or str(loop.last_death or "unknown")
             self._features.refused(SandboxError(loop.name, why))

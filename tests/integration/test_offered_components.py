@@ -117,6 +117,24 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_added(host: RunningHost) -
     assert not (host.folder / "components.d").exists()
 
 
+def test_a_service_that_cannot_be_confined_is_down_and_the_host_goes_on(host: RunningHost) -> None:
+    closed = host.base / "closed"
+    closed.mkdir(mode=0o700)
+    pids = {name: host.pids()[name] for name in NEIGHBOURS}
+    done = host.cli("component", "add", BELL, "--yes", "--needs", f"read=[{{path: {closed}, why: a test}}]")
+    assert done.returncode != 0 and f"cannot read {closed}: make it readable for others" in done.stdout + done.stderr
+    assert host.loop("third.bell")["state"] == "failed"
+    assert {name: host.pids()[name] for name in NEIGHBOURS} == pids
+    assert host.stop() == 0
+    host.start(until="^third.bell +failed ")  # a start goes on too
+    host.wait_for("^ready ")
+    assert host.loop("third.bell")["state"] == "failed"
+    closed.chmod(0o755)
+    assert host.cli("restart", "third.bell").returncode == 0
+    assert host.loop("third.bell")["state"] == "active"
+    assert host.cli("component", "remove", BELL).returncode == 0
+
+
 def test_a_changed_need_is_sealed_as_all_of_a_drop_in_is(host: RunningHost) -> None:
     assert host.cli("component", "add", BELL, "--needs", "memory_mb=24", "--yes").returncode == 0
     path = host.folder / "components.d" / "third.bell.yaml"
