@@ -59,6 +59,7 @@ class Mqtt(Component):
         if not self.options.broker.host:
             raise ConfigError("name the broker: `broker: {host: mqtt.example.org}` among its options")
         options = self.options
+        self._tls_trouble = ""
         self._context = self._tls()
         self._carrier = Carrier(self, options.retry_s, "mqtt")
         self._topics = Topics(options.node)
@@ -81,7 +82,7 @@ class Mqtt(Component):
             context.load_verify_locations(cadata=self._ca)
         except (ssl.SSLError, ValueError):
             raise ConfigError(f"{self.options.broker.ca} has no certificate in PEM") from None
-        guard_sockets(context)
+        guard_sockets(context, self._tls_ended)
         pair = self.secret("client", None)
         if pair is not None:
             try:
@@ -92,6 +93,13 @@ class Mqtt(Component):
                     f"`cat client.crt client.key | tlsrt-supervisor secret set {self.address} client`"
                 ) from None
         return context
+
+    def _tls_ended(self, why: str) -> None:
+        """Note why the broker has ended TLS: the library under it waits then, and tells nothing."""
+        if why != self._tls_trouble:
+            advice = "" if self.secret("client", None) else "; set its certificate, the secret `client`"
+            self.log.warning("the broker ends TLS: %s%s", why, advice)
+        self._tls_trouble = why
 
     def _client(self, suffix: str, *, clean: bool, will: bool) -> aiomqtt.Client:
         broker = self.options.broker
@@ -122,6 +130,7 @@ class Mqtt(Component):
             self._bridge.take(message)
 
     async def _greet(self) -> None:
+        self._tls_trouble = ""
         if self._bridge is not None:
             await self._bridge.greet()
         try:
@@ -159,7 +168,8 @@ class Mqtt(Component):
         self._links["messages"].acknowledge(message)
 
     async def _connected(self) -> None:
-        """Nothing is to be said on the connection for messages."""
+        """On the connection for messages nothing is to be said."""
+        self._tls_trouble = ""
 
     async def _publish(self, message: dict[str, Any]) -> None:
         """Publish a message once. Raises NotTaken, Refused."""
@@ -186,6 +196,8 @@ class Mqtt(Component):
         if trouble := await self.db.check():
             return trouble
         found = [f"connection for {name}: {one.away}" for name, one in self._links.items() if one.away]
+        if found and self._tls_trouble:
+            found.insert(0, f"the broker ends TLS: {self._tls_trouble}")
         found += [f"{topic}: {why}" for one in self._links.values() for topic, why in one.refused.items()]
         if "messages" in self._links:
             found += [f"source {name}: {why}" for name, why in self._intake.full.items()]

@@ -8,6 +8,7 @@ never asked for (QoS 2), ends the connection. Figures in MQTT 5, sections 1.5.5 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 PACKET_BYTES = 128 * 1024  # a message of external/messages has 64 KiB, and topic and properties come with it
@@ -56,10 +57,18 @@ class GuardedSocket(ssl.SSLSocket):
     """A TLS socket that reads no packet which it may not; `refusal` says why it has refused one."""
 
     refusal: str | None = None
+    report: Callable[[str], None] | None = None  # hears why the other side ended TLS
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Return bytes of good packets. Raises PacketError, and as SSLSocket does."""
-        data = super().recv(buflen, flags)
+        try:
+            data = super().recv(buflen, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if self.report is not None:
+                self.report(str(error.reason or error).replace("_", " ").lower())
+            raise
         if (guard := self.__dict__.get("guard")) is None:
             guard = self.__dict__["guard"] = PacketGuard()
         try:
@@ -70,7 +79,8 @@ class GuardedSocket(ssl.SSLSocket):
         return data
 
 
-def guard_sockets(context: ssl.SSLContext) -> None:
-    """Have all sockets that the context makes be guarded."""
-    kind: Any = GuardedSocket
+def guard_sockets(context: ssl.SSLContext, report: Callable[[str], None] | None = None) -> None:
+    """Have all sockets that the context makes be guarded; `report` hears why the other side ended TLS."""
+    reported = {} if report is None else {"report": staticmethod(report)}
+    kind: Any = type("ReportingSocket", (GuardedSocket,), reported)
     context.sslsocket_class = kind

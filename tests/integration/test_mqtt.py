@@ -110,6 +110,7 @@ def connected(host: RunningHost) -> bool:
 
 
 def test_messages_go_out_with_their_id_and_what_the_acl_forbids_is_told(host: RunningHost, broker: TlsBroker) -> None:
+    assert "the broker ends TLS: tlsv13 alert certificate required; set its certificate" in host.log(PROCESS)
     with broker.listener("house", "garden/#") as house, host.client("anna") as anna:
         id = anna.call(MESSAGES, "send", MQTT, "on", topic="lamp")["id"]
         heard = house.next("garden/lamp")
