@@ -1,8 +1,8 @@
 """What Home Assistant is told: each key is one that its documentation has for that kind of entity, and each value fits.
 
-The lists are a copy of the tables "Configuration variables" of home-assistant.io/integrations (sensor.mqtt,
-binary_sensor.mqtt, button.mqtt, switch.mqtt) and of the discovery schema of its integration, read on 2026-12-01. The
-program itself is too large to be run here.
+The lists are those of the discovery schema in the source of its integration (some of older versions), compared
+with excerpts of the tables "Configuration variables" at home-assistant.io/integrations (sensor, binary_sensor, button,
+switch). The program itself is too large to be run here.
 """
 
 from __future__ import annotations
