@@ -100,7 +100,7 @@ _SEARCHES = (
     ),
     Verb(
         "find",
-        "find the passages whose meaning is nearest: TEXT...",
+        "find the passages whose meaning is nearest to a text",
         (
             Argument(("text",), "what is looked for", "TEXT", nargs="+"),
             Argument(("--limit",), "how many passages (5)", "N", kind=whole_number, default=5),
@@ -112,7 +112,7 @@ _SEARCHES = (
     Verb("list", "list what was added", (_NAMESPACE, WIDE), run="searches.list_sources", lines="searches.search_lines"),
     Verb(
         "remove",
-        "remove what was added, by its name: NAME...",
+        "remove what was added, by its names",
         (Argument(("names",), "a name, as `search list` has it", "NAME", nargs="+"), _NAMESPACE),
         run="searches.remove",
         lines="searches.search_lines",

@@ -49,6 +49,7 @@ class BrokerLink:
         self._count = count
         self._retry_s = retry_s
         self._client: aiomqtt.Client | None = None
+        self._socket: object = None
         self._waiting: dict[int, asyncio.Future[str | None]] = {}
         self._cut = asyncio.Event()
         self._cut_why = ""
@@ -103,14 +104,13 @@ class BrokerLink:
         while True:
             began, client = loop.time(), self._make_client()
             self._prepare(client)
-            socket: Any = None
             try:
                 async with client:
-                    began, socket = loop.time(), _paho(client).socket()
+                    began = loop.time()
                     self._client = client
                     await self._until_lost(client)
             except (aiomqtt.MqttError, NotTaken, Refused, OSError, ValueError) as error:
-                self._is_away(getattr(socket, "refusal", None) or str(error))
+                self._is_away(getattr(self._socket, "refusal", None) or str(error))
             finally:
                 self._client = None
                 self._drop(client)
@@ -133,6 +133,11 @@ class BrokerLink:
         self.connections += 1
         connection, paho = self.connections, _paho(client)
         paho.manual_ack_set(True)
+        self._socket, opened = None, paho.on_socket_open
+
+        def on_socket_open(client: object, data: object, socket: object) -> None:
+            self._socket = socket  # kept from its begin: it may be refused before aiomqtt says that it is connected
+            opened(client, data, socket)
 
         def on_message(_client: object, _data: object, message: MQTTMessage) -> None:
             try:
@@ -153,6 +158,7 @@ class BrokerLink:
             else:
                 answer.set_result(str(reason) if reason.is_failure else None)
 
+        paho.on_socket_open = on_socket_open
         paho.on_message = on_message
         paho.on_publish = on_publish
 
