@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.installation import installed, scratch
+from hosts.installation import changeable, scratch
 from hosts.installed_host import InstalledHost
 
 ADDED = "\nallow:\n- calls: [sync]\n  why: for this test\n"
@@ -20,7 +20,7 @@ ADDED = "\nallow:\n- calls: [sync]\n  why: for this test\n"
 
 @pytest.fixture
 def host() -> Iterator[InstalledHost]:
-    made = InstalledHost(installed(), scratch() / "reloaded")
+    made = InstalledHost(changeable(), scratch() / "reloaded")
     made.like_new()
     yield made
     shutil.rmtree(made.folder)
