@@ -1,4 +1,4 @@
-"""Attacked sentence: what is said into an answering machine is heard, transcribed and obeyed, and gives nobody a right.
+"""Attacked sentence: what is said into an answering machine is heard, transcribed and obeyed, and gives no one a right.
 
 Spoken by espeak-ng, heard by Whisper, both on the host, and given to a component that obeys in the place of a model.
 """

@@ -1,4 +1,4 @@
-"""A captured component in the place of `secondary/ask`: its calls are checked by nobody before the client."""
+"""A captured component in the place of `secondary/ask`: no one checks its calls before the client does."""
 
 from __future__ import annotations
 
