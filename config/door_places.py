@@ -1,4 +1,4 @@
-"""Places at the door that no setting changes. A process that accepts needs a descriptor for each."""
+"""Places at the door that no setting changes. A process that accepts needs a descriptor for each but the sessions."""
 
 from __future__ import annotations
 
@@ -8,4 +8,5 @@ OPERATORS: Final = 16  # connections of clients that may lock or unlock the host
 ENROLMENTS: Final = 32  # connections of clients that have no certificate yet
 LINGERING: Final = 512  # connections that have lost their place and are not closed yet
 
+SESSIONS: Final = 16_384  # that the gate lets through at a time, those of components too
 ALL: Final = OPERATORS + ENROLMENTS + LINGERING

@@ -20,6 +20,7 @@ from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.door import DoorConfig
+from tlsrt.config.door_places import OPERATORS, SESSIONS
 from tlsrt.config.failed import FailedComponent
 from tlsrt.config.host_events import HostEventsConfig
 from tlsrt.config.host_settings import SettingConfig
@@ -288,6 +289,11 @@ class Config:
     def serves_http(self) -> bool:
         """Tell whether the door speaks HTTP with clients that may use it."""
         return self.door.http or any(client.http for client in self.clients)
+
+    @property
+    def sessions_remembered(self) -> int:
+        """Return for how many sessions a process remembers what it has verified: all that the door admits."""
+        return min(SESSIONS, max(2048, self.door.max_connections + OPERATORS + len(self.components)))
 
     @property
     def collectors(self) -> tuple[Collector, ...]:

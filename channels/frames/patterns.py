@@ -18,7 +18,7 @@ long header.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from struct import Struct
 from typing import Generic, Protocol, TypeVar
 
@@ -36,9 +36,10 @@ class Noted(Protocol):
 
 Flow = TypeVar("Flow", bound=Noted)
 
-FLOWS_MAX = 4096  # of all shapes together, then all begin anew; so do ...
-SHAPE_FLOWS_MAX = 256  # ... the flows of one shape
-TOKEN_BYTES_MAX = 8 * 1024 * 1024  # of the tokens that flows share, then all begin anew
+FLOWS_MAX = 4096  # of all shapes together, without another word; then those of a quarter of the sessions go
+SHAPE_FLOWS_MAX = 256  # flows of one shape; then these begin anew
+TOKEN_BYTES = 2048  # for each flow that there may be, of the tokens that flows share; each counts three times
+QUARTERS = 4
 BEGIN, LONG_BEGIN = 25, 26  # bytes with the number's mark; one more where the header's length takes two
 FIRST_BEGIN = 24  # of the first 127 frames of a session, whose numbers have no mark
 PROOF_MARK = b"\xc4\x10"
@@ -67,34 +68,54 @@ class FramePattern(Generic[Flow]):
         self.flows: dict[bytes, Flow] = {}
 
 
-class FramePatterns(Generic[Flow]):
-    """The shapes that are known. `known` is read directly where a call costs too much."""
+class _SharedToken:
+    """A token as its flows compare it and as it is authenticated: they all have the same bytes in memory."""
 
-    def __init__(self) -> None:
+    __slots__ = ("authenticated", "end", "flows")
+
+    def __init__(self, token: bytes) -> None:
+        self.end = b"\0" + bytes(_pack(token))
+        self.authenticated = len(token).to_bytes(4, "big") + token
+        self.flows = 0  # that have it
+
+
+class FramePatterns(Generic[Flow]):
+    """The shapes that are known, with at most `flows_max` flows. `known` is read where a call costs too much."""
+
+    def __init__(self, flows_max: int = FLOWS_MAX) -> None:
         self.known: dict[bytes, FramePattern[Flow]] = {}
         self.flows = 0  # of all shapes
-        self._tokens: dict[bytes, tuple[bytes, bytes]] = {}  # to `end` and `token` of its flows, which share them
+        self._flows_max = flows_max
+        self._begins: dict[bytes, set[bytes]] = {}  # session -> the shapes that it has
+        self._tokens: dict[bytes, _SharedToken] = {}
         self._token_bytes = 0
+        self._token_bytes_max = TOKEN_BYTES * flows_max
+        self._quarter = 0  # whose turn it is to go
 
     def forget(self) -> None:
         """Forget everything: what flows stand for has changed, or they are too many."""
         for shape in self.known.values():
-            _release(shape.flows)
+            self._release(shape.flows.values())
         self.known.clear()
-        self.flows = 0
-        self._tokens.clear()
-        self._token_bytes = 0
+        self._begins.clear()
 
     def forget_sessions(self, sessions: Collection[bytes]) -> None:
-        """Forget the shapes of sessions that have ended, and no other."""
-        for begin, shape in [(begin, shape) for begin, shape in self.known.items() if shape.name in sessions]:
-            del self.known[begin]
-            self.flows -= len(shape.flows)
-            for flow in shape.flows.values():
-                token = flow.token[4:]
-                if self._tokens.pop(token, None) is not None:
-                    self._token_bytes -= 3 * len(token)
-            _release(shape.flows)
+        """Forget the shapes of sessions that have ended, and no other. It costs what these sessions have."""
+        for session in sessions:
+            for begin in self._begins.pop(session, ()):
+                self._release(self.known.pop(begin).flows.values())
+
+    def _make_room(self) -> None:
+        """Forget a quarter of the sessions. The authority draws their ids, so no sender chooses who goes.
+
+        With more sessions than there is room for, one that comes again finds its flow in most cases. Forgetting the
+        oldest, or all, would find none if all take turns: each message would cost a signature.
+        """
+        for _ in range(QUARTERS):
+            turn, self._quarter = self._quarter, (self._quarter + 1) % QUARTERS
+            self.forget_sessions([session for session in self._begins if session[-1] % QUARTERS == turn])
+            if self.flows < self._flows_max and self._token_bytes < self._token_bytes_max:
+                return
 
     def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> None:
         """Note the flow of a parsed frame of the shortest encoding, and fill in its `end` and `token`.
@@ -111,9 +132,7 @@ class FramePatterns(Generic[Flow]):
         end = at + int.from_bytes(data[2:at], "big")
         begin = at + 5 + SESSION_BYTES + 1
         length = len(header.correlation)
-        last, authenticated = self._tokens.get(token) or (
-            b"\0" + bytes(_pack(token)), len(token).to_bytes(4, "big") + token
-        )  # fmt: skip
+        shared = self._tokens.get(token) or _SharedToken(token)
         number = _NUMBERS.get(data[begin - 1])
         if data[begin - 1] < 0x80 and begin == BEGIN:
             number, begin = "b", FIRST_BEGIN
@@ -123,35 +142,42 @@ class FramePatterns(Generic[Flow]):
             return
         packed = _pack(header.correlation)
         marks = packed[: len(packed) - length]
-        layout = Struct(f">{begin}x{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(last)}sBB")
-        if layout.size != end + len(last) + 1 or len(data) < layout.size:
+        layout = Struct(f">{begin}x{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(shared.end)}sBB")
+        if layout.size != end + len(shared.end) + 1 or len(data) < layout.size:
             return
         cut = layout.unpack_from(data)
-        if cut[:6] != (header.seq, middle, header.deadline, marks, header.correlation, last):
+        if cut[:6] != (header.seq, middle, header.deadline, marks, header.correlation, shared.end):
             return
-        if self.flows >= FLOWS_MAX or self._token_bytes >= TOKEN_BYTES_MAX:
-            self.forget()
-        if token not in self._tokens:
-            self._tokens[token] = (last, authenticated)
-            self._token_bytes += 3 * len(token)
+        if self.flows >= self._flows_max or self._token_bytes >= self._token_bytes_max:
+            self._make_room()
         known = self.known.get(data[:begin])
         if known is None or known.layout != layout.format or len(known.flows) >= SHAPE_FLOWS_MAX:
             if known is not None:
-                self.flows -= len(known.flows)
-                _release(known.flows)
+                self._release(known.flows.values())
             known = self.known[data[:begin]] = FramePattern(header, layout, (at, end), marks)
+            self._begins.setdefault(header.session, set()).add(data[:begin])
         before = known.flows.get(middle)
-        if before is None:
-            self.flows += 1
-        else:
-            before.end = before.token = b""
-        flow.end, flow.token = last, authenticated
+        if before is not None:
+            self._release((before,))
+        shared = self._tokens.setdefault(token, shared)
+        if shared.flows == 0:
+            self._token_bytes += 3 * len(token)
+        shared.flows += 1
+        self.flows += 1
+        flow.end, flow.token = shared.end, shared.authenticated
         known.flows[middle] = flow
 
-
-def _release(flows: Mapping[bytes, Noted]) -> None:
-    for flow in flows.values():
-        flow.end = flow.token = b""
+    def _release(self, flows: Iterable[Flow]) -> None:
+        """Take the bytes of the token away from flows that are forgotten, and forget it with the last of them."""
+        for flow in flows:
+            token = flow.token[4:]
+            shared = self._tokens[token]
+            shared.flows -= 1
+            if shared.flows == 0:
+                del self._tokens[token]
+                self._token_bytes -= 3 * len(token)
+            self.flows -= 1
+            flow.end = flow.token = b""
 
 
 def size_untrusted(data: bytes, at: int) -> int:

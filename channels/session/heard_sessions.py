@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterator
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.budget import Budget
 from tlsrt.channels.frames.frame import DEADLINE_MAX_MS
+from tlsrt.config.door_places import SESSIONS
 from tlsrt.errors import PeerError
 
-REMOTE_SESSIONS_MAX = 16_384  # as many as the gate lets through
+REMOTE_SESSIONS_MAX = SESSIONS
 REMOTE_SESSIONS_OF = REMOTE_SESSIONS_MAX // 4  # of one subject; no configuration lets a client have more at once
 SLACK_MS = 5_000  # an external client's clock offset is known only to a round trip
 KEPT_MS = DEADLINE_MAX_MS + SLACK_MS

@@ -109,7 +109,7 @@ def mint_token(
     return prefix + sealed
 
 
-MEMO_BYTES = 8 * 1024 * 1024  # of tokens that are remembered; a loop can wrap its own in many ways
+MEMO_BYTES = 2048  # for each token that may be remembered, all together; a loop can wrap its own in many ways
 
 
 class TokenVerifier:
@@ -144,9 +144,8 @@ class TokenVerifier:
 
     def forget_sessions(self, sessions: Collection[bytes]) -> None:
         """Forget the tokens of sessions that have ended, which nothing will ask for again."""
-        ended = frozenset(sessions)
         for memo in (self._wrapped, self._unwrapped):
-            memo.forget_sessions(ended)
+            memo.forget_sessions(sessions)
 
     def knows(self, token: bytes) -> bool:
         """Whether exactly these bytes were verified before, so that verifying them again costs nothing."""
@@ -205,8 +204,10 @@ class _Memo:
     """Claims by what they came from. The oldest go when there are too many, or when they came from too many bytes."""
 
     def __init__(self, capacity: int) -> None:
+        self.size_max = MEMO_BYTES * capacity
         self._capacity = capacity
         self._claims: OrderedDict[bytes, tuple[Claims, int]] = OrderedDict()
+        self._keys: dict[bytes, set[bytes]] = {}  # session -> what its claims came from
         self._size = 0
 
     def __len__(self) -> int:
@@ -218,17 +219,27 @@ class _Memo:
 
     def add(self, key: bytes, claims: Claims, size: int) -> None:
         self._claims[key] = claims, size
+        self._keys.setdefault(claims.session, set()).add(key)
         self._size += size
-        while len(self._claims) > self._capacity or self._size > MEMO_BYTES:
-            self._size -= self._claims.popitem(last=False)[1][1]
+        while len(self._claims) > self._capacity or self._size > self.size_max:
+            self._remove(next(iter(self._claims)))
 
-    def forget_sessions(self, sessions: frozenset[bytes]) -> None:
-        for key in [key for key, (claims, _) in self._claims.items() if claims.session in sessions]:
-            self._size -= self._claims.pop(key)[1]
+    def forget_sessions(self, sessions: Collection[bytes]) -> None:
+        for session in sessions:
+            for key in tuple(self._keys.get(session, ())):
+                self._remove(key)
 
     def forget_epoch(self, epoch: int) -> None:
         for key in [key for key, (claims, _) in self._claims.items() if claims.epoch == epoch]:
-            self._size -= self._claims.pop(key)[1]
+            self._remove(key)
+
+    def _remove(self, key: bytes) -> None:
+        claims, size = self._claims.pop(key)
+        self._size -= size
+        keys = self._keys[claims.session]
+        keys.remove(key)
+        if not keys:
+            del self._keys[claims.session]
 
 
 def check_claims(claims: Claims, now: int, install: bytes, boot: bytes) -> None:

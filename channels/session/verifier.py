@@ -23,10 +23,14 @@ FEED_SILENCE_MS = 3_000  # a verifier without a feed for so long refuses everyth
 
 
 class Verifier:
-    """Checks the token of a message against everything that this process knows."""
+    """Checks the token of a message against everything that this process knows.
 
-    def __init__(self) -> None:
-        self.tokens = TokenVerifier()
+    `sessions` is how many it can remember what it has verified for: of more than that, each message costs a signature.
+    """
+
+    def __init__(self, sessions: int = 2048) -> None:
+        self.sessions = sessions
+        self.tokens = TokenVerifier(2 * sessions)  # a token comes while that before is still in use
         self.install = b""
         self.boot = b""
         self.epochs: set[int] = set()

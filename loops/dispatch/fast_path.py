@@ -77,7 +77,7 @@ class ReceiveFastPath:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
         self._hosts: dict[str, Recipient] = {}
-        self._patterns = FramePatterns[Arrival]()
+        self._patterns = FramePatterns[Arrival](2 * verifier.sessions)
         self._known = self._patterns.known
         verifier.on_change.append(self._patterns.forget)
 

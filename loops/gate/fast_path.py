@@ -46,7 +46,7 @@ class FastPath:
         self._calls = calls
         self._open = calls.by_name
         self._few = calls.few
-        self._patterns = FramePatterns[Flow]()
+        self._patterns = FramePatterns[Flow](2 * verifier.sessions)
         self._known = self._patterns.known
         verifier.on_change.append(self.end_flows)
 

@@ -43,6 +43,7 @@ from tlsrt.channels.frames.trace import check_trace_untrusted
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
+from tlsrt.config.door_places import SESSIONS
 from tlsrt.config.processes import loop_of_address
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.block_list import SHARE, BlockList
@@ -52,8 +53,7 @@ from tlsrt.loops.gate.open_calls import CALLS_MAX, OpenCalls
 from tlsrt.loops.gate.state import GONE, Flow, GateLoop, GateSession, GateVerdict, Origin
 
 SLACK_MS = 5_000
-SESSIONS_MAX = 16_384
-SESSIONS_OF = SESSIONS_MAX // 4  # of one subject; the authority lets a client have no more
+SESSIONS_OF = SESSIONS // 4  # of one subject; the authority lets a client have no more
 CLIENT = "client"
 _ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
 _REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast path knows
@@ -70,7 +70,7 @@ class Gate:
         self._calls_per_session = calls_per_session
         self.calls = OpenCalls(calls_per_session)
         self._fast = FastPath(verifier, self.calls)
-        self._sessions: BoundedTable[bytes, GateSession] = BoundedTable(SESSIONS_MAX, SESSIONS_OF, WhenFull.REFUSE)
+        self._sessions: BoundedTable[bytes, GateSession] = BoundedTable(SESSIONS, SESSIONS_OF, WhenFull.REFUSE)
         self._calls_per_subject = max(CALLS_MAX // 8, calls_per_session)
         self._loops: dict[str, GateLoop] = {}
         self._roots: dict[int, bytes] = {}

@@ -106,7 +106,7 @@ class LoopProcess:
         self.confinement = confinement
         self.log = logging.getLogger(name)
         self.refusals = Refusals(self.log)
-        self.verifier = Verifier()
+        self.verifier = Verifier(config.sessions_remembered)
         self.arrivals = ReceiveFastPath(self.verifier)
         self.hosts: dict[str, ComponentHost] = {}
         self.trust = ControlChannel(trust, TRUST)

@@ -48,13 +48,14 @@ class MemoryHost:
 
     def __init__(
         self, seed: bytes = b"world", *, now: int = 1_000_000, epoch: int = 7, policy: Policy = POLICY,
-        ending: bytes = b"",
+        ending: bytes = b"", sessions: int = 2048,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.now = now
         self.epoch = epoch
         self.policy = policy
         self.ending = ending  # of all session ids
+        self.sessions = sessions  # that a verifier remembers
         self.install = self.random("install", 16)
         self.prk = key_schedule.extract(self.install, self.random("master", 32))
         self.boot_nonce = self.random("boot", 32)
@@ -78,7 +79,7 @@ class MemoryHost:
         return session[: 16 - len(self.ending)] + self.ending
 
     def make_verifier(self) -> Verifier:
-        verifier = Verifier()
+        verifier = Verifier(self.sessions)
         verifier.welcome(self.install, self.boot, self.issuer.public_key().public_bytes_raw(), 1)
         verifier.add_epoch(self.epoch, key_schedule.token_key(self.run, self.epoch))
         verifier.snapshot(1, 0, 1, 0, self.now, [], self.now)

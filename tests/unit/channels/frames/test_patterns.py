@@ -8,6 +8,7 @@ from fakes.memory_host import MemoryHost
 from tlsrt.channels.frames import patterns
 from tlsrt.channels.frames.frame import FrameKind, correlation, pack_header, parse_header_untrusted
 from tlsrt.errors import PeerError
+from tlsrt.loops.gate.state import Origin
 
 ADMIN, STORE = "client/admin", "secondary/store"
 
@@ -38,8 +39,8 @@ def test_all_flows_together_have_one_bound() -> None:
         for number in range(200):
             ask(world, "m" * (length - 3) + f"{number:03x}")
             most = max(most, world.gate._fast._patterns.flows)
-    assert most == patterns.FLOWS_MAX
-    assert len(flows(world)) == world.gate._fast._patterns.flows < patterns.FLOWS_MAX
+    assert most == 2 * world.sessions
+    assert len(flows(world)) == world.gate._fast._patterns.flows < 2 * world.sessions
 
 
 def test_flows_of_one_shape_have_a_bound_and_are_counted() -> None:
@@ -47,6 +48,43 @@ def test_flows_of_one_shape_have_a_bound_and_are_counted() -> None:
     for number in range(2 * patterns.SHAPE_FLOWS_MAX + 9):
         ask(world, f"{number:04x}")
     assert len(flows(world)) == world.gate._fast._patterns.flows == 9
+
+
+def take_turns(count: int, sessions: int, rounds: int) -> list[int]:
+    """Let so many clients send a frame each, in turn, to a gate that remembers so many; return signatures a round."""
+    names = [f"client/c{number}" for number in range(count)]
+    world = MemoryHost(policy={STORE: {}, **{name: {STORE: ("*",)} for name in names}}, sessions=sessions)
+    origins = {name: Origin("", 1, world.session(name), world.confirmation) for name in names}
+    counts = []
+    for number in range(rounds):
+        before = world.verifier.tokens.signatures_verified
+        for name in names:
+            world.endpoints[name]._seq = 300 + number
+            data = world.request(name, STORE, "get")
+            assert world.gate.check_untrusted(data, origins[name], world.now).passed
+            world.gate.calls.end(correlation(world.session(name), 301 + number))
+        counts.append(world.verifier.tokens.signatures_verified - before)
+    assert world.gate._fast._patterns.flows <= 2 * sessions
+    return counts
+
+
+def test_sessions_that_the_configuration_admits_cost_one_signature_each() -> None:
+    assert take_turns(64, 64, 4) == [64, 0, 0, 0]
+
+
+def test_more_sessions_than_that_are_forgotten_by_parts_and_not_all_at_once() -> None:
+    assert sum(take_turns(160, 64, 6)[1:]) < 5 * 160 * 0.75  # all of them, if the oldest made room
+
+
+def test_tokens_that_were_renewed_are_kept_no_longer() -> None:
+    world = world_with_numbers()
+    for number in range(40):
+        world.endpoints[ADMIN]._epochs[7].token = world.token(ADMIN, token_id=number.to_bytes(16, "big"))
+        ask(world, "get")
+    shapes = world.gate._fast._patterns
+    assert len(shapes._tokens) == shapes.flows == 1
+    world.gate._fast.end_session(world.session(ADMIN))
+    assert not shapes.known and not shapes._tokens and not shapes._begins and shapes._token_bytes == shapes.flows == 0
 
 
 def test_flows_share_their_token() -> None:
@@ -59,8 +97,8 @@ def test_flows_share_their_token() -> None:
 
 
 def test_tokens_have_a_bound_and_an_open_call_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patterns, "TOKEN_BYTES_MAX", 5000)
     world = world_with_numbers()
+    monkeypatch.setattr(world.gate._fast._patterns, "_token_bytes_max", 5000)
     for number in range(40):
         token = world.token(ADMIN, token_id=number.to_bytes(16, "big"))
         world.endpoints[ADMIN]._epochs[7].token = token

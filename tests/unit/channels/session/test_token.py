@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fakes.memory_host import MemoryHost
 
-from tlsrt.channels.session import token as token_module
 from tlsrt.channels.session.token import (
     DOMAIN,
     PREFIX_BYTES,
@@ -58,10 +57,10 @@ def test_memory_is_bounded() -> None:
     assert len(tokens._wrapped) == len(tokens._unwrapped) == 8
 
 
-def test_a_token_that_is_wrapped_in_ever_new_ways_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_wrapped_in_ever_new_ways_takes_no_more_memory() -> None:
     token = WORLD.token("third/console")
-    monkeypatch.setattr(token_module, "MEMO_BYTES", 5 * len(token) + 1)
     tokens = WORLD.make_verifier().tokens
+    tokens._wrapped.size_max = 5 * len(token) + 1
     opened = AESGCM(KEY).decrypt(token[13:25], token[25:], DOMAIN + token[:25])
     for number in range(50):
         prefix = token[:13] + number.to_bytes(12, "big")
@@ -69,6 +68,19 @@ def test_a_token_that_is_wrapped_in_ever_new_ways_takes_no_more_memory(monkeypat
     assert len(tokens._wrapped) == 5 and tokens._wrapped._size == 5 * len(token)
     tokens.drop_epoch(WORLD.epoch)
     assert len(tokens._wrapped) == len(tokens._unwrapped) == tokens._wrapped._size == tokens._unwrapped._size == 0
+
+
+def test_tokens_of_a_session_that_ended_go_and_no_others() -> None:
+    tokens = TokenVerifier(capacity=8)
+    tokens.set_issuer(1, WORLD.issuer.public_key().public_bytes_raw())
+    tokens.set_key(WORLD.epoch, KEY)
+    for number in range(50):  # most have made room by then, some for tokens of their own session
+        session = bytes((number % 3,)) * 16
+        tokens.verify_untrusted(WORLD.token("third/console", token_id=number.to_bytes(16, "big"), session=session))
+    tokens.forget_sessions([bytes((1,)) * 16, bytes((9,)) * 16])
+    assert len(tokens._wrapped) == len(tokens._unwrapped) == 5  # of 42 to 49
+    tokens.forget_sessions([bytes((0,)) * 16, bytes((2,)) * 16])
+    assert len(tokens._wrapped) == tokens._wrapped._size == len(tokens._wrapped._keys) == 0
 
 
 def test_every_flipped_byte_is_refused() -> None:
