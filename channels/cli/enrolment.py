@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tlsrt.channels.cli.contexts import chosen
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.enroll import ends_of
 from tlsrt.channels.client.enroll import enroll as enroll_at
-from tlsrt.channels.client.pem_export import curl_line, export_pem
+from tlsrt.channels.client.pem_export import BROWSER, curl_line, export_pem
 from tlsrt.channels.session.enrolment import parse_code
 from tlsrt.command_line.hint import command_line
 from tlsrt.command_line.table import Document
@@ -71,15 +72,28 @@ def export(arguments: argparse.Namespace) -> Document:
     named, address = chosen(arguments)
     bundle = read_bundle(find_bundle(named))
     host, port = parse_address(address) if address else (bundle.host, bundle.port)
-    files = export_pem(bundle, Path(arguments.folder))
-    return {
+    password = _new_password() if arguments.p12 else ""
+    files = export_pem(bundle, Path(arguments.folder), password)
+    answer: Document = {
         "client": bundle.name, **{name: str(path) for name, path in files._asdict().items()},
         "curl": curl_line(files, bundle, host, port),
     }  # fmt: skip
+    return answer | {"p12": str(files.key.with_name(BROWSER)), "password": password} if password else answer
+
+
+def _new_password() -> str:
+    """Return 120 random bits, in letters and digits that can be typed on a telephone."""
+    text = base64.b32encode(os.urandom(15)).decode().lower()
+    return "-".join(text[at : at + 6] for at in range(0, len(text), 6))
 
 
 def export_lines(answer: Document) -> list[str]:
-    return [
-        printable(f"key of client {answer['client']} written to {answer['key']} (keep it secret)"),
-        f"if the host serves HTTP to it:\n\n  {printable(answer['curl'])}",
-    ]
+    lines = [printable(f"key of client {answer['client']} written to {answer['key']} (keep it secret)")]
+    if "p12" in answer:
+        lines.append(
+            printable(
+                f"for a browser: import {answer['p12']} with the password {answer['password']}, which is kept nowhere; "
+                "then delete that file"
+            )
+        )
+    return [*lines, f"if the host serves HTTP to it:\n\n  {printable(answer['curl'])}"]

@@ -306,8 +306,11 @@ VERBS = (
     ),
     Verb(
         "export",
-        "write this client's certificate, key and CA as PEM files into a new FOLDER, for curl",
-        (Argument(("folder",), "where to write them; it must not exist yet", "FOLDER"),),
+        "write this client's certificate, key and CA as files into a new FOLDER, for curl and browsers",
+        (
+            Argument(("folder",), "where to write them; it must not exist yet", "FOLDER"),
+            flag("--p12", text="write client.p12 as well, which browsers import, and print its password"),
+        ),
         run="enrolment.export",
         lines="enrolment.export_lines",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shlex
 import socket
 import ssl
@@ -270,6 +271,11 @@ def test_curl_calls_by_the_line_that_export_prints(host: RunningHost, tmp_path: 
     put = curl("-H", "Content-Type: application/json", "-d", '{"key": "curl", "value": "hello"}', place + "put")
     assert json.loads(put)["revision"] >= 1
     assert curl("-H", "Content-Type: application/json", "-d", '["curl"]', place + "get") == '"hello"'
+    done = subprocess.run([*command, "--p12", str(tmp_path / "p12")], capture_output=True, text=True, timeout=30)
+    said = re.search(r"import (\S+/client.p12) with the password ([a-z2-7-]{27}), which", done.stdout)
+    assert done.returncode == 0 and said is not None, done
+    line = ["curl", "--cacert", line[2], "--cert-type", "P12", "--cert", ":".join(said.groups()), line[-1]]
+    assert curl("-d", '["curl"]', "-H", "Content-Type: application/json", place + "get") == '"hello"'
     again = subprocess.run([*command, str(tmp_path / "pem")], capture_output=True, text=True, timeout=30)
     assert (again.returncode, again.stdout) == (78, "") and "already" in again.stderr
 

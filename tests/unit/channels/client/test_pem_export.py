@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import shlex
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,3 +92,32 @@ def test_the_line_names_whom_the_certificate_names(server_name: str, host: str, 
 def test_a_name_in_a_bundle_is_no_shell(name: str) -> None:
     line = curl_line(FILES, dataclasses.replace(BUNDLE, server_name=name), "h", 7443)
     assert len(shlex.split(line)) in (8, 10)
+
+
+def test_what_a_browser_imports_has_key_and_certificate_under_the_password_only(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    bundle = bundle_with(key)
+    files = export_pem(bundle, tmp_path / "pem", "word")
+    browser = files.key.with_name("client.p12")
+    assert browser.stat().st_mode & 0o7777 == 0o600
+    found = pkcs12.load_pkcs12(browser.read_bytes(), b"word")
+    assert found.cert is not None and found.cert.friendly_name == b"admin" and not found.additional_certs
+    assert isinstance(found.key, ec.EllipticCurvePrivateKey) and found.key.private_numbers() == key.private_numbers()
+    assert found.cert.certificate.public_bytes(Encoding.PEM) == bundle.certificate_pem
+    with pytest.raises(ValueError, match="password"):
+        pkcs12.load_pkcs12(browser.read_bytes(), b"another")
+
+
+def test_a_key_that_browsers_do_not_take_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^browsers take no key of this kind: enroll this client anew"):
+        export_pem(bundle_with(Ed25519PrivateKey.generate()), tmp_path / "pem", "word")
+    assert not list(tmp_path.iterdir())
+
+
+def bundle_with(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> Bundle:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")])
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    unsigned = x509.CertificateBuilder(name, name, key.public_key(), 7, begin, begin + datetime.timedelta(days=9))
+    signed = unsigned.sign(key, hashes.SHA256() if isinstance(key, ec.EllipticCurvePrivateKey) else None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return dataclasses.replace(BUNDLE, certificate_pem=signed.public_bytes(Encoding.PEM), key_pem=pem)
