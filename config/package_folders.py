@@ -6,11 +6,11 @@ library's folder, dist-packages of Debian below /usr/lib. No process of this hos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 NAMES = ("site-packages", "dist-packages")
-_PLACES = tuple(f"{place}{name}" for place in ("", "python*/") for name in NAMES)  # in a library, or in one beside it
 
 
 def outermost(folders: Iterable[Path]) -> list[Path]:
@@ -21,16 +21,29 @@ def outermost(folders: Iterable[Path]) -> list[Path]:
 
 def hidden_packages(code: Iterable[Path], data: Iterable[Path] = ()) -> tuple[Path, ...]:
     """Return the folders of packages below folders of code that nothing of the code, and no data, lies in or shows."""
-    code, data = [path.resolve() for path in code], [path.resolve() for path in data]
-    found = dict.fromkeys(
-        one.resolve() for folder in code for place in _PLACES for one in folder.glob(place) if one.is_dir()
-    )
+    read, kept = [os.path.realpath(path) for path in code], [os.path.realpath(path) for path in data]
+    found = dict.fromkeys(os.path.realpath(one) for folder in read for one in _packages_in(folder))
     return tuple(
-        folder
+        Path(folder)
         for folder in found
-        if not any(path.is_relative_to(folder) for path in (*code, *data))
-        and not any(folder.is_relative_to(path) for path in data)
+        if not any(_lies_in(path, folder) for path in (*read, *kept))
+        and not any(_lies_in(folder, path) for path in kept)
     )
+
+
+def _packages_in(folder: str) -> Iterator[str]:
+    """Yield the folders of packages in a library, or in one beside it."""
+    try:
+        beside = sorted(f"{folder}/{name}" for name in os.listdir(folder) if name.startswith("python"))
+    except OSError:  # a file, or one that we cannot look into
+        return
+    for place in (folder, *beside):
+        yield from (one for name in NAMES if os.path.isdir(one := f"{place}/{name}"))
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Tell it of resolved paths, as text: pathlib takes a hundred times as long, and each start asks for hundreds."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _shows(above: Path, path: Path) -> bool:
