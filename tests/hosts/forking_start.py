@@ -142,6 +142,10 @@ def _serve(requests: socket.socket) -> None:
         return
     for name in _IMPORTED:
         importlib.import_module(name)
+    # What a start does before its first fork, done for all: the host that is forked finds it done.
+    child_entries = importlib.import_module("tlsrt.supervisor.launch.child_entries")
+    child_entries.import_for_sealed(*child_entries.COMMON, child_entries.RUNTIME)
+    importlib.import_module("tlsrt.supervisor.process.spawn").freeze_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for us all, and the tests end in order
     files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("tlsrt")]
     requests.send(json.dumps([file for file in files if file]).encode())
