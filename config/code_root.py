@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
+# The fifth on: profiles of the sandbox, and what browsers run as the console.
+CODE = (".py", ".pyc", ".so", ".yaml", ".html", ".js", ".css", ".svg", ".webmanifest")
 CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
 
 Identity = tuple[int, ...]

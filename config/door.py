@@ -74,6 +74,12 @@ class DoorConfig:
             "Serve HTTP, for clients that are enrolled with --http; a client here with `http: true` does too."
         ),
     )
+    console: bool = field(
+        default=False,
+        metadata=boolean(
+            "Serve the console, a page that makes a browser a client: `tlsrt-supervisor console` prints the link."
+        ),
+    )
     http_jobs: bool = field(
         default=False,
         metadata=boolean(

@@ -69,15 +69,18 @@ class TlsEngine:
     `protocols` are the ALPN names of which it insists on one; without any, ALPN does not matter. A server takes no
     other `groups` for the key exchange and no other `suites`. With `strangers`, contexts by ALPN name, it uses such a
     context for a client that offers this name and no other; no other ever meets it. `choose` may return another context
-    for a client by the ALPN names that it offers and the server name that it asks for.
+    for a client by the ALPN names that it offers and the server name that it asks for. `guests` are names of protocols
+    whose context may be one that does not insist on a certificate: who shows none is a stranger by that name.
     """
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None,
         groups: Collection[int] = GROUPS, suites: Collection[int] = SUITES,
         strangers: Mapping[str, ssl.SSLContext] | None = None, choose: Choose | None = None,
+        guests: Collection[str] = (),
     ) -> None:  # fmt: skip
-        self.stranger = ""  # the ALPN name of one, whose context asks for no certificate
+        self.stranger = ""  # the ALPN name of a client without a certificate, where that is allowed
+        self._guests = guests
         self._strangers = strangers or {}
         self._choose = choose
         self.state = State.HANDSHAKE
@@ -248,6 +251,8 @@ class TlsEngine:
         self.state = State.OPEN
         if self._protocols and self.protocol not in self._protocols:
             self.fail("no_protocol")
+        elif self.protocol in self._guests and not self.certificate:
+            self.stranger = self.protocol or ""
 
     def _look_at_choice(self, tls: ssl.SSLObject) -> None:
         """Look at our ServerHello before it leaves; refuse in its place."""

@@ -1,4 +1,4 @@
-"""Message link: the part of `tlsrt/1` on a TLS connection that both sides share.
+"""Message link: the part of `tlsrt/1` on a TLS connection that both sides share, whatever frames its payloads.
 
 All messages of one turn of the event loop leave in one TLS write; nothing waits longer than that.
 """
@@ -9,20 +9,23 @@ import asyncio
 from collections.abc import Callable
 
 from tlsrt.channels.tls.connection import TlsConnection
-from tlsrt.channels.tls.message_stream import StreamReader, encode_control
+from tlsrt.channels.tls.message_stream import Framing, StreamReader, encode_control
 
 
 class MessageLink:
     """One end. Children take payloads in `payload_untrusted` (PeerError ends the connection) and `lost`.
 
-    `want` is told to flush at the end of this turn, if the owner has turns of its own.
+    `want` is told to flush at the end of this turn, if the owner has turns of its own. Without `framing` payloads
+    travel as on a stream.
     """
 
     def __init__(
-        self, connection: TlsConnection, cap: int, want: Callable[[Callable[[], None]], object] | None = None
-    ) -> None:
+        self, connection: TlsConnection, cap: int, want: Callable[[Callable[[], None]], object] | None = None,
+        framing: Framing | None = None,
+    ) -> None:  # fmt: skip
         self.connection = connection
-        self.reader = StreamReader(cap)
+        self.reader: Framing = StreamReader(cap) if framing is None else framing
+        self.reader.cap = cap
         self._loop = asyncio.get_running_loop()
         self._want = want or self._loop.call_soon
         self._waiting: list[bytes] = []
@@ -41,11 +44,14 @@ class MessageLink:
         """Send what waits, now."""
         if self.connection.ended or not self._waiting:
             return
-        pieces: list[bytes] = []
-        for payload in self._waiting:
-            pieces += (len(payload).to_bytes(4, "big"), payload)
+        data = self.reader.encode(self._waiting)
         self._waiting.clear()
-        self.connection.write(b"".join(pieces))
+        self.connection.write(data)
+
+    def finish(self) -> None:
+        """Send what waits, and the last word of the framing: the connection is ended next."""
+        self.flush()
+        self.connection.write(self.reader.end())
 
     @property
     def unsent(self) -> list[bytes]:

@@ -6,8 +6,8 @@ tells them apart: a frame starts with a bin, a control message with a str.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -142,12 +142,38 @@ def _measure(value: Any) -> int:
     return value if type(value) is int else len(value)
 
 
+class Framing(Protocol):
+    """How payloads travel on a connection. `cap` bounds the next ones of the peer, and so what is ever buffered."""
+
+    cap: int
+
+    def feed_untrusted(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes, yield the payloads that are whole now. Raise PeerError at what no peer may send."""
+
+    def encode(self, payloads: Sequence[bytes]) -> bytes:
+        """Return payloads as they travel."""
+
+    def end(self) -> bytes:
+        """Return what is sent last of all."""
+
+
 class StreamReader:
-    """Cuts a byte stream into payloads. `cap` bounds the next ones, and so what is ever buffered."""
+    """The framing of a byte stream: u32 BE length | payload."""
 
     def __init__(self, cap: int) -> None:
         self.cap = cap
         self._buffer = bytearray()
+
+    def encode(self, payloads: Sequence[bytes]) -> bytes:
+        """Return payloads as they travel."""
+        pieces: list[bytes] = []
+        for payload in payloads:
+            pieces += (len(payload).to_bytes(4, "big"), payload)
+        return b"".join(pieces)
+
+    def end(self) -> bytes:
+        """Return nothing: TLS says that it ends."""
+        return b""
 
     def feed_untrusted(self, data: bytes) -> Iterator[bytes]:
         """Take bytes, yield the payloads that are whole now. Raise PeerError at a length that no peer may send.

@@ -1,9 +1,10 @@
 """Admission: who finds a place at the door. Pure.
 
-There are three pools, so that none can be used up by those of another:
+There are four pools, so that none can be used up by those of another:
 
 - strangers, whose handshake is not finished: fair to each network (fair_pool.py);
 - enrolments: clients that have no certificate and ask for one, in the same way;
+- guests: browsers without a certificate, until one has a session, in the same way;
 - clients, whose certificate was verified: a share for each (client_places.py). From then on a connection counts for
   its client and no longer for its address, so that any number of clients get in from behind one address.
 
@@ -23,10 +24,11 @@ from tlsrt.budget import Spending
 from tlsrt.config import door_places
 from tlsrt.loops.door.addresses import networks_of
 from tlsrt.loops.door.client_places import ClientAnswer, ClientPlaces, Occupant
-from tlsrt.loops.door.fair_pool import Answer, FairPool, PoolLimits, Random
+from tlsrt.loops.door.fair_pool import Answer, FairPool, PoolLimits, Random, Stage
 from tlsrt.rate_limit import Buckets
 
 ENROLMENTS_OF_ADDRESS: Final = 4  # that have not asked yet
+GUESTS_OF_ADDRESS: Final = 16  # likewise; a browser makes six connections for a page, and some ahead of need
 KNOWN_MOST: Final = 4096  # addresses
 KNOWN_S: Final = 600.0
 
@@ -50,6 +52,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits, random: Random) -> None:
         self.strangers = FairPool(PoolLimits(limits.unauthenticated, limits.per_address, limits.grace_s), random)
         self.enrolments = FairPool(PoolLimits(door_places.ENROLMENTS, ENROLMENTS_OF_ADDRESS, limits.grace_s), random)
+        self.guests = FairPool(PoolLimits(door_places.GUESTS, GUESTS_OF_ADDRESS, limits.grace_s), random)
         self.clients = ClientPlaces(limits.connections, limits.per_client, door_places.OPERATORS)
         self._rates = Buckets(limits.burst, limits.rate)
         self._certificate_rates = Spending(limits.burst, limits.rate)
@@ -58,12 +61,12 @@ class Admission:
     @property
     def connections(self) -> int:
         """How many connections have a place, in any pool."""
-        return len(self.strangers) + len(self.enrolments) + len(self.clients)
+        return self.unauthenticated + len(self.clients)
 
     @property
     def unauthenticated(self) -> int:
         """How many of them have not shown a certificate."""
-        return len(self.strangers) + len(self.enrolments)
+        return len(self.strangers) + len(self.enrolments) + len(self.guests)
 
     def may_come(self, address: str, now: float, share: int = 1) -> bool:
         """Count a new connection of an address; False if that is too fast. With a `share` of 4 it has a quarter."""
@@ -79,14 +82,20 @@ class Admission:
         self.strangers.add(number, networks_of(address), now)
         return early
 
-    def ask_to_enrol(self, address: str, now: float) -> Answer:
+    def ask_to_stay(self, pool: FairPool, address: str, now: float) -> Answer:
         """Ask for a place for a client without a certificate."""
-        return self.enrolments.ask(networks_of(address), now)
+        return pool.ask(networks_of(address), now)
 
-    def enrol(self, number: int, address: str, now: float) -> None:
+    def stay(self, pool: FairPool, number: int, address: str, now: float) -> None:
         """Give it to this one, which was a stranger."""
         self.leave(number)
-        self.enrolments.add(number, networks_of(address), now)
+        pool.add(number, networks_of(address), now)
+
+    def has_asked(self, number: int, now: float) -> None:
+        """Note that a client without a certificate has said what it wants."""
+        for pool in (self.enrolments, self.guests):
+            if number in pool:
+                pool.step(number, Stage.WHOLE, now)
 
     def ask_as_client(self, client: str) -> ClientAnswer:
         """Ask for a place for a client whose certificate was verified."""
@@ -123,7 +132,7 @@ class Admission:
 
     def leave(self, number: int) -> None:
         """Free a place; without effect for a connection that has none."""
-        for pool in (self.strangers, self.enrolments, self.clients):
+        for pool in (self.strangers, self.enrolments, self.guests, self.clients):
             if number in pool:
                 pool.remove(number)
                 return

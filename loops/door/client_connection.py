@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
-from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, is_frame, parse_control_untrusted
+from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, Framing, is_frame, parse_control_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.backend import DoorBackend
 
@@ -52,9 +52,9 @@ class ClientConnection(MessageLink):
 
     def __init__(
         self, connection: TlsConnection, number: int, backend: DoorBackend, offences: OffenceCounter, opening_s: float,
-        want: Callable[[Callable[[], None]], object] | None = None,
+        want: Callable[[Callable[[], None]], object] | None = None, framing: Framing | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(connection, OPENING_MAX, want)
+        super().__init__(connection, OPENING_MAX, want, framing)
         self.stage = ConnectionStage.ARRIVED
         self._number = number
         self._backend = backend
@@ -114,14 +114,14 @@ class ClientConnection(MessageLink):
         """Tell the client that it gets no session, and end."""
         if not self.connection.ended:
             self.say("refused", word)
-            self.flush()
+            self.finish()
             self.connection.fail(reason)
 
     def dismiss(self, word: str, reason: str) -> None:
         """Tell the client one word, and end."""
         if not self.connection.ended:
             self.say("goodbye", word)
-            self.flush()
+            self.finish()
             self.connection.fail(reason)
 
     def lost(self, reason: str) -> None:

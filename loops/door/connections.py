@@ -107,18 +107,19 @@ class Connections:
 
     # -- enrolments and clients --------------------------------------------------------------------------------
 
-    def enrol(self, client: AcceptedConnection) -> str:
+    def enrol(self, client: AcceptedConnection, *, is_guest: bool = False) -> str:
         """Count a connection as one without a certificate; return the word why there is no room, or nothing."""
         now = self._loop.time()
-        word = self._make_room(self._admission.enrolments, lambda: self._admission.ask_to_enrol(client.address, now))
+        pool = self._admission.guests if is_guest else self._admission.enrolments
+        word = self._make_room(pool, lambda: self._admission.ask_to_stay(pool, client.address, now))
         if not word and not client.left:
-            self._admission.enrol(client.number, client.address, now)
+            self._admission.stay(pool, client.number, client.address, now)
         return word
 
     def on_asked(self, client: AcceptedConnection) -> None:
         """Note that a client without a certificate has said what it wants."""
         if not client.left:
-            self._admission.enrolments.step(client.number, Stage.WHOLE, self._loop.time())
+            self._admission.has_asked(client.number, self._loop.time())
 
     def verify(self, client: AcceptedConnection, account: str) -> None:
         """Count a connection as one of this client, and no longer of its address. PeerError if it has no place."""

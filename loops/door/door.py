@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.channels.session.grant import GrantContent
+from tlsrt.channels.session.grant import GrantContent, parse_open_untrusted
 from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
-from tlsrt.channels.tls.message_stream import PROTOCOL
+from tlsrt.channels.tls.message_stream import PROTOCOL, Framing
 from tlsrt.config.door import DoorConfig
+from tlsrt.errors import PeerError
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.addresses import plain_address
 from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.client_connection import ClientConnection, ConnectionStage
+from tlsrt.loops.door.tls_contexts import HTTP
 from tlsrt.loops.door.tls_server import ServerLimits
 from tlsrt.rate_limit import Buckets
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http.connection import HttpConnection, HttpServer
 
-HTTP = "http/1.1"
 OFFENCES_MAX = 64.0  # at once
 OFFENCES_PER_S = 4.0
 
@@ -74,11 +75,17 @@ class DoorClient:
     accepted: AcceptedConnection
     link: ClientConnection | None = None
     http: HttpConnection | None = None
+    opened_with: bytes = b""  # the certificate in its open, DER, where its TLS has shown none
 
     @property
     def connection(self) -> TlsConnection:
         """Its TLS."""
         return self.accepted.connection
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that it has shown, DER, if any."""
+        return self.connection.engine.certificate or self.opened_with
 
 
 class Door:
@@ -86,12 +93,13 @@ class Door:
 
     def __init__(
         self, backend: DoorBackend, limits: DoorLimits, batch: WriteBatch, *, http: HttpServer | None = None,
-        succession: bytes = b"",
+        succession: bytes = b"", has_web: bool = False,
     ) -> None:  # fmt: skip
         self._backend = backend
         self._limits = limits
         self._batch = batch
         self._http = http
+        self._has_web = has_web
         self._succession = succession  # which issuer keys follow which, for clients that have missed it
         self._offences = offence_buckets()
         self._clients: dict[int, DoorClient] = {}  # whose handshake is over
@@ -102,19 +110,30 @@ class Door:
     @property
     def protocols(self) -> tuple[str, ...]:
         """The ALPN names of its protocols."""
-        return (PROTOCOL,) if self._http is None else (PROTOCOL, HTTP)
+        return (PROTOCOL, HTTP) if self._http is not None or self._has_web else (PROTOCOL,)
 
     def on_connected(self, accepted: AcceptedConnection, protocol: str) -> Handler:
         """Give a client its number, and return what speaks with it."""
+        if protocol == HTTP and self._http is None:  # a browser is a stranger, and comes by `on_upgraded`
+            raise PeerError("no_protocol")
         client = self._clients[accepted.number] = DoorClient(accepted)
         if protocol == HTTP and self._http is not None:
             client.http = self._http.serve(accepted)
             return client.http
-        client.link = ClientConnection(
-            accepted.connection, accepted.number, self._backend, self, self._limits.opening_s, self._batch.want
+        return self._speak(client)
+
+    def on_upgraded(self, accepted: AcceptedConnection, framing: Framing) -> ClientConnection:
+        """Speak with a client that has shown no certificate, in this framing. It shows one in its open."""
+        client = self._clients[accepted.number] = DoorClient(accepted)
+        return self._speak(client, framing)
+
+    def _speak(self, client: DoorClient, framing: Framing | None = None) -> ClientConnection:
+        number = client.accepted.number
+        link = client.link = ClientConnection(
+            client.connection, number, self._backend, self, self._limits.opening_s, self._batch.want, framing
         )
-        self._backend.ask("challenge", accepted.number)
-        return client.link
+        self._backend.ask("challenge", number)
+        return link
 
     def on_lost(self, accepted: AcceptedConnection) -> None:
         """Forget a client."""
@@ -148,14 +167,25 @@ class Door:
 
     def certificate_hash(self, connection: int) -> bytes:
         """Return SHA-256 of the client's certificate, to compare with a token's confirmation. Empty if it is closed."""
-        client = self._clients.get(connection)
-        certificate = client.connection.engine.certificate if client else b""
+        certificate = self.certificate(connection)
         return hashlib.sha256(certificate).digest() if certificate else b""
 
     def certificate(self, connection: int) -> bytes:
-        """Return the client's certificate, DER; empty if it is closed."""
+        """Return the client's certificate, DER; empty if it is closed, or has shown none yet."""
         client = self._clients.get(connection)
-        return client.connection.engine.certificate if client else b""
+        return client.certificate if client else b""
+
+    def note_open_untrusted(self, connection: int, data: bytes) -> bool:
+        """Take the certificate in an open for that of a client whose TLS has shown none; False if it has shown one.
+
+        It has proved nothing by that: the authority verifies the open and its certificate before it grants anything.
+        Raises PeerError if this is no open.
+        """
+        client = self._clients.get(connection)
+        if client is None or client.connection.engine.certificate:
+            return False
+        client.opened_with = parse_open_untrusted(data).certificate
+        return True
 
     def address(self, connection: int) -> str:
         """Return the address that a connection came from; empty if it is closed."""
@@ -193,7 +223,11 @@ class Door:
         if client is None or link is None or link.stage not in (ConnectionStage.OPENING, ConnectionStage.GRANTED):
             return
         link.step("granted")
-        client.accepted.authenticate(subject)
+        try:
+            client.accepted.authenticate(subject)
+        except PeerError as error:  # a browser's, which takes a place of its client only now
+            link.dismiss("busy", error.reason)
+            return
         link.say("granted", number, ciphertext, signature)
 
     def refused(self, connection: int, word: str) -> None:

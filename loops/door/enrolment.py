@@ -20,8 +20,9 @@ from tlsrt.channels.session.enrolment import (
     encode_message,
     parse_asking_untrusted,
 )
-from tlsrt.channels.tls.connection import Handler, TlsConnection
+from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
+from tlsrt.channels.tls.message_stream import Framing
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
@@ -46,9 +47,10 @@ class EnrolmentConnection(MessageLink):
     """One such client: it may ask once, and gets one answer."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, authorities: Sequence[bytes], owner: EnrolmentOwner
-    ) -> None:
-        super().__init__(connection, ASKING_MAX)
+        self, connection: TlsConnection, number: int, authorities: Sequence[bytes], owner: EnrolmentOwner,
+        framing: Framing | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(connection, ASKING_MAX, framing=framing)
         self._number = number
         self._owner = owner
         self._has_asked = False
@@ -72,14 +74,14 @@ class EnrolmentConnection(MessageLink):
         """Pass the authority's answer on, and end."""
         if self._has_asked and not self.connection.ended:
             self.send(encode_message("enrolled", answer, mac))
-            self.flush()
+            self.finish()
             self.connection.close("enrolled")
 
     def refuse(self, reason: str) -> None:
         """Say the one word, whatever the reason, and end."""
         if not self.connection.ended:
             self.send(encode_message("refused", REFUSED))
-            self.flush()
+            self.finish()
             self.connection.fail(reason)
 
     def lost(self, reason: str) -> None:
@@ -99,7 +101,7 @@ class EnrolmentConnections:
 
     def strangers(self, context: ssl.SSLContext) -> UnauthenticatedHandlers:
         """Return how a server takes them, with this context."""
-        return UnauthenticatedHandlers(PROTOCOL, context, self._welcome)
+        return UnauthenticatedHandlers(PROTOCOL, context, self.welcome)
 
     def set_authorities(self, authorities: Sequence[bytes]) -> None:
         """Show these CAs of the door (DER) to every client from now on."""
@@ -120,11 +122,12 @@ class EnrolmentConnections:
         if number in self._links:
             self._links[number].refuse("not_enrolled")
 
-    def _welcome(self, client: AcceptedConnection, word: str) -> Handler:
+    def welcome(self, client: AcceptedConnection, word: str, framing: Framing | None = None) -> EnrolmentConnection:
+        """Speak with a client, or refuse it for this reason; in this framing."""
         number = client.number
         is_in_time = self._rates.take(client.key, asyncio.get_running_loop().time())
         self._clients[number] = client
-        link = self._links[number] = EnrolmentConnection(client.connection, number, self._authorities, self)
+        link = self._links[number] = EnrolmentConnection(client.connection, number, self._authorities, self, framing)
         if word or not is_in_time:
             link.refuse("too_many_strangers" if word else "too_fast_stranger")
         return link

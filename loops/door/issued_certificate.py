@@ -41,9 +41,14 @@ class _Ended(Handler):
 
 
 class IssuedCertificates:
-    """What the door has beside its files. `attach` gives it the server, once there is one."""
+    """What the door has beside its files. `attach` gives it the server, once there is one.
 
-    def __init__(self) -> None:
+    `mode` says what a client for HTTP is asked for: a host with a console does not insist on a certificate.
+    """
+
+    def __init__(self, mode: ssl.VerifyMode = ssl.CERT_REQUIRED) -> None:
+        self._mode = mode
+        self._own: ssl.SSLContext | None = None  # of the door's files, for those clients, if it is not that of all
         self._pair: tuple[int, int] | None = None  # certificate, key
         self._number = 0
         self._authorities: Sequence[bytes] | None = None  # of clients, DER; none: the door has no files yet
@@ -53,9 +58,12 @@ class IssuedCertificates:
         self._has_address = False
         self.names: tuple[str, ...] = ()
 
-    def attach(self, server: TlsServer, authorities: Sequence[bytes]) -> None:
-        """Serve at this server, to clients of these CAs: those of the door's files, which have changed."""
-        self._server, self._authorities = server, authorities
+    def attach(self, server: TlsServer, authorities: Sequence[bytes], own: ssl.SSLContext | None = None) -> None:
+        """Serve at this server, to clients of these CAs: those of the door's files, which have changed.
+
+        `own` is the context of these files for HTTP, if clients of tlsrt have another.
+        """
+        self._server, self._authorities, self._own = server, authorities, own
         self._renew()
         self._show()
 
@@ -114,17 +122,18 @@ class IssuedCertificates:
         """Make the context anew: it has the pair, and the CAs of clients."""
         self._context, self.names, self._has_address = None, (), False
         if self._pair is not None and self._authorities is not None:
-            self._context = issued_context(*self._pair, self._authorities, [_HTTP])
+            self._context = issued_context(*self._pair, self._authorities, [_HTTP], self._mode)
             self.names = certificate_names(self._pair[0])
             self._has_address = any(map(_is_address, self.names))
         if self._server is not None:
-            self._server.choose_context(self._choose if self._context is not None else None)
+            is_needed = self._context is not None or self._own is not None
+            self._server.choose_context(self._choose if is_needed else None)
 
     def _choose(self, protocols: Collection[bytes], server_name: bytes) -> ssl.SSLContext | None:
         if _PINNING in protocols or _HTTP.encode() not in protocols:  # none: the hello was too large to be read
             return None
         is_asked = server_name.decode("latin-1") in self.names if server_name else self._has_address
-        return self._context if is_asked else None
+        return self._context if is_asked and self._context is not None else self._own
 
 
 def _end(client: AcceptedConnection, word: str) -> Handler:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.connection import Handler, TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
-from tlsrt.channels.tls.message_stream import OPENING_MAX, PROTOCOL, parse_control_untrusted
+from tlsrt.channels.tls.message_stream import OPENING_MAX, PROTOCOL, Framing, parse_control_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.backend import DoorBackend
-from tlsrt.loops.door.door import HTTP
+from tlsrt.loops.door.tls_contexts import HTTP
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http.connection import HttpServer
@@ -49,9 +49,9 @@ class LockedConnection(MessageLink):
 
     def __init__(
         self, connection: TlsConnection, number: int, backend: DoorBackend, lock: LockIds,
-        want: Callable[[Callable[[], None]], object],
+        want: Callable[[Callable[[], None]], object], framing: Framing | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(connection, OPENING_MAX, want)
+        super().__init__(connection, OPENING_MAX, want, framing)
         self._number = number
         self._backend = backend
         self._stage = LockedStage.TOLD
@@ -87,7 +87,7 @@ class LockedConnection(MessageLink):
         """Tell the client one word, and end."""
         if not self.connection.ended:
             self.say("refused", word)
-            self.flush()
+            self.finish()
             end = self.connection.close if reason.startswith("closed_") else self.connection.fail
             end(reason)
 
@@ -95,7 +95,7 @@ class LockedConnection(MessageLink):
         """Tell the client one word that is no refusal, and end."""
         if not self.connection.ended:
             self.say("goodbye", word)
-            self.flush()
+            self.finish()
             self.connection.close("closed_" + word)
 
     def lost(self, reason: str) -> None:
@@ -105,11 +105,14 @@ class LockedConnection(MessageLink):
 class LockedDoor:
     """The door. All methods belong to the event loop's thread; the number of a closed connection is ignored."""
 
-    def __init__(self, backend: DoorBackend, lock: LockIds, batch: WriteBatch, http: HttpServer | None) -> None:
+    def __init__(
+        self, backend: DoorBackend, lock: LockIds, batch: WriteBatch, http: HttpServer | None, *, has_web: bool = False
+    ) -> None:
         self._backend = backend
         self._lock = lock
         self._batch = batch
         self._http = http
+        self._has_web = has_web
         self._links: dict[int, LockedConnection] = {}
 
     # -- the service of a TLS server ---------------------------------------------------------------------------
@@ -117,16 +120,22 @@ class LockedDoor:
     @property
     def protocols(self) -> tuple[str, ...]:
         """The ALPN names of its protocols."""
-        return (PROTOCOL,) if self._http is None else (PROTOCOL, HTTP)
+        return (PROTOCOL, HTTP) if self._http is not None or self._has_web else (PROTOCOL,)
 
     def on_connected(self, client: AcceptedConnection, protocol: str) -> Handler:
         """Tell a client that the host is locked."""
+        if protocol == HTTP and self._http is None:  # a browser is a stranger, and comes by `speak`
+            raise PeerError("no_protocol")
         if protocol == HTTP and self._http is not None:
             http = self._http.serve(client)
             http.refuse("locked")
             return http
+        return self.speak(client)
+
+    def speak(self, client: AcceptedConnection, framing: Framing | None = None) -> LockedConnection:
+        """Tell a client that the host is locked, in this framing."""
         link = self._links[client.number] = LockedConnection(
-            client.connection, client.number, self._backend, self._lock, self._batch.want
+            client.connection, client.number, self._backend, self._lock, self._batch.want, framing
         )
         return link
 

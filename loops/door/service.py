@@ -46,8 +46,12 @@ class ServerObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UnauthenticatedHandlers:
-    """Protocol, context and handler of clients without a certificate."""
+    """Protocol, context and handler of clients without a certificate.
+
+    Without a context they are served with that of all others who speak this protocol, which may ask for a certificate
+    and does not insist on one: they are guests, with places of their own.
+    """
 
     protocol: str
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None
     handler: Callable[[AcceptedConnection, str], Handler]  # with the word why there is no room, or ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cryptography.x509 import (
     DNSName,
@@ -26,7 +27,15 @@ PROTOCOLS = ("tlsrt/1",)
 PEM_MAX = 1 << 20
 # SSL_OP_NO_RX_CERTIFICATE_COMPRESSION (OpenSSL 3.2; Python has no name for it): no stranger's certificate is unpacked.
 _NO_RX_CERTIFICATE_COMPRESSION = 1 << 33
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext | None]  # for clients with a certificate, for those without
+HTTP = "http/1.1"
+
+
+class Contexts(NamedTuple):
+    """The contexts of one generation of files."""
+
+    clients: ssl.SSLContext  # with a certificate
+    enrolments: ssl.SSLContext | None  # of clients without one
+    web: ssl.SSLContext | None  # for HTTP, where a client may have none
 
 
 def server_context(
@@ -45,11 +54,15 @@ def server_context(
 
 
 def issued_context(
-    certificate_fd: int, key_fd: int, authorities: Sequence[bytes], protocols: Sequence[str]
-) -> ssl.SSLContext:
-    """Return the same for another pair. `authorities` are the client CAs as the context of the door has them, DER."""
+    certificate_fd: int, key_fd: int, authorities: Sequence[bytes], protocols: Sequence[str],
+    mode: ssl.VerifyMode = ssl.CERT_REQUIRED,
+) -> ssl.SSLContext:  # fmt: skip
+    """Return the same for another pair. `authorities` are the client CAs as the context of the door has them, DER.
+
+    `mode` says whether clients are asked for a certificate, and whether they must have one.
+    """
     context = _bare_context(protocols)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = mode
     _load_pair(context, certificate_fd, key_fd)
     if authorities:
         context.load_verify_locations(cadata=b"".join(authorities))
@@ -135,11 +148,15 @@ def _load_client_ca(context: ssl.SSLContext, descriptor: int) -> None:
 
 
 class DoorContexts:
-    """Contexts that were tried and do not serve yet. With `has_strangers` clients without a certificate may enrol."""
+    """Contexts that were tried and do not serve yet. With `has_strangers` clients without a certificate may enrol.
 
-    def __init__(self, protocols: tuple[str, ...], *, has_strangers: bool) -> None:
+    `web` says what a client for HTTP is asked for, where the host has a console; None: it must have a certificate.
+    """
+
+    def __init__(self, protocols: tuple[str, ...], *, has_strangers: bool, web: ssl.VerifyMode | None = None) -> None:
         self._protocols = protocols
         self._has_strangers = has_strangers
+        self._web = web
         self._tried: dict[int, tuple[Contexts, tuple[str, ...]]] = {}  # by generation
         self.names: tuple[str, ...] = ()  # of the certificate whose contexts were taken last
 
@@ -153,7 +170,10 @@ class DoorContexts:
             context = server_context(certificate, key, authority, self._protocols)
             shake_hands(context)
             strangers = stranger_context(certificate, key, ENROLMENT) if self._has_strangers else None
-            self._tried[generation] = (context, strangers), certificate_names(certificate)
+            web = None
+            if self._web is not None:
+                web = issued_context(certificate, key, context.get_ca_certs(binary_form=True), [HTTP], self._web)
+            self._tried[generation] = Contexts(context, strangers, web), certificate_names(certificate)
         except ConfigError as error:
             return str(error)
         finally:

@@ -195,10 +195,11 @@ class TlsServer:
 
     def new_tls(self, owner: AcceptedConnection) -> TlsConnection:
         """Return the TLS of a new connection."""
-        strangers = {name: one.context for name, one in self._strangers.items()}
+        strangers = {name: one.context for name, one in self._strangers.items() if one.context is not None}
+        guests = [name for name, one in self._strangers.items() if one.context is None]
         engine = TlsEngine(
             self._context, server_side=True, protocols=self._protocols, groups=self._limits.groups, strangers=strangers,
-            choose=self._choose,
+            choose=self._choose, guests=guests,
         )  # fmt: skip
         return TlsConnection(engine, owner, self._limits.connection, self._buffer, anonymous=self._anonymous)
 
@@ -210,7 +211,7 @@ class TlsServer:
             strangers = self._strangers.get(engine.stranger)
             if strangers is None:  # they are taken no more, since its hello
                 raise PeerError("closed_challenge")
-            return strangers.handler(client, self._connections.enrol(client))
+            return strangers.handler(client, self._connections.enrol(client, is_guest=strangers.context is None))
         if engine.certificate:
             self._connections.verify(client, name_of_client(engine.names, engine.certificate))
         protocol = engine.protocol or "" if self._protocols else ""  # the engine insists on one of ours

@@ -37,23 +37,27 @@ class HostNames:
         _, dot, domain = name.partition(".")
         return name in self._names or dot + domain in self._domains
 
+    def knows(self, host: str) -> bool:
+        """Tell the same, where a host without any name has none that a request could be for."""
+        return bool(self._names or self._domains) and self.has(host)
+
 
 def check_site_untrusted(authority: str, fields: Mapping[str, str], names: HostNames) -> str:
     """Return the authority that a request is for, in one form; raise ForeignRequest. `authority` may be empty."""
-    ours = _one_form(authority) if authority else ""
+    ours = one_form_untrusted(authority) if authority else ""
     if ours is None:
         raise ForeignRequest(400, "invalid_argument", "Host is a name or address, with a port or without")
-    if authority and not names.has(_host_of(ours)):
+    if authority and not names.has(host_of(ours)):
         raise ForeignRequest(421, "denied", "this host has another name: use one that its certificate names")
     site, origin = fields.get("sec-fetch-site", "none"), fields.get("origin")
     scheme, _, of_origin = (origin or "").partition("://")
-    is_own = origin is None or (scheme == "https" and bool(ours) and _one_form(of_origin) == ours)
+    is_own = origin is None or (scheme == "https" and bool(ours) and one_form_untrusted(of_origin) == ours)
     if site not in ("none", "same-origin") or not is_own:
         raise ForeignRequest(403, "denied", "requests that come from other sites are refused")
     return ours
 
 
-def _one_form(authority: str) -> str | None:
+def one_form_untrusted(authority: str) -> str | None:
     """Return an authority in lower case and with its port, or None if it is none."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None or int(match[2] or HTTPS_PORT) > 65535:
@@ -63,7 +67,8 @@ def _one_form(authority: str) -> str | None:
     return f"{match[1].lower()}:{match[2] or HTTPS_PORT}"
 
 
-def _host_of(authority: str) -> str:
+def host_of(authority: str) -> str:
+    """Return the name or address in an authority of that form."""
     return authority.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 

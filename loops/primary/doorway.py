@@ -29,11 +29,12 @@ from tlsrt.channels.control.client_messages import (
 from tlsrt.channels.control.trust import DoorMessage, OperatorsMessage, ServeMessage, SuccessionMessage
 from tlsrt.channels.session.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.session.grant import parse_grant_untrusted
-from tlsrt.loops.door.door import HTTP, Door, door_limits
+from tlsrt.channels.tls.message_stream import PROTOCOL as TLSRT
+from tlsrt.loops.door.door import Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections
 from tlsrt.loops.door.issued_certificate import IssuedCertificates
 from tlsrt.loops.door.locked_door import LockedDoor, LockIds
-from tlsrt.loops.door.tls_contexts import PROTOCOLS, DoorContexts
+from tlsrt.loops.door.tls_contexts import HTTP, PROTOCOLS, DoorContexts
 from tlsrt.loops.door.tls_server import TlsServer
 from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
 from tlsrt.loops.primary.client_requests import ClientRequests
@@ -43,8 +44,12 @@ from tlsrt.loops.primary.router import Router
 from tlsrt.loops.runtime.process import LoopProcess
 from tlsrt.loops.runtime.process_figures import Line
 
-if TYPE_CHECKING:  # only a host with HTTP clients loads it
+if TYPE_CHECKING:  # only a host with HTTP clients, or a console, loads it
+    from tlsrt.channels.tls.message_link import MessageLink
+    from tlsrt.channels.tls.message_stream import Framing
+    from tlsrt.loops.door.accepted_connection import AcceptedConnection
     from tlsrt.loops.http.connection import HttpServer
+    from tlsrt.loops.web.connection import WebServer
 
 WORDS_MAX = 500
 
@@ -52,6 +57,14 @@ WORDS_MAX = 500
 def protocols_of(http: HttpServer | None) -> tuple[str, ...]:
     """Return the ALPN names of the door: no client for HTTP, no HTTP."""
     return PROTOCOLS if http is None else (*PROTOCOLS, HTTP)
+
+
+def web_certificates(http: HttpServer | None) -> ssl.VerifyMode:
+    """Return what a browser is asked for at a host with a console: nothing, unless there are clients for HTTP.
+
+    They and browsers offer the same, so both are asked, and who has no certificate is a browser.
+    """
+    return ssl.CERT_NONE if http is None else ssl.CERT_OPTIONAL
 
 
 class Doorway:
@@ -77,11 +90,12 @@ class Doorway:
         self._succession = b""
         self._closed_connections = ClosedConnections()
         self._enrolment = EnrolmentConnections(self)
-        self._issued = IssuedCertificates()
         self._http = self._http_server()
-        self._contexts = DoorContexts(
-            protocols_of(self._http), has_strangers=process.config.door.client_ca_key is not None
-        )
+        self._web = self._web_server()
+        self._enrols = process.config.door.client_ca_key is not None
+        web_mode = web_certificates(self._http) if self._web is not None else None
+        self._issued = IssuedCertificates(web_mode or ssl.CERT_REQUIRED)
+        self._contexts = DoorContexts(protocols_of(self._http), has_strangers=self._enrols, web=web_mode)
         of_certificates: Mapping[str, Callable[..., None]] = {
             "door": self._try_files,
             "serve": self._serve,
@@ -125,6 +139,15 @@ class Doorway:
         from tlsrt.loops.http.connection import HttpServer
 
         return HttpServer(self)
+
+    def _web_server(self) -> WebServer | None:
+        """Load the console's page, if the configuration has it, and what serves it: now, likewise."""
+        if not self._process.config.door.console:
+            return None
+        from tlsrt.loops.web.connection import WebServer
+        from tlsrt.loops.web.files import PageFiles, read_page
+
+        return WebServer(self, self, PageFiles(read_page()))
 
     # -- its life ---------------------------------------------------------------------------------------------
 
@@ -177,7 +200,7 @@ class Doorway:
         contexts = self._contexts.take(message.generation)
         if contexts is None:
             return
-        context, strangers = contexts
+        context, strangers, web = contexts
         authorities = context.get_ca_certs(binary_form=True)
         self._enrolment.set_authorities(authorities)
         is_new = self._server is None
@@ -188,8 +211,10 @@ class Doorway:
             self._server.swap_context(context)
             if strangers is not None and self.door is not None:
                 self._server.take_strangers(ENROLMENT, self._enrolment.strangers(strangers))
-        self._issued.attach(self._server, authorities)
+        self._issued.attach(self._server, authorities, web)
         self._tell_names()
+        if is_new and self._web is not None:
+            self._server.take_strangers(HTTP, self._web.strangers())
         if is_new and self._is_open:
             self.open()
 
@@ -208,16 +233,19 @@ class Doorway:
         self._requests.tell("pair_tried", message.number, problem[:WORDS_MAX])
 
     def _tell_names(self) -> None:
-        if self._http is not None:
-            self._http.set_names((*self._contexts.names, *self._issued.names))
+        for served in (self._http, self._web):
+            if served is not None:
+                served.set_names((*self._contexts.names, *self._issued.names))
 
     def _new_server(self, context: ssl.SSLContext, strangers: ssl.SSLContext | None) -> TlsServer:
         """Make the door, open or locked, and the server that it sits on. No client enrols at a locked one."""
         limits, batch = door_limits(self._process.config.door), self._process.batch
         if self._lock is not None:
-            self.locked_door = LockedDoor(self, self._lock, batch, self._http)
+            self.locked_door = LockedDoor(self, self._lock, batch, self._http, has_web=self._web is not None)
             return TlsServer(context, self.locked_door, limits, self, batch)
-        self.door = Door(self, limits, batch, http=self._http, succession=self._succession)
+        self.door = Door(
+            self, limits, batch, http=self._http, succession=self._succession, has_web=self._web is not None
+        )
         enrolments = self._enrolment.strangers(strangers) if strangers is not None else None
         return TlsServer(context, self.door, limits, self, batch, strangers=enrolments)
 
@@ -293,6 +321,22 @@ class Doorway:
         if self.locked_door is not None:
             self.locked_door.answered(*message)
 
+    # -- browsers ---------------------------------------------------------------------------------------------
+
+    @property
+    def web_protocols(self) -> tuple[str, ...]:
+        """What a browser may speak now: no client enrols at a locked host."""
+        return (TLSRT, ENROLMENT) if self._enrols and self._lock is None else (TLSRT,)
+
+    def speak(self, client: AcceptedConnection, protocol: str, framing: Framing) -> MessageLink:
+        """Speak one of these with a browser that has its WebSocket."""
+        if protocol == ENROLMENT:
+            return self._enrolment.welcome(client, "", framing)
+        if self.door is not None:
+            return self.door.on_upgraded(client, framing)
+        assert self.locked_door is not None
+        return self.locked_door.speak(client, framing)
+
     # -- from a client ----------------------------------------------------------------------------------------
 
     def ask(self, name: str, connection: int, *fields: Any) -> None:
@@ -301,6 +345,8 @@ class Doorway:
                 self._decoys.check_client(self.door.certificate(connection), self.door.address(connection))
             elif name == "delegate":
                 self._decoys.check_client(fields[0], self.door.address(connection))
+            elif name == "open" and self.door.note_open_untrusted(connection, fields[0]):
+                self._decoys.check_client(self.door.certificate(connection), self.door.address(connection))
         if name == "delegate" and self._lock is not None:
             return  # the locked door has its answer ready
         self._requests.ask(name, connection, *fields)

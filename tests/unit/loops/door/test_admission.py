@@ -308,11 +308,11 @@ def test_enrolments_have_places_of_their_own() -> None:
     admission = Admission(AdmissionLimits(unauthenticated=2), random.random)
     for number in range(1, 4 * door_places.ENROLMENTS):
         address = f"10.0.{number // 8}.1"
-        while (answer := admission.ask_to_enrol(address, 0.0)).cut:
+        while (answer := admission.ask_to_stay(admission.enrolments, address, 0.0)).cut:
             admission.leave(answer.cut)
         assert not answer.refused
         admission.add(number, address, 0.0)
-        admission.enrol(number, address, 0.0)
+        admission.stay(admission.enrolments, number, address, 0.0)
     assert len(admission.enrolments) == door_places.ENROLMENTS and len(admission.strangers) == 0
     assert admission.ask("192.0.2.7", 0.0) == Answer() and not admission.ask_as_client("client/admin").refused
 

@@ -1,0 +1,134 @@
+"""The files of the console's page, in memory, and the answers to requests for them.
+
+They are read once, before the process seals itself; no request opens a file, so no path can lead anywhere else. What
+the browser is told about them (Content-Security-Policy) lets the page run its own scripts, and no others, and connect
+to this host alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from tlsrt.errors import ConfigError
+
+FOLDER = Path(__file__).parent.parent / "third" / "console" / "page"
+INDEX = "index.html"
+FILE_MAX = 256 * 1024
+FILES_MAX = 128
+TOTAL_MAX = 1024 * 1024  # bytes
+MEDIA_TYPES: Mapping[str, str] = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/vnd.microsoft.icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; "
+    "worker-src 'self'; connect-src 'self' wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+STRICT: Mapping[str, str] = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """One file as it is sent."""
+
+    media_type: str
+    body: bytes
+    tag: str  # SHA-256, as an ETag
+
+
+class PageFiles:
+    """The files by their exact path; `/` is the index."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.digest = digest_of(files)
+        self._by_path: dict[str, PageFile] = {}
+        for name, body in files.items():
+            media_type = MEDIA_TYPES[Path(name).suffix]
+            self._by_path[f"/{name}"] = PageFile(media_type, body, f'"{hashlib.sha256(body).hexdigest()}"')
+        self._by_path["/"] = self._by_path[f"/{INDEX}"]
+
+    def find(self, path: str) -> PageFile | None:
+        """Return the file of exactly this path."""
+        return self._by_path.get(path)
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Return one hash over names and contents, in hex: SHA-256 of the lines `HASH  NAME`, as sha256sum writes them."""
+    lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_page(folder: Path = FOLDER) -> dict[str, bytes]:
+    """Return the files of the page by name. Raises ConfigError if it is not complete, or too large to be kept."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in MEDIA_TYPES)
+        files = {path.name: path.read_bytes() for path in paths[: FILES_MAX + 1]}
+    except OSError as error:
+        raise ConfigError(f"cannot read the console's page: {error}; install tlsrt again") from error
+    sizes = list(map(len, files.values()))
+    if INDEX not in files:
+        raise ConfigError(f"the console's page has no {INDEX}; install tlsrt again")
+    if len(files) > FILES_MAX or max(sizes) > FILE_MAX or sum(sizes) > TOTAL_MAX:
+        raise ConfigError(
+            f"the console's page is too large: at most {FILES_MAX} files of {FILE_MAX} bytes, {TOTAL_MAX} in all"
+        )
+    return files
+
+
+def file_answer(file: PageFile, tags: str, *, is_head: bool, keeps: bool) -> bytes:
+    """Return the answer with a file, or that the browser has it already. It asks each time: the page may change."""
+    fields = {"ETag": file.tag, "Cache-Control": "no-cache"}
+    if file.tag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
+        return _head(304, fields, keeps=keeps)
+    fields |= {"Content-Type": file.media_type, "Content-Length": str(len(file.body))}
+    return _head(200, fields, keeps=keeps) + (b"" if is_head else file.body)
+
+
+def refusal_answer(status: int, sentence: str) -> bytes:
+    """Return a tiny page that says why there is nothing; the connection ends with it."""
+    body = f"{status} {HTTPStatus(status).phrase}: {sentence}\n".encode()
+    fields = {
+        "Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Cache-Control": "no-store",
+    }  # fmt: skip
+    if status == 405:
+        fields["Allow"] = "GET, HEAD"
+    if status == 426:
+        fields |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    return _head(status, fields, keeps=False) + body
+
+
+def upgrade_answer(accept: str, protocol: str) -> bytes:
+    """Return the answer after which WebSocket begins."""
+    fields = {
+        "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept,
+        "Sec-WebSocket-Protocol": protocol,
+    }  # fmt: skip
+    return _lines(101, fields)
+
+
+def _head(status: int, fields: Mapping[str, str], *, keeps: bool) -> bytes:
+    return _lines(status, {**fields, **STRICT, **({} if keeps else {"Connection": "close"})})
+
+
+def _lines(status: int, fields: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")

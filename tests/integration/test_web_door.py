@@ -1,0 +1,99 @@
+"""The door of a real host for browsers: the page, the WebSocket, enrolment, a session, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+
+import pytest
+from hosts.running_host import RunningHost, running
+from hosts.web_client import PING, PONG, WebPeer, WebSession, enrol
+
+from tlsrt.channels.session.enrolment import parse_code
+from tlsrt.config.bundle import Bundle
+from tlsrt.loops.web.files import read_page
+from tlsrt.supervisor.cli.main import main
+
+STORE = "secondary/store"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(request, extra={"door": {"console": True}})
+
+
+def supervisor(host: RunningHost, *words: str) -> str:
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert main([*words, "--config", str(host.config_path)]) == 0, said.getvalue()
+    return said.getvalue()
+
+
+def browser(host: RunningHost, *protocols: str) -> WebPeer:
+    return WebPeer(host.admin.ca_pem, host.port, protocols=protocols or ("http/1.1",))
+
+
+def enrolled(host: RunningHost, name: str) -> Bundle:
+    said = json.loads(supervisor(host, "client", "add", name, "--allow", f'{STORE}: "*"', "--json"))
+
+    async def run() -> Bundle | None:
+        async with browser(host) as peer:
+            return await enrol(peer, parse_code(said["code"]))
+
+    bundle = asyncio.run(run())
+    assert bundle is not None
+    return bundle
+
+
+@pytest.mark.parametrize("protocols", [("http/1.1",), ("h2", "http/1.1")])
+def test_a_stranger_gets_the_page(host: RunningHost, protocols: tuple[str, ...]) -> None:
+    async def run() -> None:
+        async with browser(host, *protocols) as peer:
+            for name, body in read_page().items():
+                status, fields, got = await peer.ask(f"/{name}")
+                assert (status, got) == (200, body)
+                assert fields["etag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+                assert "default-src 'none'" in fields["content-security-policy"]
+                status, _, got = await peer.ask(f"/{name}", if_none_match=fields["etag"])
+                assert (status, got) == (304, b"")
+            status, fields, got = await peer.ask("/", "HEAD")
+            assert status == 200 and int(fields["content-length"]) == len(read_page()["index.html"])
+            status, fields, _ = await peer.ask("/v1/")
+            assert status == 404 and fields["connection"] == "close"
+
+    asyncio.run(run())
+
+
+def test_a_browser_enrols_and_is_a_client_as_any_other(host: RunningHost) -> None:
+    bundle = enrolled(host, "phone")
+
+    async def run() -> None:
+        async with browser(host) as peer:
+            assert await peer.upgrade() == 101
+            session = WebSession(peer, bundle)
+            assert await session.open() == "granted"
+            assert session.endpoint.subject == "client/phone"
+            value = "x" * 200_000
+            await session.caller.call(STORE, "put", ["greeting", value])
+            assert await session.caller.call(STORE, "get", ["greeting"]) == value
+            supervisor(host, "client", "revoke", "phone")
+            said = await asyncio.wait_for(session.closed(), 10)
+            assert said == [("goodbye", "ended"), (8, (1000).to_bytes(2, "big"))]
+
+    asyncio.run(run())
+    assert "phone" in supervisor(host, "client", "list")
+
+
+def test_a_ping_is_answered_and_nothing_else_comes_before_the_open(host: RunningHost) -> None:
+    async def run() -> None:
+        async with browser(host) as peer:
+            assert await peer.upgrade() == 101
+            assert (await peer.read_control())[0] == "challenge"
+            peer.send(b"are you there", PING)
+            assert await peer.read_frame() == (PONG, b"are you there")
+
+    asyncio.run(run())

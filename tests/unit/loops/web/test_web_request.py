@@ -1,0 +1,180 @@
+"""Requests of browsers without a certificate: which are understood, and which are refused how."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.loops.http.site import HostNames
+from tlsrt.loops.web.files import PageFiles, digest_of, file_answer, read_page, refusal_answer
+from tlsrt.loops.web.request import (
+    HEAD_MAX,
+    FileRequest,
+    UpgradeRequest,
+    WebRefusal,
+    head_untrusted,
+    request_untrusted,
+)
+
+NAMES = HostNames(["host.example", "192.0.2.7", "2001:db8::7"])
+PROTOCOLS = ("tlsrt/1", "tlsrt-enrol/1")
+UPGRADE = {
+    "Host": "host.example:7443", "Origin": "https://host.example:7443", "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "tlsrt/1",
+}  # fmt: skip
+
+
+def ask(line: str, fields: dict[str, str], names: HostNames = NAMES) -> FileRequest | UpgradeRequest:
+    lines = [line, *(f"{name}: {value}" for name, value in fields.items() if value)]
+    held = bytearray("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+    head = head_untrusted(held)
+    assert head is not None
+    return request_untrusted(head, names, PROTOCOLS)
+
+
+def refused(line: str, fields: dict[str, str], names: HostNames = NAMES) -> int:
+    with pytest.raises(WebRefusal) as caught:
+        ask(line, fields, names)
+    return caught.value.status
+
+
+@pytest.mark.parametrize("host", ["host.example", "HOST.example:7443", "192.0.2.7:7443", "[2001:db8::7]:7443"])
+def test_a_file_is_asked_for(host: str) -> None:
+    found = ask("GET /app.js HTTP/1.1", {"Host": host})
+    assert found == FileRequest("/app.js", False, "", True, "", False)
+    assert ask(f"HEAD https://{host}/app.js HTTP/1.0", {}) == FileRequest("/app.js", True, "", False, "", False)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "status"),
+    [
+        ("GET / HTTP/1.1", "", 400),
+        ("GET / HTTP/1.1", "evil.example", 421),
+        ("GET / HTTP/1.1", "host.example.evil.example", 421),
+        ("GET / HTTP/1.1", "192.0.2.8", 421),
+        ("GET / HTTP/1.1", "host.example:99999", 400),
+        ("GET / HTTP/1.1", "user@host.example", 400),
+        ("GET https://evil.example/ HTTP/1.1", "host.example", 421),
+        ("GET https://host.example HTTP/1.1", "host.example", 400),
+        ("GET http://host.example/ HTTP/1.1", "host.example", 400),
+        ("GET app.js HTTP/1.1", "host.example", 400),
+        ("POST / HTTP/1.1", "host.example", 405),
+        ("OPTIONS / HTTP/1.1", "host.example", 405),
+        ("GET / HTTP/2.0", "host.example", 400),
+        ("get / HTTP/1.1", "host.example", 400),
+        ("GET  / HTTP/1.1", "host.example", 400),
+    ],
+)
+def test_what_is_not_for_this_host_or_no_request_is_refused(line: str, host: str, status: int) -> None:
+    if line.startswith("get"):
+        with pytest.raises(WebRefusal):
+            head_untrusted(bytearray(b"get"))
+        return
+    assert refused(line, {"Host": host}) == status
+
+
+def test_a_host_without_a_name_is_asked_for_nothing() -> None:
+    assert refused("GET / HTTP/1.1", {"Host": "host.example"}, HostNames()) == 421
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [("Content-Length", "5", 413), ("Transfer-Encoding", "chunked", 413), ("Content-Length", "0", 0)],
+)
+def test_a_request_has_no_body(field: str, value: str, status: int) -> None:
+    fields = {"Host": "host.example", field: value}
+    if status:
+        assert refused("GET / HTTP/1.1", fields) == status
+    else:
+        assert isinstance(ask("GET / HTTP/1.1", fields), FileRequest)
+
+
+def test_an_upgrade_is_asked_for_by_a_page_of_ours() -> None:
+    key = UPGRADE["Sec-WebSocket-Key"]
+    assert ask("GET /tlsrt HTTP/1.1", UPGRADE) == UpgradeRequest(key, "tlsrt/1")
+    assert ask("GET /tlsrt HTTP/1.1", {**UPGRADE, "Sec-Fetch-Site": "same-origin"}) == UpgradeRequest(key, "tlsrt/1")
+    enrolling = {**UPGRADE, "Sec-WebSocket-Protocol": "tlsrt-enrol/1"}
+    assert ask("GET /tlsrt HTTP/1.1", enrolling) == UpgradeRequest(key, "tlsrt-enrol/1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("Origin", "", 403),
+        ("Origin", "null", 403),
+        ("Origin", "https://evil.example", 403),
+        ("Origin", "http://host.example:7443", 403),
+        ("Origin", "https://host.example", 403),  # another port is another origin
+        ("Origin", "https://192.0.2.7:7443", 403),  # another name of ours, too
+        ("Sec-Fetch-Site", "cross-site", 403),
+        ("Sec-Fetch-Site", "same-site", 403),
+        ("Upgrade", "", 426),
+        ("Upgrade", "h2c", 426),
+        ("Connection", "keep-alive", 400),
+        ("Sec-WebSocket-Version", "8", 426),
+        ("Sec-WebSocket-Key", "", 400),
+        ("Sec-WebSocket-Key", "AAAA", 400),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZ!==", 400),
+        ("Sec-WebSocket-Protocol", "", 400),
+        ("Sec-WebSocket-Protocol", "tlsrt/1, tlsrt-enrol/1", 400),
+        ("Sec-WebSocket-Protocol", "chat", 400),
+    ],
+)
+def test_other_upgrades_are_refused(field: str, value: str, status: int) -> None:
+    assert refused("GET /tlsrt HTTP/1.1", {**UPGRADE, field: value}) == status
+
+
+def test_fields_that_decide_stand_once() -> None:
+    for line in ("Host: evil.example", "origin: https://host.example:7443", "Sec-WebSocket-Protocol: tlsrt/1"):
+        lines = ["GET /tlsrt HTTP/1.1", *(f"{name}: {value}" for name, value in UPGRADE.items()), line]
+        with pytest.raises(WebRefusal):
+            request_untrusted("\r\n".join(lines).encode() + b"\r\n", NAMES, PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    "line", [b"X: a\rb", b"X : a", b" X: a", b"X", b"X: a\0", b"X: a\nHost: evil.example", b": a", b"X\x80: a"]
+)
+def test_malformed_fields_are_refused(line: bytes) -> None:
+    with pytest.raises(WebRefusal):
+        request_untrusted(b"GET / HTTP/1.1\r\nHost: host.example\r\n" + line + b"\r\n", NAMES, PROTOCOLS)
+
+
+def test_a_head_is_bounded() -> None:
+    assert head_untrusted(bytearray()) is None
+    assert head_untrusted(bytearray(b"GET / HTTP/1.1\r\n")) is None
+    with pytest.raises(WebRefusal) as caught:
+        head_untrusted(bytearray(b"GET /" + b"a" * HEAD_MAX))
+    assert caught.value.status == 431
+    with pytest.raises(WebRefusal) as caught:
+        request_untrusted(b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 65, NAMES, PROTOCOLS)
+    assert caught.value.status == 431
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_request_or_a_refusal(data: bytes) -> None:
+    for head in (data, b"GET " + data, b"GET / HTTP/1.1\r\nHost: host.example\r\n" + data):
+        try:
+            found = head_untrusted(bytearray(head + b"\r\n\r\n"))
+            if found is not None:
+                request_untrusted(found, NAMES, PROTOCOLS)
+        except WebRefusal as refusal:
+            refusal_answer(refusal.status, refusal.sentence)
+
+
+@given(st.text(alphabet="/.%2ef\\:~\0index.html", max_size=40))
+def test_no_path_but_the_exact_ones_is_found(path: str) -> None:
+    page = PageFiles({"index.html": b"hello"})
+    assert (page.find(path) is not None) == (path in ("/", "/index.html"))
+
+
+def test_the_page_that_is_installed_is_whole() -> None:
+    files = read_page()
+    page = PageFiles(files)
+    assert page.digest == digest_of(files) and len(page.digest) == 64
+    index = page.find("/")
+    assert index is not None and index.body == files["index.html"]
+    answer = file_answer(index, "", is_head=False, keeps=True)
+    assert answer.endswith(index.body) and b"Connection: close" not in answer
+    assert file_answer(index, f'"x", W/{index.tag}', is_head=False, keeps=True).startswith(b"HTTP/1.1 304 ")
