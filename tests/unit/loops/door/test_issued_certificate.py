@@ -34,7 +34,7 @@ class Server:
 
     def take_strangers(self, protocol: str, handlers: UnauthenticatedHandlers | None) -> None:
         self.strangers.pop(protocol, None)
-        if handlers is not None:
+        if handlers is not None and handlers.context is not None:
             self.strangers[protocol] = handlers.context
 
 

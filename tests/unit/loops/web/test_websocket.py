@@ -15,7 +15,8 @@ CAP = 70_000
 
 def read(data: bytes, cap: int = CAP, step: int = 0) -> tuple[list[bytes], WebSocketFraming, str]:
     """Return payloads, the framing, and the reason of a refusal; in pieces of this many bytes."""
-    framing, payloads = WebSocketFraming(cap), []
+    framing = WebSocketFraming(cap)
+    payloads: list[bytes] = []
     try:
         for at in range(0, len(data), step or len(data) or 1):
             payloads += framing.feed_untrusted(data[at : at + (step or len(data))])
