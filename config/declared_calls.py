@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tlsrt.config.access import PolicyRule, rights_of
 from tlsrt.config.declared_peers import peers_of
-from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.drop_ins import APPROVED, drop_in_file
 from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.manifest import MANIFEST_MAX, ParsedManifest, parse_manifest
@@ -27,9 +26,11 @@ def check_calls(config: Config) -> list[str]:
     """Refuse calls that no manifest of this host lists; return what is listed and not seen. Raises ConfigError."""
     problems, remarks = list[str](), list[str]()
     for one in config.components:
-        if not one.builtin and not one.origin:
+        if one.builtin:
+            continue  # a test of ours compares them: reading their sources would take a fifth of each seal
+        if not one.origin:
             continue  # it has no manifest: the configuration says who may call whom
-        manifest = BUILT_IN.manifests[one.address] if one.builtin else _approved(config.path, one.address)
+        manifest = _approved(config.path, one.address)
         unlisted, unseen = compared(manifest, source_finder(one.packages), one.address, config.policy)
         problems += unlisted
         remarks += unseen

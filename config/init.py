@@ -37,7 +37,7 @@ from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, read_for_command
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
-from tlsrt.config.measure import measure
+from tlsrt.config.measure import measure, measure_bytecode
 from tlsrt.config.publishers import NO_TRUST, Trust
 from tlsrt.config.remove_tree import remove_tree
 from tlsrt.config.schema import Config
@@ -99,13 +99,19 @@ def initialise(
 
 def seal(config: Config, known: SealRecord = NO_SEAL_RECORD, *, older_state: int = 0) -> int:
     """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError."""
-    return seal_named(config, known, EVERYTHING, older_state=older_state)[0]
+    return seal_named(config, known, EVERYTHING, older_state=older_state).number
 
 
-def seal_named(
-    config: Config, known: SealRecord, asked: Acceptance, *, older_state: int = 0
-) -> tuple[int, list[str]]:  # fmt: skip
-    """Renew the boot token; return the new seal number and a line for each release that was verified.
+class Sealed(NamedTuple):
+    """A renewed boot token: its number, a line for each release that was verified, and for all that it accepts anew."""
+
+    number: int
+    verified: list[str]
+    accepted: list[str]
+
+
+def seal_named(config: Config, known: SealRecord, asked: Acceptance, *, older_state: int = 0) -> Sealed:
+    """Renew the boot token.
 
     The number is one above that of the present token and above the one that is `known` from the authority's state,
     which counts when the token is lost; so it is with the version of master_key. With `older_state`, the number that
@@ -116,16 +122,20 @@ def seal_named(
         return _seal(config, known, asked, older_state)
 
 
-def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int) -> tuple[int, list[str]]:
+def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int) -> Sealed:
     present = _present_token(config.boot_token)
     vouched, trust = _in_force(config, present, known)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
     number = max(present.seal if present else 0, known.seal) + 1
+    found = measure(config)  # once: what is said, checked and sealed is the same, whatever changes meanwhile
+    accepted = listed(present.entries, found) if present is not None else []
     if trust.publishers or not asked.is_all:  # before any byte code is made of it
-        _check(config, vouched, trust, asked, measure(config))
+        _check(config, vouched, trust, asked, found)
     write_bytecode(config, vouched.entries.get(BYTECODE) if vouched else None)
-    found = measure(config)
+    found.pop(BYTECODE, None)
+    if (bytecode := measure_bytecode(config)) is not None:
+        found[BYTECODE] = bytecode
     lines = _check(config, vouched, trust, asked, found)
     after = trust.after(config.publishers, versions_in(found))
     made = make_boot_token(_boot_key(config, key), number, found, version, chain, older_state, after)
@@ -133,7 +143,7 @@ def _seal(config: Config, known: SealRecord, asked: Acceptance, older_state: int
     check_master_key(key, token)
     owner = owner_of(config.boot_token) if present else None
     replace(config.boot_token, token, token_mode(config.boot_token), owner)
-    return number, lines
+    return Sealed(number, lines, accepted)
 
 
 def _check(

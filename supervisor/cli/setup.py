@@ -86,7 +86,7 @@ def renew_boot_token(config: Config, *, older: int = 0) -> int:
 def seal(arguments: argparse.Namespace) -> int:
     """Renew the boot token; refuse what would not start."""
     from tlsrt.config.differences import NAMED_MAX
-    from tlsrt.config.init import changes, seal_named
+    from tlsrt.config.init import seal_named
     from tlsrt.config.policy_methods import unknown_methods
     from tlsrt.supervisor.cli.component.journal import whole_config
     from tlsrt.supervisor.cli.release import named
@@ -97,9 +97,8 @@ def seal(arguments: argparse.Namespace) -> int:
     remarks = check_whole(config)
     if arguments.diff:
         return _print_changes(config)
-    before = changes(config) or []
     older = known_state_of(config) if arguments.accept_older_state else 0
-    number, verified = seal_named(config, seal_record_of(config), named(arguments), older_state=older)
+    number, verified, accepted = seal_named(config, seal_record_of(config), named(arguments), older_state=older)
     say(*(f"warning: {sentence}" for sentence in (*unknown_methods(config, config.policy), *config.remarks, *remarks)))
     say(*(f"warning: component {one.name} does not run: {one.sentence}" for one in config.failed))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
@@ -107,10 +106,10 @@ def seal(arguments: argparse.Namespace) -> int:
         print(f"and a state of the authority that is older than number {older}, which the audit log knows")
     for line in verified:
         print(f"verified: {line}")
-    for line in before[:NAMED_MAX]:
+    for line in accepted[:NAMED_MAX]:
         print(f"accepted: {line}")
-    if len(before) > NAMED_MAX:
-        print(f"accepted: {len(before) - NAMED_MAX} more files")
+    if len(accepted) > NAMED_MAX:
+        print(f"accepted: {len(accepted) - NAMED_MAX} more files")
     return 0
 
 

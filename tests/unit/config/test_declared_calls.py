@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from tlsrt.config.declared_calls import check_calls, compared
+from tlsrt.config.declared_calls import check_calls, compared, source_finder
+from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.load import load_config, parse_config
 from tlsrt.config.manifest import parse_manifest
 from tlsrt.errors import ConfigError
@@ -124,3 +125,11 @@ def test_the_manifests_of_a_host_are_compared_when_it_is_sealed(
         check_calls(load_config(tmp_path / "tlsrt.yaml"))
     assert len(caught.value.problems) == 2, "all lines count that match, as at the authority"
     assert check_calls(parse_config(minimal.encode(), tmp_path / "tlsrt.yaml")) == []
+
+
+@pytest.mark.parametrize("address", BUILT_IN.manifests)
+def test_what_a_built_in_class_calls_stands_in_its_manifest(address: str) -> None:
+    """No seal of a user's compares these."""
+    manifest = BUILT_IN.manifests[address]
+    assert source_finder()(str(manifest.tree["class"]).partition(":")[0]), "its source is read"
+    assert compared(manifest, source_finder()) == ([], [])
