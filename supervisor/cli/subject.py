@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from textwrap import wrap
 from typing import Any
 
 from tlsrt.command_line.table import Document
@@ -18,6 +19,7 @@ from tlsrt.text import did_you_mean, duration, printable, size, table
 FORMAT = 1  # of the document
 RESTARTS_SHOWN = 5
 WORDS_SHOWN = 5
+LAYERS_WIDTH = 66  # with the titles, 80 columns
 _PAST = ("died", "killed", "ended", "hung", "given_up", "kept_down", "waiting")  # events that say how it went
 
 
@@ -88,6 +90,9 @@ def detail_lines(answer: Document) -> list[str]:
     sandbox = process["sandbox"]
     waived = f", waived: {', '.join(sandbox['waived'])}" if sandbox["waived"] else ""
     rows.append(("sandbox", f"{len(sandbox['layers'])} layers{waived}"))
+    rows += [("", line) for line in wrap(", ".join(sandbox["layers"]), LAYERS_WIDTH, break_on_hyphens=False)]
+    if limits := [f"{what} by {how}" for what, how in sandbox.get("limits", {}).items() if how]:
+        rows.append(("limits", ", ".join(limits)))
     if process.get("violations"):
         rows.append(("violations", f"{process['violations']}, the last: {process['last_violation']}"))
     lines = table(rows)

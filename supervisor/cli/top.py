@@ -26,12 +26,21 @@ def top(arguments: argparse.Namespace) -> int:
         return follow(arguments, INSTALL)
     host = host_of(arguments)
     connect(host).close()  # a host that does not run is told in words
+    from tlsrt.supervisor.cli.subject import detail, detail_lines
     from tlsrt.supervisor.cli.top_feed import HostFeed
     from tlsrt.supervisor.cli.top_screen import TopScreen
 
-    screen = TopScreen(HostFeed(host, arguments.interval))
+    def detail_of(subject: str) -> list[str]:
+        return detail_lines(detail(argparse.Namespace(**{**vars(arguments), "subject": subject})))
+
+    screen = TopScreen(HostFeed(host, arguments.interval, detail_of), is_plain=not _takes_bars())
     screen.run()
     return EX_SOFTWARE if screen.return_code else 0
+
+
+def _takes_bars() -> bool:
+    """Whether the terminal shows more than ASCII, as far as its locale tells."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _is_screen() -> bool:

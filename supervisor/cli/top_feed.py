@@ -28,6 +28,7 @@ class News(NamedTuple):
 
     status: dict[str, Any] | None = None
     event: tuple[str, str] | None = None
+    detail: tuple[str, tuple[str, ...]] | None = None  # what was asked for one subject
     words: str | None = None
     is_lost: bool = False  # the words hold until there is a status again
 
@@ -35,8 +36,9 @@ class News(NamedTuple):
 class HostFeed:
     """Follows a host in two threads, until `stop`."""
 
-    def __init__(self, host: Host, interval_s: float) -> None:
+    def __init__(self, host: Host, interval_s: float, detail: Callable[[str], list[str]]) -> None:
         self._host = host
+        self._detail = detail  # what `status SUBJECT` says
         self._interval_s = interval_s
         self._shown: deque[tuple[object, object]] = deque(maxlen=EVENTS_SHOWN)  # events, over connections
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -88,6 +90,19 @@ class HostFeed:
             tell(News(words=f"{loop} is {word}" if is_done else f"{loop} is not {word}: its log says more"))
 
         Thread(target=carry_out, daemon=True).start()
+
+    def detail_of(self, subject: str, tell: Callable[[News], None]) -> None:
+        """Tell what is known of a process or component, in a thread that nothing waits for."""
+
+        def ask_host() -> None:
+            try:
+                lines = self._detail(subject)
+            except (TlsrtError, ValueError) as error:
+                lines = [sentence(str(error))]
+            with suppress(RuntimeError):  # the screen is closed meanwhile
+                tell(News(detail=(subject, tuple(lines))))
+
+        Thread(target=ask_host, daemon=True).start()
 
     def log_of(self, loop: str) -> list[str]:
         """Return the last lines of the log of a process, or a sentence why there are none."""

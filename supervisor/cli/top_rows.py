@@ -14,6 +14,7 @@ from tlsrt.text import duration, printable, size
 COLUMNS = (
     ("NAME", 0), ("STATE", 10), ("PID", 8), ("MEMORY", 9), ("CPU %", 7), ("RST", 4), ("BEAT", 7), ("CALLS/S", 8),
 )  # fmt: skip
+WIDE = ("LATELY", 14)  # of what a line has beyond 80 columns: the processor of the last samples
 WORDS = frozenset({"NAME", "STATE"})  # columns that stand left
 ORDERS = ("name", "memory", "processor", "restarts", "calls")
 _NAME_MOST, _STATE_MOST = 120, 9
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     is_fine: bool
     numbers: Mapping[str, float]
     below: tuple[Row, ...] = ()
+    subject: str = ""  # what `status SUBJECT` takes
 
 
 def rows_of(status: Mapping[str, Any]) -> list[Row]:
@@ -58,6 +60,13 @@ def arranged(rows: Iterable[Row], order: str, wanted: str) -> list[Row]:
             continue
         shown += [row, *below]
     return shown
+
+
+def amount(name: str, value: float) -> str:
+    """Return a sum of processor (percent), memory (KiB) or calls (a second), as people read it."""
+    if name == "memory":
+        return size(value * 1024)
+    return f"{value:.1f} %" if name == "processor" else f"{value:.0f}/s"
 
 
 def fitted(text: str, width: int) -> str:
@@ -91,7 +100,8 @@ def _process(name: str, entry: Mapping[str, Any]) -> Row:
     numbers = {"memory": memory_kib, "processor": processor, "restarts": restarts, "calls": calls}
     below = [_component(name, one) for one in entry.get("components", ())]
     below += [_program(name, one) for one in entry.get("programs", ())]
-    return _row(f"process {name}", name, cells, {key: float(one or 0) for key, one in numbers.items()}, tuple(below))
+    found = {key: float(one or 0) for key, one in numbers.items()}
+    return _row(f"process {name}", name, cells, "" if name == "supervisor" else name, found, tuple(below))
 
 
 def _component(loop: str, one: Mapping[str, Any]) -> Row:
@@ -99,7 +109,7 @@ def _component(loop: str, one: Mapping[str, Any]) -> Row:
     age_s = one.get("checked_s")
     age = duration(age_s) if age_s is not None else "-"  # its beat is its check
     cells = (f"  {one['name']}", state, "", "", "", _number(one["task_restarts"]), age, "")
-    return _row(f"component {loop}/{one['name']}", loop, cells)
+    return _row(f"component {loop}/{one['name']}", loop, cells, f"{loop.partition('.')[0]}/{one['name']}")
 
 
 def _program(loop: str, one: Mapping[str, Any]) -> Row:
@@ -110,15 +120,20 @@ def _program(loop: str, one: Mapping[str, Any]) -> Row:
     more = f" ×{len(running)}" if len(running) > 1 else ""
     pid = _number(running[0]["pid"]) if running else "-"
     cells = (f"  {one['name']}{more}", state, pid, _bytes(memory_kib), "", str(again), "", "")
-    return _row(f"program {loop}/{one['name']}", loop, cells)
+    return _row(f"program {loop}/{one['name']}", loop, cells, loop)
 
 
 def _row(
-    key: str, loop: str, cells: Sequence[str], numbers: Mapping[str, float] | None = None, below: tuple[Row, ...] = ()
+    key: str,
+    loop: str,
+    cells: Sequence[str],
+    subject: str,
+    numbers: Mapping[str, float] | None = None,
+    below: tuple[Row, ...] = (),
 ) -> Row:
     name, state, *rest = cells
     shown = (printable(name, _NAME_MOST), printable(state, _STATE_MOST), *(printable(cell) for cell in rest))
-    return Row(key, loop, shown, state in _FINE, numbers or {}, below)
+    return Row(key, loop, shown, state in _FINE, numbers or {}, below, subject)
 
 
 def _number(value: object) -> str:

@@ -7,6 +7,7 @@ steers the screen or the terminal.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
@@ -22,11 +23,13 @@ from textual.widgets import DataTable, Footer, Input, RichLog, Static
 from tlsrt.supervisor.cli.status import header
 from tlsrt.supervisor.cli.status_table import summary
 from tlsrt.supervisor.cli.top_feed import EVENTS_SHOWN, News
-from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, WORDS, Row, arranged, fitted, rows_of
+from tlsrt.supervisor.cli.top_history import SAMPLES, SHOWN, History
+from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, WIDE, WORDS, Row, amount, arranged, fitted, rows_of
 from tlsrt.text import printable
 
 _STYLES = {"warning": "yellow", "alarm": "red"}
 _SCROLLBAR = 2
+DETAIL_S = 2.0  # between two looks at the details of one subject
 _HOST = frozenset({"supervisor", "authority"})  # which are not stopped alone
 
 
@@ -38,6 +41,8 @@ class Feed(Protocol):
     def stop(self) -> None: ...
 
     def change(self, verb: str, loop: str, tell: Callable[[News], None]) -> None: ...
+
+    def detail_of(self, subject: str, tell: Callable[[News], None]) -> None: ...
 
     def log_of(self, loop: str) -> list[str]: ...
 
@@ -88,12 +93,57 @@ class Log(ModalScreen[None]):
         log.focus()
 
 
+class Details(ModalScreen[None]):
+    """One process or component: what it used lately, and all that `status SUBJECT` says of it, both kept up to date."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,d", "dismiss", "Back")]
+    CSS = "Details { background: $background; } #used, #subject { height: auto; } #detail { height: 1fr; }"
+
+    def __init__(self, subject: str, ask: Callable[[str], None]) -> None:
+        super().__init__()
+        self.subject = subject
+        self._ask = ask
+        self._lines: tuple[str, ...] = ()
+        self._asked = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(printable(self.subject, 120), style="bold"), id="subject")
+        yield Static(Text(""), id="used")
+        yield RichLog(id="detail", wrap=True, markup=False, highlight=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#detail").focus()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Ask for the details once more, if the last time was long enough ago."""
+        now = time.monotonic()
+        if now - self._asked >= DETAIL_S:
+            self._asked = now
+            self._ask(self.subject)
+
+    def show_used(self, text: str) -> None:
+        self.query_one("#used", Static).update(Text(text))
+
+    def show(self, lines: tuple[str, ...]) -> None:
+        """Show the details, and stay at the line where the reader is."""
+        if lines != self._lines:
+            self._lines = lines
+            log = self.query_one("#detail", RichLog)
+            at = log.scroll_y
+            log.clear()
+            for line in lines:
+                log.write(Text(printable(line, keep="\t")), scroll_end=False)
+            log.scroll_to(y=at, animate=False)
+
+
 class TopScreen(App[None]):
     """Processes, components and programs of a host, and its events below."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #host, #said { height: auto; max-height: 3; }
+    #host, #said { height: auto; max-height: 4; }
     #rows { height: 1fr; }
     #events { height: 30%; min-height: 5; border-top: solid; }
     #filter { height: 3; display: none; }
@@ -101,11 +151,14 @@ class TopScreen(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort", "Sort"), Binding("slash", "filter", "Filter", key_display="/"),
         Binding("x", "change('stop_loop')", "Stop"), Binding("u", "change('start_loop')", "Start"),
-        Binding("l", "log", "Log"), Binding("q", "quit", "Quit"), Binding("ctrl+c", "quit", show=False),
+        Binding("d", "details", "Details"), Binding("l", "log", "Log"), Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False),
         Binding("escape", "all", show=False),
     ]  # fmt: skip
 
-    def __init__(self, feed: Feed, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, feed: Feed, environment: Mapping[str, str] = os.environ, *, is_plain: bool = False
+    ) -> None:  # fmt: skip
         # In the terminal's own colours, Textual leaves all colours out for NO_COLOR; else it makes them grey.
         super().__init__(ansi_color=True if environment.get("NO_COLOR") else None)
         self._feed = feed
@@ -113,6 +166,8 @@ class TopScreen(App[None]):
         self._shown: list[Row] = []
         self._order = ORDERS[0]
         self._wanted = ""
+        self._history = History()
+        self._is_plain = is_plain  # bars in ASCII
         self._is_lost = False
 
     def compose(self) -> ComposeResult:
@@ -133,7 +188,7 @@ class TopScreen(App[None]):
         self._feed.stop()
 
     def on_resize(self) -> None:
-        self._redraw(anew=True)
+        self.call_later(lambda: self._redraw(anew=True))  # its size is the new one when the handlers are through
 
     def on_told(self, told: Told) -> None:
         """Show what was heard."""
@@ -146,6 +201,8 @@ class TopScreen(App[None]):
         if news.event is not None:
             line, severity = news.event
             self.query_one("#events", RichLog).write(Text(printable(line), style=_STYLES.get(severity, "")))
+        if news.detail is not None and (details := self._details()) and details.subject == news.detail[0]:
+            details.show(news.detail[1])
         if news.words is not None:
             self._is_lost = news.is_lost
             self._say(news.words)
@@ -195,6 +252,16 @@ class TopScreen(App[None]):
 
         self.push_screen(Question(words), answered)
 
+    def on_data_table_row_selected(self) -> None:
+        """Do on Enter what `d` does."""
+        self.action_details()
+
+    def action_details(self) -> None:
+        """Show the details of the chosen row."""
+        if (row := self._chosen()) is not None and row.subject:
+            self.push_screen(Details(row.subject, lambda subject: self._feed.detail_of(subject, self._tell)))
+            self.call_later(self._show_used)
+
     def action_log(self) -> None:
         """Show the log of the chosen row's process."""
         if (row := self._chosen()) is not None:
@@ -207,13 +274,31 @@ class TopScreen(App[None]):
         self.query_one("#said", Static).update(Text(printable(words)))
 
     def _take(self, status: dict[str, Any]) -> None:
-        host = f"{printable(header(status))}\n{printable(summary(status))}"
+        self._rows = rows_of(status)
+        self._history.add(self._rows)
+        used = "  ".join(self._used(name, self._history.of_host(name), 10) for name in SHOWN)
+        host = f"{printable(header(status))}\n{printable(summary(status))}\n{used}"
         self.query_one("#host", Static).update(Text(host))
+        if (details := self._details()) is not None:
+            details.look_again()
+            self._show_used()
         if self._is_lost:
             self._is_lost = False
             self._say("")
-        self._rows = rows_of(status)
         self._redraw()
+
+    def _details(self) -> Details | None:
+        return self.screen if isinstance(self.screen, Details) else None
+
+    def _show_used(self) -> None:
+        if (details := self._details()) is not None:
+            process = details.subject if details.subject in {row.loop for row in self._rows} else ""
+            words = [self._used(name, self._history.of(process, name), SAMPLES, 9) for name in SHOWN] if process else []
+            details.show_used("\n".join(words))
+
+    def _used(self, name: str, values: Sequence[float], width: int, padding: int = 0) -> str:
+        bars = self._history.line(values, name, width, is_plain=self._is_plain)
+        return f"{name:{padding}} {bars} {amount(name, values[-1]) if values else '-'}"
 
     def _chosen(self) -> Row | None:
         at = self.query_one("#rows", DataTable).cursor_row
@@ -228,7 +313,7 @@ class TopScreen(App[None]):
             self._fill(table, chosen)
             return
         for at, (old, row) in enumerate(zip(before, self._shown, strict=True)):
-            if old != row:
+            if old != row or len(table.ordered_columns) > len(COLUMNS):  # the bars move each time
                 for column, cell in zip(table.ordered_columns, self._cells(row), strict=True):
                     table.update_cell(table.ordered_rows[at].key, column.key, cell)
 
@@ -243,15 +328,22 @@ class TopScreen(App[None]):
             table.move_cursor(row=keys.index(chosen.key))
 
     def _columns(self) -> list[tuple[str, int]]:
-        rest = self.size.width - _SCROLLBAR - sum(width for _, width in COLUMNS)
-        return [(title, width or max(12, rest)) for title, width in COLUMNS]
+        columns = (*COLUMNS, WIDE) if self.size.width >= 80 + WIDE[1] else COLUMNS
+        rest = self.size.width - _SCROLLBAR - sum(width for _, width in columns)
+        return [(title, width or max(12, rest)) for title, width in columns]
 
     def _cells(self, row: Row) -> list[Text]:
+        lately = ""
+        if row.key == f"process {row.loop}":
+            values = self._history.of(row.loop, SHOWN[0])
+            lately = self._history.line(values, SHOWN[0], WIDE[1] - 1, is_plain=self._is_plain)
+        columns = self._columns()
+        cells = (*row.cells, lately)[: len(columns)]
         return [
             Text(
                 fitted(cell, width - 1 if title in WORDS else width),
                 style="red" if title == "STATE" and not row.is_fine else "",
                 justify="left" if title in WORDS else "right",
             )
-            for (title, width), cell in zip(self._columns(), row.cells, strict=True)
+            for (title, width), cell in zip(columns, cells, strict=True)
         ]

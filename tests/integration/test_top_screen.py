@@ -45,7 +45,7 @@ async def until(pilot: Pilot[None], is_so: Callable[[], bool]) -> None:
 
 
 def test_the_screen_follows_the_host_stops_a_loop_and_comes_back_after_a_restart(host: RunningHost) -> None:
-    screen = TopScreen(HostFeed(load_config(host.config_path), 0.2), {})
+    screen = TopScreen(HostFeed(load_config(host.config_path), 0.2, lambda subject: [f"asked for {subject}"]), {})
 
     def row(name: str) -> list[str]:
         table = screen.query_one("#rows", DataTable)
@@ -88,11 +88,18 @@ def test_at_a_terminal_it_is_a_screen_until_q(host: RunningHost, no_colour: str)
         env=environment | ({"NO_COLOR": no_colour} if no_colour else {}),
     )  # fmt: skip
     shown, end = b"", time.monotonic() + _WAIT_S
-    while b"third" not in shown or b"CALLS/S" not in shown:
-        assert time.monotonic() < end, shown[-2000:]
-        if select.select([ours], [], [], 1.0)[0]:
-            shown += os.read(ours, 65536)
-    os.write(ours, b"q")
+
+    def wait_for(*words: bytes) -> None:
+        nonlocal shown
+        while not all(word in shown for word in words):
+            assert time.monotonic() < end, shown[-2000:]
+            if select.select([ours], [], [], 1.0)[0]:
+                shown += os.read(ours, 65536)
+
+    wait_for(b"third", b"CALLS/S")
+    os.write(ours, b"\x1b[B\x1b[Bd")
+    wait_for(b"seccomp_sealed", b"kill by ")  # the details of the row below the authority
+    os.write(ours, b"qq")
     while process.poll() is None:
         assert time.monotonic() < end
         if select.select([ours], [], [], 0.1)[0]:

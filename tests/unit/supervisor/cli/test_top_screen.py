@@ -18,7 +18,7 @@ if os.environ.get("CI") != "true":
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
-from tlsrt.supervisor.cli.top_screen import Log, Question, TopScreen
+from tlsrt.supervisor.cli.top_screen import Details, Log, Question, TopScreen
 
 EVIL = "[red]x[/red]\x1b]0;owned\x07\n\x1b[2J[@click=app.quit]y[/]"
 
@@ -39,6 +39,10 @@ class ScriptedFeed:
 
     def change(self, verb: str, loop: str, tell: Callable[[News], None]) -> None:
         self.asked.append((verb, loop))
+
+    def detail_of(self, subject: str, tell: Callable[[News], None]) -> None:
+        self.asked.append(("detail", subject))
+        tell(News(detail=(subject, (f"state of {subject}", EVIL, *map(str, range(40))))))
 
     def log_of(self, loop: str) -> list[str]:
         return [f"a line of {loop}", EVIL]
@@ -159,5 +163,52 @@ def test_what_comes_while_the_screen_is_taken_down_is_left_out() -> None:
         feed.tell(News(event=("an event", "warning")))
         await pilot.pause()
         assert screen.is_running
+
+    played(play)
+
+
+def test_details_show_what_a_process_used_and_stay_up_to_date() -> None:
+    usage = {"cpu_percent": 50.0, "frames_in_s": 20.0}
+
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "enter")
+        await pilot.pause()
+        assert isinstance(screen.screen, Details) and feed.asked == [("detail", "third")]
+        used = screen.screen.query_one("#used", Static)
+        assert str(used.render()).splitlines()[0].split() == ["processor", "▁", "0.0", "%"]
+        document_now = document()
+        document_now["loops"][0]["usage"] = usage
+        feed.tell(News(status=document_now))
+        await pilot.pause()
+        assert [line.split()[1:] for line in str(used.render()).splitlines()] == [
+            ["▁█", "50.0", "%"], ["██", "900", "KiB"], ["▁█", "20/s"],
+        ]  # fmt: skip
+        assert "state of third" in shown(screen) and "\x1b" not in shown(screen)
+        log = screen.screen.query_one("#detail", RichLog)
+        await pilot.press("pagedown")
+        await pilot.pause()
+        at = log.scroll_y
+        assert at > 0
+        feed.tell(News(detail=("forth", ("of another",))))
+        feed.tell(News(detail=("third", ("changed", *map(str, range(40))))))
+        await pilot.pause()
+        assert log.scroll_y == at and log.lines[0].text == "changed"
+        await pilot.press("escape", "down", "d")
+        await pilot.pause()
+        assert feed.asked[-1] == ("detail", "third/kettle")
+        assert str(screen.screen.query_one("#used", Static).render()) == "", "a component is not measured apart"
+        await pilot.press("q")
+
+    played(play)
+
+
+def test_the_host_has_its_bars_and_rows_have_them_where_there_is_room() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        table = screen.query_one("#rows", DataTable)
+        assert len(table.ordered_columns) == 8
+        assert "processor          ▁ 0.0 %  memory          █ 920 KiB  calls          ▁ 0/s" in shown(screen)
+        await pilot.resize_terminal(120, 24)
+        await pilot.pause()
+        assert [str(table.get_row_at(at)[8]).strip() for at in range(table.row_count)] == ["▁", "▁", "▁", "", "▁"]
 
     played(play)
