@@ -53,9 +53,9 @@ def open_tlsrt(folder: Path) -> AbstractContextManager[TlsrtCalls]:
     return running(folder)
 
 
-def open_native(folder: Path) -> AbstractContextManager[TlsrtCalls]:
-    """A host whose loops speak to Primary through our own engine, not libzmq."""
-    return running(folder, {"channels": {"engine": "native"}})
+def open_libzmq(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """A host whose loops speak to Primary through libzmq, not our own engine."""
+    return running(folder, {"channels": {"engine": "libzmq"}})
 
 
 def open_placed(folder: Path) -> AbstractContextManager[TlsrtCalls]:

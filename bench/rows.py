@@ -30,7 +30,7 @@ ROWS: tuple[Row, ...] = (
         cases=peers.sized(*peers.SIZES),
         contenders=(
             Contender("tlsrt", calls.open_tlsrt, "full security; msgpack arguments; CPU of the whole runtime"),
-            Contender("tlsrt, native", calls.open_native, "the same with channels.engine native in the loops"),
+            Contender("tlsrt, libzmq", calls.open_libzmq, "the same with channels.engine libzmq in the loops"),
             peers.RAW, peers.PROXY, peers.CURVE, peers.GRPC, peers.DBUS_DAEMON, peers.DBUS_BROKER,
         ),
         metrics=peers.CALL_METRICS,

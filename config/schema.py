@@ -50,7 +50,7 @@ from tlsrt.config.setting import (
 )
 from tlsrt.config.supervision import SupervisionConfig
 
-Engine = Literal["libzmq", "native"]
+Engine = Literal["native", "libzmq"]
 DEFAULT_LOOPS = ("primary", "secondary", "third", "forth", "external")
 
 
@@ -103,10 +103,10 @@ class ChannelsConfig:
     """How the loops speak to Primary, which itself always speaks natively."""
 
     engine: Engine = field(
-        default="libzmq",
+        default="native",
         metadata=text(
-            "The engine of their links. libzmq: through pyzmq; native: our own, faster, and without threads in a loop.",
-            choices=("libzmq", "native"),
+            "The engine of their links. native: our own, without threads; libzmq: through pyzmq, more CPU for a call.",
+            choices=("native", "libzmq"),
         ),
     )
 

@@ -100,7 +100,7 @@ policy:
 
 {about_audit}# audit: {{keep_mb: 2048}}
 
-{about_channels}# channels: {{engine: native}}
+{about_channels}# channels: {{engine: libzmq}}
 """
 
 _UID_BASE = """\
@@ -113,9 +113,6 @@ _PLACES = """
 state_dir: {places.state}
 run_dir: {places.run}
 log_dir: {places.log}
-
-# The engine of links that needs fewer system calls, so that the unit forbids more.
-channels: {{engine: native}}
 """
 
 _NOTHING_WAIVED = """\

@@ -97,7 +97,7 @@ def fingerprint(folder: Path) -> bytes:
 
 
 def names_for(
-    process: str, *, network: bool, engine: Engine = "libzmq", asked: Iterable[str] = (), outbound: bool = False,
+    process: str, *, network: bool, engine: Engine = "native", asked: Iterable[str] = (), outbound: bool = False,
     direct: bool = False, accepts: bool = True,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.

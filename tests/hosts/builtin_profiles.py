@@ -23,16 +23,17 @@ CONFIG = Config(
 )  # fmt: skip
 
 
-def policy_of(files: ProfileFiles, process: str, *, network: bool, engine: Engine = "libzmq") -> Policy:
+def policy_of(files: ProfileFiles, process: str, *, network: bool, engine: Engine = "native") -> Policy:
     """Return the policy of a process with all of its built-in components."""
     loops = (LoopConfig(process, network=network),)
     config = replace(CONFIG, loops=loops, channels=ChannelsConfig(engine=engine))
     return files.policy(process, fragments_of(config, process, files))
 
 
-def rendered(process: str) -> dict[str, Any]:
+def rendered(process: str, engine: Engine) -> dict[str, Any]:
     """Return all that the profile of a process allows, in an order of its own."""
-    profile = profile_for_loop(CONFIG, CONFIG.loop(process), 771001, ProfileFiles(), rootless=False, code=())
+    config = replace(CONFIG, channels=ChannelsConfig(engine))
+    profile = profile_for_loop(config, config.loop(process), 771001, ProfileFiles(), rootless=False, code=())
     calls = {
         stage.value: sorted({
             f"{call}: {', '.join(sorted(entry.when))}" if entry.when else call

@@ -117,10 +117,15 @@ def starved(pid: int) -> Iterator[None]:
         burner.wait()
 
 
-def test_an_answer_of_the_last_moment_arrives_however_slow_the_thread_that_carries_it(host: RunningHost) -> None:
-    (call,) = begun(host, "third/probed", 0.3)
-    with starved(host.pids()["third"]):
-        restart(host, "third")
+@pytest.fixture
+def threaded(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(request, **PROBED, limits={"stop_timeout_s": STOP_S}, extra={"channels": {"engine": "libzmq"}})
+
+
+def test_an_answer_of_the_last_moment_arrives_however_slow_the_thread_that_carries_it(threaded: RunningHost) -> None:
+    (call,) = begun(threaded, "third/probed", 0.3)
+    with starved(threaded.pids()["third"]):
+        restart(threaded, "third")
         assert call.end() == "done"
 
 

@@ -103,7 +103,7 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 """
 _FOR_LIBZMQ = """\
-# libzmq gives its threads the scheduling that they have, and ends if it may not; `channels: {engine: native}` does not
+# libzmq (`channels: {engine: libzmq}`) gives its threads the scheduling that they have, and ends if it may not
 SystemCallFilter=sched_setscheduler
 """
 

@@ -150,10 +150,11 @@ def test_every_limit_is_one_of_this_system_and_every_setting_is_used() -> None:
 
 def test_a_process_has_the_parts_of_its_name_its_engine_and_its_network() -> None:
     assert names_for("primary", network=False) == ("primary", "offline")
-    assert names_for("mine", network=True) == ("declared", "libzmq", "network", "outbound", "self_pair")
-    assert names_for("mine", network=True, direct=True) == ("declared", "libzmq", "network", "direct", "self_pair")
-    assert names_for("mine", network=False, outbound=True, accepts=False) == ("declared", "libzmq", "outbound")
-    assert names_for("mine", network=False, engine="native") == ("declared", "offline")
+    assert names_for("mine", network=True) == ("declared", "network", "outbound", "self_pair")
+    assert names_for("mine", network=True, direct=True) == ("declared", "network", "direct", "self_pair")
+    assert names_for("mine", network=False, outbound=True, accepts=False) == ("declared", "outbound")
+    assert names_for("mine", network=False, engine="libzmq") == ("declared", "libzmq", "offline")
+    assert names_for("primary", network=False, engine="libzmq") == ("primary", "offline")
     assert names_for("authority", network=False) == ("authority",)
 
 

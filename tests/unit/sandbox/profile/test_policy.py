@@ -422,6 +422,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     asked = ["threads", "disk", "listen", "bus"]
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
+    names.append(names_for("mine", network=False, engine="libzmq"))
     programs = (PLAIN, WHOLE, REPLIES, STREAMS, PROXY, NETLINK)
     names += [names_for_program(program, own_pids=program is PLAIN) for program in programs]
     reached = {part.name for each in names for part in FILES.fragments(each)}

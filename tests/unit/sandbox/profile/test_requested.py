@@ -67,7 +67,7 @@ def test_a_strangers_component_has_what_those_of_tlsrt_have_if_it_asks_for_it(tm
     profile = profile_of(config_of(tmp_path, needs(wish, "forth/mine")), "forth")
     assert profile.network and profile.proc and profile.disk_threads == 2
     plain = profile_of(config_of(tmp_path, needs("sys: true", "third/mine")), "third")
-    assert not plain.network and not plain.proc and plain.sys and plain.tasks_at_once == 4
+    assert not plain.network and not plain.proc and plain.sys and plain.tasks_at_once == 2
     refused = profile_of(config_of(tmp_path, "loops: {forth: {network: false}}\n" + needs(wish, "forth/mine")), "forth")
     assert not refused.network, "the operator has the last word"
 
