@@ -12,11 +12,11 @@ from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, WHY, listing, text
 if TYPE_CHECKING:
     from tlsrt.config.components import ComponentConfig
 
-May = Literal["pause", "list", "shutdown", "logs", "audit", "backup"]
+May = Literal["pause", "list", "status", "shutdown", "logs", "audit", "backup"]
 RUNTIME_MAX = 8  # entries of one component
 _WHOLE_HOST = {
     "shutdown": "ends the whole host", "logs": "reads those of all processes", "audit": "reads all of the log",
-    "backup": "keeps the whole host",
+    "backup": "keeps the whole host", "status": "reads that of all processes",
 }  # fmt: skip
 COMPONENTS_MAX = 32  # of one entry: one byte each in an answer of the life channel
 
@@ -31,11 +31,12 @@ class Act(StrEnum):
     BACKUP = "backup"
     LOGS = "logs"
     AUDIT = "audit"
+    STATUS = "status"
 
     @property
     def reads(self) -> bool:
         """Whether it is answered with descriptors of files, and changes nothing."""
-        return self in (Act.LOGS, Act.AUDIT)
+        return self in (Act.LOGS, Act.AUDIT, Act.STATUS)
 
 
 def refusal_of_runtime(entry: Mapping[str, Any]) -> str:
@@ -58,9 +59,10 @@ class RuntimeConfig:
     may: May = field(
         metadata=text(
             "pause: stop the processes of these components, and start those again that it has stopped. list: read "
-            "their states. shutdown: end the whole host in order. logs: read the log files of all processes. audit: "
-            "read the audit log. backup: get all of the host but its keys, sealed under its master_key.",
-            choices=("pause", "list", "shutdown", "logs", "audit", "backup"),
+            "their states. status: read that of all. shutdown: end the whole host in order. logs: read the log files "
+            "of all processes. audit: read the audit log. backup: get all of the host but its keys, sealed under its "
+            "master_key.",
+            choices=("pause", "list", "status", "shutdown", "logs", "audit", "backup"),
         )
     )
     why: str = field(metadata=WHY)

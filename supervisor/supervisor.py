@@ -288,7 +288,7 @@ class Supervisor:
                 Buses(context, programs),
                 restart,
                 stop,
-                RuntimeActs(context, loops, stop, requests, self._shutdown, authority.files),
+                RuntimeActs(context, loops, stop, requests, self._shutdown, authority.files, status.document),
                 watcher,
                 self._reload,
                 DryRun(context, loops, authority, changes, self._reload, self._read),

@@ -142,6 +142,13 @@ class Runtime:
         """Return the files of the audit log, the newest first, if granted by `may: audit`; see `log_files`."""
         return await self._grants.runtime_files("audit", most)
 
+    async def status_file(self) -> RuntimeFile:
+        """Return what `tlsrt-supervisor status --json` says now, as JSON to be read, if granted by `may: status`.
+
+        It is a copy in memory: ask again for a later one. Raises as `log_files` does.
+        """
+        return (await self._grants.runtime_files("status", 1))[0]
+
     async def backup(self) -> HostArchive:
         """Have an archive of the host made, and return it to be read: configuration, boot token, clients, all state.
 

@@ -1,4 +1,4 @@
-"""What components ask of the runtime itself: pauses, lists, the end of the host, its logs, and an archive of it.
+"""What components ask of the runtime itself: pauses, lists, the end of the host, its logs, status, and an archive.
 
 A process says numbers: which of its rights, one of its own, and a value. What is meant stands in the configuration,
 which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
@@ -9,10 +9,12 @@ in the life of its process, before it gets the first descriptor.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from tlsrt.channels.control.life import (
     ARCHIVES_AT_ONCE,
@@ -33,8 +35,9 @@ from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.control.host_archives import HostArchives
-from tlsrt.supervisor.control.record_files import RecordFolder
+from tlsrt.supervisor.control.record_files import RecordFile, RecordFolder
 from tlsrt.supervisor.control.stop import StopRequest
+from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.uids import AUTHORITY
 from tlsrt.supervisor.supervision.asks import Asks, AuditRequests
 from tlsrt.supervisor.supervision.boot_files import BootFiles
@@ -79,12 +82,13 @@ class RuntimeActs(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, stop: StopRequest, audit: AuditRequests, shutdown: Shutdown,
-        files: BootFiles,
+        files: BootFiles, status: Callable[[], dict[str, Any]],
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._stop = stop
         self._shutdown = shutdown
+        self._status = status
         self._asks = Asks(
             context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=RUNTIME_AT_ONCE, per_s=RUNTIME_PER_S
         )
@@ -182,10 +186,8 @@ class RuntimeActs(Feature):
 
     def _hand_over(self, asked: _Asked) -> None:
         """Give a process descriptors of files, which it reads by itself; never waits for it."""
-        config, is_audit = self._context.current.config, asked.right.act is Act.AUDIT
-        folder = RecordFolder(config.state_dir / AUTHORITY if is_audit else config.log_dir, is_audit=is_audit)
         try:
-            files, is_more = folder.open(asked.value, FILES_OF_ANSWER)
+            files, is_more = self._opened(asked)
         except OSError:
             self._say(asked.loop, asked.number, RuntimeOutcome.FAILED)
             return
@@ -194,6 +196,15 @@ class RuntimeActs(Feature):
             self._loops.tell(asked.loop, "runtime_file", *fields, descriptors=(file.descriptor,))
             os.close(file.descriptor)
         self._say(asked.loop, asked.number, RuntimeOutcome.DONE, bytes([is_more]))
+
+    def _opened(self, asked: _Asked) -> tuple[list[RecordFile], bool]:
+        """Open what an answer hands over, and tell whether there is more; raises OSError."""
+        if asked.right.act is Act.STATUS:  # a copy in memory, of this moment
+            status = json.dumps(self._status(), separators=(",", ":")).encode()
+            return [RecordFile(str(Act.STATUS), is_earlier=False, descriptor=sealed_memory(status, "status"))], False
+        config, is_audit = self._context.current.config, asked.right.act is Act.AUDIT
+        folder = RecordFolder(config.state_dir / AUTHORITY if is_audit else config.log_dir, is_audit=is_audit)
+        return folder.open(asked.value, FILES_OF_ANSWER)
 
     def _archive(self, asked: _Asked, key: int) -> None:
         """Have an archive of the host written; the process gets a pipe when it has been tried."""

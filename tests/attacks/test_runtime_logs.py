@@ -14,18 +14,19 @@ from hosts.running_host import RunningHost, running
 from tlsrt.channels.control.life import FILES_AT_ONCE, FILES_OF_ANSWER
 from tlsrt.errors import CallError, Failed
 
-READER, LOGS_ONLY, OTHER = "forth/reader", "third/logsonly", "third/other"
+READER, LOGS_ONLY, OTHER, SEES = "forth/reader", "third/logsonly", "third/other", "third/sees"
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     one = {"class": "captured.helped:Helped"}
     logs, audit = ({"may": may, "why": "a test"} for may in ("logs", "audit"))
+    status = {"may": "status", "why": "a test"}
     yield from running(
         request, packages=[PACKAGE],
         components={READER: one | {"needs": {"runtime": [logs, audit]}}, OTHER: one,
-                    LOGS_ONLY: one | {"needs": {"runtime": [logs]}}},
-        policy={f"client/admin -> {name}": "*" for name in (READER, LOGS_ONLY, OTHER)},
+                    LOGS_ONLY: one | {"needs": {"runtime": [logs]}}, SEES: one | {"needs": {"runtime": [status]}}},
+        policy={f"client/admin -> {name}": "*" for name in (READER, LOGS_ONLY, OTHER, SEES)},
     )  # fmt: skip
 
 
@@ -46,7 +47,17 @@ def test_who_is_granted_it_reads_all_logs_and_the_audit_log_has_it_once(host: Ru
     assert "runtime_act" in client.call(READER, "tail_of", "audit", "1")
 
 
-@pytest.mark.parametrize(("component", "kind"), [(OTHER, "logs"), (OTHER, "audit"), (LOGS_ONLY, "audit")])
+@pytest.mark.parametrize(
+    ("component", "kind"),
+    [
+        (OTHER, "logs"),
+        (OTHER, "audit"),
+        (LOGS_ONLY, "audit"),
+        (LOGS_ONLY, "status"),
+        (SEES, "logs"),
+        (SEES, "audit"),
+    ],
+)
 def test_an_honest_component_is_told_what_it_was_not_granted(host: RunningHost, component: str, kind: str) -> None:
     with pytest.raises(Failed):
         host.client().call(component, "log_names", kind)
@@ -68,9 +79,9 @@ def test_without_the_right_no_descriptor_comes(
     host.until(lambda document: host.loop(process)["state"] == "active", "its return")
 
 
-@pytest.mark.parametrize("kind", ["logs", "audit"])
-def test_what_it_holds_can_be_read_and_not_written(host: RunningHost, kind: str) -> None:
-    ends = host.client().call(READER, "spoil", kind)
+@pytest.mark.parametrize(("reader", "kind"), [(READER, "logs"), (READER, "audit"), (SEES, "status")])
+def test_what_it_holds_can_be_read_and_not_written(host: RunningHost, reader: str, kind: str) -> None:
+    ends = host.client().call(reader, "spoil", kind)
     assert "done" not in ends.values() and len(ends) == 6
     assert host.cli("audit", "verify").returncode == 0
 

@@ -24,6 +24,8 @@ from tlsrt.config.runtime_rights import Act, RuntimeConfig, refusal_of_runtime, 
         ({"may": "logs", "components": ["third/io"]}, "components do not go with logs, which reads those of all"),
         ({"may": "audit", "components": ["third/io"]}, "components do not go with audit"),
         ({"may": "logs"}, ""),
+        ({"may": "status", "components": ["third/io"]}, "components do not go with status, which reads that of all"),
+        ({"may": "status"}, ""),
     ],
 )
 def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:

@@ -160,7 +160,8 @@ class Helped(Component):
     @handler
     async def log_names(self, kind: str, most: int = 96) -> list[tuple[str, bool, int]]:
         """Name, part and size of the files that it may read."""
-        files = await (self.runtime.audit_files(most) if kind == "audit" else self.runtime.log_files(most))
+        ask = {"audit": self.runtime.audit_files, "logs": self.runtime.log_files}
+        files = await ask[kind](most) if kind in ask else [await self.runtime.status_file()]
         return [(file.name, file.is_earlier, file.size) for file in files]
 
     @handler
@@ -173,7 +174,8 @@ class Helped(Component):
     @handler
     async def spoil(self, kind: str) -> dict[str, str]:
         """Try all that could change a file by a descriptor that it holds; return how each ended."""
-        files = await (self.runtime.audit_files(1) if kind == "audit" else self.runtime.log_files(1))
+        ask = {"audit": self.runtime.audit_files, "logs": self.runtime.log_files}
+        files = await ask[kind](1) if kind in ask else [await self.runtime.status_file()]
         held = files[0]._descriptor
         return {
             "write": _outcome(lambda: os.pwrite(held, b"x", 0)), "truncate": _outcome(lambda: os.ftruncate(held, 0)),

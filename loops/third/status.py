@@ -1,0 +1,68 @@
+"""How this host is, for clients: what `tlsrt-supervisor status --json` says, read by a right to the runtime.
+
+The supervisor makes one document for all who ask within a second, so callers cost it no more than one reader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from tlsrt import BoundedTable, Busy, Component, Failed, Range, WhenFull, handler
+
+FRESH_S = 1.0  # so long one document is given to all: the runtime answers 2 a second in the long run
+DOCUMENT_BYTES = 224 * 1024  # what fits into an answer; some 120 processes
+FOLLOWERS, FOLLOWERS_SHARE = 16, 4  # of all and of one caller
+
+Interval = Annotated[float, Range(FRESH_S, 3600)]
+
+
+class Status(Component):
+    """How the host and its processes are, as `tlsrt-supervisor status` says it."""
+
+    class Options:
+        """There are none."""
+
+    async def start(self) -> None:
+        self._followers: BoundedTable[object, None] = BoundedTable(FOLLOWERS, FOLLOWERS_SHARE, WhenFull.REFUSE)
+        self._lock = asyncio.Lock()
+        self._document: dict[str, Any] = {}
+        self._read_at = -FRESH_S
+
+    @handler(idempotent=True)
+    async def show(self) -> dict[str, Any]:
+        """The status, at most a second old: processes with health, sandbox, waivers and last death, lock, warnings."""
+        return await self._fresh()
+
+    @handler(idempotent=True)
+    async def watch(self, interval_s: Interval = 2.0) -> AsyncIterator[dict[str, Any]]:
+        """The status now, and each `interval_s` again. `busy` beyond 4 streams of a caller and 16 of all."""
+        key = object()
+        if not self._followers.add(key, None, self.caller).is_added:
+            raise Busy("the status is followed too often: at most 4 streams of a caller and 16 of all")
+        try:
+            while True:
+                yield await self._fresh()
+                await asyncio.sleep(interval_s)
+        finally:
+            self._followers.remove(key)
+
+    async def _fresh(self) -> dict[str, Any]:
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now - self._read_at >= FRESH_S:
+                self._document = await self._read()
+                self._read_at = now
+            return self._document
+
+    async def _read(self) -> dict[str, Any]:
+        file = await self.runtime.status_file()
+        try:
+            if file.size > DOCUMENT_BYTES:
+                raise Failed("the status of so many processes is too long for an answer: ask on the host itself")
+            document: dict[str, Any] = json.loads(file.read(DOCUMENT_BYTES, 0))
+        finally:
+            file.close()
+        return document

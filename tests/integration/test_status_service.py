@@ -1,0 +1,61 @@
+"""third/status as an operator adds it: what clients see of a real host is what `status --json` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from hosts.running_host import RunningHost, running
+
+from tlsrt import Busy, Denied
+
+STATUS, PROCESS = "third/status", "third.status"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    for host in running(request, clients=["kiosk"]):
+        added = host.cli("component", "add", STATUS, "--yes", "--allow", 'client/admin: "*"')
+        assert added.returncode == 0 and "it shows how all processes are" in added.stdout, added.stderr
+        yield host
+
+
+def test_a_client_sees_what_the_operator_sees(host: RunningHost) -> None:
+    shown, own = host.client().call(STATUS, "show"), host.status()
+    assert shown.keys() == own.keys()
+    for mine, theirs in zip(shown["loops"], own["loops"], strict=True):
+        same = ("name", "pid", "state", "restarts", "sandbox", "programs", "violations")
+        assert [mine[key] for key in same] == [theirs[key] for key in same]
+
+
+def test_a_watch_shows_the_end_of_a_process_and_its_return(host: RunningHost) -> None:
+    watch = host.client().stream(STATUS, "watch", interval_s=1)
+
+    def third(document: dict[str, list[dict[str, object]]]) -> dict[str, object]:
+        return next(one for one in document["loops"] if one["name"] == "third")
+
+    before = third(next(watch))
+    host.respawn("third")
+    after = next(row for row in map(third, watch) if row["state"] == "active" and row["pid"] != before["pid"])
+    assert after["restarts"] == int(str(before["restarts"])) + 1 and after["last_death"] is not None
+
+
+def test_streams_of_a_caller_are_bounded_and_who_may_not_call_gets_nothing(host: RunningHost) -> None:
+    client = host.client()
+    held = [client.stream(STATUS, "watch") for _ in range(4)]
+    assert all("loops" in next(stream) for stream in held)
+    with pytest.raises(Busy, match="at most 4 streams"):
+        next(client.stream(STATUS, "watch"))
+    with pytest.raises(Denied):
+        host.client("kiosk").call(STATUS, "show")
+
+
+def test_many_callers_cost_one_reading_a_second_which_the_audit_log_has_once(host: RunningHost) -> None:
+    client = host.client()
+    assert all(
+        client.call(STATUS, "show")["loops"] for _ in range(100)
+    )  # the runtime would answer 8 and then 2 a second
+    records = host.cli("audit", "tail", "-n", "500", "--json").stdout.splitlines()
+    assert sum("runtime_act" in line and STATUS in line for line in records) == 1
+    assert json.loads(records[0]) and host.loop(PROCESS)["violations"] == 0
