@@ -76,6 +76,13 @@ class Inbox(Generic[Item]):
             self._error = error
             self._wake.set()
 
+    def cut(self, error: CallError) -> None:
+        """End with an error at once: what has arrived and was not read is delivered no more."""
+        self._items.clear()
+        self._ended = True
+        self._error = error
+        self._wake.set()
+
     @property
     def ended(self) -> bool:
         return self._ended

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tlsrt.channels.calls.batching import Batcher
+from tlsrt.channels.calls.ending import Ending, Fate
 from tlsrt.channels.calls.flow_control import Credit, Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
@@ -53,6 +54,12 @@ class PendingCall:
             self.future.set_exception(error)
         if self.inbox is not None:
             self.inbox.fail(error)
+
+    def cut(self, error: CallError) -> None:
+        """End it, with what has arrived and was not read."""
+        self.fail(error)
+        if self.inbox is not None:
+            self.inbox.cut(error)
 
 
 class PendingCalls:
@@ -127,6 +134,25 @@ class PendingCalls:
             else:
                 call.fail(Unavailable("the session ended before the request was sent"))
         self.by_number.clear()
+
+    def end(self, ending: Ending) -> None:
+        """End the calls of an endpoint whose session is over, else those to recipients that are blocked.
+
+        Of neither is anything taken from now on, and of streams not even what has arrived: a voice stops at once.
+        """
+        mine = self._endpoint
+        if ending.fate(mine.session, mine.subject) is not Fate.GOES_ON:
+            if self._batcher is not None:
+                self._batcher.forget()
+            for call in list(self.by_number.values()):
+                if call.frame:
+                    call.cut(OutcomeUnknown(f"the session ended while a request to {call.target} was in flight"))
+                else:
+                    call.cut(Unavailable("the session ended before the request was sent"))
+            return
+        for call in list(self.by_number.values()) if ending.subjects else ():
+            if call.target in ending.subjects:
+                call.cut(OutcomeUnknown(f"{call.target} was revoked while the request was in flight"))
 
     # -- numbers and deadlines ---------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from tlsrt.loops.sip.message import user_of
 CALLS = "external/calls"
 WITHOUT = "external/sip needs pylibsrtp: pip install 'tlsrt[sip]', then restart this component"
 CONNECTIONS_EACH = 16  # of one telephone; a telephone system may use several
-CONNECT_S, LEAVE_S, LOOK_S, CHECK_S = 10.0, 2.0, 1.0, 0.1
+CONNECT_S, LEAVE_S, LOOK_S = 10.0, 2.0, 1.0
 
 
 class Sip(Component):
@@ -53,7 +53,6 @@ class Sip(Component):
         self._legs: dict[Call, Leg] = {}
         self._waiting: dict[Call, asyncio.Future[None]] = {}  # calls of ours that are not answered yet
         self._tasks: dict[Call, asyncio.Task[None]] = {}
-        self._checks: set[asyncio.Task[None]] = set()
         self._connections: set[TelephoneConnection] = set()
         self._records = CallRecords(self.state / "calls.jsonl")
         self._sound = TelephoneSound(self.log)
@@ -156,10 +155,10 @@ class Sip(Component):
         try:
             async for piece in pieces:
                 await leg.say(piece)
+            while not leg.call.is_over and not leg.media.is_idle:
+                await asyncio.sleep(0.02)
         except CallError as error:
             self.log.info("call %s: %s", leg.call.ids["id"], error.message)
-        while not leg.call.is_over and not leg.media.is_idle:
-            await asyncio.sleep(0.02)
         self._hang_up(leg.call, f"{leg.call.ids['other']} hung up")
 
     async def _reach(self, name: str, telephone: TelephoneOptions) -> tuple[TelephoneConnection, str]:
@@ -235,6 +234,8 @@ class Sip(Component):
                         break
                     why = f"{target} hung up"
                     await leg.say(piece)
+            while call.state is CallState.TALKING and not leg.media.is_idle:  # the last words; none after an error
+                await asyncio.sleep(0.02)
         except Busy:
             status, why = 486, f"{target} is engaged"
         except Denied as error:
@@ -246,8 +247,6 @@ class Sip(Component):
         finally:
             if call.state is CallState.OFFERED:
                 line.refuse(call, status, why)
-            while call.state is CallState.TALKING and not leg.media.is_idle:
-                await asyncio.sleep(0.02)
             line.hang_up(call, why)
 
     # What connections tell (Switchboard)
@@ -343,9 +342,7 @@ class Sip(Component):
     def _begin(self, connection: TelephoneConnection, call: Call, other: str) -> Leg:
         self.count("calls")
         call.ids = {"id": os.urandom(8).hex(), "other": other}
-        leg = self._legs[call] = Leg(
-            call, connection.peer, asyncio.get_running_loop().time(), partial(self._unheard, call)
-        )
+        leg = self._legs[call] = Leg(call, connection.peer, asyncio.get_running_loop().time())
         return leg
 
     def _check_room(self, name: str, telephone: TelephoneOptions) -> None:
@@ -359,22 +356,6 @@ class Sip(Component):
             if connection.line is not None and call in connection.line.calls.values():
                 connection.line.hang_up(call, why)
                 return
-
-    def _unheard(self, call: Call) -> None:
-        """Find out why no one hears a call any more: what was said before still waits in its stream."""
-        if not call.is_over and call.is_incoming:
-            task = asyncio.get_running_loop().create_task(self._check_session(call))
-            self._checks.add(task)
-            task.add_done_callback(self._checks.discard)
-
-    async def _check_session(self, call: Call) -> None:
-        """Hang up at once if the host is locked, or this component revoked; else who speaks ends by itself."""
-        try:
-            await self.list_jobs(timeout_s=CHECK_S)  # the authority answers who has a session
-        except Denied:  # it has one
-            return
-        except CallError:
-            self._hang_up(call, "the session of this host's side ended")
 
     async def _look(self) -> None:
         """End calls from which nothing comes."""

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 from array import array
-from collections.abc import AsyncIterator, Callable
 from itertools import chain, pairwise
 from typing import Any
 
@@ -26,29 +25,14 @@ SHARED = 32  # calls that may name the same address and port; a packet costs as 
 PEER_CALLS = 64  # calls of one address; a packet from an unknown port costs as many tries as have proven nothing
 
 
-class WatchedPieces(HeardPieces):
-    """What is to be heard, with `unheard` called when no one takes it any more."""
-
-    def __init__(self, unheard: Callable[[], None]) -> None:
-        super().__init__()
-        self._unheard = unheard
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for piece in super().__aiter__():
-                yield piece
-        finally:
-            self._unheard()
-
-
 class Leg:
     """The sound of one call, with the streams of who is called here, or rings."""
 
-    def __init__(self, call: Call, peer: str, now_s: float, unheard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, call: Call, peer: str, now_s: float) -> None:
         self.call = call
         self.peer = peer  # the address of the TLS connection
         self.place = ("", 0)  # where its sound comes from, and goes to
-        self.heard = WatchedPieces(unheard)
+        self.heard = HeardPieces()
         self.said = SaidSound()
         self.answered_s: float | None = None
         self.packet_s = now_s  # when the last packet came

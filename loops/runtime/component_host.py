@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.jobs import JobCalls
 from tlsrt.channels.control.health import Readiness
 from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
@@ -101,6 +102,12 @@ class ComponentHost:
             self.responder.on_opened_untrusted(opened)
         else:
             self._pending.on_opened_untrusted(opened)
+
+    def end_calls(self, ending: Ending) -> None:
+        """End calls, its own and those to it: of sessions that are over, and all if it is itself blocked."""
+        self._pending.end(ending)
+        is_blocked = self.config.address in ending.subjects
+        self.responder.end_calls(Ending(of_all=True) if is_blocked else ending)
 
     async def start(self) -> None:
         """Start the component. Raises what it raises, and ConfigError for a secret that is not there."""

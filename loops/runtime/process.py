@@ -254,7 +254,7 @@ class LoopProcess:
     def end_calls(self, ending: Ending) -> None:
         self.arrivals.forget_sessions(ending.sessions)
         for host in self.hosts.values():
-            host.responder.end_calls(ending)
+            host.end_calls(ending)
         self._jobs.end(ending)
 
     def catch_up(self) -> bool:

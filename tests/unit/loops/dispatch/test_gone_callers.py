@@ -13,7 +13,7 @@ from tlsrt import handler
 from tlsrt.budget import Budget
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.session.heard_sessions import HeardSessions
-from tlsrt.errors import OutcomeUnknown
+from tlsrt.errors import OutcomeUnknown, Unavailable
 
 Test = Callable[[LinkedComponents], Awaitable[None]]
 
@@ -229,5 +229,67 @@ def test_a_caller_for_whose_session_there_is_no_room_is_told_at_once_and_not_tha
         assert wired.store.calls["a"] == 1, "so `busy`, which says that nothing was executed, would not be true"
         wired.store.release.set()
         await turns()
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["closed", "shut out", "locked", "recipient shut out"])
+def test_who_has_no_session_hears_so_at_once_and_nothing_of_what_waits(how: str) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        ending = Ending(subjects=(STORE,)) if how == "recipient shut out" else ENDINGS[how](wired)
+        call = asyncio.ensure_future(wired.call("wait", "x"))
+        items = aiter(wired.hosts[CONSOLE].caller.stream(STORE, "ticks"))
+        assert await anext(items) == 0
+        await turns(200)  # until the window is full, so that many items wait here
+        wired.hosts[CONSOLE].end_calls(ending)
+        with pytest.raises(OutcomeUnknown, match="revoked" if how == "recipient shut out" else "session ended"):
+            await anext(items)
+        with pytest.raises(OutcomeUnknown):
+            await call
+        wired.hosts[STORE].end_calls(ending)
+        await turns()
+        assert ended(wired).running == 0
+        gone(wired)
+
+    run(test)
+
+
+def test_a_request_that_is_not_sealed_when_its_session_ends_is_not_sent() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        wired.turn.begin_turn()
+        calls = [asyncio.ensure_future(wired.call("get", key, wait_s=0)) for key in "abc"]
+        await asyncio.sleep(0)
+        wired.hosts[CONSOLE].end_calls(ENDINGS["closed"](wired))
+        wired.turn.end()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        unsent = [one for one in results if isinstance(one, Unavailable)]
+        assert unsent and len(unsent) + sum(wired.store.calls.values()) == len(calls)
+        gone(wired)
+
+    run(test)
+
+
+@pytest.mark.parametrize("other", [Ending(sessions=(b"o" * 16,)), Ending(subjects=("client/other",))])
+def test_own_calls_go_on_when_others_are_gone(other: Ending) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        call = asyncio.ensure_future(wired.call("wait", "x"))
+        await until(lambda: wired.store.calls["x"])
+        for host in wired.hosts.values():
+            host.end_calls(other)
+        wired.store.release.set()
+        assert await call == "x"
+
+    run(test)
+
+
+def test_a_component_that_is_shut_out_works_for_no_one() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        call = asyncio.ensure_future(wired.call("wait", "x"))
+        await until(lambda: wired.store.calls["x"])
+        wired.hosts[STORE].end_calls(Ending(subjects=(STORE,)))
+        await turns()
+        assert ended(wired).running == 0
+        await forsake(call)
+        gone(wired)
 
     run(test)
