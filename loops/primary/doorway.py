@@ -67,6 +67,11 @@ def web_certificates(http: HttpServer | None) -> ssl.VerifyMode:
     return ssl.CERT_NONE if http is None else ssl.CERT_OPTIONAL
 
 
+def subprotocol(protocol: str) -> str:
+    """Return the name that a protocol has in a WebSocket, which may have no slash (RFC 6455, 4.1: a token)."""
+    return protocol.replace("/", ".")
+
+
 class Doorway:
     """The door and its backend. `listener` is the door's listening descriptor."""
 
@@ -144,8 +149,9 @@ class Doorway:
         """Load the console's page, if the configuration has it, and what serves it: now, likewise."""
         if not self._process.config.door.console:
             return None
+        from tlsrt.config.console_page import read_page
         from tlsrt.loops.web.connection import WebServer
-        from tlsrt.loops.web.files import PageFiles, read_page
+        from tlsrt.loops.web.files import PageFiles
 
         return WebServer(self, self, PageFiles(read_page()))
 
@@ -326,11 +332,12 @@ class Doorway:
     @property
     def web_protocols(self) -> tuple[str, ...]:
         """What a browser may speak now: no client enrols at a locked host."""
-        return (TLSRT, ENROLMENT) if self._enrols and self._lock is None else (TLSRT,)
+        enrols = self._enrols and self._lock is None
+        return (subprotocol(TLSRT), subprotocol(ENROLMENT)) if enrols else (subprotocol(TLSRT),)
 
     def speak(self, client: AcceptedConnection, protocol: str, framing: Framing) -> MessageLink:
         """Speak one of these with a browser that has its WebSocket."""
-        if protocol == ENROLMENT:
+        if protocol == subprotocol(ENROLMENT):
             return self._enrolment.welcome(client, "", framing)
         if self.door is not None:
             return self.door.on_upgraded(client, framing)

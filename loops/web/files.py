@@ -13,23 +13,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from tlsrt.errors import ConfigError
+from tlsrt.config.console_page import INDEX, MEDIA_TYPES, digest_of
 
-FOLDER = Path(__file__).parent.parent / "third" / "console" / "page"
-INDEX = "index.html"
-FILE_MAX = 256 * 1024
-FILES_MAX = 128
-TOTAL_MAX = 1024 * 1024  # bytes
-MEDIA_TYPES: Mapping[str, str] = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/vnd.microsoft.icon",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".webmanifest": "application/manifest+json",
-}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; "
     "worker-src 'self'; connect-src 'self' wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -69,29 +54,6 @@ class PageFiles:
     def find(self, path: str) -> PageFile | None:
         """Return the file of exactly this path."""
         return self._by_path.get(path)
-
-
-def digest_of(files: Mapping[str, bytes]) -> str:
-    """Return one hash over names and contents, in hex: SHA-256 of the lines `HASH  NAME`, as sha256sum writes them."""
-    lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def read_page(folder: Path = FOLDER) -> dict[str, bytes]:
-    """Return the files of the page by name. Raises ConfigError if it is not complete, or too large to be kept."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in MEDIA_TYPES)
-        files = {path.name: path.read_bytes() for path in paths[: FILES_MAX + 1]}
-    except OSError as error:
-        raise ConfigError(f"cannot read the console's page: {error}; install tlsrt again") from error
-    sizes = list(map(len, files.values()))
-    if INDEX not in files:
-        raise ConfigError(f"the console's page has no {INDEX}; install tlsrt again")
-    if len(files) > FILES_MAX or max(sizes) > FILE_MAX or sum(sizes) > TOTAL_MAX:
-        raise ConfigError(
-            f"the console's page is too large: at most {FILES_MAX} files of {FILE_MAX} bytes, {TOTAL_MAX} in all"
-        )
-    return files
 
 
 def file_answer(file: PageFile, tags: str, *, is_head: bool, keeps: bool) -> bytes:

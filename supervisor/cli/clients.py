@@ -55,10 +55,10 @@ def add(arguments: argparse.Namespace) -> Document:
     if not arguments.allow:
         raise InvalidArgument("say what the client may call: --allow 'secondary/store: [get, put]'; may be repeated")
     fields: Document = {
-        "name": arguments.name, "rules": _rules(arguments), "ttl_ms": duration_ms(arguments.ttl or "90d"),
+        "name": arguments.name, "rules": rules_of(arguments), "ttl_ms": duration_ms(arguments.ttl or "90d"),
         "http": arguments.http,
     }  # fmt: skip
-    _warn_of_methods(arguments, config_of(arguments))
+    warn_of_methods(arguments, config_of(arguments))
     return _certified(arguments, "client_add", fields)
 
 
@@ -74,12 +74,12 @@ def set_rights(arguments: argparse.Namespace) -> Document:
         raise InvalidArgument(
             "say what it may do from now on: --allow 'secondary/store: [get, put]' (all of its lines), or --may lock"
         )
-    fields: Document = {"name": arguments.name, "rules": _rules(arguments)}
+    fields: Document = {"name": arguments.name, "rules": rules_of(arguments)}
     if arguments.may is not None:
         words = [word.strip() for word in arguments.may.split(",") if word.strip()]
         fields["may"] = [] if words == [NOTHING] else words
     config = config_of(arguments)
-    _warn_of_methods(arguments, config)
+    warn_of_methods(arguments, config)
     return {"client": arguments.name, **ask(config, "client_set", **fields)}
 
 
@@ -112,7 +112,7 @@ def added_lines(answer: Document) -> list[str]:
         f"on the client's machine, once, within 10 minutes (until {until}):\n",
         f"  tlsrt enroll {answer['door']} {answer['code']}\n",
         *([f"it may also reach this host at {' or '.join(others)}"] if others else []),
-        *([ONLY_HERE] if not others and _is_here(answer["door"]) else []),
+        *([ONLY_HERE] if not others and is_here(answer["door"]) else []),
         f"the first use of this code enrols {name}; `client revoke {name}` cancels it",
     ]
 
@@ -138,16 +138,19 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _is_here(door: str) -> bool:
+def is_here(door: str) -> bool:
+    """Tell whether a door is reached from its own machine only."""
     return parse_address(door)[0] in ("127.0.0.1", "::1")
 
 
-def _rules(arguments: argparse.Namespace) -> list[list[Any]]:
+def rules_of(arguments: argparse.Namespace) -> list[list[Any]]:
+    """Return the policy lines that were given with --allow, as they are sent."""
     return [[target, list(methods)] for target, methods in map(parse_allow, arguments.allow or [])]
 
 
-def _warn_of_methods(arguments: argparse.Namespace, config: Config) -> None:
-    rules = [PolicyRule(f"client/{arguments.name}", target, tuple(methods)) for target, methods in _rules(arguments)]
+def warn_of_methods(arguments: argparse.Namespace, config: Config) -> None:
+    """Warn of methods that no component has."""
+    rules = [PolicyRule(f"client/{arguments.name}", target, tuple(methods)) for target, methods in rules_of(arguments)]
     say(*(f"warning: {sentence}" for sentence in unknown_methods(config, rules)))
 
 
@@ -156,11 +159,11 @@ def _certified(arguments: argparse.Namespace, verb: str, fields: Document) -> Do
     first, *others = addresses_of(config, arguments.address)
     if arguments.bundle is not None:
         return _bundled(arguments, config, verb, fields, first)
-    code, ends = _join_code(config, verb, fields)
+    code, ends = join_code(config, verb, fields)
     return {"client": arguments.name, "door": first, "others": others, "code": code, "ends_ms": ends}
 
 
-def _join_code(config: Config, verb: str, fields: Document) -> tuple[str, int]:
+def join_code(config: Config, verb: str, fields: Document) -> tuple[str, int]:
     """Return a join code, which only we and the authority read, and until when it is good (wall, ms)."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 

@@ -21,6 +21,11 @@ _BUNDLE = Argument(
 _ADDRESS = Argument(
     ("--address",), "how the client reaches this host, if not by the first name of its certificate", "HOST[:PORT]"
 )  # fmt: skip
+CONSOLE = (
+    Argument(("name",), "the name of the client that the browser becomes (one of its own)", "NAME", nargs="?"),
+    _ALLOW._replace(text="a policy line, what it may call (to look at the host); may be repeated"),
+    _TTL, _ADDRESS, ANSWER,
+)  # fmt: skip
 CLIENTS = (
     Verb(
         "add",

@@ -28,6 +28,7 @@ from tlsrt.supervisor.cli.nested_verbs import (
     BACKUP,
     CERTIFICATE,
     CLIENTS,
+    CONSOLE,
     HONEYPOT,
     NAMES,
     POLICY,
@@ -183,6 +184,14 @@ VERBS = (
     Verb("secret", "set, make, list and remove the secrets of components", verbs=SECRETS),
     Verb("certificate", "show, change and renew the certificates of the server", verbs=CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=CLIENTS),
+    Verb(
+        "console",
+        "print a link, as text and QR code, that makes one browser a client with the console",
+        CONSOLE,
+        run="console.console",
+        lines="console.console_lines",
+        is_raw=True,
+    ),
     Verb("jobs", "list the calls that clients and components have put off; show, pause or remove one", verbs=JOBS),
     Verb(
         "lock",

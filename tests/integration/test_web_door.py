@@ -6,16 +6,17 @@ import asyncio
 import hashlib
 import io
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
 import pytest
 from hosts.running_host import RunningHost, running
-from hosts.web_client import PING, PONG, WebPeer, WebSession, enrol
+from hosts.web_client import PING, PONG, WebPeer, WebSession, browser_context, enrol
 
 from tlsrt.channels.session.enrolment import parse_code
 from tlsrt.config.bundle import Bundle
-from tlsrt.loops.web.files import read_page
+from tlsrt.config.console_page import digest_of, read_page
 from tlsrt.supervisor.cli.main import main
 
 STORE = "secondary/store"
@@ -97,3 +98,15 @@ def test_a_ping_is_answered_and_nothing_else_comes_before_the_open(host: Running
             assert await peer.read_frame() == (PONG, b"are you there")
 
     asyncio.run(run())
+
+
+def test_console_prints_a_link_and_what_to_compare(host: RunningHost) -> None:
+    said = supervisor(host, "console", "kiosk")
+    assert f"https://127.0.0.1:{host.port}/#" in said and "client revoke kiosk" in said
+    assert digest_of(read_page()) in said
+    with socket.create_connection(("127.0.0.1", host.port)) as plain:
+        tls = browser_context(host.admin.ca_pem).wrap_socket(plain, server_hostname="127.0.0.1")
+        shown = hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest().upper()
+        tls.close()
+    assert ":".join(shown[at : at + 2] for at in range(0, 64, 2)) in said
+    supervisor(host, "client", "revoke", "kiosk")

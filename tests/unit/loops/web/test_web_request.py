@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.config.console_page import digest_of, read_page
 from tlsrt.loops.http.site import HostNames
-from tlsrt.loops.web.files import PageFiles, digest_of, file_answer, read_page, refusal_answer
+from tlsrt.loops.web.files import PageFiles, file_answer, refusal_answer
 from tlsrt.loops.web.request import (
     HEAD_MAX,
     FileRequest,
@@ -18,11 +19,11 @@ from tlsrt.loops.web.request import (
 )
 
 NAMES = HostNames(["host.example", "192.0.2.7", "2001:db8::7"])
-PROTOCOLS = ("tlsrt/1", "tlsrt-enrol/1")
+PROTOCOLS = ("tlsrt.1", "tlsrt-enrol.1")
 UPGRADE = {
     "Host": "host.example:7443", "Origin": "https://host.example:7443", "Upgrade": "websocket",
     "Connection": "keep-alive, Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "tlsrt/1",
+    "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "tlsrt.1",
 }  # fmt: skip
 
 
@@ -93,10 +94,10 @@ def test_a_request_has_no_body(field: str, value: str, status: int) -> None:
 
 def test_an_upgrade_is_asked_for_by_a_page_of_ours() -> None:
     key = UPGRADE["Sec-WebSocket-Key"]
-    assert ask("GET /tlsrt HTTP/1.1", UPGRADE) == UpgradeRequest(key, "tlsrt/1")
-    assert ask("GET /tlsrt HTTP/1.1", {**UPGRADE, "Sec-Fetch-Site": "same-origin"}) == UpgradeRequest(key, "tlsrt/1")
-    enrolling = {**UPGRADE, "Sec-WebSocket-Protocol": "tlsrt-enrol/1"}
-    assert ask("GET /tlsrt HTTP/1.1", enrolling) == UpgradeRequest(key, "tlsrt-enrol/1")
+    assert ask("GET /tlsrt HTTP/1.1", UPGRADE) == UpgradeRequest(key, "tlsrt.1")
+    assert ask("GET /tlsrt HTTP/1.1", {**UPGRADE, "Sec-Fetch-Site": "same-origin"}) == UpgradeRequest(key, "tlsrt.1")
+    enrolling = {**UPGRADE, "Sec-WebSocket-Protocol": "tlsrt-enrol.1"}
+    assert ask("GET /tlsrt HTTP/1.1", enrolling) == UpgradeRequest(key, "tlsrt-enrol.1")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_an_upgrade_is_asked_for_by_a_page_of_ours() -> None:
         ("Sec-WebSocket-Key", "AAAA", 400),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZ!==", 400),
         ("Sec-WebSocket-Protocol", "", 400),
-        ("Sec-WebSocket-Protocol", "tlsrt/1, tlsrt-enrol/1", 400),
+        ("Sec-WebSocket-Protocol", "tlsrt.1, tlsrt-enrol.1", 400),
         ("Sec-WebSocket-Protocol", "chat", 400),
     ],
 )
@@ -127,7 +128,7 @@ def test_other_upgrades_are_refused(field: str, value: str, status: int) -> None
 
 
 def test_fields_that_decide_stand_once() -> None:
-    for line in ("Host: evil.example", "origin: https://host.example:7443", "Sec-WebSocket-Protocol: tlsrt/1"):
+    for line in ("Host: evil.example", "origin: https://host.example:7443", "Sec-WebSocket-Protocol: tlsrt.1"):
         lines = ["GET /tlsrt HTTP/1.1", *(f"{name}: {value}" for name, value in UPGRADE.items()), line]
         with pytest.raises(WebRefusal):
             request_untrusted("\r\n".join(lines).encode() + b"\r\n", NAMES, PROTOCOLS)
