@@ -30,6 +30,7 @@ RESERVED_NAMES = (
     "door",
     "export",
     "helper",
+    "learner",
     "metrics",
     "network_helper",
     "resolver",

@@ -25,6 +25,9 @@ class Mode(StrEnum):
     IGNORE = "ignore"  # it is not even reported
 
 
+LEARNED = "learned"
+
+
 @dataclass(frozen=True, slots=True)
 class Detector:
     """One kind of offence."""
@@ -88,7 +91,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("door_flood", 2, "more connections than one address may have"),
         Detector("over_budget", 0, "more than the share of one subject: it is made to wait", mode=Mode.OBSERVE),
         Detector("door_protocol", 10, "what was said at the door is not the protocol"),
-        Detector("learned", 0, "unlike what this session usually does", is_advisory=True),
+        Detector(LEARNED, 0, "unlike what this session usually does", is_advisory=True),
     )
 }
 # A local address is that of all users of this host, and of a proxy in front.

@@ -17,7 +17,7 @@ from tlsrt.config.audit import AuditConfig
 from tlsrt.config.collectors import Collector, TracesConfig, check_traces
 from tlsrt.config.components import ComponentConfig, LoopConfig
 from tlsrt.config.deception import DeceptionConfig
-from tlsrt.config.detection import DetectionConfig
+from tlsrt.config.detection import LEARNED, DetectionConfig, Mode, detector_of
 from tlsrt.config.devices import DeviceConfig
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.door_places import OPERATORS, SESSIONS
@@ -329,6 +329,12 @@ class Config:
     def needs_resolver(self) -> bool:
         """Say whether a name has to be looked up: its own, or one of an egress rule."""
         return bool(self.own_names) or any(self.names_of(loop.name) for loop in self.loops)
+
+    @property
+    def needs_learner(self) -> bool:
+        """Say whether anything follows from what is only unusual."""
+        modes = self.detection.mode, self.detection.mode_of(detector_of(LEARNED))
+        return Mode.IGNORE not in modes
 
     def names_of(self, process: str) -> tuple[NameRule, ...]:
         """Return the egress rules of a process and its programs that have a name, each once."""

@@ -68,6 +68,7 @@ from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPo
 from tlsrt.supervisor.supervision.helper_process import HelperProcess, NetworkHelperProcess
 from tlsrt.supervisor.supervision.helper_requests import HelperRequests
 from tlsrt.supervisor.supervision.host_event_feeds import HostEventFeeds
+from tlsrt.supervisor.supervision.learner_process import LearnerProcess
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
@@ -233,7 +234,8 @@ class Supervisor:
         decoys = DecoyReport(context, authority, self._canaries)
         helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
         self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
-        services = helper, network_helper, resolver, acme
+        learner = self._learner = LearnerProcess(context, authority.channel)
+        services = helper, network_helper, resolver, acme, learner
         process_feeds = ProcessFeeds(context, loops, authority, (*services, export))
         figures = HostFigures(
             context,
@@ -254,7 +256,7 @@ class Supervisor:
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
             Standing(
                 lock, requests, audit, self._canaries, decoys, helper, network_helper, devices, programs, resolver,
-                names, metrics, export, certificates,
+                names, metrics, export, certificates, learner,
             ),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
@@ -276,6 +278,7 @@ class Supervisor:
                 network_helper,
                 resolver,
                 acme,
+                learner,
                 metrics,
                 names,
                 EgressMeter(context),
@@ -367,6 +370,7 @@ class Supervisor:
             self._metrics.child,
             self._export.child,
             self._acme.child,
+            self._learner.child,
             *self._context.current.children.fork_servers.children,
             *self._programs.children,
         ]

@@ -19,7 +19,7 @@ from bench.detect.measure import Ordinary, Tally, measure_attacks, measure_ordin
 from bench.detect.river_model import RiverModel, is_there
 from bench.detect.scenario import REPORTING, TUNING, attacked, ordinary
 from tlsrt.channels.control.telemetry import WINDOW_MS, Window
-from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
+from tlsrt.supervisor.learner.anomaly_model import AnomalyModel
 
 RULES, LEARNED, LIBRARY = "rules", "rules + learned", "rules + river"
 
@@ -108,7 +108,7 @@ def cost_table(arms: dict[str, Ordinary], *, library: bool) -> str:
         if name == LIBRARY and not library:
             continue
         arm = arms[name]
-        imported = module or "tlsrt.supervisor.authority.detection.anomaly_model"
+        imported = module or "tlsrt.supervisor.learner.anomaly_model"
         label = f"river {version('river')}" if module else "ours"
         lines.append(
             f"{label:<18} {arm.seconds / max(1, arm.windows) * 1e6:>9.0f} us {memory(make) / 1000:>12.1f} KB "

@@ -12,7 +12,7 @@ from statistics import median
 from bench.detect.deeds import TICK_MS
 from bench.detect.scenario import Scenario, attacked, ordinary
 from bench.detect.stage import BEGIN_MS, Finding, Findings, Stage
-from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
+from tlsrt.supervisor.learner.anomaly_model import AnomalyModel
 
 MakeModels = Callable[[], dict[str, AnomalyModel | None]]  # a function of a module: processes get it by its name
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from tlsrt.channels.control.learner import FEATURES
 from tlsrt.channels.control.telemetry import Window
-from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP, AnomalyModel, Opinion
-from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS, Sums, level
+from tlsrt.supervisor.learner.anomaly_model import WARM_UP, AnomalyModel, Opinion
+from tlsrt.supervisor.learner.features import LEVELS, Sums, level
 
 LEAST = 0.667  # tuned on the seeds for tuning: with less it has many times as many false events as our own model
 IN_A_ROW = 1  # windows above it

@@ -12,23 +12,25 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, Who
 from bench.detect.scenario import Scenario
 from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
+from tlsrt.channels.control.learner import WeighMessage
 from tlsrt.channels.control.telemetry import bit_of, pack_rows
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.loops.gate.state import GateSession as GateSession
 from tlsrt.loops.gate.state import Origin
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetector
-from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
 from tlsrt.supervisor.authority.detection.gate_reports import detector_for
 from tlsrt.supervisor.authority.detection.scoring import Scoring
 from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
+from tlsrt.supervisor.learner.anomaly_model import AnomalyModel
+from tlsrt.supervisor.learner.main import weighed
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 PAUSE_TICKS = {"epoch": 1, "reload": 3, "respawn": 3}  # in which nobody gets through
@@ -67,7 +69,14 @@ class Arm:
         self._subjects: dict[str, str] = {}
         self._told: dict[tuple[str, SignalSource], int] = {}
         self._now = 0
-        self._desk = None if model is None else AnomalyDetector(sessions, self, self, model)
+        self._model = model
+        randomness = random.Random(seed).randbytes
+        self._desk = None if model is None else AnomalyDetector(sessions, self, self, cast("Any", self), randomness)
+
+    def tell(self, name: str, *fields: Any) -> None:
+        """Be the supervisor and the learner."""
+        if self._model is not None and self._desk is not None:
+            self._desk.advised(weighed(self._model, WeighMessage(*fields)), Moment(self._now, self._now))
 
     def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
         """Nothing follows from it."""

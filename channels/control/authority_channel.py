@@ -39,6 +39,7 @@ from tlsrt.channels.control.certificate_messages import (
     ProofMessage,
     RequestMessage,
 )
+from tlsrt.channels.control.learner import AdviceMessage, WeighMessage
 from tlsrt.channels.control.seqpacket import Message, MessageTable, NoFields
 from tlsrt.channels.control.trust import EventsMessage
 
@@ -356,5 +357,7 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(71, "job_resume", _SUPERVISOR, _BOOTED, JobIdMessage),
         Message(72, "runtime_act", _SUPERVISOR, _BOOTED, RuntimeActMessage),
         Message(73, "archive_key", _AUTHORITY, _BOOTED, ArchiveKeyMessage, descriptors=1),
+        Message(74, "weigh", _AUTHORITY, _BOOTED, WeighMessage),  # for the learner
+        Message(75, "advice", _SUPERVISOR, _BOOTED, AdviceMessage),  # of the learner
     ),
 )

@@ -16,19 +16,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import Policy
-from tlsrt.sandbox.profile.profile import (
-    ACME,
-    ALL_LAYERS,
-    ASKS,
-    AUTHORITY,
-    EXPORT,
-    HELPER,
-    HELPERS,
-    METRICS,
-    RESOLVER,
-    WAIVABLE,
-    Profile,
-)
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, ASKS, AUTHORITY, HELPER, HELPERS, SERVICES, WAIVABLE, Profile
 from tlsrt.sandbox.profile.profile_files import BUS, DISK, LISTEN, NETWORK, THREADS, ProfileFiles, names_for
 from tlsrt.sandbox.profile.requested import (
     buses_of,
@@ -112,7 +100,7 @@ def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[Pol
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
-    if process in (AUTHORITY, *HELPERS, RESOLVER, METRICS, EXPORT, ACME):
+    if process in (AUTHORITY, *HELPERS, *SERVICES):
         return files.fragments(names_for(process, network=False))
     return _fragments_of_loop(config, config.loop(process), files)
 
@@ -205,7 +193,7 @@ def profile_for_helper(
 def profile_for_service(
     config: Config, name: str, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
 ) -> Profile:
-    """Return the profile of resolver, metrics or acme: no file but code, and no socket but those that it is handed."""
+    """Return the profile of a service: no file but code, and no socket but those that it is handed."""
     fragments = fragments_of(config, name, files)
     return _profile(config, files.policy(name, fragments), uid, fragments, {}, rootless=rootless, code=code)
 

@@ -24,6 +24,8 @@ AUTHORITY = "authority"
 HELPER, NETWORK_HELPER, RESOLVER, METRICS = "helper", "network_helper", "resolver", "metrics"
 EXPORT = "export"
 ACME = "acme"
+LEARNER = "learner"
+SERVICES = (RESOLVER, METRICS, EXPORT, ACME, LEARNER)
 HELPERS = (HELPER, NETWORK_HELPER)
 _THREADS = {  # by the fragment that lets them be made
     AUTHORITY: 2,  # for the disks of its state and of the audit log

@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent.parent / "profiles"
 LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
 # Processes of the runtime that are no loops.
-_OWN = ("authority", "helper", "network_helper", "resolver", "metrics", "export", "acme")
+_OWN = ("authority", "helper", "network_helper", "resolver", "metrics", "export", "acme", "learner")
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
 THREADS, DISK, LISTEN, BUS, SELF_PAIR = "threads", "disk", "listen", "bus", "self_pair"
 Made = TypeVar("Made")

@@ -149,7 +149,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         lock,
         detection,
         DecoyService(context, detection, booted.canaries, certificates),
-        AnomalyDetector(context.sessions, context.notes, detection),
+        AnomalyDetector(context.sessions, context.notes, detection, context.outgoing, context.randomness),
         *((audit,) if audit is not None else ()),
         context.writer,
         clients,

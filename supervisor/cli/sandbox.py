@@ -29,7 +29,17 @@ from tlsrt.sandbox.profile.compose import (
     profile_for_loop,
     profile_for_service,
 )
-from tlsrt.sandbox.profile.profile import ACME, EXPORT, HELPER, HELPERS, METRICS, NETWORK_HELPER, RESOLVER
+from tlsrt.sandbox.profile.profile import (
+    ACME,
+    EXPORT,
+    HELPER,
+    HELPERS,
+    LEARNER,
+    METRICS,
+    NETWORK_HELPER,
+    RESOLVER,
+    SERVICES,
+)
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.program_profile import (
     PlacedProgram,
@@ -133,6 +143,7 @@ def _check_process(config: Config, process: str) -> None:
     known += [ACME] if config.acme.origin is not None else []
     known += [METRICS] if config.metrics.place is not None else []
     known += [EXPORT] if config.collectors else []
+    known += [LEARNER] if config.needs_learner else []
     known += [program_label(component, one.name) for component in config.components for one in component.programs]
     if process not in known:
         hint = did_you_mean(process, known) or ": the processes are " + ", ".join(known)
@@ -149,7 +160,7 @@ def effective_of(config: Config, process: str, files: ProfileFiles | None = None
     uid = identity.uid(process)
     if process in HELPERS:
         profile = profile_for_helper(config, uid, files, rootless=identity.rootless, code=code, name=process)
-    elif process in (RESOLVER, METRICS, EXPORT, ACME):
+    elif process in SERVICES:
         profile = profile_for_service(config, process, uid, files, rootless=identity.rootless, code=code)
     elif process == AUTHORITY:
         profile = profile_for_authority(config, uid, files, rootless=identity.rootless, code=code)

@@ -129,7 +129,7 @@ def _host_lines(status: Document, columns: Sequence[str]) -> list[str]:
     return [header(status), summary(status), *process_table(status, columns), "", *remarks(status)]
 
 
-_SERVICES = ("helper", "network_helper", "resolver", "metrics", "export")
+_SERVICES = ("helper", "network_helper", "resolver", "metrics", "export", "learner")
 
 
 def _grant_lines(status: Document) -> list[str]:

@@ -31,6 +31,7 @@ from tlsrt.supervisor.supervision.export_process import ExportProcess
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.helper_process import HelperProcess
+from tlsrt.supervisor.supervision.learner_process import LearnerProcess
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
 from tlsrt.supervisor.supervision.names import Names
@@ -68,6 +69,7 @@ class Standing:
     metrics: MetricsProcess
     export: ExportProcess
     certificates: Certificates
+    learner: LearnerProcess
 
 
 class Status(Feature):
@@ -115,7 +117,7 @@ class Status(Feature):
             standing.names.document(), service(standing.metrics),
             _pid(current.children.fork_servers.active), _pid(current.children.fork_servers.spare),
             service(standing.export),
-            standing.certificates.document(),
+            standing.certificates.document(), service(standing.learner),
         )  # fmt: skip
         return document(
             view,

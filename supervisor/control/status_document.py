@@ -69,6 +69,7 @@ class StatusInput:
     spare_fork_server: int | None = None
     export: Document | None = None  # if there is a collector
     acme: Document | None = None  # if a CA is configured
+    learner: Document | None = None  # once there was something to learn
 
 
 def document(
@@ -105,6 +106,7 @@ def document(
         "metrics": view.metrics,
         "export": view.export,
         "acme": view.acme,
+        "learner": view.learner,
         "names": list(view.names),
         "boundary": _boundary_of(view, authority, loops),
         "keys": authority.reports.keys(view.now),

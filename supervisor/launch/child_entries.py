@@ -28,7 +28,17 @@ from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.inherited import place
 from tlsrt.sandbox.apply.outside_uid import note_outside_uid
 from tlsrt.sandbox.apply.root_plan import PlannedRoot
-from tlsrt.sandbox.profile.profile import ACME, AUTHORITY, EXPORT, HELPER, METRICS, NETWORK_HELPER, RESOLVER, Profile
+from tlsrt.sandbox.profile.profile import (
+    ACME,
+    AUTHORITY,
+    EXPORT,
+    HELPER,
+    LEARNER,
+    METRICS,
+    NETWORK_HELPER,
+    RESOLVER,
+    Profile,
+)
 from tlsrt.supervisor.process.children import AuthorityStart, HelperStart, LoopStart
 from tlsrt.supervisor.process.crypto_warm_up import warm_up_crypto
 from tlsrt.supervisor.process.gathered_code import gather, read_names
@@ -48,6 +58,7 @@ _SERVICES = {
     METRICS: ("tlsrt.supervisor.metrics.main", "metrics_main"),
     EXPORT: ("tlsrt.supervisor.export.main", "export_main"),
     ACME: ("tlsrt.supervisor.acme.main", "acme_main"),
+    LEARNER: ("tlsrt.supervisor.learner.main", "learner_main"),
 }
 
 

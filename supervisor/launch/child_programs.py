@@ -33,6 +33,7 @@ from tlsrt.sandbox.profile.profile import (
     AUTHORITY,
     EXPORT,
     HELPER,
+    LEARNER,
     METRICS,
     NETWORK_HELPER,
     RESOLVER,
@@ -120,6 +121,7 @@ class ChildPrograms:
             METRICS: config.metrics.place is not None,
             EXPORT: bool(config.collectors),
             ACME: config.acme.origin is not None,
+            LEARNER: config.needs_learner,
         }
         for name in (name for name, is_needed in services.items() if is_needed):
             self.profiles[name] = profile_for_service(

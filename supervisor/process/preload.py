@@ -69,7 +69,6 @@ STEPS = (
     "tlsrt.supervisor.authority.clients.certificates",
     "tlsrt.supervisor.authority.clients.sessions",
     "tlsrt.supervisor.authority.epoch_change",
-    "tlsrt.supervisor.authority.detection.anomaly_model",
     "tlsrt.supervisor.authority.detection.anomaly_detector",
     "tlsrt.supervisor.authority.lock.client_requests",
     "tlsrt.supervisor.authority.lock.host_lock",

@@ -20,7 +20,7 @@ from tlsrt.sandbox.profile.program_profile import slots_of_all
 
 AUTHORITY = "authority"
 HELPERS, RESOLVER, METRICS, EXPORT = ("helper", "network_helper"), "resolver", "metrics", "export"
-ACME = "acme"
+ACME, LEARNER = "acme", "learner"
 FILE = "uids.json"
 _LOOPS = range(1, 256)  # numbers of the loops' own processes
 _PARTS = range(256, 4096)  # those of further processes
@@ -144,6 +144,7 @@ def _names(config: Config) -> list[str]:
     own = [*([RESOLVER] if config.needs_resolver else []), *([METRICS] if config.metrics.place is not None else [])]
     own += [EXPORT] if config.collectors else []
     own += [ACME] if config.acme.origin is not None else []
+    own += [LEARNER] if config.needs_learner else []
     return [*(loop.name for loop in config.loops), *own, *slots_of_all(config)]
 
 

@@ -26,8 +26,8 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.telemetry import WINDOW_MS
 from tlsrt.channels.frames.frame import pack_frame, parse_frame_untrusted
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP
 from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.learner.anomaly_model import WARM_UP
 
 STORE = "secondary/store"
 STRANGER = "127.0.0.9"  # an address of this machine that nobody else uses here

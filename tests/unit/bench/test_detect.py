@@ -11,7 +11,7 @@ if str(ROOT) not in sys.path:
 
 from bench.detect.scenario import REPORTING, TUNING, attacked  # noqa: E402
 from bench.detect.stage import Finding, Stage  # noqa: E402
-from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel  # noqa: E402
+from tlsrt.supervisor.learner.anomaly_model import AnomalyModel  # noqa: E402
 
 
 def small(kind: str, seed: int) -> dict[str, list[Finding]]:

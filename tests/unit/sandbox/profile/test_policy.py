@@ -40,7 +40,7 @@ FILES = ProfileFiles()
 PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
              ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
 SERVICES = (("helper", False), ("network_helper", False), ("resolver", False), ("metrics", False), ("export", False),
-            ("acme", False))  # fmt: skip
+            ("acme", False), ("learner", False))  # fmt: skip
 PLAIN = ProgramConfig("cat", Path("/bin/cat"), "a test")
 PROXY = ProgramConfig("bus-1", Path("/bin/cat"), "a test", bus=Path("/run/bus"))
 REPLIES = ProgramConfig(

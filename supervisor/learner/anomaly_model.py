@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
+from tlsrt.channels.control.learner import REASONS, Reason
 from tlsrt.channels.control.telemetry import WINDOW_MS, Window
-from tlsrt.supervisor.authority.detection.features import FEATURES, Sums, level, number_of
-from tlsrt.supervisor.authority.detection.histogram import Histogram
+from tlsrt.supervisor.learner.features import Sums, level, number_of
+from tlsrt.supervisor.learner.histogram import Histogram
 
 SUBJECTS_MAX = 1024  # about 10 KB each; the one that was seen longest ago is forgotten
 WARM_UP = 60.0  # windows until a subject is known: 5 minutes of activity
@@ -31,21 +32,6 @@ LATER = 60  # windows until one is learned: another 5 minutes
 HALF_BITS = 16.0  # bits with which a window is learned for a half
 SHARE_LEAST = 0.2  # even so: what goes on for long is usual in the end
 UNKNOWN = 255  # in a packed window
-REASONS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A feature that drove a score."""
-
-    feature: str
-    words: str
-    number: int
-    usual: int
-    bits: float
-
-    def __str__(self) -> str:
-        return f"{self.words}: {self.number}, usually {self.usual}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +104,4 @@ class AnomalyModel:
 
 def _reasons(beyond: list[float], numbers: list[float | None], profile: Histogram) -> tuple[Reason, ...]:
     most = sorted(range(len(beyond)), key=lambda at: -beyond[at])[:REASONS]
-    return tuple(
-        Reason(FEATURES[at].name, FEATURES[at].words, round(numbers[at] or 0), number_of(profile.usual(at)), beyond[at])
-        for at in most
-        if beyond[at] > 0
-    )
+    return tuple(Reason(at, round(numbers[at] or 0), number_of(profile.usual(at))) for at in most if beyond[at] > 0)

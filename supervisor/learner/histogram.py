@@ -12,7 +12,8 @@ from array import array
 from collections.abc import Sequence
 from math import log2
 
-from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS
+from tlsrt.channels.control.learner import FEATURES
+from tlsrt.supervisor.learner.features import LEVELS
 
 Levels = Sequence[int | None]
 

@@ -9,7 +9,6 @@ calls counted as such.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log2
 
 from tlsrt.channels.control.telemetry import UNKNOWN, WINDOW_MS, Window
@@ -17,35 +16,6 @@ from tlsrt.channels.control.telemetry import UNKNOWN, WINDOW_MS, Window
 FADING_MS = 600_000  # half-life of the sums
 SETTLING = 30  # windows of a subject in which nothing that it calls is new
 LEVELS = 32  # the highest is 2^31 and more
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficFeature:
-    """One thing that is looked at, and the words for it."""
-
-    name: str
-    words: str
-
-
-FEATURES = (
-    TrafficFeature("frames", "frames"),
-    TrafficFeature("bytes_in", "bytes in"),
-    TrafficFeature("bytes_out", "bytes out"),
-    TrafficFeature("size_in", "bytes in a frame"),
-    TrafficFeature("size_out", "bytes out a frame"),
-    TrafficFeature("new_methods", "new methods"),
-    TrafficFeature("targets", "new components"),
-    TrafficFeature("refused", "refused"),
-    TrafficFeature("open_calls", "open calls"),
-    TrafficFeature("busy_looks", "busy half seconds"),
-    TrafficFeature("peak", "frames in half a second"),
-    TrafficFeature("pause", "silent windows before"),
-    TrafficFeature("frames_sum", "frames lately"),
-    TrafficFeature("bytes_out_sum", "bytes out lately"),
-    TrafficFeature("new_methods_sum", "new methods lately"),
-    TrafficFeature("refused_sum", "refused lately"),
-    TrafficFeature("active_sum", "windows with traffic lately"),
-)
 
 
 class Sums:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.channels.control.learner import FEATURES
 from tlsrt.channels.control.telemetry import LOOKS, NUMBER_MAX, UNKNOWN, WINDOW_MS, Window
-from tlsrt.supervisor.authority.detection import histogram as profiles
-from tlsrt.supervisor.authority.detection.anomaly_model import BITS_MAX, SUM_MAX, WARM_UP, AnomalyModel, Opinion
-from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS, level, number_of
-from tlsrt.supervisor.authority.detection.histogram import Histogram
+from tlsrt.supervisor.learner import histogram as profiles
+from tlsrt.supervisor.learner.anomaly_model import BITS_MAX, SUM_MAX, WARM_UP, AnomalyModel, Opinion
+from tlsrt.supervisor.learner.features import LEVELS, level, number_of
+from tlsrt.supervisor.learner.histogram import Histogram
 
 COUNT = st.integers(0, NUMBER_MAX - 1)
 SETS = st.integers(0, (1 << 64) - 1)
