@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -37,7 +38,7 @@ from tlsrt.loops.sqlite_file import SqliteFile
 ROWS_MOST = 10_000  # of one read
 FILE = "data.sqlite"
 BACKUP = "data.backup.sqlite"
-_VALUE_BYTES = 64  # of a parameter that is neither text nor bytes
+_VALUE_BYTES = 64  # of anything that is neither text nor bytes, without what lies in it
 Result = TypeVar("Result")
 Row = sqlite3.Row
 
@@ -354,5 +355,22 @@ def _fetch(cursor: sqlite3.Cursor) -> list[Row]:
     return rows
 
 
-def _size(values: Sequence[object]) -> int:
-    return sum(len(value) if isinstance(value, str | bytes) else _VALUE_BYTES for value in values)
+def _size(values: Iterable[object]) -> int:
+    """Return about how many bytes values hold, with all that lies in collections and dataclasses, each once."""
+    total, left, seen = 0, [*values], set[int]()
+    while left:
+        value = left.pop()
+        if isinstance(value, str | bytes | bytearray):
+            total += len(value)
+            continue
+        total += _VALUE_BYTES
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            left += value
+        elif is_dataclass(value) and not isinstance(value, type):
+            left += [getattr(value, field.name) for field in fields(value)]
+    return total

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import pytest
 from tlsrt import Component, database, handler
 from tlsrt.errors import ConfigError, Failed, MisuseError, OutcomeUnknown
 from tlsrt.loops.component import statements
-from tlsrt.loops.component.database import BACKUP, ROWS_MOST, Database, Step, Transaction
+from tlsrt.loops.component.database import BACKUP, ROWS_MOST, Database, Step, Transaction, _size
 from tlsrt.loops.component.statements import refuse_control, statements_of
 from tlsrt.loops.disk_thread import DiskWork
 
@@ -376,3 +377,18 @@ def test_a_query_reads_one_moment_and_changes_nothing(tmp_path: Path) -> None:
     bench(bench.db.transaction(change))
     assert bench.texts() == ["a", "b"]
     bench.close()
+
+
+def test_what_lies_in_an_object_counts_for_the_room_of_what_waits() -> None:
+    @dataclass
+    class Note:
+        text: str
+        tags: list[str]
+
+    note = Note("x" * 10_000, ["y" * 5_000] * 2)
+    assert 20_000 < _size([note]) < 21_000
+    assert _size([{"a": "x" * 300}, ("b" * 200,)]) > 500
+    endless: list[object] = ["x" * 100]
+    endless.append(endless)
+    assert 100 < _size([endless]) < 500
+    assert _size([note, note]) - _size([note]) < 100  # once: it is there once
