@@ -304,8 +304,8 @@ ROOT = [range(4294967295)]
 def test_as_root_everyone_has_a_uid_of_its_own(config: Config) -> None:
     identity = identify(config, 0, ROOT)
     assert not identity.rootless
-    assert [identity.uid(name) for name in ("authority", "primary", "third")] == [771000, 771001, 771002]
-    assert identity.all_uids() == range(771000, 771003)
+    assert [identity.uid(name) for name in ("authority", "primary", "third", "learner")] == [*range(771000, 771004)]
+    assert identity.all_uids() == range(771000, 771004)
 
 
 @pytest.mark.parametrize(("uid", "mapped"), [(1000, ROOT), (0, [range(1)]), (1000, [range(1000, 1001)])])
@@ -316,7 +316,7 @@ def test_without_root_everyone_has_ours(config: Config, uid: int, mapped: list[r
 
 
 def test_a_container_without_these_uids_is_one_sentence(config: Config) -> None:
-    with pytest.raises(ConfigError, match="the uids 771000 to 771002 do not exist in this user namespace"):
+    with pytest.raises(ConfigError, match="the uids 771000 to 771003 do not exist in this user namespace"):
         identify(config, 0, [range(65536)])
 
 
