@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable
 _HARMLESS = ("socket:", "pipe:", "/memfd:", "/dev/null")
 _NAMED = ("/", *_HARMLESS)
 _ANONYMOUS = "anon_inode:"
+_INFO_BYTES = 4096  # of a folder: position, flags and mount come first, a hundred bytes; then what watches it
 _HARMLESS_ANONYMOUS = ("[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify")
 
 
@@ -59,5 +60,8 @@ def descriptor_differences(names: Iterable[str], folder: str, links: int, mounts
 def _is_foreign_folder(folder: str, name: str, links: int, target: str, mounts: Container[int]) -> bool:
     if not target.startswith("/") or not stat.S_ISDIR(os.stat(name, dir_fd=links).st_mode):
         return False
-    with open(f"{folder}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
-        return parse_mount_identity(file.read()) not in mounts
+    file = os.open(f"{folder}/fdinfo/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return parse_mount_identity(os.read(file, _INFO_BYTES).decode("ascii", "replace")) not in mounts
+    finally:
+        os.close(file)

@@ -13,6 +13,7 @@ from tlsrt.sandbox.apply.root_plan import PlannedRoot
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.verify.differences import NamespaceSet, unreadable_sentence
 from tlsrt.sandbox.verify.process_look import ProcessLook
+from tlsrt.sandbox.verify.run_count import has_ticks
 
 SHARE = 8  # of the descriptors that this process may have
 
@@ -24,7 +25,9 @@ class ProcessLooks:
         """`most` bounds the descriptors that are kept; by default it is a share of RLIMIT_NOFILE."""
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = most if most is not None else soft // SHARE if soft != resource.RLIM_INFINITY else 1 << 16
+        self._trusts_counts = has_ticks()
         self._looks: dict[str, ProcessLook] = {}
+        self._most_tasks: dict[str, tuple[Profile, int | None]] = {}  # worked out once for a profile
         self._kept: dict[str, int] = {}  # descriptors, of those that keep any
 
     @property
@@ -40,9 +43,9 @@ class ProcessLooks:
         is_first = look is None or look.pid != pid  # one that is looked at once alone keeps nothing
         if look is None or is_first:
             self.forget(name)
-            look = self._looks[name] = ProcessLook(pid)
+            look = self._looks[name] = ProcessLook(pid, trusts_counts=self._trusts_counts)
         try:
-            found = look.differences(profile, own, max_tasks=profile.max_tasks, root=root)
+            found = look.differences(profile, own, max_tasks=self._max_tasks(name, profile), root=root)
         except OSError:  # no descriptor was left: what is kept can do without
             self.close()
             found = _last_try(look, profile, own, root)
@@ -53,6 +56,12 @@ class ProcessLooks:
             self._kept[name] = look.files
         return found
 
+    def _max_tasks(self, name: str, profile: Profile) -> int | None:
+        known = self._most_tasks.get(name)
+        if known is None or known[0] is not profile:
+            known = self._most_tasks[name] = (profile, profile.max_tasks)
+        return known[1]
+
     def of(self, name: str, pid: int) -> ProcessLook | None:
         """Return the look at a process that keeps its files open, None where there is none."""
         look = self._looks.get(name)
@@ -61,6 +70,7 @@ class ProcessLooks:
     def forget(self, name: str) -> None:
         """Let go of a process that has ended; a name that is not known is fine."""
         self._kept.pop(name, None)
+        self._most_tasks.pop(name, None)
         if (look := self._looks.pop(name, None)) is not None:
             look.close()
 

@@ -6,6 +6,7 @@ A real host that can give no filters, and whose operator has waived them: only t
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -14,6 +15,8 @@ from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
+from tlsrt.sandbox.verify.run_count import FULL_LOOKS
+from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S
 
 PARENT = "third/parent"
 WITHOUT_FILTERS = """
@@ -56,3 +59,17 @@ def test_a_process_whose_parent_is_gone_is_found_and_ends_its_loop(host: Running
     death = host.loop("third")["last_death"]
     assert death["cause"] == "attestation" and "it has made a process: " in death["sentence"]
     assert "attestation" in host.cli("anomalies").stdout and host.status()["lock"] is None
+
+
+def test_a_thread_that_slept_through_many_looks_and_then_changes_itself_ends_its_loop(host: RunningHost) -> None:
+    host.client().call(PARENT, "sleep")
+    before = host.loop("third")
+    time.sleep(FULL_LOOKS * ATTEST_ROUND_S)  # in which it is not looked at, but once
+    assert host.loop("third")["pid"] == before["pid"]
+    with suppress(CallError):
+        host.client().call(PARENT, "wake")
+    began = time.monotonic()
+    host.until(lambda document: host.loop("third")["restarts"] > before["restarts"], "the next third")
+    assert time.monotonic() - began < FULL_LOOKS * ATTEST_ROUND_S / 2, "found by its turn, and not for having run"
+    death = host.loop("third")["last_death"]
+    assert death["cause"] == "attestation" and " filters, not mode " in death["sentence"]

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,25 +14,32 @@ from pathlib import Path
 import pytest
 from unit.sandbox.verify.test_attest import MOUNTS, OWN, PROFILE, STATUS, fake_proc, hold
 
+from tlsrt.sandbox.apply.root_plan import planned_root
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.sandbox.verify.differences import facts_of, parse_status
 from tlsrt.sandbox.verify.kept_files import KeptFiles
 from tlsrt.sandbox.verify.process_look import ProcessLook
+from tlsrt.sandbox.verify.run_count import FULL_LOOKS, TICKS_S, has_ticks
 
 NOFILE = 64
 _CHILD = """
 import ctypes, os, resource, signal, struct, sys, threading
-held, ends = [], []
+held, ends, late = [], [], []
 
 def sleep(filtered):
+    if not filtered:
+        begun.set()
+        ends[-1].wait()
+        filtered = late and late.pop() == "filter"
     if filtered:  # a filter of this thread alone: it allows all
         library = ctypes.CDLL(None)
         code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000))
         program = ctypes.create_string_buffer(struct.pack("HP", 1, ctypes.addressof(code)))
         assert library.prctl(38, 1, 0, 0, 0) == 0 and library.prctl(22, 2, program, 0, 0) == 0
-    begun.set()
-    ends[-1].wait()
+        ends.append(threading.Event())
+        begun.set()
+        ends[-1].wait()
 
 def begin(filtered=False):
     global begun, thread
@@ -39,6 +47,12 @@ def begin(filtered=False):
     ends.append(threading.Event())
     thread = threading.Thread(target=sleep, args=(filtered,))
     thread.start()
+    begun.wait()
+
+def wake(what):
+    late.append(what)
+    begun.clear()
+    ends[-1].set()
     begun.wait()
 
 def end():
@@ -67,7 +81,7 @@ class Steady:
         )
         self._own = own_namespaces()
         self._said("ready")
-        self.look = ProcessLook(self._process.pid)
+        self.look = ProcessLook(self._process.pid, trusts_counts=has_ticks())
         self.profile = replace(LOOSE, limits={"nofile": resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]})
 
     @property
@@ -81,6 +95,12 @@ class Steady:
         assert self._process.stdin is not None
         print(line, file=self._process.stdin, flush=True)
         self._said("done")
+
+    def let_ticks_pass(self) -> None:
+        """Wait until a task that does not run can be told from one that does."""
+        until = time.monotonic() + TICKS_S
+        while time.monotonic() < until:
+            time.sleep(TICKS_S / 10)
 
     def differences(self, max_tasks: int | None = None) -> list[str]:
         found = self.look.differences(self.profile, self._own, max_tasks=max_tasks)
@@ -145,6 +165,99 @@ def test_a_thread_that_takes_the_place_of_another_is_judged(steady: Steady) -> N
     assert "seccomp mode 2 with" in difference and f"task {steady.pid}:" not in difference
     steady.do("end(); begin()")
     assert steady.differences() == []
+
+
+def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that the names of all links which are read from now on go to."""
+    names: list[str] = []
+    true_readlink = os.readlink
+
+    def counted(path: str, *, dir_fd: int | None = None) -> str:
+        names.append(path)
+        return true_readlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "readlink", counted)
+    return names
+
+
+def test_a_thread_that_sleeps_is_not_looked_at_and_what_it_does_when_it_wakes_is_found_at_once(
+    steady: Steady, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_ticks():
+        pytest.skip("its processors run without ticks")
+    assert steady.look.differences(steady.profile, steady._own) == []
+    names = read_names(monkeypatch)
+    for _ in range(3):  # one of these may be in full, by its turn, or the thread has run a moment longer
+        steady.let_ticks_pass()
+        names.clear()
+        assert steady.look.differences(steady.profile, steady._own) == []
+        if names.count("ns/mnt") == 1:  # of the first thread alone
+            break
+    else:
+        pytest.fail(f"no look left out the thread that sleeps: {names}")
+    steady.let_ticks_pass()
+    steady.do("wake('filter')")
+    [difference] = steady.look.differences(steady.profile, steady._own)
+    assert "seccomp mode 2 with" in difference
+    steady.let_ticks_pass()
+    [difference] = steady.look.differences(steady.profile, steady._own)  # it sleeps again, and is not taken for good
+    assert "seccomp mode 2 with" in difference
+
+
+def test_of_a_task_that_has_not_run_what_others_can_change_is_read_and_all_of_it_in_its_turn(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path, (7, 8))
+    seconds = [0.0]
+    look = ProcessLook(7, proc, trusts_counts=True, clock=lambda: seconds[0])
+    root = planned_root(PROFILE, proc)  # the supervisor keeps that of each process; another one has all judged anew
+    runs, status = proc / "7/task/8/schedstat", proc / "7/task/8/status"
+
+    def found(pause_s: float = 0.5) -> list[str]:
+        seconds[0] += pause_s
+        return look.differences(PROFILE, OWN, root=root)
+
+    runs.write_text("300 20 1\n")
+    for _ in range(FULL_LOOKS + 1):  # the first and the last of these are in full
+        assert found() == []
+    status.write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+    assert [bool(found()) for _ in range(FULL_LOOKS)] == [False] * (FULL_LOOKS - 1) + [True]
+    status.write_text(STATUS)
+    assert found() == []
+    (proc / "7/task/8/children").write_text("11 ")
+    assert found() == ["it has made a process: 11"]
+    (proc / "7/task/8/children").write_text("")
+    (proc / "7/task/8/mountinfo").write_text(MOUNTS.replace("ro,", "rw,"))
+    assert found() == ["task 8: the root is writable"]
+    (proc / "7/task/8/mountinfo").write_text(MOUNTS)
+    assert found() == []
+    status.write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+    assert found() == []
+    for line in ("301 20 1\n", "300 20 2\n"):
+        runs.write_text(line)
+        assert found() == found() == ["task 8: no_new_privs is not set"]
+    status.write_text(STATUS)
+    assert found() == []
+    status.write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+    assert found(TICKS_S / 2) != []  # so soon after the last one, run or not
+    status.write_text(STATUS)
+    assert found() == []
+    assert look.differences(PROFILE, replace(OWN, filters=3), root=root) != []  # another profile judges it anew
+    look.close()
+
+
+@pytest.mark.parametrize("line", [None, "0 0 0\n", "0 7 1\n", "300 7 0\n", "300 7\n"])
+def test_a_task_of_which_nothing_is_counted_is_looked_at_each_time(tmp_path: Path, line: str | None) -> None:
+    proc = fake_proc(tmp_path, (7, 8))
+    if line is not None:
+        (proc / "7/task/8/schedstat").write_text(line)
+    seconds = iter(range(1000))
+    look = ProcessLook(7, proc, trusts_counts=True, clock=lambda: float(next(seconds)))
+    root = planned_root(PROFILE, proc)
+    for _ in range(2 * FULL_LOOKS):
+        assert look.differences(PROFILE, OWN, root=root) == []
+        (proc / "7/task/8/status").write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+        assert look.differences(PROFILE, OWN, root=root) == ["task 8: no_new_privs is not set"]
+        (proc / "7/task/8/status").write_text(STATUS)
+    look.close()
 
 
 def test_a_descriptor_that_comes_is_found_until_it_goes(steady: Steady) -> None:
