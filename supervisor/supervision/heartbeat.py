@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+_STEP_S = 0.01
+
 
 class Health(StrEnum):
     """What the monitor thinks of a process."""
@@ -54,7 +56,7 @@ class HeartbeatPolicy:
     grace_s: float = 5.0
     excused_s: float = 1.0  # after so much silence it is asked whether the process waits for its disk ...
     disk_s: float = 60.0  # ... which excuses it for so long in a row
-    round_s: float = 1 / 6  # how often `check` is called
+    round_s: float = 1 / 6  # how often `check` is called, where `expect` says nothing else
     round_late_s: float = 0.25  # a round later than this says nothing ...
     late_rounds: int = 3  # ... so often in a row
 
@@ -74,6 +76,14 @@ def phi(elapsed_s: float, mean_s: float, deviation_s: float, allowance_s: float)
     return 0.0 - math.log10(later) if later > 0 else math.inf  # from nothing: people do not read -0.0 as no suspicion
 
 
+def soonest_s(policy: HeartbeatPolicy) -> float:
+    """Return a silence, in s, up to which no process can be suspect or late, whatever its rhythm was."""
+    silence = policy.allowance_s
+    while phi(silence + _STEP_S, 0.0, policy.minimum_deviation_s, policy.allowance_s) < policy.suspect:
+        silence += _STEP_S
+    return min(silence, policy.excused_s, policy.silence_s)
+
+
 class HeartbeatMonitor:
     """Watches any number of processes by name."""
 
@@ -85,6 +95,8 @@ class HeartbeatMonitor:
         self._processes: dict[str, _Rhythm] = {}
         self._suspects: set[str] = set()
         self._on_suspect = on_suspect  # called at a round in which that changes
+        self._soonest_s = soonest_s(self.policy)
+        self._next_round_s = self.policy.round_s  # after the last one
         self._last_round: float | None = None
         self._late_rounds = 0  # in a row
 
@@ -175,6 +187,18 @@ class HeartbeatMonitor:
             return None
         return HeartbeatStatus(self.health(name, now), self.phi(name, now), self.silence(name, now))
 
+    def quiet_until(self, now: float) -> float:
+        """Return until when `check` would find what it has found now, if no process says anything: `now` or later."""
+        if self._suspects:
+            return now
+        policy = self.policy
+        spans = (one.last + (self._soonest_s if one.settled else policy.grace_s) for one in self._processes.values())
+        return max(now, min(spans, default=math.inf))
+
+    def expect(self, after_s: float) -> None:
+        """Note that the next `check` is to come so long after the last one, in s."""
+        self._next_round_s = after_s
+
     def check(self, now: float) -> list[str]:
         """Check all once: return the names that are dead.
 
@@ -186,7 +210,7 @@ class HeartbeatMonitor:
             for process in self._processes.values():
                 process.last = now
             return []
-        due = self._last_round + self.policy.round_s
+        due = self._last_round + self._next_round_s
         self._last_round = now
         late = now - due
         if late > self.policy.round_late_s:

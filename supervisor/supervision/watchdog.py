@@ -3,9 +3,10 @@
 One timer for both, since every wake-up of a host that idles costs: three times in a round of 0.5 s, the time between
 two beats. Each time the silence of all processes is checked. In the first of the three a dozen processes are attested,
 one after the other while the code for it is in the caches; where there are more, the next dozen in the second, and more
-than three dozen in equal parts. So each process is attested once in a round, 0.5 s after the last time, and never just
-when it says something: that moment it could choose. A round begins when all processes wake up to beat: what is left of
-one that began at another moment is done at once.
+than three dozen in equal parts. A turn with nothing to look at is left out if none can have been silent for too long by
+then: at rest one wake-up a round is left. So each process is attested once in a round, 0.5 s after the last time, and
+never just when it says something: that moment it could choose. A round begins when all processes wake up to beat: what
+is left of one that began at another moment is done at once.
 """
 
 from __future__ import annotations
@@ -71,7 +72,21 @@ class Watchdog(Feature):
             self._attest_some()
         self.stuck.look(self._killed(), self._event_loop.now)
         self._features.judged()
-        self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
+        self._call_next()
+
+    def _call_next(self) -> None:
+        """Come back at the next turn at which there can be anything to do, at the next round at the latest."""
+        passed = self._boottime() % ATTEST_ROUND_S
+        turn_s = ATTEST_ROUND_S / TURNS
+        now, last_turn_s = self._event_loop.now, (TURNS - 1) * turn_s - passed
+        is_free = passed < ATTEST_ROUND_S / 2 and not self._left and not self._loops.is_stopping
+        if is_free and self._loops.monitor.quiet_until(now) > now + last_turn_s and not any(self._killed()):
+            self._turns = 0
+            self._loops.monitor.expect(ATTEST_ROUND_S - passed)
+            self._event_loop.call_next(ATTEST_ROUND_S, self._turn)
+        else:
+            self._loops.monitor.expect(turn_s)
+            self._event_loop.call_next(turn_s, self._turn)
 
     def _killed(self) -> Iterator[KilledProcess]:
         for loop in self._loops.all:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, HeartbeatPolicy, phi
+from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, HeartbeatPolicy, phi, soonest_s
 
 POLICY = HeartbeatPolicy()
 
@@ -36,6 +36,59 @@ def detected_after(monitor: HeartbeatMonitor, last: float, name: str = "third") 
         if name in monitor.check(now):
             return now - last
     raise AssertionError("never detected")
+
+
+@given(st.lists(st.floats(0.0, 1.5), max_size=40), st.booleans(), st.floats(0, 6))
+def test_before_it_is_quiet_no_longer_nobody_is_suspect_late_or_dead(
+    intervals: list[float], is_settled: bool, pause: float
+) -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 0.0)
+    if is_settled:
+        monitor.settle("third", 0.0)
+    last = 0.0
+    for interval in intervals:
+        last += interval
+        monitor.beat("third", last)
+    until = monitor.quiet_until(last)
+    assert until - last == pytest.approx(soonest_s(POLICY) if is_settled else POLICY.grace_s)
+    at = min(last + pause, until - 1e-6)
+    assert monitor.health("third", at) in (Health.GOOD, Health.STARTING)
+    assert not is_settled or not monitor.late(at)
+    assert monitor.quiet_until(until + pause) == until + pause
+
+
+def test_it_is_quiet_for_ever_without_a_process_and_never_with_a_suspect() -> None:
+    assert HeartbeatMonitor().quiet_until(3.0) == math.inf
+    monitor = settled(regular(20))
+    monitor.check(9.6)
+    monitor.check(9.75)
+    now = 9.75
+    while not monitor._suspects:
+        now += POLICY.round_s
+        monitor.check(now)
+    monitor.beat("third", now)
+    assert monitor.quiet_until(now) == now  # that it is none any more is to be told
+
+
+@pytest.mark.parametrize("hangs_after_s", [0.0, 0.1, 0.2, 0.3, 0.4, 0.49])
+def test_a_death_is_found_as_soon_with_turns_that_are_left_out_as_with_all(hangs_after_s: float) -> None:
+    beats = [at + hangs_after_s for at in regular(40)]
+    found: list[float] = []
+    for leaves_out in (False, True):
+        monitor, queue, turn = settled(beats[:2]), beats[2:], 6
+        while True:
+            now = turn / 6
+            while queue and queue[0] <= now:
+                monitor.beat("third", queue.pop(0))
+            if monitor.check(now):
+                found.append(now)
+                break
+            rest = 3 - turn % 3
+            step = rest if leaves_out and monitor.quiet_until(now) > now + (rest - 1) / 6 else 1
+            monitor.expect(step / 6)
+            turn += step
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class Stage:
     may_wait: bool = True
     judged: int = 0
     told: list[int] = field(default_factory=list[int])  # how often it had judged, whenever features heard of it
+    quiet_s: float = 0.0  # for how long nobody can become suspect
+    expected: list[float] = field(default_factory=list[float])
     clock: float = 40 - ATTEST_ROUND_S / TURNS + 0.001  # so the first turn is at a moment of beats
     event_loop: Any = None
     loops: Any = None
@@ -46,6 +48,7 @@ class Stage:
         monitor = SimpleNamespace(
             check=self._judge, silence=lambda name, now: 1.625, late=lambda now: list(self.late),
             excuse=lambda name, now: self.may_wait, excused=lambda name: self.excused_s,
+            quiet_until=lambda now: now + self.quiet_s, expect=self.expected.append,
         )  # fmt: skip
         for loop in loops:
             loop.process.child = SpawnedChild(2, -1, 1 << 30)
@@ -174,6 +177,35 @@ def test_silence_is_judged_in_every_turn_as_often_as_the_monitor_expects() -> No
     assert stage.pass_turns(2) / 2 == pytest.approx(HeartbeatPolicy().round_s)
     assert stage.judged == 2
     assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s (heartbeat)" for name in ("third", "authority")]
+
+
+def test_where_nobody_can_become_suspect_there_is_one_turn_a_round_with_all_looks() -> None:
+    stage = Stage(quiet_s=0.4)
+    stage.begin()
+    for number in range(1, 4):
+        stage.looked_at.clear()
+        stage.pass_turns(1)
+        assert set(stage.looked_at) == {*LOOPS, "authority"} and stage.judged == number
+        assert stage.timers[-1][0] == ATTEST_ROUND_S
+        assert stage.expected[-1] == pytest.approx(ATTEST_ROUND_S, abs=0.01)
+    stage.quiet_s = 0.3  # less than until the last turn that is left out
+    stage.pass_turns(1)
+    assert stage.timers[-1][0] == stage.expected[-1] == ATTEST_ROUND_S / TURNS
+
+
+def test_turns_are_not_left_out_while_looks_are_left_or_one_that_was_killed_is_there() -> None:
+    names = tuple(f"loop{number}" for number in range(BURST + 1))
+    stage = Stage(names=names, trusted={*names, "authority"}, quiet_s=9.0)
+    stage.begin()
+    stage.pass_turns(1)
+    assert len(stage.looked_at) == BURST and stage.timers[-1][0] == ATTEST_ROUND_S / TURNS
+    stage.pass_turns(1)
+    assert set(stage.looked_at) == {*names, "authority"} and stage.timers[-1][0] == ATTEST_ROUND_S
+    stage = Stage(quiet_s=9.0)
+    stage.begin()
+    stage.loops.all[0].process.is_killed = True
+    stage.pass_turns(1)
+    assert stage.timers[-1][0] == ATTEST_ROUND_S / TURNS
 
 
 def test_who_waits_for_its_disk_is_excused_told_and_at_last_killed_for_that() -> None:
