@@ -169,7 +169,11 @@ def test_explain_answers_with_the_line_behind_it(
     ("words", "sentence"),
     [
         ("show thrid", "there is no loop thrid, did you mean third?"),
-        ("show x", f"there is no loop x: the processes are {', '.join(defaults.PROCESSES)}, reports, authority, learner"),
+        (
+            "show x",
+            f"there is no loop x: the processes are {', '.join(defaults.PROCESSES)}, reports, authority, "
+            "learner",
+        ),
         ("explain thrid read", "there is no loop thrid, did you mean third?"),
         ("explain third raed", f"raed is no system call of {os.uname().machine}, no path (/...) and no host "
          "(HOST:PORT), did you mean read?"),
