@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from tlsrt import Length, Range
+from tlsrt.loops.external.call_relays import check_server
 
 Number = Annotated[str, Length(63, 1), "A name under `numbers` in the options."]
 Says = Annotated[str, Length(200), "What is shown to who is rung, and is not checked."]
@@ -49,6 +50,9 @@ class CallsOptions:
     addresses: Annotated[list[str], Length(4), "By which browsers reach the port; empty for that of `listen`."] = field(
         default_factory=list[str]
     )
+    servers: Annotated[list[str], Length(8), "STUN and TURN servers of browsers: stun:HOST, turns:HOST:443."] = field(
+        default_factory=list[str]
+    )
     calls: Annotated[int, Range(1, 8), "How many at once."] = 4
 
     def __post_init__(self) -> None:
@@ -57,3 +61,5 @@ class CallsOptions:
                 raise ValueError(f"numbers: {name!r} is no name: write a-z, 0-9, _ and -")
         for address in self.addresses:
             ipaddress.ip_address(address)
+        for uri in self.servers:
+            check_server(uri)

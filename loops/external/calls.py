@@ -19,23 +19,13 @@ from functools import partial
 from socket import socket as Socket
 from typing import Annotated, Any
 
-from tlsrt import (
-    Busy,
-    CallError,
-    Component,
-    Length,
-    MisuseError,
-    NotFound,
-    Range,
-    Unavailable,
-    database,
-    handler,
-)
+from tlsrt import Busy, CallError, Component, Length, MisuseError, NotFound, Range, Unavailable, database, handler
 from tlsrt.loops.external import call_tables
 from tlsrt.loops.external.call import Call, State
 from tlsrt.loops.external.call_leg import digit, piece_untrusted, ring_component
 from tlsrt.loops.external.call_options import CallsOptions, Id, Number, Offer, Says
 from tlsrt.loops.external.call_party import ComponentParty, Party, PersonParty, Told
+from tlsrt.loops.external.call_relays import Relays
 
 try:
     from tlsrt.loops.external.call_media import PersonLeg
@@ -75,6 +65,7 @@ class Calls(Component):
         self._port: CallPort | None = None
         self._wrong = ""  # with what was granted
         await call_tables.interrupt(self.db)
+        self._relays = Relays(self.options.servers, lambda: self.secret("turn", None))
         try:
             socket = self.listener("media")
         except MisuseError:
@@ -100,7 +91,7 @@ class Calls(Component):
             await asyncio.wait(self._tasks, timeout=2.0)
 
     async def healthy(self) -> str | None:
-        return self._wrong or await self.db.check()
+        return self._wrong or self._relays.wrong or await self.db.check()
 
     # -- who rings ---------------------------------------------------------------------------------------------
 
@@ -320,6 +311,11 @@ class Calls(Component):
         found.end("hung up")
 
     @handler(idempotent=True)
+    async def servers(self) -> dict[str, Any]:
+        """The `ice_servers` for the RTCPeerConnection of the caller, and until when a call may begin with them."""
+        return self._relays.of(self.caller, self.wall_ms() // 1000)
+
+    @handler(idempotent=True)
     async def numbers(self) -> dict[str, list[str]]:
         """What the caller may ring, and who is rung there."""
         return {name: one.rings for name, one in self.options.numbers.items() if one.is_for(self.caller)}
@@ -362,7 +358,7 @@ class Calls(Component):
         """End a call of a person whose browser does not come."""
         await asyncio.sleep(MEDIA_S)
         if any(isinstance(one, PersonParty) and not one.leg.is_connected for one in call.parties()):
-            call.end("no sound arrived: the browser does not reach the port")
+            call.end(self._relays.no_sound())
 
     def _stop_ringing(self, call: Call, why: str) -> None:
         for address in call.rung:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ from typing import Any, Self
 PAGE = """<!doctype html><meta charset=utf-8><audio id=out autoplay></audio><script>
 const all = {texts: [], states: [], lastAt: 0, firstAt: 0};
 let pc, channel, gain, analyser, lastStamp;
-async function offer(hertz) {
+async function offer(hertz, iceServers = []) {
   const context = new AudioContext({sampleRate: 48000});
   await context.resume();
   const tone = new OscillatorNode(context, {frequency: hertz});
@@ -22,7 +23,7 @@ async function offer(hertz) {
   const microphone = new MediaStreamAudioDestinationNode(context, {channelCount: 1});
   tone.connect(gain).connect(microphone);
   tone.start();
-  pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
+  pc = new RTCPeerConnection({bundlePolicy: "max-bundle", iceServers});
   channel = pc.createDataChannel("texts");
   channel.onmessage = event => all.texts.push(event.data);
   pc.onconnectionstatechange = () => all.states.push([pc.connectionState, Date.now()]);
@@ -122,9 +123,9 @@ class CallingBrowser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def offer(self, hertz: int = 1000) -> str:
-        """Return an offer of sound, a tone, and a data channel."""
-        return str(self.run(f"offer({hertz})"))
+    def offer(self, hertz: int = 1000, servers: Sequence[dict[str, Any]] = ()) -> str:
+        """Return an offer of sound, a tone, and a data channel; with STUN and TURN servers."""
+        return str(self.run(f"offer({hertz}, {json.dumps([*servers])})"))
 
     def accept(self, sdp: str) -> None:
         """Take the answer to the offer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,22 @@ NUMBERS: dict[str, Any] = {
 LISTEN = {"name": "media", "host": HOST, "port": PORT, "protocol": "udp", "replies": True, "why": "sound of calls"}
 MANIFEST = {
     "class": "tlsrt.loops.external.calls:Calls",
-    "needs": {"listen": [LISTEN], "threads": 16, "state_mb": 16, "memory_mb": 384},
+    "health": {"then": "none"},
+    "needs": {
+        "listen": [LISTEN],
+        "threads": 16,
+        "state_mb": 16,
+        "memory_mb": 384,
+        "secrets": [{"name": "turn", "optional": True, "why": "credentials of browsers"}],
+    },
 }
 
 
 @contextmanager
-def calling_host(request: pytest.FixtureRequest, name: str) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
-    """A host in one namespace; the other one is for browsers."""
+def calling_host(
+    request: pytest.FixtureRequest, name: str, **options: Any
+) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
+    """A host in one namespace; the other one is for browsers. `options` are more of external/calls."""
     need("chromium-headless-shell")
     networks = JoinedNetworks(name)
     failed = request.session.testsfailed
@@ -48,7 +57,7 @@ def calling_host(request: pytest.FixtureRequest, name: str) -> Iterator[tuple[Ru
         with inside(networks.host):
             made = RunningHost(
                 components={
-                    CALLS: {**MANIFEST, "options": {"numbers": NUMBERS, "calls": 4}},
+                    CALLS: {**MANIFEST, "options": {"numbers": NUMBERS, "calls": 4, **options}},
                     TELEPHONE: {"class": "telephones:Telephone"}, OTHER: {"class": "telephones:Telephone"},
                 },
                 packages=[PACKAGE], execute=True, clients=["anna", "ben", "carl", "eve"],
@@ -107,9 +116,12 @@ class Spoken:
             assert item["state"] != "closed", (states, self.error)
 
 
-def ring(client: Client, browser: CallingBrowser, number: str = "door", hertz: int = 1000) -> tuple[Spoken, str]:
-    """Ring a number by the browser."""
-    spoken = Spoken(client, "ring", number, browser.offer(hertz))
+def ring(
+    client: Client, browser: CallingBrowser, number: str = "door", hertz: int = 1000,
+    servers: Sequence[dict[str, Any]] = (),
+) -> tuple[Spoken, str]:  # fmt: skip
+    """Ring a number by the browser, which uses these STUN and TURN servers."""
+    spoken = Spoken(client, "ring", number, browser.offer(hertz, servers))
     rings = spoken.next("rings")
     browser.accept(rings["sdp"])
     return spoken, rings["call"]
