@@ -1,0 +1,287 @@
+// A client of a host, in a browser: one session after the other, and the calls over them. What an application uses:
+//
+//   const identity = await enrol({ url, code })     or     await loadIdentity()
+//   const client = await connect(identity)
+//   await client.call('secondary/store', 'get', ['greeting'])
+//   for await (const item of client.stream('third/files', 'subscribe', ['changed'])) ...
+//
+// Events: `rights` (what may be called has changed), `online`, `offline` (detail: {since, code, message}; it connects
+// again by itself), `locked` (the same, and the host says that it is locked), `closed` (detail: {code, message}; it does
+// not come again: revoked, forgotten, closed).
+
+import { hex } from './bytes.js'
+import { socketUrl } from './enrolment.js'
+import { TlsrtError } from './errors.js'
+import { loadIdentity, saveCertificate, savePin } from './identity.js'
+import { random } from './primitives.js'
+import { dueInMs, retryInMs } from './renewal.js'
+import { Backoff, Retry } from './retry.js'
+import { PROTOCOL, Session } from './session.js'
+
+export { enrol, takeCode } from './enrolment.js'
+export { TlsrtError } from './errors.js'
+export { forget, loadIdentity } from './identity.js'
+
+const REJECTED_MAX = 2 // in a row, after which this client has no place here any more
+const REFUSAL_MS = 1000
+const LAST_MS = 50 // before its deadline a call is not repeated
+const DAY_MS = 86400000
+const SUSPENDED_MS = 5000
+const STREAM_WAIT_MS = 30000
+const IN_BROWSER = { load: loadIdentity, savePin, saveCertificate }
+
+/** A new idempotency key, for one logical call. */
+export const newKey = () => hex(random(16))
+
+/** Open a session; resolve to a Client. Rejects with why there is none now, and does not try again then. */
+export async function connect(identity, { url = identity.url, open, keeper } = {}) {
+  const client = new Client(identity, { url, open, keeper })
+  await client.begin()
+  return client
+}
+
+export class Client extends EventTarget {
+  #identity
+  #url
+  #open
+  #keeper
+  #session = null // that is open
+  #opening = null // that is being opened
+  #waiting = [] // who waits for a session
+  #backoff = new Backoff()
+  #rejected = 0
+  #timer
+  #renewal
+  #closed = null // the error for good
+  #begun = false
+  #wasOnline = false
+  #isIdle = false
+  #rights = ''
+  #offlineSince = null // ms since 1970
+  #wallClock = Date.now() - performance.now()
+  #onOnline = () => this.#connectNow()
+
+  /** `open(url, protocol)` makes a WebSocket; `keeper` keeps pins and certificates. */
+  constructor(identity, { url, open = (to, protocol) => new WebSocket(to, protocol), keeper = IN_BROWSER }) {
+    super()
+    this.#identity = identity
+    this.#url = socketUrl(url)
+    this.#open = open
+    this.#keeper = keeper
+  }
+
+  // -- what it is -----------------------------------------------------------------------------------------------------
+
+  get subject() {
+    return this.#session?.grant.subject ?? `client/${this.#identity.name}`
+  }
+
+  get host() {
+    return { name: new URL(this.#url).host, install: hex(this.#identity.install) }
+  }
+
+  /** What may be called: a Map of target -> {methods, running}. Empty while there is no session. */
+  get rights() {
+    const rights = this.#session?.grant.rights ?? new Map()
+    return new Map([...rights].map(([target, { mailbox, methods }]) => [target, { methods: [...methods], running: mailbox !== 0 }]))
+  }
+
+  /** Since when there is no session, in ms since 1970; null while there is one. */
+  get offlineSince() {
+    return this.#offlineSince
+  }
+
+  // -- calls ----------------------------------------------------------------------------------------------------------
+
+  /** Call a method and return its value. With `key` it runs once however often it is sent, and is repeated at need. */
+  async call(target, method, args = [], { named = {}, timeoutMs = 30000, key = null, signal } = {}) {
+    const ends = performance.now() + timeoutMs
+    const retry = new Retry(key)
+    for (;;) {
+      const session = await this.#ready(ends, signal).catch((error) => { throw retry.verdict(error) })
+      const left = ends - performance.now()
+      const boot = hex(session.grant.boot)
+      try {
+        return await session.calls.call(target, method, args, named, { timeoutMs: Math.max(1, left), key: retry.key(boot), signal })
+      } catch (error) {
+        if (!retry.mayFollow(error, boot) || performance.now() + LAST_MS >= ends) throw retry.verdict(error)
+      }
+      await retry.pause()
+    }
+  }
+
+  /** Iterate what a method streams, or what is published for `subscribe` with a topic. It ends with its session. */
+  async *stream(target, method, args = [], { named = {}, signal } = {}) {
+    const session = await this.#ready(performance.now() + STREAM_WAIT_MS, signal)
+    yield* session.calls.stream(target, method, args, named, { signal })
+  }
+
+  /** Call a method that takes a stream of bytes: `parts` is an iterable of Uint8Array. Return its value. */
+  async upload(target, method, args, parts, { named = {}, timeoutMs = 300000, signal } = {}) {
+    const ends = performance.now() + timeoutMs
+    const session = await this.#ready(ends, signal)
+    return session.calls.upload(target, method, args, parts, named, { timeoutMs: Math.max(1, ends - performance.now()), signal })
+  }
+
+  /** Return what a component says of its methods and topics. */
+  describe(target) {
+    return this.call(target, 'describe')
+  }
+
+  /** Close it for good. */
+  close() {
+    this.#finish(new TlsrtError('unavailable', 'the client was closed'))
+  }
+
+  // -- sessions -------------------------------------------------------------------------------------------------------
+
+  /** Open the first session. */
+  begin() {
+    const first = this.#ready(Infinity)
+    globalThis.addEventListener?.('online', this.#onOnline)
+    return first
+  }
+
+  /** Resolve to the session, once there is one. */
+  #ready(ends, signal) {
+    if (this.#closed) return Promise.reject(this.#closed)
+    this.#watchClocks()
+    if (this.#session) return Promise.resolve(this.#session)
+    this.#isIdle &&= this.#connectNow()
+    if (!this.#begun) this.#connectNow()
+    return new Promise((resolve, reject) => {
+      const one = { resolve, reject }
+      const leave = (error) => {
+        this.#waiting = this.#waiting.filter((other) => other !== one)
+        reject(error)
+      }
+      const timer = Number.isFinite(ends) &&
+        setTimeout(() => leave(new TlsrtError('unavailable', 'there was no session until the deadline; nothing was sent')), Math.max(0, ends - performance.now()))
+      signal?.addEventListener('abort', () => leave(new TlsrtError('cancelled', 'the call was cancelled before it was sent')), { once: true })
+      one.settle = () => clearTimeout(timer)
+      this.#waiting.push(one)
+    })
+  }
+
+  #settle(session, error) {
+    for (const one of this.#waiting.splice(0)) {
+      one.settle()
+      error ? one.reject(error) : one.resolve(session)
+    }
+  }
+
+  /** A machine that slept has another idea of the host's time: a session of before is worth nothing. */
+  #watchClocks() {
+    const wallClock = Date.now() - performance.now()
+    const hasSlept = Math.abs(wallClock - this.#wallClock) > SUSPENDED_MS
+    this.#wallClock = wallClock
+    if (hasSlept) this.#session?.end(new TlsrtError('unavailable', 'this machine has slept'))
+  }
+
+  #connectNow() {
+    clearTimeout(this.#timer)
+    if (this.#closed || this.#session || this.#opening) return false
+    this.#begun = true
+    this.#opening = new Session(this.#open(this.#url, PROTOCOL), this.#identity, {
+      pinned: async (pin) => {
+        this.#identity = { ...this.#identity, issuer: pin.issuer, issuerVersion: pin.version }
+        await this.#keeper.savePin(this.#identity.install, pin)
+      },
+      granted: (session, isFirst) => this.#granted(session, isFirst),
+      ended: (error) => this.#ended(error),
+    })
+    return false
+  }
+
+  #granted(session, isFirst) {
+    if (isFirst) {
+      this.#session = session
+      this.#opening = null
+      this.#wasOnline = true
+      this.#rejected = 0
+      this.#backoff.reset()
+      const wasOffline = this.#offlineSince !== null
+      this.#offlineSince = null
+      if (wasOffline) this.#tell('online')
+      this.#settle(session)
+      this.#planRenewal(dueInMs(this.#identity.certificate, Date.now(), Math.random()))
+    }
+    const rights = JSON.stringify([...this.rights])
+    if (rights !== this.#rights) this.#tell('rights')
+    this.#rights = rights
+  }
+
+  async #ended(error) {
+    this.#session = this.#opening = null
+    clearTimeout(this.#renewal)
+    if (this.#closed) return
+    if (!this.#wasOnline) return this.#finish(error) // the first session: who asked for it is told why there is none
+    if (error.code === 'idle') {
+      this.#isIdle = true // it comes again when there is something to say
+      if (!this.#waiting.length) return
+    }
+    this.#offlineSince ??= Date.now()
+    const isRejected = error.isRefusal && error.code === 'rejected'
+    this.#rejected = isRejected ? this.#rejected + 1 : 0
+    if (isRejected && !(await this.#reload()) && this.#rejected >= REJECTED_MAX) return this.#finish(error)
+    if (this.#closed) return
+    this.#tell(error.code === 'locked' ? 'locked' : 'offline', { since: this.#offlineSince, code: error.code, message: error.message })
+    const least = error.pauseMs || (error.isRefusal || error.code === 'rejected' ? REFUSAL_MS : 0)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#connectNow(), this.#backoff.pause(least))
+  }
+
+  #finish(error) {
+    if (this.#closed) return
+    this.#closed = error
+    this.#offlineSince ??= Date.now()
+    clearTimeout(this.#timer)
+    clearTimeout(this.#renewal)
+    globalThis.removeEventListener?.('online', this.#onOnline)
+    this.#session?.close()
+    this.#opening?.close()
+    this.#settle(null, error)
+    this.#tell('closed', { code: error.code, message: error.message })
+  }
+
+  #tell(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }))
+  }
+
+  // -- certificates ---------------------------------------------------------------------------------------------------
+
+  /** Look whether another tab has another certificate by now; whether there is one. */
+  async #reload() {
+    const kept = await this.#keeper.load()
+    const isOther = kept !== null && hex(kept.install) === hex(this.#identity.install) && hex(kept.certificate) !== hex(this.#identity.certificate)
+    if (isOther) this.#identity = kept
+    return isOther
+  }
+
+  #planRenewal(dueMs) {
+    clearTimeout(this.#renewal)
+    const pause = Math.min(dueMs, DAY_MS) // a browser's timers end at 24 days
+    this.#renewal = setTimeout(() => (dueMs > DAY_MS ? this.#planRenewal(dueInMs(this.#identity.certificate, Date.now(), Math.random())) : this.renew().catch(() => {})), pause)
+  }
+
+  /** Get another certificate now, and keep it; it is used from the next connection on. One tab does it at a time. */
+  async renew() {
+    const session = await this.#ready(performance.now() + STREAM_WAIT_MS)
+    const before = this.#identity.certificate
+    try {
+      await oneTab(async () => {
+        if (await this.#reload()) return
+        const renewed = await session.renew()
+        if (await this.#keeper.saveCertificate(before, renewed)) this.#identity = { ...this.#identity, ...renewed }
+        else await this.#reload()
+      })
+    } catch (error) {
+      if (!this.#closed) this.#planRenewal(retryInMs(before, Date.now()))
+      throw error
+    }
+  }
+}
+
+function oneTab(work) {
+  return globalThis.navigator?.locks ? navigator.locks.request('tlsrt-renewal', work) : work()
+}
