@@ -1,0 +1,102 @@
+// The console: the identity of this browser, one client, and the screen that the address names.
+
+import { connect, enrol, forget, loadIdentity, takeCode } from './client.js'
+import { ask } from './dialog.js'
+import { el, show } from './dom.js'
+import { EventFeed, StatusFeed } from './feeds.js'
+import { attacks } from './screen_attacks.js'
+import { events } from './screen_events.js'
+import { health } from './screen_health.js'
+import { logs } from './screen_logs.js'
+import { methods } from './screen_methods.js'
+import { rights } from './screen_rights.js'
+import { processes } from './screen_tree.js'
+import { texts } from './texts.js'
+
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, logs }
+const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
+let shown = null // the AbortController of the screen
+
+function connection(text, isBad = false) {
+  line.textContent = text
+  line.classList.toggle('bad', isBad)
+}
+
+const since = (ms) => new Date(ms ?? Date.now()).toLocaleTimeString()
+
+/** Draw the screen that the address names. */
+function route(context) {
+  const name = location.hash.slice(2) in SCREENS ? location.hash.slice(2) : 'health'
+  shown?.abort()
+  shown = new AbortController()
+  show(nav, Object.keys(SCREENS).map((one) => el('a', { href: `#/${one}`, 'aria-current': one === name ? 'page' : null }, texts.screens[one])))
+  nav.querySelector('[aria-current]').scrollIntoView({ block: 'nearest', inline: 'nearest' })
+  document.title = `${texts.screens[name]} - tlsrt`
+  show(main, el('h2', {}, texts.screens[name]), SCREENS[name]({ ...context, signal: shown.signal }))
+}
+
+function failed(error, ...more) {
+  connection(texts.connection.closed + texts.failed(error), true)
+  show(main, el('p', { class: 'error', role: 'alert' }, texts.failed(error)), ...more)
+}
+
+const forgetButton = () => el('button', { click: async () => {
+  if (!(await ask(texts.enrol.forgetSure, texts.enrol.forget, texts.methods.no))) return
+  await forget()
+  location.reload()
+} }, texts.enrol.forget)
+
+async function open(identity) {
+  connection(texts.connection.connecting)
+  let client
+  try {
+    client = await connect(identity)
+  } catch (error) {
+    return failed(error, forgetButton())
+  }
+  const life = new AbortController()
+  document.getElementById('host').textContent = `${client.host.name}, ${client.subject}`
+  connection(texts.connection.online)
+  client.addEventListener('online', () => connection(texts.connection.online))
+  client.addEventListener('offline', ({ detail }) => connection(texts.connection.offline(since(detail?.since)), true))
+  client.addEventListener('locked', ({ detail }) => connection(texts.connection.locked(since(detail?.since)), true))
+  const context = { client, status: new StatusFeed(client, life.signal), events: new EventFeed(client, life.signal) }
+  client.addEventListener('closed', ({ detail }) => {
+    life.abort()
+    shown?.abort()
+    show(nav)
+    failed(detail ?? { message: '' }, forgetButton())
+  })
+  addEventListener('hashchange', () => {
+    route(context)
+    main.focus()
+  })
+  route(context)
+}
+
+/** Use the link when that is said: it is used once, so nothing is done by opening it alone. */
+function enrolling(code) {
+  const wrong = el('p', { class: 'error', role: 'alert' }), button = el('button', { class: 'main', type: 'submit' }, texts.enrol.act)
+  show(main, el('h2', {}, texts.enrol.heading), el('p', {}, texts.enrol.says), el('form', { id: 'enrol', submit: async (event) => {
+    event.preventDefault()
+    button.disabled = true
+    try {
+      await open(await enrol({ url: location.origin, code }))
+    } catch (error) {
+      wrong.textContent = texts.failed(error)
+      if (error.code === 'conflict') main.append(forgetButton())
+      button.disabled = false
+    }
+  } }, wrong, el('div', { class: 'acts' }, button)))
+  button.focus()
+}
+
+async function begin() {
+  const code = location.hash.startsWith('#/') ? null : takeCode()
+  if (code) return enrolling(code)
+  const identity = await loadIdentity()
+  if (identity) return open(identity)
+  show(main, el('p', {}, texts.enrol.none), el('pre', {}, 'tlsrt-supervisor console'), el('p', {}, texts.enrol.then))
+}
+
+begin().catch((error) => failed(error))

@@ -1,0 +1,47 @@
+// Elements made of plain values: text goes in as text, and an attribute only if it is one that cannot run anything. What a
+// host, a component or a person has written is never read as markup.
+
+const NAMES = new Set([
+  'abbr', 'alt', 'autocomplete', 'class', 'cols', 'colspan', 'd', 'dir', 'download', 'fill', 'for', 'height', 'id', 'inputmode', 'lang',
+  'max', 'maxlength', 'min', 'minlength', 'name', 'placeholder', 'points', 'preserveAspectRatio', 'role', 'rows', 'scope', 'spellcheck',
+  'step', 'stroke', 'tabindex', 'title', 'type', 'value', 'viewBox', 'width', 'checked', 'disabled', 'hidden', 'multiple', 'open',
+  'readonly', 'required', 'selected',
+])
+const SVG = 'http://www.w3.org/2000/svg'
+
+/** Tell whether an attribute may be set: `href` is only one within the page. */
+export function isSafeAttribute(name, value) {
+  if (name === 'href') return /^#[\w/.:%-]*$/.test(String(value))
+  return NAMES.has(name) || /^(aria|data)-[a-z-]+$/.test(name)
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue
+    if (typeof value === 'function') element.addEventListener(name, value)
+    else if (isSafeAttribute(name, value)) element.setAttribute(name, value === true ? '' : String(value))
+    else throw new Error(`no attribute ${name}`)
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false))
+  return element
+}
+
+/** Make an element. A function among the attributes listens for the event of that name. */
+export const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children)
+
+/** Make an element of SVG. */
+export const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children)
+
+/** Show other children in an element, only if it is still shown. */
+export const show = (element, ...children) => element.replaceChildren(...children.flat(Infinity).filter(Boolean))
+
+/** A word with a colour that says how good it is; the word says it, too. */
+export const badge = (word, kind) => el('span', { class: `badge ${kind}` }, word)
+
+/** A table with a caption for those who cannot see it. `rows` are lists of cells: text or elements. */
+export function table(caption, heads, rows) {
+  return el('div', { class: 'scrolls', tabindex: '0', role: 'region', 'aria-label': caption },
+    el('table', {}, el('caption', {}, caption),
+      el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col' }, head)))),
+      el('tbody', {}, rows.map((row) => el('tr', {}, row.map((cell, at) => (at ? el('td', {}, cell) : el('th', { scope: 'row' }, cell))))))))
+}

@@ -1,0 +1,19 @@
+// What this client may call, and the sessions and clients that the events tell of.
+
+import { badge, el, show, table } from './dom.js'
+import { texts } from './texts.js'
+
+export function rights({ client, events: feed, signal }) {
+  const own = el('div', {}), sessions = el('div', {})
+  const draw = () => show(own, table(texts.rights.says, [texts.rights.target, texts.rights.running, texts.rights.methods],
+    [...client.rights].sort().map(([target, { methods, running }]) => [target, badge(running ? texts.rights.yes : texts.rights.no, running ? 'good' : 'warn'), methods.join(', ')])))
+  const tell = () => {
+    const found = feed.events.filter((event) => event.kind === 'session' || String(event.name).startsWith('client_')).slice(-100).reverse()
+    show(sessions, found.length ? table(texts.rights.sessions, [texts.rights.at, texts.rights.who, texts.rights.what], found.map((event) => [event.at.slice(0, 19).replace('T', ' '), event.subject, event.sentence])) : null)
+  }
+  client.addEventListener('rights', draw, { signal })
+  feed.addEventListener('change', tell, { signal })
+  draw()
+  tell()
+  return el('div', {}, el('p', {}, client.subject), own, sessions)
+}

@@ -1,0 +1,42 @@
+// All that the console says in words of its own. Another language is another file like this one.
+
+export const texts = {
+  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs' },
+  connection: {
+    connecting: 'connecting …', online: 'connected', closed: 'closed: ',
+    locked: (since) => `the host is locked, since ${since}: it gives no sessions until an operator unlocks it`,
+    offline: (since) => `offline since ${since}; it connects again by itself`,
+  },
+  enrol: {
+    heading: 'Make this browser a client',
+    says: 'A key is made that cannot leave this browser. The link is used up by it.',
+    act: 'Enrol this browser', none: 'This browser is no client of this host. On the host, run',
+    then: 'and open the link that it prints.', forget: 'Forget the key of this browser',
+    forgetSure: 'Its key is gone for good, and the host needs a new link. Forget it?',
+  },
+  health: {
+    well: 'All is well', wrong: (count) => `${count} ${count === 1 ? 'thing needs' : 'things need'} a look`,
+    lock: 'Lock', unlocked: 'not locked', locked: 'locked', up: 'up for', processes: 'processes active', restarts: 'restarts', refused: 'frames refused',
+    memory: 'memory', what: 'What', where: 'Where', chart: 'Since this page is open', none: 'Health needs the service third/status, which this client may not call. On the host, run',
+    frames: 'frames a second',
+  },
+  tree: {
+    state: 'state', restarts: 'restarts', memory: 'memory', up: 'up for', parts: 'components', waived: 'waived', death: 'last death', programs: 'programs',
+    closed: 'closed', open: 'open', layers: 'layers', noProcess: 'no process of its own',
+  },
+  methods: {
+    component: 'Component', method: 'Method', run: 'Call', follow: 'Follow', stop: 'Stop', copy: 'Copy', copied: 'copied', command: 'The same on the command line',
+    result: 'Result', optional: 'optional', nothing: 'it returned nothing', took: (ms) => `took ${ms} ms`, items: (count, left) => `${count} items${left ? `, the first ${left} are not shown any more` : ''}`,
+    changes: 'This may change something, and cannot be undone here.', sure: (what) => `Call ${what}? It may change something that cannot be undone here.`,
+    yes: 'Yes, call it', no: 'No', away: 'does not run now', save: 'Save as a file', file: 'a file', none: 'this client may call nothing',
+  },
+  events: {
+    kind: 'Kind', severity: 'At least', words: 'Words', all: 'all', pause: 'Pause', go: 'Go on', count: (shown, all) => `${shown} of ${all} events`, gap: (count) => `${count} events are missing here`,
+    none: 'This client may not read primary/events. On the host, an operator allows it.', list: 'Events, the newest last', paused: (count) => `paused; ${count} are new`,
+  },
+  rights: { says: 'What this client may call', target: 'Component', running: 'Runs', methods: 'Methods', yes: 'yes', no: 'no', sessions: 'Sessions and clients, as the events tell it', at: 'At', who: 'Who', what: 'What' },
+  attacks: { none: 'Nothing that looks like an attack is among the last events.', from: 'from', until: 'until', release: 'An operator releases it by' },
+  logs: { none: 'Logs need the service secondary/logs, which this client may not call. On the host, run', search: 'Search', older: 'Older', since: 'Since', component: 'Component', text: 'Text', priority: 'At worst', at: 'At', of: 'Of', said: 'Said', missing: 'Not in the answer', list: 'Entries, the oldest first' },
+  failed: (error) => `${error.code ? `${error.code}: ` : ''}${error.message}`,
+  loading: 'loading …',
+}
