@@ -111,7 +111,7 @@ executed-code: $(VENV)/.dev ## write which functions a component's process execu
 profile: $(VENV)/.bench ## show where the time of a message goes, per stage (ROW=call, CASE="64 B, 64 outstanding")
 	@$(BIN)/python bench/run_profile.py $(if $(ROW),--row $(ROW)) $(if $(CASE),--case "$(CASE)")
 
-callgrind: $(VENV)/.dev ## count the instructions of the gate under valgrind and compare (RENEW=1 writes the figures)
+callgrind: $(VENV)/.dev ## count the instructions of a call, part by part, under valgrind and compare (RENEW=1 writes the figures)
 	@$(BIN)/python bench/run_callgrind.py $(if $(RENEW),--renew)
 
 dist: $(VENV)/.dev ## wheel and sdist in dist/: the same commit makes the same bytes

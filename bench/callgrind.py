@@ -1,6 +1,7 @@
-"""`make callgrind`: instructions of the gate for each message, under valgrind. No clock, so no noise of the machine.
+"""`make callgrind`: instructions of each part of a call, under valgrind. No clock, so no noise of the machine.
 
-The difference of two runs counts just the messages by which they differ. The figures in instructions.json hold for one
+The difference of two runs counts just what they differ by: messages of the gate, calls, hops (`gate_work.py`,
+`call_work.py`). The figures in instructions.json hold for one
 build of Python and one of the libraries; another build counts otherwise, and then there is nothing to compare with.
 """
 
@@ -18,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from bench.call_work import GROUP
 from bench.gate_work import JOINED
 from bench.processes import module, python_environment
 from bench.programs import install
@@ -28,8 +30,30 @@ from bench.row import PeerMissing
 FIGURES = Path(__file__).resolve().with_name("instructions.json")
 TOLERANCE = 0.03
 SINGLES = 1000
+CALLS = 300
 GROUPS = 200  # enough that what a start of Python varies by is far below the tolerance
-CASES = {"64 B": (SINGLES, 0), "64 B, coalesced": (0, GROUPS)}
+
+
+class Case(NamedTuple):
+    """What one run counts: so many of its program's case `at`, each of which holds `parts`."""
+
+    program: str
+    at: int
+    times: int
+    parts: int = 1
+
+
+CASES = {
+    "gate: a message of 64 B": Case("gate_work", 0, SINGLES),
+    "gate: a message, coalesced": Case("gate_work", 1, GROUPS, JOINED),
+    "caller: a call alone": Case("call_work", 0, CALLS),
+    "caller: a call of a bundle": Case("call_work", 1, CALLS // 5, GROUP),
+    "callee: a request alone": Case("call_work", 2, CALLS),
+    "callee: a request of a bundle": Case("call_work", 3, CALLS // 5, GROUP),
+    "link: a frame there and back, with its turns": Case("call_work", 4, CALLS),
+    "turn: the same between bare sockets": Case("call_work", 5, CALLS),
+}
+NUMBERS = {"gate_work": 2, "call_work": 6}  # that a program takes
 LIMIT_S = 900
 _COLLECTED = re.compile(rb"Collected : (\d+)")
 
@@ -40,12 +64,12 @@ def build() -> str:
     return f"CPython {' '.join(sys.version.split())}, {libraries}, {os.uname().machine}"
 
 
-def count(singles: int, groups: int) -> int:
-    """Return the instructions of a whole run of gate_work.py."""
+def count(program: str, counts: Sequence[int]) -> int:
+    """Return the instructions of a whole run of one of the two programs."""
     with tempfile.TemporaryDirectory(prefix="tlsrt-bench-") as folder:
         argv = [
             "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
-            *module("bench.gate_work", str(singles), str(groups)),
+            *module(f"bench.{program}", *map(str, counts)),
         ]  # fmt: skip
         env = {**python_environment(), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(argv, env=env, capture_output=True, timeout=LIMIT_S)
@@ -56,11 +80,18 @@ def count(singles: int, groups: int) -> int:
 
 
 def measure() -> dict[str, int]:
-    """Return instructions per message by case."""
+    """Return instructions by case."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        empty, *filled = pool.map(lambda pair: count(*pair), [(0, 0), *CASES.values()])
-    frames = {name: singles + groups * JOINED for name, (singles, groups) in CASES.items()}
-    return {name: (run - empty) // frames[name] for name, run in zip(CASES, filled, strict=True)}
+        empty = {program: pool.submit(count, program, [0] * size) for program, size in NUMBERS.items()}
+        filled = {name: pool.submit(count, case.program, _counts(case)) for name, case in CASES.items()}
+        return {
+            name: (filled[name].result() - empty[case.program].result()) // (case.times * case.parts)
+            for name, case in CASES.items()
+        }
+
+
+def _counts(case: Case) -> list[int]:
+    return [case.times if at == case.at else 0 for at in range(NUMBERS[case.program])]
 
 
 def compare(known: Mapping[str, Any], this_build: str, found: Mapping[str, int]) -> tuple[list[str], bool]:
@@ -72,7 +103,7 @@ def compare(known: Mapping[str, Any], this_build: str, found: Mapping[str, int])
         lines.append(f"no figures for this build: {this_build}")
         lines.append("make callgrind RENEW=1 adds them to bench/instructions.json")
     for name, instructions in found.items():
-        line = f"{name}: {instructions:,} instructions a message"
+        line = f"{name}: {instructions:,} instructions"
         if expected is not None and name in expected:
             change = instructions / expected[name] - 1
             line += f", {change:+.1%} of {expected[name]:,}"

@@ -125,8 +125,14 @@ class MemoryHost:
 
     def make_endpoint(self, subject: str) -> Endpoint:
         """Return an endpoint with the keys the policy gives it; clients have no verifier and no mailbox."""
+        endpoint = Endpoint(subject, None if subject.startswith("client/") else self.verifier)
+        self.equip(endpoint)
+        return endpoint
+
+    def equip(self, endpoint: Endpoint) -> None:
+        """Give an endpoint the keys of its subject."""
+        subject = endpoint.subject
         client = subject.startswith("client/")
-        endpoint = Endpoint(subject, None if client else self.verifier)
         session = self.session(subject)
         endpoint.apply_session(
             self.epoch, session, self.incarnations.get(subject.partition("/")[0], 0),
@@ -138,7 +144,6 @@ class MemoryHost:
             incarnation = self.incarnations[target.partition("/")[0]]
             key = key_schedule.request_key(self.mailbox(target), session)
             endpoint.apply_right(self.epoch, target, incarnation, key, methods)
-        return endpoint
 
     def request(
         self, subject: str = "third/console", target: str = "secondary/store", method: str = "get", body: bytes = b"x",
