@@ -240,13 +240,10 @@ class Link(FrameQueue):
         """Write what waits, as far as the kernel takes it. Small neighbours share a message, which is read as one."""
         queue = self._queue
         while queue and (connection := self._ready) is not None and not connection.waits:
-            if len(queue) == 1:
-                message, counts = queue[0], [1]
-                pieces = [message_head(len(message)), message]
-                size = len(message)
+            if len(queue) == 1 and len(queue[0]) <= JOINED_BYTES:
+                self._write_one(connection, queue[0])
             else:
-                pieces, counts, size = self._pieces()
-            self._write(connection, pieces, counts, size)
+                self._write(connection, *self._pieces())
         self._flush_at = len(queue) + EARLY_FRAMES
         if self._senders:
             self._wake_senders()
@@ -263,6 +260,22 @@ class Link(FrameQueue):
             size += len(message)
             taken += count
         return pieces, counts, size
+
+    def _write_one(self, connection: _Connection, message: bytes) -> None:
+        """Write the only message that waits, a small one: what leaves a host at rest."""
+        data = message_head(len(message)) + message
+        try:
+            sent = connection.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            self._wait(connection)
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        self._queue.clear()
+        if sent < len(data):
+            connection.rest = memoryview(data)[sent:]
+            self._wait(connection)
 
     def _write(self, connection: _Connection, pieces: list[bytes], counts: list[int], size: int) -> None:
         """Write whole messages, and take those that have begun from the queue. Large ones are not joined before."""
