@@ -20,11 +20,9 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.budget import Budget
 from tlsrt.channels.frames.body import join_bodies
 from tlsrt.channels.frames.frame import (
     BUNDLES,
-    DEADLINE_MAX_MS,
     FROM_REQUESTER,
     SEQ_MAX,
     SESSION_BYTES,
@@ -36,7 +34,8 @@ from tlsrt.channels.frames.frame import (
     pack_header,
     proof_data,
 )
-from tlsrt.channels.session.heard_sessions import SLACK_MS, HeardSessions
+from tlsrt.channels.session.frame_template import TemplateIndex, note_template, template_of
+from tlsrt.channels.session.heard_sessions import KEPT_MS, HeardSessions
 from tlsrt.channels.session.keys import Capability, EpochKeys, GrantLike
 from tlsrt.channels.session.session_observer import NumberHolder, SessionObserver
 from tlsrt.channels.session.token import Claims
@@ -45,6 +44,7 @@ from tlsrt.config import key_schedule
 from tlsrt.errors import Denied, PeerError, Unavailable
 
 DERIVED_KEYS_MAX = 4096
+_REQUEST, _REPLY = int(FrameKind.REQUEST), int(FrameKind.REPLY)
 
 
 class OpenedFrame(NamedTuple):
@@ -173,6 +173,8 @@ class Endpoint:
         for session in sessions:
             for epoch in self._epochs:
                 self._request_keys.pop((session, epoch), None)
+        for held in self._epochs.values():
+            held.templates.clear()  # some have keys of these; the others are made again at need
 
     @property
     def gate(self) -> int:
@@ -210,11 +212,14 @@ class Endpoint:
         """Return (seq, frame). Raise Denied without a right to the target, Unavailable without a session."""
         held, right = self._right(target)
         seq = self.take_number()
+        index = (target, method) if kind == _REQUEST and not (part or flags or correlation) else ()
+        if index and (template := template_of(held, right.seal, index)):
+            return seq, template.sealed(seq, deadline, body)
         header = Header(
             1, kind, self.session, seq, part, self.subject, target, right.mailbox, held.gate, method,
             self.epoch, deadline, correlation, flags,
         )  # fmt: skip
-        return seq, self._seal(held, header, right.seal, body)
+        return seq, self._seal(held, header, right.seal, body, index)
 
     def seal_probe(self, target: str, method: str, body: bytes, deadline: int) -> bytes:
         """Return a request for the gate to see, whether we have the right or not. Empty without a session."""
@@ -243,11 +248,14 @@ class Endpoint:
         if held is None:
             raise Unavailable("the session is not open yet")
         seal = self._keys_with(request.session, epoch, held)[1]
+        index = (request.session, request.src, request.method) if kind == _REPLY and not (part or flags) else ()
+        if index and (template := template_of(held, seal, index)):
+            return template.sealed(self.take_number(), deadline, body, correlation)
         header = Header(
             1, kind, self.session, self.take_number(), part, self.subject, request.src, held.mailbox, held.gate,
             request.method, epoch, deadline, correlation, flags,
         )  # fmt: skip
-        return self._seal(held, header, seal, body)
+        return self._seal(held, header, seal, body, index)
 
     def seal_requests(
         self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,
@@ -320,7 +328,9 @@ class Endpoint:
         self._seq += 1
         return self._seq
 
-    def _seal(self, held: EpochKeys, header: Header, seal: AESGCM, body: bytes) -> bytes:
+    def _seal(self, held: EpochKeys, header: Header, seal: AESGCM, body: bytes, index: TemplateIndex = ()) -> bytes:
+        if index:
+            note_template(held, seal, index, header)  # for the next one like it
         packed = pack_header(header)
         number = nonce(header.seq)
         sealed = seal.encrypt(number, body, packed)
@@ -338,13 +348,14 @@ class Endpoint:
         claims = self._verifier.check_untrusted(header, frame.token, now) if self._verifier else None
         if header.dst != self.subject:
             raise PeerError("not_mine")
-        check_deadline(header, now, DEADLINE_MAX_MS + SLACK_MS)
+        check_deadline(header, now, KEPT_MS)
         key = self.opening_key_untrusted(header, claims)
         try:
             body = key.decrypt(nonce(header.seq), frame.body, frame.header)
         except InvalidTag as error:
             raise PeerError("body_forged") from error
-        self._advance_untrusted(header, claims, now)
+        floor = self._verifier.ended.floor if self._verifier else -1
+        self.heard.take_untrusted(header, claims, floor, now)
         return OpenedFrame(header, body, claims)
 
     def opening_key_untrusted(self, header: Header, claims: Claims | None) -> AESGCM:
@@ -387,12 +398,3 @@ class Endpoint:
                 self._reply_keys.clear()  # derived again at need
             key = self._reply_keys[index] = AESGCM(key_schedule.reply_key(right.key, header.session))
         return key
-
-    def _advance_untrusted(self, header: Header, claims: Claims | None, now: int) -> None:
-        """Accept a sequence number once."""
-        floor = self._verifier.ended.floor if self._verifier else -1
-        if claims and claims.issued <= floor and self.heard.get(header.session) is None:
-            raise PeerError(Budget.REMEMBERED)  # it may have ended; if not, its next token shows it
-        first = header.seq - header.part + 1 if header.kind == FrameKind.REQUESTS else header.seq
-        until = claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS
-        self.heard.advance_untrusted(header.session, header.src, (first, header.seq), until, now)

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator
 
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.budget import Budget
-from tlsrt.channels.frames.frame import DEADLINE_MAX_MS
+from tlsrt.channels.frames.frame import DEADLINE_MAX_MS, FrameKind, Header
+from tlsrt.channels.session.token import Claims
 from tlsrt.config.door_places import SESSIONS
 from tlsrt.errors import PeerError
 
@@ -50,6 +51,14 @@ class HeardSessions:
         """Return what is kept of a session."""
         row = self._table.get(session)
         return row.value if row is not None else None
+
+    def take_untrusted(self, header: Header, claims: Claims | None, floor: int, now: int) -> None:
+        """Accept the numbers of an authentic frame once; `floor` is that of the sessions that have ended."""
+        if claims and claims.issued <= floor and self.get(header.session) is None:
+            raise PeerError(Budget.REMEMBERED)  # it may have ended; if not, its next token shows it
+        first = header.seq - header.part + 1 if header.kind == FrameKind.REQUESTS else header.seq
+        until = claims.expires if claims else now + KEPT_MS
+        self.advance_untrusted(header.session, header.src, (first, header.seq), until, now)
 
     def advance_untrusted(self, session: bytes, subject: str, numbers: tuple[int, int], until: int, now: int) -> None:
         """Accept numbers, the first and the last, once. Raise PeerError for a repetition, or without room."""

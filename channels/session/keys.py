@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from tlsrt.channels.session.frame_template import FrameTemplate
 
 
 class RightLike(Protocol):
@@ -68,3 +71,4 @@ class EpochKeys:
     mailbox: int = 0
     mailbox_root: bytes = field(default=b"", repr=False)
     rights: dict[str, Capability] = field(default_factory=dict[str, Capability])
+    templates: dict[tuple[object, ...], FrameTemplate] = field(default_factory=dict, repr=False)  # of what it seals
