@@ -133,6 +133,24 @@ def _next_host(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | No
         requests.send(str(pid).encode())
 
 
+def _imported_later(child_entries: types.ModuleType) -> dict[str, types.ModuleType]:
+    """Import what an authority alone imports, put it away, and have it there again at that import; return it.
+
+    So no other process finds it among its modules. Where one of them was imported in another way, the import is real.
+    """
+    before, real = set(sys.modules), child_entries.import_for_sealed
+    importlib.import_module(child_entries.AUTHORITY_RUNTIME)
+    later = {name: sys.modules.pop(name) for name in [name for name in sys.modules if name not in before]}
+
+    def import_for_sealed(*names: str) -> None:
+        if later.keys() & {*names} and not later.keys() & sys.modules.keys():
+            sys.modules.update(later)
+        real(*names)
+
+    child_entries.import_for_sealed = import_for_sealed  # type: ignore[attr-defined]
+    return later
+
+
 def _serve(requests: socket.socket) -> None:
     syscalls.die_with_parent(signal.SIGKILL)
     own, shown = {str(folder) for folder in package_folders()}, _Shown()
@@ -145,9 +163,11 @@ def _serve(requests: socket.socket) -> None:
     # What a start does before its first fork, done for all: the host that is forked finds it done.
     child_entries = importlib.import_module("tlsrt.supervisor.launch.child_entries")
     child_entries.import_for_sealed(*child_entries.COMMON, child_entries.RUNTIME)
+    later = _imported_later(child_entries)
     importlib.import_module("tlsrt.supervisor.process.spawn").freeze_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for us all, and the tests end in order
-    files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("tlsrt")]
+    modules = {**sys.modules, **later}
+    files = [getattr(module, "__file__", None) for name, module in modules.items() if name.startswith("tlsrt")]
     requests.send(json.dumps([file for file in files if file]).encode())
     if (given := _next_host(requests)) is None:
         return
