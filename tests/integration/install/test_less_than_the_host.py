@@ -25,6 +25,8 @@ from tlsrt.config.load import load_config
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.sandbox.cgroup.cgroup import own_place
 
+pytestmark = pytest.mark.once
+
 IS_ROOT = os.geteuid() == 0
 NAMESPACES = {f"{name}_namespace" for name in ("pid", "net", "ipc", "uts", "mount")}
 LANDLOCK = {"landlock", "landlock_sealed"}

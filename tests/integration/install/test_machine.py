@@ -10,6 +10,8 @@ import pytest
 from hosts.booted_services import CONFIG, booted_services, call
 from hosts.booted_systemd import HOME, BootedSystemd
 
+pytestmark = pytest.mark.once
+
 MACHINE, POLICY = "forth/machine", "forth/policy"
 LOGIND, PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
 SLEEP_S = 0.5

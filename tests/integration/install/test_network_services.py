@@ -13,6 +13,8 @@ import pytest
 from hosts.booted_services import CONFIG, booted_services, call
 from hosts.booted_systemd import BootedSystemd
 
+pytestmark = pytest.mark.once
+
 CONFIGURATION, NETWORK, PROCESS = "external/configuration", "external/network", "external.configuration"
 FOLDER = "/srv/network"
 FILE = f"{FOLDER}/10-tlsrt-e0.network"

@@ -20,7 +20,10 @@ from tlsrt.supervisor.cli.service.packaged import PROGRAM
 from tlsrt.supervisor.cli.service.update_units import FOLDER, update_files
 
 ORDER, RESULTS, UID = FOLDER / "orders/order", FOLDER / "results", "1234"
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a systemd is booted by root")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a systemd is booted by root"),
+]
 
 
 @pytest.fixture(scope="module")

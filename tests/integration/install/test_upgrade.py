@@ -14,6 +14,8 @@ from hosts.booted_systemd import BootedSystemd, booted
 from hosts.calling_clients import calling
 from hosts.installation import VERSION, wheel
 
+pytestmark = pytest.mark.once
+
 LIVE = Path("/opt/live")  # an environment that this machine may change
 SITE = LIVE / f"lib/{VERSION}/site-packages"
 SUPERVISOR = LIVE / "bin/tlsrt-supervisor"
