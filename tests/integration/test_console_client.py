@@ -55,9 +55,14 @@ def code_for(host: RunningHost, name: str) -> str:
     return str(json.loads(supervisor(host, "client", "add", name, *allow, "--json"))["code"])
 
 
+def address(host: RunningHost) -> str:
+    """Return a document of the page's origin in which nothing runs but what the test says."""
+    return f"https://127.0.0.1:{host.port}/style.css"
+
+
 def page(host: RunningHost, browser: ConsoleBrowser, code: str = "") -> Tab:
     """Open a page of the host, by a link if there is a code."""
-    tab = browser.tab(f"https://127.0.0.1:{host.port}/{'#' * bool(code)}{code}")
+    tab = browser.tab(f"{address(host)}{'#' * bool(code)}{code}")
     tab.run(MODULES)
     return tab
 
@@ -66,7 +71,7 @@ def enrolled(host: RunningHost, browser: ConsoleBrowser, name: str) -> Tab:
     """Go to the host by a link, as a person does, and connect."""
     tab = page(host, browser, code_for(host, name))
     tab.run("globalThis.code = tlsrt.takeCode()")
-    assert tab.run("location.href") == f"https://127.0.0.1:{host.port}/"
+    assert tab.run("location.href") == address(host)
     tab.run("await tlsrt.enrol({ url: location.href, code })")
     tab.run("await begin()")
     return tab
