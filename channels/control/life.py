@@ -338,7 +338,7 @@ LIFE = MessageTable(
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
         Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
         Message(11, "alert", _LOOP, _in(LoopState.READY, *_RUNNING), AlertMessage),
-        Message(12, "ask_runtime", _LOOP, _in(*_RUNNING), AskRuntimeMessage),
+        Message(12, "ask_runtime", _LOOP, _in(LoopState.READY, *_RUNNING), AskRuntimeMessage),
         Message(13, "component", _LOOP, _in(LoopState.READY, *_RUNNING), ComponentMessage),
         Message(14, "run", _LOOP, _in(*_RUNNING), RunMessage),
         Message(15, "ask", _LOOP, _in(LoopState.READY, *_RUNNING), AskMessage),
