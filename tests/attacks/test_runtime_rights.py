@@ -29,7 +29,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     ]
     yield from running(
         request, packages=[PACKAGE],
-        components={POLICY: one | {"needs": {"runtime": rights}}, OTHER: one, AI: one, TIED: one, HELD: one,
+        components={POLICY: one | {"needs": {"runtime": rights}, "options": {"lists": True}}, OTHER: one, AI: one, TIED: one, HELD: one,
                     KEEPER: one | {"needs": {"runtime": [{"may": "backup", "why": "a test"}]}},
                     ENDER: one | {"needs": {"runtime": [{"may": "shutdown", "why": "a test"}]}}},
         policy={f"client/admin -> {name}": "*" for name in (POLICY, OTHER, AI, TIED, HELD, ENDER, KEEPER)},
@@ -39,6 +39,13 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def records(host: RunningHost) -> list[Any]:
     lines = [json.loads(line) for line in host.cli("audit", "tail", "-n", "500", "--json").stdout.splitlines()]
     return [one for one in lines if "runtime_act" in json.dumps(one)]
+
+
+def test_a_component_may_list_while_it_starts(host: RunningHost) -> None:
+    """Its process was ended for it: what it asks while it is ready is no offence."""
+    seen = host.client().call(POLICY, "states_at_start")
+    assert set(seen) == {AI, "secondary/none", "primary/kernel"} and seen["secondary/none"] == "absent"
+    assert host.loop("forth.policy")["restarts"] == 0
 
 
 def test_a_pause_keeps_what_is_named_down_and_a_resume_starts_it(host: RunningHost) -> None:

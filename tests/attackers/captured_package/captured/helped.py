@@ -23,6 +23,7 @@ class Helped(Component):
         self.came = 0
         self.uevents: list[tuple[float, str, str]] = []
         self.told: list[tuple[float, Any]] = []
+        self.first_states = await self.runtime.states() if self.options.get("lists") else {}
         if self.options.get("hears"):
             self.spawn(self._hear)
         if self.options.get("hears_pressure"):
@@ -134,6 +135,10 @@ class Helped(Component):
         """Have the runtime do something, as a component does."""
         await self._tlsrt_grants.runtime_do(act, target, within_s)
         return "done"
+
+    @handler
+    async def states_at_start(self) -> dict[str, str]:
+        return self.first_states
 
     @handler
     async def states(self) -> dict[str, str]:
