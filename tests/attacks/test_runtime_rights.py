@@ -29,7 +29,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     ]
     yield from running(
         request, packages=[PACKAGE],
-        components={POLICY: one | {"needs": {"runtime": rights}, "options": {"lists": True}}, OTHER: one, AI: one, TIED: one, HELD: one,
+        components={POLICY: one | {"needs": {"runtime": rights}, "options": {"lists": True}},
+                    OTHER: one, AI: one, TIED: one, HELD: one,
                     KEEPER: one | {"needs": {"runtime": [{"may": "backup", "why": "a test"}]}},
                     ENDER: one | {"needs": {"runtime": [{"may": "shutdown", "why": "a test"}]}}},
         policy={f"client/admin -> {name}": "*" for name in (POLICY, OTHER, AI, TIED, HELD, ENDER, KEEPER)},
