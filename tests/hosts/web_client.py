@@ -8,6 +8,7 @@ import hashlib
 import os
 import ssl
 import struct
+from contextlib import suppress
 from typing import Any, Self
 
 from tlsrt.channels.calls.caller import Caller
@@ -25,6 +26,7 @@ from tlsrt.channels.session.opening import Opening, identity_of
 from tlsrt.channels.tls.message_stream import encode_control, is_frame, parse_control_untrusted
 from tlsrt.config import pki
 from tlsrt.config.bundle import VERSION, Bundle
+from tlsrt.errors import PeerError
 
 BINARY, TEXT, CLOSE, PING, PONG = 2, 1, 8, 9, 10
 
@@ -199,7 +201,8 @@ class WebSession:
                 if opcode != BINARY:
                     self.end.append((opcode, data))
                 elif is_frame(data):
-                    self.caller.pending.on_frame_untrusted(data)
+                    with suppress(PeerError):  # such as the refusal of a frame that was another session's
+                        self.caller.pending.on_frame_untrusted(data)
                 else:
                     name, fields = parse_control_untrusted(data, "server")
                     if name == "granted":
