@@ -153,7 +153,7 @@ class Doorway:
         from tlsrt.loops.web.connection import WebServer
         from tlsrt.loops.web.files import PageFiles
 
-        return WebServer(self, self, PageFiles(read_page()))
+        return WebServer(self, PageFiles(read_page()))
 
     # -- its life ---------------------------------------------------------------------------------------------
 
@@ -334,6 +334,10 @@ class Doorway:
         """What a browser may speak now: no client enrols at a locked host."""
         enrols = self._enrols and self._lock is None
         return (subprotocol(TLSRT), subprotocol(ENROLMENT)) if enrols else (subprotocol(TLSRT),)
+
+    def on_web_request(self, address: str, path: str, authorization: str, *, is_foreign: bool) -> None:
+        if path.strip("/") != "console":  # a decoy elsewhere; people who look for the console type it
+            self._decoys.check_request(path, authorization, b"", address, is_foreign=is_foreign)
 
     def speak(self, client: AcceptedConnection, protocol: str, framing: Framing) -> MessageLink:
         """Speak one of these with a browser that has its WebSocket."""

@@ -14,7 +14,6 @@ from tlsrt.channels.tls.connection import Handler
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import Framing
 from tlsrt.loops.door.accepted_connection import AcceptedConnection
-from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.service import UnauthenticatedHandlers
 from tlsrt.loops.door.tls_contexts import HTTP
 from tlsrt.loops.http.site import HostNames
@@ -36,6 +35,9 @@ class WebOwner(Protocol):
     def web_protocols(self) -> Collection[str]:
         """The subprotocols that there are now."""
 
+    def on_web_request(self, address: str, path: str, authorization: str, *, is_foreign: bool) -> None:
+        """A browser at this address asks for a path; whatever this finds, the answer is the same."""
+
     def speak(self, client: AcceptedConnection, protocol: str, framing: Framing) -> MessageLink:
         """Speak one of them with a browser. PeerError ends the connection."""
 
@@ -43,8 +45,7 @@ class WebOwner(Protocol):
 class WebServer:
     """Makes the handlers of browsers, and holds what they share."""
 
-    def __init__(self, backend: DoorBackend, owner: WebOwner, files: PageFiles) -> None:
-        self.backend = backend
+    def __init__(self, owner: WebOwner, files: PageFiles) -> None:
         self.owner = owner
         self.files = files
         self.names = HostNames()
@@ -113,8 +114,8 @@ class WebConnection:
             self._send_file(request)
 
     def _send_file(self, request: FileRequest) -> None:
-        self._server.backend.on_http_request(
-            self._client.number, request.path, request.authorization, is_foreign=request.is_foreign
+        self._server.owner.on_web_request(
+            self._client.address, request.path, request.authorization, is_foreign=request.is_foreign
         )
         file = self._server.files.find(request.path)
         if file is None:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import pytest
 from hosts.browser import context_of
+from hosts.decoy_events import watching
 from hosts.running_host import RunningHost, running
 from hosts.web_client import BINARY, CLOSE, PING, TEXT, WebPeer, WebSession, browser_context, enrol, masked
 
@@ -25,6 +26,7 @@ from tlsrt.channels.session.enrolment import parse_code
 from tlsrt.channels.tls.message_stream import OPENING_MAX, encode_control, parse_control_untrusted
 from tlsrt.config import door_places, pki
 from tlsrt.config.bundle import Bundle
+from tlsrt.config.deception import PATHS
 from tlsrt.errors import CallError
 from tlsrt.supervisor.cli.main import main
 
@@ -188,6 +190,16 @@ def test_a_frame_of_another_session_does_not_pass(host: RunningHost) -> None:
             assert await two.caller.call(STORE, "get", ["a"]) == 1
 
     run(attack())
+
+
+def test_a_stranger_who_asks_for_a_decoy_is_told_of_by_its_address(host: RunningHost) -> None:
+    async def attack() -> int:
+        async with browser(host) as peer:
+            return (await peer.ask(PATHS[0]))[0]
+
+    with watching(host) as watch:
+        assert run(attack()) == 404
+        assert "127.0.0.1" in json.dumps(watch.next("decoy_touched"))
 
 
 def test_a_link_is_used_once(host: RunningHost) -> None:
