@@ -51,7 +51,8 @@ class MessageLink:
     def finish(self) -> None:
         """Send what waits, and the last word of the framing: the connection is ended next."""
         self.flush()
-        self.connection.write(self.reader.end())
+        if last := self.reader.end():
+            self.connection.write(last)
 
     @property
     def unsent(self) -> list[bytes]:

@@ -72,6 +72,11 @@ def subprotocol(protocol: str) -> str:
     return protocol.replace("/", ".")
 
 
+def issued_mode(web: ssl.VerifyMode | None) -> ssl.VerifyMode:
+    """Return what a client is asked for where a CA's certificate is shown: the same, and without a console its own."""
+    return ssl.CERT_REQUIRED if web is None else web
+
+
 class Doorway:
     """The door and its backend. `listener` is the door's listening descriptor."""
 
@@ -99,7 +104,7 @@ class Doorway:
         self._web = self._web_server()
         self._enrols = process.config.door.client_ca_key is not None
         web_mode = web_certificates(self._http) if self._web is not None else None
-        self._issued = IssuedCertificates(web_mode or ssl.CERT_REQUIRED)
+        self._issued = IssuedCertificates(issued_mode(web_mode))
         self._contexts = DoorContexts(protocols_of(self._http), has_strangers=self._enrols, web=web_mode)
         of_certificates: Mapping[str, Callable[..., None]] = {
             "door": self._try_files,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from unittest.mock import Mock
 
 import pytest
@@ -14,7 +15,7 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
-from tlsrt.loops.primary.doorway import Doorway
+from tlsrt.loops.primary.doorway import Doorway, issued_mode
 
 DECOY = "secondary/vault"
 SESSION = b"s" * 16
@@ -90,3 +91,17 @@ def test_connections_that_ended_are_counted_until_they_are_reported() -> None:
         stage.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("web", "mode"),
+    [
+        (None, ssl.CERT_REQUIRED),
+        (ssl.CERT_NONE, ssl.CERT_NONE),  # which counts as false
+        (ssl.CERT_OPTIONAL, ssl.CERT_OPTIONAL),
+    ],
+)
+def test_a_browser_needs_no_certificate_where_that_of_a_ca_is_shown(
+    web: ssl.VerifyMode | None, mode: ssl.VerifyMode
+) -> None:
+    assert issued_mode(web) is mode
