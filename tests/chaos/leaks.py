@@ -15,7 +15,7 @@ from probes.descriptors import lasting
 from chaos.host import UID_BASE, UIDS, ChaosHost
 from chaos.plan import LOOPS
 
-TOGETHER = 5 + len(LOOPS)  # launcher, supervisor, two fork servers, authority, loops
+TOGETHER = 6 + len(LOOPS)  # launcher, supervisor, two fork servers, authority, learner, loops
 
 
 def kind_of(link: str) -> str:

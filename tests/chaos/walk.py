@@ -277,10 +277,11 @@ def read_store(host: ChaosHost) -> None:
 
 
 def is_whole(document: dict[str, Any]) -> bool:
-    """Tell whether everything runs, and has the keys of the present epoch."""
-    loops = document["loops"]
+    """Tell whether everything runs, the learner too: a host without calls has none, but here they never end."""
+    loops, learner = document["loops"], document["learner"]
     return bool(
-        document["authority"]["pid"] and document["authority"]["state"] == "active"
+        learner and learner["state"] == "active"
+        and document["authority"]["pid"] and document["authority"]["state"] == "active"
         and all(loop["state"] == "active" and loop["health"] != "dead" for loop in loops)
     )  # fmt: skip
 

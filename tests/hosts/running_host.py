@@ -363,10 +363,12 @@ class RunningHost:
         return {"launcher": self.process.pid, **trusted, **loops}
 
     def all_pids(self) -> dict[str, int]:
-        """Return the same, and those of the fork servers, which are in no list of processes."""
-        supervisor = self.status()["supervisor"]
-        forking = {"fork_server": supervisor["fork_server"], "spare_server": supervisor["spare_fork_server"]}
-        return {**self.pids(), **{name: int(pid) for name, pid in forking.items() if pid is not None}}
+        """Return the same, and those of the fork servers and the learner, which are in no list of processes."""
+        document = self.status()
+        supervisor, learner = document["supervisor"], document["learner"] or {"pid": None}
+        more = {"fork_server": supervisor["fork_server"], "spare_server": supervisor["spare_fork_server"]}
+        more["learner"] = learner["pid"]
+        return {**self.pids(), **{name: int(pid) for name, pid in more.items() if pid is not None}}
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to launcher, supervisor, authority or a loop; return its host pid."""
