@@ -26,6 +26,7 @@ _LOOK = (
     ("primary/hardware", ("*",)),
     ("primary/events", ("recent", "subscribe", "lifecycle", "session", "security", "health", "program")),
 )
+_STATUS = "third/status"  # likewise, where it was added
 
 
 def console(arguments: argparse.Namespace) -> Document:
@@ -34,7 +35,9 @@ def console(arguments: argparse.Namespace) -> Document:
     _require_switched_on(config)
     name = arguments.name or "browser_" + "".join(secrets.choice(_NAME_LETTERS) for _ in range(6))
     arguments.name = name
-    rules: list[list[Any]] = rules_of(arguments) or [[target, list(methods)] for target, methods in _LOOK]
+    has_status = any(f"{one.loop}/{one.name}" == _STATUS for one in config.components)
+    look = (*_LOOK, (_STATUS, ("*",))) if has_status else _LOOK
+    rules: list[list[Any]] = rules_of(arguments) or [[target, list(methods)] for target, methods in look]
     warn_of_methods(arguments, config)
     door, others = _addresses(config, arguments.address)
     fields: Document = {"name": name, "rules": rules, "ttl_ms": duration_ms(arguments.ttl or "90d"), "http": False}
@@ -52,6 +55,7 @@ def console_lines(answer: Document) -> list[str]:
     until = f"{datetime.fromtimestamp(answer['ends_ms'] / 1000, UTC):%H:%M:%S} UTC"
     rights = "; ".join(f"{target}: {', '.join(methods)}" for target, methods in answer["allow"].items())
     others = answer["others"]
+    needs_status = f"for its screens of health and processes, first: `tlsrt-supervisor component add {_STATUS}`"
     return [
         f"in the browser, once, within 10 minutes (until {until}):\n",
         f"  {answer['link']}\n",
@@ -59,6 +63,7 @@ def console_lines(answer: Document) -> list[str]:
         *([f"this host is also at {' or '.join(others)}"] if others else []),
         *([ONLY_HERE] if not others and is_here(answer["door"]) else []),
         f"the first browser that opens it becomes client {answer['client']}, which may call {rights}",
+        *([] if _STATUS in answer["allow"] else [needs_status]),
         f"`tlsrt-supervisor client revoke {answer['client']}` cancels the link, and later closes the page",
         *_comparing(answer),
     ]

@@ -15,6 +15,8 @@ def test_from_a_link_to_a_live_screen_and_to_the_end_by_a_revocation() -> None:
     with RunningHost(extra={"door": {"console": True}}) as host, PageBrowser() as browser:
         added = host.cli("component", "add", "third/status", "--yes", "--allow", 'client/admin: "*"')
         assert added.returncode == 0, added.stderr
+        link = json.loads(host.cli("console", "looker", "--json").stdout)
+        assert link["allow"]["third/status"] == ["*"] and host.cli("client", "revoke", "looker").returncode == 0
         allow = ["--allow", 'third/status: "*"', "--allow", 'primary/events: "*"', "--allow", 'secondary/store: "*"']
         made = host.cli("client", "add", "phone", *allow, "--json")
         assert made.returncode == 0, made.stderr

@@ -105,6 +105,7 @@ def test_console_prints_a_link_and_what_to_compare(host: RunningHost) -> None:
     said = supervisor(host, "console", "kiosk")
     assert f"https://127.0.0.1:{host.port}/#" in said and "client revoke kiosk" in said
     assert digest_of(read_page()) in said
+    assert "first: `tlsrt-supervisor component add third/status`" in said
     with socket.create_connection(("127.0.0.1", host.port)) as plain:
         tls = browser_context(host.admin.ca_pem).wrap_socket(plain, server_hostname="127.0.0.1")
         shown = hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest().upper()
