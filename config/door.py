@@ -77,7 +77,9 @@ class DoorConfig:
     console: bool = field(
         default=False,
         metadata=boolean(
-            "Serve the console, a page that makes a browser a client: `tlsrt-supervisor console` prints the link."
+            "Serve the console, a page that makes a browser a client: `tlsrt-supervisor console` prints the link. "
+            "A reload that takes a change starts Primary anew.",
+            on_reload=True,
         ),
     )
     http_jobs: bool = field(

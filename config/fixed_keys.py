@@ -31,7 +31,8 @@ def fixed_keys_sentence(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
     return (
         f"{', '.join(keys[:NAMED_MAX])}{more} cannot change while tlsrt runs, so nothing was changed: stop tlsrt and "
-        "start it again (a reload takes loops, components, policy, sandbox.waive, collectors and the door's files)"
+        "start it again (a reload takes loops, components, policy, sandbox.waive, collectors, door.console and the "
+        "door's files)"
     )
 
 

@@ -90,8 +90,8 @@ def _picture(link: str) -> list[str]:
 def _require_switched_on(config: Config) -> None:
     if not config.door.console:
         raise ConfigError(
-            f"the console is off: write `console: true` below `door:` in {config.path}, then `tlsrt-supervisor seal`, "
-            "and start the host again"
+            f"the console is off: write `console: true` below `door:` in {config.path}, then `tlsrt-supervisor seal` "
+            "and `reload`"
         )
     if config.door.client_ca_key is None:
         raise ConfigError("this host enrols no clients, so no browser can become one: set door.client_ca_key")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 
 import pytest
+from hosts.reloading_host import edit, outcomes, reload, seal_host
 from hosts.running_host import RunningHost, running
 from hosts.web_client import PING, PONG, WebPeer, WebSession, browser_context, enrol
 
@@ -112,3 +113,25 @@ def test_console_prints_a_link_and_what_to_compare(host: RunningHost) -> None:
         tls.close()
     assert ":".join(shown[at : at + 2] for at in range(0, 64, 2)) in said
     supervisor(host, "client", "revoke", "kiosk")
+
+
+def test_a_reload_switches_the_console_off_and_on(host: RunningHost) -> None:
+    """The last test of this host: its Primary is another one afterwards."""
+
+    async def status() -> int:
+        async with browser(host) as peer:
+            return (await peer.ask("/"))[0]
+
+    def switch(is_on: bool) -> dict[str, str]:
+        edit(host, lambda document: document["door"].update(console=is_on))
+        seal_host(host)
+        return outcomes(reload(host))
+
+    assert asyncio.run(status()) == 200
+    assert switch(False) == dict.fromkeys(outcomes(reload(host)), "unchanged") | {"primary": "restarted"}
+    with pytest.raises(OSError, match="NO_APPLICATION_PROTOCOL"):  # this host speaks no HTTP now
+        asyncio.run(status())
+    done = host.cli("console")
+    assert done.returncode == 78 and "write `console: true` below `door:`" in done.stderr and "`reload`" in done.stderr
+    assert switch(True)["primary"] == "restarted"
+    assert asyncio.run(status()) == 200
