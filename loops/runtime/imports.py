@@ -55,8 +55,14 @@ def import_components(
     made: list[tuple[ComponentConfig, Component]] = []
     for index, config in enumerate(configs):
         with watch.component(index, config.address):
-            component = _import(index, config, log)
-            _warm_up(index, config, component, log)
+            try:
+                component = _import(index, config, log)
+                _warm_up(index, config, component, log)
+            except LoopFailure as failure:
+                if not watch.is_refused(failure.__cause__):
+                    raise
+                watch.note_refused(index, config.address)
+                raise LoopFailure(FailCode.THREADS, index, watch.sentence()) from failure
         made.append((config, component))
     if any(not config.builtin for config in configs):
         remember_versions()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from typing import Any
 
+REFUSED = "can't start new thread"  # as CPython says it
 _STEPS: tuple[tuple[type[Any], str], ...] = (
     (SourceFileLoader, "exec_module"), (SourcelessFileLoader, "exec_module"),
     (ExtensionFileLoader, "create_module"),  # loads the shared object, whose own constructors may start some
@@ -44,6 +45,19 @@ class ThreadWatch:
             )
         self._module = ""
 
+    def is_refused(self, error: BaseException | None) -> bool:
+        """Tell whether an error came of a thread that there was no room for: a host may allow no more than one task."""
+        while error is not None:
+            if isinstance(error, RuntimeError) and REFUSED in str(error):
+                return True
+            error = error.__cause__ or error.__context__
+        return False
+
+    def note_refused(self, index: int, address: str) -> None:
+        """Note that a component, or a module of it, was refused a thread."""
+        self.index, self._is_found = index, True
+        self._what = f"component {address}: " + (f"the import of {self._module}" if self._module else "its own code")
+
     def sentence(self) -> str:
         """Return what has been found, as a sentence."""
         return (
@@ -67,9 +81,18 @@ class ThreadWatch:
 
     def _watched(self, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def step(loader: Any, of: Any) -> Any:  # a module, or its spec: both have a name
-            result = run(loader, of)
+            try:
+                result = run(loader, of)
+            except BaseException as error:
+                if not self._module and self.is_refused(error):
+                    self._module = _name(of)
+                raise
             if not self._module and not self._is_single_task():
-                self._module = of.name if isinstance(of, ModuleSpec) else of.__name__
+                self._module = _name(of)
             return result
 
         return step
+
+
+def _name(of: Any) -> str:
+    return of.name if isinstance(of, ModuleSpec) else str(of.__name__)

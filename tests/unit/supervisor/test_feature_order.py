@@ -59,7 +59,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         (
             "authority_booted",
             ["StartupReport", "LockControl", "ForkServerWatch", "Loops", "HelperProcess", "NetworkHelperProcess",
-             "ResolverProcess", "AcmeProcess",
+             "ResolverProcess", "AcmeProcess", "LearnerProcess",
              "MetricsProcess", "Alerts", "Reload", "KeyRotation", "Certificates", "ExportProcess"],
         ),
         (
@@ -68,7 +68,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ),
         ("authority_ended", ["Shutdown"]),
         ("epoch_begun", ["Watchdog", "HelperProcess", "NetworkHelperProcess", "ResolverProcess",
-                              "AcmeProcess", "MetricsProcess", "Names", "EgressMeter", "ExportProcess"]),
+                              "AcmeProcess", "LearnerProcess", "MetricsProcess", "Names", "EgressMeter",
+                              "ExportProcess"]),
         ("beat", ["HostEvents"]),
         ("heartbeat_suspected", ["HostEvents"]),
         (
@@ -90,7 +91,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         (
             "stopping",
             ["HostEvents", "LockControl", "ForkServerWatch", "AuthorityProcess", "Loops", "HelperProcess",
-             "NetworkHelperProcess", "ResolverProcess", "AcmeProcess", "MetricsProcess", "Names", "Devices",
+             "NetworkHelperProcess", "ResolverProcess", "AcmeProcess", "LearnerProcess", "MetricsProcess", "Names",
+             "Devices",
              "RestartRequest", "StopRequest", "RuntimeActs", "FileWatcher", "Reload", "DryRun", "KeyRotation",
              "OperatorRequests", "Certificates", "DecoyReport", "ManagerNotices", "ExportProcess"],
         ),

@@ -33,6 +33,17 @@ class Wanting(Component):
 class Stranger: ...
 class Ending(Component):
     def __init__(self): raise SystemExit(3)
+class Threading(Component):
+    def warm_up(self): raise RuntimeError("can't start new thread")
+""",
+    "watched/telemetry.py": """
+raise RuntimeError("can't start new thread")
+""",
+    "watched/deep.py": """
+try:
+    import watched.telemetry
+except RuntimeError as error:
+    raise ImportError("no telemetry") from error
 """,
 }
 
@@ -77,6 +88,19 @@ def test_whatever_an_import_raises_is_one_line_and_of_that_component(kind: str, 
     found = failure(component("first", "watched.kinds:Plain"), component("second", f"watched.kinds:{kind}"))
     assert (found.code, found.index) == (FailCode.IMPORT, 1)
     assert words in str(found) and str(found).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("watched.deep:Any", "the import of watched.telemetry"),
+        ("watched.kinds:Threading", "its own code"),
+    ],
+)
+def test_a_thread_that_there_was_no_room_for_is_told_as_one_that_was_started(path: str, what: str) -> None:
+    found = failure(component("first", "watched.kinds:Plain"), component("second", path))
+    assert (found.code, found.index) == (FailCode.THREADS, 1)
+    assert str(found).startswith(f"component third/second: {what} started a thread, which the seal would not hold: ")
 
 
 def test_options_are_checked_with_their_place_before_an_object_is_made() -> None:
