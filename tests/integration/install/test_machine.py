@@ -158,6 +158,7 @@ def test_a_power_off_waits_for_the_order_and_then_the_machine_is_off(machine: Bo
     moments = {str(one["MESSAGE"]): int(one["__MONOTONIC_TIMESTAMP"]) / 1e6 for one in entries}
     end = " stopped on request"
     ended = [words.removesuffix(end).rstrip(":") for words in told if words.endswith(end)]
+    ended = [name for name in ended if name != "learner"]  # is there if there were calls for long enough
     loops = [name for number, name in enumerate(one.split(".")[0] for one in ended) if name not in
              [one.split(".")[0] for one in ended[:number]]]  # fmt: skip
     assert loops == ["external", "third", "secondary", "primary", "forth", "authority"], told
