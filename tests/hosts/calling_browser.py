@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from hosts.chromium import Chromium
 
 PAGE = """<!doctype html><meta charset=utf-8><audio id=out autoplay></audio><script>
 const all = {texts: [], states: [], lastAt: 0, firstAt: 0};
@@ -68,60 +64,21 @@ async function received() {
 </script>"""
 
 
-class CallingBrowser:
+class CallingBrowser(Chromium):
     """One page of a Chromium. It is started in the network namespace in which this thread is."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="tlsrt-browser."))
-        page = self._folder / "page.html"
-        page.write_text(PAGE)
-        there, self._to = os.pipe()
-        self._from, back = os.pipe()
-        program = shutil.which("chromium-headless-shell")
-        assert program is not None
-        words = [
-            program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+        super().__init__(
             "--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream",
-            "--use-fake-device-for-media-stream", f"--user-data-dir={self._folder / 'profile'}", page.as_uri(),
-        ]  # fmt: skip
-
-        def place() -> None:
-            first, second = os.dup(there), os.dup(back)
-            os.dup2(first, 3)
-            os.dup2(second, 4)
-
-        self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=place, close_fds=False, env={**os.environ, "HOME": str(self._folder)},
+            "--use-fake-device-for-media-stream", page=PAGE,
         )  # fmt: skip
-        os.close(there)
-        os.close(back)
-        self._number = 0
-        self._read = b""
-        self._session = ""
-        while not self._session:
-            targets = self._ask("Target.getTargets")["targetInfos"]
-            for target in targets:
-                if target["type"] == "page" and target["url"].startswith("file:"):
-                    asked = {"targetId": target["targetId"], "flatten": True}
-                    self._session = self._ask("Target.attachToTarget", asked)["sessionId"]
+        self._session = self.first_page()
         while self.run("document.readyState") != "complete" or self.run("typeof offer") != "function":
             pass
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def run(self, words: str) -> Any:
         """Evaluate JavaScript in the page, wait for what it promises, and return it."""
-        asked = {"expression": words, "awaitPromise": True, "returnByValue": True}
-        answer = self._ask("Runtime.evaluate", asked, self._session)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
+        return self.evaluate(words, self._session)
 
     def offer(self, hertz: int = 1000, servers: Sequence[dict[str, Any]] = ()) -> str:
         """Return an offer of sound, a tone, and a data channel; with STUN and TURN servers."""
@@ -134,7 +91,7 @@ class CallingBrowser:
     def fresh(self) -> None:
         """Load the page again: what was there of a call is gone."""
         self.run("pc && pc.close()")
-        self._ask("Page.reload", {}, self._session)
+        self.ask("Page.reload", {}, self._session)
         while (
             self.run("document.readyState == 'complete' && typeof offer == 'function' && pc === undefined") is not True
         ):
@@ -144,34 +101,3 @@ class CallingBrowser:
         """Return when the other side has closed the encrypted channel, wall s; 0.0 if it has not."""
         states = self.run("all.states")
         return next((at_ms / 1000 for state, at_ms in states if state == "dtls closed"), 0.0)
-
-    def kill(self) -> None:
-        """Kill the browser's first process, as a crash does."""
-        self._process.kill()
-
-    def close(self) -> None:
-        """End it and remove its files."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._to)
-        os.close(self._from)
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _ask(self, method: str, more: dict[str, Any] | None = None, session: str = "") -> dict[str, Any]:
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": more or {}}
-        if session:
-            message["sessionId"] = session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self._read:
-                piece = os.read(self._from, 65536)
-                assert piece, "the browser has ended"
-                self._read += piece
-            line, self._read = self._read.split(b"\0", 1)
-            answer = json.loads(line)
-            if answer.get("id") == self._number:
-                if "error" in answer and session and "context" in str(answer["error"]):
-                    return {"result": {}}  # the page is being loaded
-                assert "error" not in answer, answer
-                return dict(answer["result"])
