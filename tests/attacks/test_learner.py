@@ -1,4 +1,4 @@
-"""Attacked sentence: a captured learner reaches nothing, knows no name, and whatever it does costs nobody anything."""
+"""Attacked sentence: a captured learner reaches nothing, knows no name, and whatever it does no client loses a call."""
 
 from __future__ import annotations
 

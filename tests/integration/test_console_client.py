@@ -131,7 +131,7 @@ def test_a_link_works_once_and_says_so_to_the_other(host: RunningHost, browser: 
     owner = page(host, browser, code)
     words = "(error) => error.code + ' ' + error.message"
     said = owner.run(f"await tlsrt.enrol({{ url: location.href, code: '{code}' }}).catch({words})")
-    assert said.startswith("denied ") and "somebody else may have" in said
+    assert said.startswith("denied ") and "another person may have" in said
     assert owner.run("await tlsrt.loadIdentity()") is None
     wrong = code[:-33] + "-" + "a" * 32
     assert "not the host" in owner.run(f"await tlsrt.enrol({{ url: location.href, code: '{wrong}' }}).catch(String)")

@@ -74,7 +74,7 @@ export class Endpoint {
   begin(header, frame, now) {
     const { grant } = this
     require(grant, 'a frame before the grant')
-    require(header.dst === grant.subject, 'a frame for somebody else')
+    require(header.dst === grant.subject, 'a frame for another client')
     require(header.correlation.length === 24 && same(header.correlation.subarray(0, 16), grant.session), 'a frame about what is not of this session')
     if (header.kind === Kind.REFUSAL) {
       require(frame.body.length <= 32, 'a refusal that is too long')

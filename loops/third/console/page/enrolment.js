@@ -14,7 +14,7 @@ import { makeClientKeys } from './primitives.js'
 export const PROTOCOL = 'tlsrt-enrol.1'
 const TIMEOUT_MS = 30000
 const USED = 'the host refused this link: it was used, it is older than 10 minutes, or it was not copied whole. If you have ' +
-  'not used it yourself, somebody else may have: tell the operator, who sees all clients by `tlsrt-supervisor client list`'
+  'not used it yourself, another person may have: tell the operator, who sees all clients by `tlsrt-supervisor client list`'
 
 /** Return the address of the host's WebSocket for the address of one of its pages. */
 export function socketUrl(url) {

@@ -16,7 +16,7 @@ const RENEWAL_MS = 30000
 const HELD_MAX = 16 * 1024 * 1024 // bytes that have come and are not judged
 const REFUSED_MAX = 256 // frames in a session that were dropped
 const SENTENCES = {
-  locked: 'the host is locked: nobody has a session until an operator unlocks it',
+  locked: 'the host is locked: there are no sessions until an operator unlocks it',
   busy: 'the host has no room for another session now',
   draining: 'the host is stopping',
   idle: 'nothing was said for a long time',
