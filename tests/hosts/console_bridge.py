@@ -72,6 +72,7 @@ async function* ask(path, body, signal) {
 }
 class BridgedClient extends EventTarget {
   host = { name: location.host, install: '' }
+  offlineSince = null
   async begin() {
     for await (const about of ask('/about', {})) {
       this.subject = about.get('subject')
@@ -88,6 +89,7 @@ class BridgedClient extends EventTarget {
   describe(target) { return this.call(target, 'describe') }
 }
 export { TlsrtError }
+export const newKey = () => crypto.randomUUID().replaceAll('-', '')
 export const takeCode = () => {
   const code = location.hash.slice(1)
   if (code) history.replaceState(null, '', location.pathname)

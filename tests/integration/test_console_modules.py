@@ -68,6 +68,12 @@ def test_a_hostile_server_gets_nothing_taken(page: Path) -> None:
     assert passed is not None and int(passed[1]) >= 87
 
 
+def test_an_action_is_done_once_for_one_yes(page: Path) -> None:
+    done = run(page, "--test", "--test-reporter=tap", str(SCRIPTS / "action.test.mjs"))
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^# pass 10$", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_its_modules_are_small_and_import_nothing_from_elsewhere() -> None:
     modules = sorted(path for path in PAGE.iterdir() if path.suffix == ".js")
     names = {path.name for path in modules}

@@ -38,3 +38,7 @@ def test_from_a_link_to_a_live_screen_and_to_the_end_by_a_revocation() -> None:
         assert host.cli("client", "revoke", "phone").returncode == 0
         browser.until("document.querySelectorAll('nav a').length === 0")
         assert "closed" in browser.run("document.querySelector('#connection').textContent")
+        browser.run("document.querySelector('main .act button').click()")
+        browser.until("document.querySelector('dialog[open]') && document.activeElement.id === 'no'")
+        browser.run("document.querySelector('#yes').click()")
+        browser.until("document.querySelector('main')?.innerText.includes('is no client of this host')")

@@ -1,7 +1,7 @@
 // The console: the identity of this browser, one client, and the screen that the address names.
 
+import { action } from './action.js'
 import { connect, enrol, forget, loadIdentity, takeCode } from './client.js'
-import { ask } from './dialog.js'
 import { el, show } from './dom.js'
 import { EventFeed, StatusFeed } from './feeds.js'
 import { attacks } from './screen_attacks.js'
@@ -40,11 +40,10 @@ function failed(error, ...more) {
   show(main, el('p', { class: 'error', role: 'alert' }, texts.failed(error)), ...more)
 }
 
-const forgetButton = () => el('button', { click: async () => {
-  if (!(await ask(texts.enrol.forgetSure, texts.enrol.forget, texts.methods.no))) return
+const forgetButton = () => action(null, { effect: texts.enrol.forget, question: texts.enrol.forgetSure, run: async () => {
   await forget()
   location.reload()
-} }, texts.enrol.forget)
+} })
 
 async function open(identity) {
   connection(texts.connection.connecting)

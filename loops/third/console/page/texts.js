@@ -37,6 +37,12 @@ export const texts = {
   rights: { says: 'What this client may call', target: 'Component', running: 'Runs', methods: 'Methods', yes: 'yes', no: 'no', sessions: 'Sessions and clients, as the events tell it', at: 'At', who: 'Who', what: 'What' },
   attacks: { none: 'Nothing that looks like an attack is among the last events.', from: 'from', until: 'until', release: 'An operator releases it by' },
   logs: { none: 'Logs need the service secondary/logs, which this client may not call. On the host, run', search: 'Search', older: 'Older', since: 'Since', component: 'Component', text: 'Text', priority: 'At worst', at: 'At', of: 'Of', said: 'Said', missing: 'Not in the answer', list: 'Entries, the oldest first' },
+  act: {
+    no: 'No', pending: 'under way …', done: (at) => `done, ${at}`, command: 'The same on the command line',
+    offline: 'There is no connection to the host: nothing was done. Do it again when the line at the top says connected.',
+    lost: 'The connection ended before the question was answered: nothing was done.',
+    unknown: 'It may have been done: look before you do it again.',
+  },
   failed: (error) => `${error.code ? `${error.code}: ` : ''}${error.message}`,
   loading: 'loading …',
 }

@@ -94,6 +94,9 @@ export function typed(parameter, text) {
 /** Return a word as a POSIX shell reads it back. */
 export const shellWord = (word) => (/^[\w./:=,+@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
+/** Return a command line of these words. */
+export const commandText = (words) => words.map((word) => shellWord(String(word))).join(' ')
+
 /** Return the command line that does the same. `values` are [parameter, value]; bytes are shown as a file. */
 export function commandLine(target, method, values) {
   const words = values.map(([parameter, value]) => {
@@ -101,7 +104,7 @@ export function commandLine(target, method, values) {
     const isPlainText = typeof value === 'string' && (kindOf(parameter) === 'text' || kindOf(parameter) === 'choice')
     return `${parameter.name}=${isPlainText ? value : JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? String(one) : one))}`
   })
-  return ['tlsrt', 'call', target, method, ...words].map(shellWord).join(' ')
+  return commandText(['tlsrt', 'call', target, method, ...words])
 }
 
 /** Tell whether a method may change something: the host says of the others that they may be repeated. */
