@@ -101,7 +101,7 @@ def test_each_file_runs_once_and_the_dearest_are_named(tmp_path: Path) -> None:
     files = {f"{room}/test_{name}.py": PASSES for room in ("unit", "integration", "attacks") for name in "abcd"}
     code, out = run(tmp_path, files, ci=False)
     assert code == 0 and out.endswith("12 passed, 0 failed\n")
-    assert "the 10 dearest files:" in out and " of processor  tests/" in out
+    assert "the 60 dearest files:" in out and " of processor  tests/" in out
 
 
 def test_a_suite_without_a_test_fails(tmp_path: Path) -> None:
