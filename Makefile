@@ -84,8 +84,8 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 bench-peers: $(VENV)/.bench ## get the peers: PyPI into the environment, Debian's packages unpacked under bench/.peers
 	@$(BIN)/python bench/get_peers.py
 
-bench: bench-peers ## measure us beside our peers, print ratios, write JSON and a page (ROW=call, ROUNDS=9, LOAD=2)
-	@$(BIN)/python bench/run.py $(foreach row,$(ROW),--row $(row)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(LOAD),--load $(LOAD))
+bench: bench-peers ## measure us beside our peers, print ratios, write JSON and pages (ROW=call, ROUNDS=9, LOAD=2, RECORD=1)
+	@$(BIN)/python bench/run.py $(foreach row,$(ROW),--row $(row)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(LOAD),--load $(LOAD)) $(if $(RECORD),--record)
 
 bench-smoke: bench-peers ## the same in under a minute; a peer that is missing fails
 	@$(BIN)/python bench/run.py --smoke --strict

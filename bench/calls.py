@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.call_peers import ANSWER_S, sample_of
-from bench.host import Host
+from bench.host import ADDED, Host
 from bench.processes import cpu_ns
+from bench.programs import c_program
 from bench.row import Case, Sample
 from tlsrt import Client
 
@@ -20,16 +21,17 @@ ON_THE_PATH = ("primary", "secondary", "third")
 class TlsrtCalls:
     """Asks the driver component over TLS for a burst; the driver measures."""
 
-    def __init__(self, host: Host, client: Client) -> None:
+    def __init__(self, host: Host, client: Client, *, text: bool = False) -> None:
         self.host = host
         self._client = client
+        self._named = {"text": True} if text else {}
         self._pids = host.pids()
 
     def burst(self, case: Case, seconds: float) -> Sample:
         before = cpu_ns(self._pids.values())
         result = self._client.call(
             "third/driver", "run", "secondary/echo", case.number("size"), case.number("outstanding"), seconds,
-            timeout_s=seconds + ANSWER_S,
+            timeout_s=seconds + ANSWER_S, **self._named,
         )  # fmt: skip
         return sample_of(result, cpu_ns(self._pids.values()) - before)
 
@@ -39,12 +41,14 @@ class TlsrtCalls:
 
 
 @contextmanager
-def running(folder: Path, more: Mapping[str, dict[str, Any]] | None = None) -> Iterator[TlsrtCalls]:
+def running(
+    folder: Path, more: Mapping[str, dict[str, Any]] | None = None, *, text: bool = False
+) -> Iterator[TlsrtCalls]:
     host = Host(folder, more)
     host.start()
     try:
         with Client(host.bundle) as client:
-            yield TlsrtCalls(host, client)
+            yield TlsrtCalls(host, client, text=text)
     finally:
         host.stop()
 
@@ -56,6 +60,21 @@ def open_tlsrt(folder: Path) -> AbstractContextManager[TlsrtCalls]:
 def open_libzmq(folder: Path) -> AbstractContextManager[TlsrtCalls]:
     """A host whose loops speak to Primary through libzmq, not our own engine."""
     return running(folder, {"channels": {"engine": "libzmq"}})
+
+
+def open_own(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """A host whose driver and echo have a process each, as packages have."""
+    components = {name: {"class": component["class"]} for name, component in ADDED["components"].items()}
+    return running(folder, {"components": components})
+
+
+def open_program(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """A host whose echo is a program in C, which answers lines of JSON; bodies are text."""
+    echo = {
+        "kind": "program", "run": str(c_program("program_echo")),
+        "offers": {"echo": {"says": "the same text", "arguments": {"data": "str"}, "returns": "str"}},
+    }  # fmt: skip
+    return running(folder, {"components": {**ADDED["components"], "secondary/echo": echo}}, text=True)
 
 
 def open_placed(folder: Path) -> AbstractContextManager[TlsrtCalls]:

@@ -21,6 +21,7 @@ from bench.report import LEGEND, document, table
 from bench.row import Row
 from bench.rows import ROWS
 from bench.summary import summary
+from bench.trends import HISTORY, run_line, runs, trends
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS, SMOKE_ROUNDS = 9, 1
@@ -71,8 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     about: dict[str, Any] = {**facts(), "rounds": _rounds(arguments, None), "busy loops": arguments.load}
     print("\n".join(f"{title}: {value}" for title, value in about.items()), *LEGEND, sep="\n", end="\n\n", flush=True)
     results = _run(rows, arguments)
-    for path in _write({"about": about, "rows": results}, arguments.out):
+    content = {"about": about, "rows": results}
+    for path in _write(content, arguments.out):
         print(f"written: {path}")
+    if arguments.record:
+        with HISTORY.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(run_line(content), separators=(",", ":")) + "\n")
+        print(f"remembered in: {HISTORY}")
     failed = any(result["problem"] or result["failed"] for result in results)
     missing = arguments.strict and any(result["skipped"] for result in results)
     return 1 if failed or missing else 0
@@ -112,7 +118,9 @@ def _write(content: dict[str, Any], folder: Path) -> list[Path]:
     texts = {".json": json.dumps(content, indent=1) + "\n", ".html": page(content), ".md": summary(content)}
     for suffix, text in texts.items():
         base.with_suffix(suffix).write_text(text)
-    return [base.with_suffix(suffix) for suffix in texts]
+    everything = folder / "trends.html"
+    everything.write_text(trends(runs(folder)))
+    return [*(base.with_suffix(suffix) for suffix in texts), everything]
 
 
 def _named(name: str, *, smoke: bool) -> Row:
@@ -128,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="short bursts and one round: under a minute")
     parser.add_argument("--strict", action="store_true", help="a peer that is missing is a failure (for CI)")
     parser.add_argument("--load", type=int, default=0, metavar="N", help="run so many busy loops beside it")
+    parser.add_argument("--record", action="store_true", help="remember it in bench/history.jsonl, for the trends")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file and the page")
     parser.add_argument("--inside", nargs=4, help=argparse.SUPPRESS)
     return parser

@@ -9,7 +9,7 @@ kind is opened and compared.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bench.call_peers import TalkingPeer, talking
 from bench.host import Host, free_port
 from bench.processes import child, cpu_ns, python_environment
 from bench.programs import c_program, environment, need_modules, program
-from bench.row import Case, Sample
+from bench.row import Case, CaseMissing, Sample
 from bench.tls import ANSWER_S, GROUP, Files, Load, Place, load_client, make_files
 from bench.tls_peers import FOREVER_S, Processes, uvicorn_command
 from tlsrt.channels.clock import boottime_ms
@@ -33,14 +33,60 @@ DEADLINE_MS = 200_000
 LARGE_PER_S = 10_000  # the same where each has 4 KiB and more, which wait in memory
 MOST_PER_S = 40_000  # requests that are sealed beforehand; a server that is faster ends its burst early
 LENGTH_SLACK = 32
+BROWSERS_MAX = 256
+SETTINGS = {
+    "max_unauthenticated_per_address": 64,
+    "max_connections_per_client": 1024,
+    "connections_per_address_s": 1000.0,
+}
+
+
+Frame = Callable[[bytes], bytes]
+Begin = Callable[[Load, int], object]
+
+
+def prefixed(payload: bytes) -> bytes:
+    """Return a payload as it travels on a TLS stream."""
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def masked(payload: bytes) -> bytes:
+    """Return a payload as a browser sends it, RFC 6455, 5.2."""
+    size = len(payload)
+    head = bytes((0x82, 0x80 | size)) if size < 126 else bytes((0x82, 0xFE)) + size.to_bytes(2, "big")
+    if size > 0xFFFF:
+        head = bytes((0x82, 0xFF)) + size.to_bytes(8, "big")
+    mask = os.urandom(4)
+    pattern = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(pattern, "big")).to_bytes(size, "big")
+
+
+def upgrade(port: int) -> Begin:
+    """Return what asks for a WebSocket on a connection."""
+
+    def begin(load: Load, number: int) -> None:
+        host = f"127.0.0.1:{port}"
+        request = (
+            f"GET /tlsrt HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{host}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: tlsrt.1\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ).encode()
+        found = load.order(f"upgrade {number} {len(request)}", request)
+        if found["status"] != 101:
+            raise RuntimeError(f"no WebSocket: {found['status']}")
+
+    return begin
 
 
 class Session:
     """One connection of the load client, opened as a session."""
 
-    def __init__(self, load: Load, number: int, identity: ClientIdentity) -> None:
+    def __init__(self, load: Load, number: int, identity: ClientIdentity, frame: Frame, begin: Begin | None) -> None:
         self._load = load
         self._number = number
+        self._frame = frame
+        if begin is not None:
+            begin(load, number)
         opening = Opening(identity)
         _, fields = parse_control_untrusted(self._hear(), "server")
         self._say(encode_control("open", *opening.answer_untrusted(*fields[:3])))
@@ -56,7 +102,7 @@ class Session:
         return self._load.bytes(found["bytes"])
 
     def _say(self, payload: bytes) -> None:
-        message = len(payload).to_bytes(4, "big") + payload
+        message = self._frame(payload)
         self._load.order(f"say {self._number} {len(message)}", message)
 
     def _seal(self, body: bytes) -> bytes:
@@ -68,7 +114,9 @@ class Session:
     def prepare(self, body: bytes, count: int) -> None:
         """Hand the load client so many sealed requests."""
         frames = [self._seal(body) for _ in range(count)]
-        data = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+        if self._frame is not prefixed:
+            frames = [self._frame(frame) for frame in frames]
+        data = b"".join(map(prefixed, frames))
         self._load.order(f"load {self._number} {len(data)}", data)
 
     def call(self, body: bytes) -> int:
@@ -85,9 +133,10 @@ class Session:
 class TlsrtDoor:
     """A host and its sessions."""
 
-    def __init__(self, host: Host, load: Load) -> None:
+    def __init__(self, host: Host, load: Load, frame: Frame = prefixed, begin: Begin | None = None) -> None:
         self.pids = host.pids()
         self._load = load
+        self._frame, self._begin = frame, begin
         self._identity = identity_of(read_bundle(host.bundle))
         self._sessions: list[Session] = []
 
@@ -95,10 +144,12 @@ class TlsrtDoor:
         """Have so many sessions open; one after the other, since the door limits who is unknown yet."""
         for number in range(len(self._sessions), count):
             self._load.open(number + 1)
-            self._sessions.append(Session(self._load, number, self._identity))
+            self._sessions.append(Session(self._load, number, self._identity, self._frame, self._begin))
 
     def burst(self, case: Case, seconds: float) -> Sample:
         count = case.number("connections")
+        if self._begin is not None and count > BROWSERS_MAX:
+            raise CaseMissing("an address may ask for 50 WebSockets a second")
         return self.replay(count, count, case.number("size"), seconds)
 
     def replay(self, count: int, window: int, size: int, seconds: float) -> Sample:
@@ -135,13 +186,25 @@ def bundle_files(bundle: Bundle, folder: Path) -> Files:
 @contextmanager
 def open_tlsrt(folder: Path) -> Iterator[TlsrtDoor]:
     c_program("tls_load")
-    settings = {"max_unauthenticated_per_address": 64, "max_connections_per_client": 1024}
-    host = Host(folder, {"door": {**settings, "connections_per_address_s": 1000.0}})  # one client opens all of them
+    host = Host(folder, {"door": SETTINGS})  # one client opens all of them
     host.start()
     try:
         files = bundle_files(read_bundle(host.bundle), folder)
         with load_client(host.port, "tlsrt", folder / "errors", PROTOCOL, files) as load:
             yield TlsrtDoor(host, load)
+    finally:
+        host.stop()
+
+
+@contextmanager
+def open_web(folder: Path) -> Iterator[TlsrtDoor]:
+    """The same sessions over WebSocket, without a client certificate in TLS, as the console's page opens them."""
+    c_program("tls_load")
+    host = Host(folder, {"door": {**SETTINGS, "console": True}})
+    host.start()
+    try:
+        with load_client(host.port, "web", folder / "errors", "http/1.1") as load:
+            yield TlsrtDoor(host, load, masked, upgrade(host.port))
     finally:
         host.stop()
 

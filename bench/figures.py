@@ -76,7 +76,7 @@ def percentile(ordered: Sequence[float], part: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A goal with the ratio that was measured for it; None where there is none."""
+    """A goal with the ratio that was measured for it, or our figure if it has no peer; None where there is none."""
 
     goal: Goal
     text: str
@@ -88,8 +88,12 @@ def judge(row: Row, goal: Goal, outcome: Outcome) -> Judged:
     """Compare a goal with what was measured. It is told, never asserted."""
     metric = row.metric(goal.metric)
     ours = row.contenders[0].name
-    ratio = figure(ratios(outcome.rounds.get(goal.case, []), ours, goal.peer, goal.metric))
-    text = f"{goal.case}: {metric.title} {'at least' if metric.more else 'at most'} {goal.bound:g}x {goal.peer}"
+    rounds = outcome.rounds.get(goal.case, [])
+    ratio = figure(
+        ratios(rounds, ours, goal.peer, goal.metric) if goal.peer else values(rounds, ours, goal.metric)
+    )  # fmt: skip
+    bound = f"{goal.bound:g}x {goal.peer}" if goal.peer else f"{goal.bound:g}"
+    text = f"{goal.case}: {metric.title} {'at least' if metric.more else 'at most'} {bound}"
     if ratio is None:
         return Judged(goal, text, None, None)
     return Judged(goal, text, ratio, ratio.median >= goal.bound if metric.more else ratio.median <= goal.bound)

@@ -21,7 +21,7 @@ padding:24px}h1{font-size:24px}h2{font-size:19px;border-top:1px solid var(--line
 .dim,small{color:var(--dim)}svg{max-width:100%;height:auto;font:12.5px system-ui,sans-serif}svg text{fill:currentColor}
 svg .dim{fill:var(--dim)}svg .head{font-weight:600}.ours{fill:var(--ours)}.peer{fill:var(--peer)}.met{fill:var(--met)}
 .missed{fill:var(--missed)}.whisker{stroke:var(--ink);stroke-width:1.5;opacity:.6}.grid{stroke:var(--line)}
-.goal{stroke:var(--ink);stroke-dasharray:3 3}.panels{display:grid;gap:14px;
+.goal{stroke:var(--ink);stroke-dasharray:3 3}.line{stroke:var(--ours);stroke-width:2}.panels{display:grid;gap:14px;
 grid-template-columns:repeat(auto-fill,minmax(480px,1fr))}.panel{background:var(--panel);border-radius:6px;padding:10px;overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}td,th{padding:3px 10px;text-align:right;
 border-bottom:1px solid var(--line)}td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}.wide{overflow-x:auto}
@@ -65,10 +65,10 @@ def _mark(row: Document, judged: Document) -> Mark:
     if not _more(row, judged["goal"]["metric"]):
         median, low, high = (1 / value if value else FAR for value in (median, high, low))
     sign = "≥" if _more(row, judged["goal"]["metric"]) else "≤"
-    text = f"{short(ratio['median'])}x, goal {sign} {bound:g}x"
-    return Mark(
-        f"{row['name']}: {judged['text'].rsplit(' at ', 1)[0]} / {judged['goal']['peer']}", median, low, high, text
-    )
+    peer, unit = judged["goal"]["peer"], "x" if judged["goal"]["peer"] else ""
+    text = f"{short(ratio['median'])}{unit}, goal {sign} {bound:g}{unit}"
+    name = f"{row['name']}: {judged['text'].rsplit(' at ', 1)[0]}{' / ' + peer if peer else ''}"
+    return Mark(name, median, low, high, text)
 
 
 def _all_goals(rows: Sequence[Document]) -> str:
@@ -101,17 +101,21 @@ def _row(row: Document) -> str:
 
 
 def _panel(row: Document, case: Document) -> str:
-    """The first metric that this case has, as bars."""
+    """The first metric that this case has, as bars, and what each costs the processor."""
     ours = next(iter(row["contenders"]))
+    drawn: list[str] = []
     for metric in row["metrics"]:
+        if drawn and not metric["key"].startswith("cpu_"):
+            continue
         lines = [
             Bar(name, found["median"], found["low"], found["high"], _text(metric, case, name), name == ours)
             for name in row["contenders"]
             if (found := case["figures"].get(name, {}).get(metric["key"]))
         ]
         if lines:
-            return bars(case["name"], f"{metric['title']} ({'more' if metric['more'] else 'less'} is better)", lines)
-    return ""
+            is_better = "more" if metric["more"] else "less"
+            drawn.append(bars(case["name"], f"{metric['title']} ({is_better} is better)", lines))
+    return "".join(drawn)
 
 
 def _text(metric: Document, case: Document, name: str) -> str:
@@ -133,7 +137,7 @@ def _table(row: Document, cases: Sequence[Document]) -> str:
         word = "met" if judged["met"] else "missed"
         lines.append(
             f"<tr><td>goal<td colspan={len(row['metrics']) + 1}>{escape(judged['text'])}: "
-            f"{short(judged['ratio']['median'])}x <b class={word}>{word}</b>"
+            f"{short(judged['ratio']['median'])}{'x' if judged['goal']['peer'] else ''} <b class={word}>{word}</b>"
         )
     return f"<table>{''.join(lines)}</table>"
 

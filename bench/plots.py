@@ -1,4 +1,4 @@
-"""Plots as inline SVG: bars with quartiles, and goals on a logarithmic axis. Pure; colours come from the page's CSS."""
+"""Plots as inline SVG: bars with quartiles, goals on a logarithmic axis, trends. Pure; colours come from the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 NAME_W, BAR_W, TEXT_W, LINE_H = 150, 230, 170, 22
 GOAL_W, GOAL_NAME_W = 360, 520
+TREND_W, TREND_H = 460, 120
 DECADES = 2.0  # of the axis of goals: a hundred times worse to a hundred times better
 
 
@@ -31,6 +32,14 @@ class Mark(NamedTuple):
     low: float
     high: float
     text: str
+
+
+class Point(NamedTuple):
+    """One figure of a trend: what it was, in which run, and where. Points of one place are joined."""
+
+    value: float
+    label: str
+    place: str
 
 
 def number(value: float) -> str:
@@ -89,5 +98,28 @@ def goals(marks: Sequence[Mark]) -> str:
         parts.append(f'<circle class="{kind}" cx="{number(place(mark.median))}" cy="{number(y)}" r="5"/>')
         parts.append(
             f'<text class="value" x="{GOAL_NAME_W + GOAL_W + 8}" y="{number(y + 4)}">{escape(mark.text)}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def trend(title: str, text: str, points: Sequence[Point], bound: float | None) -> str:
+    """Return one figure over runs, oldest left, from zero; a dashed line at its goal."""
+    top = 1.1 * max([point.value for point in points] + ([bound] if bound is not None else [])) or 1.0
+    step = (TREND_W - 20) / max(1, len(points) - 1)
+    places = [(10 + index * step, 42 + (TREND_H - 50) * (1 - point.value / top)) for index, point in enumerate(points)]
+    parts = [f'<svg role="img" viewBox="0 0 {TREND_W} {TREND_H}" width="{TREND_W}" height="{TREND_H}">']
+    parts.append(f'<title>{escape(title)}</title><text class="head" x="0" y="14">{escape(title)}</text>')
+    parts.append(f'<text class="dim" x="0" y="31">{escape(text)}</text>')
+    if bound is not None:
+        height = number(42 + (TREND_H - 50) * (1 - bound / top))
+        parts.append(f'<path class="goal" d="M10 {height}H{TREND_W - 10}"/>')
+    for index in range(1, len(points)):
+        if points[index].place == points[index - 1].place:
+            line = "L".join(f"{number(x)} {number(y)}" for x, y in places[index - 1 : index + 1])
+            parts.append(f'<path class="line" d="M{line}"/>')
+    for point, (x, y) in zip(points, places, strict=True):
+        told = f"{point.label}: {point.value:g}; {point.place}"
+        parts.append(
+            f'<circle class="ours" cx="{number(x)}" cy="{number(y)}" r="4"><title>{escape(told)}</title></circle>'
         )
     return "".join([*parts, "</svg>"])

@@ -28,7 +28,9 @@ PROGRAMS = {
     "openssl": "openssl",
     "dbus-daemon": "dbus-daemon", "dbus-broker": "dbus-broker", "dbus-broker-launch": "dbus-broker",
 }  # fmt: skip
-C_SOURCES = {"tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread")}  # name -> libraries
+C_SOURCES = {  # name -> libraries
+    "tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread"), "program_echo": ("-static",),
+}  # fmt: skip
 _INSTALLS = re.compile(r"^Inst (\S+) ", re.MULTILINE)
 
 

@@ -65,7 +65,8 @@ def goal_line(judged: Judged) -> str:
     if judged.ratio is None:
         return f"goal: {judged.text}: not measured"
     found = judged.ratio
-    spread = f"{_ratio(found)} (quartiles {found.low:.3g} to {found.high:.3g})"
+    measured = _ratio(found) if judged.goal.peer else f"{found.median:.3g}"
+    spread = f"{measured} (quartiles {found.low:.3g} to {found.high:.3g})"
     return f"goal: {judged.text}: {spread}, {'met' if judged.met else 'MISSED'}"
 
 

@@ -71,7 +71,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on the ratio ours / peer of a metric in one case: at least so much where more is better, else at most."""
+    """A bound on the ratio ours / peer of a metric in one case: at least so much where more is better, else at most.
+
+    Without a `peer` it is a bound on our own figure, in the metric's unit.
+    """
 
     case: str
     metric: str

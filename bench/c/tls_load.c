@@ -1,6 +1,6 @@
 /* The load: a TLS 1.3 client of all servers on 127.0.0.1, in C, so that its own cost is small and the same for all.
  *
- *   tls_load PORT frame|http|tlsrt GROUP [ALPN|- [CERTIFICATE KEY]]
+ *   tls_load PORT frame|http|tlsrt|web GROUP [ALPN|- [CERTIFICATE KEY]]
  *
  * Orders come as lines on stdin, each is answered by one line of JSON:
  *   handshakes PARALLEL SECONDS    full handshakes, each ended by close_notify and the server's own end
@@ -13,6 +13,8 @@
  *   load NUMBER LENGTH + bytes     the requests that this connection shall send, one after the other
  *   replay COUNT WINDOW SECONDS    the same as requests, but only WINDOW of them are under way at a time, and who has
  *                                  been answered waits for its next turn; "other" counts answers of another length
+ * With web, the same payloads are in messages of WebSocket (RFC 6455), which the caller has masked, after
+ *   upgrade NUMBER LENGTH + bytes  send this request, which has to be answered by 101
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,7 +36,7 @@
 
 enum { LENGTH_SLACK = 16 }; /* answers of one burst: numbers in their headers grow */
 enum { CONNECTIONS_MAX = 2048, THREADS_MAX = 64, HEAD_MAX = 4096, EVENTS = 64, STALL_MS = 5000, SAMPLES_MAX = 1 << 22 };
-typedef enum { FRAME, HTTP, TLSRT } Protocol;
+typedef enum { FRAME, HTTP, TLSRT, WEB } Protocol;
 
 struct connection {
     SSL *ssl;
@@ -43,7 +45,7 @@ struct connection {
     int held;
     char head[HEAD_MAX];
     long long sent;        /* when, ns */
-    char *load;            /* tlsrt: requests to come */
+    char *load;            /* tlsrt, web: requests to come */
     long load_bytes, load_at;
 };
 
@@ -155,7 +157,7 @@ static void open_connections(int wanted) {
 
 /* Returns 0 if there is nothing more to send. */
 static int send_request(struct connection *c, const char *request, int length) {
-    if (protocol == TLSRT) {
+    if (protocol == TLSRT || protocol == WEB) {
         unsigned size;
         if (c->load_at + 4 > c->load_bytes)
             return 0;
@@ -163,6 +165,10 @@ static int send_request(struct connection *c, const char *request, int length) {
         memcpy(&size, request, 4);
         length = ntohl(size) + 4;
         c->load_at += length;
+        if (protocol == WEB) { /* a message of WebSocket has a length of its own */
+            request += 4;
+            length -= 4;
+        }
     }
     c->need = -1;
     c->held = 0;
@@ -170,6 +176,27 @@ static int send_request(struct connection *c, const char *request, int length) {
     if (SSL_write(c->ssl, request, length) != length)
         die("cannot send");
     return 1;
+}
+
+/* Returns how many bytes stand before the content of a server's WebSocket frame, 0 if they are not all there yet. */
+static int web_head(const unsigned char *head, int held, long *size) {
+    int bytes = held < 2 ? 2 : (head[1] & 127) == 126 ? 4 : (head[1] & 127) == 127 ? 10 : 2;
+    if (held < bytes)
+        return 0;
+    if (head[0] != 0x82)
+        die("the server says something else than a whole binary message");
+    *size = bytes == 2 ? head[1] & 127 : 0;
+    for (int i = 2; i < bytes; i++)
+        *size = *size << 8 | head[i];
+    return bytes;
+}
+
+static void judge(unsigned char kind, long length) {
+    if (kind < 0xc4 || kind > 0xc6) /* control messages start with a str, frames with a bin */
+        die("the server says something else than an answer");
+    if (!first_length)
+        first_length = length;
+    other += labs(length - first_length) > LENGTH_SLACK;
 }
 
 /* Learns from the first bytes of an answer how many are to come after these. */
@@ -182,18 +209,19 @@ static void learn(struct connection *c) {
         if (strncmp(c->head + 9, "200", 3) || !(length = strcasestr(c->head, "content-length:")))
             die("not an answer");
         c->need = (end + 4 - c->head) + atol(length + 15) - c->held;
+    } else if (protocol == WEB) {
+        long size;
+        int bytes = web_head((unsigned char *)c->head, c->held, &size);
+        if (!bytes || c->held < bytes + 2)
+            return;
+        c->need = bytes + size - c->held;
+        judge(c->head[bytes + 1], size);
     } else if (c->held >= 4) {
         unsigned length;
         memcpy(&length, c->head, 4);
         c->need = (long)ntohl(length) + 4 - c->held;
-        if (protocol == TLSRT && c->held >= 6) { /* control messages start with a str, frames with a bin */
-            unsigned char kind = c->head[5];
-            if (kind < 0xc4 || kind > 0xc6)
-                die("the server says something else than an answer");
-            if (!first_length)
-                first_length = ntohl(length);
-            other += labs((long)ntohl(length) - first_length) > LENGTH_SLACK;
-        }
+        if (protocol == TLSRT && c->held >= 6)
+            judge(c->head[5], ntohl(length));
     }
 }
 
@@ -276,11 +304,20 @@ static void read_exactly(struct connection *c, char *to, int bytes) {
 
 static void hear(struct connection *c) {
     unsigned prefix;
-    read_exactly(c, (char *)&prefix, 4);
-    int length = ntohl(prefix);
+    long length;
+    if (protocol == WEB) {
+        unsigned char head[10];
+        int held = 0;
+        do
+            read_exactly(c, (char *)head + held, 1), held++;
+        while (!web_head(head, held, &length));
+    } else {
+        read_exactly(c, (char *)&prefix, 4);
+        length = ntohl(prefix);
+    }
     char *payload = malloc(length);
     read_exactly(c, payload, length);
-    printf("{\"bytes\":%d}\n", length);
+    printf("{\"bytes\":%ld}\n", length);
     fwrite(payload, 1, length, stdout);
     free(payload);
 }
@@ -300,6 +337,19 @@ static void say(struct connection *c, long length, int later) {
         free(bytes);
     }
     printf("{\"took\":%ld}\n", length);
+}
+
+static void upgrade(struct connection *c, long length) {
+    char *request = malloc(length), answer[HEAD_MAX];
+    int held = 0;
+    if (fread(request, 1, length, stdin) != (size_t)length || SSL_write(c->ssl, request, length) != length)
+        die("order cut");
+    free(request);
+    do {
+        read_exactly(c, answer + held++, 1);
+        answer[held] = 0;
+    } while (held < HEAD_MAX - 1 && !strstr(held > 4 ? answer + held - 4 : answer, "\r\n\r\n"));
+    printf("{\"status\":%d}\n", held > 12 ? atoi(answer + 9) : 0);
 }
 
 static void obey(const char *line) {
@@ -322,6 +372,8 @@ static void obey(const char *line) {
         requests(number, number, request, length);
     } else if (sscanf(line, "say %d %ld", &number, &bytes) == 2 && number < opened)
         say(connections + number, bytes, 0);
+    else if (sscanf(line, "upgrade %d %ld", &number, &bytes) == 2 && number < opened)
+        upgrade(connections + number, bytes);
     else if (sscanf(line, "hear %d", &number) == 1 && number < opened)
         hear(connections + number);
     else if (sscanf(line, "load %d %ld", &number, &bytes) == 2 && number < opened)
@@ -343,7 +395,7 @@ int main(int argc, char **argv) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     port = atoi(argv[1]);
-    protocol = !strcmp(argv[2], "http") ? HTTP : !strcmp(argv[2], "tlsrt") ? TLSRT : FRAME;
+    protocol = !strcmp(argv[2], "http") ? HTTP : !strcmp(argv[2], "tlsrt") ? TLSRT : !strcmp(argv[2], "web") ? WEB : FRAME;
     context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
     if (SSL_CTX_set1_groups_list(context, argv[3]) != 1)

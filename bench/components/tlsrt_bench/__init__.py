@@ -30,9 +30,14 @@ class Driver(Component):
         return 0
 
     @handler
-    async def run(self, target: str, size: int, outstanding: int, seconds: float) -> dict[str, float]:  # type: ignore[override]
-        """Keep so many `echo` calls of `size` bytes under way for so long; count, real seconds, p50 and p99."""
-        data = os.urandom(size)
+    async def run(  # type: ignore[override]
+        self, target: str, size: int, outstanding: int, seconds: float, *, text: bool = False
+    ) -> dict[str, float]:
+        """Keep so many `echo` calls of `size` bytes, or characters of `text`, under way for so long.
+
+        Returns count, real seconds, p50 and p99.
+        """
+        data = os.urandom(size // 2).hex() if text else os.urandom(size)
         latencies: list[int] = []
         clock = time.perf_counter_ns
         begin = clock()

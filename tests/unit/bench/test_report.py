@@ -24,6 +24,7 @@ from bench.plots import Bar, Mark, bars, goals  # noqa: E402
 from bench.report import document, goal_line, table  # noqa: E402
 from bench.row import Case, Contender, Goal, Metric, Row, Subject  # noqa: E402
 from bench.summary import summary  # noqa: E402
+from bench.trends import run_line, runs, series, trends  # noqa: E402
 
 VOID = {"meta", "br", "path", "rect", "circle"}
 
@@ -180,3 +181,48 @@ def test_summary_has_a_line_for_each_case_that_ran() -> None:
     assert "| small | 300 | 3.00x (goal 2: met) | - |" in text
     assert "| large | 10 | - | - |" in text
     assert "left out" not in text
+
+
+def test_a_goal_without_a_peer_is_about_our_own_figure() -> None:
+    row = replace(ROW, goals=(Goal("small", "us", "", 3.0), Goal("small", "rate", "", 1000.0)))
+    judged = [judge(row, goal, measured()) for goal in row.goals]
+    assert [one.met for one in judged] == [True, False]
+    assert goal_line(judged[0]) == "goal: small: us at most 3: 2 (quartiles 2 to 2), met"
+
+
+def test_the_page_draws_what_each_costs_the_processor_beside_the_rate() -> None:
+    metrics = (Metric("rate", "calls/s", more=True), Metric("us", "us"), Metric("cpu_us", "CPU us/call"))
+    outcome = measured()
+    for one in outcome.rounds["small"]:
+        one["ours"] = {**one["ours"], "cpu_us": 7.0}
+    row = {**document(replace(ROW, metrics=metrics, goals=()), outcome)}
+    html = page({"about": {}, "rows": [{**row, "load": {"before": "", "after": "", "loops": 0}}]})
+    assert html.count("<svg") == 3 and "CPU us/call (less is better)" in html and "us (less" not in html.split("CPU")[0]
+
+
+def _run(date: str, machine: str = "this one", rounds: int = 9) -> dict[str, Any]:
+    about = {"date": date, "commit": "abc", "machine": machine, "python": "CPython", "rounds": rounds}
+    return {**content(), "about": {**about, "load average": "0.10 0.20 0.30"}}
+
+
+def test_trends_join_runs_of_one_machine_only(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    history.write_text(json.dumps(run_line(_run("2026-01-01 00:00 UTC"))) + "\n")
+    for number, run in enumerate((
+        _run("2026-01-01 00:00 UTC"), _run("2026-01-03 00:00 UTC", "<another>"), _run("2026-01-02 00:00 UTC"),
+        _run("2026-01-04 00:00 UTC", rounds=1),
+    )):  # fmt: skip
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
+    found = runs(tmp_path, history)
+    assert [run["about"]["date"][:10] for run in found] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    first = series(found)[0]
+    assert (first.name, first.unit, first.bound, first.more) == ("sample, small, calls/s / peer", "x", 2.0, True)
+    assert [point.value for point in first.points] == [3.0, 3.0, 3.0]
+    html = trends(found)
+    assert "3.00x, goal ≥ 2x: met" in html and "<another>" not in html
+    assert html.count('class="line"') == len(series(found)), "the third run is of another machine"
+
+
+def test_there_are_no_trends_without_runs(tmp_path: Path) -> None:
+    assert runs(tmp_path, tmp_path / "history.jsonl") == []
+    assert "0 runs" in trends([])
