@@ -31,6 +31,7 @@ CALLS = "external/calls"
 WITHOUT = "external/sip needs pylibsrtp: pip install 'tlsrt[sip]', then restart this component"
 CONNECTIONS_EACH = 16  # of one telephone; a telephone system may use several
 CONNECT_S, LEAVE_S, LOOK_S = 10.0, 2.0, 1.0
+AT_ONE = 56  # calls that one component has at once: it takes 64 streams of one caller, and some are just ending
 
 
 class Sip(Component):
@@ -53,6 +54,9 @@ class Sip(Component):
         self._legs: dict[Call, Leg] = {}
         self._waiting: dict[Call, asyncio.Future[None]] = {}  # calls of ours that are not answered yet
         self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self._rooms: dict[
+            str, asyncio.Semaphore
+        ] = {}  # of those whom options let be rung; further calls ring meanwhile
         self._connections: set[TelephoneConnection] = set()
         self._records = CallRecords(self.state / "calls.jsonl")
         self._sound = TelephoneSound(self.log)
@@ -217,18 +221,12 @@ class Sip(Component):
         call, line = leg.call, connection.line
         assert line is not None
         line.ring(call)
-        says = call.invite.sender.name[:64]
-        if "/" in target and not target.startswith("client/"):
-            pieces = ring_component(
-                self, target, leg.heard, id=call.ids["id"], by=self.address, says=f"{call.telephone} {says}".strip(),
-                number=target,
-            )  # fmt: skip
-        else:
-            pieces = dial(self, CALLS, target, leg.heard, says=f"{call.telephone} {says}".strip())
+        is_component = "/" in target and not target.startswith("client/")
+        room = self._rooms.setdefault(target if is_component else CALLS, asyncio.Semaphore(AT_ONE))
         why = f"{target} declined"
         status = 603
         try:
-            async with aclosing(pieces):  # type: ignore[type-var]
+            async with room, aclosing(self._pieces_of(leg, target, is_component)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
                     if call.state is CallState.OFFERED and not line.accept(call):
                         break
@@ -248,6 +246,15 @@ class Sip(Component):
             if call.state is CallState.OFFERED:
                 line.refuse(call, status, why)
             line.hang_up(call, why)
+
+    def _pieces_of(self, leg: Leg, target: str, is_component: bool) -> AsyncIterator[Piece]:
+        """Ring whom a telephone rings; what is yielded is what that one says."""
+        says = f"{leg.call.telephone} {leg.call.invite.sender.name[:64]}".strip()
+        if is_component:
+            return ring_component(
+                self, target, leg.heard, id=leg.call.ids["id"], by=self.address, says=says, number=target
+            )
+        return dial(self, CALLS, target, leg.heard, says=says)
 
     # What connections tell (Switchboard)
 
@@ -301,8 +308,7 @@ class Sip(Component):
             return
         leg.answered_s = leg.packet_s = asyncio.get_running_loop().time()
         self.count("answered")
-        if not self._sound.add(leg):
-            asyncio.get_running_loop().call_soon(self._hang_up, call, "too many calls to one place")
+        self._sound.add(leg)
         self._answered(call)
 
     def changed(self, call: Call) -> None:

@@ -3,6 +3,9 @@
 A call takes what was made with its key and comes from the address and port that its telephone has named, or from the
 address of its TLS connection: behind a NAT, or with several addresses, a telephone does not know its own. Nothing is
 sent to a place before something of that kind has come from there, so no one can have this host flood another one.
+
+A telephone system may name one port for all of its calls. A packet is of the call that has proven its source there
+(SSRC, RFC 3550), which costs one try. The first of a call costs a try for each that it may be: these are counted.
 """
 
 from __future__ import annotations
@@ -21,8 +24,7 @@ from tlsrt.loops.sip.message import SipError
 
 BEAT_S = 0.02
 LATE_S = 0.2  # so far behind, the beat goes on from now
-SHARED = 32  # calls that may name the same address and port; a packet costs as many tries
-PEER_CALLS = 64  # calls of one address; a packet from an unknown port costs as many tries as have proven nothing
+TRIES = 1024  # keys that are tried in one beat on packets of no known source: 2 us each, so a tenth of a processor
 
 
 class Leg:
@@ -32,6 +34,7 @@ class Leg:
         self.call = call
         self.peer = peer  # the address of the TLS connection
         self.place = ("", 0)  # where its sound comes from, and goes to
+        self.source: int | None = None  # the SSRC that its key has proven there
         self.heard = HeardPieces()
         self.said = SaidSound()
         self.answered_s: float | None = None
@@ -95,10 +98,13 @@ class TelephoneSound(asyncio.DatagramProtocol):
     def __init__(self, log: logging.Logger) -> None:
         self.strangers = 0  # datagrams of no call
         self.refused = 0  # datagrams that no key of the call has made, or that came twice
+        self.untried = 0  # datagrams of no known source, of which too many came in one beat
         self._log = log
         self._transport: asyncio.DatagramTransport | None = None
         self._legs: dict[Call, Leg] = {}
         self._by_place: dict[tuple[str, int], list[Leg]] = {}
+        self._by_source: dict[tuple[str, int, int], Leg] = {}
+        self._tries = TRIES
         self._beat: asyncio.TimerHandle | None = None
         self._at_s = 0.0
 
@@ -125,18 +131,14 @@ class TelephoneSound(asyncio.DatagramProtocol):
             self._beat.cancel()
             self._beat = None
 
-    def add(self, leg: Leg) -> bool:
-        """Begin with a call; return whether its telephone may have one more at the same place."""
+    def add(self, leg: Leg) -> None:
+        """Begin with a call."""
         leg.place = (leg.media.terms.address, leg.media.terms.port)
-        legs = self._by_place.setdefault(leg.place, [])
-        if len(legs) >= SHARED or sum(one.peer == leg.peer for one in self._legs.values()) >= PEER_CALLS:
-            return False
-        legs.append(leg)
+        self._by_place.setdefault(leg.place, []).append(leg)
         self._legs[leg.call] = leg
         if self._beat is None:
             self._at_s = asyncio.get_running_loop().time()
             self._plan()
-        return True
 
     def move(self, call: Call) -> None:
         """Hear a call from another place."""
@@ -160,6 +162,9 @@ class TelephoneSound(asyncio.DatagramProtocol):
             legs.remove(leg)
         if not legs:
             self._by_place.pop(leg.place, None)
+        if leg.source is not None and self._by_source.get((*leg.place, leg.source)) is leg:
+            del self._by_source[*leg.place, leg.source]
+        leg.source = None
 
     def silent(self, now_s: float, silent_s: float) -> list[Call]:
         """Return the calls from which nothing has come for so long."""
@@ -168,21 +173,38 @@ class TelephoneSound(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, address: tuple[Any, ...]) -> None:
         """Take a packet."""
         place = (str(address[0]), int(address[1]))
-        legs = self._by_place.get(place) or [
-            leg for leg in self._legs.values() if leg.peer == place[0] and not leg.media.is_proven
-        ]
+        source = int.from_bytes(data[8:12], "big")  # in the clear, and of any sender: the key of the call decides
+        known = self._by_source.get((*place, source))
+        if known is not None and known.media.take_untrusted(data):
+            known.packet_s = asyncio.get_running_loop().time()
+            return
+        here = self._by_place.get(place, [])
+        legs = here + [
+            leg for leg in self._legs.values()
+            if leg.peer == place[0] and leg.place != place and not leg.media.is_proven
+        ]  # fmt: skip
         if not legs:
             self.strangers += 1
+            return
         for leg in legs:
-            if leg.media.take_untrusted(data):
-                leg.packet_s = asyncio.get_running_loop().time()
-                if leg.place != place:  # it is there, whatever it has said
-                    self._take_out(leg)
-                    leg.place = place
-                    self._by_place.setdefault(place, []).append(leg)
+            if leg is known:
+                continue
+            if not self._tries:
+                self.untried += 1
                 return
-        if legs:
-            self.refused += 1
+            self._tries -= 1
+            if leg.media.take_untrusted(data):
+                self._is_heard(leg, place, source)
+                return
+        self.refused += 1
+
+    def _is_heard(self, leg: Leg, place: tuple[str, int], source: int) -> None:
+        """Hear a call by this source from now on: it is there, whatever it has said."""
+        leg.packet_s = asyncio.get_running_loop().time()
+        self._take_out(leg)
+        leg.place, leg.source = place, source
+        self._by_place.setdefault(place, []).append(leg)
+        self._by_source[*place, source] = leg
 
     def _plan(self) -> None:
         loop = asyncio.get_running_loop()
@@ -193,6 +215,7 @@ class TelephoneSound(asyncio.DatagramProtocol):
 
     def _on_beat(self) -> None:
         self._plan()
+        self._tries = TRIES
         assert self._transport is not None
         for leg in list(self._legs.values()):
             leg.hear()
