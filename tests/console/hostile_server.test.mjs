@@ -425,3 +425,58 @@ test('no other certificate is no end', async () => {
   assert.equal(await client.call('secondary/store', 'get', [1]), 'done')
   client.close()
 })
+
+// -- what it waits for -----------------------------------------------------------------------------------------------
+
+test('a quarantine of years is no pause that a timer takes for none', async () => {
+  const { Backoff } = await load('retry.js')
+  for (const seconds of [30, 2_147_484, 999_999_999]) assert.ok(new Backoff().pause(1000 * seconds) < 2 ** 31)
+  const host = new Host()
+  const { client, wire } = await begin(host)
+  host.welcome = (next) => next.say(pack(['refused', 'quarantined 999999999']))
+  const offline = new Promise((resolve) => client.addEventListener('offline', ({ detail }) => detail.code === 'quarantined' && resolve()))
+  wire.close()
+  await offline
+  const asked = host.wires.length
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.equal(host.wires.length, asked)
+  client.close()
+})
+
+test('a first session that is insisted on comes when the host is unlocked', async () => {
+  const host = new Host()
+  const welcome = host.welcome
+  host.welcome = (wire) => wire.say(pack(['locked', host.install, host.boot, random(16)]))
+  const told = []
+  const identity = await host.identity()
+  const client = await connect(identity, { open: () => new Wire(host), keeper: keeperOf(), meanwhile: (made) => made.addEventListener('locked', () => {
+    told.push('locked')
+    host.welcome = welcome
+  }) })
+  assert.deepEqual(told, ['locked'])
+  assert.equal(await client.call('secondary/store', 'get', [1]), 'done')
+  client.close()
+})
+
+test('one that was revoked is not insisted on', async () => {
+  const host = new Host()
+  host.welcome = (wire) => wire.say(pack(['refused', 'rejected']))
+  const identity = await host.identity()
+  await assert.rejects(connect(identity, { open: () => new Wire(host), keeper: keeperOf(), meanwhile: () => {} }), { code: 'rejected' })
+  assert.equal(host.wires.length, 2)
+})
+
+test('what the browser has lost is no reason to stop', async () => {
+  const host = new Host()
+  const keeper = { ...keeperOf(), load: async () => { throw new DOMException('its data was cleared', 'InvalidStateError') } }
+  const client = await connect(await host.identity(), { open: () => new Wire(host), keeper })
+  const welcome = host.welcome
+  host.welcome = (next) => {
+    host.welcome = welcome
+    next.say(pack(['refused', 'rejected']))
+  }
+  const online = new Promise((resolve) => client.addEventListener('online', resolve))
+  host.wires.at(-1).close()
+  await online
+  client.close()
+})

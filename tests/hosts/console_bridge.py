@@ -100,7 +100,11 @@ export const enrol = async ({ code }) => {
   if (code !== 'good') throw new TlsrtError('rejected', 'the host refused this link')
   return {}
 }
-export const connect = () => new BridgedClient().begin()
+export const connect = (identity, { meanwhile } = {}) => {
+  const made = new BridgedClient()
+  meanwhile?.(made)
+  return made.begin()
+}
 """
 
 

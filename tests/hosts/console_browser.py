@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import time
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 
 from hosts.chromium import Chromium
+
+WAIT_S = 40.0
 
 
 def _key_hash(ca: bytes) -> str:
@@ -21,17 +25,28 @@ def _key_hash(ca: bytes) -> str:
 
 
 class ConsoleBrowser(Chromium):
-    """One browser that believes one CA (PEM). All of its tabs share what it keeps, as in one profile of a person."""
+    """One browser that believes one CA (PEM). All of its tabs share what it keeps, as in one profile of a person.
 
-    def __init__(self, ca: bytes) -> None:
-        super().__init__(f"--ignore-certificate-errors-spki-list={_key_hash(ca)}")
+    `wrong` has the errors of its pages, and the reports of their policy.
+    """
+
+    def __init__(self, ca: bytes, *flags: str) -> None:
+        super().__init__(f"--ignore-certificate-errors-spki-list={_key_hash(ca)}", *flags)
+        self.wrong: list[str] = []
 
     def tab(self, url: str) -> Tab:
         """Open an address in another tab, and wait until it is loaded."""
-        tab = Tab(self, self.attach(self.ask("Target.createTarget", {"url": url})["targetId"]))
-        while tab.run("document.readyState") != "complete" or tab.run("location.protocol") != "https:":
-            pass
+        tab = Tab(self, self.attach(self.ask("Target.createTarget", {"url": "about:blank"})["targetId"]))
+        for domain in ("Runtime", "Log", "Page"):
+            tab.ask(f"{domain}.enable")
+        tab.go(url)
         return tab
+
+    def note(self, method: str | None, more: dict[str, Any]) -> None:
+        if method == "Runtime.exceptionThrown":
+            self.wrong.append(json.dumps(more["exceptionDetails"])[:1000])
+        elif method == "Log.entryAdded" and more["entry"]["level"] == "error":
+            self.wrong.append(f"{more['entry']['text']} {more['entry'].get('url', '')}")
 
 
 class Tab:
@@ -40,6 +55,28 @@ class Tab:
     def __init__(self, browser: ConsoleBrowser, session: str) -> None:
         self._browser = browser
         self._session = session
+
+    def go(self, url: str) -> None:
+        """Load an address from its beginning, and wait until it is loaded."""
+        self.ask("Page.navigate", {"url": "about:blank"})
+        self.ask("Page.navigate", {"url": url})
+        while self.run("document.readyState") != "complete" or self.run("location.protocol") != "https:":
+            pass
+
+    def ask(self, method: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give one command about this page."""
+        return self._browser.ask(method, more, self._session)
+
+    def until(self, words: str) -> None:
+        """Evaluate it until it is true there."""
+        limit = time.monotonic() + WAIT_S
+        while not self.run(f"Boolean({words})"):
+            assert time.monotonic() < limit, f"never: {words}; {self._browser.wrong}\n{self.text()}"
+            time.sleep(0.02)
+
+    def text(self) -> str:
+        """Return what is read in the page."""
+        return str(self.run("document.body.innerText"))
 
     def run(self, words: str) -> Any:
         """Evaluate JavaScript in the page, wait for what it promises, and return it."""

@@ -22,11 +22,15 @@ function connection(text, isBad = false) {
   line.classList.toggle('bad', isBad)
 }
 
-const since = (ms) => new Date(ms ?? Date.now()).toLocaleTimeString()
+/** A time of day, with its date if that is not today's. */
+function since(ms) {
+  const at = new Date(ms ?? Date.now())
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString()
+}
 
 /** Draw the screen that the address names. */
 function route(context) {
-  const name = location.hash.slice(2) in SCREENS ? location.hash.slice(2) : 'health'
+  const name = Object.hasOwn(SCREENS, location.hash.slice(2)) ? location.hash.slice(2) : 'health'
   shown?.abort()
   shown = new AbortController()
   show(nav, Object.keys(SCREENS).map((one) => el('a', { href: `#/${one}`, 'aria-current': one === name ? 'page' : null }, texts.screens[one])))
@@ -47,18 +51,25 @@ const forgetButton = () => action(null, { effect: texts.enrol.forget, question: 
 
 async function open(identity) {
   connection(texts.connection.connecting)
-  let client
+  let client, isOpen = false, said = ''
+  const told = (text, { message }) => {
+    connection(text, true)
+    if (!isOpen && message !== said) show(main, el('p', { class: 'note' }, message), forgetButton())
+    said = message
+  }
   try {
-    client = await connect(identity)
+    client = await connect(identity, { meanwhile: (made) => {
+      made.addEventListener('online', () => connection(texts.connection.online))
+      made.addEventListener('offline', ({ detail }) => told(texts.connection.offline(since(detail.since)), detail))
+      made.addEventListener('locked', ({ detail }) => told(texts.connection.locked(since(detail.since)), detail))
+    } })
   } catch (error) {
     return failed(error, forgetButton())
   }
+  isOpen = true
   const life = new AbortController()
   document.getElementById('host').textContent = `${client.host.name}, ${client.subject}`
   connection(texts.connection.online)
-  client.addEventListener('online', () => connection(texts.connection.online))
-  client.addEventListener('offline', ({ detail }) => connection(texts.connection.offline(since(detail?.since)), true))
-  client.addEventListener('locked', ({ detail }) => connection(texts.connection.locked(since(detail?.since)), true))
   const context = { client, status: new StatusFeed(client, life.signal), events: new EventFeed(client, life.signal) }
   client.addEventListener('closed', ({ detail }) => {
     life.abort()
@@ -89,6 +100,13 @@ function enrolling(code) {
   } }, wrong, el('div', { class: 'acts' }, button)))
   button.focus()
 }
+
+document.getElementById('skip').addEventListener('click', (event) => {
+  event.preventDefault() // its place would be taken for a screen's
+  main.focus()
+})
+// A link that is opened where the console is already open changes no more than this.
+addEventListener('hashchange', () => location.hash && !location.hash.startsWith('#/') && location.reload())
 
 async function begin() {
   const code = location.hash.startsWith('#/') ? null : takeCode()

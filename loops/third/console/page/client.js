@@ -12,7 +12,7 @@
 import { hex } from './bytes.js'
 import { socketUrl } from './enrolment.js'
 import { TlsrtError } from './errors.js'
-import { loadIdentity, saveCertificate, savePin } from './identity.js'
+import { loadIdentity, onForgotten, saveCertificate, savePin } from './identity.js'
 import { random } from './primitives.js'
 import { dueInMs, retryInMs } from './renewal.js'
 import { Backoff, Retry } from './retry.js'
@@ -28,15 +28,32 @@ const LAST_MS = 50 // before its deadline a call is not repeated
 const DAY_MS = 86400000
 const SUSPENDED_MS = 5000
 const STREAM_WAIT_MS = 30000
-const IN_BROWSER = { load: loadIdentity, savePin, saveCertificate }
+const WATCH_MS = 2000
+const SILENT_MS = 8000 // after which the host is asked whether it is there
+const THERE_MS = 6000
+const IN_BROWSER = { load: loadIdentity, onForgotten, savePin, saveCertificate }
 
 /** A new idempotency key, for one logical call. */
 export const newKey = () => hex(random(16))
 
-/** Open a session; resolve to a Client. Rejects with why there is none now, and does not try again then. */
-export async function connect(identity, { url = identity.url, open, keeper } = {}) {
+/** Tell whether the host of a WebSocket's address answers at all: a connection whose network is gone says nothing. */
+async function isThere(url) {
+  try {
+    await fetch(new URL('/', url.replace(/^wss/, 'https')), { method: 'HEAD', cache: 'no-store', signal: AbortSignal.timeout(THERE_MS) })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Open a session; resolve to a Client. Rejects with why there is none now, and does not try again then. With `meanwhile`
+ * it tries again as later, until it is told that this client has no place there; `meanwhile(client)` may listen before.
+ */
+export async function connect(identity, { url = identity.url, open, keeper, meanwhile } = {}) {
   const client = new Client(identity, { url, open, keeper })
-  await client.begin()
+  meanwhile?.(client)
+  await client.begin(Boolean(meanwhile))
   return client
 }
 
@@ -54,7 +71,10 @@ export class Client extends EventTarget {
   #renewal
   #closed = null // the error for good
   #begun = false
-  #wasOnline = false
+  #insists = false // also on the first session
+  #life = new AbortController()
+  #watch
+  #isAsking = false
   #isIdle = false
   #rights = ''
   #offlineSince = null // ms since 1970
@@ -135,10 +155,14 @@ export class Client extends EventTarget {
 
   // -- sessions -------------------------------------------------------------------------------------------------------
 
-  /** Open the first session. */
-  begin() {
+  /** Open the first session; `insists` if it is tried again, like those after it. */
+  begin(insists = false) {
+    this.#insists = insists
     const first = this.#ready(Infinity)
     globalThis.addEventListener?.('online', this.#onOnline)
+    this.#watch = setInterval(() => this.#listen(), WATCH_MS)
+    this.#watch.unref?.() // where there are other ends
+    this.#keeper.onForgotten?.(this.#life.signal, () => this.#finish(new TlsrtError('denied', 'the key of this browser was forgotten in another tab')))
     return first
   }
 
@@ -178,6 +202,17 @@ export class Client extends EventTarget {
     if (hasSlept) this.#session?.end(new TlsrtError('unavailable', 'this machine has slept'))
   }
 
+  /** End a session of which nothing is heard, if the host is not there any more. What nobody looks at may wait. */
+  async #listen() {
+    const session = this.#session, heard = session?.heardAt
+    if (!session || this.#isAsking || globalThis.document?.hidden || performance.now() - heard < SILENT_MS) return
+    this.#isAsking = true
+    const isGone = !(await isThere(this.#url))
+    this.#isAsking = false
+    if (isGone && session.heardAt === heard)
+      session.end(Object.assign(new TlsrtError('unavailable', 'nothing is heard from the host'), { since: Date.now() - (performance.now() - heard) }))
+  }
+
   #connectNow() {
     clearTimeout(this.#timer)
     if (this.#closed || this.#session || this.#opening) return false
@@ -197,7 +232,7 @@ export class Client extends EventTarget {
     if (isFirst) {
       this.#session = session
       this.#opening = null
-      this.#wasOnline = true
+      this.#insists = true
       this.#rejected = 0
       this.#backoff.reset()
       const wasOffline = this.#offlineSince !== null
@@ -215,12 +250,12 @@ export class Client extends EventTarget {
     this.#session = this.#opening = null
     clearTimeout(this.#renewal)
     if (this.#closed) return
-    if (!this.#wasOnline) return this.#finish(error) // the first session: who asked for it is told why there is none
+    if (!this.#insists) return this.#finish(error) // the first session: who asked for it is told why there is none
     if (error.code === 'idle') {
       this.#isIdle = true // it comes again when there is something to say
       if (!this.#waiting.length) return
     }
-    this.#offlineSince ??= Date.now()
+    this.#offlineSince ??= error.since ?? Date.now()
     const isRejected = error.isRefusal && error.code === 'rejected'
     this.#rejected = isRejected ? this.#rejected + 1 : 0
     if (isRejected && !(await this.#reload()) && this.#rejected >= REJECTED_MAX) return this.#finish(error)
@@ -237,7 +272,9 @@ export class Client extends EventTarget {
     this.#offlineSince ??= Date.now()
     clearTimeout(this.#timer)
     clearTimeout(this.#renewal)
+    clearInterval(this.#watch)
     globalThis.removeEventListener?.('online', this.#onOnline)
+    this.#life.abort()
     this.#session?.close()
     this.#opening?.close()
     this.#settle(null, error)
@@ -252,7 +289,7 @@ export class Client extends EventTarget {
 
   /** Look whether another tab has another certificate by now; whether there is one. */
   async #reload() {
-    const kept = await this.#keeper.load()
+    const kept = await this.#keeper.load().catch(() => null) // it was cleared under us: what we have is what there is
     const isOther = kept !== null && hex(kept.install) === hex(this.#identity.install) && hex(kept.certificate) !== hex(this.#identity.certificate)
     if (isOther) this.#identity = kept
     return isOther

@@ -15,6 +15,13 @@ export function isSafeAttribute(name, value) {
   return NAMES.has(name) || /^(aria|data)-[a-z-]+$/.test(name)
 }
 
+// What turns the text after it around, and control characters but tab and line ends: of a file's name it would show another
+// one, and of a command what a terminal reads otherwise.
+const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+
+/** Return a text in which each of its characters is seen, or does nothing to others. */
+export const seen = (text) => String(text).replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue
@@ -22,7 +29,7 @@ function fill(element, attributes, children) {
     else if (isSafeAttribute(name, value)) element.setAttribute(name, value === true ? '' : String(value))
     else throw new Error(`no attribute ${name}`)
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false))
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map((child) => (child instanceof Node ? child : seen(child))))
   return element
 }
 

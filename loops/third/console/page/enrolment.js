@@ -7,7 +7,7 @@
 import { hex } from './bytes.js'
 import { checkCertificate, makeRequest, subjectUri } from './certificate_request.js'
 import { require, TlsrtError } from './errors.js'
-import { loadIdentity, saveIdentity, VERSION } from './identity.js'
+import { loadIdentity, saveIdentity, tryToKeep, VERSION } from './identity.js'
 import { checkAnswer, findPinned, packAsking, parseCode, readAnswering } from './join_code.js'
 import { makeClientKeys } from './primitives.js'
 
@@ -95,7 +95,9 @@ export async function enrol({ url, code, replace = false }) {
   const parsed = parseCode(code)
   if (!replace && (await loadIdentity()) !== null)
     throw new TlsrtError('conflict', 'this browser is enrolled already: forget that first, and the link is not used up')
-  const identity = await enrolOver(new WebSocket(socketUrl(url), PROTOCOL), parsed, { url: socketUrl(url) })
-  await saveIdentity(identity)
+  const keys = await makeClientKeys()
+  await tryToKeep(keys.privateKey)
+  const identity = await enrolOver(new WebSocket(socketUrl(url), PROTOCOL), parsed, { url: socketUrl(url), keys })
+  await saveIdentity(identity, replace)
   return identity
 }

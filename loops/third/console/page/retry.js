@@ -5,6 +5,7 @@ import { TlsrtError } from './errors.js'
 
 const PAUSE_MS = 10
 const PAUSE_MAX_MS = 500
+const TIMER_MAX_MS = 86400000 // a browser's timer above 24 days fires at once
 const AWAY_MS = 2000 // how long a call without a key waits for a recipient that is starting
 const LOST = new Set(['outcome_unknown', 'stale'])
 const REFUSED = new Set(['rejected', 'stale', 'busy', 'unavailable'])
@@ -67,6 +68,6 @@ export class Backoff {
   /** Return how long to wait now, in ms. */
   pause(leastMs = 0) {
     const pause = this.#chance() * Math.min(30000, 500 * 2 ** Math.min(this.#attempt++, 16))
-    return leastMs ? Math.max(pause, leastMs * (1 + this.#chance())) : pause
+    return Math.min(TIMER_MAX_MS, leastMs ? Math.max(pause, leastMs * (1 + this.#chance())) : pause)
   }
 }

@@ -3,7 +3,7 @@
 import { el, show, table } from './dom.js'
 import { ask } from './dialog.js'
 import { texts } from './texts.js'
-import { commandLine, kindOf, line, mayChange, plain, typed } from './values.js'
+import { commandLine, kindOf, line, mayChange, plain, typed, wellNamed } from './values.js'
 
 const ITEMS_SHOWN = 200
 const COLUMNS_MOST = 12
@@ -145,7 +145,7 @@ export function methods({ client, signal }) {
     show(room, el('p', {}, texts.loading))
     show(methodSelect)
     try {
-      if (!known.has(target)) known.set(target, plain(await client.describe(target)))
+      if (!known.has(target)) known.set(target, wellNamed(plain(await client.describe(target))))
       if (select.value !== target) return
       described = known.get(target)
       const mine = client.rights.get(target)?.methods ?? []

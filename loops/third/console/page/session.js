@@ -52,6 +52,7 @@ export class Session {
   #offset = null // of the host's clock, ms
   #timers = []
   ended = null // the error with which it ended
+  heardAt = performance.now() // when the host has said something, ms
 
   /**
    * `socket` is a WebSocket of our subprotocol that is being opened. `watcher` has `pinned(pin)`, which resolves when
@@ -133,6 +134,7 @@ export class Session {
   #take(data) {
     require(data instanceof ArrayBuffer, 'a text')
     require(data.byteLength >= 1 && data.byteLength <= PAYLOAD_MAX, 'a payload of an impossible length')
+    this.heardAt = performance.now()
     this.#held += data.byteLength
     require(this.#held <= HELD_MAX, 'more than can be read')
     const payload = new Uint8Array(data)

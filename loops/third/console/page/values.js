@@ -97,6 +97,14 @@ export const shellWord = (word) => (/^[\w./:=,+@%-]+$/.test(word) ? word : `'${w
 /** Return a command line of these words. */
 export const commandText = (words) => words.map((word) => shellWord(String(word))).join(' ')
 
+const NAME = /^[\p{L}_][\p{L}\p{N}_]{0,79}$/u // what the platform takes for a method or parameter; an option of a command is none
+
+/** Return what a component says of itself, without methods whose names, or parameters' names, are none: it may lie. */
+export function wellNamed(said) {
+  const fits = ([name, method]) => NAME.test(name) && (method.parameters ?? []).every((one) => NAME.test(one.name))
+  return { ...said, doc: line(said.doc ?? '', 4000), methods: Object.fromEntries(Object.entries(said.methods ?? {}).filter(fits)) }
+}
+
 /** Return the command line that does the same. `values` are [parameter, value]; bytes are shown as a file. */
 export function commandLine(target, method, values) {
   const words = values.map(([parameter, value]) => {
