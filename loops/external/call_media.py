@@ -97,7 +97,8 @@ class PersonLeg:
     async def open(self, offer: str, heard: Callable[[Piece], None], changed: Callable[[str], None]) -> str:
         """Take an offer, and return the answer to it. Raises InvalidArgument.
 
-        `heard` takes what the person says from then on, `changed` the state: connected, and then lost.
+        `heard` takes what the person says from then on, `changed` the state: connected, and then left (closed by the
+        browser) or lost.
         """
         checked = checked_offer_untrusted(offer)
         self._port.use()
@@ -176,5 +177,7 @@ class PersonLeg:
         if self._peer.connectionState == "connected":
             self.is_connected = True
             self._changed("connected")
-        elif self._peer.connectionState in ("failed", "closed"):
+        elif self._peer.connectionState == "closed":  # by the browser
+            self._changed("left")
+        elif self._peer.connectionState == "failed":
             self._changed("lost")

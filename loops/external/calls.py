@@ -338,8 +338,8 @@ class Calls(Component):
         return PersonLeg(self._port)
 
     def _has_changed(self, call: Call, person: PersonParty, state: str) -> None:
-        if state == "lost":
-            call.end("connection lost")
+        if state in ("left", "lost"):  # a browser that hangs up may be faster than its session
+            call.end("hung up" if state == "left" else "connection lost")
         else:
             person.tell(state)
 

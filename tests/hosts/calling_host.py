@@ -47,9 +47,12 @@ MANIFEST = {
 
 @contextmanager
 def calling_host(
-    request: pytest.FixtureRequest, name: str, **options: Any
+    request: pytest.FixtureRequest, name: str, *, console: bool = False, **options: Any
 ) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
-    """A host in one namespace; the other one is for browsers. `options` are more of external/calls."""
+    """A host in one namespace; the other one is for browsers. `options` are more of external/calls.
+
+    The door with a console is on loopback in the host's namespace.
+    """
     need("chromium-headless-shell")
     networks = JoinedNetworks(name)
     failed = request.session.testsfailed
@@ -61,7 +64,10 @@ def calling_host(
                     TELEPHONE: {"class": "telephones:Telephone"}, OTHER: {"class": "telephones:Telephone"},
                 },
                 packages=[PACKAGE], execute=True, clients=["anna", "ben", "carl", "eve"],
-                extra={"supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}}},
+                extra={
+                    "supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}},
+                    **({"door": {"console": True}} if console else {}),
+                },
                 detection={"mode": "act", "allow": ["127.0.0.1"]},
                 policy={
                     f"client/anna -> {CALLS}": "*", f"client/ben -> {CALLS}": "*",

@@ -34,11 +34,18 @@ class ConsoleBrowser(Chromium):
         super().__init__(f"--ignore-certificate-errors-spki-list={_key_hash(ca)}", *flags)
         self.wrong: list[str] = []
 
-    def tab(self, url: str) -> Tab:
-        """Open an address in another tab, and wait until it is loaded."""
-        tab = Tab(self, self.attach(self.ask("Target.createTarget", {"url": "about:blank"})["targetId"]))
+    def profile(self) -> str:
+        """Return another profile, whose tabs share nothing with those of others: another person."""
+        return str(self.ask("Target.createBrowserContext")["browserContextId"])
+
+    def tab(self, url: str, profile: str = "", first: str = "") -> Tab:
+        """Open an address in another tab, and wait until it is loaded. `first` is JavaScript that runs before it."""
+        more = {"browserContextId": profile} if profile else {}
+        tab = Tab(self, self.attach(self.ask("Target.createTarget", {"url": "about:blank", **more})["targetId"]))
         for domain in ("Runtime", "Log", "Page"):
             tab.ask(f"{domain}.enable")
+        if first:
+            tab.ask("Page.addScriptToEvaluateOnNewDocument", {"source": first})
         tab.go(url)
         return tab
 
@@ -67,16 +74,32 @@ class Tab:
         """Give one command about this page."""
         return self._browser.ask(method, more, self._session)
 
-    def until(self, words: str) -> None:
-        """Evaluate it until it is true there."""
+    def until(self, words: str) -> Any:
+        """Evaluate it until it is something there (an element is {}); return that."""
         limit = time.monotonic() + WAIT_S
-        while not self.run(f"Boolean({words})"):
+        while (found := self.run(words)) in (None, False, 0, ""):
             assert time.monotonic() < limit, f"never: {words}; {self._browser.wrong}\n{self.text()}"
             time.sleep(0.02)
+        return found
 
     def text(self) -> str:
         """Return what is read in the page."""
         return str(self.run("document.body.innerText"))
+
+    def click(self, words: str) -> None:
+        """Wait for the element that this finds, and press it with the mouse, as a person does."""
+        where = f"(() => {{ const one = {words}; one?.scrollIntoView({{ block: 'center' }}); "
+        where += "const box = one?.getBoundingClientRect(); return box?.width && !one.disabled && "
+        where += "[box.x + box.width / 2, box.y + box.height / 2] })()"
+        x, y = self.until(where)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1})
+
+    def button(self, text: str) -> None:
+        """Press the button that begins with this text."""
+        self.click(
+            f"[...document.querySelectorAll('button')].find(one => one.innerText.startsWith({json.dumps(text)}))"
+        )
 
     def run(self, words: str) -> Any:
         """Evaluate JavaScript in the page, wait for what it promises, and return it."""

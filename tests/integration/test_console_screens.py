@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import pytest
 from hosts.console_bridge import PAGE, bridged
 from hosts.page_browser import PageBrowser
+from hosts.page_contrast import CONTRAST
 from hosts.running_host import RunningHost, running
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
-SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "logs")
+SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "call", "logs")
 SIZE_MOST = 300_000
 TAB, ENTER, ESCAPE = ("Tab", 9), ("Enter", 13), ("Escape", 27)
 HOSTILE = (
@@ -22,22 +23,6 @@ HOSTILE = (
     "javascript:alert(1)", "\"' onfocus=alert(1) autofocus x='", "<iframe srcdoc='<script>alert(1)</script>'>",
     "{{constructor.constructor('alert(1)')()}}", "\u202egnp.exe", "<style>*{display:none}</style>",
 )  # fmt: skip
-CONTRAST = """(() => {
-  const rgb = text => text.match(/[\\d.]+/g).map(Number)
-  const light = colour => rgb(colour).slice(0, 3).map(v => v / 255)
-    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0)
-  const back = one => { for (; one; one = one.parentElement) {
-    const colour = getComputedStyle(one).backgroundColor, parts = rgb(colour)
-    if (parts.length < 4 || parts[3] === 1) return colour } return 'rgb(255, 255, 255)' }
-  const bad = []
-  for (const one of document.querySelectorAll('body *')) {
-    if (![...one.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !one.checkVisibility()) continue
-    const [a, b] = [light(getComputedStyle(one).color), light(back(one))].sort((x, y) => y - x)
-    if ((a + 0.05) / (b + 0.05) < 4.5) bad.push(one.tagName + ' ' + one.className + ' ' + one.textContent.slice(0, 40))
-  }
-  return bad
-})()"""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +62,7 @@ def open_screen(page: PageBrowser, name: str) -> None:
         "health": "document.querySelector('#verdict')", "tree": "document.querySelectorAll('#tree summary').length > 5",
         "methods": "document.querySelector('.command')", "events": "document.querySelectorAll('.row').length > 5",
         "rights": "document.querySelectorAll('main tr').length > 5", "attacks": "document.querySelector('main p')",
-        "logs": "document.querySelectorAll('main tr').length > 3",
+        "call": "document.querySelector('main pre')", "logs": "document.querySelectorAll('main tr').length > 3",
     }  # fmt: skip
     page.until(f"Boolean({ready[name]})")
 

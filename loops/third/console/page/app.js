@@ -4,7 +4,9 @@ import { action } from './action.js'
 import { connect, enrol, forget, loadIdentity, takeCode } from './client.js'
 import { el, show } from './dom.js'
 import { EventFeed, StatusFeed } from './feeds.js'
+import { Phone } from './phone.js'
 import { attacks } from './screen_attacks.js'
+import { bell, call } from './screen_call.js'
 import { events } from './screen_events.js'
 import { health } from './screen_health.js'
 import { logs } from './screen_logs.js'
@@ -13,7 +15,7 @@ import { rights } from './screen_rights.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, logs }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 
@@ -70,7 +72,8 @@ async function open(identity) {
   const life = new AbortController()
   document.getElementById('host').textContent = `${client.host.name}, ${client.subject}`
   connection(texts.connection.online)
-  const context = { client, status: new StatusFeed(client, life.signal), events: new EventFeed(client, life.signal) }
+  const context = { client, status: new StatusFeed(client, life.signal), events: new EventFeed(client, life.signal), phone: new Phone(client, life.signal) }
+  main.before(bell(context.phone, life.signal))
   client.addEventListener('closed', ({ detail }) => {
     life.abort()
     shown?.abort()

@@ -21,7 +21,8 @@ const pause = (ms, signal) => new Promise((resolve) => {
   signal.addEventListener('abort', () => { clearTimeout(timer); resolve() }, { once: true })
 })
 
-async function again(signal, work, failed) {
+/** Do it, and again after a pause, until it is aborted. */
+export async function again(signal, work, failed) {
   while (!signal.aborted) {
     try {
       await work()
