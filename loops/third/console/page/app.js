@@ -8,6 +8,7 @@ import { Phone } from './phone.js'
 import { attacks } from './screen_attacks.js'
 import { bell, call } from './screen_call.js'
 import { events } from './screen_events.js'
+import { files } from './screen_files.js'
 import { health } from './screen_health.js'
 import { logs } from './screen_logs.js'
 import { methods } from './screen_methods.js'
@@ -15,7 +16,7 @@ import { rights } from './screen_rights.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

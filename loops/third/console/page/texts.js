@@ -1,7 +1,9 @@
 // All that the console says in words of its own. Another language is another file like this one.
 
+import { serviceScreens, serviceTexts } from './texts_services.js'
+
 export const texts = {
-  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls' },
+  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ...serviceScreens },
   connection: {
     connecting: 'connecting …', online: 'connected', closed: 'closed: ',
     locked: (since) => `the host is locked, since ${since}: it gives no sessions until an operator unlocks it`,
@@ -62,6 +64,7 @@ export const texts = {
       offline: 'the session has ended', unavailable: 'the session has ended', rejected: 'this client has no place here any more', denied: 'the right to it has ended', page: 'the page was left' },
     errors: { NotAllowedError: 'this browser does not let the page have the microphone: allow it in the settings of the page', NotFoundError: 'there is no microphone', NotReadableError: 'the microphone is used by another program' },
   },
+  ...serviceTexts,
   failed: (error) => `${error.code ? `${error.code}: ` : ''}${error.message}`,
   loading: 'loading …',
 }
