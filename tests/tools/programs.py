@@ -25,6 +25,7 @@ PACKAGES = {
     "dbus-daemon": "dbus-daemon",
     "dunst": "dunst",
     "ffmpeg": "ffmpeg",
+    "firefox-esr": "firefox-esr",
     "fish": "fish",
     "git": "git",
     GST_RTSP_SERVER: "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good python3-gi",

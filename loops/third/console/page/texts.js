@@ -11,7 +11,7 @@ export const texts = {
   },
   enrol: {
     heading: 'Make this browser a client',
-    says: 'A key is made that cannot leave this browser. The link is used up by it.',
+    says: 'A key is made that cannot leave this browser. The link is used up by it. In a private window the key is gone when that is closed.',
     act: 'Enrol this browser', none: 'This browser is no client of this host. On the host, run',
     then: 'and open the link that it prints.', forget: 'Forget the key of this browser',
     forgetSure: 'Its key is gone for good, and the host needs a new link. Forget it?',

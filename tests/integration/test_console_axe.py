@@ -1,0 +1,90 @@
+"""No rule of axe is broken on any screen of the console, over the real door and under its policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from hosts.console_browser import ConsoleBrowser, Tab
+from hosts.running_host import RunningHost, running
+from tools.axe import need_axe
+
+pytestmark = pytest.mark.once  # the page and the browser know no version of Python
+
+SERVICES = ("third/status", "secondary/logs")
+BY_SIZE = ("color-contrast", "target-size", "scrollable-region-focusable")  # what light and width change
+MAIN = "document.querySelector('main').innerText"
+RUN = """await (async () => {
+  const found = await axe.run(document, ONLY ? { runOnly: ONLY } : {})
+  return found.violations.map(one => [one.id, one.help, one.nodes.slice(0, 3).map(node => node.html.slice(0, 200))])
+})()"""
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    need_axe()
+    for host in running(request, extra={"door": {"console": True}}):
+        for name in SERVICES:
+            added = host.cli("component", "add", name, "--yes", "--allow", 'client/admin: "*"')
+            assert added.returncode == 0, added.stderr
+        yield host
+
+
+def look(tab: Tab, scheme: str, width: int) -> None:
+    """Show the page so, as a system and a window do."""
+    wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # or a colour is between two
+    features = [{"name": name, "value": value} for name, value in wanted.items()]
+    tab.ask("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500}
+    tab.ask("Emulation.setDeviceMetricsOverride", size)
+
+
+def broken(tab: Tab, *only: str) -> list[list[object]]:
+    """Return the rules of axe that are broken now."""
+    if not tab.run("'axe' in globalThis"):
+        tab.ask("Runtime.evaluate", {"expression": need_axe()})  # the debugger's, which no policy of a page is about
+    return list(tab.run(RUN.replace("ONLY", json.dumps(only))) if only else tab.run(RUN.replace("ONLY", "null")))
+
+
+def test_no_rule_of_axe_is_broken_on_any_screen(host: RunningHost) -> None:
+    allow = [f"{name}: *" for name in (*SERVICES, "primary/events", "primary/kernel", "secondary/store")]
+    made = host.cli("console", "reader", *(word for one in allow for word in ("--allow", one)), "--json")
+    assert made.returncode == 0, made.stderr
+    found: list[object] = []
+    with ConsoleBrowser(host.admin.ca_pem) as browser:
+        tab = browser.tab(json.loads(made.stdout)["link"])
+
+        def check(what: str, *only: str) -> None:
+            found.extend((what, one) for one in broken(tab, *only))
+
+        tab.until("document.querySelector('#enrol')")
+        look(tab, "light", 320)
+        check("enrolment")
+        tab.run("document.querySelector('#enrol').requestSubmit()")
+        tab.until("document.querySelector('#verdict')?.textContent")
+        screens = tab.run("[...document.querySelectorAll('nav a')].map(one => one.hash)")
+        assert len(screens) >= 7
+        for screen in screens:
+            tab.run(f"location.hash = {json.dumps(screen)}")
+            tab.until(f"document.querySelector('nav [aria-current]')?.hash === {json.dumps(screen)}")
+            tab.until(f"{MAIN}.length > 30 && !{MAIN}.includes('loading')")
+            for scheme, width in (("light", 1280), ("dark", 320)):
+                look(tab, scheme, width)
+                check(f"{screen} {scheme} {width}")
+                assert tab.run("document.documentElement.scrollWidth") <= width, (screen, width)
+            for scheme, width in (("dark", 1280), ("light", 320)):
+                look(tab, scheme, width)
+                check(f"{screen} {scheme} {width}", *BY_SIZE)
+        tab.run("document.querySelector('main').append(document.createElement('input'))")
+        assert [one[0] for one in broken(tab)] == ["label"]  # it finds what is there
+        tab.run("document.querySelector('main > input').remove()")
+        tab.run("import('/dialog.js').then(({ ask }) => void ask('Is it so?', 'Yes', 'No'))")
+        tab.until("document.querySelector('dialog #no')")
+        check("question")
+        tab.run("document.querySelector('dialog #no').click()")
+        assert host.cli("client", "revoke", "reader").returncode == 0
+        tab.until("document.querySelectorAll('nav a').length === 0")
+        check("closed")
+        assert found == [], json.dumps(found, indent=1)
+        assert browser.wrong == []

@@ -1,0 +1,98 @@
+"""The console in a real Firefox: the way of a person, from a link to the end by a revocation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from hosts.firefox import Firefox
+from hosts.running_host import RunningHost, running
+
+pytestmark = pytest.mark.once  # the page and the browser know no version of Python
+
+LINE = "(document.querySelector('#connection')?.textContent ?? '')"
+KEPT = """await new Promise((resolve, reject) => {
+  const asked = indexedDB.open('tlsrt')
+  asked.onerror = () => reject(asked.error)
+  asked.onsuccess = () => {
+    const got = asked.result.transaction('identity').objectStore('identity').get('mine')
+    got.onsuccess = () => { asked.result.close(); resolve(got.result) }
+  }
+})"""
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    for host in running(request, extra={"door": {"console": True}}):
+        added = host.cli("component", "add", "third/status", "--yes", "--allow", 'client/admin: "*"')
+        assert added.returncode == 0, added.stderr
+        yield host
+
+
+def link_of(host: RunningHost, name: str) -> str:
+    allow = ["third/status: *", "primary/events: *", "secondary/store: *"]
+    made = host.cli("console", name, *(word for one in allow for word in ("--allow", one)), "--json")
+    assert made.returncode == 0, made.stderr
+    return str(json.loads(made.stdout)["link"])
+
+
+def enrol(browser: Firefox, link: str) -> None:
+    browser.go(link)
+    browser.until("document.querySelector('#enrol')")
+    assert browser.run("location.hash") == ""
+    browser.run("document.querySelector('#enrol').requestSubmit()")
+
+
+def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost) -> None:
+    with Firefox(host.admin.ca_pem) as browser:
+        enrol(browser, link_of(host, "fox"))
+        browser.until("document.querySelector('#verdict')?.textContent")
+        assert "client/fox" in browser.text()
+        assert browser.run(f"({KEPT}).privateKey.extractable") is False
+        exported = f"crypto.subtle.exportKey('pkcs8', ({KEPT}).privateKey).then(() => 'taken', (error) => error.name)"
+        assert browser.run(f"await {exported}") == "InvalidAccessError"
+
+        browser.run("void (location.hash = '#/methods')")
+        browser.until("document.querySelector('#component')")
+        for id, value in (("component", "secondary/store"), ("method", "put")):
+            browser.until(f"[...document.querySelectorAll('#{id} option')].some((one) => one.value === '{value}')")
+            browser.run(
+                f"(document.querySelector('#{id}').value = '{value}', "
+                f"document.querySelector('#{id}').dispatchEvent(new Event('change')))"
+            )
+        browser.until("document.querySelector('form [name=key]')")
+        browser.run("(document.querySelector('[name=key]').value = 'of_the_fox', 0)")
+        browser.run("(document.querySelector('[name=value]').value = '7', 0)")
+        browser.run("document.querySelector('form').requestSubmit()")
+        browser.until("document.querySelector('dialog #yes')")
+        browser.run("document.querySelector('dialog #yes').click()")
+        browser.until("document.querySelector('.result')?.textContent.includes('took')")
+        with host.client() as admin:
+            assert admin.call("secondary/store", "get", "of_the_fox") == 7
+
+        browser.run("void (location.hash = '#/events')")
+        count = "Number(document.querySelector('main')?.innerText.match(/of (\\d+) events/)?.[1] ?? 0)"
+        browser.until(f"{count} > 0")
+        host.kill("primary")
+        browser.until(f"{LINE}.startsWith('offline since ')")
+        browser.until(f"{LINE} === 'connected'")
+        before = browser.run(count)
+        host.respawn("forth")
+        browser.until(f"{count} > {before}")
+        assert browser.wrong(f"https://127.0.0.1:{host.port}") == []
+
+        assert host.cli("client", "revoke", "fox").returncode == 0
+        browser.until(f"{LINE}.startsWith('closed: rejected')")
+
+
+def test_a_browser_that_keeps_nothing_says_so_before_the_link_is_used_up(host: RunningHost) -> None:
+    with Firefox(host.admin.ca_pem, browser__privatebrowsing__autostart=True) as browser:
+        browser.prefer("network.cookie.cookieBehavior", 2)  # pages may keep nothing
+        link = link_of(host, "hidden")
+        enrol(browser, link)
+        browser.until("document.querySelector('[role=alert]')?.textContent.includes('this browser cannot keep a key')")
+        browser.prefer("network.cookie.cookieBehavior", 0)
+        enrol(browser, link)  # it is still good, also in a private window
+        browser.until("document.querySelector('#verdict')?.textContent")
+        assert browser.run(f"({KEPT}).privateKey.extractable") is False
