@@ -113,6 +113,14 @@ class ContentTables:
             raise Conflict(f"the attachment {name} is here no more")
         return int(rows[0]["content"])
 
+    def forget(self, transaction: Transaction, owner: str, name: str, size: int, sha256: str) -> bool:
+        """Remove a file of an owner that no message has; return whether there was one."""
+        row = self._row(transaction, owner, name, size, sha256)
+        if row is None or transaction.read("SELECT 1 FROM attached WHERE content = ? LIMIT 1", row["number"]):
+            return False
+        self._messages.drop_content(transaction, row["number"])
+        return True
+
     def sweep(self, transaction: Transaction, now_ms: int) -> None:
         """Remove files that no message has taken for a day."""
         rows = transaction.read(

@@ -38,7 +38,7 @@ class HookRequest:
 
 
 class HookRequestReader:
-    """Makes a request of bytes. Never keeps more than a head and a body."""
+    """Makes a request of bytes. Never keeps more than a head and a body, and of the body only what has come."""
 
     def __init__(self, body_bytes: int) -> None:
         self._body_bytes = body_bytes
@@ -66,6 +66,11 @@ class HookRequestReader:
                     raise BadRequestError(400, "the connection ended within the request")
         except h11.RemoteProtocolError as error:
             raise BadRequestError(400, f"it is no request: {error}") from None
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of a body it keeps."""
+        return len(self._body)
 
     def interim(self) -> bytes:
         """Return what is to be written before the body comes, once: a sender may wait for it (RFC 9110, 10.1.1)."""
@@ -97,7 +102,9 @@ class HookRequestReader:
         for name, value in self._head.headers:
             headers.setdefault(name.decode("ascii"), []).append(value.decode("latin-1"))
         target = self._head.target.decode("latin-1")
-        return HookRequest(self._head.method.decode("ascii"), target, headers, bytes(self._body))
+        body = bytes(self._body)
+        self._body = bytearray()
+        return HookRequest(self._head.method.decode("ascii"), target, headers, body)
 
 
 def response(status: int, retry_after_s: int = 0) -> bytes:

@@ -71,8 +71,7 @@ from tlsrt.loops.external.message_tables import Kept, MessageTables
 from tlsrt.loops.external.outgoing_tables import BATCH, Leaving, OutgoingTables
 
 _ = BestAvailableEncryption, load_pem_private_key
-_PAUSE_S = 5.0
-_LOOK_S = 600.0
+_PAUSE_S, _LOOK_S = 5.0, 600.0
 _WATCHES, _WATCHES_OF_ONE = 128, 16
 
 
@@ -115,9 +114,8 @@ class Messages(Component):
         for value, what in ((bundle, secret), (self._key, "signing")):
             if value is None:
                 verb = "make" if what == "signing" else "set"
-                raise ConfigError(
-                    f"there is no way to host {name}: `tlsrt-supervisor secret {verb} {self.address} {what}`"
-                )
+                again = f"`tlsrt-supervisor secret {verb} {self.address} {what}`"
+                raise ConfigError(f"there is no way to host {name}: {again}")
         assert bundle is not None and self._key is not None
         make = partial(AsyncClient, bundle, scratch=self.state)
         return HostLink(
@@ -187,16 +185,14 @@ class Messages(Component):
     async def outbox(self, limit: Limit = 100, after: Position | None = None) -> dict[str, Any]:
         """What waits for other hosts or was given up, with the reason; of all for those in `operators`; no bodies."""
         found = await self.db.query(self._outgoing.outbox, self._owner(), limit, after)
-        hosts = {name: link.away for name, link in self._links.items()}
-        return {"messages": found, "hosts": hosts}
+        return {"messages": found, "hosts": {name: link.away for name, link in self._links.items()}}
 
     @handler(idempotent=True)
     async def retry(self, id: Id) -> list[str]:
         """Have a message tried again that was given up, or at once if it waits; returns the hosts."""
         hosts = await self.db.transaction(self._outgoing.retry, self._owner(), id, self.wall_ms())
-        for host in hosts:
-            if host in self._links:
-                self._links[host].hurry()
+        for host in self._links.keys() & hosts:
+            self._links[host].hurry()
         return hosts
 
     @handler(idempotent=True)
@@ -300,6 +296,11 @@ class Messages(Component):
         return {"offset": there, "done": done}
 
     @handler(idempotent=True)
+    async def forget_put(self, name: FileName, size_bytes: Size, sha256: Sha256) -> bool:
+        """Take back a file that no message has; returns whether it was here. Else it goes after a day."""
+        return await self.db.transaction(self._contents.forget, self._source(), name, size_bytes, sha256)
+
+    @handler(idempotent=True)
     async def stat(self, path: FilePath) -> dict[str, Any]:
         """Size and SHA-256 of an attachment of a message in your mailbox, `ID/NAME`."""
         row = await self._attachment(path)
@@ -370,9 +371,8 @@ class Messages(Component):
         self._later.set()
 
     def _wake(self, hosts: Any) -> None:
-        for host in hosts:
-            if host in self._links:
-                self._links[host].wake()
+        for host in self._links.keys() & hosts:
+            self._links[host].wake()
 
     def _is_dead(self, host: str, one: Leaving, reason: str) -> None:
         self.log.warning("message %s to %s@%s is given up: %s", one.envelope.id, one.envelope.to, host, reason)

@@ -32,10 +32,11 @@ from tlsrt import (
     load_key_pair,
 )
 from tlsrt.loops.external.address_rates import AddressRates
+from tlsrt.loops.external.hook_attachment import HookAttachment
 from tlsrt.loops.external.hook_request import HookRequest
 from tlsrt.loops.external.hook_server import HookAnswer, HookServer
 from tlsrt.loops.external.hook_signature import STYLES, NotGenuineError, keys_of
-from tlsrt.loops.external.message import CONTENT_TYPE, TO, TO_RULE, TOPIC
+from tlsrt.loops.external.message import BODY_BYTES, CONTENT_TYPE, TO, TO_RULE, TOPIC
 from tlsrt.loops.external.taken_deliveries import STEP, TakenDeliveries
 
 _ = BestAvailableEncryption, load_pem_private_key
@@ -78,7 +79,7 @@ class WebhooksIn(Component):
         hooks: Annotated[dict[str, IncomingOptions], Length(8), "By name, which is the topic of its messages."] = field(
             default_factory=dict[str, IncomingOptions]
         )
-        body_kb: Annotated[int, Range(1, 64), "Largest body, KiB."] = 64
+        body_kb: Annotated[int, Range(1, 1024), "Largest body, KiB; what has more than 64 comes as attachment."] = 1024
         within_s: Annotated[float, Range(1, 60), "For one connection from its begin to its end, seconds."] = 15.0
         address_per_s: Annotated[float, Range(0.1, 1000), "Connections of an address a second in the long run."] = 10.0
         address_burst: Annotated[int, Range(1, 1000), "Connections of an address at once."] = 50
@@ -115,6 +116,7 @@ class WebhooksIn(Component):
         self._told_s: dict[str, float] = {}
         self._away = ""
         self._remembered = TakenDeliveries(self.db)
+        self._large = HookAttachment(self)
         context = self._context()
         self._server = HookServer(
             context, self._take, AddressRates(options.address_per_s, options.address_burst), options.body_kb << 10,
@@ -172,11 +174,15 @@ class WebhooksIn(Component):
             self._counted(name, "put_off")
             return HookAnswer(429, 60)
         topic = hook.topic or name
-        await self.call(
-            MESSAGES, "send", hook.to, _text_or_bytes(request.body), id=delivery.hex(),
-            topic=f"{topic}.{event}" if event else topic, timeout_s=self.options.within_s,
-            content_type=_content_type(request.headers.get("content-type", [])),
-        )  # fmt: skip
+        topic = f"{topic}.{event}" if event else topic
+        kind = _content_type(request.headers.get("content-type", []))
+        if len(request.body) > BODY_BYTES:
+            await self._large.send(hook.to, request.body, kind, topic, delivery.hex(), self.options.within_s)
+        else:
+            await self.call(
+                MESSAGES, "send", hook.to, _text_or_bytes(request.body), id=delivery.hex(), topic=topic,
+                timeout_s=self.options.within_s, content_type=kind,
+            )  # fmt: skip
         await self._remembered.add(name, delivery)
         self._away = ""
         self._counted(name, "taken")

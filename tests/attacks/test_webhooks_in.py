@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import hmac
+import shutil
 import socket
+import sqlite3
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hosts.joined_messages import until
-from hosts.posted_hooks import GITHUB_KEY, HOOKS_IN, OWN_KEY, PROCESS, PostedHooks, posted_hooks, request, signed
+from hosts.posted_hooks import (
+    GITHUB_KEY,
+    HOOKS_IN,
+    LOST_KEY,
+    OWN_KEY,
+    PROCESS,
+    PostedHooks,
+    posted_hooks,
+    request,
+    signed,
+)
 
 BODY = b'{"type": "order.paid"}'
 WITHIN_S = 3.0
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +143,7 @@ def test_what_is_no_plain_request_is_refused(hooks: PostedHooks) -> None:
         (raw("Content-Length: 0x16"), {400}),
         (raw("Content-Length: -1"), {400}),
         (raw("Content-Length: 99999999999999999999"), {413, 400}),
-        (raw("Content-Length: 65537"), {413}),
+        (raw(f"Content-Length: {MIB + 1}"), {413}),
         (raw(), {411}),
         (whole + whole, {400}),  # a second one behind the first
         (raw(length, first="POST /hooks/shop HTTP/1.0"), {400}),
@@ -196,6 +212,73 @@ def test_a_flood_of_one_address_leaves_the_others_their_way(hooks: PostedHooks) 
             assert hooks.post("/hooks/shop", signed(f"flood_{number}", BODY), BODY) == 200
     assert until(lambda: _metric(hooks, "connections_refused") > before)
     assert hooks.host.loop(PROCESS)["violations"] == 0
+
+
+def test_a_body_that_is_another_length_than_was_said_is_no_delivery(hooks: PostedHooks) -> None:
+    before, body = ids(hooks), b"x" * (MIB - 1)
+    good = signed("length", body)
+    whole = request("/hooks/shop", good, body)
+    said = f"Content-Length: {len(body)}".encode()
+    assert hooks.status(whole.replace(said, f"Content-Length: {MIB}".encode())) == 0, "it never comes, and ends in time"
+    for length in (0, 1, 65536, MIB - 2):
+        assert hooks.status(whole.replace(said, f"Content-Length: {length}".encode())) in (400, 0)
+    with hooks.connect() as sock:  # it ends within its body
+        sock.sendall(whole[:-1])
+        sock.unwrap()
+    for changed in (body[:-1] + b"y", b"y" + body[1:], body[: MIB // 2] + b"y" + body[MIB // 2 + 1 :]):
+        assert hooks.post("/hooks/shop", good, changed) == 403
+    assert _files(hooks) == 0, "before its signature was checked nothing of a body goes on"
+    assert hooks.status(whole) == 200 and ids(hooks) - before
+
+
+def _files(hooks: PostedHooks) -> int:
+    """Return how many files there are in messages, with those that belong to no message."""
+    folder = hooks.host.config.state_dir / "external.messages" / "messages"
+    with tempfile.TemporaryDirectory() as copy:  # as it is locked where it is
+        for path in (*folder.glob("data.sqlite"), *folder.glob("data.sqlite-wal")):
+            shutil.copyfile(path, Path(copy, path.name))
+        with closing(sqlite3.connect(Path(copy, "data.sqlite"))) as database:
+            return int(database.execute("SELECT count(*) FROM contents").fetchone()[0])
+
+
+def test_a_hundred_large_bodies_that_never_end_take_eight_mib(hooks: PostedHooks) -> None:
+    pid = hooks.host.loop(PROCESS)["pid"]
+    idle, most, body = _pss(pid), 0, b"x" * MIB
+    half = request("/hooks/shop", signed("endless", body), body)[:-1]
+    held: list[ssl.SSLSocket] = []
+    try:
+        for number in range(100):
+            held.append(hooks.connect(source=f"127.0.0.{2 + number % 4}"))
+            try:
+                held[-1].sendall(half)
+            except OSError:  # it was displaced
+                pass
+            most = max(most, _pss(pid))
+            if number % 20 == 19:
+                good = b"%d" % number * (MIB // 2)
+                assert hooks.post("/hooks/shop", signed(f"large_{number}", good), good) == 200
+    finally:
+        for one in held:
+            one.close()
+    print(f"PSS {idle} KiB at rest, at most {most} KiB")
+    assert most - idle < 20 << 10 and _metric(hooks, "bodies_displaced") > 0
+    assert hooks.host.loop(PROCESS)["violations"] == 0
+
+
+def _pss(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")))
+
+
+def test_large_bodies_that_messages_refuse_leave_nothing_behind(hooks: PostedHooks) -> None:
+    """Of files that belong to no message a carrier may have 64: else these would be there for a day."""
+    before = _files(hooks)
+    for number in range(66):
+        body = b"%4d" % number * (MIB // 32)
+        assert hooks.post("/lost", signed(f"lost_{number}", body, LOST_KEY), body) == 503
+    assert _files(hooks) == before
+    body = b"y" * MIB
+    assert hooks.post("/hooks/shop", signed("after_lost", body), body) == 200
 
 
 def _metric(hooks: PostedHooks, name: str) -> float:

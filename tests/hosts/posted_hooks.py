@@ -15,12 +15,13 @@ from typing import Any
 
 from fakes.own_certificate import server_context
 
-from hosts.joined_messages import MESSAGES, set_secret
+from hosts.joined_messages import MESSAGES, USED, set_secret
 from hosts.running_host import RunningHost, free_port
 
 HOOKS_IN, HOOKS, FETCH = "external/webhooks_in", "external/webhooks", "external/fetch"
 PROCESS = "external.webhooks_in"
 KEY, OLD_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+LOST_KEY = "whsec_bG9zdGxvc3Rsb3N0bG9zdGxvc3Rsb3N0"
 GITHUB_KEY, OWN_KEY = b"It's a Secret to Everybody", b"a key that both hosts know"
 
 
@@ -35,10 +36,10 @@ class PostedHooks:
     def url(self, path: str) -> str:
         return f"https://127.0.0.1:{self.port}{path}"
 
-    def connect(self, timeout_s: float = 20.0) -> ssl.SSLSocket:
+    def connect(self, timeout_s: float = 20.0, source: str = "127.0.0.1") -> ssl.SSLSocket:
         """Return a connection as senders make it, with the handshake done."""
         context = ssl.create_default_context(cafile=str(self.ca))
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s, source_address=(source, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as curl and servers that post do
         try:
             return context.wrap_socket(plain, server_hostname="127.0.0.1")
@@ -123,15 +124,16 @@ def _add(host: RunningHost, folder: Path, port: int, bounds: dict[str, Any], has
         "shop": {"to": "client/anna", "path": "/hooks/shop", "per_minute": 1000},
         "code": {"to": "client/anna", "style": "github", "secret": "code"},
         "own": {"to": "client/anna", "secret": "own"},
+        "lost": {"to": "client/anna@nowhere", "secret": "lost", "per_minute": 1000},
     }
     listen = [{"name": "https", "port": port, "why": "a test"}]
-    secrets = [{"name": each, "why": "a test"} for each in ("tls", "key", "code", "own")]
+    secrets = [{"name": each, "why": "a test"} for each in ("tls", "key", "code", "own", "lost")]
     out = {"attic": {"url": f"https://127.0.0.1:{port}/own", "ca": "test"}}
     egress = [{"to": [f"127.0.0.1:{port}"], "why": "a test"}]
     relay = {"why": "it reaches for others", "clients": {}}
     read = [{"path": str(folder), "why": "the authority of a test"}]
     steps: tuple[tuple[str, dict[str, Any], dict[str, Any], list[str]], ...] = (
-        (MESSAGES, {"mailbox_messages": 10_000}, {}, ["client/anna: [send, sent, inbox, read, acknowledge]"]),
+        (MESSAGES, {"mailbox_messages": 10_000}, {}, [f"client/anna: {USED}"]),
         (HOOKS_IN, {"hooks": hooks, **bounds}, {"listen": listen, "secrets": secrets}, ["client/admin: *"]),
         (FETCH, {"authorities": {"test": str(folder / "ca.pem")}}, {"relay": relay, "read": read}, []),
         (HOOKS, {"hooks": out, "retry_s": 1}, {"egress": egress}, []),
@@ -144,6 +146,7 @@ def _add(host: RunningHost, folder: Path, port: int, bounds: dict[str, Any], has
         assert added.returncode == 0 or "secret" in added.stdout + added.stderr, added
     pair = (folder / "key.pem").read_bytes() + (folder / "ca.pem").read_bytes()
     values = {"tls": pair, "key": f"{KEY}\n{OLD_KEY}\n".encode(), "code": GITHUB_KEY + b"\n", "own": OWN_KEY}
+    values["lost"] = LOST_KEY.encode()
     for name, value in values.items():
         set_secret(host, name, value, HOOKS_IN)
     if has_out:

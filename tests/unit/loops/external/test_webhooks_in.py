@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from fakes.own_certificate import server_context
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlsrt import ConfigError, Failed, load_key_pair
 from tlsrt.loops.external.address_rates import AddressRates, subject_of
+from tlsrt.loops.external.body_room import BodyRoom
 from tlsrt.loops.external.hook_request import BadRequestError, HookRequest, HookRequestReader
 from tlsrt.loops.external.hook_server import HookAnswer
 from tlsrt.loops.external.hook_signature import (
@@ -82,6 +85,22 @@ def test_a_request_that_is_refused_before_its_body(lines: bytes, status: int) ->
     assert caught.value.status == status
     with pytest.raises(BadRequestError):
         HookRequestReader(3).receive_untrusted(b"")
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
+def test_bodies_have_a_room_and_the_greedy_one_leaves_it(steps: list[tuple[int, int]]) -> None:
+    room = BodyRoom(100)
+    held: dict[int, int] = {}
+    for key, more in steps:
+        held[key] = held.get(key, 0) + more
+        for ended in room.hold(key, str(key % 3), held[key]):
+            of = {name: sum(size for one, size in held.items() if one % 3 == name) for name in range(3)}
+            assert isinstance(ended, int) and of[ended % 3] == max(of.values())
+            del held[ended]
+        assert room.held_bytes == sum(held.values()) <= 100
+    for key in range(10):
+        room.let_go(key)
+    assert room.held_bytes == 0
 
 
 def test_an_address_has_its_own_tokens() -> None:
