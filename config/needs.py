@@ -343,8 +343,8 @@ class NeedsConfig:
     runtime: tuple[RuntimeConfig, ...] = field(
         default=(),
         metadata=listing(
-            "What it may ask of the runtime itself: to pause or list components that are named, to end the "
-            "host, to read logs or the audit log.",
+            "What it may ask of the runtime itself: to pause, restart or list components that are named, to "
+            "lock or end the host, to release or revoke for a caller, to read logs or the audit log.",
             table(RuntimeConfig, placed_by="where", check=refusal_of_runtime),
             RUNTIME_MAX,
             example="[{may: pause, components: [secondary/ai], why: it saves the battery}]",

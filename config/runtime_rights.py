@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, WHY, listing, text
 
 if TYPE_CHECKING:
     from tlsrt.config.components import ComponentConfig
 
-May = Literal["pause", "list", "status", "shutdown", "logs", "audit", "backup"]
-RUNTIME_MAX = 8  # entries of one component
+May = Literal[
+    "pause", "restart", "list", "status", "lock", "release", "revoke", "shutdown", "logs", "audit", "backup",
+]  # fmt: skip
+RUNTIME_MAX = 12  # entries of one component
 _WHOLE_HOST = {
     "shutdown": "ends the whole host", "logs": "reads those of all processes", "audit": "reads all of the log",
-    "backup": "keeps the whole host", "status": "reads that of all processes",
+    "backup": "keeps the whole host", "status": "reads that of all processes", "lock": "locks the whole host",
+    "release": "is told whom by who asks for it", "revoke": "is told whom by who asks for it",
 }  # fmt: skip
+_DONE = {"pause": "paused", "restart": "restarted"}
 COMPONENTS_MAX = 32  # of one entry: one byte each in an answer of the life channel
 
 
@@ -26,12 +31,21 @@ class Act(StrEnum):
 
     PAUSE = "pause"
     RESUME = "resume"
+    RESTART = "restart"
     LIST = "list"
     SHUTDOWN = "shutdown"
     BACKUP = "backup"
     LOGS = "logs"
     AUDIT = "audit"
     STATUS = "status"
+    LOCK = "lock"
+    RELEASE = "release"
+    REVOKE = "revoke"
+
+    @property
+    def names_subject(self) -> bool:
+        """Whether it is done to a subject that is named with it, for a caller who may call the component."""
+        return self in (Act.RELEASE, Act.REVOKE)
 
     @property
     def reads(self) -> bool:
@@ -47,8 +61,8 @@ def refusal_of_runtime(entry: Mapping[str, Any]) -> str:
     if not components:
         return f"components is missing: name those that it may {may}"
     primary = next((one for one in components if one.startswith("primary/")), "")
-    if may == "pause" and primary:
-        return f"{primary} cannot be paused: nothing runs without Primary; remove it"
+    if may in _DONE and primary:
+        return f"{primary} cannot be {_DONE[may]}: nothing runs without Primary; remove it"
     return ""
 
 
@@ -58,18 +72,21 @@ class RuntimeConfig:
 
     may: May = field(
         metadata=text(
-            "pause: stop the processes of these components, and start those again that it has stopped. list: read "
-            "their states. status: read that of all. shutdown: end the whole host in order. logs: read the log files "
-            "of all processes. audit: read the audit log. backup: get all of the host but its keys, sealed under its "
+            "pause: stop the processes of these components, and start those again that it has stopped. restart: "
+            "restart them. list: read their states. status: read that of all. lock: lock the host. release: end what "
+            "attack response does about a subject. revoke: end an enrolled client for good; both only for a caller "
+            "who may call the component. shutdown: end the whole host in order. logs: read the log files of all "
+            "processes. audit: read the audit log. backup: get all of the host but its keys, sealed under its "
             "master_key.",
-            choices=("pause", "list", "status", "shutdown", "logs", "audit", "backup"),
+            choices=get_args(May),
         )
     )
     why: str = field(metadata=WHY)
     components: tuple[str, ...] = field(
         default=(),
         metadata=listing(
-            "The components that are meant; to be paused, each needs a process of its own.",
+            "The components that are meant; to be paused, each needs a process of its own. A restart is one of the "
+            "process in which it runs.",
             text("A component.", pattern=ADDRESS, says=ADDRESS_SAYS),
             COMPONENTS_MAX,
             example="[secondary/ai]",
@@ -89,6 +106,11 @@ class Right(NamedTuple):
     targets: tuple[str, ...]
 
 
+def digest_of_subject(subject: str) -> bytes:
+    """Return what a process says for a subject: SHA-256 of its name, as it says no text."""
+    return hashlib.sha256(subject.encode()).digest()
+
+
 def rights_to_runtime(components: Sequence[ComponentConfig]) -> tuple[Right, ...]:
     """Return the rights of a process's components, in the order in which its life channel counts them."""
     return tuple(right for one in components for entry in one.needs.runtime for right in _rights(one.address, entry))
@@ -98,4 +120,6 @@ def _rights(address: str, entry: RuntimeConfig) -> list[Right]:
     if entry.may == "pause":
         acts = (Act.PAUSE, Act.RESUME)
         return [Right(address, act, (target,)) for target in entry.components for act in acts]
+    if entry.may == "restart":
+        return [Right(address, Act.RESTART, (target,)) for target in entry.components]
     return [Right(address, Act(entry.may), entry.components)]

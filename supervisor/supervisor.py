@@ -22,6 +22,7 @@ from tlsrt.supervisor.control.certificates import Certificates
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.event_feed import EventFeed
 from tlsrt.supervisor.control.figures import HostFigures
+from tlsrt.supervisor.control.host_acts import HostActs
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.manager_notices import ManagerNotices
 from tlsrt.supervisor.control.peer_credentials import is_kin
@@ -291,7 +292,16 @@ class Supervisor:
                 Buses(context, programs),
                 restart,
                 stop,
-                RuntimeActs(context, loops, stop, requests, self._shutdown, authority.files, status.document),
+                RuntimeActs(
+                    context,
+                    loops,
+                    stop,
+                    requests,
+                    self._shutdown,
+                    authority.files,
+                    status.document,
+                    HostActs(context, loops, restart, lock, requests),
+                ),
                 watcher,
                 self._reload,
                 DryRun(context, loops, authority, changes, self._reload, self._read),

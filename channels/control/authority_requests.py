@@ -127,12 +127,18 @@ class ReleaseMessage(NamedTuple):
 
 
 class RuntimeActMessage(NamedTuple):
-    """Record what a component has the runtime do; `answer` says when it may be done."""
+    """Record what a component has the runtime do; `answer` says when it may be done.
+
+    Its row names the subject, and the caller who asked for it: both come as SHA-256 of a name, or nothing. If there is
+    none of that digest, or it may not be done to it, the answer is REFUSED, with a RuntimeOutcome.
+    """
 
     number: int
     component: str
     act: str
     target: str  # a component, or nothing: the host
+    subject: bytes
+    asker: bytes
 
 
 class ArchiveKeyMessage(NamedTuple):

@@ -89,12 +89,18 @@ class RuntimeOutcome(IntEnum):
     HELD = 4  # the operator, or another component, keeps it down
     NEEDED = 5  # others that are not granted depend on it
     FAILED = 6  # it was begun, and the process did not get there
+    UNNAMED = 7  # there is no such subject
+    UNASKED = 8  # who is said to have asked has no session, or no right to call the component
+    KEPT = 9  # the operator alone may do that to this one
 
 
 # A process asks the runtime for few things; beyond these it is told BUSY.
 RUNTIME_AT_ONCE = 16
 RUNTIME_PER_S = 2.0
 RUNTIME_WAITING = 4  # for their answers
+PERSONS_AT_ONCE = 16  # what people do by it: restart, lock, release, revoke
+PERSONS_PER_S = 0.5
+DIGEST_BYTES = 32  # of the name of a subject
 ARCHIVES_AT_ONCE = 3  # archives of the host for one process; each reads all of its state
 ARCHIVES_PER_S = 1 / 60
 
@@ -194,6 +200,8 @@ class AskRuntimeMessage(NamedTuple):
     number: int
     right: int
     value: int  # of a shutdown: within how many ms, 0: as the configuration says; of a right to read: the first file
+    subject: bytes  # SHA-256 of whom to release or revoke; else nothing
+    asker: bytes  # likewise of the caller for whom it is; nothing: for itself
 
 
 class RuntimeFileMessage(NamedTuple):

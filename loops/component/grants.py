@@ -41,8 +41,14 @@ class Grants(Protocol):
         """Report an anomaly. Raises MisuseError for one that is not granted."""
         ...
 
-    def runtime_do(self, act: str, target: str, within_s: float = 0) -> Coroutine[Any, Any, None]:
+    def runtime_do(
+        self, act: str, target: str, within_s: float = 0, *, subject: str = "", asked_by: str = ""
+    ) -> Coroutine[Any, Any, None]:
         """Have the runtime do something. Raises CallErrors, and MisuseError for what is not granted."""
+        ...
+
+    def runtime_targets(self, act: str) -> tuple[str, ...]:
+        """Return the components to which an act may be done; ("",) for one that is done to none."""
         ...
 
     def runtime_states(self) -> Coroutine[Any, Any, dict[str, str]]:
@@ -79,8 +85,13 @@ class NoGrants:
     def alert(self, name: str) -> None:
         raise MisuseError(f"alert {name!r} is not granted: name it under `needs: alerts`")
 
-    async def runtime_do(self, act: str, target: str, within_s: float = 0) -> None:
+    async def runtime_do(
+        self, act: str, target: str, within_s: float = 0, *, subject: str = "", asked_by: str = ""
+    ) -> None:
         raise MisuseError(f"{act} {target}".rstrip() + " is not granted: name it under `needs: runtime`")
+
+    def runtime_targets(self, act: str) -> tuple[str, ...]:
+        return ()
 
     async def runtime_states(self) -> dict[str, str]:
         raise MisuseError("no component is granted to be listed: name some under `needs: runtime`")
@@ -101,18 +112,51 @@ class Runtime:
     def __init__(self, grants: Grants) -> None:
         self._grants = grants
 
-    async def pause(self, component: str) -> None:
+    async def pause(self, component: str, *, asked_by: str = "") -> None:
         """Stop the process of a component, and return when it is down; its state stays. Calls get `Unavailable`.
 
         The audit log has it before it is done. It lasts until `resume`, until the operator starts the process, or
-        until the host starts anew. Raises Denied with the reason, Busy, Unavailable if it could not be recorded, and
-        OutcomeUnknown.
+        until the host starts anew. `asked_by` is the caller for whom it is, `self.caller`: the audit log names it, and
+        nothing is done if it has no session or may not call this component. Raises Denied with the reason, Busy,
+        Unavailable if it could not be recorded, and OutcomeUnknown.
         """
-        await self._grants.runtime_do("pause", component)
+        await self._grants.runtime_do("pause", component, asked_by=asked_by)
 
-    async def resume(self, component: str) -> None:
+    async def resume(self, component: str, *, asked_by: str = "") -> None:
         """Start again what was paused, and return when it is active. What the operator has stopped stays down."""
-        await self._grants.runtime_do("resume", component)
+        await self._grants.runtime_do("resume", component, asked_by=asked_by)
+
+    async def restart(self, component: str, *, asked_by: str = "") -> None:
+        """Restart the process of a component, as `tlsrt-supervisor restart`, and return when it is active again.
+
+        What runs in the same process restarts with it. What the operator has stopped stays down: Denied. Raises as
+        `pause` does; 16 restarts, locks, releases and revocations at once and one in 2 s, then Busy.
+        """
+        await self._grants.runtime_do("restart", component, asked_by=asked_by)
+
+    async def lock(self, *, asked_by: str = "") -> None:
+        """Lock the host: all sessions end, also the caller's, until an operator unlocks it. Raises as `pause` does."""
+        await self._grants.runtime_do("lock", "", asked_by=asked_by)
+
+    async def release(self, subject: str, *, asked_by: str) -> None:
+        """End what attack response does about `client/NAME`, a component, a loop or an address.
+
+        It is always for a caller. Denied for one about whom nothing is done, for the caller itself, and for this
+        component and its process. Raises as `pause` does.
+        """
+        await self._grants.runtime_do("release", "", subject=subject, asked_by=asked_by)
+
+    async def revoke(self, client: str, *, asked_by: str) -> None:
+        """End the enrolled client `client/NAME` for good, as `tlsrt-supervisor client revoke`; always for a caller.
+
+        Denied for the caller itself, for a client that the configuration lists, and for one that may lock, unlock or
+        operate the host. Raises as `pause` does.
+        """
+        await self._grants.runtime_do("revoke", "", subject=client, asked_by=asked_by)
+
+    def targets(self, act: str) -> tuple[str, ...]:
+        """Return the components to which `pause`, `resume` or `restart` may be done; ("",) for `lock` and such."""
+        return self._grants.runtime_targets(act)
 
     async def states(self) -> dict[str, str]:
         """Return the states of the components that are granted by `may: list`: active, paused, backoff, absent..."""

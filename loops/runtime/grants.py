@@ -63,7 +63,7 @@ class ProcessGrants:
 
     def __init__(
         self, config: Config, process: str, ask: Ask, alert: Callable[[int, int], None],
-        ask_runtime: Callable[[int, int, int], None],
+        ask_runtime: Callable[[int, int, int, bytes, bytes], None],
     ) -> None:  # fmt: skip
         self._ask = ask
         self._runtime = RuntimeDoor(config, process, ask_runtime)
@@ -225,8 +225,13 @@ class ComponentGrants:
             raise MisuseError(f"{self._address} hears no {kind!r}: name it under `needs: events`")
         return self._feeds[kind].follow()
 
-    async def runtime_do(self, act: str, target: str, within_s: float = 0) -> None:
-        await self._runtime.do(self._address, Act(act), target, within_s)
+    async def runtime_do(
+        self, act: str, target: str, within_s: float = 0, *, subject: str = "", asked_by: str = ""
+    ) -> None:
+        await self._runtime.do(self._address, Act(act), target, within_s, subject=subject, asked_by=asked_by)
+
+    def runtime_targets(self, act: str) -> tuple[str, ...]:
+        return self._runtime.targets(self._address, Act(act))
 
     async def runtime_states(self) -> dict[str, str]:
         return await self._runtime.states(self._address)

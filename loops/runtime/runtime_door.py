@@ -16,11 +16,12 @@ from tlsrt.channels.control.life import (
     RuntimeOutcome,
     RuntimeSaidMessage,
 )
-from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
+from tlsrt.config.runtime_rights import Act, Right, digest_of_subject, rights_to_runtime
 from tlsrt.config.schema import Config
 from tlsrt.errors import Busy, Denied, Failed, MisuseError, OutcomeUnknown, PeerError, Unavailable
 from tlsrt.loops.component.host_archive import HostArchive
 from tlsrt.loops.component.runtime_file import RuntimeFile
+from tlsrt.loops.component.types import shown
 from tlsrt.text import did_you_mean
 
 ANSWER_S = 90.0  # a process may take as long as it does to stop or start
@@ -30,13 +31,19 @@ _REASONS = {
     RuntimeOutcome.MISSING: "there is no such component with a process of its own",
     RuntimeOutcome.HELD: "the operator, or another component, keeps it down",
     RuntimeOutcome.NEEDED: "others depend on it that are not granted: name them beside it",
+    RuntimeOutcome.UNNAMED: "there is no such client, or nothing is done about it",
+    RuntimeOutcome.UNASKED: "who asks for it has no session, or may not call this component",
+    RuntimeOutcome.KEPT: "only the operator may, on the host: that is who asks, or who does it, or one of its keepers",
 }
 
 
 class RuntimeDoor:
-    """All that the components of one process may ask of the runtime. `say` sends a number, which right, and a value."""
+    """All that the components of one process may ask of the runtime.
 
-    def __init__(self, config: Config, process: str, say: Callable[[int, int, int], None]) -> None:
+    `say` sends a number, which right, a value, and the digests of a subject and of who asks.
+    """
+
+    def __init__(self, config: Config, process: str, say: Callable[[int, int, int, bytes, bytes], None]) -> None:
         self._say = say
         self._rights = rights_to_runtime(config.components_of(process))
         self._number = 0
@@ -96,15 +103,22 @@ class RuntimeDoor:
             file.close()
         return found[:most]
 
-    async def do(self, component: str, act: Act, target: str = "", within_s: float = 0) -> None:
+    def targets(self, component: str, act: Act) -> tuple[str, ...]:
+        """Return the components to which an act may be done, or ("",) if it is not done to one; () if it may not."""
+        return tuple(right.targets[0] if right.targets else "" for _, right in self._of(component, act))
+
+    async def do(
+        self, component: str, act: Act, target: str = "", within_s: float = 0, *, subject: str = "", asked_by: str = ""
+    ) -> None:
         """Have an act done, and wait for how it ended. Raises CallErrors, and MisuseError without a grant."""
-        known = [right.targets[0] if right.targets else "" for _, right in self._of(component, act)]
+        known = self.targets(component, act)
         if target not in known:
             hint = did_you_mean(target, known)
             words = f"{component} may not {act} {target}".rstrip()
             raise MisuseError(f"{words}{hint}: name it under `needs: runtime`")
         number = next(number for number, right in self._of(component, act) if target in (*right.targets, ""))
-        await self._ask(number, f"{act} {target}".rstrip(), round(within_s * 1000))
+        words = f"{act} {target or shown(subject)}".rstrip() if target or subject else str(act)
+        await self._ask(number, words, round(within_s * 1000), subject=subject, asked_by=asked_by)
 
     async def states(self, component: str) -> dict[str, str]:
         """Return the states of all that may be listed. Raises as `do` does."""
@@ -122,13 +136,21 @@ class RuntimeDoor:
         return [(number, right) for number, right in rights if right.component == component and right.act is act]
 
     async def _ask(
-        self, right: int, words: str, value: int = 0, longest_s: float = ANSWER_S
+        self,
+        right: int,
+        words: str,
+        value: int = 0,
+        longest_s: float = ANSWER_S,
+        *,
+        subject: str = "",
+        asked_by: str = "",
     ) -> tuple[RuntimeSaidMessage, list[RuntimeFile]]:
         if len(self._waiting) >= RUNTIME_WAITING:
             raise Busy(f"{words}: too much is asked of the runtime at once; try again")
         self._number += 1
         try:
-            self._say(self._number, right, value)
+            digests = [digest_of_subject(name) if name else b"" for name in (subject, asked_by)]
+            self._say(self._number, right, value, *digests)
         except PeerError as error:
             raise Busy(f"{words}: the supervisor does not listen now: {error.reason}") from None
         number = self._number

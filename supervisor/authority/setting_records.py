@@ -18,6 +18,7 @@ from tlsrt.supervisor.archive.sealed_archive import SALT_BYTES
 from tlsrt.supervisor.authority.door.files import seal_copy
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.ports import Patience, Service, SupervisorHandler
+from tlsrt.supervisor.authority.named_subjects import NamedSubjects, NotNamed
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
 RECORD = Patience(2_000)  # a component waits; what comes later is refused, and the log says that it was not done
@@ -26,8 +27,9 @@ RECORD = Patience(2_000)  # a component waits; what comes later is refused, and 
 class SettingRecords(Service):
     """Answers the supervisor when the record is on the disk, or that it is not."""
 
-    def __init__(self, context: AuthorityContext) -> None:
+    def __init__(self, context: AuthorityContext, subjects: NamedSubjects) -> None:
         self._context = context
+        self._subjects = subjects
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
         return {"setting": self._setting, "runtime_act": self._runtime_act}
@@ -39,12 +41,18 @@ class SettingRecords(Service):
         )
 
     def _runtime_act(self, message: RuntimeActMessage, moment: Moment) -> None:
-        number, component, act, target = message
-        done = partial(self._give_key, number) if act == Act.BACKUP else partial(self._done, number)
-        self._record(number, "runtime_act", component, {"act": act, "target": target}, moment, done)
+        number, component, act, target, subject, asker = message
+        try:
+            named, by = self._subjects.of_act(component, act, subject, asker)
+        except NotNamed as error:
+            self._context.answer(number, ResultCode.REFUSED, [int(error.outcome)])
+            return
+        done = partial(self._give_key, number) if act == Act.BACKUP else partial(self._done, number, [[named, by]])
+        detail = {"act": act, "target": target or named} | ({"asker": by} if by else {})
+        self._record(number, "runtime_act", component, detail, moment, done)
 
-    def _done(self, number: int) -> None:
-        self._context.answer(number, ResultCode.DONE, [])
+    def _done(self, number: int, rows: list[object] | None = None) -> None:
+        self._context.answer(number, ResultCode.DONE, rows or [])
 
     def _give_key(self, number: int) -> None:
         """Give the key of an archive, and its salt, by which commands find the key again."""

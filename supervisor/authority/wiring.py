@@ -44,6 +44,7 @@ from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Outgoing, Recorder, Service
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.model.state_writer import StateThread, StateWriter
+from tlsrt.supervisor.authority.named_subjects import NamedSubjects
 from tlsrt.supervisor.authority.primary_messages import PrimaryMessages
 from tlsrt.supervisor.authority.provisioning import Provisioner
 from tlsrt.supervisor.authority.reload import HostReload, record_grants
@@ -161,7 +162,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         SessionAdmin(context, registry, revocations, provisioner.changes),
         ClientAdmin(context, registry, codes, issuer, revocations, sizes),
         DetectionAdmin(context, detection),
-        SettingRecords(context),
+        SettingRecords(context, NamedSubjects(context, registry, messages, detection)),
         puts,
         JobRuns(context, jobs, registry, ports.offset, is_resumed=booted.is_resumed),
         JobAdmin(context, puts),

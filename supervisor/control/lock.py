@@ -101,8 +101,12 @@ class LockControl(Feature):
         if not isinstance(reason, str) or len(reason) > TEXT_MAX:
             reply({"error": "bad_request"})
             return
+        self.engage(reason, OPERATOR, reply)
+
+    def engage(self, reason: str, by: str, reply: Reply) -> None:
+        """Lock the host, unless it is locked; `reply` gets the lock, or a sentence: `unavailable`."""
         is_locked = self.record is not None
-        record = new_record(secrets.token_bytes(LOCK_BYTES), reason, OPERATOR, time.time_ns() // 1_000_000)
+        record = new_record(secrets.token_bytes(LOCK_BYTES), reason, by, time.time_ns() // 1_000_000)
         if not is_locked:
             self._asked = record.lock
             self._begin(record)

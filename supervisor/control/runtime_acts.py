@@ -1,10 +1,12 @@
 """What components ask of the runtime itself: pauses, lists, the end of the host, its logs, status, and an archive.
 
-A process says numbers: which of its rights, one of its own, and a value. What is meant stands in the configuration,
-which the operator has approved. The audit log has an act before its effect. A pause is the operator's `stop LOOP`, with
-these bounds: the operator's own stop stays what it is, and what depends on the target must be granted as well, as it
-ends too. What two components have paused runs again when both have resumed it. Who reads logs is in the audit log once
-in the life of its process, before it gets the first descriptor.
+A process says numbers: which of its rights, one of its own, and a value; and the SHA-256 of a subject, and of the
+caller for whom it asks, which the authority finds among those that there are. What is meant stands in the
+configuration, which the operator has approved. The audit log has an act before its effect. What people have done
+through components is in host_acts.py. A pause is the operator's `stop LOOP`, with these bounds: the operator's own stop
+stays what it is, and what depends on the target must be granted as well, as it ends too. What two components have
+paused runs again when both have resumed it. Who reads logs is in the audit log once in the life of its process, before
+it gets the first descriptor.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.life import (
     ARCHIVES_AT_ONCE,
     ARCHIVES_PER_S,
+    DIGEST_BYTES,
     FILES_AT_ONCE,
     FILES_OF_ANSWER,
     FILES_PER_S,
+    PERSONS_AT_ONCE,
+    PERSONS_PER_S,
     RUNTIME_AT_ONCE,
     RUNTIME_PER_S,
     RUNTIME_STATES,
@@ -34,6 +39,7 @@ from tlsrt.config.runtime_rights import Act, Right, rights_to_runtime
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
+from tlsrt.supervisor.control.host_acts import HOST_ACTS, HostActs
 from tlsrt.supervisor.control.host_archives import HostArchives
 from tlsrt.supervisor.control.record_files import RecordFile, RecordFolder
 from tlsrt.supervisor.control.stop import StopRequest
@@ -54,7 +60,10 @@ _WORDS: Mapping[RuntimeOutcome, str] = {
     RuntimeOutcome.MISSING: "there is no such component with a process of its own",
     RuntimeOutcome.HELD: "the operator or another component keeps it down",
     RuntimeOutcome.NEEDED: "others depend on it that are not granted",
-    RuntimeOutcome.FAILED: "its process did not get there",
+    RuntimeOutcome.FAILED: "it did not get there",
+    RuntimeOutcome.UNNAMED: "there is no such subject, or nothing is done about it",
+    RuntimeOutcome.UNASKED: "who is said to ask has no session, or may not call the component",
+    RuntimeOutcome.KEPT: "only the operator may do that to this one",
 }
 
 
@@ -67,10 +76,13 @@ class _Asked:
     number: int
     right: Right
     value: int  # of a shutdown: within how many ms, 0: as the configuration says; of a right to read: the first file
+    subject: str = ""  # whom it is done to; known when the log has it
+    asker: str = ""  # likewise, for whom
 
     @property
     def words(self) -> str:
-        return f"{self.right.component}: {self.right.act} {self.target}".rstrip()
+        words = f"{self.right.component}: {self.right.act} {self.target or self.subject}".rstrip()
+        return f"{words}, for {self.asker}" if self.asker else words
 
     @property
     def target(self) -> str:
@@ -82,7 +94,7 @@ class RuntimeActs(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, stop: StopRequest, audit: AuditRequests, shutdown: Shutdown,
-        files: BootFiles, status: Callable[[], dict[str, Any]],
+        files: BootFiles, status: Callable[[], dict[str, Any]], acts: HostActs,
     ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
@@ -91,6 +103,10 @@ class RuntimeActs(Feature):
         self._status = status
         self._asks = Asks(
             context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=RUNTIME_AT_ONCE, per_s=RUNTIME_PER_S
+        )
+        self._acts = acts
+        self._persons = Asks(
+            context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=PERSONS_AT_ONCE, per_s=PERSONS_PER_S
         )
         self._reads = {
             act: Asks(context, audit, "runtime_act", waiting=RUNTIME_WAITING, at_once=FILES_AT_ONCE, per_s=FILES_PER_S)
@@ -126,6 +142,11 @@ class RuntimeActs(Feature):
         asked = _Asked(loop, loop.incarnation, message.number, rights[message.right], message.value)
         if asked.right.act is Act.SHUTDOWN and message.value > WITHIN_MOST_MS:
             raise PeerError("time_out_of_range")
+        for digest in (message.subject, message.asker):
+            if len(digest) not in (0, DIGEST_BYTES):
+                raise PeerError("no_such_subject")
+        if asked.right.act.names_subject != bool(message.subject):
+            raise PeerError("no_such_subject")
         if not self._asks_of(asked).admits(loop):
             self._say(loop, message.number, RuntimeOutcome.BUSY)
             return
@@ -139,8 +160,8 @@ class RuntimeActs(Feature):
         if self._readers.get((loop.name, asked.right)) == loop.incarnation:
             self._hand_over(asked)
             return
-        fields = asked.right.component, str(asked.right.act), asked.target
-        self._asks_of(asked).record(loop, partial(self._recorded, asked), *fields)
+        fields = asked.right.component, str(asked.right.act), asked.target, message.subject, message.asker
+        self._asks_of(asked).record_named(loop, partial(self._recorded, asked), *fields)
 
     def _may_archive(self, loop: Loop) -> bool:
         """Tell whether an archive may begin: one at a time, also while that is recorded, and few of one process."""
@@ -150,10 +171,15 @@ class RuntimeActs(Feature):
         return self._is_archiving
 
     def _asks_of(self, asked: _Asked) -> Asks:
-        return self._reads.get(asked.right.act, self._asks)
+        return self._persons if asked.right.act in HOST_ACTS else self._reads.get(asked.right.act, self._asks)
 
-    def _recorded(self, asked: _Asked, is_recorded: bool) -> None:
+    def _recorded(self, asked: _Asked, is_recorded: bool, rows: list[Any]) -> None:
         """Do it, now that the log has it; or not, if it has not, or who asked has ended or lost the right."""
+        if is_recorded and rows:
+            asked = replace(asked, subject=rows[0][0], asker=rows[0][1])
+        elif rows and isinstance(rows[0], int):
+            self._end(asked, RuntimeOutcome(rows[0]))
+            return
         key = -1
         if asked.right.act is Act.BACKUP:
             self._is_archiving, key = False, self._files.take_archive_key()
@@ -181,6 +207,9 @@ class RuntimeActs(Feature):
             self._context.event_loop.call_later(0, begin)  # the answer leaves first
         elif asked.right.act is Act.BACKUP:
             self._archive(asked, key)
+        elif asked.right.act in HOST_ACTS:
+            ended = partial(self._end, asked)
+            self._acts.do(asked.right, asked.loop.name, asked.subject, asked.asker, ended)
         else:
             self._change(asked)
 

@@ -154,10 +154,10 @@ SECURITY: tuple[Row, ...] = (
     ("runtime_act", _INFO, "runtime did what a component asked for",
      "a component has asked for it within its grant `needs: runtime`",
      "nothing; `component show` prints the grant, and `start LOOP` starts what was paused",
-     example("forth.policy", "forth/policy: pause secondary/ai")),
+     example("third.operate", "third/operate: restart secondary/store, for client/anna")),
     ("runtime_act_failed", _WARNING, "runtime did not do what a component asked for",
-     "the target is not there, has no process of its own, is kept down by the operator, or others depend on it; "
-     "the words say it",
+     "the target is not there, has no process of its own, is kept down by the operator, or others depend on it; or who "
+     "is said to have asked for it may not; the words say it",
      "read the words; `component show` prints the grant, and `status` how the target is",
      example("forth.policy", "forth/policy: pause secondary/ai: there is no such component")),
     ("decoys_proved", _INFO, "decoy test passed: the authority was told of the access", "a start, or `honeypot test`",

@@ -38,14 +38,18 @@ class Asks:
 
     def record(self, loop: Loop, then: Callable[[bool], None], *fields: object) -> None:
         """Have it recorded. `then` hears whether it may be done: the log has it, and who asked is there still."""
+        self.record_named(loop, lambda is_recorded, rows: then(is_recorded), *fields)
+
+    def record_named(self, loop: Loop, then: Callable[[bool, list[Any]], None], *fields: object) -> None:
+        """Have it recorded, as `record`. `then` also gets what the authority has answered with."""
         incarnation = loop.incarnation
         self._waiting[loop.name] = self._waiting.get(loop.name, 0) + 1
 
         def recorded(answer: Answer) -> None:
             is_same = loop.incarnation == incarnation and loop.is_living
-            then(answer.get("code") == ResultCode.DONE and is_same)
+            then(answer.get("code") == ResultCode.DONE and is_same, answer.get("rows", []))
 
-        self._audit.ask(recorded, lambda code, rows: {"code": code}, self._name, *fields)
+        self._audit.ask(recorded, lambda code, rows: {"code": code, "rows": rows}, self._name, *fields)
 
     def record_only(self, *fields: object) -> None:
         """Have something recorded that nothing waits for."""

@@ -26,6 +26,12 @@ from tlsrt.config.runtime_rights import Act, RuntimeConfig, refusal_of_runtime, 
         ({"may": "logs"}, ""),
         ({"may": "status", "components": ["third/io"]}, "components do not go with status, which reads that of all"),
         ({"may": "status"}, ""),
+        ({"may": "restart"}, "components is missing: name those that it may restart"),
+        ({"may": "restart", "components": ["primary/events"]}, "primary/events cannot be restarted"),
+        ({"may": "restart", "components": ["secondary/store"]}, ""),
+        ({"may": "lock", "components": ["third/io"]}, "components do not go with lock, which locks the whole host"),
+        ({"may": "revoke", "components": ["third/io"]}, "components do not go with revoke"),
+        ({"may": "release"}, ""),
     ],
 )
 def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:
@@ -35,7 +41,9 @@ def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:
 
 def test_each_right_has_its_number() -> None:
     first = NeedsConfig(runtime=(RuntimeConfig("pause", "why", ("a/b", "a/c")), RuntimeConfig("shutdown", "why")))
-    second = NeedsConfig(runtime=(RuntimeConfig("list", "why", ("a/b", "a/c")), RuntimeConfig("audit", "why")))
+    second = NeedsConfig(runtime=(RuntimeConfig("list", "why", ("a/b", "a/c")), RuntimeConfig("audit", "why"),
+                                  RuntimeConfig("restart", "why", ("a/b",)),
+                                  RuntimeConfig("revoke", "why")))  # fmt: skip
     components = [
         ComponentConfig("forth", "one", "x:X", needs=first), ComponentConfig("forth", "two", "x:X", needs=second)
     ]  # fmt: skip
@@ -43,5 +51,5 @@ def test_each_right_has_its_number() -> None:
         ("forth/one", Act.PAUSE, ("a/b",)), ("forth/one", Act.RESUME, ("a/b",)),
         ("forth/one", Act.PAUSE, ("a/c",)), ("forth/one", Act.RESUME, ("a/c",)),
         ("forth/one", Act.SHUTDOWN, ()), ("forth/two", Act.LIST, ("a/b", "a/c")),
-        ("forth/two", Act.AUDIT, ()),
+        ("forth/two", Act.AUDIT, ()), ("forth/two", Act.RESTART, ("a/b",)), ("forth/two", Act.REVOKE, ()),
     )  # fmt: skip

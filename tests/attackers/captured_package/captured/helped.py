@@ -156,10 +156,12 @@ class Helped(Component):
                     break
 
     @handler
-    async def say_runtime(self, right: int, often: int = 1, value: int = 0) -> str:
+    async def say_runtime(
+        self, right: int, often: int = 1, value: int = 0, subject: bytes = b"", asker: bytes = b""
+    ) -> str:
         """Say on the life channel what a captured process would."""
         for number in range(often):
-            _process()._life.send("ask_runtime", 1000 + number, right, value)
+            _process()._life.send("ask_runtime", 1000 + number, right, value, subject, asker)
         return "sent"
 
     @handler
@@ -201,7 +203,7 @@ class Helped(Component):
 
         door.file_came = count
         for number in range(often):
-            _process()._life.send("ask_runtime", 9000 + number, right, 0)
+            _process()._life.send("ask_runtime", 9000 + number, right, 0, b"", b"")
         await asyncio.sleep(1)
         return came[0]
 

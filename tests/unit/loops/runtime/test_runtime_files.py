@@ -29,7 +29,7 @@ class Granting:
 def door(answer: Callable[[RuntimeDoor, int, int], None]) -> RuntimeDoor:
     """Return a door whose supervisor answers each question in the same turn of the event loop."""
 
-    def say(number: int, right: int, first: int) -> None:
+    def say(number: int, right: int, first: int, subject: bytes, asker: bytes) -> None:
         asyncio.get_running_loop().call_soon(answer, made, number, first)
 
     made = RuntimeDoor(cast("Any", Granting()), "third", say)
