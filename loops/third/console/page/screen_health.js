@@ -3,6 +3,7 @@
 import { chart } from './chart.js'
 import { el, show, table } from './dom.js'
 import { STATUS, may } from './feeds.js'
+import { Operate } from './operate.js'
 import { texts } from './texts.js'
 import { bytesText, durationText, troubles } from './values.js'
 
@@ -35,5 +36,5 @@ export function health({ client, status, signal }) {
   }
   status.addEventListener('change', draw, { signal })
   draw()
-  return body
+  return el('div', {}, body, new Operate(client).lock())
 }

@@ -3,6 +3,7 @@
 import { badge, el, show } from './dom.js'
 import { STATUS, may } from './feeds.js'
 import { missing } from './screen_health.js'
+import { Operate } from './operate.js'
 import { texts } from './texts.js'
 import { boxes, bytesText, durationText, line, tree } from './values.js'
 
@@ -26,14 +27,14 @@ function isWrong(one) {
   return one.state !== 'active' || !GOOD.has(one.health) || (one.components ?? []).some((part) => !GOOD.has(part.health))
 }
 
-function process(one, opened, children = []) {
+function process(one, opened, operate, children = []) {
   const parts = (one.components ?? []).map((part) => badge(`${part.name}: ${part.health}`, part.health === 'good' ? 'good' : part.health === 'unchecked' ? 'plain' : 'bad'))
   const kept = { open: opened.has(one.name), toggle: (event) => (event.target.open ? opened.add(one.name) : opened.delete(one.name)) }
   return el('div', { class: `process${isWrong(one) ? ' wrong' : ''}` },
     el('details', kept,
       el('summary', {}, el('b', {}, one.name), badge(one.state, one.state === 'active' ? 'good' : one.state === 'stopped' ? 'warn' : 'bad'), ' ', parts.map((part) => [part, ' ']),
         Object.keys(one.sandbox?.waived ?? {}).length ? badge(texts.tree.waived, 'bad') : null, one.restarts ? badge(`${one.restarts} ${texts.tree.restarts}`, 'warn') : null),
-      facts(one)),
+      facts(one), operate.process(one)),
     children)
 }
 
@@ -41,17 +42,23 @@ export function processes({ client, status, signal }) {
   if (!may(client, STATUS, 'watch')) return missing(texts.health.none, 'tlsrt-supervisor component add third/status')
   const body = el('div', { id: 'tree' }, el('p', {}, texts.loading)), opened = new Set()
   let shown = ''
+  const operate = new Operate(client, () => {
+    shown = ''
+    draw()
+  })
   const draw = () => {
     if (!status.status) return status.error && show(body, el('p', { class: 'error' }, texts.failed(status.error)))
     const steady = JSON.stringify(status.status.loops, (key, value) => (['uptime_s', 'beat_age_s', 'phi', 'lateness_ms', 'queue', 'frames', 'checked_s', 'memory_kib', 'sessions'].includes(key) ? 0 : value))
     if (steady === shown) return // nothing to see: the focus stays where it is
     shown = steady
+    const held = document.activeElement
     const at = body.contains(document.activeElement) ? document.activeElement.closest('.process')?.querySelector('b')?.textContent : null
     const authority = { name: 'authority', components: [], programs: [], ...status.status.authority }
-    show(body, process(authority, opened), tree(status.status).map(({ name, process: own, children }) => (own
-      ? process(own, opened, children.map((one) => process(one, opened)))
-      : el('div', { class: 'process' }, el('p', {}, el('b', {}, name), ` ${texts.tree.noProcess}`), children.map((one) => process(one, opened))))))
-    if (at) [...body.querySelectorAll('summary')].find((one) => one.querySelector('b').textContent === at)?.focus()
+    show(body, process(authority, opened, operate), tree(status.status).map(({ name, process: own, children }) => (own
+      ? process(own, opened, operate, children.map((one) => process(one, opened, operate)))
+      : el('div', { class: 'process' }, el('p', {}, el('b', {}, name), ` ${texts.tree.noProcess}`), children.map((one) => process(one, opened, operate))))))
+    if (at && body.contains(held)) held.focus() // an action is the same element again
+    else if (at) [...body.querySelectorAll('summary')].find((one) => one.querySelector('b').textContent === at)?.focus()
   }
   status.addEventListener('change', draw, { signal })
   draw()

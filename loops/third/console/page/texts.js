@@ -39,6 +39,16 @@ export const texts = {
   rights: { says: 'What this client may call', target: 'Component', running: 'Runs', methods: 'Methods', yes: 'yes', no: 'no', sessions: 'Sessions and clients, as the events tell it', at: 'At', who: 'Who', what: 'What' },
   attacks: { none: 'Nothing that looks like an attack is among the last events.', from: 'from', until: 'until', release: 'An operator releases it by' },
   logs: { none: 'Logs need the service secondary/logs, which this client may not call. On the host, run', search: 'Search', older: 'Older', since: 'Since', component: 'Component', text: 'Text', priority: 'At worst', at: 'At', of: 'Of', said: 'Said', missing: 'Not in the answer', list: 'Entries, the oldest first' },
+  operate: {
+    restart: (what) => `Restart ${what}`, restartSure: (name) => `Restart ${name}, with all that runs in it? What it is doing now ends.`, restarted: (name) => `${name} is active again`,
+    stop: (name) => `Stop ${name}`, stopSure: (name) => `Stop ${name}? Calls to it are refused until it is started.`, stopped: (name) => `${name} is down`,
+    start: (name) => `Start ${name}`, started: (name) => `${name} is active again`,
+    lock: 'Lock the host', locked: (at) => `locked since ${at}; only an operator unlocks it: on the host, tlsrt-supervisor unlock`,
+    lockSure: 'Lock the host? All sessions end, also this one, and nothing on this page unlocks it: that takes the operator, on the host.',
+    release: (who) => `Release ${who}`, releaseSure: (who) => `Let ${who} in again? What it did before is forgotten.`, released: (who) => `nothing is done about ${who} any more`,
+    revoke: (name) => `Revoke client ${name}`, revokeSure: (name) => `Revoke client ${name} for good? Its sessions end, and it needs to be enrolled anew.`, revoked: (name) => `client ${name} is revoked`,
+    clients: 'Clients, as the events tell of them',
+  },
   act: {
     no: 'No', pending: 'under way …', done: (at) => `done, ${at}`, command: 'The same on the command line',
     offline: 'There is no connection to the host: nothing was done. Do it again when the line at the top says connected.',
