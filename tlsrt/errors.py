@@ -29,7 +29,7 @@ EX_PIPE_CLOSED = 141
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
     EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole; "
-    "`doctor`: something was found",
+    "`doctor`: something was found; `console --check`: the door serves another page",
     EX_CHANGED: "`apply --detailed-exitcode`: the configuration was changed, or would be by a dry run",
     EX_NOT_RUNNING: "no supervisor is running (`tlsrt-supervisor`)",
     EX_LOCKED: "the host is locked: no session until an operator or a client with that right unlocks it",

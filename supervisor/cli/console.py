@@ -15,6 +15,7 @@ from tlsrt.config.console_page import digest_of, read_page
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.clients import ONLY_HERE, addresses_of, is_here, join_code, rules_of, warn_of_methods
+from tlsrt.supervisor.cli.console_check import check_page
 from tlsrt.supervisor.cli.exchange import config_of
 from tlsrt.supervisor.cli.qr_code import BYTES_MAX, qr_code, terminal_lines
 from tlsrt.supervisor.cli.sessions import duration_ms
@@ -29,10 +30,13 @@ _LOOK = (
 _STATUS = "third/status"  # likewise, where it was added
 
 
-def console(arguments: argparse.Namespace) -> Document:
-    """Make a link with a join code for a new client, the browser that opens it first."""
+def console(arguments: argparse.Namespace) -> Document | int:
+    """Make a link with a join code for a new client, the browser that opens it first; or check the page."""
     config = config_of(arguments)
     _require_switched_on(config)
+    certificate = "" if config.acme.names else _fingerprint(config)
+    if arguments.check:
+        return check_page(arguments, _addresses(config, arguments.address)[0], read_page(), certificate)
     name = arguments.name or "browser_" + "".join(secrets.choice(_NAME_LETTERS) for _ in range(6))
     arguments.name = name
     has_status = any(f"{one.loop}/{one.name}" == _STATUS for one in config.components)
@@ -45,7 +49,7 @@ def console(arguments: argparse.Namespace) -> Document:
     code, ends = join_code(config, "client_add", fields)
     return {
         "client": name, "link": f"https://{door}/#{code}", "door": door, "others": others, "ends_ms": ends,
-        "allow": dict(rules), "certificate": "" if config.acme.names else _fingerprint(config),
+        "allow": dict(rules), "certificate": certificate,
         "page": digest_of(files), "files": {file: hashlib.sha256(body).hexdigest() for file, body in files.items()},
     }  # fmt: skip
 
@@ -76,7 +80,10 @@ def _comparing(answer: Document) -> list[str]:
         "SHA-256 fingerprint:",
         f"  {fingerprint}",
     ]
-    return [*(shown if fingerprint else []), f"the files of the page have the hash {answer['page']}"]
+    return [
+        *(shown if fingerprint else []),
+        f"the files of the page have the hash {answer['page']} (`tlsrt-supervisor console --check`)",
+    ]
 
 
 def _picture(link: str) -> list[str]:

@@ -24,7 +24,8 @@ _ADDRESS = Argument(
 CONSOLE = (
     Argument(("name",), "the name of the client that the browser becomes (one of its own)", "NAME", nargs="?"),
     _ALLOW._replace(text="a policy line, what it may call (to look at the host); may be repeated"),
-    _TTL, _ADDRESS, ANSWER,
+    _TTL, _ADDRESS, flag("--check", text="make no link: compare the page at the door with the one that is installed"),
+    ANSWER,
 )  # fmt: skip
 CLIENTS = (
     Verb(

@@ -98,7 +98,7 @@ class Chromium:
             line, self._read = self._read.split(b"\0", 1)
             answer = json.loads(line)
             if answer.get("id") == self._number:
-                if session and "context" in str(answer.get("error", "")):
+                if session and any(word in str(answer.get("error", "")) for word in ("context", "navigated")):
                     return {"result": {}}  # the page is being loaded
                 assert "error" not in answer, answer
                 return dict(answer["result"])

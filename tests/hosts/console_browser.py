@@ -67,7 +67,7 @@ class Tab:
         """Load an address from its beginning, and wait until it is loaded."""
         self.ask("Page.navigate", {"url": "about:blank"})
         self.ask("Page.navigate", {"url": url})
-        while self.run("document.readyState") != "complete" or self.run("location.protocol") != "https:":
+        while self.run("document.readyState") != "complete" or self.run("location.protocol") not in ("https:", "http:"):
             pass
 
     def ask(self, method: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
