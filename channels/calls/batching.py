@@ -25,17 +25,16 @@ from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import CallError
 
 ANSWER_DEADLINE_MS = 30_000
-Alike = tuple[str, str, int, int, bytes]
 
 
-class RequestOwner(Protocol):
-    """Whose requests are in a bundle."""
+class BatchedRequest(Protocol):
+    """A call whose request is in a bundle: it has the number when it is put in, and the frame when that is sealed."""
 
-    def on_sealed(self, numbers: range, frame: bytes) -> None:
-        """The requests with these numbers are in this frame."""
+    seq: int
+    frame: bytes
 
-    def on_unsent(self, numbers: range, error: CallError) -> None:
-        """These requests could not be sent."""
+    def fail(self, error: CallError) -> None:
+        """It could not be sent."""
 
 
 class ReplyOwner(Protocol):
@@ -69,15 +68,19 @@ class _Bundle:
 
 
 class _Requests(_Bundle):
-    """Requests, with the number of the first."""
+    """Requests, with the number of the first. They have one target, method, epoch and session, and one deadline."""
 
-    __slots__ = ("alike", "first", "owner")
+    __slots__ = ("calls", "deadline", "epoch", "first", "method", "session", "target")
 
-    def __init__(self, owner: RequestOwner, alike: Alike, first: int) -> None:
+    def __init__(self, target: str, method: str, deadline: int, epoch: int, session: bytes, first: int) -> None:
         super().__init__()
-        self.owner = owner
-        self.alike = alike
+        self.target = target
+        self.method = method
+        self.deadline = deadline
+        self.epoch = epoch
+        self.session = session
         self.first = first
+        self.calls: list[BatchedRequest] = []
 
 
 class _Replies(_Bundle):
@@ -128,6 +131,10 @@ class Batcher:
         """Write what is queued without waiting for the end of this turn."""
         self._batch.end()
 
+    def at_end(self, flush: Callable[[], None]) -> None:
+        """Call this at the end of the turn, before what it makes is written."""
+        self._batch.want(flush)
+
     def forget(self) -> None:
         """Drop the requests that wait here: their callers are about to be told that they were not sent."""
         self._requests = None
@@ -142,39 +149,52 @@ class Batcher:
 
     # -- requests ---------------------------------------------------------------------------------------------
 
-    def request(self, owner: RequestOwner, target: str, method: str, body: bytes, deadline: int) -> int:
-        """Take a request and return its number. Raise Denied without a right, Unavailable without a session."""
+    def request(self, call: BatchedRequest, target: str, method: str, body: bytes, deadline: int) -> None:
+        """Take a request and give its call a number. Raise Denied without a right, Unavailable without a session."""
         endpoint = self._endpoint
-        parts = heads(body)
-        alike = (target, method, deadline, endpoint.epoch, endpoint.session)
         bundle = self._requests
-        if bundle is None or bundle.alike != alike or not bundle.takes(body, parts):
+        parts = heads(body)
+        if (
+            bundle is None
+            or bundle.method != method
+            or bundle.target != target
+            or bundle.deadline != deadline
+            or bundle.epoch != endpoint.epoch
+            or bundle.session is not endpoint.session
+            or len(bundle.bodies) >= BUNDLE_MAX
+            or bundle.size + len(body) > BUNDLE_BYTES_MAX
+            or bundle.heads + parts > CONTAINERS_MAX
+        ):  # `takes`, written out
             endpoint.check_right(target)
             if bundle is not None and len(bundle.bodies) == BUNDLE_MAX:
                 self.release_requests()
                 self.write_now()  # so that the next process works while this one makes more
-            bundle = _Requests(owner, alike, endpoint.take_number())  # which releases the one before
-            self._requests = bundle
-            number = bundle.first
+            number = endpoint.take_number()  # which releases the one before
+            bundle = self._requests = _Requests(target, method, deadline, endpoint.epoch, endpoint.session, number)
+            call.seq = number
             self._want()
         else:
-            number = endpoint.take_next_number()
+            call.seq = endpoint.take_next_number()
+        bundle.calls.append(call)
         bundle.add(body, parts)
-        return number
 
     def release_requests(self) -> None:
         """Seal and send the requests: something else is about to take a number."""
-        bundle, self._requests = self._requests, None
+        bundle = self._requests
         if bundle is None:
             return
-        target, method, deadline, epoch, session = bundle.alike
+        self._requests = None
         numbers = range(bundle.first, bundle.first + len(bundle.bodies))
         try:
-            frame = self._endpoint.seal_requests(numbers, target, method, bundle.bodies, deadline, epoch, session)
-            bundle.owner.on_sealed(numbers, frame)
+            frame = self._endpoint.seal_requests(
+                numbers, bundle.target, bundle.method, bundle.bodies, bundle.deadline, bundle.epoch, bundle.session
+            )
+            for call in bundle.calls:
+                call.frame = frame
             self._send(frame)
         except CallError as error:
-            bundle.owner.on_unsent(numbers, error)
+            for call in bundle.calls:
+                call.fail(type(error)(error.message))
 
     # -- replies ----------------------------------------------------------------------------------------------
 

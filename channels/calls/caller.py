@@ -14,7 +14,8 @@ from typing import Any
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.denied_probes import DeniedProbes
 from tlsrt.channels.calls.flow_control import Credit
-from tlsrt.channels.calls.pending_calls import PendingCall, PendingCalls
+from tlsrt.channels.calls.pending_call import AwaitedCall, PendingCall
+from tlsrt.channels.calls.pending_calls import PendingCalls
 from tlsrt.channels.calls.retry import FirstUse, Retry
 from tlsrt.channels.frames.body import encode_request, encode_value
 from tlsrt.channels.frames.frame import (
@@ -34,6 +35,7 @@ RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
 LAST_MS = 50  # before its deadline no call is repeated: the gate would find it late, and say less than is known here
 UPLOAD_PART_MAX = 128 * 1024
+DEADLINE_MAX_S = DEADLINE_MAX_MS / 1000
 CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at a cost for all callers
 TOO_MANY = f"{CALLS_MAX} calls are in flight already; the request was not sent"
 
@@ -57,6 +59,8 @@ class Caller:
         self._host = 0  # how many hosts it has known: incarnations of recipients belong to one
         self._up = asyncio.Event()
         self._up.set()
+        self._is_up = True
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
         self._waiting_max = waiting_max
         self.probes = DeniedProbes(endpoint, send, clock, self._up.is_set)
@@ -80,6 +84,7 @@ class Caller:
 
     def set_up(self, up: bool) -> None:
         """Tell whether the channel can carry frames; calls made meanwhile wait."""
+        self._is_up = up
         if up:
             self._up.set()
         else:
@@ -114,54 +119,61 @@ class Caller:
         A `deferral` asks about jobs in its place.
         """
         body = encode_request(args, kwargs or {}, deferral or idempotency_key)
-        deadline = self._deadline(timeout_s)
+        if not 0 < timeout_s <= DEADLINE_MAX_S:
+            raise _no_timeout(timeout_s)
+        deadline = self._clock() + int(timeout_s * 1000)
         retry = None if first_use is None else Retry(idempotency_key, first_use)  # most calls need none
         while True:
-            seq, call, host = 0, None, self._host
+            call, host = None, self._host
             try:
-                if not self._up.is_set():
+                if not self._is_up:
                     await self._wait_until_up(deadline)
                     host = self._host  # the channel may have come up to another host
                 if retry is not None:
                     body = encode_request(args, kwargs or {}, deferral or retry.key(host))
-                seq, frame, future = self._begin(target, method, body, deadline)
-                call = self._calls[seq]
-                if frame and self._batcher is not None and len(self._calls) == 1:
-                    self._batcher.send_now(frame)
-                elif frame:
-                    self._send(frame)
-                    if first_use is not None and retry is not None:
-                        retry.sent(frame)
-                return await future
-            except asyncio.CancelledError:
-                if self.pending.remove(seq, call):
-                    self._cancel(target, method, seq)
-                raise
+                call = self._begin(target, method, body, deadline)
+                if call.frame:
+                    if self._batcher is not None and len(self._calls) == 1:
+                        self._batcher.send_now(call.frame)
+                    else:
+                        self._send(call.frame)
+                        if first_use is not None and retry is not None:
+                            retry.sent(call.frame)
+                return await call  # which its answer has closed
             except CallError as error:
+                self.pending.close(call)
                 failed = error
                 retry = retry or Retry(idempotency_key, wait_s=wait_s)
                 may_follow = retry.may_follow(error, call.frame if call is not None else b"", host)
                 if not may_follow or self._clock() + LAST_MS >= deadline:
                     raise retry.verdict(error) from None
-            finally:
-                self.pending.remove(seq, call)
+            except BaseException as error:
+                if self.pending.close(call) and isinstance(error, asyncio.CancelledError) and call is not None:
+                    self._cancel(target, method, call.seq)
+                raise
             await asyncio.sleep(retry.pause_s)
             if self._clock() + LAST_MS >= deadline:  # it was a long moment
                 raise retry.verdict(failed)
             retry.wait()
 
-    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
+    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> AwaitedCall:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the batcher."""
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
-        batcher, trace = self._batcher, CURRENT.get()
-        if batcher is None or not self._calls or trace or len(body) > BATCH_FRAME_MAX:
-            seq, frame = self.endpoint.seal_request(
+        batcher, trace, pending = self._batcher, CURRENT.get(), self.pending
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = pending.loop
+        call = AwaitedCall(loop, target, deadline)
+        is_alone = not self._calls and not pending.has_company
+        if is_alone or batcher is None or trace or len(body) > BATCH_FRAME_MAX:
+            call.seq, call.frame = self.endpoint.seal_request(
                 FrameKind.REQUEST, target, method, body, deadline, correlation=trace
             )
         else:
-            seq, frame = batcher.request(self.pending, target, method, body, deadline), b""
-        return seq, frame, self.pending.add(seq, target, frame, deadline)
+            batcher.request(call, target, method, body, deadline)
+        pending.add_awaited(call)
+        return call
 
     # -- streams -----------------------------------------------------------------------------------------------
 
@@ -290,8 +302,8 @@ class Caller:
         )
 
     def _deadline(self, timeout_s: float) -> int:
-        if not 0 < timeout_s <= DEADLINE_MAX_MS / 1000:
-            raise InvalidArgument(f"a timeout is more than 0 and at most {DEADLINE_MAX_MS // 1000} s, not {timeout_s}")
+        if not 0 < timeout_s <= DEADLINE_MAX_S:
+            raise _no_timeout(timeout_s)
         return self._clock() + int(timeout_s * 1000)
 
     def _send_credit(self, target: str, method: str, seq: int, count: int) -> None:
@@ -307,6 +319,10 @@ class Caller:
             self._send(self.endpoint.seal_request(kind, target, method, body, deadline, correlation=name)[1])
         except CallError:
             pass
+
+
+def _no_timeout(timeout_s: float) -> InvalidArgument:
+    return InvalidArgument(f"a timeout is more than 0 and at most {DEADLINE_MAX_S:.0f} s, not {timeout_s}")
 
 
 def _end_if_failed(call: PendingCall, feeding: asyncio.Task[None]) -> None:

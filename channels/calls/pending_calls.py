@@ -3,17 +3,24 @@
 A call ends exactly once: with a result, a typed error from the other side, or an error of our own (deadline,
 cancelled, unavailable, outcome unknown). A reply is taken only if its source and correlation match an open call. A
 refusal of the gate ends the call but proves nothing about execution.
+
+Who awaits an answer goes on at the end of the turn that brought it, when all of that turn has been read: then nothing
+that it does comes between two answers, and what it asks next leaves with that turn. Where a task runs just then, which
+wrote its own frame, it goes on in the next turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from struct import Struct
 from typing import Any
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.ending import Ending, Fate
-from tlsrt.channels.calls.flow_control import Credit, Inbox
+from tlsrt.channels.calls.flow_control import Inbox
+from tlsrt.channels.calls.pending_call import AwaitedCall, PendingCall
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
     decode_count_untrusted,
@@ -23,6 +30,7 @@ from tlsrt.channels.frames.body import (
 from tlsrt.channels.frames.frame import (
     BUNDLE_MAX,
     FLAG_FINAL,
+    SESSION_BYTES,
     FrameKind,
     Header,
     parse_frame_untrusted,
@@ -32,34 +40,11 @@ from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import CallError, DeadlineExceeded, Failed, OutcomeUnknown, PeerError, Stale, Unavailable, call_error
 
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked", "deadline"})
+_REPLY = int(FrameKind.REPLY)
+_NUMBERS = [Struct(f">{count}Q") for count in range(BUNDLE_MAX + 1)]
+_NEVER = 1 << 64
 
 ALARM_S = 0.2  # at most, between two readings of the clock while any call is open
-
-
-class PendingCall:
-    """One open call."""
-
-    __slots__ = ("credit", "deadline", "frame", "future", "inbox", "target")
-
-    def __init__(self, target: str, frame: bytes, deadline: int = 0) -> None:
-        self.target = target
-        self.frame = frame
-        self.deadline = deadline  # BOOTTIME, ms; 0: a stream, which lives as long as it is renewed
-        self.future: asyncio.Future[Any] | None = None
-        self.inbox: Inbox[Any] | None = None
-        self.credit: Credit | None = None
-
-    def fail(self, error: CallError) -> None:
-        if self.future is not None and not self.future.done():
-            self.future.set_exception(error)
-        if self.inbox is not None:
-            self.inbox.fail(error)
-
-    def cut(self, error: CallError) -> None:
-        """End it, with what has arrived and was not read."""
-        self.fail(error)
-        if self.inbox is not None:
-            self.inbox.cut(error)
 
 
 class PendingCalls:
@@ -72,15 +57,31 @@ class PendingCalls:
         self.by_number: dict[int, PendingCall] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 0
+        self._alarm_at = _NEVER
+        self._answered: deque[AwaitedCall] = deque()  # in this turn, whose askers go on at its end
+
+    @property
+    def has_company(self) -> bool:
+        """Tell whether another asker of this turn is to go on."""
+        return bool(self._answered)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop of those who wait. Keep it: asking for it is a system call."""
+        loop = self._loop = asyncio.get_running_loop()
+        return loop
+
+    def add_awaited(self, call: AwaitedCall) -> None:
+        """Take a call with its number: from now on it is open."""
+        self.by_number[call.seq] = call
+        if call.deadline < self._alarm_at:
+            self._set_alarm(call.deadline)
 
     def add(self, seq: int, target: str, frame: bytes, deadline: int) -> asyncio.Future[Any]:
         """Open a call with one answer, and return the future of that."""
         call = self.by_number[seq] = PendingCall(target, frame, deadline)
-        loop = self._loop or asyncio.get_running_loop()
-        self._loop = loop  # asking for it is a system call
-        future = call.future = loop.create_future()
-        if not self._alarm_at or deadline < self._alarm_at:
+        future = call.future = asyncio.get_running_loop().create_future()
+        if deadline < self._alarm_at:
             self._set_alarm(deadline)
         return future
 
@@ -96,6 +97,10 @@ class PendingCalls:
             return False
         del self.by_number[seq]
         return True
+
+    def close(self, call: AwaitedCall | None) -> bool:
+        """Forget a call that was awaited and has no answer; False if it was forgotten before."""
+        return call is not None and self.remove(call.seq, call)
 
     # -- endings of many --------------------------------------------------------------------------------------
 
@@ -154,21 +159,7 @@ class PendingCalls:
             if call.target in ending.subjects:
                 call.cut(OutcomeUnknown(f"{call.target} was revoked while the request was in flight"))
 
-    # -- numbers and deadlines ---------------------------------------------------------------------------------
-
-    def on_sealed(self, numbers: range, frame: bytes) -> None:
-        """Note the frame of requests that were batched."""
-        for seq in numbers:
-            call = self.by_number.get(seq)
-            if call is not None:
-                call.frame = frame
-
-    def on_unsent(self, numbers: range, error: CallError) -> None:
-        """End calls whose requests were batched and could not be sent."""
-        for seq in numbers:
-            call = self.by_number.get(seq)
-            if call is not None:
-                call.fail(type(error)(error.message))
+    # -- deadlines ---------------------------------------------------------------------------------------------
 
     def _set_alarm(self, deadline: int) -> None:
         """Have one timer, at the earliest deadline of all open calls. A timer per call costs more than its call.
@@ -184,7 +175,7 @@ class PendingCalls:
 
     def _on_alarm(self) -> None:
         now = self._clock()
-        self._alarm, self._alarm_at = None, 0
+        self._alarm, self._alarm_at = None, _NEVER
         for call in list(self.by_number.values()):
             if 0 < call.deadline <= now:
                 call.fail(DeadlineExceeded(f"{call.target}: no answer in time"))
@@ -218,7 +209,12 @@ class PendingCalls:
         if header.src != call.target:
             raise PeerError("wrong_replier")
         try:
-            _answer_untrusted(call, header, body)
+            if header.kind == _REPLY and type(call) is AwaitedCall:
+                value = decode_value_untrusted(body)
+                del self.by_number[seq]
+                self._take(((call, value),))
+            else:
+                _answer_untrusted(call, header, body)
         except PeerError as error:
             if error.reason != "bad_body":
                 raise
@@ -236,14 +232,50 @@ class PendingCalls:
                 if call is not None and call.target == header.src:
                     call.fail(_unreadable(call.target))
             raise PeerError("bad_answer") from error
-        for at, value in enumerate(values, 2):
-            call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
-            if call is None:
-                continue
-            if header.src != call.target:
-                raise PeerError("wrong_replier")
-            if call.future is not None and not call.future.done():
-                call.future.set_result(value)
+        source, by_number = header.src, self.by_number
+        taken: list[tuple[AwaitedCall, Any]] = []
+        try:
+            for seq, value in zip(_NUMBERS[header.part].unpack_from(numbers, SESSION_BYTES), values, strict=True):
+                call = by_number.get(seq)
+                if call is None:
+                    continue
+                if source != call.target:
+                    raise PeerError("wrong_replier")
+                if type(call) is AwaitedCall:
+                    del by_number[seq]
+                    taken.append((call, value))
+                elif call.future is not None and not call.future.done():
+                    call.future.set_result(value)
+        finally:
+            self._take(taken)
+
+    # -- those who wait ---------------------------------------------------------------------------------------
+
+    def _take(self, answers: Iterable[tuple[AwaitedCall, Any]]) -> None:
+        """Take the answers of calls, and have their askers go on at the end of this turn."""
+        answered = self._answered
+        were = len(answered)
+        for call, value in answers:
+            if not call.is_done:
+                call.value, call.is_done = value, True
+                if call.wake is not None:
+                    answered.append(call)
+        if answered and not were:
+            if self._batcher is not None:
+                self._batcher.at_end(self._wake)
+            elif self._loop is not None:
+                self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Have the askers of what was answered go on, in the order of the answers."""
+        answered = self._answered
+        is_free = asyncio.current_task(self._loop) is None
+        try:
+            while is_free and answered:
+                answered.popleft().wake_now()
+        finally:  # within a task, and behind one that ended the process
+            while answered:
+                answered.popleft().wake_soon()
 
     def _refused(self, last: int, count: int, body: bytes) -> None:
         """The gate has refused a request, or a bundle of `count` requests that ends with the number `last`."""

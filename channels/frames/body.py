@@ -88,11 +88,16 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
 
 def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[object, ...] | None) -> bytes:
     """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
-    plain = args if type(args) in (list, tuple) else list(args)
+    plain = args if type(args) is tuple or type(args) is list else list(args)
     try:
         packed = _packed((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
-        if kwargs or not _SCALARS.issuperset(map(type, plain)):
-            check_packed(packed)
+        if not kwargs:
+            for arg in plain:
+                if type(arg) not in _SCALARS:
+                    break
+            else:
+                return packed
+        check_packed(packed)
         return packed
     except StructureError as error:
         raise InvalidArgument(f"cannot send the arguments: {error}") from error

@@ -12,17 +12,16 @@ from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untru
 from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
 
 
-class _Owner:
-    """Takes note of the requests that could not be sent."""
+class _Request:
+    """Takes note of whether it could be sent."""
 
     def __init__(self) -> None:
-        self.unsent: list[tuple[range, CallError]] = []
+        self.seq = 0
+        self.frame = b""
+        self.error: CallError | None = None
 
-    def on_sealed(self, numbers: range, frame: bytes) -> None:
-        raise AssertionError("nothing is to be sealed")
-
-    def on_unsent(self, numbers: range, error: CallError) -> None:
-        self.unsent.append((numbers, error))
+    def fail(self, error: CallError) -> None:
+        self.error = error
 
 
 KEYS = tuple(f"key {number}" for number in range(60))
@@ -212,15 +211,57 @@ def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sea
     async def test(wired: LinkedComponents) -> None:
         endpoint = wired.hosts[CONSOLE].endpoint
         batcher = Batcher(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, wired.turn)
-        owner = _Owner()
-        first = batcher.request(owner, STORE, "get", b"a", wired.world.now + 1000)
-        assert batcher.request(owner, STORE, "get", b"b", wired.world.now + 1000) == first + 1
+        first, second, third = requests = [_Request() for _ in range(3)]
+        for request in requests[:2]:
+            batcher.request(request, STORE, "get", b"a", wired.world.now + 1000)
+        assert second.seq == first.seq + 1 > 1
         endpoint.apply_right(endpoint.epoch, STORE, 0, bytes(32), ("*",))
         batcher.release()
-        ((numbers, error),) = owner.unsent
-        assert (numbers, type(error)) == (range(first, first + 2), Unavailable)
+        assert [type(request.error) for request in requests] == [Unavailable, Unavailable, type(None)]
         with pytest.raises(Unavailable):
-            batcher.request(owner, STORE, "get", b"c", wired.world.now + 1000)
-        assert wired.kinds == []
+            batcher.request(third, STORE, "get", b"c", wired.world.now + 1000)
+        assert wired.kinds == [] and not any(request.frame for request in requests)
+
+    run(test)
+
+
+def test_who_awaits_the_answers_of_a_turn_goes_on_at_its_end_and_asks_again_in_one_bundle() -> None:
+    """Nothing that an asker does comes between two answers; and no call of a turn is taken for a lone one."""
+
+    async def test(wired: LinkedComponents) -> None:
+        console, log = wired.hosts[CONSOLE], list[str]()
+        held: list[bytes] = []
+        deliver = wired.deliver
+
+        def read() -> None:
+            wired.turn.begin_turn()
+            for data in held:
+                frame = parse_frame_untrusted(data)
+                console.on_frame_untrusted(frame, parse_header_untrusted(frame.header), wired.world.now)
+                log.append("read")
+            wired.turn.end()
+            log.append("end")
+
+        def hold(subject: str, data: bytes) -> None:
+            if subject != CONSOLE or len(held) == 2:
+                deliver(subject, data)
+                return
+            held.append(data)
+            if len(held) == 2:
+                asyncio.get_running_loop().call_soon(read)
+
+        async def twice(key: str) -> str:
+            await console.caller.call(STORE, "get", (key,))
+            log.append(key)
+            answer: str = await console.caller.call(STORE, "get", (f"{key} again",))
+            return answer
+
+        wired.deliver = hold  # type: ignore[method-assign]
+        found = await asyncio.gather(twice("one"), twice("two"))
+        assert found == [f"one again for {CONSOLE}", f"two again for {CONSOLE}"]
+        assert log == ["read", "read", "one", "two", "end"]
+        sent = zip(wired.kinds, wired.counts, strict=True)
+        asked = [count for kind, count in sent if kind in (FrameKind.REQUEST, FrameKind.REQUESTS)]
+        assert asked == [1, 1, 2]
 
     run(test)
