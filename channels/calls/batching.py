@@ -214,6 +214,25 @@ class Batcher:
             self._release_replies(self._replies.pop(alike))
             self.write_now()
 
+    def replies(self, owner: ReplyOwner, request: Header, names: list[bytes], bodies: list[bytes]) -> None:
+        """Take replies to requests that came in one bundle, in order. The lists are the batcher's from now on."""
+        size = sum(map(len, bodies))
+        parts = size if size < CONTAINERS_MAX else sum(map(heads, bodies))  # it is never more
+        alike = (request.session, request.src, request.epoch, request.method)
+        if alike in self._replies or size > BUNDLE_BYTES_MAX or parts >= CONTAINERS_MAX or len(bodies) > BUNDLE_MAX:
+            for name, body in zip(names, bodies, strict=True):
+                self.reply(owner, request, name, body)
+            return
+        bundle = _Replies(owner, request)
+        bundle.names, bundle.bodies, bundle.size = names, bodies, size
+        bundle.heads += parts
+        if len(bodies) == BUNDLE_MAX:
+            self._release_replies(bundle)
+            self.write_now()
+        else:
+            self._replies[alike] = bundle
+            self._want()
+
     def _release_replies(self, bundle: _Replies) -> None:
         try:
             deadline = self._clock() + ANSWER_DEADLINE_MS

@@ -247,15 +247,15 @@ class Endpoint:
         held = self._epochs.get(epoch)
         if held is None:
             raise Unavailable("the session is not open yet")
-        seal = self._keys_with(request.session, epoch, held)[1]
         index = (request.session, request.src, request.method) if kind == _REPLY and not (part or flags) else ()
-        if index and (template := template_of(held, seal, index)):
+        template = held.templates.get(index) if index else None
+        if template is not None and template.token is held.token:  # its keys are those of `held`
             return template.sealed(self.take_number(), deadline, body, correlation)
         header = Header(
             1, kind, self.session, self.take_number(), part, self.subject, request.src, held.mailbox, held.gate,
             request.method, epoch, deadline, correlation, flags,
         )  # fmt: skip
-        return self._seal(held, header, seal, body, index)
+        return self._seal(held, header, self._keys_with(request.session, epoch, held)[1], body, index)
 
     def seal_requests(
         self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,

@@ -53,7 +53,10 @@ def run_at_once(component: Component, spec: MethodSpec, args: Sequence[object], 
 
     Raises InvalidArgument before anything has run; what the handler raises comes out as it is.
     """
-    work = spec.function(component, **spec.bind(args, kwargs))
+    if kwargs or spec.checks is None or len(args) != len(spec.checks):
+        work = spec.function(component, **spec.bind(args, kwargs))
+    else:
+        work = spec.function(component, *spec.checked(args))
     try:
         work.send(None)
     except StopIteration as end:

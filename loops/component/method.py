@@ -10,12 +10,12 @@ import difflib
 import dis
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from operator import call
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tlsrt.errors import InvalidArgument, MisuseError
-from tlsrt.loops.component.types import Mismatch, ParameterType, shown
+from tlsrt.loops.component.types import Check, Mismatch, ParameterType, shown
 from tlsrt.loops.component.validate import compile_shape
 
 MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
@@ -49,11 +49,13 @@ class MethodSpec:
     upload_name: str | None = None
     immediate: bool = False  # its body awaits nothing, so it can run without a task of its own
 
-    @cached_property
-    def _plain(self) -> int:
-        """How many positional arguments give every parameter; -1 if some can only be given by name."""
+    # What checks each argument; None if some can only be given by name.
+    checks: tuple[Check, ...] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
         by_name = any(parameter.keyword_only for parameter in self.parameters)
-        return -1 if by_name else len(self.parameters)
+        checks = None if by_name else tuple(parameter.shape.check for parameter in self.parameters)
+        object.__setattr__(self, "checks", checks)
 
     @property
     def upload(self) -> bool:
@@ -61,14 +63,9 @@ class MethodSpec:
 
     def bind(self, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, Any]:
         """Return checked arguments by parameter name; InvalidArgument names the parameter that is wrong."""
+        if not kwargs and self.checks is not None and len(args) == len(self.checks):  # every parameter, by position
+            return dict(zip([parameter.name for parameter in self.parameters], self.checked(args), strict=True))
         bound: dict[str, Any] = {}
-        if not kwargs and len(args) == self._plain:  # every parameter, by position
-            for parameter, value in zip(self.parameters, args, strict=True):
-                try:
-                    bound[parameter.name] = parameter.shape.check(value)
-                except Mismatch as error:
-                    raise InvalidArgument(f"{parameter.name}{error.path}: {error.reason}") from None
-            return bound
         given = _by_name(self, args, kwargs)
         for parameter in self.parameters:
             name = parameter.name
@@ -82,6 +79,18 @@ class MethodSpec:
             else:
                 bound[name] = _fresh(parameter.default)
         return bound
+
+    def checked(self, args: Sequence[object]) -> tuple[Any, ...]:
+        """Return checked arguments that are as many as `checks`; raise the same error as `bind`."""
+        try:
+            return tuple(map(call, self.checks or (), args))
+        except Mismatch:
+            for parameter, value in zip(self.parameters, args, strict=True):
+                try:
+                    parameter.shape.check(value)
+                except Mismatch as error:
+                    raise InvalidArgument(f"{parameter.name}{error.path}: {error.reason}") from None
+            raise
 
 
 def _fresh(default: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
 from tlsrt.channels.frames.body import encode_error
-from tlsrt.channels.frames.frame import BATCH_FRAME_MAX, FrameKind, Header, names_of
+from tlsrt.channels.frames.frame import BATCH_FRAME_MAX, FrameKind, Header, correlation, names_of
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import Busy, CallError, Unavailable
@@ -32,11 +32,25 @@ class Replies:
         try:
             self._send(self._sealed(request, kind, body, 0, 0))
         except Busy:
-            if self._in_flight.quotas.take(request.header.src, 1, len(body)):  # else: the caller meets its deadline
-                request.size = len(body)
-                self._in_flight.spawn(request, self.send_in_time(request, kind, body), None)
+            self._wait(request, kind, body)
         except Unavailable:
             return
+
+    def send_alone(self, request: Header, kind: FrameKind, body: bytes) -> None:
+        """Do the same for a REQUEST that has ended already; it is not counted as measured."""
+        name = correlation(request.session, request.seq)
+        try:
+            deadline = self._clock() + ANSWER_DEADLINE_MS
+            self._send(self._endpoint.seal_reply(kind, request, body, deadline, correlation=name))
+        except Busy:
+            self._wait(RunningCall(name, request), kind, body)
+        except Unavailable:
+            return
+
+    def _wait(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
+        if self._in_flight.quotas.take(request.header.src, 1, len(body)):  # else: the caller meets its deadline
+            request.size = len(body)
+            self._in_flight.spawn(request, self.send_in_time(request, kind, body), None)
 
     async def send_in_time(
         self, request: RunningCall, kind: FrameKind, body: bytes, *, part: int = 0, flags: int = 0

@@ -55,6 +55,7 @@ from tlsrt.loops.dispatch.deferrals import Deferrals, NoDeferrals, wrong_kind
 from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
+from tlsrt.loops.dispatch.immediate_calls import ImmediateCalls
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.streams import Streams
@@ -62,6 +63,7 @@ from tlsrt.loops.dispatch.told_errors import UNREADABLE, ToldErrors, refusal_of
 from tlsrt.loops.dispatch.traced_calls import run_traced
 from tlsrt.loops.dispatch.tracer import Tracer
 
+_REQUEST, _REQUESTS = int(FrameKind.REQUEST), int(FrameKind.REQUESTS)
 _BINS = frozenset((b"\xc4", b"\xc5", b"\xc6"))  # what a part begins with; others are not decoded
 
 
@@ -86,6 +88,9 @@ class Responder:
         self._errors = ToldErrors(shares, Faults(endpoint.subject, log, clock))
         self._streams = Streams(endpoint.subject, shares, self._replies, self._errors, self._in_flight)
         self._tracer = tracer or Tracer()
+        self._immediate = ImmediateCalls(
+            component, self._replies, self._errors, batcher, figures, self._tracer, self._start
+        )
         self._closing = False
         self._is_starting = self._is_unready = self._is_held = False
 
@@ -106,7 +111,7 @@ class Responder:
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
-        if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
+        if header.kind == _REQUEST or header.kind == _REQUESTS:
             if header.correlation:
                 check_trace_untrusted(header)
             begin = self._wait if self._shares.must_wait(header.src) else self._begin
@@ -158,12 +163,16 @@ class Responder:
             begin_traced(b"", partial(self._begin, header, body, upload))
             return
         tracer = self._tracer
-        if header.kind == FrameKind.REQUEST:
-            request = upload or RunningCall(correlation(header.session, header.seq), header)
-            if header.correlation or (tracer.is_on and tracer.is_due()):
-                refused = run_traced(tracer, request, partial(self._start, request, body))
+        if header.kind == _REQUEST:
+            is_traced = bool(header.correlation) or (tracer.is_on and tracer.is_due())
+            is_plain = not (is_traced or header.flags or self._closing or self._is_held)
+            spec = self._immediate.specs.get(header.method) if is_plain else None
+            if spec is not None:
+                refused = self._immediate.answer(spec, header, body)
             else:
-                refused = self._start(request, body)
+                request = upload or RunningCall(correlation(header.session, header.seq), header)
+                start = partial(self._start, request, body)
+                refused = run_traced(tracer, request, start) if is_traced else start()
         else:
             refused = self._start_all(header, body)
         if refused is not None:
@@ -202,56 +211,20 @@ class Responder:
         except PeerError as error:
             refused = refusal_of(error)
             values = [None] * header.part  # which no method takes as arguments
-        spec = self._component.__tlsrt_methods__.get(header.method)
-        if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_held:
+        spec = self._immediate.specs.get(header.method)
+        if spec is None or self._closing or self._is_held:
             for name, value in zip(names, values, strict=True):
                 found = self._start_one(name, header, value)
                 refused = refused or found
             return refused
-        tracer = self._tracer
-        token = begin_as(header.src)
-        try:
-            for name, value in zip(names, values, strict=True):
-                if tracer.is_on and tracer.is_due():
-                    request = RunningCall(name, header)
-                    found = run_traced(tracer, request, partial(self._start, request, value))
-                else:
-                    found = self._start_at_once(spec, name, header, value)
-                refused = refused or found
-            return refused
-        finally:
-            end_as(token)
+        found = self._immediate.answer_all(spec, header, names, values)
+        return refused or found
 
     def _start_one(self, name: bytes, header: Header, value: Any) -> PeerError | None:
         request = RunningCall(name, header)
         if self._tracer.is_on and self._tracer.is_due():
             return run_traced(self._tracer, request, partial(self._start, request, value))
         return self._start(request, value)
-
-    def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> PeerError | None:
-        """Answer one request of a bundle to a handler that awaits nothing. Return why it could not be read."""
-        try:
-            args, kwargs, key, _ = request_untrusted(value)
-        except PeerError:
-            key = ""
-        if key is not None:
-            return self._start(RunningCall(name, header), value)
-        try:
-            began = self._figures.clock() if self._figures is not None else 0.0
-            body = pack_value(run_at_once(self._component, spec, args, kwargs))
-        except BaseException as error:
-            if self._figures is not None:
-                self._figures.note(header.method, began, is_good=False)
-            request = RunningCall(name, header)
-            self._replies.send_or_drop(request, FrameKind.ERROR, self._errors.of_begun(request, error))
-            return None
-        if self._figures is not None:
-            self._figures.note(header.method, began, is_good=True)
-        if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
-            self._batcher.reply(self._replies, header, name, body)
-        else:
-            self._replies.send(RunningCall(name, header), FrameKind.REPLY, body)
-        return None
 
     def _start(self, request: RunningCall, body: Any) -> PeerError | None:
         """Answer a request. Its body is sealed bytes that were opened or, out of a bundle, what they decoded to.

@@ -258,7 +258,7 @@ def test_who_awaits_the_answers_of_a_turn_goes_on_at_its_end_and_asks_again_in_o
 
         wired.deliver = hold  # type: ignore[method-assign]
         found = await asyncio.gather(twice("one"), twice("two"))
-        assert found == [f"one again for {CONSOLE}", f"two again for {CONSOLE}"]
+        assert list(found) == [f"one again for {CONSOLE}", f"two again for {CONSOLE}"]
         assert log == ["read", "read", "one", "two", "end"]
         sent = zip(wired.kinds, wired.counts, strict=True)
         asked = [count for kind, count in sent if kind in (FrameKind.REQUEST, FrameKind.REQUESTS)]

@@ -14,7 +14,7 @@ from tlsrt.channels.calls import caller
 from tlsrt.channels.frames.body import encode_request
 from tlsrt.channels.frames.structure import StructureError
 from tlsrt.errors import CallError, Failed, InvalidArgument, OutcomeUnknown, StreamBroken
-from tlsrt.loops.dispatch import faults, responder, streams
+from tlsrt.loops.dispatch import faults, immediate_calls, responder, streams
 
 FAULTS = (*ERRORS, "recursion")
 UNSENDABLE = tuple(f"result {name}" for name in RESULTS)
@@ -127,7 +127,7 @@ def test_a_call_that_is_cancelled_is_not_answered_and_its_repetition_is() -> Non
     "garbage", [b"\xc1", b"\x91" * 40 + b"\xc0", b"\x81\x92\x01\x02\x04", b"\xdd\x00\x00\xff\xff" * 1000]
 )
 def test_an_answer_that_cannot_be_read_ends_its_call_at_once(garbage: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (responder, streams):
+    for module in (immediate_calls, responder, streams):
         monkeypatch.setattr(module, "pack_value", lambda value: garbage)
 
     async def test(wired: LinkedComponents) -> None:
