@@ -11,12 +11,14 @@ import { events } from './screen_events.js'
 import { files } from './screen_files.js'
 import { health } from './screen_health.js'
 import { logs } from './screen_logs.js'
+import { messages } from './screen_messages.js'
 import { methods } from './screen_methods.js'
+import { notices } from './screen_notices.js'
 import { rights } from './screen_rights.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files, messages, notices }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

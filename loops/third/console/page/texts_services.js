@@ -17,4 +17,15 @@ export const serviceTexts = {
     list: (where) => `In ${where}`, empty: 'This folder is empty.', none: 'There is no tree that this client may read.', skipped: (count) => `${count} names that are no text are not shown`, cut: (count) => `the first ${count} are shown`,
     fetch: 'Fetch', send: (where) => `Send files to ${where}: choose them, or drop them here`, folder: 'New folder', make: 'Make this folder', remove: 'Delete for good', sure: (name) => `Delete ${name} for good?`,
   },
+  messages: {
+    inbox: 'In the mailbox of this client', empty: 'The mailbox is empty.', at: 'At', who: 'From', from: (who) => `From ${who}`, to: 'to', toWhom: 'To', topic: 'Topic', topicOptional: 'Topic (optional)', preview: 'Begin', fresh: 'new',
+    open: 'Read', reply: 'Answer', acknowledge: 'Acknowledge', bytes: (size, type) => `${size} of ${type}: take it by tlsrt inbox read`, sent: 'Sent by this client', receipts: 'Receipts',
+    states: { waiting: 'waits', delivered: 'delivered', read: 'read', acknowledged: 'acknowledged', dead: 'given up' }, state: 'State', dead: 'Waits for other hosts, or was given up', why: 'Why',
+    retry: 'Try again now', drop: 'Give it up', dropSure: (to) => `Give up the message to ${to}? It goes to no further host.`, write: 'Write a message', body: 'Text', attach: 'Files with it', send: 'Send this message',
+    answers: (who, id) => `answers ${who}, message ${id}`, unsent: (name) => `${name} was not sent, so the message was not either: press Send again, it goes on`, unopened: (who) => `No one has looked into the mailbox of ${who} yet: the name may be wrong.`,
+  },
+  notices: {
+    which: 'Which', open: 'open ones', all: 'all', comment: 'Comment of an acknowledgement', list: 'Notifications, the newest first', none: 'There is none.', severity: 'Severity', what: 'What', state: 'State', acknowledge: 'Acknowledge', older: 'Older', newest: 'The newest',
+    severities: { info: 'info', warning: 'warning', error: 'error', critical: 'critical' }, states: { open: 'open', acknowledged: 'acknowledged', withdrawn: 'withdrawn', expired: 'expired' }, times: (count) => `${count} times`,
+  },
 }
