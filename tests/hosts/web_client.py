@@ -60,18 +60,21 @@ class WebPeer:
     """One TLS connection of a browser. `async with WebPeer(...) as peer`."""
 
     def __init__(
-        self, ca: bytes, port: int, *, host: str = "127.0.0.1", protocols: tuple[str, ...] = ("http/1.1",)
-    ) -> None:
+        self, ca: bytes, port: int, *, host: str = "127.0.0.1", protocols: tuple[str, ...] = ("http/1.1",),
+        source: str = "",
+    ) -> None:  # fmt: skip
+        """`source` is the address that it comes from, any of loopback."""
         self._context = browser_context(ca, protocols)
         self.authority = f"{host}:{port}"
         self._place = ("127.0.0.1", port)
         self._host = host
+        self._source = (source, 0) if source else None
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_connection(
-            *self._place, ssl=self._context, server_hostname=self._host, limit=1 << 20
+            *self._place, ssl=self._context, server_hostname=self._host, limit=1 << 20, local_addr=self._source
         )
         return self
 
