@@ -25,6 +25,7 @@ from tlsrt.supervisor.control.figures import HostFigures
 from tlsrt.supervisor.control.host_acts import HostActs
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.manager_notices import ManagerNotices
+from tlsrt.supervisor.control.page_record import PageRecord
 from tlsrt.supervisor.control.peer_credentials import is_kin
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
@@ -305,6 +306,7 @@ class Supervisor:
                 watcher,
                 self._reload,
                 DryRun(context, loops, authority, changes, self._reload, self._read),
+                PageRecord(context, requests),
                 KeyRotation(context, loops, authority, changes),
                 requests,
                 certificates,

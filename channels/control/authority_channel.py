@@ -22,6 +22,7 @@ from tlsrt.channels.control.authority_requests import (
     JobListMessage,
     LockMessage,
     NumberMessage,
+    PageServedMessage,
     ReleaseMessage,
     ReloadMessage,
     RestoreMessage,
@@ -359,5 +360,6 @@ AUTHORITY_CHANNEL = MessageTable(
         Message(73, "archive_key", _AUTHORITY, _BOOTED, ArchiveKeyMessage, descriptors=1),
         Message(74, "weigh", _AUTHORITY, _BOOTED, WeighMessage),  # for the learner
         Message(75, "advice", _SUPERVISOR, _BOOTED, AdviceMessage),  # of the learner
+        Message(76, "page_served", _SUPERVISOR, _BOOTED, PageServedMessage),
     ),
 )

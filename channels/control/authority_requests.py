@@ -74,7 +74,10 @@ class UnlockMessage(NamedTuple):
 
 
 class ClientAddMessage(NamedTuple):
-    """Enrol a client, by a signing request (DER) or with a join code, sealed to `code_key` (raw X25519)."""
+    """Enrol a client, by a signing request (DER) or with a join code, sealed to `code_key` (raw X25519).
+
+    `page` is the hash of the console's page that the command has seen, for a link; else nothing.
+    """
 
     number: int
     name: str
@@ -83,6 +86,7 @@ class ClientAddMessage(NamedTuple):
     http: int
     request: bytes
     code_key: bytes
+    page: str
 
 
 class ClientListMessage(NamedTuple):
@@ -139,6 +143,13 @@ class RuntimeActMessage(NamedTuple):
     target: str  # a component, or nothing: the host
     subject: bytes
     asker: bytes
+
+
+class PageServedMessage(NamedTuple):
+    """Record that Primary serves the console's page of this hash (hex) from now on."""
+
+    number: int
+    page: str
 
 
 class ArchiveKeyMessage(NamedTuple):

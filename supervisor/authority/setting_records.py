@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from tlsrt.channels.clock import Moment
-from tlsrt.channels.control.authority_requests import RuntimeActMessage, SettingMessage
+from tlsrt.channels.control.authority_requests import PageServedMessage, RuntimeActMessage, SettingMessage
 from tlsrt.config import key_schedule
 from tlsrt.config.runtime_rights import Act
 from tlsrt.supervisor.archive.sealed_archive import SALT_BYTES
@@ -32,7 +32,7 @@ class SettingRecords(Service):
         self._subjects = subjects
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
-        return {"setting": self._setting, "runtime_act": self._runtime_act}
+        return {"setting": self._setting, "runtime_act": self._runtime_act, "page_served": self._page_served}
 
     def _setting(self, message: SettingMessage, moment: Moment) -> None:
         number, component, path, value, words = message
@@ -50,6 +50,10 @@ class SettingRecords(Service):
         done = partial(self._give_key, number) if act == Act.BACKUP else partial(self._done, number, [[named, by]])
         detail = {"act": act, "target": target or named} | ({"asker": by} if by else {})
         self._record(number, "runtime_act", component, detail, moment, done)
+
+    def _page_served(self, message: PageServedMessage, moment: Moment) -> None:
+        number, page = message
+        self._record(number, "page_served", "primary", {"page": page}, moment, partial(self._done, number))
 
     def _done(self, number: int, rows: list[object] | None = None) -> None:
         self._context.answer(number, ResultCode.DONE, rows or [])

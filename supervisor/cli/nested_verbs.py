@@ -23,9 +23,13 @@ _ADDRESS = Argument(
 )  # fmt: skip
 CONSOLE = (
     Argument(("name",), "the name of the client that the browser becomes (one of its own)", "NAME", nargs="?"),
-    _ALLOW._replace(text="a policy line, what it may call (to look at the host); may be repeated"),
-    _TTL, _ADDRESS, flag("--check", text="make no link: compare the page at the door with the one that is installed"),
-    ANSWER,
+    _ALLOW._replace(text="a policy line, what it may call, beside its role; may be repeated"),
+    Argument(("--role",), "what it may call: viewer looks (without --allow), operator also acts", "ROLE",
+             choices=("viewer", "operator")),
+    flag("--enable", text="switch the console on, and add the services of the role, without being asked"),
+    flag("--wait", text="wait, and say who has used the link (at a terminal always)"),
+    flag("--check", text="make no link: compare the page at the door with the one that is installed"),
+    _TTL, _ADDRESS, ANSWER,
 )  # fmt: skip
 CLIENTS = (
     Verb(

@@ -126,7 +126,8 @@ REQUESTS: Mapping[str, OperatorRequest] = {
     ),
     "client_add": OperatorRequest(
         (_client, Field("rules", _rules), Field("ttl_ms", _ttl), Field("http", _flag, False),
-         Field("request", _bytes, ""), Field("code_key", _bytes, "")),
+         Field("request", _bytes, ""), Field("code_key", _bytes, ""),
+         Field("page", partial(_text, 0, CLIENT_MAX), "")),
         client_document,
     ),
     "client_list": OperatorRequest((Field("after", partial(_text, 0, CLIENT_MAX), ""),), client_document),

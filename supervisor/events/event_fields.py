@@ -40,6 +40,7 @@ FIELDS: Mapping[str, str] = {
     "pid": "process id, as the host sees it",
     "reason": "why, as one word",
     "restarts": "how often it was started again",
+    "fingerprint": "SHA-256 of the certificate",
     "root": "folder or file with the code",
     "run": "which run of the job, from 1",
     "score": "anomaly score",

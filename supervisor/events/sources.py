@@ -30,7 +30,7 @@ OF_AUTHORITY = frozenset(
 ) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "lock_refused",
     "unlock_refused", "notes_lost", "decoy_touched", "decoys_proved", "decoys_blind",
     "detected", "over_budget", "response", "response_ended", "would_respond", "unusual", "reported",
-    "client_added", "client_changed", "client_enrolled", "client_renewed"}  # fmt: skip
+    "client_added", "client_changed", "client_enrolled", "join_code_reused", "client_renewed"}  # fmt: skip
 
 
 class EventSources:

@@ -36,14 +36,15 @@ def ask(stage: FakeAuthorityService, name: str, *fields: object) -> tuple[int, l
 def code_from(stage: FakeAuthorityService, name: str, *fields: object) -> tuple[JoinCode, int]:
     """Return the join code that a request of the operator makes for a client, and when it ends."""
     private = X25519PrivateKey.generate()
-    code, rows = ask(stage, name, *fields, b"", private.public_key().public_bytes_raw())
+    page = [""] if name == "client_add" else []
+    code, rows = ask(stage, name, *fields, b"", private.public_key().public_bytes_raw(), *page)
     assert code == ResultCode.DONE and rows[0][0] == "code", rows
     return parse_code(open_code(rows[0][1], str(fields[0]), private)), rows[0][2]
 
 
 def add(stage: FakeAuthorityService, name: str, http: bool = False, ttl_ms: int = DAY, rules: object = STORE) -> Client:
     request, key = pki.make_request()
-    code, rows = ask(stage, "client_add", name, rules, ttl_ms, int(http), request, b"")
+    code, rows = ask(stage, "client_add", name, rules, ttl_ms, int(http), request, b"", "")
     assert code == ResultCode.DONE, rows
     return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
 

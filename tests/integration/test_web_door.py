@@ -132,6 +132,6 @@ def test_a_reload_switches_the_console_off_and_on(host: RunningHost) -> None:
     with pytest.raises(OSError, match=r"(?i)no.application.protocol"):  # this host speaks no HTTP now
         asyncio.run(status())
     done = host.cli("console")
-    assert done.returncode == 78 and "write `console: true` below `door:`" in done.stderr and "`reload`" in done.stderr
+    assert done.returncode == 78 and "`tlsrt-supervisor console --enable`" in done.stderr
     assert switch(True)["primary"] == "restarted"
     assert asyncio.run(status()) == 200

@@ -9,8 +9,10 @@ Only the operator can ask for this, over the control socket; no message of Prima
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -52,6 +54,8 @@ NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configur
 HTTP_MAY_NOT = "a client that may use HTTP can lock and unlock nothing, as Primary holds its session"
 NO_MAY = "a client may lock, unlock and operate the host, or nothing: --may lock,unlock"
 
+_PAGE = re.compile(r"[0-9a-f]{64}")
+
 Row = list[object]
 
 
@@ -89,9 +93,11 @@ class ClientAdmin(Service):
         }
 
     def _add(self, message: ClientAddMessage, moment: Moment) -> None:
-        number, name, rules, ttl_ms, http, request, code_key = message
+        number, name, rules, ttl_ms, http, request, code_key, page = message
         try:
             self._check_free(name)
+            if page and not _PAGE.fullmatch(page):
+                raise NotFound("the hash of the page is none: the command is of another version of tlsrt")
             if http and not self._config.serves_http:
                 raise NotFound(NO_HTTP)
             client = Enrolled(name, checked_rules(rules, self._loops.components), bool(http), _ttl(ttl_ms), moment.wall)
@@ -107,7 +113,7 @@ class ClientAdmin(Service):
             self._check_free(name)  # another request may have been faster
             return client
 
-        self._keep("client_added", number, client, now_free, issued, moment)
+        self._keep("client_added", number, client, now_free, issued, moment, {"page": page} if page else {})
 
     def _renew(self, message: ClientRenewMessage, moment: Moment) -> None:
         number, name, ttl_ms, request, code_key = message
@@ -129,12 +135,14 @@ class ClientAdmin(Service):
         self._keep("client_renewed", number, client, renewed, issued, moment)
 
     def _keep(
-        self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], issued: _Issued, moment: Moment
-    ) -> None:
+        self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], issued: _Issued,
+        moment: Moment, more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         """Keep a client, with a certificate or a join code, in one write. Then answer with its bundle or code."""
         certified, code = issued.certified, issued.code
         detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
         detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
+        detail |= more
 
         def change() -> Undo:
             kept = present()

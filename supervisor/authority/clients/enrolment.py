@@ -23,6 +23,8 @@ from tlsrt.supervisor.authority.model.ports import Detail, Detection, LoopHandle
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
 DETECTOR = "enrolment"
+REUSED, OVER = "join_code_reused", "join_code_over"
+USED_MAX = 256  # codes that are remembered as used, to say so
 USED_UP = "join_code_used_up"  # always told: once for each code that the operator made
 UNKNOWN_POINTS, MISSED_POINTS = 5, 20
 NOTES = 5  # of refusals a second: Primary may be captured, and must not push out those of others
@@ -43,6 +45,7 @@ class Enrolment(Service):
         self._detection = detection
         self._outgoing = context.outgoing
         self._rate = Bucket(NOTES, NOTES)
+        self._used: dict[bytes, str] = {}  # id of a code -> the client that it has enrolled
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
         return {"enrol": self._on_enrol}
@@ -57,7 +60,10 @@ class Enrolment(Service):
         code = self._codes.get(code_id, issuer.key_version, moment.wall)
         client = self._registry.living(f"client/{code.name}") if code is not None else None
         if code is None or client is None:
-            self._refuse(gate, connection, address, "join_code_unknown", UNKNOWN_POINTS, moment)
+            # Who has the secret of a code has had its link: the host says to its operator which.
+            used = self._used.get(code_id, "") if is_proved else ""
+            reason = REUSED if used else OVER if is_proved else "join_code_unknown"
+            self._refuse(gate, connection, address, reason, UNKNOWN_POINTS, moment, used)
             return
         if not is_proved:
             reason = USED_UP if self._codes.miss(code) else "join_code_wrong"
@@ -89,7 +95,9 @@ class Enrolment(Service):
             return undo
 
         def done() -> None:
-            self._context.notes.note("client_enrolled", client.subject, "", serial=certified.serial)
+            self._remember(code_id, client.subject)
+            more = {"address": address[:ADDRESS_MAX], "fingerprint": certified.fingerprint.hex(":").upper()}
+            self._context.notes.note("client_enrolled", client.subject, "", serial=certified.serial, **more)
             self._context.answer_gate(gate, "enrolled", connection, answer, proof)
 
         def refused(result: ResultCode, sentence: str) -> None:
@@ -100,7 +108,7 @@ class Enrolment(Service):
         self._context.transact("client_enrolled", client.subject, detail, moment, change, done, refused)
 
     def _refuse(
-        self, gate: int, connection: int, address: str, reason: str, points: int, moment: Moment
+        self, gate: int, connection: int, address: str, reason: str, points: int, moment: Moment, subject: str = ""
     ) -> None:  # fmt: skip
         self._context.answer_gate(gate, "not_enrolled", connection)
         if points:
@@ -108,4 +116,13 @@ class Enrolment(Service):
             self._detection.add(DETECTOR, source, points, {"reason": reason}, moment)
         if self._rate.take(moment.now / 1000) or reason == USED_UP:
             self._outgoing.log(f"a client at {address[:ADDRESS_MAX]!r} was not enrolled: {reason}")
-            self._context.notes.note("client_refused", "door", reason)
+            if subject:
+                self._context.notes.note(REUSED, subject, "", address=address[:ADDRESS_MAX])
+            else:
+                self._context.notes.note("client_refused", "door", reason)
+
+    def _remember(self, code_id: bytes, subject: str) -> None:
+        """Note a code as used, in place of the oldest one if there are many."""
+        while len(self._used) >= USED_MAX:
+            del self._used[next(iter(self._used))]
+        self._used[code_id] = subject

@@ -52,7 +52,7 @@ def _other(tmp_path: Path) -> Path:
 def test_what_the_disk_refuses_has_not_happened(stage: FakeAuthorityService, folder: int, tmp_path: Path) -> None:
     os.mkdir("authority.state.new", dir_fd=folder)  # so that nothing can be written there
     request, _ = pki.make_request()
-    code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, request, b"")
+    code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, request, b"", "")
     assert code == ResultCode.UNCHANGED and "nothing has changed" in rows[0]
     os.rmdir("authority.state.new", dir_fd=folder)
     assert is_let_in(stage, 1, add(stage, "phone"))
@@ -110,7 +110,7 @@ def test_a_certificate_is_of_no_use_after_its_end(stage: FakeAuthorityService) -
 def test_what_makes_no_client_is_refused_in_one_sentence(
     stage: FakeAuthorityService, fields: tuple[Any, ...], sentence: str
 ) -> None:
-    code, rows = ask(stage, "client_add", *fields, pki.make_request()[0], b"")
+    code, rows = ask(stage, "client_add", *fields, pki.make_request()[0], b"", "")
     assert code == ResultCode.REFUSED and sentence in rows[0]
     assert not stage.state.enrolled
 
@@ -119,11 +119,11 @@ def test_a_request_without_its_key_is_refused(stage: FakeAuthorityService) -> No
     request = pki.make_request()[0]
     broken = request[:-1] + bytes([request[-1] ^ 1])
     for bad in (broken, request[:40], b"\x30" * 3000):
-        assert ask(stage, "client_add", "phone", STORE, DAY, 0, bad, b"")[0] == ResultCode.REFUSED
+        assert ask(stage, "client_add", "phone", STORE, DAY, 0, bad, b"", "")[0] == ResultCode.REFUSED
 
 
 def test_a_host_without_http_enrols_nobody_for_it(stage: FakeAuthorityService) -> None:
-    code, rows = ask(stage, "client_add", "browser", STORE, DAY, 1, pki.make_request()[0], b"")
+    code, rows = ask(stage, "client_add", "browser", STORE, DAY, 1, pki.make_request()[0], b"", "")
     assert code == ResultCode.REFUSED and rows == [NO_HTTP]
 
 
@@ -142,7 +142,7 @@ def test_pages_are_bounded_and_the_list_is_whole(stage: FakeAuthorityService) ->
     request, _ = pki.make_request()
     rules = [["secondary/store", [f"m{n:050}" for n in range(60)]]]
     for number in range(12):
-        assert ask(stage, "client_add", f"c{number:02}", rules, DAY, 0, request, b"")[0] == ResultCode.DONE
+        assert ask(stage, "client_add", f"c{number:02}", rules, DAY, 0, request, b"", "")[0] == ResultCode.DONE
     found: list[str] = []
     pages = 0
     while True:

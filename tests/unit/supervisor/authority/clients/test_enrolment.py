@@ -71,7 +71,7 @@ def test_a_code_enrols_one_client_once(stage: FakeAuthorityService) -> None:
     assert is_let_in(stage, 1, phone)
     assert say(stage, said) is None, "the very same bytes again"
     assert say(stage, asking(code)[0]) is None, "and another key"
-    assert stage.lines[-1].endswith("join_code_unknown") and len(stage.state.enrolled["phone"].certificates) == 1
+    assert stage.lines[-1].endswith("join_code_reused") and len(stage.state.enrolled["phone"].certificates) == 1
 
 
 def test_a_code_ends_after_ten_minutes_and_with_the_client(stage: FakeAuthorityService) -> None:
@@ -142,7 +142,7 @@ def test_what_the_disk_refuses_uses_no_code_up(stage: FakeAuthorityService, fold
     code = code_for(stage, "phone")
     os.mkdir("authority.state.new", dir_fd=folder)
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY)[0] == Outcome.UNCHANGED
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY, "")[0] == Outcome.UNCHANGED
     os.rmdir("authority.state.new", dir_fd=folder)
     assert "other" not in stage.state.enrolled
     assert is_let_in(stage, 1, join(stage, code))
@@ -159,7 +159,7 @@ def test_a_record_that_cannot_be_written_lets_nobody_in(stage: FakeAuthorityServ
     code = code_for(stage, "phone")
     stage.recorder.target = Deaf()
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY) == (
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY, "") == (
         Outcome.UNCHANGED,
         ["the record cannot be written"],
     )
@@ -170,7 +170,7 @@ def test_a_locked_host_lets_nobody_in(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     stage.lock.engage("a test", "a detector", stage.moment)
     assert say(stage, asking(code)[0]) is None
-    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY)[0] == Outcome.REFUSED
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"", KEY, "")[0] == Outcome.REFUSED
     assert ask(stage, "client_revoke", "phone")[0] == Outcome.DONE, "who is shut out is shut out"
 
 
@@ -256,7 +256,7 @@ def test_a_late_answer_goes_to_the_primary_that_asked_and_to_no_other(stage: Fak
 
 @pytest.mark.parametrize("key", [b"", b"short", bytes(32), bytes(33)])
 def test_a_code_is_made_for_the_holder_of_a_key_alone(stage: FakeAuthorityService, key: bytes) -> None:
-    code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, b"", key)
+    code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, b"", key, "")
     assert code == Outcome.REFUSED and "key" in rows[0], rows
     assert not stage.state.enrolled and not stage.state.join_codes
 
@@ -266,3 +266,17 @@ def test_what_the_supervisor_carries_tells_no_code(stage: FakeAuthorityService) 
     answers = [repr(told) for told in stage.told if told[0] == "answer"]
     forms = (code.text(), code.text().split("-")[1], code.secret.hex(), repr(code.secret)[2:-1])
     assert answers and not any(form in answer for form in forms for answer in answers)
+
+
+def test_who_comes_second_with_a_link_is_told_of_with_the_address(stage: FakeAuthorityService) -> None:
+    code, old = code_for(stage, "phone"), code_for(stage, "tablet")
+    join(stage, code)
+    notes = stage.new_notes()
+    assert say(stage, asking(code)[0], connection=10) is None
+    request, _ = pki.make_request()
+    assert say(stage, (code.code_id, request, bytes(32)), connection=11) is None  # who has the id alone is no holder
+    stage.wall += LIFE_MS + 1
+    assert say(stage, asking(old)[0], connection=12) is None
+    told = [tuple(one) for one in notes._waiting if one[0] in ("join_code_reused", "client_refused")]
+    assert told[0] == ("join_code_reused", "client/phone", "", {"address": "192.0.2.7"})
+    assert [one[2] for one in told[1:]] == ["join_code_unknown", "join_code_over"]
