@@ -26,7 +26,7 @@ class ConsolePage(PageBrowser):
 
     def shows(self, words: str) -> None:
         """Wait until these words can be read on the screen."""
-        self.until(f"document.querySelector('main').innerText.includes({json.dumps(words)})")
+        self.until(f"document.querySelector('main')?.innerText.includes({json.dumps(words)})")
 
     def hides(self, words: str) -> None:
         """Wait until these words cannot be read on the screen any more."""

@@ -13,12 +13,15 @@ import { health } from './screen_health.js'
 import { logs } from './screen_logs.js'
 import { messages } from './screen_messages.js'
 import { methods } from './screen_methods.js'
+import { network } from './screen_network.js'
 import { notices } from './screen_notices.js'
+import { power } from './screen_power.js'
 import { rights } from './screen_rights.js'
+import { secrets } from './screen_secrets.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files, messages, notices }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files, messages, notices, secrets, network, power }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

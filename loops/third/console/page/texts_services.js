@@ -28,4 +28,15 @@ export const serviceTexts = {
     which: 'Which', open: 'open ones', all: 'all', comment: 'Comment of an acknowledgement', list: 'Notifications, the newest first', none: 'There is none.', severity: 'Severity', what: 'What', state: 'State', acknowledge: 'Acknowledge', older: 'Older', newest: 'The newest',
     severities: { info: 'info', warning: 'warning', error: 'error', critical: 'critical' }, states: { open: 'open', acknowledged: 'acknowledged', withdrawn: 'withdrawn', expired: 'expired' }, times: (count) => `${count} times`,
   },
+  network: {
+    'external/configuration': 'Interfaces as declared', 'external/firewall': 'Firewall as declared', reachability: 'Reachability', links: 'Links', addresses: 'Addresses', routes: 'Routes', dns: 'Names', status: 'State', history: 'Decisions', governors: 'Governors',
+    denied: 'Connections that were refused', none: 'None among the last events.', kept: (number, who) => `Revision ${number} is kept, confirmed by ${who}.`, nothing: 'Nothing was confirmed yet.', differs: 'It differs from what was confirmed:',
+    changes: 'What would be done:', warnings: 'What that cuts off:', same: 'All is as declared.', apply: 'Do it on trial', sure: 'Do it on trial? It is undone by itself unless you confirm it in time, also when this page is lost.',
+    confirm: (number) => `Keep revision ${number}`, undo: 'Undo it now', left: (number, seconds) => `Revision ${number} is on trial: in ${seconds} s it is undone by itself, unless you keep it.`, over: (number) => `The time of revision ${number} is over: it is being undone.`,
+  },
+  secrets: {
+    namespace: 'Namespace (empty: your own)', list: 'Secrets: names and versions, never values', name: 'Name', version: 'Version', at: 'Put', none: 'There is no secret here.', versions: 'Versions', history: (name) => `Versions of ${name}`,
+    rotate: 'Make a new random value', rotateSure: (name) => `Make a new random value of ${name}? Who has the old one has a wrong one then.`, remove: 'Delete for good', removeSure: (name) => `Delete ${name} with all its versions for good?`,
+    keep: 'Keep a value', value: 'Value', put: 'Keep it as the present version', unseen: 'It is not shown again, here or anywhere; the command line takes it from standard input.',
+  },
 }
