@@ -2,10 +2,11 @@
 
 Theory of operation. Sealing costs the same for one request and for 32 that are sealed together: two AES-GCM calls
 here, one at the gate, one at the recipient, and one header to build and to read. So requests of one turn of the event
-loop to the same method with the same deadline become one REQUESTS frame, and the replies to such a frame REPLIES
-frames; what is alone travels as an ordinary frame. Nothing waits longer than to the end of the turn, and the first
-call of an idle component does not wait at all (see `Caller`). Every request in a bundle is a call of its own: the
-gate opens and ends each, the recipient answers each.
+loop to the same method become one REQUESTS frame, and the replies to such a frame REPLIES frames; what is alone
+travels as an ordinary frame. Their deadlines need not be the same to the millisecond, as the clock ticks within turns:
+the frame has the last of them, and the caller ends each at its own. Nothing waits longer than to the end of the turn,
+and the first call of an idle component does not wait at all (see `Caller`). Every request in a bundle is a call of its
+own: the gate opens and ends each, the recipient answers each.
 
 A request takes its number when it is put in here, because its caller waits for that number. Numbers of a bundle have
 no gap and frames leave in the order of their numbers, so whatever else the endpoint seals first releases the bundle.
@@ -25,6 +26,7 @@ from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import CallError
 
 ANSWER_DEADLINE_MS = 30_000
+ALIKE_MS = 10  # by which the deadlines of requests in one bundle may differ from that of the first
 
 
 class BatchedRequest(Protocol):
@@ -68,15 +70,15 @@ class _Bundle:
 
 
 class _Requests(_Bundle):
-    """Requests, with the number of the first. They have one target, method, epoch and session, and one deadline."""
+    """Requests, with the number of the first. They have one target, method, epoch and session."""
 
-    __slots__ = ("calls", "deadline", "epoch", "first", "method", "session", "target")
+    __slots__ = ("calls", "deadline", "epoch", "first", "latest", "method", "session", "target")
 
     def __init__(self, target: str, method: str, deadline: int, epoch: int, session: bytes, first: int) -> None:
         super().__init__()
         self.target = target
         self.method = method
-        self.deadline = deadline
+        self.deadline = self.latest = deadline  # of the first, and the last of all
         self.epoch = epoch
         self.session = session
         self.first = first
@@ -158,7 +160,7 @@ class Batcher:
             bundle is None
             or bundle.method != method
             or bundle.target != target
-            or bundle.deadline != deadline
+            or not -ALIKE_MS <= deadline - bundle.deadline <= ALIKE_MS
             or bundle.epoch != endpoint.epoch
             or bundle.session is not endpoint.session
             or len(bundle.bodies) >= BUNDLE_MAX
@@ -175,6 +177,8 @@ class Batcher:
             self._want()
         else:
             call.seq = endpoint.take_next_number()
+            if deadline > bundle.latest:
+                bundle.latest = deadline
         bundle.calls.append(call)
         bundle.add(body, parts)
 
@@ -187,7 +191,7 @@ class Batcher:
         numbers = range(bundle.first, bundle.first + len(bundle.bodies))
         try:
             frame = self._endpoint.seal_requests(
-                numbers, bundle.target, bundle.method, bundle.bodies, bundle.deadline, bundle.epoch, bundle.session
+                numbers, bundle.target, bundle.method, bundle.bodies, bundle.latest, bundle.epoch, bundle.session
             )
             for call in bundle.calls:
                 call.frame = frame

@@ -7,9 +7,19 @@ import asyncio
 import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
-from tlsrt.channels.calls.batching import Batcher
+from tlsrt.channels.calls.batching import ALIKE_MS, Batcher
 from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    OutcomeUnknown,
+    PeerError,
+    Rejected,
+    Unavailable,
+)
 
 
 class _Request:
@@ -263,5 +273,44 @@ def test_who_awaits_the_answers_of_a_turn_goes_on_at_its_end_and_asks_again_in_o
         sent = zip(wired.kinds, wired.counts, strict=True)
         asked = [count for kind, count in sent if kind in (FrameKind.REQUEST, FrameKind.REQUESTS)]
         assert asked == [1, 1, 2]
+
+    run(test)
+
+
+def test_deadlines_that_differ_by_little_share_a_bundle_which_has_the_last_of_them() -> None:
+    """A clock that ticks in the middle of a turn splits nothing; a call with much more time is not cut short."""
+
+    async def test(wired: LinkedComponents) -> None:
+        endpoint, now = wired.hosts[CONSOLE].endpoint, wired.world.now
+        frames: list[bytes] = []
+        batcher = Batcher(endpoint, frames.append, lambda: 0, wired.turn)
+        for after in (1000, 1004, 998, 1000 + ALIKE_MS, 1001 + ALIKE_MS, 500):
+            batcher.request(_Request(), STORE, "get", b"a", now + after)
+        batcher.release()
+        headers = [parse_header_untrusted(parse_frame_untrusted(frame).header) for frame in frames]
+        assert [(header.part, header.deadline - now) for header in headers] == [
+            (4, 1000 + ALIKE_MS), (0, 1001 + ALIKE_MS), (0, 500)
+        ]  # fmt: skip
+
+    run(test)
+
+
+def test_each_call_of_a_bundle_ends_at_its_own_deadline() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        pending = wired.hosts[CONSOLE].caller.pending
+        calls = [
+            asyncio.ensure_future(wired.call("wait", f"key {at}", timeout_s=timeout_s))
+            for at, timeout_s in enumerate((300, 1.0, 1.008))
+        ]
+        while len(wired.store.calls) < 3:
+            await asyncio.sleep(0)
+        assert wired.counts.count(2) == 1, "the last two share a frame"
+        wired.world.now += 1001
+        pending._on_alarm()
+        with pytest.raises(DeadlineExceeded):
+            await calls[1]
+        assert not calls[2].done()
+        wired.store.release.set()
+        assert await calls[2] == "key 2" and await calls[0] == "key 0"
 
     run(test)
