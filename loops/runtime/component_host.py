@@ -149,11 +149,15 @@ class ComponentHost:
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
         idempotency_key: str | None, wait_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:  # fmt: skip
-        call = partial(
-            self.caller.call, target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key,
-            wait_s=wait_s,
-        )  # fmt: skip
-        return self._traced.call(target, method, call) if self._traced.is_sampled else call()
+        call = self.caller.call
+        if not self._traced.is_sampled:
+            return call(
+                target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key, wait_s=wait_s
+            )
+        begin = partial(
+            call, target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key, wait_s=wait_s
+        )
+        return self._traced.call(target, method, begin)
 
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
