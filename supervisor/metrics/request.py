@@ -14,7 +14,7 @@ from tlsrt.errors import PeerError
 
 HEAD_MAX = 8192
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]{0,255}) HTTP/1\.[01]")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):([\t\x20-\x7e\x80-\xff]*)")
 _FIELDS_MAX = 64
 
 STATUS = {  # why a request is refused -> how it is answered
@@ -57,7 +57,8 @@ def parse_head_untrusted(head: bytes, *, is_tcp: bool) -> Request:
         name = found[1].lower()
         if name in fields and name in (b"host", b"content-length", b"transfer-encoding"):
             raise PeerError("bad_request")
-        fields[name] = fields[name] + b"," + found[2] if name in fields else found[2].strip()
+        value = found[2].strip(b" \t")
+        fields[name] = fields[name] + b"," + value if name in fields else value
     if match[1] not in (b"GET", b"HEAD"):
         raise PeerError("bad_method")
     if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
