@@ -18,7 +18,8 @@ _RANKS = (
 )  # fmt: skip
 _DANGEROUS = _RANKS.index("system calls")  # up to this one
 _HARMLESS = (  # what it may use up of its own share, or of its own package: shown without a reason
-    "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "state_mb",
+    "memory_mb", "open_files", "file_size_mb", "processes", "threads", "disk_threads", "imports", "data", "page",
+    "state_mb",
     "files", "environment", "scratch_mb",
 )  # fmt: skip
 _ONE = ("network", "sys", "proc")  # wishes of which there is one

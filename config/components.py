@@ -143,6 +143,18 @@ class ComponentConfig(ProgramKind):
             example='["models/*.onnx"]',
         ),
     )
+    page: str = field(
+        default="",
+        metadata=text(
+            "A page of its own for the console: a file of JavaScript of its own package, relative to the package.",
+            on_reload=True,
+            pattern=r"(?!.*(?:^|/)\.\.?(?:/|$))[^/\\\x00-\x1f*?\[][^\\\x00-\x1f*?\[]*\.js",
+            says="a file of JavaScript below the package, such as page.js",
+            most=256,
+            default_says="it has none",
+            example="page.js",
+        ),
+    )
     builtin: bool = False
     needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
     programs: tuple[ProgramConfig, ...] = field(default=(), metadata=PROGRAMS)

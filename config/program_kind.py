@@ -33,7 +33,7 @@ WATCHDOG = "WATCHDOG_USEC"  # of the environment: sd_watchdog_enabled(3)
 _GIVEN = (  # to the program
     "read", "egress", "listen", "secrets", "devices", "state_mb", "memory_mb", "open_files", "processes",
 )  # fmt: skip
-_PYTHONS = ("class", "programs", "options", "imports", "data")  # what a component that has a class may say
+_PYTHONS = ("class", "programs", "options", "imports", "data", "page")  # what a component that has a class may say
 _CHECKS = ("tcp", "http", "exec")
 
 

@@ -113,13 +113,14 @@ class Component(Granted, Counting, Deferring, Listening):
     _tlsrt_database: Surrounding[Database | None] = Surrounding()
     _tlsrt_programs: Surrounding[ProgramRunner] = Surrounding()
     _tlsrt_kept: Surrounding[list[KeptProgram]] = Surrounding()
+    _tlsrt_page: Surrounding[str] = Surrounding()
 
     def __new__(cls) -> Component:
         """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
         declared = database_of(cls)
         database = Database(declared.steps, CALLER.get) if declared else None
-        give(self, _pubsub=PubSub(), _tlsrt_metrics=Metrics(), _tlsrt_database=database)
+        give(self, _pubsub=PubSub(), _tlsrt_metrics=Metrics(), _tlsrt_database=database, _tlsrt_page="")
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -308,9 +309,9 @@ class Component(Granted, Counting, Deferring, Listening):
         result: Result = await self._tlsrt_work.run(self.caller, function, args, kwargs, timeout_s)
         return result
 
-    async def _describe(self) -> dict[str, Any]:
-        """What this component offers: methods, parameters, types, topics."""
-        return describe_component(self)
+    async def _describe(self, *, page: bool = False) -> dict[str, Any]:
+        """What this component offers: methods, parameters, types, topics, whether it has a page; with it, if asked."""
+        return describe_component(self, self._tlsrt_page, with_page=page)
 
     async def _subscribe(
         self, topic: str, since: Annotated[str, Length(POSITION_MAX)] | None = None

@@ -40,8 +40,11 @@ def describe_method(spec: MethodSpec) -> dict[str, object]:
     }
 
 
-def describe(component: Described) -> dict[str, object]:
-    """Return address, doc, methods and declared topics of a component as JSON-able data."""
+def describe(component: Described, page: str = "", *, with_page: bool = False) -> dict[str, object]:
+    """Return address, doc, methods and declared topics of a component as JSON-able data.
+
+    One that has a page has the size of it, in characters, or on request the page.
+    """
     kind: Any = type(component)
     methods: Mapping[str, MethodSpec] = kind.__tlsrt_methods__
     result: dict[str, object] = {
@@ -51,4 +54,6 @@ def describe(component: Described) -> dict[str, object]:
     }
     if kind.topics:
         result["topics"] = dict(kind.topics)
+    if page:
+        result["page"] = page if with_page else len(page)
     return result

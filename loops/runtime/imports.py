@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from tlsrt import text
 from tlsrt.channels.control.life import FailCode
@@ -25,6 +26,7 @@ from tlsrt.sandbox.apply.enter import Confinement
 from tlsrt.sandbox.apply.imports import remember_sources
 
 _RESOURCES = ("importlib.resources", "importlib.readers")  # which reading package data imports when it is used
+PAGE_MAX = 128 * 1024  # bytes of a component's page: it travels in one answer
 _WORDS = 300  # characters of what an import raised, in the one sentence
 
 
@@ -58,6 +60,8 @@ def import_components(
             try:
                 component = _import(index, config, log)
                 _warm_up(index, config, component, log)
+                if config.page:
+                    give(component, _tlsrt_page=_page(index, config))
             except LoopFailure as failure:
                 if not watch.is_refused(failure.__cause__):
                     raise
@@ -108,6 +112,22 @@ def _warm_up(index: int, config: ComponentConfig, component: Component, log: log
         words = text.sentence(str(error), _WORDS) or type(error).__name__
         sentence = f"component {config.address}: warm_up raised {type(error).__name__}: {words}"
         raise LoopFailure(FailCode.IMPORT, index, sentence) from error
+
+
+def _page(index: int, config: ComponentConfig) -> str:
+    """Return the page that a component brings for the console, from its package; its code was measured with it."""
+    folders = [Path(folder) for folder in getattr(importlib.import_module(config.package), "__path__", ())]
+    try:
+        path = next((folder / config.page for folder in folders if (folder / config.page).is_file()), None)
+        data = path.read_bytes() if path is not None else b""
+        if path is not None and 0 < len(data) <= PAGE_MAX:
+            return data.decode()
+        problem = f"a page has at least one byte and at most {PAGE_MAX}" if path else "its package has no such file"
+    except UnicodeDecodeError:
+        problem = "it is no UTF-8 text"
+    except OSError as error:
+        problem = str(error)
+    raise LoopFailure(FailCode.IMPORT, index, f"component {config.address}: page {config.page}: {problem}")
 
 
 def _check_options(index: int, kind: type[Component], config: ComponentConfig, log: logging.Logger) -> None:

@@ -7,7 +7,9 @@ to this host alone.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,8 +19,8 @@ from tlsrt.config.console_page import INDEX, MEDIA_TYPES, digest_of
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; "
-    "worker-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+    "worker-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 STRICT: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
@@ -30,6 +32,28 @@ STRICT: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
 }
 
+# The frame of pages that components bring. Its origin is opaque, so nothing in it has the browser's key, and it has no
+# network. It executes its one script and a worker that this makes of what the console gives it, and shows nothing: in a
+# worker there is no document, so none of what lets a page out past this policy (WebRTC, preconnect, prefetch).
+FRAME = "frame.html"
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def _of_frame(body: bytes) -> Mapping[str, str]:
+    """Return what a browser is told about the frame."""
+    hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode("ascii") for script in _SCRIPT.findall(body)]
+    scripts = " ".join(f"'sha256-{each}'" for each in hashes)
+    policy = (
+        f"sandbox allow-scripts; default-src 'none'; script-src {scripts}; worker-src blob:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'self'"
+    )
+    return {
+        **STRICT,
+        "Content-Security-Policy": policy,
+        "Permissions-Policy": STRICT["Permissions-Policy"].replace("microphone=(self)", "microphone=()"),
+        "X-Frame-Options": "SAMEORIGIN",
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
@@ -38,6 +62,7 @@ class PageFile:
     media_type: str
     body: bytes
     tag: str  # SHA-256, as an ETag
+    strict: Mapping[str, str]  # what the browser is told that it may do
 
 
 class PageFiles:
@@ -48,7 +73,8 @@ class PageFiles:
         self._by_path: dict[str, PageFile] = {}
         for name, body in files.items():
             media_type = MEDIA_TYPES[Path(name).suffix]
-            self._by_path[f"/{name}"] = PageFile(media_type, body, f'"{hashlib.sha256(body).hexdigest()}"')
+            tag = f'"{hashlib.sha256(body).hexdigest()}"'
+            self._by_path[f"/{name}"] = PageFile(media_type, body, tag, _of_frame(body) if name == FRAME else STRICT)
         self._by_path["/"] = self._by_path[f"/{INDEX}"]
 
     def find(self, path: str) -> PageFile | None:
@@ -60,9 +86,9 @@ def file_answer(file: PageFile, tags: str, *, is_head: bool, keeps: bool) -> byt
     """Return the answer with a file, or that the browser has it already. It asks each time: the page may change."""
     fields = {"ETag": file.tag, "Cache-Control": "no-cache"}
     if file.tag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
-        return _head(304, fields, keeps=keeps)
+        return _head(304, fields, file.strict, keeps=keeps)
     fields |= {"Content-Type": file.media_type, "Content-Length": str(len(file.body))}
-    return _head(200, fields, keeps=keeps) + (b"" if is_head else file.body)
+    return _head(200, fields, file.strict, keeps=keeps) + (b"" if is_head else file.body)
 
 
 def refusal_answer(status: int, sentence: str) -> bytes:
@@ -75,7 +101,7 @@ def refusal_answer(status: int, sentence: str) -> bytes:
         fields["Allow"] = "GET, HEAD"
     if status == 426:
         fields |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    return _head(status, fields, keeps=False) + body
+    return _head(status, fields, STRICT, keeps=False) + body
 
 
 def upgrade_answer(accept: str, protocol: str) -> bytes:
@@ -87,8 +113,8 @@ def upgrade_answer(accept: str, protocol: str) -> bytes:
     return _lines(101, fields)
 
 
-def _head(status: int, fields: Mapping[str, str], *, keeps: bool) -> bytes:
-    return _lines(status, {**fields, **STRICT, **({} if keeps else {"Connection": "close"})})
+def _head(status: int, fields: Mapping[str, str], strict: Mapping[str, str], *, keeps: bool) -> bytes:
+    return _lines(status, {**fields, **strict, **({} if keeps else {"Connection": "close"})})
 
 
 def _lines(status: int, fields: Mapping[str, str]) -> bytes:

@@ -74,6 +74,13 @@ def test_an_action_is_done_once_for_one_yes(page: Path) -> None:
     assert re.search(r"^# pass 10$", done.stdout, re.MULTILINE), done.stdout
 
 
+def test_a_page_of_a_component_gets_what_it_may_and_no_more(page: Path) -> None:
+    done = run(page, "--test", "--test-reporter=tap", str(SCRIPTS / "component_page.test.mjs"))
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
+    assert passed is not None and int(passed[1]) >= 28
+
+
 def test_its_modules_are_small_and_import_nothing_from_elsewhere() -> None:
     modules = sorted(path for path in PAGE.iterdir() if path.suffix == ".js")
     names = {path.name for path in modules}

@@ -16,12 +16,13 @@ import { methods } from './screen_methods.js'
 import { network } from './screen_network.js'
 import { notices } from './screen_notices.js'
 import { power } from './screen_power.js'
+import { pages } from './screen_pages.js'
 import { rights } from './screen_rights.js'
 import { secrets } from './screen_secrets.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files, messages, notices, secrets, network, power }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, logs, files, messages, notices, secrets, network, power, pages }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

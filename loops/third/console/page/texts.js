@@ -3,7 +3,7 @@
 import { serviceScreens, serviceTexts } from './texts_services.js'
 
 export const texts = {
-  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ...serviceScreens },
+  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ...serviceScreens, pages: 'Pages' },
   connection: {
     connecting: 'connecting …', online: 'connected', closed: 'closed: ',
     locked: (since) => `the host is locked, since ${since}: it gives no sessions until an operator unlocks it`,
@@ -75,6 +75,14 @@ export const texts = {
     errors: { NotAllowedError: 'this browser does not let the page have the microphone: allow it in the settings of the page', NotFoundError: 'there is no microphone', NotReadableError: 'the microphone is used by another program' },
   },
   ...serviceTexts,
+  pages: {
+    component: 'Component', of: (target) => `page of ${target}`, none: 'No component that this client may call brings a page of its own.',
+    says: (target) => `What stands in the frame is said by ${target}, and not by this console. It can call that component, and nothing else.`,
+    failed: (target, words) => `The page of ${target} does not work: ${words}`,
+    sure: (target, method) => `The page of ${target} calls ${method}, and no click has caused it. Call it?`,
+    tooFast: 'the page says too much: wait a second', tooMany: 'too many calls are under way', refused: 'it was not confirmed',
+    denied: (method) => `${method} is no method that this page may call`, named: 'arguments are an object of plain values',
+  },
   failed: (error) => `${error.code ? `${error.code}: ` : ''}${error.message}`,
   loading: 'loading …',
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import time
 
 import pytest
@@ -182,6 +184,20 @@ def test_any_bytes_are_a_request_or_a_refusal(data: bytes) -> None:
 def test_no_path_but_the_exact_ones_is_found(path: str) -> None:
     page = PageFiles({"index.html": b"hello"})
     assert (page.find(path) is not None) == (path in ("/", "/index.html"))
+
+
+def test_the_frame_of_components_pages_has_a_policy_of_its_own() -> None:
+    page = PageFiles(read_page())
+    frame, index = page.find("/frame.html"), page.find("/index.html")
+    assert frame is not None and index is not None
+    script = frame.body.split(b"<script>")[1].split(b"</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    policy = frame.strict["Content-Security-Policy"]
+    assert f"script-src 'sha256-{digest}'; worker-src blob:" in policy
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'") and "'unsafe" not in policy
+    assert "frame-ancestors 'self'" in policy and "microphone=()" in frame.strict["Permissions-Policy"]
+    assert "frame-ancestors 'none'" in index.strict["Content-Security-Policy"]
+    assert file_answer(frame, frame.tag, is_head=False, keeps=True).count(b"sandbox allow-scripts") == 1
 
 
 def test_the_page_that_is_installed_is_whole() -> None:
