@@ -75,8 +75,8 @@ class RuntimeConfig:
             "pause: stop the processes of these components, and start those again that it has stopped. restart: "
             "restart them. list: read their states. status: read that of all. lock: lock the host. release: end what "
             "attack response does about a subject. revoke: end an enrolled client for good; both only for a caller "
-            "who may call the component. shutdown: end the whole host in order. logs: read the log files of all "
-            "processes. audit: read the audit log. backup: get all of the host but its keys, sealed under its "
+            "who may call its method of that name. shutdown: end the whole host in order. logs: read the log files of "
+            "all processes. audit: read the audit log. backup: get all of the host but its keys, sealed under its "
             "master_key.",
             choices=get_args(May),
         )

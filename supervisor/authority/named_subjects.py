@@ -1,8 +1,8 @@
 """Subjects that a process names by the SHA-256 of their names: found among those that there are. Pure.
 
 The supervisor reads no text of a component, so a name comes as a digest; what is none of a known name is refused.
-Who is said to ask for an act has a session now and may call the component that says so: a captured one can blame, and
-use, only those.
+Who is said to ask for an act has a session now and may call the component that says so, for a release or a revocation
+its method of that name: a captured one can blame, and use, only those.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tlsrt.channels.control.life import RuntimeOutcome
-from tlsrt.config.access import DESCRIBE
+from tlsrt.config.access import ANY, DESCRIBE
 from tlsrt.config.runtime_rights import Act, digest_of_subject
 from tlsrt.supervisor.authority.detection.service import DetectionService
 from tlsrt.supervisor.authority.model.client_registry import Registry
@@ -40,18 +40,20 @@ class NamedSubjects:
     def of_act(self, component: str, act: str, subject: bytes, asker: bytes) -> tuple[str, str]:
         """Return the names of the subject of an act and of who asks for it, "" for none. Raises NotNamed."""
         must_be_asked = act in (Act.RELEASE, Act.REVOKE)
-        by = self._asker(component, asker) if asker or must_be_asked else ""
+        by = self._asker(component, asker, act if must_be_asked else "") if asker or must_be_asked else ""
         if act == Act.REVOKE:
             return self._revocable(subject, by), by
         if act == Act.RELEASE:
             return self._releasable(component, subject, by), by
         return "", by
 
-    def _asker(self, component: str, digest: bytes) -> str:
+    def _asker(self, component: str, digest: bytes, method: str) -> str:
+        """Return who asks; with a method, who may call that one."""
         working = (session.subject for session in self._context.sessions if session.is_working)
         name = _found(digest, working)
         rights = self._messages.rights(name, self._context.epochs.serving).get(component, ()) if name else ()
-        if not set(rights) - {DESCRIBE}:
+        may = {ANY, method} & {*rights} if method else {*rights} - {DESCRIBE}
+        if not may:
             raise NotNamed(RuntimeOutcome.UNASKED)
         return name
 

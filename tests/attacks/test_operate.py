@@ -45,7 +45,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     for host in running(
         request, packages=[PACKAGE], clients=["looker", "guest", "stranger"],
         components={CAPTURED: one | {"needs": {"runtime": rights}}, BYSTANDER: one},
-        policy={f"client/admin -> {CAPTURED}": "*", "client/guest -> secondary/store": ["get"]},
+        policy={f"client/admin -> {CAPTURED}": "*", "client/guest -> secondary/store": ["get"],
+                f"client/stranger -> {CAPTURED}": ["hears"]},
         extra={"detection": {"mode": "act", "allow": ["127.0.0.1"]}},
     ):  # fmt: skip
         added = host.cli("component", "add", STATUS, "--yes", "--allow", 'client/looker: "*"')
@@ -62,10 +63,8 @@ def records(host: RunningHost, component: str = OPERATE) -> list[dict[str, Any]]
     return [one for one in lines if "runtime_act" in json.dumps(one) and component in json.dumps(one)]
 
 
-def enrolled(host: RunningHost, name: str) -> None:
-    added = host.cli(
-        "client", "add", name, "--allow", "secondary/store: *", "--bundle", str(host.folder / f"{name}.tlsrt")
-    )
+def enrolled(host: RunningHost, name: str, allow: str = "secondary/store: *") -> None:
+    added = host.cli("client", "add", name, "--allow", allow, "--bundle", str(host.folder / f"{name}.tlsrt"))
     assert added.returncode == 0, added.stderr
 
 
@@ -140,7 +139,7 @@ def test_a_client_is_revoked_and_operators_and_oneself_are_not(host: RunningHost
     phone = Client(read_bundle(host.folder / "phone.tlsrt"))
     phone.call("secondary/store", "keys")
     admin = host.client()
-    for name, why in (("admin", "only the operator"), ("guest", "only the operator"), ("nobody", "no such client")):
+    for name, why in (("admin", "only the operator"), ("guest", "only the operator")):
         with pytest.raises(Denied, match=why):  # guest is listed in the configuration
             admin.call(OPERATE, "revoke", name)
     admin.call(OPERATE, "revoke", "phone")
@@ -153,6 +152,19 @@ def test_a_client_is_revoked_and_operators_and_oneself_are_not(host: RunningHost
     phone.close()
 
 
+def test_nobody_ends_itself_or_one_that_operates(host: RunningHost) -> None:
+    enrolled(host, "boss", f"{OPERATE}: [revoke, release]")
+    enrolled(host, "keeper")
+    assert host.cli("client", "set", "keeper", "--may", "unlock").returncode == 0
+    with Client(read_bundle(host.folder / "boss.tlsrt")) as boss:
+        for name in ("boss", "keeper"):
+            with pytest.raises(Denied, match="only the operator"):
+                boss.call(OPERATE, "revoke", name)
+        with pytest.raises(Denied, match="only the operator"):
+            boss.call(OPERATE, "release", "client/boss")
+    assert "revoked" not in [row.split()[1] for row in host.cli("client", "list").stdout.splitlines() if "boss" in row]
+
+
 def test_who_is_in_quarantine_is_released_and_nobody_else(host: RunningHost) -> None:
     with open_session(host, "guest") as peer:
         header = peer.header("secondary/store", "get", 1)._replace(dst="secondary/vault")
@@ -160,7 +172,7 @@ def test_who_is_in_quarantine_is_released_and_nobody_else(host: RunningHost) -> 
         peer.send(seal(header, request_body(), token=content.token, body_key=bytes(32), proof_key=content.proof_key))
         host.until(lambda document: "client/guest" in document["quarantined"], "the quarantine")
     admin = host.client()
-    for name in ("client/admin", OPERATE, "third.operate", "client/stranger", "client/guest\n"):
+    for name in (OPERATE, "client/stranger", "client/guest\n"):
         with pytest.raises(Denied):
             admin.call(OPERATE, "release", name)
     admin.call(OPERATE, "release", "client/guest")
@@ -173,6 +185,7 @@ def test_a_captured_one_names_nobody_who_did_not_ask(host: RunningHost) -> None:
     """It is said by the digest of a name: no text; and only for who has a session and may call it."""
     before, admin = len(records(host, CAPTURED)), host.client()
     enrolled(host, "victim")
+    host.client("stranger").call(CAPTURED, "hears", "uevents")  # it may call that, and no `revoke`
     for asker in (b"", sha("client/looker"), sha("client/admin\n"), sha("client/stranger"), bytes(32)):
         assert admin.call(CAPTURED, "say_runtime", REVOKE, 1, 0, sha("client/victim"), asker) == "sent"
     told = host.told("runtime_act_failed")
