@@ -5,18 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 from pathlib import Path
 
 import psutil
 
 MARK = "TLSRT_TEST_HOST"
+WITNESS_S = 30.0
 
 
 class HostProcesses:
-    """All processes that a host ever had."""
+    """All processes that a host ever had. `witness` is the name of a program that looks on, as strace(1) does."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: str, witness: str = "") -> None:
         self._mark = mark
+        self._witness = witness
         self._ever: dict[int, psutil.Process] = {}
 
     def note(self, pid: int) -> None:
@@ -25,8 +28,11 @@ class HostProcesses:
             self._ever[child.pid] = child
 
     def left(self, lock: Path) -> list[psutil.Process]:
-        """Return those that are there; if none is, nobody holds the start lock either, or this raises OSError."""
-        marked = [process for process in psutil.process_iter() if mark_of(process.pid) == self._mark]
+        """Return those that are there; if none is, nobody holds the start lock either, or this raises OSError.
+
+        A witness ends by itself when all that it looked at has ended, and so after them.
+        """
+        marked = [process for process in self._marked() if not self._is_ending_witness(process)]
         known = [process for process in self._ever.values() if lives(process)]
         if not marked and not known and lock.exists():
             descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -35,6 +41,28 @@ class HostProcesses:
             finally:
                 os.close(descriptor)
         return [*marked, *known]
+
+    def _marked(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if mark_of(process.pid) == self._mark]
+
+    def _is_ending_witness(self, process: psutil.Process) -> bool:
+        """Wait for a witness; False for any other process, and for one that stays."""
+        try:
+            return bool(self._witness) and process.name() == self._witness and has_ended(process.pid, WITNESS_S)
+        except psutil.NoSuchProcess:
+            return True  # nothing of it is there
+
+
+def has_ended(pid: int, timeout_s: float) -> bool:
+    """Wait until a process has ended, collected or not: pidfd_open(2)."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], timeout_s)[0])
+    finally:
+        os.close(pidfd)
 
 
 def lives(process: psutil.Process) -> bool:

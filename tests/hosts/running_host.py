@@ -108,7 +108,7 @@ class RunningHost:
         self.process: subprocess.Popen[bytes] | None = None
         self.output = Console(self.base / "errors")
         self._mark = secrets.token_hex(8)
-        self._processes = HostProcesses(self._mark)
+        self._processes = HostProcesses(self._mark, Path(witness[0]).name if witness else "")
         self._clients: list[Client] = []
         self._commands: CommandServer | None = None  # of an interpreter of its own
         self._made = make_environment(self.base / "env", packages) if packages else None
