@@ -23,7 +23,7 @@ _REFERENCES = 7
 
 
 def make_immortal() -> None:
-    """Make immortal what the collector sees, names of modules, the code of functions and its constants."""
+    """Make immortal what the collector sees, what its dictionaries hold, the code of functions and its constants."""
     if not _can_be_done():
         return
     found = gc.get_objects()
@@ -36,6 +36,7 @@ def make_immortal() -> None:
         found += inner
         codes = [one for one in inner if type(one) is CodeType]
     found += sys.modules  # a look for new modules goes over all names
+    found += gc.get_referents(*[one for one in found if type(one) is dict])  # constants of modules and classes
     lasting = {kind for kind in set(map(type, found)) if not _holds_something(kind)}
     counts = memoryview((ctypes.c_uint32 * _COUNTS).from_address(0)).cast("B").cast("I")
     immortal = counts[id(None) >> 2]

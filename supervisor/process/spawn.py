@@ -24,6 +24,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.immortal import make_immortal
+from tlsrt.supervisor.process.lookup_versions import assign_versions
 
 # As the interpreter itself starts: writing to a closed pipe, or beyond RLIMIT_FSIZE, must be an OSError, not a death.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -67,10 +68,8 @@ def freeze_first() -> None:
 
 def _settle() -> None:
     """Write what the use of objects would write into them, now."""
+    assign_versions()
     make_immortal()
-    for kind in gc.get_objects():
-        if issubclass(type(kind), type):  # its first use writes a version into it: this one
-            type.__getattribute__(kind, "mro")
 
 
 def freeze_again() -> None:

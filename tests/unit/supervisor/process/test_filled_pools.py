@@ -43,6 +43,27 @@ def test_holes_are_filled_and_nothing_is_said() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+HEAP = """
+import ctypes
+from tlsrt.supervisor.process.filled_pools import _HeapUse, fill_heap
+library = ctypes.CDLL(None)
+library.mallinfo2.restype, library.malloc.restype = _HeapUse, ctypes.c_void_p
+pieces = [library.malloc(ctypes.c_size_t(3000)) for _ in range(400)]
+[library.free(ctypes.c_void_p(piece)) for piece in pieces[::2]]
+before = library.mallinfo2()
+assert before.fordblks - before.keepcost > 200 * 3000
+assert fill_heap() > 200 * 3000
+use = library.mallinfo2()
+assert use.fordblks - use.keepcost < 100_000, "what is free lies at the top"
+assert library.malloc(ctypes.c_size_t(3000)) > max(pieces)
+"""
+
+
+def test_holes_of_the_heap_are_filled() -> None:
+    done = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_no_descriptor_is_left() -> None:
     before = os.listdir("/proc/self/fd")
     fill_pools()

@@ -101,7 +101,7 @@ def test_nothing_is_gathered_while_it_is_traced() -> None:
 def test_the_list_names_functions_that_there_are() -> None:
     names = read_names()
     ours = [(module, name) for module, name in names if module.startswith("tlsrt.")]
-    assert len(ours) > 300 and names == sorted(names)
+    assert len(ours) > 300 and len(set(names)) == len(names)
     for module in {module for module, _ in ours}:
         importlib.import_module(module)
     stale = [pair for pair in ours if not [*code_of(*pair)]]

@@ -10,7 +10,7 @@ import os, sys
 from tlsrt.supervisor.process.immortal import make_immortal
 
 class Thing:
-    value = 12345678
+    value = int("12345678")
 
 def used(text="constant " * 3):
     def inner():
@@ -18,14 +18,15 @@ def used(text="constant " * 3):
     return inner()
 
 def counts():
-    return [sys.getrefcount(one) for one in (used, used.__code__, used.__code__.co_consts[1], Thing, sys.modules)]
+    found = used, used.__code__, used.__code__.co_consts[1], Thing, Thing.value, sys.modules
+    return [sys.getrefcount(one) for one in found]
 
 reader, writer = os.pipe()
 file = os.fdopen(writer, "wb")
 before = counts()
 make_immortal()
 after = counts()
-kept = [used, used.__code__, used.__code__.co_consts[1], Thing, sys.modules] * 100
+kept = [used, used.__code__, used.__code__.co_consts[1], Thing, Thing.value, sys.modules] * 100
 [used() for _ in range(100)]
 assert counts() == after if sys.version_info >= (3, 12) else after == before
 assert sys.version_info < (3, 12) or min(after) >= 1 << 30, after
