@@ -64,6 +64,9 @@ contract: $(VENV)/.dev ## the street of imports
 docs-reference: $(VENV)/.dev ## write the generated pages of docs/reference
 	@PYTHONPATH=tests $(BIN)/python -m tools.reference
 
+screenshots: $(VENV)/.dev ## take the pictures of the console's screens again, in docs/pictures (chromium-headless-shell, port 7443)
+	@PYTHONPATH=tests $(BIN)/python -m tools.screenshots
+
 $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
