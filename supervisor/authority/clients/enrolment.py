@@ -117,7 +117,7 @@ class Enrolment(Service):
         if self._rate.take(moment.now / 1000) or reason == USED_UP:
             self._outgoing.log(f"a client at {address[:ADDRESS_MAX]!r} was not enrolled: {reason}")
             if subject:
-                self._context.notes.note(REUSED, subject, "", address=address[:ADDRESS_MAX])
+                self._context.notes.note("join_code_reused", subject, "", address=address[:ADDRESS_MAX])
             else:
                 self._context.notes.note("client_refused", "door", reason)
 
