@@ -15,7 +15,7 @@ from hosts.page_contrast import CONTRAST
 from hosts.running_host import RunningHost, running
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
-SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "call", "logs")
+SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "call", "ai", "logs")
 SIZE_MOST = 300_000
 TAB, ENTER, ESCAPE = ("Tab", 9), ("Enter", 13), ("Escape", 27)
 HOSTILE = (
@@ -62,7 +62,8 @@ def open_screen(page: PageBrowser, name: str) -> None:
         "health": "document.querySelector('#verdict')", "tree": "document.querySelectorAll('#tree summary').length > 5",
         "methods": "document.querySelector('.command')", "events": "document.querySelectorAll('.row').length > 5",
         "rights": "document.querySelectorAll('main tr').length > 5", "attacks": "document.querySelector('main p')",
-        "call": "document.querySelector('main pre')", "logs": "document.querySelectorAll('main tr').length > 3",
+        "call": "document.querySelector('main pre')", "ai": "document.querySelector('#ai pre')",
+        "logs": "document.querySelectorAll('main tr').length > 3",
     }  # fmt: skip
     page.until(f"Boolean({ready[name]})")
 

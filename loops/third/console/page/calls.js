@@ -48,18 +48,17 @@ export class Calls {
   async upload(target, method, args, parts, named, { timeoutMs, signal }) {
     const deadline = this.#deadline(timeoutMs)
     const call = this.#begin(target, method, packRequest(args, named, null), deadline, Flag.UPLOAD, signal)
-    call.credit = new Credit()
     this.#setTimer(call, timeoutMs)
-    this.#feed(call, parts, deadline).catch((error) => {
-      if (this.#end(call, error)) this.#cancel(call)
-    })
+    this.#upload(call, parts, deadline)
     return call.answer
   }
 
-  /** Call a method that streams; iterate its items. */
-  async *stream(target, method, args, named, { signal } = {}) {
-    const call = this.#begin(target, method, packRequest(args, named, null), this.#now() + STREAM_LIFE_MS, Flag.STREAM, signal)
+  /** Call a method that streams; iterate its items. `parts` is for one that takes a stream of bytes as well. */
+  async *stream(target, method, args, named, { signal, parts = null } = {}) {
+    const flags = Flag.STREAM | (parts ? Flag.UPLOAD : 0)
+    const call = this.#begin(target, method, packRequest(args, named, null), this.#now() + STREAM_LIFE_MS, flags, signal)
     const inbox = call.inbox
+    if (parts) this.#upload(call, parts, null)
     const renewal = setInterval(() => inbox.ended || this.#credit(call, 0), RENEW_MS)
     try {
       for (let item; (item = await inbox.get()); ) {
@@ -106,6 +105,14 @@ export class Calls {
     call.timer = setTimeout(() => this.#end(call, failure('deadline', `no answer of ${call.target} in ${timeoutMs} ms`)), timeoutMs)
   }
 
+  #upload(call, parts, deadline) {
+    call.credit = new Credit()
+    this.#feed(call, parts, deadline).catch((error) => {
+      if (this.#end(call, error)) this.#cancel(call)
+    })
+  }
+
+  /** Send the parts with the deadline of the call, or that of a stream that is renewed (null). */
   async #feed(call, parts, deadline) {
     const correlation = correlationOf(this.#endpoint.grant.session, call.seq)
     let number = 0
@@ -113,7 +120,7 @@ export class Calls {
       if (!flags) await call.credit.take()
       if (this.#open.get(call.seq) !== call) return false
       const plain = flags ? NONE : pack(data)
-      const sealed = this.#endpoint.seal(Kind.PART, call.target, call.method, plain, deadline, { part: number++, correlation, flags })
+      const sealed = this.#endpoint.seal(Kind.PART, call.target, call.method, plain, deadline ?? Math.floor(this.#now() + STREAM_LIFE_MS), { part: number++, correlation, flags })
       this.#send(sealed.frame)
       return true
     }

@@ -130,10 +130,13 @@ export class Client extends EventTarget {
     }
   }
 
-  /** Iterate what a method streams, or what is published for `subscribe` with a topic. It ends with its session. */
-  async *stream(target, method, args = [], { named = {}, signal } = {}) {
+  /**
+   * Iterate what a method streams, or what is published for `subscribe` with a topic. It ends with its session. For a
+   * method that takes a stream of bytes as well, `parts` is an iterable of Uint8Array.
+   */
+  async *stream(target, method, args = [], { named = {}, signal, parts } = {}) {
     const session = await this.#ready(performance.now() + STREAM_WAIT_MS, signal)
-    yield* session.calls.stream(target, method, args, named, { signal })
+    yield* session.calls.stream(target, method, args, named, { signal, parts })
   }
 
   /** Call a method that takes a stream of bytes: `parts` is an iterable of Uint8Array. Return its value. */

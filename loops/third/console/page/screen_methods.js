@@ -84,7 +84,7 @@ export function methodForm(client, target, name, method, signal) {
     stop.onclick = () => ends.abort()
     stop.hidden = false
     let count = 0
-    for await (const item of client.stream(target, name, [], { named, signal: ends.signal })) {
+    for await (const item of client.stream(target, name, [], { named, signal: ends.signal, ...(isUpload ? { parts: parts(file.files[0]) } : {}) })) {
       items.push(line(plain(item), 4000))
       count++
       if (items.length > ITEMS_SHOWN) items.shift()
@@ -123,7 +123,8 @@ export function methodForm(client, target, name, method, signal) {
     el('div', { class: 'acts' }, main, stop), el('p', { class: 'note' }, texts.methods.command), command, copy, out)
 }
 
-async function* parts(file) {
+/** Give a file in pieces. */
+export async function* parts(file) {
   const size = 64 * 1024
   for (let at = 0; at < file.size; at += size) yield new Uint8Array(await file.slice(at, at + size).arrayBuffer())
 }

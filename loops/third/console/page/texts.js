@@ -3,7 +3,7 @@
 import { serviceScreens, serviceTexts } from './texts_services.js'
 
 export const texts = {
-  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ...serviceScreens, pages: 'Pages' },
+  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ai: 'AI', ...serviceScreens, pages: 'Pages' },
   connection: {
     connecting: 'connecting …', online: 'connected', closed: 'closed: ',
     locked: (since) => `the host is locked, since ${since}: it gives no sessions until an operator unlocks it`,
@@ -73,6 +73,24 @@ export const texts = {
     why: { declined: 'refused', busy: 'engaged', away: 'no one is there', 'connection lost': 'the connection of the sound was lost', locked: 'the host is locked',
       offline: 'the session has ended', unavailable: 'the session has ended', rejected: 'this client has no place here any more', denied: 'the right to it has ended', page: 'the page was left' },
     errors: { NotAllowedError: 'this browser does not let the page have the microphone: allow it in the settings of the page', NotFoundError: 'there is no microphone', NotReadableError: 'the microphone is used by another program' },
+  },
+  ai: {
+    guess: 'What a model says is a guess. It is shown as text: nothing in it can be pressed, and it can call nothing by itself.',
+    none: (target) => `This needs the service ${target}, which this client may not call; docs/guide/ai.md says which extra it has. On the host, run`,
+    titles: { ask: 'Ask the language model', hear: 'Have speech written down', speak: 'Have a text spoken', find: 'Find by meaning', look: 'Look at a file' },
+    question: 'Question', more: 'What the answer is to stand on, and what the model may want', files: 'Text files, 64 KiB each', spaces: 'Namespaces of the search (. is your own)', mailbox: 'your messages',
+    logs: 'Logs of: today, yesterday, 2h, FROM..TO', audit: 'Audit log of', tools: 'Tools that it may want, as external/network.links; each call is shown and asked about',
+    ask: 'Ask', stop: 'Stop', stopped: 'stopped', answer: 'Answer', noQuestion: 'There is no question: write one', noFile: 'There is no file: choose one, or drop it on its field',
+    manyFiles: (most) => `${most} files at most`, longFile: (name, kib) => `${name} has more than ${kib} KiB`, nothing: (where) => `There is nothing in ${where}: the model was not asked`,
+    outdated: (count) => `${count} passages are being made anew, and were not searched`, before: (time) => `what is before ${time} was not looked through: ask for less time`, mails: (most) => `only the ${most} newest messages were looked through`,
+    read: (count, all) => `reads: ${count} of ${all} tokens`, first: (ms) => `first words after ${ms} ms`, cut: 'The answer ends at its bound of 256 tokens.',
+    wants: (call) => `The model wants ${call}. Call it, with your rights?`, yes: (tool) => `Yes, call ${tool}`, longCall: (begun, length) => `${begun}…: a call of ${length} characters is not asked about; it was not made`,
+    given: 'What the model was given, whether its answer stands on it or not', author: (who) => `by ${who}`, by: (name, version) => `by ${name} ${version}, SHA-256`,
+    hear: 'Write the file down', record: 'Record and write down', enough: 'End the recording', language: 'Language', file: 'File', silence: 'nothing was said',
+    text: 'Text', voice: 'Voice', speak: 'Speak', plays: 'It is spoken.', played: 'It was spoken.', tooLong: 'it is longer than this page plays',
+    what: 'What is looked for', space: 'Namespace', find: 'Find', found: 'Passages, the nearest first', hits: ['Source', 'Text', 'By', 'Score'],
+    identify: 'Say what it is', ocr: 'Read the text in the picture', kind: (label, mime, score) => `${label} (${mime}), score ${score}`, noText: 'there is no text in it',
+    errors: { NotAllowedError: 'this browser does not let the page have the microphone: allow it in the settings of the page', NotFoundError: 'there is no microphone' },
   },
   ...serviceTexts,
   pages: {
