@@ -76,7 +76,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             "loop_moved",
             ["HostEvents", "Devices", "HostEventFeeds", "ProcessFeeds", "HelperRequests", "Programs", "Buses"],
         ),
-        ("loop_active", ["Restarter", "StartupReport", "MetricsProcess", "ExportProcess"]),
+        ("loop_active", ["Restarter", "StartupReport", "MetricsProcess", "PageRecord", "ExportProcess"]),
         (
             "loop_changed",
             ["StartupReport", "LockControl", "MetricsProcess", "RestartRequest", "StopRequest", "RuntimeActs", "Reload",
