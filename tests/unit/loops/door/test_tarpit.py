@@ -47,16 +47,21 @@ async def heard(client: socket.socket) -> bytes:
         return b""
 
 
+async def has_head(client: socket.socket) -> bool:
+    """Say whether the head of a record is what comes first; bytes of ticks may be behind it on a busy machine."""
+    return (await heard(client)).startswith(HEAD)
+
+
 def test_who_speaks_is_told_of_once_and_gets_a_byte_now_and_then() -> None:
     async def scene(tarpit: Tarpit, port: int, touched: list[str]) -> None:
         client = await dial(port, HELLO)
-        assert await heard(client) == HEAD
+        assert await has_head(client)
         for _ in range(3):
-            assert len(await heard(client)) == 1
+            assert 1 <= len(await heard(client)) <= 8
         assert len(tarpit) == 1
         client.close()
 
-    assert play(scene, TarpitLimits(tick_s=0.02)) == ["127.0.0.1"]
+    assert play(scene, TarpitLimits(tick_s=0.02, ticks=1000)) == ["127.0.0.1"]
 
 
 def test_who_only_connects_is_not_told_of_and_does_not_stay() -> None:
@@ -83,7 +88,7 @@ def test_one_too_many_is_closed_at_once_and_a_place_is_free_again_later() -> Non
     async def scene(tarpit: Tarpit, port: int, touched: list[str]) -> None:
         held = [await dial(port, HELLO) for _ in range(3)]
         for client in held:
-            assert await heard(client) == HEAD
+            assert await has_head(client)
         for _ in range(5):
             client = await dial(port)
             assert await heard(client) == b""
@@ -93,18 +98,18 @@ def test_one_too_many_is_closed_at_once_and_a_place_is_free_again_later() -> Non
         while len(tarpit) == 3:
             await asyncio.sleep(0.01)  # it learns of the end with the next byte
         client = await dial(port, HELLO)
-        assert await heard(client) == HEAD
+        assert await has_head(client)
         for other in (*held, client):
             other.close()
 
-    play(scene, TarpitLimits(connections=100, per_address=3, tick_s=0.02))
-    play(scene, TarpitLimits(connections=3, per_address=100, tick_s=0.02))
+    play(scene, TarpitLimits(connections=100, per_address=3, tick_s=0.02, ticks=1000))
+    play(scene, TarpitLimits(connections=3, per_address=100, tick_s=0.02, ticks=1000))
 
 
 def test_who_sends_without_end_is_read_once_and_costs_little() -> None:
     async def scene(tarpit: Tarpit, port: int, touched: list[str]) -> None:
         client = await dial(port, HELLO)
-        assert await heard(client) == HEAD
+        assert await has_head(client)
         sent = 0
         try:
             async with asyncio.timeout(0.3):
@@ -130,10 +135,10 @@ def test_what_all_of_them_cost_is_bounded() -> None:
             for entry in tracemalloc.take_snapshot()
             .filter_traces([tracemalloc.Filter(True, "*tarpit*")])
             .statistics("filename")
-            if entry.traceback[0].filename.endswith("primary/tarpit.py")
+            if entry.traceback[0].filename.endswith("door/tarpit.py")
         )
         tracemalloc.stop()
-        assert len(tarpit) == 100 and used < 100 * 1024
+        assert len(tarpit) == 100 and 0 < used < 100 * 1024
         for client in held:
             client.close()
 
