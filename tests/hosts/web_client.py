@@ -73,9 +73,13 @@ class WebPeer:
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
-        self.reader, self.writer = await asyncio.open_connection(
-            *self._place, ssl=self._context, server_hostname=self._host, limit=1 << 20, local_addr=self._source
-        )
+        self.reader, self.writer = await asyncio.open_connection(*self._place, limit=1 << 20, local_addr=self._source)
+        below = self.writer.transport
+        try:
+            await self.writer.start_tls(self._context, server_hostname=self._host)
+        except BaseException:  # who is cancelled in a handshake leaves asyncio's transport open otherwise
+            below.abort()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
