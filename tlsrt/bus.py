@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, Variant
@@ -27,7 +28,7 @@ from tlsrt.errors import CallError, Denied, Failed, NotFound, Unavailable
 __all__ = ["PROPERTIES", "Bus", "BusPeer", "Message", "NoAnswer", "Variant", "plain"]
 
 ANSWER_S = 5.0
-RETRY_S = 2.0
+RETRY_S, RETRY_MOST_S = 2.0, 60.0  # twice as long after each failure, as a host without a bus has none for ever
 PROPERTIES = "org.freedesktop.DBus.Properties"
 _BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _AWAY = ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "Spawn.ServiceNotFound", "NoServer")
@@ -63,6 +64,7 @@ class Bus:
         self._descriptors = descriptors
         self._answer_s = answer_s
         self._bus: MessageBus | None = None
+        self._wanted = asyncio.Event()  # somebody asks while there is no connection
         self.problem = "it was not tried yet"  # why there is no connection
 
     @property
@@ -75,7 +77,8 @@ class Bus:
         return BusPeer(self, name, begins=begins)
 
     async def keep(self) -> None:
-        """Stay on the bus, for ever: run it as a task."""
+        """Stay on the bus, for ever: run it as a task. Who asks while there is none has it tried sooner."""
+        pause_s = RETRY_S
         while True:
             bus = None
             try:
@@ -85,6 +88,7 @@ class Bus:
                     bus.add_message_handler(self._take)
                     self._bus = bus
                     await self._joined()
+                pause_s = RETRY_S
                 await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
                 self.problem = "the connection was closed"
             except TimeoutError:
@@ -97,7 +101,15 @@ class Bus:
                 self._bus = None
                 if bus is not None:
                     bus.disconnect()
-            await asyncio.sleep(RETRY_S)
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MOST_S)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait until it is tried again: so long, or until it is asked for, but not more often than every RETRY_S."""
+        self._wanted.clear()
+        await asyncio.sleep(RETRY_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wanted.wait(), pause_s - RETRY_S)
 
     def _take(self, message: Message) -> None:
         if message.message_type in (MessageType.SIGNAL, MessageType.METHOD_CALL):
@@ -113,6 +125,7 @@ class Bus:
         """Send a call, and return its answer, with descriptors that are the caller's. Raises as `BusPeer.call` does."""
         name, member = message.destination, message.member
         if self._bus is None:
+            self._wanted.set()
             raise Unavailable(f"there is no {name}, as there is no bus here: {self.problem[:200]}")
         asked = asyncio.ensure_future(self._bus.call(message))
         try:

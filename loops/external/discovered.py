@@ -82,6 +82,10 @@ class DiscoveredServices:
         """Return type and name of those that were not heard of for some time."""
         return [(found.type, name) for name, (found, _, last) in self._services.items() if now - last >= after_s]
 
+    def next_stale(self, after_s: float) -> float | None:
+        """Return when `stale` next has something to say if nothing is heard; None while there is no service."""
+        return min((last + after_s for _, _, last in self._services.values()), default=None)
+
     def has(self, full_name: str) -> bool:
         return full_name in self._services
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from zeroconf import IPVersion, ServiceInfo, ServiceStateChange
+from zeroconf import IPVersion, RecordUpdate, RecordUpdateListener, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from tlsrt.loops.external.discovered import SERVICES_MAX, DiscoveredServices, found_of
@@ -22,7 +22,7 @@ AT_ONCE = 32  # questions about single services
 WAITING_MAX = 512
 ASK_MS = 2000
 RECORDS_MAX = 4096  # of all that was heard, also of what is not looked for
-GUARD_S = 0.5
+GUARD_S = 0.5  # between two looks, while something comes
 ASK_AGAIN_S = 60.0  # about what is there: most of it from what was heard, which lasts as long as its time to live
 
 
@@ -36,6 +36,17 @@ class Announced:
     txt: Mapping[str, str]
 
 
+class _News(RecordUpdateListener):
+    """Sets an event when records come, whatever they are about."""
+
+    def __init__(self, has_come: asyncio.Event) -> None:
+        super().__init__()
+        self._has_come = has_come
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        self._has_come.set()
+
+
 class Mdns:
     """One responder and browser. `tell` takes a topic and what is told."""
 
@@ -46,12 +57,14 @@ class Mdns:
         self._count = count
         self._waiting: dict[tuple[str, str], bool] = {}  # type and name, whether a goodbye was heard
         self._has_come = asyncio.Event()
+        self._records_come = asyncio.Event()
         self._zeroconf: AsyncZeroconf
         self._browser: AsyncServiceBrowser | None = None
 
     def begin(self, types: Sequence[str], *, has_six: bool) -> None:
         """Open the sockets, and look for types."""
         self._zeroconf = AsyncZeroconf(ip_version=IPVersion.All if has_six else IPVersion.V4Only)
+        self._zeroconf.zeroconf.async_add_listener(_News(self._records_come), None)
         if types:
             self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, [*types], handlers=[self._has_changed])
 
@@ -80,9 +93,18 @@ class Mdns:
                     asked.add_done_callback(lambda _: slots.release())
 
     async def guard(self) -> None:
-        """Keep what was heard within bounds: a flood of announcements is forgotten, and who is there is asked again."""
+        """Keep what was heard within bounds: a flood of announcements is forgotten, and who is there is asked again.
+
+        While nothing comes and nobody is to be asked again it sleeps.
+        """
         while True:
             await asyncio.sleep(GUARD_S)
+            due = self.services.next_stale(ASK_AGAIN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._records_come.wait(), max(0.0, due - time.monotonic()) if due is not None else None
+                )
+            self._records_come.clear()
             for kind, name in self.services.stale(time.monotonic(), ASK_AGAIN_S):
                 self._put(kind, name, is_goodbye=True)
             cache = self._zeroconf.zeroconf.cache
@@ -123,6 +145,7 @@ class Mdns:
             found = found_of(
                 name, kind, info.server or "", info.port, info.parsed_addresses(IPVersion.All), info.properties
             )
+            self._records_come.set()  # the guard works out anew when somebody is to be asked again
             if self.services.put(name, found, time.monotonic()):
                 self._tell("found", found.told())
             elif is_goodbye:

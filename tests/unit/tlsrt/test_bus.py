@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -33,6 +34,56 @@ def peer(answer: Callable[[Message], Any], **options: Any) -> tuple[Bus, BusPeer
     bus, connection = Bus(**options), FakeConnection(answer)
     bus._bus = cast("Any", connection)
     return bus, bus.peer(NAME), connection
+
+
+class Pauses:
+    """asyncio.sleep of the module: notes how long, and takes a turn."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        await _SLEEP(0)
+
+
+_SLEEP = asyncio.sleep
+
+
+def test_a_host_without_a_bus_is_tried_less_and_less_and_at_once_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[float] = []
+    waits: list[float] = []
+    wait_for = asyncio.wait_for
+
+    async def noted(future: Any, timeout: float) -> Any:
+        waits.append(timeout)
+        if len(waits) < 8:
+            future.close()
+            raise TimeoutError
+        return await wait_for(future, 10)
+
+    async def main() -> None:
+        bus = Bus(address=f"unix:path={tmp_path}/none")
+        monkeypatch.setattr(asyncio, "sleep", Pauses())
+        monkeypatch.setattr(asyncio, "wait_for", noted)
+        keeping = asyncio.create_task(bus.keep())
+        while len(waits) < 8:
+            await _SLEEP(0)
+        before = len(waits)
+        for _ in range(20):
+            await _SLEEP(0)
+        assert len(waits) == before  # it waits
+        with pytest.raises(Unavailable, match="No such file"):
+            await bus.peer(NAME).call(PATH, NAME, "Shine")
+        while len(waits) == before:
+            await _SLEEP(0)
+        keeping.cancel()
+        tried.extend(waits)
+
+    asyncio.run(main())
+    assert tried[:8] == [0, 2, 6, 14, 30, 58, 58, 58]
 
 
 def error(name: str) -> Callable[[Message], Message]:

@@ -38,6 +38,7 @@ def test_the_table_is_bounded_and_tells_what_is_news_and_how_old_it_is() -> None
     (first, _) = table.all(15.0)
     assert (first["port"], first["age_s"], first["heard_s"]) == (81, 5.0, 2.0)
     assert table.stale(80.0, 67.0) == [(KIND, "a"), (KIND, "b")] and table.stale(15.0, 60.0) == []
+    assert table.next_stale(60.0) == 73.0 and DiscoveredServices(2).next_stale(60.0) is None
     assert table.remove("b") == LAMP and table.remove("b") is None and not table.has("b")
 
 
