@@ -121,7 +121,8 @@ class WebConnection:
         if file is None:
             raise WebRefusal(404, "there is no such file")
         keeps = request.keeps and self._requests < REQUESTS_MAX
-        self._client.connection.write(file_answer(file, request.tags, is_head=request.is_head, keeps=keeps))
+        answer = file_answer(file, request.tags, takes_gzip=request.takes_gzip, is_head=request.is_head, keeps=keeps)
+        self._client.connection.write(answer)
         if keeps:
             self._timer.cancel()
             self._timer = self._loop.call_later(READ_S, self._too_slow)

@@ -3,6 +3,9 @@
 They are read once, before the process seals itself; no request opens a file, so no path can lead anywhere else. What
 the browser is told about them (Content-Security-Policy) lets the page run its own scripts, and no others, and connect
 to this host alone.
+
+A file is kept as gzip (RFC 1952) alone, made when it is read, as every browser takes that. Who does not gets it
+unpacked for each answer: 22 us for one of 5 KB, instead of the memory for both.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -36,6 +40,7 @@ STRICT: Mapping[str, str] = {
 # network. It executes its one script and a worker that this makes of what the console gives it, and shows nothing: in a
 # worker there is no document, so none of what lets a page out past this policy (WebRTC, preconnect, prefetch).
 FRAME = "frame.html"
+_GZIP = 31  # of zlib: the largest window, and the head of gzip, without a time or a name
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -60,9 +65,25 @@ class PageFile:
     """One file as it is sent."""
 
     media_type: str
-    body: bytes
-    tag: str  # SHA-256, as an ETag
+    packed: bytes  # gzip
+    size: int  # bytes, unpacked
+    digest: str  # SHA-256 of it unpacked
     strict: Mapping[str, str]  # what the browser is told that it may do
+
+    @property
+    def body(self) -> bytes:
+        """Return it unpacked."""
+        return zlib.decompress(self.packed, _GZIP, self.size)
+
+    def tag(self, *, packed: bool) -> str:
+        """Return the ETag, which each form has to have of its own (RFC 9110, 8.8.3)."""
+        return f'"{self.digest}-gzip"' if packed else f'"{self.digest}"'
+
+
+def _file(name: str, body: bytes) -> PageFile:
+    strict = _of_frame(body) if name == FRAME else STRICT
+    packed = zlib.compress(body, 9, _GZIP)
+    return PageFile(MEDIA_TYPES[Path(name).suffix], packed, len(body), hashlib.sha256(body).hexdigest(), strict)
 
 
 class PageFiles:
@@ -70,11 +91,7 @@ class PageFiles:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.digest = digest_of(files)
-        self._by_path: dict[str, PageFile] = {}
-        for name, body in files.items():
-            media_type = MEDIA_TYPES[Path(name).suffix]
-            tag = f'"{hashlib.sha256(body).hexdigest()}"'
-            self._by_path[f"/{name}"] = PageFile(media_type, body, tag, _of_frame(body) if name == FRAME else STRICT)
+        self._by_path = {f"/{name}": _file(name, body) for name, body in files.items()}
         self._by_path["/"] = self._by_path[f"/{INDEX}"]
 
     def find(self, path: str) -> PageFile | None:
@@ -82,13 +99,20 @@ class PageFiles:
         return self._by_path.get(path)
 
 
-def file_answer(file: PageFile, tags: str, *, is_head: bool, keeps: bool) -> bytes:
+def file_answer(file: PageFile, tags: str, *, takes_gzip: bool, is_head: bool, keeps: bool) -> bytes:
     """Return the answer with a file, or that the browser has it already. It asks each time: the page may change."""
-    fields = {"ETag": file.tag, "Cache-Control": "no-cache"}
-    if file.tag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
+    tag = file.tag(packed=takes_gzip)
+    fields = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if tag in [one.strip().removeprefix("W/") for one in tags.split(",")]:
         return _head(304, fields, file.strict, keeps=keeps)
-    fields |= {"Content-Type": file.media_type, "Content-Length": str(len(file.body))}
-    return _head(200, fields, file.strict, keeps=keeps) + (b"" if is_head else file.body)
+    if takes_gzip:
+        fields["Content-Encoding"] = "gzip"
+    size = len(file.packed) if takes_gzip else file.size
+    fields |= {"Content-Type": file.media_type, "Content-Length": str(size)}
+    head = _head(200, fields, file.strict, keeps=keeps)
+    if is_head:
+        return head
+    return head + (file.packed if takes_gzip else file.body)
 
 
 def refusal_answer(status: int, sentence: str) -> bytes:

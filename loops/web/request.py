@@ -24,6 +24,8 @@ FIELDS_MAX = 64
 UPGRADE_PATH = "/tlsrt"
 _LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,4096}) HTTP/(1\.[01])")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_CODINGS_MAX = 256  # bytes of Accept-Encoding that are read; a browser sends 30
+_CODING = re.compile(r"([a-z0-9*-]{1,16})(?:[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?", re.IGNORECASE)
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _ONCE = frozenset({
     "host", "origin", "upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol",
@@ -51,6 +53,7 @@ class FileRequest:
     keeps: bool  # the connection stays for another request
     authorization: str  # nothing here takes it; it may be a planted token
     is_foreign: bool  # a page of another site has caused it
+    takes_gzip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def request_untrusted(head: bytes, names: HostNames, protocols: Collection[str])
         return FileRequest(
             path, method == "HEAD", fields.get("if-none-match", ""), keeps, fields.get("authorization", ""),
             fields.get("sec-fetch-site", "none") not in ("none", "same-origin"),
+            takes_gzip_untrusted(fields.get("accept-encoding", "")),
         )  # fmt: skip
     if method != "GET" or version != "1.1" or "websocket" not in _listed(fields.get("upgrade", "")):
         raise WebRefusal(426, "this is for a WebSocket: open the page of this host")
@@ -154,6 +158,22 @@ def _is_key(key: str) -> bool:
         return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         return False
+
+
+def takes_gzip_untrusted(value: str) -> bool:
+    """Return whether this Accept-Encoding has gzip (RFC 9110, 12.5.3). What is odd in any way has not. Cannot fail."""
+    if len(value) > _CODINGS_MAX:
+        return False
+    found: dict[str, bool] = {}
+    for part in value.split(","):
+        match = _CODING.fullmatch(part.strip(" \t"))
+        if match is None:
+            if part.strip(" \t"):
+                return False
+            continue
+        name = match[1].lower().removeprefix("x-")
+        found[name] = found.get(name, True) and float(match[2] or 1) > 0
+    return found.get("gzip", found.get("*", False))
 
 
 def _listed(value: str) -> list[str]:

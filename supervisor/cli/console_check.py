@@ -1,7 +1,8 @@
 """`tlsrt-supervisor console --check`: compare the page at the door with the one that is installed.
 
-It asks as a browser does, so that a door that serves all alike is found out. One that knows this question by its
-address or its manner, and answers it alone with the right files, is not: compare what a browser has saved for that.
+It asks as a browser does, for gzip, and for the plain form too, so that a door that serves all alike is found out. One
+that knows this question by its address or its manner, and answers it alone with the right files, is not: compare what a
+browser has saved for that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import http.client
 import json
 import ssl
+import zlib
 from collections.abc import Mapping
 
 from tlsrt.command_line.table import Document
@@ -18,7 +20,8 @@ from tlsrt.config.console_page import FILE_MAX, INDEX, digest_of
 from tlsrt.errors import EX_FAILED, InvalidArgument, Unavailable
 
 _TIMEOUT_S = 10.0
-_REQUESTS = 32  # on one connection: the door ends it after 64
+_REQUESTS = 32  # files on one connection, each asked for twice: the door ends it after 64
+_GZIP = 31  # of zlib: the largest window, with the head of gzip
 
 
 def check_page(arguments: argparse.Namespace, door: str, files: Mapping[str, bytes], certificate: str) -> int:
@@ -72,7 +75,10 @@ def _served(door: str, files: Mapping[str, bytes]) -> tuple[dict[str, bytes | No
             connection = http.client.HTTPSConnection(door, timeout=_TIMEOUT_S, context=context)
             try:
                 for name in names[at : at + _REQUESTS]:
-                    found[name] = _file(connection, "" if name == INDEX else name)
+                    path = "" if name == INDEX else name
+                    found[name] = _file(connection, path, "gzip, deflate, br, zstd")
+                    if found[name] == files[name]:  # or the plain form, if that is the one that is not right
+                        found[name] = _file(connection, path, "identity")
                     fingerprint = _fingerprint(connection) or fingerprint
             finally:
                 connection.close()
@@ -81,15 +87,27 @@ def _served(door: str, files: Mapping[str, bytes]) -> tuple[dict[str, bytes | No
     return found, fingerprint
 
 
-def _file(connection: http.client.HTTPSConnection, name: str) -> bytes | None:
-    connection.request("GET", f"/{name}")
+def _file(connection: http.client.HTTPSConnection, name: str, codings: str) -> bytes | None:
+    connection.request("GET", f"/{name}", headers={"Accept-Encoding": codings})
     answer = connection.getresponse()
     body = answer.read(FILE_MAX + 1)
     if answer.status == http.client.MISDIRECTED_REQUEST:
         raise InvalidArgument(
             f"the host's certificate does not name {connection.host}: give one that it does, by --address"
         )
-    return body if answer.status == http.client.OK else None
+    if answer.status != http.client.OK:
+        return None
+    return _unpacked_untrusted(body) if answer.headers.get("Content-Encoding") == "gzip" else body
+
+
+def _unpacked_untrusted(body: bytes) -> bytes | None:
+    """Return what is in a gzip; None if it is none, or has more than a file of the page may have. Cannot fail."""
+    unpacking = zlib.decompressobj(_GZIP)
+    try:
+        found = unpacking.decompress(body, FILE_MAX + 1)
+    except zlib.error:
+        return None
+    return found if unpacking.eof and not unpacking.unused_data else None
 
 
 def _fingerprint(connection: http.client.HTTPSConnection) -> str:

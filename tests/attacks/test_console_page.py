@@ -6,6 +6,7 @@ All over the real door in a real Chromium, which tells of each error and of each
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import threading
@@ -42,6 +43,21 @@ _init = files.PageFiles.__init__
 def changed(self, found):
     _init(self, {**found, "errors.js": found["errors.js"] + b"globalThis.captured = true\\n"})
 files.PageFiles.__init__ = changed
+"""
+# One that changes what browsers get alone: the compressed form.
+CAPTURED_PACKED = """
+import dataclasses
+from tlsrt.loops.web import files
+_file = files._file
+def changed(name, body):
+    made = _file(name, body)
+    if name != "errors.js":
+        return made
+    packed = _file(name, body + b"globalThis.captured = true\\n").packed
+    return Half(made.media_type, packed, made.size, made.digest, made.strict)
+class Half(files.PageFile):
+    body = property(lambda self: files.zlib.decompress(self.packed, 31)[: self.size])
+files._file = changed
 """
 MADE = (
     "document.querySelectorAll('main img, main script, main iframe, main [onload], main style, main base, main meta, "
@@ -235,9 +251,9 @@ async def served(host: RunningHost) -> dict[str, bytes]:
     found = {}
     async with WebPeer(host.admin.ca_pem, host.port) as peer:
         for name in read_page():
-            status, _, body = await peer.ask(f"/{name}")
-            assert status == 200, name
-            found[name] = body
+            status, fields, body = await peer.ask(f"/{name}", accept_encoding="gzip")
+            assert status == 200 and fields["content-encoding"] == "gzip", name
+            found[name] = gzip.decompress(body)
     return found
 
 
@@ -248,8 +264,9 @@ def test_the_page_of_an_honest_door_is_the_one_that_is_installed(host: RunningHo
     assert elsewhere.returncode != 0 and elsewhere.stderr.count("\n") == 1, elsewhere.stderr
 
 
-def test_a_page_that_primary_changed_is_seen_by_the_hash_of_the_command() -> None:
-    with RunningHost(extra={"door": {"console": True}}, prelude=CAPTURED) as host:
+@pytest.mark.parametrize("prelude", [CAPTURED, CAPTURED_PACKED], ids=["both_forms", "packed_form"])
+def test_a_page_that_primary_changed_is_seen_by_the_hash_of_the_command(prelude: str) -> None:
+    with RunningHost(extra={"door": {"console": True}}, prelude=prelude) as host:
         said = json.loads(host.cli("console", "careful", "--json").stdout)
         got = asyncio.run(asyncio.wait_for(served(host), 60))
         with ConsoleBrowser(host.admin.ca_pem) as browser:

@@ -98,6 +98,19 @@ async def nothing_but_connections(peer: WebPeer) -> None:
     return
 
 
+async def plain_files_again_and_again(peer: WebPeer) -> None:
+    """Each is unpacked for its answer."""
+    while True:
+        status, fields, _ = await peer.ask("/client.js", accept_encoding="gzip;q=0")
+        assert status == 200 and "content-encoding" not in fields
+
+
+async def absurd_codings(peer: WebPeer) -> None:
+    for value in ("gzip;q=0," * 800, "," * 8000, "gzip;q=" + "9" * 8000, ";" * 8000, "\xff" * 8000):
+        status, fields, _ = await peer.ask("/client.js", accept_encoding=value)
+        assert status == 200 and "content-encoding" not in fields
+
+
 async def garbage_after_the_upgrade(peer: WebPeer) -> None:
     assert await peer.upgrade() == 101
     peer.writer.write(masked(BINARY, os.urandom(200)))
@@ -144,7 +157,8 @@ def p99(took: list[float]) -> float:
     "attack",
     [
         half_frames, fragments_of_one_byte, pings_whose_answers_are_not_read, lengths_that_are_lies,
-        a_head_byte_by_byte, nothing_but_connections, garbage_after_the_upgrade,
+        a_head_byte_by_byte, nothing_but_connections, garbage_after_the_upgrade, plain_files_again_and_again,
+        absurd_codings,
     ],
 )  # fmt: skip
 def test_clients_are_served_meanwhile(

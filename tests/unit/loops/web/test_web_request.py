@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import time
 
@@ -21,9 +22,12 @@ from tlsrt.loops.web.request import (
     WebRefusal,
     head_untrusted,
     request_untrusted,
+    takes_gzip_untrusted,
 )
 
 NAMES = HostNames(["host.example", "192.0.2.7", "2001:db8::7"])
+TRAVEL_MOST = 300_000  # bytes of all answers with the whole page, as a browser asks for it
+SOURCES_MOST = 700_000
 PROTOCOLS = ("tlsrt.1", "tlsrt-enrol.1")
 UPGRADE = {
     "Host": "host.example:7443", "Origin": "https://host.example:7443", "Upgrade": "websocket",
@@ -49,8 +53,8 @@ def refused(line: str, fields: dict[str, str], names: HostNames = NAMES) -> int:
 @pytest.mark.parametrize("host", ["host.example", "HOST.example:7443", "192.0.2.7:7443", "[2001:db8::7]:7443"])
 def test_a_file_is_asked_for(host: str) -> None:
     found = ask("GET /app.js HTTP/1.1", {"Host": host})
-    assert found == FileRequest("/app.js", False, "", True, "", False)
-    assert ask(f"HEAD https://{host}/app.js HTTP/1.0", {}) == FileRequest("/app.js", True, "", False, "", False)
+    assert found == FileRequest("/app.js", False, "", True, "", False, False)
+    assert ask(f"HEAD https://{host}/app.js HTTP/1.0", {}) == FileRequest("/app.js", True, "", False, "", False, False)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,8 @@ def test_the_frame_of_components_pages_has_a_policy_of_its_own() -> None:
     assert policy.startswith("sandbox allow-scripts; default-src 'none'") and "'unsafe" not in policy
     assert "frame-ancestors 'self'" in policy and "microphone=()" in frame.strict["Permissions-Policy"]
     assert "frame-ancestors 'none'" in index.strict["Content-Security-Policy"]
-    assert file_answer(frame, frame.tag, is_head=False, keeps=True).count(b"sandbox allow-scripts") == 1
+    head = file_answer(frame, frame.tag(packed=True), takes_gzip=True, is_head=False, keeps=True)
+    assert head.startswith(b"HTTP/1.1 304 ") and head.count(b"sandbox allow-scripts") == 1
 
 
 def test_the_page_that_is_installed_is_whole() -> None:
@@ -206,6 +211,56 @@ def test_the_page_that_is_installed_is_whole() -> None:
     assert page.digest == digest_of(files) and len(page.digest) == 64
     index = page.find("/")
     assert index is not None and index.body == files["index.html"]
-    answer = file_answer(index, "", is_head=False, keeps=True)
-    assert answer.endswith(index.body) and b"Connection: close" not in answer
-    assert file_answer(index, f'"x", W/{index.tag}', is_head=False, keeps=True).startswith(b"HTTP/1.1 304 ")
+    answer = file_answer(index, "", takes_gzip=False, is_head=False, keeps=True)
+    assert answer.endswith(b"\r\n\r\n" + index.body) and b"Connection: close" not in answer
+    for packed in (True, False):
+        tags = f'"x", W/{index.tag(packed=packed)}'
+        same = file_answer(index, tags, takes_gzip=packed, is_head=False, keeps=True)
+        assert same.startswith(b"HTTP/1.1 304 ") and b"Vary: Accept-Encoding\r\n" in same
+        # what one browser keeps is no answer for the other form
+        assert file_answer(index, tags, takes_gzip=not packed, is_head=False, keeps=True).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_travels_of_the_page_is_small_and_the_same_each_time() -> None:
+    files, travels = read_page(), 0
+    page, again = PageFiles(files), PageFiles(files)
+    for name, body in files.items():
+        file = page.find(f"/{name}")
+        assert file is not None and file.size == len(body) and file.body == body
+        answer = file_answer(file, "", takes_gzip=True, is_head=False, keeps=True)
+        travels += len(answer)
+        head, _, packed = answer.partition(b"\r\n\r\n")
+        assert gzip.decompress(packed) == body and f"Content-Length: {len(packed)}".encode() in head.split(b"\r\n")
+        assert b"Content-Encoding: gzip" in head and b"Vary: Accept-Encoding" in head
+        assert file_answer(file, "", takes_gzip=True, is_head=True, keeps=True) == head + b"\r\n\r\n"
+        plain = file_answer(file, "", takes_gzip=False, is_head=True, keeps=True)
+        assert f"Content-Length: {len(body)}".encode() in plain and b"Content-Encoding" not in plain
+        other = again.find(f"/{name}")
+        assert other is not None and other.packed == packed  # no time in it
+    sources = sum(map(len, files.values()))
+    print(f"{sources} bytes of sources, {travels} that travel")
+    assert travels < TRAVEL_MOST and sources < SOURCES_MOST
+
+
+@pytest.mark.parametrize(
+    ("value", "takes"),
+    [
+        ("gzip", True), ("gzip, deflate, br, zstd", True), ("br;q=1.0, gzip;q=0.8, *;q=0.1", True), ("*", True),
+        ("GZIP", True), ("x-gzip", True), ("gzip ;q=0.001", True), ("gzip\t;\tq=1.000", True), (",gzip,", True),
+        ("identity;q=0, gzip", True), ("gzip;q=1, *;q=0", True),
+        ("", False), ("identity", False), ("br", False), ("gzip;q=0", False), ("gzip;q=0.000", False),
+        ("*;q=0", False), ("*, gzip;q=0", False), ("gzip, gzip;q=0", False), ("gzip;q=0, gzip", False),
+        ("gzip;q=2", False), ("gzip;q=-1", False), ("gzip;q=nan", False), ("gzip;q=1e9", False), ("gzip;q=", False),
+        ("gzip;level=9", False), ("gzip;q=1;q=0", False), ("gzip gzip", False), ("gzi\xf0p", False), ("gzipx", False),
+        ("br," * 90 + "gzip", False), ("gzip," * 1600, False), ("gzip;q=0." + "0" * 4000, False), ("," * 8000, False),
+    ],
+)  # fmt: skip
+def test_gzip_is_for_those_alone_who_say_so_plainly(value: str, takes: bool) -> None:
+    assert takes_gzip_untrusted(value) is takes
+    found = ask("GET /app.js HTTP/1.1", {"Host": "host.example", "Accept-Encoding": value})
+    assert isinstance(found, FileRequest) and found.takes_gzip is takes
+
+
+@given(st.text(alphabet="gzip*;q=01. ,\t-\xff", max_size=300))
+def test_any_accept_encoding_is_a_yes_or_a_no(value: str) -> None:
+    assert takes_gzip_untrusted(value) in (True, False)
