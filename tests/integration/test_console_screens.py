@@ -115,7 +115,7 @@ def test_the_tree_has_every_process_and_shows_one_that_has_died(host: RunningHos
     assert {*names} == {"authority", *(one["name"] for one in host.status()["loops"])}
     host.respawn("third")
     shown = "[...document.querySelectorAll('#tree summary')].find(one => one.textContent.startsWith('third'))"
-    page.until(f"{shown}.textContent.includes('1 restarts')")
+    page.until(f"{shown}.textContent.includes('1 restart')")
     page.run(f"{shown}.click()")
     page.until("document.querySelector('#tree').innerText.includes('last death')")
     assert "network: closed" in text(page)

@@ -33,7 +33,7 @@ def test_from_a_link_to_a_live_screen_and_to_the_end_by_a_revocation() -> None:
         browser.until("document.querySelector('.command')")
         browser.run("location.hash = '#/tree'")
         host.respawn("third")
-        browser.until("document.querySelector('#tree')?.innerText.includes('1 restarts')")
+        browser.until("document.querySelector('#tree')?.innerText.includes('1 restart')")
         assert browser.wrong == []  # no error, and no report of the content security policy
         assert host.cli("client", "revoke", "phone").returncode == 0
         browser.until("document.querySelectorAll('nav a').length === 0")

@@ -45,10 +45,13 @@ export const show = (element, ...children) => element.replaceChildren(...childre
 /** A word with a colour that says how good it is; the word says it, too. */
 export const badge = (word, kind) => el('span', { class: `badge ${kind}` }, word)
 
-/** A table with a caption for those who cannot see it. `rows` are lists of cells: text or elements. */
+/** A table with a caption for those who cannot see it. `rows` are lists of cells: text or elements. On a telephone a row is a card, each
+ * cell with its head before it; what each is stays said by its role, which another `display` takes away in some browsers. */
 export function table(caption, heads, rows) {
+  const cell = (content, at) => (at ? el('td', { role: 'cell', 'data-head': heads[at] }, content) : el('th', { scope: 'row', role: 'rowheader' }, content))
+  const row = (cells) => el('tr', { role: 'row' }, cells)
   return el('div', { class: 'scrolls', tabindex: '0', role: 'region', 'aria-label': caption },
-    el('table', {}, el('caption', {}, caption),
-      el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col' }, head)))),
-      el('tbody', {}, rows.map((row) => el('tr', {}, row.map((cell, at) => (at ? el('td', {}, cell) : el('th', { scope: 'row' }, cell))))))))
+    el('table', { role: 'table' }, el('caption', {}, caption),
+      el('thead', { role: 'rowgroup' }, row(heads.map((head) => el('th', { scope: 'col', role: 'columnheader' }, head)))),
+      el('tbody', { role: 'rowgroup' }, rows.map((cells) => row(cells.map(cell))))))
 }

@@ -15,7 +15,7 @@ export function attacks({ client, events: feed, signal }) {
   const draw = () => {
     const found = stories(feed.events)
     show(body, found.length ? found.map((story) => el('section', { class: 'process', 'aria-label': story.subject }, el('h3', {}, story.subject),
-      el('p', { class: 'note' }, `${texts.attacks.from} ${story.first.slice(0, 19)} ${texts.attacks.until} ${story.last.slice(0, 19)}`),
+      el('p', { class: 'note' }, `${texts.attacks.from} ${story.first.slice(0, 19).replace('T', ' ')} ${texts.attacks.until} ${story.last.slice(0, 19).replace('T', ' ')}`),
       table(story.subject, [texts.rights.at, texts.rights.what, ''], story.events.slice(-50).map((event) => [event.at.slice(11, 19), event.name, event.sentence])),
       (isInForce(story) && operate.release(story.subject)) || el('p', { class: 'note' }, `${texts.attacks.release} `, el('code', {}, 'tlsrt-supervisor quarantine list')))) : el('p', {}, texts.attacks.none))
   }

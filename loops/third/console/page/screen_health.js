@@ -23,7 +23,7 @@ export function health({ client, status, signal }) {
     const tile = (name, value) => el('div', {}, el('dt', {}, name), el('dd', {}, value))
     show(body,
       el('p', { class: `verdict ${wrong.length ? 'bad' : 'good'}`, role: 'status', id: 'verdict' }, wrong.length ? texts.health.wrong(wrong.length) : texts.health.well),
-      wrong.length ? table(texts.health.wrong(wrong.length), [texts.health.where, texts.health.what], wrong.map(([what, where]) => [where || host.door.host, what])) : null,
+      wrong.length ? table(texts.health.look, [texts.health.where, texts.health.what], wrong.map(([what, where]) => [where || host.door.host, what])) : null,
       el('dl', { class: 'tiles' },
         tile(texts.health.lock, host.door.locked ? texts.health.locked : texts.health.unlocked),
         tile(texts.health.up, durationText(host.supervisor.uptime_s)),

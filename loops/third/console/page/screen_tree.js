@@ -33,7 +33,7 @@ function process(one, opened, operate, children = []) {
   return el('div', { class: `process${isWrong(one) ? ' wrong' : ''}` },
     el('details', kept,
       el('summary', {}, el('b', {}, one.name), badge(one.state, one.state === 'active' ? 'good' : one.state === 'stopped' ? 'warn' : 'bad'), ' ', parts.map((part) => [part, ' ']),
-        Object.keys(one.sandbox?.waived ?? {}).length ? badge(texts.tree.waived, 'bad') : null, one.restarts ? badge(`${one.restarts} ${texts.tree.restarts}`, 'warn') : null),
+        Object.keys(one.sandbox?.waived ?? {}).length ? badge(texts.tree.waived, 'bad') : null, one.restarts ? badge(texts.tree.restarted(one.restarts), 'warn') : null),
       facts(one), operate.process(one)),
     children)
 }

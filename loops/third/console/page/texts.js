@@ -17,13 +17,13 @@ export const texts = {
     forgetSure: 'Its key is gone for good, and the host needs a new link. Forget it?',
   },
   health: {
-    well: 'All is well', wrong: (count) => `${count} ${count === 1 ? 'thing needs' : 'things need'} a look`,
+    well: 'All is well', look: 'What needs a look', wrong: (count) => `${count} ${count === 1 ? 'thing needs' : 'things need'} a look`,
     lock: 'Lock', unlocked: 'not locked', locked: 'locked', up: 'up for', processes: 'processes active', restarts: 'restarts', refused: 'frames refused',
     memory: 'memory', what: 'What', where: 'Where', chart: 'Since this page is open', none: 'Health needs the service third/status, which this client may not call. On the host, run',
     frames: 'frames a second',
   },
   tree: {
-    state: 'state', restarts: 'restarts', memory: 'memory', up: 'up for', parts: 'components', waived: 'waived', death: 'last death', programs: 'programs',
+    state: 'state', restarts: 'restarts', restarted: (count) => `${count} restart${count === 1 ? '' : 's'}`, memory: 'memory', up: 'up for', parts: 'components', waived: 'waived', death: 'last death', programs: 'programs',
     closed: 'closed', open: 'open', layers: 'layers', noProcess: 'no process of its own',
   },
   methods: {
