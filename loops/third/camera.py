@@ -18,7 +18,6 @@ from tlsrt import (
     Component,
     ConfigError,
     DeadlineExceeded,
-    Device,
     Failed,
     Length,
     MisuseError,
@@ -29,6 +28,7 @@ from tlsrt import (
     every,
     handler,
 )
+from tlsrt.loops.third.camera_device import DevicePictures
 from tlsrt.loops.third.camera_options import CameraOptions, checked_login
 from tlsrt.loops.third.camera_source import CameraSource, Frame
 from tlsrt.loops.third.listener import Listener
@@ -81,7 +81,7 @@ class Camera(Component):
                 raise ConfigError(
                     f"camera {name}: no device {options.device} is granted; put it under `needs: devices`"
                 ) from None
-            return partial(_pieces, device)
+            return DevicePictures(device, options.given_bytes).pieces
         if options.pattern:
             return lambda: None
         login = ""
@@ -189,16 +189,6 @@ class Camera(Component):
         if isinstance(item, str):
             raise Unavailable(f"camera {source}: {item}")
         return _whole(camera, item)
-
-
-async def _pieces(device: Device) -> AsyncIterator[bytes]:
-    """Give what a device says until it goes away: the next run begins with a new picture."""
-    await device.present()
-    connection = device.connections
-    async for data in device:
-        if device.connections != connection:
-            return
-        yield data
 
 
 def _items(camera: CameraSource, frame: Frame) -> list[dict[str, Any]]:

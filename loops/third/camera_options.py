@@ -19,6 +19,7 @@ FRAME_BYTES = 8 << 20  # the largest frame: a raw one of 1920 x 1080 has 6.2 MB
 _URL = re.compile(r"rtsp://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?(?:/[!-&(-.0-?A-\[\]-~/@]*)?")
 _PATH = re.compile(r"(?:/[^/\x00-\x1f\x7f]+)+")
 _PIXEL_BYTES = {"rgb24": 3, "gray": 1}
+_GIVEN = {"yuyv": ("yuyv422", 2), "uyvy": ("uyvy422", 2), "nv12": ("nv12", 1.5), "grey": ("gray", 1)}  # of V4L2
 _HTTP_REFUSED = 8  # the low byte of ffmpeg's errors for answers of 400 to 599
 _INVALID_DATA = 183
 _REASONS = {
@@ -35,6 +36,7 @@ class CameraOptions:
     login: str = ""  # the name of a secret, USER:PASSWORD, for `rtsp`
     file: Annotated[str, Length(1024)] = ""  # a film, shown again and again
     device: str = ""  # the name of a granted device that gives JPEG pictures, one after the other
+    pixels: Literal["", "yuyv", "uyvy", "nv12", "grey"] = ""  # it gives raw pictures of width and height instead
     pattern: bool = False  # a moving test picture
     width: Annotated[int, Range(16, 1920)] = 640
     height: Annotated[int, Range(16, 1080)] = 360
@@ -55,6 +57,10 @@ class CameraOptions:
             return "rtsp: write rtsp://HOST[:PORT]/PATH, with the login as a secret that `login` names"
         if self.login and not self.rtsp:
             return "login is for rtsp: remove it"
+        if self.pixels and not self.device:
+            return "pixels is for device: remove it"
+        if self.pixels and (self.width % 2 or self.height % 2):
+            return "pixels: width and height are even numbers"
         if self.file and (not _PATH.fullmatch(self.file) or ".." in self.file.split("/")):
             return "file: write an absolute path, such as /srv/films/door.mkv"
         return ""
@@ -64,6 +70,11 @@ class CameraOptions:
         """Return where its pictures come from, in one word."""
         return next((key for key in ("rtsp", "file", "device") if getattr(self, key)), "pattern")
 
+    @property
+    def given_bytes(self) -> int:
+        """Return the size of a raw picture that its device gives; 0 if it gives none such."""
+        return int(self.width * self.height * _GIVEN[self.pixels][1]) if self.pixels else 0
+
     def stream(self) -> FrameStream:
         """Return what cuts the output of its program into frames."""
         if self.format == "jpeg":
@@ -72,18 +83,24 @@ class CameraOptions:
 
     def arguments(self) -> list[str]:
         """Return the arguments of ffmpeg, which fit the forms of the manifest."""
-        size = f"{self.width}:{self.height}"
-        picture = f"fps={self.fps},scale={size}:force_original_aspect_ratio=decrease,pad={size}:-1:-1"
+        fitted = f"{self.width}:{self.height}"
+        picture = f"fps={self.fps},scale={fitted}:force_original_aspect_ratio=decrease,pad={fitted}:-1:-1"
         # what inner parts say at other levels has the URL in it, and so the login
         begin = ["-hide_banner", "-nostdin", "-loglevel", "quiet" if self.rtsp else "fatal"]
         if self.pattern:
             given = ["-re", "-f", "lavfi", "-i", f"testsrc2=size={self.width}x{self.height}:rate={self.fps}"]
         elif self.device:
-            given = ["-protocol_whitelist", "pipe", "-f", "mjpeg", "-i", "pipe:0"]
+            # neither kind says when a picture was taken, and at 25 a second a slow camera would lose most of them
+            kind = ["mjpeg"]
+            if self.pixels:
+                size = f"{self.width}x{self.height}"
+                kind = ["rawvideo", "-pixel_format", _GIVEN[self.pixels][0], "-video_size", size]
+            live = ["-protocol_whitelist", "pipe", "-use_wallclock_as_timestamps", "1", "-f", *kind]
+            given = [*live, "-i", "pipe:0"]
         else:
-            live = ["-protocol_whitelist", "pipe,rtsp,rtp,tcp"]
+            network = ["-protocol_whitelist", "pipe,rtsp,rtp,tcp"]
             film = ["-protocol_whitelist", "pipe,file", "-re", "-stream_loop", "-1"]
-            given = [*(live if self.rtsp else film), "-f", "concat", "-safe", "0", "-i", "pipe:0"]
+            given = [*(network if self.rtsp else film), "-f", "concat", "-safe", "0", "-i", "pipe:0"]
         made = (
             ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", str(self.quality), "-f", "mpjpeg"]
             if self.format == "jpeg"

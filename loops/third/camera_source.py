@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 from tlsrt import Busy, ProgramError
+from tlsrt.loops.third.camera_device import NoPicturesError
 from tlsrt.loops.third.camera_options import CameraOptions, reason_of
 from tlsrt.loops.third.frame_stream import DamagedStreamError
 from tlsrt.loops.third.listener import Listener
@@ -124,7 +125,7 @@ class CameraSource:
                 return await self._pass_on(run)
         except TimeoutError:
             return f"no whole picture came within {self._stall_s:g} s"
-        except (ProgramError, Busy, DamagedStreamError) as error:
+        except (ProgramError, Busy, DamagedStreamError, NoPicturesError) as error:
             return str(error)
 
     async def _pass_on(self, run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tlsrt.config.manifest import parse_manifest
 from tlsrt.errors import ConfigError, InvalidArgument, NotFound, ProgramError
 from tlsrt.loops.third import camera_source
 from tlsrt.loops.third.camera import CAMERAS, Camera
+from tlsrt.loops.third.camera_device import STALE, DevicePictures
 from tlsrt.loops.third.camera_options import CameraOptions, checked_login, reason_of
 from tlsrt.loops.third.camera_source import CameraSource
 from tlsrt.testing import running_sync
@@ -32,7 +34,10 @@ def fits(arguments: list[str]) -> bool:
     return any(one.fits(arguments) for one in FORMS)
 
 
-@pytest.mark.parametrize("given", [{"rtsp": "rtsp://h/x"}, {"file": "/srv/x.mkv"}, {"device": "d"}, {"pattern": True}])
+@pytest.mark.parametrize("given", [
+    {"rtsp": "rtsp://h/x"}, {"file": "/srv/x.mkv"}, {"device": "d"}, {"pattern": True},
+    *({"device": "d", "pixels": one} for one in ("yuyv", "uyvy", "nv12", "grey")),
+])  # fmt: skip
 @pytest.mark.parametrize("made", ["jpeg", "rgb24", "gray"])
 def test_what_ffmpeg_is_given_fits_a_form_of_the_manifest(given: dict[str, Any], made: Any) -> None:
     arguments = CameraOptions(**given, format=made, width=1920, height=1080, fps=30).arguments()
@@ -76,6 +81,8 @@ def test_a_film_is_quoted() -> None:
         ({"file": "srv"}, "absolute path"),
         ({"file": "/srv/a\nfile b"}, "absolute path"),
         ({"pattern": True, "login": "x"}, "login is for rtsp"),
+        ({"pattern": True, "pixels": "yuyv"}, "pixels is for device"),
+        ({"device": "d", "pixels": "yuyv", "width": 321}, "pixels: width and height are even"),
     ],
 )
 def test_what_does_not_go_together_is_told(wrong: dict[str, Any], sentence: str) -> None:
@@ -243,3 +250,99 @@ def test_it_runs_while_somebody_reads() -> None:
         return watched
 
     assert asyncio.run(life()).begun == 1
+
+
+class Webcam:
+    """A device whose pictures are numbers, which ends a reading with each picture as videobuf2 does."""
+
+    SIZE = 4
+
+    def __init__(self) -> None:
+        self.connections = 1
+        self.given = 0
+        self.comes_again_at = -1
+
+    async def present(self) -> None:
+        await asyncio.sleep(0)
+
+    async def read(self, most: int) -> bytes:
+        await asyncio.sleep(0)
+        if self.given == self.comes_again_at:
+            self.connections, self.given, self.comes_again_at = self.connections + 1, 0, -1
+        count = min(most, 3, self.SIZE - self.given % self.SIZE)
+        data = bytes([self.given // self.SIZE]) * count
+        self.given += count
+        return data
+
+
+def test_each_run_on_a_webcam_begins_with_a_new_picture_and_none_that_is_stale() -> None:
+    async def run() -> None:
+        webcam = Webcam()
+        pictures = DevicePictures(webcam, Webcam.SIZE)
+        shown = 0
+        for _ in range(3):  # each ends within a picture
+            pieces = pictures.pieces()
+            first, second = await anext(pieces), await anext(pieces)
+            assert first + second == bytes([first[0]]) * Webcam.SIZE and first[0] >= shown + STALE
+            shown = (await anext(pieces))[0]
+            assert shown == first[0] + 1
+            await pieces.aclose()
+        webcam.comes_again_at = webcam.given + 5
+        assert [one async for one in pictures.pieces()] == [], "all was stale, then it came again: that run ends"
+        pieces = pictures.pieces()
+        assert await anext(pieces) + await anext(pieces) == bytes([STALE + 1]) * Webcam.SIZE
+
+    asyncio.run(run())
+
+
+def test_bytes_of_jpeg_are_passed_on_as_they_come() -> None:
+    async def run() -> None:
+        pieces = DevicePictures(Webcam()).pieces()
+        assert [await anext(pieces), await anext(pieces)] == [b"\0\0\0", b"\0"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EBUSY, "another program has it"),
+        (errno.EINVAL, "its driver gives"),
+        (errno.EPERM, "not permitted"),
+    ],
+)
+def test_a_device_that_cannot_be_read_is_a_reason_and_does_not_end_the_camera(number: int, reason: str) -> None:
+    class Refusing(Webcam):
+        async def read(self, most: int) -> bytes:
+            raise OSError(number, "")
+
+    class Run:
+        """A program whose reader hears what feeding it has raised, as `tlsrt.Program` does."""
+
+        def feed(self, data: bytes | AsyncIterable[bytes]) -> None:
+            assert not isinstance(data, bytes)
+            self._data = data
+
+        async def read(self, count: int = -1) -> bytes:
+            return b"".join([one async for one in self._data])
+
+        async def wait(self) -> int:
+            return 0
+
+        async def __aenter__(self) -> Run:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    async def run() -> None:
+        told: list[str | None] = []
+        source = CameraSource(
+            "eye", CameraOptions(device="eye", pixels="yuyv"), Run, DevicePictures(Refusing(), 4).pieces, told.append
+        )
+        reader = source.read()
+        pump = asyncio.create_task(source.pump())
+        _, said = await reader.take()
+        assert isinstance(said, str) and reason in said and told == [said] and not pump.done()
+        pump.cancel()
+
+    asyncio.run(run())
