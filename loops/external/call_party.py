@@ -1,12 +1,13 @@
-"""Who takes part in a call: a person by a leg of WebRTC, or a component by its two streams. asyncio."""
+"""Who takes part in a call: a person by a leg of WebRTC, a component or another host by two streams. asyncio."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tlsrt import InvalidArgument
 from tlsrt.loops.external.call_leg import (
     ANSWERED,
     HELD,
@@ -19,8 +20,13 @@ from tlsrt.loops.external.call_leg import (
     Piece,
     SaidSound,
 )
+from tlsrt.rate_limit import Bucket
+
+if TYPE_CHECKING:  # it needs the extra
+    from tlsrt.loops.external.call_pictures import SeenPictures
 
 TOLD_MAX = 64
+HOST_PER_S, HOST_BURST = 75.0, 300.0  # pieces of another host: sound is 50, and a connection that stood still has more
 _PIECES = {"answered": ANSWERED, "held": HELD, "resumed": RESUMED}
 
 
@@ -28,10 +34,13 @@ class Leg(Protocol):
     """The media of a person."""
 
     said: SaidSound
-
+    seen: SeenPictures | None
     is_connected: bool
 
-    async def open(self, offer: str, heard: Callable[[Piece], None], changed: Callable[[str], None]) -> str: ...
+    async def open(
+        self, offer: str, heard: Callable[[Piece], None], changed: Callable[[str], None], *, has_camera: bool = False
+    ) -> str: ...
+    async def figures(self) -> dict[str, Any]: ...
     def tell(self, words: str) -> None: ...
     async def close(self) -> None: ...
 
@@ -55,6 +64,10 @@ class Party(Protocol):
 
     def end(self, why: str) -> None:
         """Tell it that the call is over, and hear it no more."""
+        ...
+
+    async def figures(self) -> dict[str, Any]:
+        """Return what got lost on the way to it and from it, as far as this side knows."""
         ...
 
 
@@ -109,8 +122,16 @@ class PersonParty:
 
     def end(self, why: str) -> None:
         self.leg.said.clear()
+        if self.leg.seen is not None:
+            self.leg.seen.clear()
         self.told.put({"state": "ended", "why": why})
         self.told.close()
+
+    async def figures(self) -> dict[str, Any]:
+        found = await self.leg.figures()
+        if self.leg.seen is not None:
+            found.setdefault("pictures", {})["left_out"] = self.leg.seen.lost
+        return {**found, "pieces_lost": self.leg.said.lost}
 
 
 class ComponentParty:
@@ -150,3 +171,24 @@ class ComponentParty:
         self.why = self.why or why
         self._said.clear()
         self.heard.close()
+
+    async def figures(self) -> dict[str, Any]:
+        return {"pieces_lost": self.heard.lost}
+
+
+class HostParty(ComponentParty):
+    """Someone at another host. What is said there is said now, and whether it is held there is told."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._pieces = Bucket(HOST_BURST, HOST_PER_S)
+
+    def tell(self, state: str, **more: Any) -> None:
+        """Let that host hear of it; not of what it has said itself."""
+        if more.get("by") != self.address:
+            super().tell(state, **more)
+
+    def check(self, now_s: float) -> None:
+        """Count a piece of that host, at a monotonic time. Raises InvalidArgument for more than a call has."""
+        if not self._pieces.take(now_s):
+            raise InvalidArgument(f"{self.address} says more than a call has: {HOST_PER_S:g} pieces a second")

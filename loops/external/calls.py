@@ -1,4 +1,4 @@
-"""Calls: a person or component rings a person or component of this host. Needs the extra `calling` (aiortc).
+"""Calls: a person or component rings a person or component, here or at another host. Extra `calling` (aiortc).
 
 A call exists as long as the streams of its two sides: `ring` or `dial` of who rings, and `answer` or `take_call` of who
 has answered. Who has no session has no stream, and when a session ends (revoked, locked, quarantined, closed) its
@@ -12,22 +12,37 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from functools import partial
 from socket import socket as Socket
 from typing import Annotated, Any
 
-from tlsrt import Busy, CallError, Component, Length, MisuseError, NotFound, Range, Unavailable, database, handler
+from tlsrt import (
+    Busy,
+    CallError,
+    Component,
+    InvalidArgument,
+    Length,
+    MisuseError,
+    NotFound,
+    Range,
+    Unavailable,
+    database,
+    handler,
+)
 from tlsrt.loops.external import call_tables
 from tlsrt.loops.external.call import Call, State
-from tlsrt.loops.external.call_leg import digit, piece_untrusted, ring_component
-from tlsrt.loops.external.call_options import CallsOptions, Id, Number, Offer, Says
-from tlsrt.loops.external.call_party import ComponentParty, Party, PersonParty, Told
+from tlsrt.loops.external.call_figures import CallFigures, call_figures
+from tlsrt.loops.external.call_hosts import CallHosts
+from tlsrt.loops.external.call_leg import HELD, RESUMED, Piece, digit, piece_untrusted, ring_component
+from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address
+from tlsrt.loops.external.call_party import ComponentParty, HostParty, Party, PersonParty, Told
+from tlsrt.loops.external.call_rates import RingRates
 from tlsrt.loops.external.call_relays import Relays
 
 try:
+    from tlsrt.loops.external.call_camera import show_camera
     from tlsrt.loops.external.call_media import PersonLeg
     from tlsrt.loops.external.call_port import CallPort
 except ImportError:  # aiortc is not installed, which each call says
@@ -36,7 +51,6 @@ else:
     _HAS_EXTRA = True
 
 MEDIA_S = 15.0  # from an answer to sound
-RINGS_PER_MINUTE = 12
 GOODBYE_S = 2.0  # for a component, once the other side has hung up
 WATCHES_OF_ONE = 4
 _WITHOUT = "calls of people need the extra `calling`: pip install 'tlsrt[calling]', and reload"
@@ -57,7 +71,8 @@ class Calls(Component):
     async def start(self) -> None:
         self._calls: dict[str, Call] = {}
         self._watches: dict[str, set[Told]] = {}
-        self._rung_at: dict[str, deque[float]] = {}
+        self._rates = RingRates()
+        self._figures = CallFigures(self.gauge)
         self._answered_ms: dict[str, int] = {}
         self._timers: dict[str, list[asyncio.Task[None]]] = {}  # by call; they end with it
         self._last: dict[str, asyncio.Task[None]] = {}  # of the component that has answered
@@ -65,6 +80,7 @@ class Calls(Component):
         self._port: CallPort | None = None
         self._wrong = ""  # with what was granted
         await call_tables.interrupt(self.db)
+        self._hosts = CallHosts(self.options.hosts, lambda name: self.secret(name, None), self.state, self.address)
         self._relays = Relays(self.options.servers, lambda: self.secret("turn", None))
         try:
             socket = self.listener("media")
@@ -91,7 +107,7 @@ class Calls(Component):
             await asyncio.wait(self._tasks, timeout=2.0)
 
     async def healthy(self) -> str | None:
-        return self._wrong or self._relays.wrong or await self.db.check()
+        return self._wrong or self._relays.wrong or self._hosts.wrong or await self.db.check()
 
     # -- who rings ---------------------------------------------------------------------------------------------
 
@@ -106,7 +122,7 @@ class Calls(Component):
         person = PersonParty(self.caller, leg)
         call = await self._begin(number, person, says)
         try:
-            sdp = await leg.open(offer, partial(call.said_live, person), partial(self._has_changed, call, person))
+            sdp = await self._open(leg, offer, call, person)
             yield {"state": "rings", "call": call.id, "sdp": sdp}
             self._ring_all(call)
             async for told in person.told:
@@ -121,7 +137,28 @@ class Calls(Component):
 
         Raises Busy for who is engaged, and Unavailable for who is away or does not answer.
         """
-        party = ComponentParty(self.caller)
+        async with aclosing(self._dial(ComponentParty(self.caller), number, says, said)) as heard:
+            async for piece in heard:
+                yield piece
+
+    @handler
+    async def dial_from(self, number: Number, by: By, says: Says, said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Ring a number as another host, which is a client of this one, for `by` of that host; as `dial` otherwise.
+
+        It ends without an answer where the call is declined.
+        """
+        host = self._hosts.name_of(self.caller)
+        try:
+            check_address(by)
+        except ValueError as error:
+            raise InvalidArgument(f"by: {error}") from None
+        async with aclosing(self._dial(HostParty(f"{by}@{host}"), number, says, said)) as heard:
+            async for piece in heard:
+                yield piece
+
+    async def _dial(
+        self, party: ComponentParty, number: str, says: str, said: AsyncIterator[bytes]
+    ) -> AsyncGenerator[bytes]:
         call = await self._begin(number, party, says)
         tasks = [self._later(self._pass_on(call, party, said)), self._later(party.pump())]
         try:
@@ -129,7 +166,7 @@ class Calls(Component):
             async with aclosing(aiter(party.heard)) as heard:  # type: ignore[type-var]
                 async for piece in heard:
                     yield piece
-            if call.callee is None:
+            if call.callee is None and not (call.why == "declined" and isinstance(party, HostParty)):
                 raise Busy(f"{number} is engaged") if call.why == "busy" else Unavailable(f"{number}: {call.why}")
         finally:
             call.end("hung up")
@@ -141,21 +178,41 @@ class Calls(Component):
         try:
             async for data in said:
                 if (piece := piece_untrusted(data)) is not None:
-                    await call.said(party, piece)
+                    await self._pass_piece(call, party, piece)
             call.end("hung up")
         except CallError as error:
             call.end(error.message)
+
+    async def _pass_piece(self, call: Call, party: Party, piece: Piece) -> None:
+        """Let the other side hear a piece: of a component at the pace at which it is heard, of a host now."""
+        if not isinstance(party, HostParty):
+            await call.said(party, piece)
+            return
+        party.check(time.monotonic())
+        if piece.kind not in (HELD, RESUMED):
+            call.said_live(party, piece)
+        elif call.state is State.TALKS:
+            call.hold(party, piece.kind == HELD)
 
     async def _begin(self, number: str, caller: Party, says: str) -> Call:
         options = self.options.numbers.get(number)
         if options is None or not options.is_for(caller.address):
             raise NotFound(f"there is no number {number[:63]!r} for {caller.address}; `numbers` lists them")
-        self._charge(caller.address)
+        try:
+            self._rates.charge(caller.address, time.monotonic())
+        except Busy:
+            self.count("rings_refused")
+            raise
         if any(caller.address == party.address for one in self._calls.values() for party in one.parties()):
             raise Busy(f"{caller.address} has a call already")
         if len(self._calls) >= self.options.calls:
             raise Busy(f"there are {len(self._calls)} calls, which is what the options allow")
-        rung = [one for one in options.rings if one != caller.address]
+        host = caller.address.partition("@")[2]
+        share = max(1, self.options.calls // 2)
+        if host and sum(one.by.endswith(f"@{host}") for one in self._calls.values()) >= share:
+            raise Busy(f"host {host} has {share} calls here already, which is its share")
+        # A call of another host goes on to none: two that ring each other would ring for ever.
+        rung = [one for one in options.rings if one != caller.address and not (host and "@" in one)]
         call = Call(secrets.token_hex(8), number, caller, says, rung, self._has_ended)
         self._calls[call.id] = call
         self._timers[call.id] = []
@@ -166,14 +223,6 @@ class Calls(Component):
             raise
         self.count("rings")
         return call
-
-    def _charge(self, caller: str) -> None:
-        now_s = time.monotonic()
-        times = self._rung_at.setdefault(caller, deque(maxlen=RINGS_PER_MINUTE))
-        if len(times) == RINGS_PER_MINUTE and now_s - times[0] < 60.0:
-            self.count("rings_refused")
-            raise Busy(f"{caller} has rung {RINGS_PER_MINUTE} times within a minute")
-        times.append(now_s)
 
     def _ring_all(self, call: Call) -> None:
         for_s = self.options.numbers[call.number].for_s
@@ -199,12 +248,14 @@ class Calls(Component):
             call.end("not answered")
 
     async def _ring_component(self, call: Call, address: str) -> None:
-        party = ComponentParty(address)
+        party = HostParty(address) if "@" in address else ComponentParty(address)
         pump = self._later(party.pump()) if isinstance(call.caller, ComponentParty) else None
         why = "declined"
-        ringing = ring_component(
-            self, address, party.heard, id=call.id, by=call.by, says=call.says, number=call.number
-        )  # fmt: skip
+        ringing = (
+            self._hosts.ring(address, party.heard, by=call.by, says=call.says)
+            if isinstance(party, HostParty)
+            else ring_component(self, address, party.heard, id=call.id, by=call.by, says=call.says, number=call.number)
+        )
         try:
             async with aclosing(ringing) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
@@ -213,7 +264,7 @@ class Calls(Component):
                             return
                         self._has_answered(call)
                         self._let_end(call)
-                    await call.said(party, piece)
+                    await self._pass_piece(call, party, piece)
                     if call.state is State.OVER:
                         return
         except Busy:
@@ -263,7 +314,7 @@ class Calls(Component):
         leg = self._leg()
         person = PersonParty(self.caller, leg)
         try:
-            sdp = await leg.open(offer, partial(found.said_live, person), partial(self._has_changed, found, person))
+            sdp = await self._open(leg, offer, found, person)
             if not found.is_answered_by(person):
                 raise NotFound(f"call {call} has ended, or another one was first")
             self._has_answered(found)
@@ -305,10 +356,15 @@ class Calls(Component):
     @handler
     async def hang_up(self, call: Id) -> None:
         """End a call in which the caller takes part."""
-        found = self._calls.get(call)
-        if found is None or self.caller not in [one.address for one in found.parties()]:
-            raise NotFound(f"{self.caller} has no call {call}")
-        found.end("hung up")
+        self._mine(call).end("hung up")
+
+    @handler(idempotent=True)
+    async def status(self, call: Id) -> dict[str, Any]:
+        """How a call of the caller goes: state, who holds it, and by side what got lost and how long the way takes.
+
+        Of a person `to`, `from` and `pictures` are as RTCP has them: packets, lost, lost_lately (of 1), round_trip_ms.
+        """
+        return await call_figures(self._mine(call))
 
     @handler(idempotent=True)
     async def servers(self) -> dict[str, Any]:
@@ -325,6 +381,12 @@ class Calls(Component):
         """The caller's own calls, 100 of them, the newest first; those below a position, and only missed ones."""
         return await call_tables.page(self.db, self.caller, before, only_missed=missed)
 
+    def _mine(self, call: str) -> Call:
+        found = self._calls.get(call)
+        if found is None or self.caller not in [one.address for one in found.parties()]:
+            raise NotFound(f"{self.caller} has no call {call}")
+        return found
+
     def _talking(self, call: str) -> tuple[Call, Party]:
         found = self._calls.get(call)
         party = next((one for one in found.parties() if one.address == self.caller), None) if found else None
@@ -336,6 +398,11 @@ class Calls(Component):
         if self._port is None:
             raise Unavailable(self._wrong or (_NO_PORT if _HAS_EXTRA else _WITHOUT))
         return PersonLeg(self._port)
+
+    async def _open(self, leg: PersonLeg, offer: str, call: Call, person: PersonParty) -> str:
+        changed = partial(self._has_changed, call, person)
+        has_camera = bool(self.options.numbers[call.number].camera)
+        return await leg.open(offer, partial(call.said_live, person), changed, has_camera=has_camera)
 
     def _has_changed(self, call: Call, person: PersonParty, state: str) -> None:
         if state in ("left", "lost"):  # a browser that hangs up may be faster than its session
@@ -352,7 +419,10 @@ class Calls(Component):
     def _has_answered(self, call: Call) -> None:
         self._answered_ms[call.id] = self.wall_ms()
         self._stop_ringing(call, "answered")
-        self._timers[call.id].append(self._later(self._check_media(call)))
+        works = [self._check_media(call), self._figures.follow(call)]
+        if camera := self.options.numbers[call.number].camera:
+            works.append(show_camera(self, camera, call))
+        self._timers[call.id] += [self._later(one) for one in works]
 
     async def _check_media(self, call: Call) -> None:
         """End a call of a person whose browser does not come."""

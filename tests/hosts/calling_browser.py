@@ -8,10 +8,11 @@ from typing import Any
 
 from hosts.chromium import Chromium
 
-PAGE = """<!doctype html><meta charset=utf-8><audio id=out autoplay></audio><script>
+PAGE = """<!doctype html><meta charset=utf-8><audio id=out autoplay></audio>
+<video id=seen autoplay muted playsinline></video><script>
 const all = {texts: [], states: [], lastAt: 0, firstAt: 0};
 let pc, channel, gain, analyser, lastStamp;
-async function offer(hertz, iceServers = []) {
+async function offer(hertz, iceServers = [], pictures = false) {
   const context = new AudioContext({sampleRate: 48000});
   await context.resume();
   const tone = new OscillatorNode(context, {frequency: hertz});
@@ -24,7 +25,12 @@ async function offer(hertz, iceServers = []) {
   channel.onmessage = event => all.texts.push(event.data);
   pc.onconnectionstatechange = () => all.states.push([pc.connectionState, Date.now()]);
   for (const track of microphone.stream.getTracks()) pc.addTrack(track, microphone.stream);
+  if (pictures) pc.addTransceiver("video", {direction: pictures});
   pc.ontrack = event => {
+    if (event.track.kind === "video") {
+      document.getElementById("seen").srcObject = new MediaStream([event.track]);
+      return;
+    }
     document.getElementById("out").srcObject = event.streams[0];
     analyser = new AnalyserNode(context, {fftSize: 8192, smoothingTimeConstant: 0});
     new MediaStreamAudioSourceNode(context, {mediaStream: event.streams[0]}).connect(analyser);
@@ -52,10 +58,26 @@ function loudest() {
   bins.forEach((one, at) => { if (one > bins[best]) best = at; });
   return {hertz: best * 48000 / 8192, decibel: Math.max(bins[best], -999)};
 }
+function picture() {  // its size, how many there were, and a sum and the number of colours of what is shown
+  const seen = document.getElementById("seen"), canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [64, 36];
+  const drawing = canvas.getContext("2d");
+  drawing.drawImage(seen, 0, 0, 64, 36);
+  const data = drawing.getImageData(0, 0, 64, 36).data, colours = new Set();
+  for (let at = 0; at < data.length; at += 4) colours.add(data.slice(at, at + 3).map(one => one >> 5).join());
+  return {width: seen.videoWidth, height: seen.videoHeight, frames: seen.getVideoPlaybackQuality().totalVideoFrames,
+          sum: data.reduce((all, one, at) => (all * 31 + one * at) % 1000003, 7), colours: colours.size};
+}
+function watch() {  // note when the last picture was shown
+  setInterval(() => {
+    const frames = document.getElementById("seen").getVideoPlaybackQuality().totalVideoFrames;
+    if (frames !== all.frames) [all.frames, all.seenAt] = [frames, Date.now()];
+  }, 5);
+}
 async function received() {
   let found = {};
   (await pc.getStats()).forEach(one => {
-    if (one.type === "inbound-rtp")
+    if (one.type === "inbound-rtp" && one.kind === "audio")
       found = {packets: one.packetsReceived, lost: one.packetsLost, jitter_s: one.jitter,
                buffer_s: one.jitterBufferDelay / Math.max(1, one.jitterBufferEmittedCount)};
   });
@@ -80,9 +102,9 @@ class CallingBrowser(Chromium):
         """Evaluate JavaScript in the page, wait for what it promises, and return it."""
         return self.evaluate(words, self._session)
 
-    def offer(self, hertz: int = 1000, servers: Sequence[dict[str, Any]] = ()) -> str:
-        """Return an offer of sound, a tone, and a data channel; with STUN and TURN servers."""
-        return str(self.run(f"offer({hertz}, {json.dumps([*servers])})"))
+    def offer(self, hertz: int = 1000, servers: Sequence[dict[str, Any]] = (), pictures: str = "") -> str:
+        """Return an offer of sound, a tone, and a data channel; with STUN and TURN servers, and pictures one way."""
+        return str(self.run(f"offer({hertz}, {json.dumps([*servers])}, {json.dumps(pictures)})"))
 
     def accept(self, sdp: str) -> None:
         """Take the answer to the offer."""

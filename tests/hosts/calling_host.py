@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hosts.joined_networks import HOST, JoinedNetworks, inside
 from hosts.running_host import RunningHost
 from tlsrt import Client, TlsrtError
 
-CALLS, TELEPHONE, OTHER = "external/calls", "third/telephone", "third/other"
+CALLS, TELEPHONE, OTHER, CAMERA = "external/calls", "third/telephone", "third/other", "third/camera"
 PORT = 7444
 PACKAGE = Path(__file__).parent / "calling_package" / "telephones"
 NUMBERS: dict[str, Any] = {
@@ -47,10 +47,17 @@ MANIFEST = {
 
 @contextmanager
 def calling_host(
-    request: pytest.FixtureRequest, name: str, *, console: bool = False, **options: Any
+    request: pytest.FixtureRequest,
+    name: str,
+    *,
+    console: bool = False,
+    more: Mapping[str, Any] | None = None,
+    rights: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
     """A host in one namespace; the other one is for browsers. `options` are more of external/calls.
 
+    `more` are components, and `rights` lines of policy.
     The door with a console is on loopback in the host's namespace.
     """
     need("chromium-headless-shell")
@@ -62,6 +69,7 @@ def calling_host(
                 components={
                     CALLS: {**MANIFEST, "options": {"numbers": NUMBERS, "calls": 4, **options}},
                     TELEPHONE: {"class": "telephones:Telephone"}, OTHER: {"class": "telephones:Telephone"},
+                    **(more or {}),
                 },
                 packages=[PACKAGE], execute=True, clients=["anna", "ben", "carl", "eve"],
                 extra={
@@ -75,6 +83,7 @@ def calling_host(
                     f"client/eve -> {CALLS}": ["numbers"],
                     f"client/admin -> {TELEPHONE}": "*", f"client/admin -> {OTHER}": "*",
                     f"{CALLS} -> {TELEPHONE}": ["take_call"], f"{OTHER} -> {CALLS}": ["dial"],
+                    **(rights or {}),
                 },
             )  # fmt: skip
             with made:
@@ -84,6 +93,15 @@ def calling_host(
                     made.print_logs()
     finally:
         networks.close()
+
+
+def add_camera(host: RunningHost, sources: str) -> None:
+    """Add third/camera with these sources, which external/calls may see."""
+    need("ffmpeg")
+    words = ["--option", f"sources={sources}", "--allow", f"{CALLS}: [frames]", "--allow", 'client/admin: "*"']
+    added = host.cli("component", "add", CAMERA, "--yes", *words)
+    assert added.returncode == 0, added
+    host.until(lambda _: host.loop("third.camera")["state"] == "active", "the start of the camera")
 
 
 def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -124,10 +142,10 @@ class Spoken:
 
 def ring(
     client: Client, browser: CallingBrowser, number: str = "door", hertz: int = 1000,
-    servers: Sequence[dict[str, Any]] = (),
+    servers: Sequence[dict[str, Any]] = (), pictures: str = "",
 ) -> tuple[Spoken, str]:  # fmt: skip
-    """Ring a number by the browser, which uses these STUN and TURN servers."""
-    spoken = Spoken(client, "ring", number, browser.offer(hertz, servers))
+    """Ring a number by the browser, which uses these STUN and TURN servers, and asks for pictures one way."""
+    spoken = Spoken(client, "ring", number, browser.offer(hertz, servers, pictures))
     rings = spoken.next("rings")
     browser.accept(rings["sdp"])
     return spoken, rings["call"]

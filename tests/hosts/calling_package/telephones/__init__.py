@@ -147,5 +147,46 @@ class Telephone(Component):
         count, pace = 0, Pace()
         while True:
             await pace.wait()
-            heard.put(sound(self._tones[count % 25]))
+            heard.put(sound(bytes(2 * SAMPLES) if self._is_silent else self._tones[count % 25]))
             count += 1
+
+
+class LyingCalls(Component):
+    """The external/calls of a host that lies to the one that rings: what is no sound, too much, odd words."""
+
+    @handler
+    async def dial_from(self, number: str, by: str, says: str, said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Lie in the way that the number names."""
+        if number == "words":
+            raise Busy("\x1b[2Jengaged\n" * 500)
+        yield ANSWER
+        if number == "garbage":
+            yield b"\1odd"
+        while number == "flood":
+            yield sound(tone(0))
+        while number == "deaf":
+            yield sound(tone(0))
+            await asyncio.sleep(0.02)
+        async for _ in said:
+            pass
+
+
+class LyingCamera(Component):
+    """A camera that gives, by the name of the source, what is no picture, or one of another size than it says."""
+
+    @handler(idempotent=True)
+    async def frames(self, source: str, count: int = 0, nth: int = 1) -> AsyncIterator[Any]:
+        """Lie ten times a second, for ever."""
+        size = b"\xff\xd8\xff\xc0\x00\x11\x08" + b"\xf0\x00\xf0\x00" + b"\x03" + bytes(1000)  # 61440 x 61440
+        head = {"number": 1, "width": 320, "height": 180, "format": "jpeg"}
+        lies: dict[str, list[Any]] = {
+            "odd": ["", {}, 7, {**head, "data": "text"}],
+            "large": [{**head, "width": 40_000, "data": b"x"}],
+            "bomb": [{**head, "data": size}, {**head, "data": b"\xff\xd8" + bytes(5000)}, {**head, "data": b""}],
+            "raw": [{**head, "format": "rgb24", "data": bytes(10)}, {**head, "format": "gray", "data": bytes(57_601)}],
+            "endless": [{**head, "part": at, "parts": 1 << 40, "data": bytes(180_000)} for at in range(60)],
+        }
+        while True:
+            for one in lies[source]:
+                yield one
+                await asyncio.sleep(0.02)

@@ -33,6 +33,9 @@ class Side:
     def end(self, why: str) -> None:
         self.told.append(f"ended: {why}")
 
+    async def figures(self) -> dict[str, Any]:
+        return {}
+
 
 def call_of(*rung: str) -> tuple[Call, Side, list[str]]:
     ended: list[str] = []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt import InvalidArgument
-from tlsrt.loops.external.call_offer import checked_offer_untrusted
+from tlsrt.loops.external.call_offer import checked_offer_untrusted, has_pictures
 
 PRINT = ":".join(["A7"] * 32)
 OFFER = f"""v=0
@@ -37,6 +37,19 @@ a=setup:actpass
 a=mid:1
 a=sctp-port:5000
 """
+PICTURES = f"""m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=fingerprint:sha-256 {PRINT}
+a=setup:actpass
+a=mid:2
+a=recvonly
+a=rtpmap:96 VP8/90000
+"""
+
+
+def test_pictures_may_be_asked_for_and_not_sent() -> None:
+    assert has_pictures(checked_offer_untrusted(OFFER + PICTURES))
+    assert not has_pictures(checked_offer_untrusted(OFFER))
 
 
 def test_addresses_are_taken_out_and_nothing_else() -> None:
@@ -53,7 +66,12 @@ def test_addresses_are_taken_out_and_nothing_else() -> None:
         ("s=-", "a=x\n" * 600, "no SDP"),
         ("s=-", "s=\x00", "no SDP"),
         ("s=-", "a=" + "x" * 2000, "no SDP"),
-        ("m=application", "m=video", "nothing else"),
+        ("m=application", "m=text", "nothing else"),
+        ("m=application", "m=video", "say recvonly"),
+        ("a=sctp-port:5000\n", f"a=sctp-port:5000\n{PICTURES}{PICTURES}", "at most once"),
+        ("a=sctp-port:5000\n", f"a=sctp-port:5000\n{PICTURES.replace('recvonly', 'sendrecv')}", "say recvonly"),
+        ("a=sctp-port:5000\n", f"a=sctp-port:5000\n{PICTURES}a=sendonly\n", "say recvonly"),
+        ("a=sctp-port:5000\n", f"a=sctp-port:5000\n{PICTURES.replace('VP8', 'H264')}", "without VP8"),
         ("m=application", "m=audio", "sound once"),
         ("a=group:BUNDLE 0 1\n", "", "bundle"),
         ("opus", "PCMU", "no Opus"),

@@ -12,7 +12,8 @@ import pytest
 from tlsrt import Busy, Component, ConfigError, InvalidArgument, NotFound, Unavailable, handler
 from tlsrt.loops.external import calls
 from tlsrt.loops.external.call_leg import ANSWER, text
-from tlsrt.loops.external.calls import RINGS_PER_MINUTE, Calls
+from tlsrt.loops.external.call_rates import RINGS_PER_MINUTE
+from tlsrt.loops.external.calls import Calls
 from tlsrt.testing import running
 
 OPTIONS: dict[str, Any] = {
@@ -152,7 +153,7 @@ def test_without_the_extra_or_a_port_a_person_is_told_what_to_do(monkeypatch: py
     ("options", "words"),
     [
         ({"numbers": {"A": {"rings": ["client/ben"]}}}, "'A' is no name"),
-        ({"numbers": {"a": {"rings": ["ben"]}}}, "neither client/NAME"),
+        ({"numbers": {"a": {"rings": ["ben"]}}}, "none of: client/NAME"),
         ({"numbers": {"a": {"rings": []}}}, "rings"),
         ({"numbers": {"a": {"rings": ["client/ben"], "by": ["any"]}}}, "none of"),
         ({"numbers": {"a": {"rings": ["client/ben"], "for_s": 1}}}, "for_s"),
