@@ -47,7 +47,7 @@ class CallHosts:
     async def ring(self, address: str, heard: HeardPieces, *, by: str, says: str) -> AsyncIterator[Piece]:
         """Ring NUMBER@HOST, and yield what is said there, as `ring_component` does; it ends where that is declined.
 
-        Raises Busy for who is engaged, and Unavailable where nobody answers or the host is not reached.
+        Raises Busy for who is engaged, and Unavailable where no one answers or the host is not reached.
         """
         number, _, host = address.partition("@")
         if (bundle := self._bundles.get(host)) is None:

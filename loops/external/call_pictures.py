@@ -1,6 +1,6 @@
 """Pictures of a camera in a call: those of third/camera, the newest one for who sees them. asyncio, PyAV.
 
-One reads, and each who sees takes the newest at its own pace: a picture that nobody took in time is left out. What a
+One reads, and each who sees takes the newest at its own pace: a picture that none took in time is left out. What a
 camera gives is data of another process: its size is looked at before it is decoded.
 """
 

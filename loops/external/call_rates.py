@@ -10,7 +10,7 @@ RINGS_PER_MINUTE = 12
 
 
 class RingRates:
-    """The last attempts of each who rings. A host is one, whoever of it rings: it names its own as it likes."""
+    """The last attempts of each who rings. A host is one for all of its own, whom it names as it likes."""
 
     def __init__(self) -> None:
         self._rung_at: dict[str, deque[float]] = {}  # as many as there are clients, components and hosts

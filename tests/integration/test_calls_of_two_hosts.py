@@ -179,6 +179,7 @@ def test_no_sound_passes_once_a_right_has_ended_at_either_host(
         until(lambda: abs(browser.run("loudest()")["hertz"] - 440) < 12)
         cut(kettle, attic)
         done_s = time.time()
+    closed_s = until(browser.closed_s) - done_s
     until(lambda: time.time() * 1000 - browser.run("all.lastAt") > 700)
     if cut is lock_there:
         assert attic.cli("unlock").returncode == 0
@@ -186,8 +187,8 @@ def test_no_sound_passes_once_a_right_has_ended_at_either_host(
     with attic.client() as there:
         there_s = there.call(TELEPHONE, "report")["last_s"] - done_s
     here_s = browser.run("all.lastAt") / 1000 - done_s
-    print(f"{cut.__name__}: last sound in the browser after {here_s:.3f} s, at the other host after {there_s:.3f} s")
-    assert here_s < 0.2 and there_s < 0.2
+    print(f"{cut.__name__}: closed at the browser {closed_s:.3f} s, last sound there {here_s:.3f}, there {there_s:.3f}")
+    assert closed_s < 0.2 and there_s < 0.2  # what came before that may leave the buffer of a browser later
     if cut is lock_here:
         assert kettle.cli("unlock").returncode == 0
     elif cut is revoke_the_person:

@@ -1,4 +1,4 @@
-// The sound of one call: the microphone to the host, and what the host says to the loudspeaker (WebRTC). It ends once.
+// The sound of one call, both ways, and the picture of a camera (WebRTC). It ends once.
 
 const TEXT_MOST = 4096
 const STATISTICS_MS = 2000
@@ -12,6 +12,7 @@ export class Line extends EventTarget {
   #timer
   #audio = document.createElement('audio')
   heard = null // {packets, lost, bufferMs, tripMs} of what was heard
+  picture = null // the element of the number's camera, once that gives some
   mayNotPlay = false // the browser wants to be pressed first
 
   /** Aborted when it has ended. */
@@ -30,7 +31,9 @@ export class Line extends EventTarget {
     this.signal.throwIfAborted()
     const pc = this.#pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers })
     for (const track of microphone.getAudioTracks()) pc.addTrack(track, microphone)
+    pc.addTransceiver('video', { direction: 'recvonly' })
     pc.ontrack = ({ track }) => {
+      if (track.kind === 'video') return void (track.onunmute = () => this.#see(track))
       this.#audio.id = 'call-sound'
       document.body.append(this.#audio)
       this.#audio.srcObject = new MediaStream([track])
@@ -43,6 +46,11 @@ export class Line extends EventTarget {
     }
     await pc.setLocalDescription(await pc.createOffer())
     return pc.localDescription.sdp
+  }
+
+  #see(track) {
+    this.picture ??= Object.assign(document.createElement('video'), { id: 'call-picture', autoplay: true, muted: true, playsInline: true, srcObject: new MediaStream([track]) })
+    this.dispatchEvent(new Event('change'))
   }
 
   /** Take the answer of the host. */
@@ -81,7 +89,7 @@ export class Line extends EventTarget {
   async #measure() {
     const found = { packets: 0, lost: 0, bufferMs: null, tripMs: null }
     for (const one of (await this.#pc.getStats()).values()) {
-      if (one.type === 'inbound-rtp') {
+      if (one.type === 'inbound-rtp' && one.kind === 'audio') {
         Object.assign(found, { packets: one.packetsReceived, lost: one.packetsLost })
         if (one.jitterBufferEmittedCount) found.bufferMs = Math.round((1000 * one.jitterBufferDelay) / one.jitterBufferEmittedCount)
       }
@@ -99,6 +107,7 @@ export class Line extends EventTarget {
     if (this.#pc) this.#pc.onconnectionstatechange = null
     this.#pc?.close()
     this.#audio.srcObject = null
+    if (this.picture) this.picture.srcObject = null
     this.#audio.remove()
     this.#ends.abort()
   }

@@ -80,7 +80,7 @@ function talk(phone) {
       call.heldBy ? badge(words.heldBy(call.heldBy), 'warn') : null, ' ', call.isMuted ? badge(words.muted, 'warn') : null),
     call.times.connected ? el('p', { class: 'note' }, words.setUp(call.times.connected)) : null,
     heard ? el('p', { class: 'note' }, words.quality(heard.lost, heard.packets + heard.lost, line(heard.bufferMs), line(heard.tripMs))) : null,
-    sound?.mayNotPlay ? el('p', { class: 'error' }, words.mayNotPlay, ' ', button(words.hear, () => phone.hear())) : null, wrong,
+    sound?.mayNotPlay ? el('p', { class: 'error' }, words.mayNotPlay, ' ', button(words.hear, () => phone.hear())) : null, wrong, sound?.picture,
     el('div', { class: 'acts' },
       button(words.hangUp, () => phone.drop(), { class: 'main', id: 'hang-up' }),
       isTalking ? button(call.isMuted ? words.unmute : words.mute, () => phone.mute(!call.isMuted), { id: 'mute' }) : null,
