@@ -1,4 +1,4 @@
-"""A camera in a call: its pictures for the people of the call, as long as that goes on and none of them holds it. asyncio."""
+"""A camera in a call: its pictures for the people of the call, while that goes on and is not held. asyncio."""
 
 from __future__ import annotations
 
