@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tlsrt import CallError, DiskThread, DiskWork, RuntimeFile
 from tlsrt.loops.secondary.journal_gateway import Away, JournalGateway
 from tlsrt.loops.secondary.log_query import Filter, Found, Page, Position
-from tlsrt.loops.secondary.own_logs import AuditLog, NewEntries, ProcessLog
+from tlsrt.loops.secondary.own_logs import AuditLog, AuditPiece, NewEntries, ProcessLog, audit_pieces
 
 FRESH_S = 5.0  # for which open files are used again: a log that was moved away is noticed after so long
 BEHIND_BYTES = 512 * 1024  # of one file with one look of a follower
@@ -86,6 +86,13 @@ class LogSources:
             why.append(_sentence(error))
         if said := "; ".join(dict.fromkeys(one for one in why if one)):
             looked.missing[source] = said
+
+    async def audit_log(self, caller: str, parts: int) -> AsyncIterator[tuple[AuditPiece, bytes]]:
+        """Yield the audit log as it is, the oldest first; see `audit_pieces`. Raises CallErrors and OSError."""
+        files = await self._files["audit"].get()
+        pieces = await self._disk.run(caller, DiskWork(lambda: [*audit_pieces(files, parts)]))
+        for piece in pieces:
+            yield piece, await self._disk.run(caller, DiskWork(piece.read))
 
     def follow(self, caller: str, sources: Sequence[str], wanted: Filter) -> Follower:
         """Return what tells new entries from now on."""

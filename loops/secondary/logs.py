@@ -19,6 +19,7 @@ from tlsrt import (
     Component,
     DiskThread,
     EachAlone,
+    Failed,
     InvalidArgument,
     Length,
     Range,
@@ -37,10 +38,12 @@ from tlsrt.loops.secondary.log_query import (
     position_untrusted,
 )
 from tlsrt.loops.secondary.log_sources import LogSources
+from tlsrt.loops.secondary.own_logs import AUDIT_PARTS
 
 SOCKET = "/run/systemd/journal-gatewayd.sock"
 QUERIES, QUERIES_SHARE = 8, 2  # at once, of all and of one caller
 FOLLOWERS, FOLLOWERS_SHARE = 8, 2
+PROOFS, PROOFS_SHARE = 4, 1
 _ITEM = 200  # entries of one item of a stream
 
 Words = Annotated[str, Length(128)]
@@ -67,6 +70,7 @@ class Logs(Component):
     async def start(self) -> None:
         self._sources = LogSources(self.runtime, JournalGateway(self.options.socket), self._disk)
         self._queries: BoundedTable[object, None] = BoundedTable(QUERIES, QUERIES_SHARE, WhenFull.REFUSE)
+        self._proofs: BoundedTable[object, None] = BoundedTable(PROOFS, PROOFS_SHARE, WhenFull.REFUSE)
         self._followers: BoundedTable[object, None] = BoundedTable(FOLLOWERS, FOLLOWERS_SHARE, WhenFull.REFUSE)
 
     async def stop(self) -> None:
@@ -125,6 +129,21 @@ class Logs(Component):
         self._note(chosen)
         async for item in self._follow(chosen, _filter("", "", unit, component, priority, text)):
             yield item
+
+    @handler(idempotent=True)
+    async def audit_log(self, parts: Annotated[int, Range(1, AUDIT_PARTS)] = 1) -> AsyncIterator[dict[str, Any]]:
+        """The newest `parts` of the audit log byte by byte, the oldest first, so that a caller can check its proof.
+
+        An item has `part` (its number), `whole` and `bytes`. Of the parts before them only the header comes, and
+        `whole` is false: the keys that sign lead through it. What is not here is what this service does not give.
+        """
+        self._note(("audit",))
+        with self._place(self._proofs, PROOFS, PROOFS_SHARE, "copies of the audit log"):
+            try:
+                async for piece, data in self._sources.audit_log(self.caller, parts):
+                    yield {"part": int(piece.file.name), "whole": piece.is_whole, "bytes": data}
+            except OSError as error:
+                raise Failed(f"the audit log cannot be read: {error.strerror}") from None
 
     def _note(self, sources: Sequence[str]) -> None:
         if "audit" in sources:

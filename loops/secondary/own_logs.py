@@ -7,7 +7,8 @@ captured, and its log may hold anything: what has no time in the part that is lo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from tlsrt import AuditReader, AuditRecord, LogEntry, LogReader, RuntimeFile
 from tlsrt.loops.secondary.log_query import Entry, Filter, Found, Page, Position
@@ -18,6 +19,9 @@ _BLOCK = 64 * 1024
 _PROBE = 16 * 1024  # in which a time is looked for
 AUDIT_FILE_BYTES = 8 << 20  # of one file; the authority begins another at 4 MiB
 AUDIT_FILES = 2  # with one question
+AUDIT_PARTS = 16  # that are given whole at once, as they are
+_PIECE = 32 * 1024
+_HEADER_BYTES = 1024  # in which the first entry of a part ends; it has about 350
 UNSAID = 6  # the priority of a line that says none
 _AUDIT_UNSAID = 5
 _LEVELS = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
@@ -141,6 +145,33 @@ class AuditLog:
                 return Page(_after_skip(passed, before, "audit")[:limit], found[0].at_us), why
         passed.sort(key=lambda one: -one.at_us)
         return Page(_after_skip(passed, before, "audit")[:limit], None), why
+
+
+class AuditPiece(NamedTuple):
+    """Bytes of one part of the audit log: where they lie in it, and whether all of the part is given."""
+
+    file: RuntimeFile
+    at: int
+    size: int
+    is_whole: bool
+
+    def read(self) -> bytes:
+        """Return the bytes, fewer if the part has become shorter. Raises OSError."""
+        return self.file.read(self.size, self.at)
+
+
+def audit_pieces(files: Sequence[RuntimeFile], parts: int) -> Iterator[AuditPiece]:
+    """Yield what a proof is made of, the oldest first: headers of earlier parts, and the newest parts as they are now.
+
+    `files` are the newest first, as the runtime gives them; waits for a disk. Raises OSError.
+    """
+    for number, file in reversed([*enumerate(files)]):
+        if number < parts:
+            for at in range(0, min(file.size, AUDIT_FILE_BYTES), _PIECE):
+                yield AuditPiece(file, at, min(_PIECE, file.size - at), is_whole=True)
+        else:
+            size = 4 + int.from_bytes(file.read(4, 0), "big") + 64  # of its first entry, which is its header
+            yield AuditPiece(file, 0, min(size, _HEADER_BYTES), is_whole=False)
 
 
 def _first_us(file: RuntimeFile) -> int:

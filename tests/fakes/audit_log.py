@@ -57,7 +57,8 @@ def record(number: int, **detail: str | int) -> LogRecord:
 class AuditLog:
     """Writes into memory; `life` begins another one, as after a kill."""
 
-    def __init__(self) -> None:
+    def __init__(self, install: bytes = INSTALL) -> None:
+        self.install = install
         self.files: list[bytearray] = []
         self.randomness = seeds()
         self.lives = 0
@@ -66,7 +67,7 @@ class AuditLog:
     def life(self, before: ChainLink | None = None, root: bytes = ROOT) -> AuditLog:
         self.lives += 1
         before = before or (self.sealer.link() if self.files else ChainLink())
-        life = LogLife(INSTALL, self.lives, bytes(16), public(root))
+        life = LogLife(self.install, self.lives, bytes(16), public(root))
         self.sealer, header = begin_file(
             life, before, key_schedule.audit_file_key(root, self.lives), signer(root), 1, 2, self.randomness
         )

@@ -15,7 +15,7 @@ from hosts.page_contrast import CONTRAST
 from hosts.running_host import RunningHost, running
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
-SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "call", "ai", "logs")
+SCREENS = ("health", "tree", "methods", "events", "rights", "attacks", "audit", "call", "ai", "logs")
 TAB, ENTER, ESCAPE = ("Tab", 9), ("Enter", 13), ("Escape", 27)
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "</textarea><svg onload=alert(1)>",
@@ -61,6 +61,7 @@ def open_screen(page: PageBrowser, name: str) -> None:
         "health": "document.querySelector('#verdict')", "tree": "document.querySelectorAll('#tree summary').length > 5",
         "methods": "document.querySelector('.command')", "events": "document.querySelectorAll('.row').length > 5",
         "rights": "document.querySelectorAll('main tr').length > 5", "attacks": "document.querySelector('main p')",
+        "audit": "document.querySelector('#audit-verdict') && document.querySelectorAll('.row').length > 5",
         "call": "document.querySelector('main pre')", "ai": "document.querySelector('#ai pre')",
         "logs": "document.querySelectorAll('main tr').length > 3",
     }  # fmt: skip

@@ -36,6 +36,7 @@ PICTURES = (
     ("events_phone", "events", PHONE, "document.querySelectorAll('.row').length > 5"),
     ("attacks_phone", "attacks", PHONE, "document.querySelector('main').innerText.includes('decoy')"),
     ("rights_phone", "rights", PHONE, "document.querySelectorAll('main tr').length > 5"),
+    ("audit_phone", "audit", PHONE, "document.querySelectorAll('.row').length > 5"),
     ("logs", "logs", DESK, "document.querySelectorAll('main tr').length > 3"),
     ("files_phone", "files", PHONE, "document.querySelectorAll('main tr').length > 3"),
     ("methods_phone", "methods", PHONE, "document.querySelector('form [name=key]')"),

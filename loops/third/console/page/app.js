@@ -7,6 +7,7 @@ import { EventFeed, StatusFeed } from './feeds.js'
 import { Phone } from './phone.js'
 import { ai } from './screen_ai.js'
 import { attacks } from './screen_attacks.js'
+import { audit } from './screen_audit.js'
 import { bell, call } from './screen_call.js'
 import { events } from './screen_events.js'
 import { files } from './screen_files.js'
@@ -23,7 +24,7 @@ import { secrets } from './screen_secrets.js'
 import { processes } from './screen_tree.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, call, ai, logs, files, messages, notices, secrets, network, power, pages }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, audit, call, ai, logs, files, messages, notices, secrets, network, power, pages }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

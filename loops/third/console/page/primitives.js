@@ -59,6 +59,16 @@ export async function isSigned(publicKey, signature, ...data) {
   }
 }
 
+/** Whether this browser checks Ed25519 at all, so that a refusal is about a signature and nothing else. */
+export async function canCheck() {
+  try {
+    const pair = await subtle.generateKey('Ed25519', false, ['sign', 'verify'])
+    return await subtle.verify('Ed25519', pair.publicKey, await subtle.sign('Ed25519', pair.privateKey, NONE), NONE)
+  } catch {
+    return false
+  }
+}
+
 /** Make a key pair for a client: ECDSA P-256, whose private half no script can read. */
 export const makeClientKeys = () => subtle.generateKey(P256, false, ['sign', 'verify'])
 

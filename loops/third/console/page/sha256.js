@@ -1,5 +1,7 @@
 // SHA-256 (FIPS 180-4) of bytes that come piece by piece, which WebCrypto cannot: it takes a file as a whole.
 
+import { hex } from './bytes.js'
+
 const ROUNDS = new Int32Array(64), START = new Int32Array(8), words = new Int32Array(64)
 for (let number = 2, count = 0; count < 64; number++) {
   let isPrime = true
@@ -33,13 +35,20 @@ export class Sha256 {
 
   /** End it; return the digest as 64 hexadecimal digits. */
   hex() {
+    return hex(this.digest())
+  }
+
+  /** End it; return the digest. */
+  digest() {
     const bits = this.#size * 8, filler = new Uint8Array(64 - ((this.#size + 8) % 64))
     filler[0] = 0x80
     this.update(filler)
     this.#view.setUint32(56, Math.floor(bits / 2 ** 32))
     this.#view.setUint32(60, bits)
     this.#compress(this.#view, 0)
-    return Array.from(this.#state, (word) => (word >>> 0).toString(16).padStart(8, '0')).join('')
+    const digest = new Uint8Array(32), digits = new DataView(digest.buffer)
+    this.#state.forEach((word, at) => digits.setInt32(at * 4, word))
+    return digest
   }
 
   #compress(view, from) {

@@ -1,9 +1,10 @@
 // All that the console says in words of its own. Another language is another file like this one.
 
+import { auditTexts } from './texts_audit.js'
 import { serviceScreens, serviceTexts } from './texts_services.js'
 
 export const texts = {
-  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', logs: 'Logs', call: 'Calls', ai: 'AI', ...serviceScreens, pages: 'Pages' },
+  screens: { health: 'Health', tree: 'Processes', methods: 'Methods', events: 'Events', rights: 'Rights', attacks: 'Attacks', audit: 'Audit', logs: 'Logs', call: 'Calls', ai: 'AI', ...serviceScreens, pages: 'Pages' },
   connection: {
     connecting: 'connecting …', online: 'connected', closed: 'closed: ',
     locked: (since) => `the host is locked, since ${since}: it gives no sessions until an operator unlocks it`,
@@ -93,6 +94,7 @@ export const texts = {
     errors: { NotAllowedError: 'this browser does not let the page have the microphone: allow it in the settings of the page', NotFoundError: 'there is no microphone' },
   },
   ...serviceTexts,
+  audit: auditTexts,
   pages: {
     component: 'Component', of: (target) => `page of ${target}`, none: 'No component that this client may call brings a page of its own.',
     says: (target) => `What stands in the frame is said by ${target}, and not by this console. It can call that component, and nothing else.`,

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.audit_log import AuditLog as AuditMemory
+from fakes.audit_log import entries
 
 from tlsrt import RuntimeFile
 from tlsrt.loops.secondary import own_logs
 from tlsrt.loops.secondary.log_query import Filter, Position, merge, position_untrusted
-from tlsrt.loops.secondary.own_logs import AuditLog, NewEntries, ProcessLog
+from tlsrt.loops.secondary.own_logs import AuditLog, NewEntries, ProcessLog, audit_pieces
 from tlsrt.supervisor.audit.record import LogRecord, chain_after, encode_record, join
 
 BEGIN = datetime.fromisoformat("2026-11-28T07:00:00").timestamp()
@@ -166,3 +168,27 @@ def test_who_follows_the_audit_log_reads_none_of_its_older_files(tmp_path: Path)
     watched: Any = [Watched(file) for file in files]
     assert NewEntries(4096).take(watched, is_audit=True) == ([], 0)
     assert set(read) == {str(watched[0].identity)}, "the newest is read for its last whole record"
+
+
+def test_pieces_of_the_audit_log_are_its_newest_parts_and_the_headers_before(tmp_path: Path) -> None:
+    log = AuditMemory().life().add(300).checkpoint().rotate().add(2).rotate().add(1).checkpoint()
+    parts = [(number, bytes(data)) for number, data in enumerate(log.files, 1)]
+    files = [file(tmp_path / str(number), data, str(number)) for number, data in reversed(parts)]
+    for whole in range(1, 4):
+        given: dict[int, bytes] = {}
+        for piece in audit_pieces(files, whole):
+            number, data = int(piece.file.name), piece.read()
+            assert 0 < len(data) <= 32 * 1024 and piece.is_whole == (number > 3 - whole)
+            assert not given or number >= max(given)  # the oldest first
+            given[number] = given.get(number, b"") + data
+        for number, data in parts:
+            header = data[: entries(data)[0].end]
+            assert given[number] == (data if number > 3 - whole else header)
+
+
+def test_pieces_of_what_is_no_audit_log_are_bounded(tmp_path: Path) -> None:
+    files = [
+        file(tmp_path / name, data, "2") for name, data in (("a", b"\xff" * 99), ("b", b""), ("c", b"\xff" * 9999))
+    ]
+    sizes = [len(piece.read()) for piece in audit_pieces(files, 1)]
+    assert sizes == [1024, 0, 99]
