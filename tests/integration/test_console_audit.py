@@ -101,7 +101,8 @@ def says(page: ConsolePage, words: str) -> None:
         page.until("document.querySelector('main form button')")
         page.run(
             "new Promise(done => { const status = document.querySelector('main > div > [role=status]');"
-            "new MutationObserver(() => /were read/.test(status.textContent) && requestAnimationFrame(() => requestAnimationFrame(done))).observe(status,"
+            "const drawn = () => requestAnimationFrame(() => requestAnimationFrame(done));"
+            "new MutationObserver(() => /were read/.test(status.textContent) && drawn()).observe(status,"
             "{ childList: true }); document.querySelector('main form').requestSubmit() })"
         )
         if words in page.text():
