@@ -18,6 +18,8 @@ from tools.programs import need
 
 from tlsrt.config import pki
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "loops" / "third" / "console" / "page"
 SCRIPTS = ROOT / "tests" / "console"

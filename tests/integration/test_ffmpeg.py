@@ -15,6 +15,8 @@ from tools.programs import need
 
 from tlsrt.errors import InvalidArgument
 
+pytestmark = pytest.mark.once
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "programs.md"
 PACKER = "third/packer"
 RATE, SECONDS = 44_100, 60

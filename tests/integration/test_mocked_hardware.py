@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tools.programs import need
 
+pytestmark = pytest.mark.once
+
 DEVICES = """P: /devices/platform/coretemp.0/hwmon/hwmon0
 E: SUBSYSTEM=hwmon
 A: name=coretemp\\n

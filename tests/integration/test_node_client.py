@@ -19,6 +19,8 @@ from tools.programs import need
 
 from tlsrt.config.bundle import read_bundle
 
+pytestmark = pytest.mark.once
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "node" / "tlsrt.mjs"
 LINES_MAX = 300
 PACKER = f"""

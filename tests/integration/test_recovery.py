@@ -17,6 +17,8 @@ from tools.documents import ROOT, blocks
 
 from tlsrt.errors import EX_CONFIG, EX_LOCKED
 
+pytestmark = pytest.mark.once
+
 PAGE = ROOT / "docs" / "guide" / "recover.md"
 _COMMAND = re.compile(r"# (.+?)(?: {4}# exit code (\d+)(?: or (\d+))?)?")
 
