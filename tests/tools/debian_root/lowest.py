@@ -3,6 +3,9 @@
 A clean root of Debian 13 boots, with Debian's Python, its python3-* packages and its pytest. There a copy of the
 sources runs the tests that need no processes, and some files with real hosts. Left out is what needs packages that
 Debian has not, or has in another version than the tests ask for.
+
+So the tests that need no processes run on Python 3.13 here, and .ci/run has none of them run on it once more: but for
+those that `python -m tools.debian_root.left_out` prints.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import pytest
 from hosts.booted_systemd import BootedSystemd
 from hosts.debian_root import debian_root
 from hosts.installation import CHECKOUT, copy_tracked
+
+from tools.debian_root.left_out import UNTRUE, WITHOUT
 
 PLACE = "/root/tlsrt"
 DEBIAN = {
@@ -31,26 +36,6 @@ REAL = (
     "tests/integration/test_supervision.py", "tests/integration/test_enrolment.py",
     "tests/integration/test_tls_door.py",
 )  # fmt: skip
-# What is left out, and why.
-WITHOUT = {
-    "tests/unit/test_packaging.py": "builds by pip",
-    "tests/unit/test_sbom.py": "cyclonedx-python-lib, and a wheel",
-    "tests/unit/test_examples.py": "what the examples need",
-    "tests/unit/test_coverage_pipe.py": "coverage",
-    "tests/unit/test_documents.py": "of no version",
-    "tests/unit/loops/http/test_openapi.py": "openapi-spec-validator",
-    "tests/unit/loops/runtime/test_device_paths.py": "pyserial",
-    "tests/unit/supervisor/supervision/test_state_watch.py": "counts descriptors while a folder on a disk is read",
-}
-SECCOMP = "tests/unit/sandbox/seccomp"
-FACTS = "tests/unit/loops/components/test_facts_events.py"
-UNTRUE = {
-    f"{FACTS}::test_a_file_system_that_fills_up_is_told": "a disk that is not empty",
-    "tests/unit/config/test_packages.py::test_the_list_of_dependencies_is_their_closure": "lists of files of pip",
-    "tests/unit/supervisor/cli/component/test_wheel.py::test_a_module_in_the_working_folder_is_not_run_as_pip": "pip",
-    "tests/unit/test_primitives.py::test_hpke": "vectors that python3-cryptography-vectors has not yet",
-    f"{SECCOMP}/test_syscall_numbers.py::test_the_numbers_are_those_of_the_kernel_headers": "a C compiler",
-}
 HANDS = 2  # processes that share the files
 
 
