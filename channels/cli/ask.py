@@ -20,6 +20,7 @@ from tlsrt.channels.client.sources import (
     Gathered,
     Source,
     expect_some,
+    filed,
     logged,
     period,
     received,
@@ -85,6 +86,9 @@ async def _found(client: AsyncClient, question: str, arguments: argparse.Namespa
     for namespace in arguments.search or ():
         places.append(f"namespace {printable(namespace)}")
         found.append(await searched(client, question, namespace, most=most, timeout_s=wait_s))
+    for tree in arguments.files or ():
+        places.append(f"tree {printable(tree)}")
+        found.append(await filed(client, question, tree, most=most, timeout_s=wait_s))
     if arguments.messages:
         places.append("your messages")
         found.append(await received(client, question, most=most, timeout_s=wait_s))

@@ -182,6 +182,10 @@ VERBS = (
                 ("--search",), "find passages in this namespace of secondary/search (.: your own), may be repeated",
                 "NAMESPACE", is_repeated=True,
             ),
+            Argument(
+                ("--files",), "find passages in this tree of third/files that is indexed, may be repeated", "TREE",
+                is_repeated=True,
+            ),
             flag("--messages", text="find passages in your messages"),
             Argument(
                 ("--logs",), "find lines of the host's logs of a time: today, yesterday, 2h, FROM..TO",

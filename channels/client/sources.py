@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.channels.client.word_ranking import scores
-from tlsrt.errors import Denied, Failed, NotFound
+from tlsrt.errors import Denied, Failed, NotFound, Unavailable
 from tlsrt.when import shown_time
 
 SEARCH, LOGS, MESSAGES = "secondary/search", "secondary/logs", "external/messages"
+FILES = "third/files"
+_BEHIND = "what has changed of late is not indexed yet, and was not searched"
 PASSAGE = 400  # characters: as much as a passage of the search has
 PASSAGES = 5  # of each place
 OWN = "."  # the namespace that the search takes without one: no other can have this name
@@ -122,6 +124,46 @@ def _passage_untrusted(hit: Any, place: str) -> Source:
     raise Failed("the search answers with what is no passage")
 
 
+async def filed(
+    client: AsyncClient, question: str, tree: str, *, most: int = PASSAGES, target: str = FILES, timeout_s: float = 60.0
+) -> Gathered:
+    """Return the passages of a tree's texts that are nearest, as the asker may read them. Raises what the call does."""
+    _expect(client, target, "find")
+    tree = tree.removeprefix(f"{target}/")
+    found = await client.call(
+        target, "find", tree, question[:4000], min(most, 20), timeout_s=timeout_s, idempotent=True
+    )
+    sources, is_behind = _found_untrusted(found, target, _file_untrusted)
+    notes = [_BEHIND] if is_behind else []
+    if isinstance(left_out := found.get("left_out"), int) and left_out:
+        notes.append(f"{left_out} files of {tree} are no texts, or too large, and are not in its index")
+    return Gathered(
+        [Source(f"file {one.name}", one.text, f"{target}, tree {tree}", one.at_ms) for one in sources], notes
+    )
+
+
+def _found_untrusted(found: Any, target: str, source: Callable[[Any, str], Source]) -> tuple[list[Source], bool]:
+    match found:
+        case {"hits": list(hits), "is_behind": bool(is_behind)}:
+            return [source(one, target) for one in hits[:20]], is_behind
+    raise Failed(f"{target} answers with what are no passages")
+
+
+def _file_untrusted(hit: Any, target: str) -> Source:
+    match hit:
+        case {"path": str(path), "at_ms": int(at_ms), "text": str(text)}:
+            return Source(path[:_NAME], text[: 2 * PASSAGE], target, at_ms)
+    raise Failed(f"{target} answers with what is no passage")
+
+
+def _message_untrusted(hit: Any, target: str) -> Source:
+    match hit:
+        case {"id": str(), "sender": str(sender), "created_ms": int(at_ms), "text": str(text)}:
+            name = _mail_name({**hit, "from": sender[:_NAME], "topic": hit.get("topic") or None})
+            return Source(name[:_NAME], text[: 2 * PASSAGE], target, at_ms, sender[:_NAME])
+    raise Failed(f"{target} answers with what is no passage")
+
+
 async def logged(
     client: AsyncClient, question: str, when: Period, *, audit: bool = False, most: int = PASSAGES, target: str = LOGS,
     timeout_s: float = 60.0,
@@ -196,7 +238,19 @@ def _lines(question: str, entries: Iterable[dict[str, Any]], target: str, room: 
 async def received(
     client: AsyncClient, question: str, *, most: int = PASSAGES, target: str = MESSAGES, timeout_s: float = 60.0
 ) -> Gathered:
-    """Return passages of the asker's own messages that have words of the question; none counts as read by that."""
+    """Return passages of the asker's own messages; none counts as read by that.
+
+    They are found by meaning where the host keeps an index of them, else by words of the question.
+    """
+    rights = client.rights.get(target, ())
+    if "find" in rights or "*" in rights:
+        with suppress(Unavailable, NotFound):  # no index is kept, or it is away: by words
+            found = await client.call(
+                target, "find", question[:4000], min(most, 20), timeout_s=timeout_s, idempotent=True
+            )  # fmt: skip
+            hits, is_behind = _found_untrusted(found, f"{target}, mailbox of {client.subject}", _message_untrusted)
+            if hits or not is_behind:
+                return Gathered(hits, [_BEHIND] if is_behind else [])
     mails, notes = await mailbox(client, target=target, timeout_s=timeout_s)
     parts = [
         Source(_mail_name(one), part, f"{target}, mailbox of {client.subject}", one["created_ms"], one["from"])

@@ -58,6 +58,8 @@ class MessagesOptions:
     attachment_mb: Annotated[int, Range(1, 1024), "MiB of one attachment."] = 32
     retry_s: Annotated[float, Range(1, 86_400), "Longest pause until a host that is away is tried again."] = 300.0
 
+    index: Annotated[bool, "Whether secondary/search keeps texts of mailboxes, for `find`."] = False
+
     def __post_init__(self) -> None:
         for name in (*self.hosts, *([self.name] if self.name else [])):
             if not HOST.fullmatch(name):

@@ -29,12 +29,14 @@ from tlsrt import (
     Length,
     NotFound,
     Range,
+    Unavailable,
     database,
     handler,
 )
 from tlsrt.loops.external.content_tables import ContentTables, receive
 from tlsrt.loops.external.host_intake import HostIntake, answer_of
 from tlsrt.loops.external.host_link import HostLink
+from tlsrt.loops.external.mailbox_index import FoundMessages, MailboxIndex
 from tlsrt.loops.external.mailbox_tables import MailboxTables, fitting
 from tlsrt.loops.external.message import (
     ATTACHMENTS,
@@ -105,6 +107,9 @@ class Messages(Component):
         self._links: dict[str, HostLink] = {}
         for name in ways:
             self._links[name] = self._link(name, options.hosts[name].secret)
+        self._index = MailboxIndex(self, self.db, self.wall_ms, self.options.mailboxes) if options.index else None
+        if self._index is not None:
+            self.spawn(self._index.run, name="index")
         self.spawn(self._keep_time, name="expiry")
         for name, link in self._links.items():
             self.spawn(link.pump, name=f"host {name}")
@@ -221,6 +226,18 @@ class Messages(Component):
         return {"messages": fitting(found)}
 
     @handler(idempotent=True)
+    async def find(
+        self, text: Annotated[str, Length(4000, 1)], limit: Annotated[int, Range(1, 20)] = 5
+    ) -> FoundMessages:
+        """Passages of the messages in your mailbox that are nearest to a text: {hits, is_behind}.
+
+        None counts as read by that. `is_behind`: not all is indexed yet.
+        """
+        if self._index is None:
+            raise Unavailable("no index of messages is kept: the option `index: true` keeps one")
+        return await self._index.find(self.caller, text, limit)
+
+    @handler(idempotent=True)
     async def read(self, id: IdPart) -> dict[str, Any]:
         """A message with its body; the sender can see that it was read. It stays until `acknowledge`."""
         found, hosts = await self.db.transaction(self._mailboxes.read, self.caller, id, self.wall_ms())
@@ -240,6 +257,7 @@ class Messages(Component):
         done, hosts = await self.db.transaction(self._mailboxes.acknowledge, self.caller, ids, positions, now)
         self.count("acknowledged", done)
         self._wake(hosts)
+        self._reindex(self.caller)
         return done
 
     @handler(idempotent=True)
@@ -359,11 +377,16 @@ class Messages(Component):
         if reason:
             self.log.warning("host %s: a message is refused: %s", host, reason)
 
+    def _reindex(self, *mailboxes: str) -> None:
+        if self._index is not None:
+            self._index.change(*mailboxes)
+
     def _source(self) -> str:
         return self._intake.source_of(self.caller)
 
     def _tell(self, kept: Kept, word: str) -> None:
         self.count(word if kept.is_new else "repeated")
+        self._reindex(*kept.mailboxes)
         for mailbox in kept.mailboxes:
             for event in self._news.get(mailbox, ()):
                 event.set()
@@ -395,6 +418,8 @@ class Messages(Component):
                         await asyncio.sleep(1)  # of many messages it looks once
                     continue
                 self.count("expired", await self.db.transaction(self._tables.pass_time, self.wall_ms()))
+                if self._index is not None:
+                    self._index.look_again()
             except CallError as error:  # the disk; its health tells the operator
                 self.log.warning("cannot let messages expire: %s", error.message)
                 await asyncio.sleep(_PAUSE_S)

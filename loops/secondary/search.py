@@ -56,8 +56,10 @@ _TRIES = 3  # of a search: a worker may end between its loading and its question
 EXTRA = Extra("ai", "searching by meaning", "wordllama", "numpy")
 
 _PRINTABLE = Pattern(re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"), "printable characters only")
+_PART = re.compile(r"[a-z0-9_./-]{1,64}")
 Name = Annotated[str, _PRINTABLE, Length(256, 1)]
 After = Annotated[str, _PRINTABLE, Length(256)]
+Mark = Annotated[str, _PRINTABLE, Length(128)]
 Kind = Literal["note", "file", "message"]
 
 
@@ -128,6 +130,11 @@ class Search(Component):
         """Return the namespace that is meant. Raises Denied, InvalidArgument."""
         if namespace is None:
             return "" if self.options.namespace == "shared" else self.caller
+        owner, colon, part = namespace.partition(tables.PART)
+        if colon and owner == self.caller:
+            if not _PART.fullmatch(part):
+                raise InvalidArgument("namespace: behind the colon expected a-z, 0-9, _, -, . and /, 64 at most")
+            return namespace
         return self._spaces.open(self.caller, namespace, right)
 
     # -- the model
@@ -166,16 +173,20 @@ class Search(Component):
 
     @handler
     async def add(
-        self, source: Name, text: Annotated[str, Length(200_000, 1)], kind: Kind = "note", namespace: Space = None
-    ) -> AddedSource:
+        self, source: Name, text: Annotated[str, Length(200_000, 1)], kind: Kind = "note", namespace: Space = None,
+        mark: Mark = "",
+    ) -> AddedSource:  # fmt: skip
         """Add a text under the name of its source, in place of what is there: {passages, replaced, model}.
 
-        It is on the disk and found when this returns.
+        It is on the disk and found when this returns. `mark` is yours: `sources` shows it, so that you can tell what
+        is outdated.
         """
-        return await self._add(self._space(namespace, "write"), source, text, kind)
+        return await self._add(self._space(namespace, "write"), source, text, kind, mark)
 
     @handler
-    async def add_file(self, source: Name, kind: Kind, namespace: Space, content: AsyncIterator[bytes]) -> AddedSource:
+    async def add_file(
+        self, source: Name, kind: Kind, namespace: Space, mark: Mark = "", *, content: AsyncIterator[bytes]
+    ) -> AddedSource:
         """Add an upload of UTF-8 text, at most 1 MiB, as `add` adds a text."""
         space, data = self._space(namespace, "write"), bytearray()
         async for piece in paced(content):
@@ -186,9 +197,9 @@ class Search(Component):
             text = data.decode()
         except UnicodeDecodeError as error:
             raise InvalidArgument(f"content: byte {error.start} is no UTF-8 text; extract the text first") from None
-        return await self._add(space, source, text, kind)
+        return await self._add(space, source, text, kind, mark)
 
-    async def _add(self, space: str, name: str, text: str, kind: str) -> AddedSource:
+    async def _add(self, space: str, name: str, text: str, kind: str, mark: str) -> AddedSource:
         EXTRA.expect()
         parts = passages(text)
         if not parts:
@@ -198,7 +209,8 @@ class Search(Component):
         with self._calls.one(self.caller):
             vectors = await self._vectors([one.text for one in parts])
             new = Source(
-                space, name, KINDS.index(kind), self.wall_ms(), vectors.model.sha256, parts, vectors.data, self.caller
+                space, name, KINDS.index(kind), self.wall_ms(), vectors.model.sha256, parts, vectors.data, self.caller,
+                mark,
             )  # fmt: skip
             quota = self._spaces.quota(space) if space else Quota(None, None)
             is_replaced = await self._changed(
@@ -226,9 +238,15 @@ class Search(Component):
     async def sources(
         self, after: After = "", limit: Annotated[int, Range(1, 500)] = 500, namespace: Space = None
     ) -> list[dict[str, Any]]:
-        """Sources by name: {name, kind, at_ms, author, bytes, passages}; ask again with `after` = the last one."""
+        """Sources by name: {name, kind, at_ms, author, bytes, passages, mark}; for more, `after` = the last one."""
         space = self._space(namespace, "read")
         found: list[dict[str, Any]] = await self.db.query(tables.sources, space, after, limit)
+        return found
+
+    @handler(idempotent=True)
+    async def parts(self) -> list[str]:
+        """The parts of your own namespace that hold something: `work` is what you call `namespace=ADDRESS:work`."""
+        found: list[str] = await self.db.query(tables.parts, self.caller)
         return found
 
     # -- search

@@ -21,8 +21,10 @@ STEPS = [
     CREATE INDEX passages_source ON passages (source);
     """,
     "ALTER TABLE sources ADD COLUMN author TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sources ADD COLUMN mark TEXT NOT NULL DEFAULT ''",
 ]
 KINDS = ("note", "file", "message")
+PART = ":"  # behind whose namespace it is, before a part of it: no namespace of others has one in its name
 _PAGE = 5000  # rows of one read
 
 
@@ -38,6 +40,7 @@ class Source:
     passages: Sequence[Passage]
     vectors: bytes
     author: str  # who has added it
+    mark: str = ""  # by which who has added it knows what it was
 
     @property
     def size(self) -> int:
@@ -55,10 +58,33 @@ class Index:
     outdated: int
 
 
+def owner_of(space: str) -> str:
+    """Return whose a namespace is, or a part of it: `third/files:work` is of third/files."""
+    return space.partition(PART)[0]
+
+
+def _own(transaction: Transaction, owner: str) -> int:
+    """Return how many passages a caller has in its own namespace and the parts of it."""
+    (own,) = transaction.read(
+        "SELECT coalesce(sum(passages), 0) FROM sources WHERE space = ? OR substr(space, 1, ?) = ?",
+        owner, len(owner) + 1, f"{owner}{PART}",
+    )[0]  # fmt: skip
+    return int(own)
+
+
+def parts(transaction: Transaction, owner: str) -> list[str]:
+    """Return the parts of a caller's own namespace that hold something."""
+    rows = transaction.read(
+        "SELECT DISTINCT space FROM sources WHERE substr(space, 1, ?) = ? ORDER BY space LIMIT 1000",
+        len(owner) + 1, f"{owner}{PART}",
+    )  # fmt: skip
+    return [row["space"][len(owner) + 1 :] for row in rows]
+
+
 def add(transaction: Transaction, new: Source, quota: Quota, most: int) -> bool:
     """Write a source in place of the one of its name; return whether there was one. Raises Failed if it has no room."""
-    held, names, own = transaction.read(
-        "SELECT coalesce(sum(bytes), 0), count(*), coalesce(sum(passages), 0) FROM sources WHERE space = ?", new.space
+    held, names = transaction.read(
+        "SELECT coalesce(sum(bytes), 0), count(*) FROM sources WHERE space = ?", new.space
     )[0]  # fmt: skip
     (count,) = transaction.read("SELECT coalesce(sum(passages), 0) FROM sources")[0]
     old = transaction.read("SELECT id, bytes, passages FROM sources WHERE space = ? AND name = ?", new.space, new.name)
@@ -67,7 +93,9 @@ def add(transaction: Transaction, new: Source, quota: Quota, most: int) -> bool:
     more = len(new.passages) - old_count
     if count + more > most:
         raise Failed(f"the index holds {count} passages and may hold {most}: remove sources, or raise max_passages")
-    if new.space == new.author and own + more > most - count - more:  # its own, of which there may be many
+    is_own = owner_of(new.space) == new.author
+    own = _own(transaction, new.author) if is_own else 0
+    if is_own and own + more > most - count - more:  # its own, of which there may be many
         raise Failed(
             f"{own} passages of yours are there, and one caller may hold as many as are left for all others, "
             f"{most - count} now: remove sources, or have max_passages raised"
@@ -75,9 +103,9 @@ def add(transaction: Transaction, new: Source, quota: Quota, most: int) -> bool:
     if old:
         transaction.execute("DELETE FROM sources WHERE id = ?", old[0]["id"])
     number = transaction.execute(
-        "INSERT INTO sources (space, name, kind, at_ms, bytes, passages, model, author) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        new.space, new.name, new.kind, new.at_ms, new.size, len(new.passages), new.model, new.author,
+        "INSERT INTO sources (space, name, kind, at_ms, bytes, passages, model, author, mark) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        new.space, new.name, new.kind, new.at_ms, new.size, len(new.passages), new.model, new.author, new.mark,
     ).last_id  # fmt: skip
     size = len(new.vectors) // max(1, len(new.passages))
     transaction.execute_many(
@@ -101,7 +129,7 @@ def remove(transaction: Transaction, space: str, name: str) -> int:
 def sources(transaction: Transaction, space: str, after: str, limit: int) -> list[dict[str, Any]]:
     """Return sources by name, behind one."""
     rows = transaction.read(
-        "SELECT name, kind, at_ms, author, bytes, passages FROM sources WHERE space = ? AND name > ? "
+        "SELECT name, kind, at_ms, author, bytes, passages, mark FROM sources WHERE space = ? AND name > ? "
         "ORDER BY name LIMIT ?",
         space, after, limit,
     )  # fmt: skip

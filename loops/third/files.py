@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from tlsrt import (
     BoundedTable,
     Busy,
+    CallError,
     Component,
     ConfigError,
     Denied,
@@ -34,12 +35,14 @@ from tlsrt import (
     every,
     handler,
 )
+from tlsrt.loops.indexing.feeder import FINDS, FINDS_SHARE, part_of, remove_parts
 from tlsrt.loops.third.content import as_bytes_untrusted
 from tlsrt.loops.third.digests import HEX, Digests
 from tlsrt.loops.third.folder import Quota
 from tlsrt.loops.third.folder_watch import LISTED_AT_ONCE, FolderWatch
 from tlsrt.loops.third.readers import Readers
 from tlsrt.loops.third.tree import Tree, shown
+from tlsrt.loops.third.tree_index import FoundTexts, TreeIndex
 from tlsrt.loops.third.tree_path import PATH_CHARACTERS, TreePath, parse_path_untrusted, why_no_name
 from tlsrt.loops.third.tree_rules import Rules
 from tlsrt.loops.third.uploads import Uploads
@@ -75,12 +78,15 @@ class TreeOptions:
     files: Annotated[int, Range(1, 10_000_000)] = 100_000
     keep_free_bytes: Annotated[int, Range(0, 1 << 50)] = 64 * _MIB
     mode: Mode = "0600"  # of new files; folders may be entered by who may read
+    index: bool = False  # whether secondary/search keeps its texts, for `find`
 
 
 class _Held:
     """A tree with what is done in it."""
 
-    def __init__(self, name: str, options: TreeOptions, disk: DiskThread) -> None:
+    def __init__(
+        self, name: str, options: TreeOptions, disk: DiskThread, component: Component, turn: asyncio.Lock
+    ) -> None:
         self.options = options
         quota = Quota(options.total_bytes, options.file_bytes, options.files)
         rules = Rules(quota, options.rights == "rw", options.keep_free_bytes, int(options.mode, 8))
@@ -88,6 +94,7 @@ class _Held:
         self.digests = Digests(self.tree, disk, DIGESTS)
         self.uploads = Uploads(self.tree, self.digests, disk)
         self.trouble: str | None = None
+        self.index = TreeIndex(name, self.tree, disk, component, turn) if options.index else None
 
     def trouble_now(self) -> str | None:
         """Return why the tree cannot be used; in the disk thread."""
@@ -119,7 +126,8 @@ class Files(Component):
 
     async def start(self) -> None:
         trees: dict[str, TreeOptions] = self.options.trees
-        self._trees = {name: _Held(name, tree, self._disk) for name, tree in trees.items()}
+        turn = asyncio.Lock()  # of all indexes
+        self._trees = {name: _Held(name, tree, self._disk, self, turn) for name, tree in trees.items()}
         self._readers = Readers(self._disk)
         self._watches: BoundedTable[FolderWatch, None] = BoundedTable(WATCHES, WATCHES_SHARE, WhenFull.REFUSE)
         self._counted = asyncio.Lock()
@@ -136,9 +144,16 @@ class Files(Component):
                 + "; name each under `needs` (read or write), and let the component's user in (see `sandbox show`)"
             )
         self.spawn(self.count_all, restart=False)
+        self._finds: BoundedTable[object, None] = BoundedTable(FINDS, FINDS_SHARE, WhenFull.REFUSE)
+        self.spawn(self.look_again, restart=False)
+        for name, held in self._trees.items():
+            if held.index is not None and not held.trouble:
+                self.spawn(held.index.feeder.run, name=f"index of {name}")
 
     async def stop(self) -> None:
         for held in self._trees.values():
+            if held.index is not None:
+                held.index.close()
             await self._disk.run_last(DiskWork(held.tree.close))
         self._disk.close()
 
@@ -162,6 +177,16 @@ class Files(Component):
                     continue
                 self.gauge(f"bytes.{_figure(name)}", held.tree.usage.bytes)
                 self.gauge(f"files.{_figure(name)}", held.tree.usage.files)
+
+    @every("10m")
+    async def look_again(self) -> None:
+        """Have the index compared: some changes are told by no kernel, as those of another host on a shared disk."""
+        indexes = {name: held.index for name, held in self._trees.items() if held.index is not None}
+        for index in indexes.values():
+            index.look_again()
+        if indexes:
+            with suppress(CallError):  # the index is away: next time
+                await remove_parts(self, {part_of(name) for name in indexes})
 
     async def _on_disk(self, work: Callable[[], Result], size: int = 0) -> Result:
         return await self._disk.run(self.caller, DiskWork(work, size=size))
@@ -339,6 +364,29 @@ class Files(Component):
         finally:
             self._watches.remove(watch)
             self._disk.post(caller, DiskWork(watch.close))
+
+    @handler(idempotent=True)
+    async def find(
+        self, path: PathText, text: Annotated[str, Length(4000, 1)], limit: Annotated[int, Range(1, 20)] = 5
+    ) -> FoundTexts:
+        """Passages of a tree's texts that are nearest to a text: {hits, is_behind, left_out}. `path` is the tree.
+
+        They are read from the files now, so of what you may not read, of what was removed or has changed since it was
+        indexed, nothing comes. `is_behind`: not all is indexed yet; `left_out` files are no texts, or have no room.
+        """
+        held, found = self._find(path)
+        if found.names:
+            raise InvalidArgument(f"path: a tree is searched as a whole: write {found.tree}")
+        if held.index is None:
+            raise Unavailable(f"tree {found.tree} has no index: the option `index: true` of the tree keeps one")
+        call = object()
+        if not self._finds.add(call, None, self.caller).is_added:
+            raise Busy(f"{FINDS_SHARE} questions of one caller, or {FINDS} of all, are being answered: try again later")
+        try:
+            self.count("found")
+            return await held.index.find(self.caller, text, limit)
+        finally:
+            self._finds.remove(call)
 
 
 def _figure(name: str) -> str:

@@ -114,3 +114,20 @@ def test_sources_are_listed_page_by_page(transaction: Transaction) -> None:
         tables.add(transaction, source("s", name, "x"), ANY, 10)
     assert [one["name"] for one in tables.sources(transaction, "s", "a", 1)] == ["b"]
     assert tables.sources(transaction, "other", "", 10) == []
+
+
+def test_a_part_counts_for_its_owner_and_is_listed_for_it_alone(transaction: Transaction) -> None:
+    def add(space: str, name: str) -> bool:
+        one = replace(source(space, name, "one", "two"), author=tables.owner_of(space), mark="m7")
+        return tables.add(transaction, one, ANY, 20)
+
+    for number in range(5):
+        add(f"third/files:t{number % 2}", f"n{number}")
+    with pytest.raises(Failed, match="10 passages of yours are there"):
+        add("third/files:t3", "more")
+    with pytest.raises(Failed, match="10 passages of yours are there"):
+        add("third/files", "more")
+    add("third/filesystem:x", "n")
+    assert tables.parts(transaction, "third/files") == ["t0", "t1"]
+    assert tables.parts(transaction, "third") == []
+    assert {one["mark"] for one in tables.sources(transaction, "third/files:t0", "", 10)} == {"m7"}
