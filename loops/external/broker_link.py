@@ -147,7 +147,8 @@ class BrokerLink:
                 return
             payload = bytes(message.payload)
             mid = message.mid if message.qos else 0
-            self._take(Received(topic, payload, mid, bool(message.dup), bool(message.retain), connection))
+            way = getattr(message.properties, "ResponseTopic", ""), getattr(message.properties, "CorrelationData", None)
+            self._take(Received(topic, payload, mid, bool(message.dup), bool(message.retain), connection, *way))
 
         def on_publish(_client: object, _data: object, mid: int, reason: Any, _properties: object) -> None:
             answer = self._waiting.get(mid)

@@ -14,6 +14,8 @@ class Received(NamedTuple):
     is_repeated: bool
     is_retained: bool
     connection: int
+    response_topic: str = ""  # where its writer would have an answer
+    correlation: bytes | None = None  # by which its writer knows what an answer is to
 
 
 class Subscription(NamedTuple):
@@ -22,3 +24,16 @@ class Subscription(NamedTuple):
     filter: str
     qos: int
     wants_retained: bool = False
+
+
+def matches(filter: str, topic: str) -> bool:
+    """Tell whether a filter with + and # takes a topic. MQTT 5, section 4.7."""
+    wanted, levels = filter.split("/"), topic.split("/")
+    if topic.startswith("$") and not filter.startswith("$"):
+        return False
+    for place, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if place >= len(levels) or level not in ("+", levels[place]):
+            return False
+    return len(wanted) == len(levels)

@@ -160,7 +160,15 @@ class Carrier:
         """Return which targets are away and why, as `healthy` says it."""
         return "; ".join(f"{self.what} {name}: {why}" for name, why in sorted(self.away.items())) or None
 
+    def now_ms(self) -> int:
+        """Return the wall clock, ms."""
+        return self._wall_ms()
+
     # -- in ---------------------------------------------------------------------------------------------------
+
+    def id_of(self, source: str, peer_id: str) -> str:
+        """Return the id that `hand_in` gives a message."""
+        return derived_id(self._component.address, source, peer_id)
 
     async def hand_in(
         self, to: str, body: str | bytes, *, source: str, peer_id: str, topic: str | None = None,
@@ -173,7 +181,7 @@ class Carrier:
         minutes after it was acknowledged. Tries for `within_s` while there is no answer or no room, then raises
         CallError; what is wrong with the message itself raises at once.
         """
-        id = derived_id(self._component.address, source, peer_id)
+        id = self.id_of(source, peer_id)
         until = asyncio.get_running_loop().time() + within_s
         failures = 0
         while True:

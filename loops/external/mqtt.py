@@ -15,8 +15,9 @@ from typing import Any
 # OpenSSL reads the key of a certificate from a file, so it is written there encrypted: loaded here, before the seal.
 from cryptography.hazmat.primitives import serialization
 
-from tlsrt import Component, ConfigError, database, handler, load_key_pair
-from tlsrt.loops.external.carrier import Carrier, Refused
+from tlsrt import CallError, Component, ConfigError, database, handler, load_key_pair
+from tlsrt.loops.external.broker_answers import BrokerAnswers, Way
+from tlsrt.loops.external.carrier import Carrier, NotTaken, Refused
 from tlsrt.loops.external.home_assistant import OFFLINE, ONLINE, Topics
 from tlsrt.loops.external.mqtt_intake import INCOMING, STEPS, MqttIntake
 from tlsrt.loops.external.mqtt_options import MqttOptions
@@ -153,7 +154,11 @@ class Mqtt(Component):
     def _start_messages(self) -> None:
         options = self.options
         filters = tuple(Subscription(one.filter, 1, one.retained) for one in options.sources.values())
-        self._intake = MqttIntake(options.sources, self.db, self._carrier, self._acknowledge, self.count, self.log)
+        own = (f"tlsrt/{options.node}", options.home_assistant.prefix if options.home_assistant else "homeassistant")
+        self._answers = BrokerAnswers(options.sources, self.db, own)
+        self._intake = MqttIntake(
+            options.sources, self.db, self._carrier, self._acknowledge, self.count, self.log, self._answers
+        )
         link = BrokerLink(
             "messages", partial(self._client, "", clean=False, will=False), filters, self._intake.take, self._connected,
             retry_s=options.retry_s, ack_s=options.broker.ack_s, log=self.log, count=self.count,
@@ -173,8 +178,20 @@ class Mqtt(Component):
 
     async def _publish(self, message: dict[str, Any]) -> None:
         """Publish a message once. Raises NotTaken, Refused."""
+        try:
+            way = await self._answers.find(message, self._carrier.now_ms())
+        except CallError as error:
+            raise NotTaken(f"the ways back cannot be read: {error.message}") from None
+        if way is not None:
+            await self._answer(message, way)
+            return
         name, _, more = message["topic"].partition(".")
         target = self.options.topics.get(name)
+        if target is None and message["in_reply_to"]:
+            raise Refused(
+                "the message that it answers has no way back: it came without a response topic that `answers` of its "
+                "source allows, or too long ago; with a topic it goes there"
+            )
         if target is None:
             known = ", ".join(sorted(self.options.topics)) or "none yet"
             raise Refused(f"the topic {message['topic']!r} names no topic of the broker: use one of {known}")
@@ -189,6 +206,17 @@ class Mqtt(Component):
         payload = body if isinstance(body, bytes) else body.encode()
         await self._links["messages"].publish(topic, payload, retain=target.retain, properties=properties)
         self.count("published")
+
+    async def _answer(self, message: dict[str, Any], way: Way) -> None:
+        """Publish an answer to who has asked: not from whom it is, as the broker may be read by anyone."""
+        body, properties = message["body"], dict[str, Any]()
+        properties["MessageExpiryInterval"] = self._carrier.left_s(message)
+        properties["ContentType"] = message["content_type"]
+        if way.correlation is not None:
+            properties["CorrelationData"] = way.correlation
+        payload = body if isinstance(body, bytes) else body.encode()
+        await self._links["messages"].publish(way.topic, payload, properties=properties)
+        self.count("answered")
 
     # -- what it tells ----------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tlsrt import CallError, Database, Transaction
-from tlsrt.loops.external.broker_message import Received
+from tlsrt.loops.external.broker_answers import STEP, BrokerAnswers
+from tlsrt.loops.external.broker_message import Received, matches
 from tlsrt.loops.external.carrier import PASSING, Carrier
 from tlsrt.loops.external.message import BODY_BYTES, TOPIC
 from tlsrt.loops.external.mqtt_options import SourceOptions
@@ -26,6 +27,7 @@ STEPS = (
     "id TEXT NOT NULL, is_done INTEGER NOT NULL DEFAULT 0)",
     "CREATE INDEX taken_by_mid ON taken (mid)",
     "CREATE TABLE discovered (topic TEXT PRIMARY KEY)",
+    STEP,
 )
 INCOMING = 64  # messages that the broker may have under way to us (Receive Maximum)
 WAITING = 256  # of one source
@@ -40,6 +42,7 @@ class MqttIntake:
     def __init__(
         self, sources: Mapping[str, SourceOptions], database: Database, carrier: Carrier,
         acknowledge: Callable[[Received], None], count: Callable[..., None], log: logging.Logger,
+        answers: BrokerAnswers | None = None,
     ) -> None:  # fmt: skip
         self.full: dict[str, str] = {}  # source: why what comes for it is dropped
         self._sources = sources
@@ -48,6 +51,7 @@ class MqttIntake:
         self._acknowledge = acknowledge
         self._count = count
         self._log = log
+        self._answers = answers
         self._queues: dict[str, asyncio.Queue[Received]] = {name: asyncio.Queue(WAITING) for name in sources}
 
     def take(self, message: Received) -> None:
@@ -88,6 +92,7 @@ class MqttIntake:
             id, is_done = await self._db.transaction(_note, message.mid, digest_of(message), id, message.is_repeated)
         if not is_done:
             its = self._sources[name]
+            await self._keep_way_back(name, id, message)
             try:
                 await self._carrier.hand_in(
                     its.to, body_of(message.payload), source=name, peer_id=id, topic=topic_of(name, message.topic),
@@ -106,6 +111,15 @@ class MqttIntake:
             if message.mid:
                 await self._db.transaction(_done, id)
         self._acknowledge(message)
+
+    async def _keep_way_back(self, name: str, id: str, message: Received) -> None:
+        if self._answers is None or not message.response_topic:
+            return
+        way = self._answers.way_of(name, message)
+        if way is None:
+            self._count("dropped_ways_back")
+        else:
+            await self._answers.keep(name, self._carrier.id_of(name, id), way, self._carrier.now_ms())
 
 
 def _note(transaction: Transaction, mid: int, digest: bytes, id: str, is_repeated: bool) -> tuple[str, bool]:
@@ -126,20 +140,9 @@ def _done(transaction: Transaction, id: str) -> None:
 def digest_of(message: Received) -> bytes:
     """Return what tells a message from another one of the same number."""
     topic = message.topic.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(len(topic).to_bytes(4, "big") + topic + message.payload).digest()
-
-
-def matches(filter: str, topic: str) -> bool:
-    """Tell whether a filter with + and # takes a topic. MQTT 5, section 4.7."""
-    wanted, levels = filter.split("/"), topic.split("/")
-    if topic.startswith("$") and not filter.startswith("$"):
-        return False
-    for place, level in enumerate(wanted):
-        if level == "#":
-            return True
-        if place >= len(levels) or level not in ("+", levels[place]):
-            return False
-    return len(wanted) == len(levels)
+    way = "" if not message.response_topic else f"\0{message.response_topic}\0{message.correlation!r}"
+    more = way.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(len(topic).to_bytes(4, "big") + topic + message.payload + more).digest()
 
 
 def topic_of(name: str, topic: str) -> str:

@@ -53,9 +53,13 @@ class SourceOptions:
     filter: Annotated[str, Length(_TOPIC_BYTES, 1), "An MQTT topic, with the wildcards + and #."]
     to: Annotated[str, Length(200), "Whose mailbox they are put into: client/NAME, a component, group/NAME."]
     retained: Annotated[bool, "Whether to take what the broker has kept from before."] = False
+    answers: Annotated[str, Length(_TOPIC_BYTES), "Topics that answers may go to, + and # in it; empty: none."] = ""
+    answer_s: Annotated[float, Range(1, 7 * 86_400), "How long a message can be answered, seconds."] = 3600.0
 
     def __post_init__(self) -> None:
         check_topic(self.filter, may_be_filter=True)
+        if self.answers:
+            check_topic(self.answers, may_be_filter=True)
         if not TO.fullmatch(self.to):
             raise ValueError(f"to: {self.to[:80]!r} is no address: {TO_RULE}")
 

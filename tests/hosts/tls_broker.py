@@ -65,6 +65,14 @@ class Listener(NamedTuple):
         """Publish, and wait until the broker has it."""
         self.client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(LIMIT_S)
 
+    def ask(self, topic: str, payload: bytes | str, answer_to: str, correlation: bytes | None = None) -> None:
+        """Publish what wants an answer to a topic, and wait until the broker has it."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ResponseTopic = answer_to
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        self.client.publish(topic, payload, qos=1, properties=properties).wait_for_publish(LIMIT_S)
+
 
 class TlsBroker(MqttBroker):
     """The broker. `rights` says what each user may: lines of mosquitto's ACL."""

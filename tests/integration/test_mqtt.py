@@ -19,20 +19,29 @@ from hosts.joined_messages import MESSAGES, set_secret, until
 from hosts.running_host import RunningHost
 from hosts.tls_broker import TlsBroker
 
-from tlsrt import AsyncClient, Client
+from tlsrt import AsyncClient, Client, OutcomeUnknown
 from tlsrt.config.bundle import Bundle
 
 MQTT, PROCESS, LAMP = "external/mqtt", "external.mqtt", "third/lamp"
 PACKAGE = Path(__file__).parents[2] / "examples" / "home_assistant" / "lamp"
 RIGHTS = {
-    "kettle": ("readwrite tlsrt/kettle/#", "readwrite homeassistant/#", "write garden/#", "read door/#"),
+    "kettle": (
+        "readwrite tlsrt/kettle/#",
+        "readwrite homeassistant/#",
+        "write garden/#",
+        "read door/#",
+        "write door/+/answer",
+    ),
     "house": ("readwrite #",),
-    "guest": ("write tlsrt/kettle/#", "write door/#"),
+    "guest": ("write tlsrt/kettle/#", "write door/#", "read door/+/answer"),
 }
 OPTIONS: dict[str, Any] = {
     "node": "kettle",
     "topics": {"lamp": {"topic": "garden/lamp"}, "any": {"topic": "garden/any/#"}, "shed": {"topic": "shed/lamp"}},
-    "sources": {"door": {"filter": "door/+/bell", "to": "client/anna"}},
+    "sources": {
+        "door": {"filter": "door/+/bell", "to": "client/anna", "answers": "door/+/answer"},
+        "any": {"filter": "door/+/ask", "to": "client/anna", "answers": "#"},
+    },
     "home_assistant": {
         "status_s": 1, "components": True,
         "sensors": {
@@ -105,7 +114,10 @@ def answers_to(client: Client, id: str) -> list[Any]:
 
 def connected(host: RunningHost) -> bool:
     with host.client() as admin:
-        found = admin.call(MQTT, "connections", timeout_s=60)
+        try:
+            found = admin.call(MQTT, "connections", timeout_s=60)
+        except OutcomeUnknown:  # its process was killed just now
+            return False
     return all(why is None for why in found.values())
 
 
@@ -139,6 +151,45 @@ def test_messages_come_in_once_and_only_from_what_options_name(host: RunningHost
         until(lambda: len(found()) == 2)
         until(lambda: connected(host))
         assert len(found()) == 2
+
+
+def test_an_answer_goes_to_who_has_asked_and_nowhere_else(host: RunningHost, broker: TlsBroker) -> None:
+    """Response topic and correlation data, by the broker; a kill between question and answer; a deputy that is none."""
+    until(lambda: connected(host))
+    with broker.listener("guest", "door/+/answer") as guest, host.client("anna") as anna, host.client() as admin:
+
+        def asked(text: str) -> str:
+            found = until(lambda: [one for one in anna.call(MESSAGES, "inbox")["messages"] if one["preview"] == text])
+            return str(found[0]["id"])
+
+        def refused(id: str) -> str:
+            return str(until(partial(answers_to, anna, id))[0]["preview"])
+
+        guest.ask("door/back/bell", "who is there?", "door/back/answer", b"\x00\x01")
+        id = asked("who is there?")
+        host.kill(PROCESS)
+        stranger = admin.call(MESSAGES, "send", MQTT, "me", in_reply_to=id)["id"]
+        sent = anna.call(MESSAGES, "send", MQTT, "come in", in_reply_to=id)["id"]
+        heard = guest.next("door/back/answer")
+        assert (heard.payload, heard.properties.CorrelationData) == (b"come in", b"\x00\x01")
+        assert not hasattr(heard.properties, "UserProperty"), "the broker need not know who it was"
+        assert "is answered by client/anna alone" in until(partial(answers_to, admin, stranger))[0]["preview"]
+        again = anna.call(MESSAGES, "send", MQTT, "or not", in_reply_to=id)["id"]
+        assert "was answered already" in refused(again)
+        assert not answers_to(anna, sent)
+        # the host may write garden/#, and guest may not
+        for where, to in (
+            ("bell", "garden/lamp"),
+            ("ask", "tlsrt/kettle/light/set"),
+            ("ask", "homeassistant/x/config"),
+        ):
+            guest.ask(f"door/back/{where}", f"to {to}", to)
+            away = anna.call(MESSAGES, "send", MQTT, "ON", in_reply_to=asked(f"to {to}"))["id"]
+            assert "has no way back" in refused(away)
+        guest.ask("door/back/ask", "by a topic that is not ours to write", "elsewhere/x", None)
+        away = anna.call(MESSAGES, "send", MQTT, "x", in_reply_to=asked("by a topic that is not ours to write"))["id"]
+        assert "the broker refuses the topic elsewhere/x" in refused(away)
+    assert host.loop(PROCESS)["violations"] == 0
 
 
 def test_the_host_appears_in_home_assistant_and_obeys(host: RunningHost, broker: TlsBroker) -> None:

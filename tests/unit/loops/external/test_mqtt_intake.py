@@ -12,9 +12,9 @@ import pytest
 
 from tlsrt import Component, database
 from tlsrt.errors import Failed, Unavailable
-from tlsrt.loops.external.broker_message import Received
+from tlsrt.loops.external.broker_message import Received, matches
 from tlsrt.loops.external.carrier import Carrier
-from tlsrt.loops.external.mqtt_intake import STEPS, WAITING, MqttIntake, body_of, matches, topic_of
+from tlsrt.loops.external.mqtt_intake import STEPS, WAITING, MqttIntake, body_of, topic_of
 from tlsrt.loops.external.mqtt_options import SourceOptions
 from tlsrt.testing import running
 
