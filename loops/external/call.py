@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-from tlsrt.loops.external.call_leg import DIGIT, PIECE_S, SOUND, TEXT, Piece
+from tlsrt.loops.external.call_leg import DIGIT, SOUND, TEXT, Pace, Piece
 from tlsrt.loops.external.call_party import Party
 
 
@@ -49,6 +48,7 @@ class Call:
         self._ended = ended
         self._waits_for = set(rung)
         self._refusals: set[str] = set()
+        self._paces: dict[str, Pace] = {}
 
     def rings_at(self, address: str) -> bool:
         return self.state is State.RINGS and address in self._waits_for
@@ -100,8 +100,8 @@ class Call:
         """Let the other side hear what a component says, at the pace at which it is heard."""
         if (other := self._listener(party, piece)) is not None:
             await other.hear(piece)
-        elif piece.kind == SOUND:
-            await asyncio.sleep(PIECE_S)
+        elif piece.kind == SOUND:  # by a clock: what waits here when the call is answered would be late to its end
+            await self._paces.setdefault(party.address, Pace()).wait()
 
     def _listener(self, party: Party, piece: Piece) -> Party | None:
         """Return who hears a piece: no one before the answer, and of others than these two nothing is heard."""

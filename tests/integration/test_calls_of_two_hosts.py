@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -84,6 +86,50 @@ def test_a_component_rings_a_component_of_another_host_and_both_hear(made: Made)
     assert state["rung"][-1][1:] == [f"{OTHER}@kettle", "a telephone", "door"]
     assert max(statistics.median(found) for found in delays.values()) < 0.5
     assert attic.loop("external.calls")["violations"] == kettle.loop("external.calls")["violations"] == 0
+
+
+@contextmanager
+def standstill(port: int) -> Iterator[None]:
+    """Let no packet from or to the door of a host pass, in the namespace of this thread."""
+    rules = f"""
+table ip way {{
+  chain come {{
+    type filter hook input priority 0
+    tcp dport {port} drop
+    tcp sport {port} drop
+  }}
+}}
+"""
+    subprocess.run([need("nft"), "-f", "-"], input=rules, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([need("nft"), "delete", "table", "ip", "way"], check=True)
+
+
+def test_after_a_standstill_of_the_network_sound_is_on_time_again(made: Made) -> None:
+    kettle, attic, _ = made
+    with kettle.client() as here, attic.client() as there:
+        talking = threading.Thread(target=lambda: here.call(OTHER, "ring", "attic", 600, timeout_s=120))
+        talking.start()
+        until(lambda: there.call(TELEPHONE, "report")["loud"] > 20)
+        until(lambda: here.call(OTHER, "report")["loud"] > 20)
+        with standstill(attic.port):
+            until(lambda: time.time() - here.call(OTHER, "report")["last_s"] > 1.2)
+        begun_s = time.time()
+        until(lambda: here.call(OTHER, "report")["last_s"] > begun_s)
+        print(f"heard again after {time.time() - begun_s:.3f} s")
+        for says, at, hears, far in ((TELEPHONE, there, OTHER, here), (OTHER, here, TELEPHONE, there)):
+            at.call(says, "silent", True)
+            pieces = far.call(hears, "report")["pieces"]
+            until(lambda: far.call(hears, "report")["pieces"] > pieces + 50)  # noqa: B023
+            far.call(hears, "silent", False)
+            begun = at.call(says, "silent", False)
+            late_s = until(lambda: far.call(hears, "report")["first_loud_s"]) - begun  # noqa: B023
+            print(f"after the standstill one way from {says}: {1000 * late_s:.0f} ms")
+            assert late_s < 1.0
+        talking.join(60)
+    until(lambda: is_out(attic))
 
 
 def test_who_does_not_take_a_call_at_another_host_is_told(made: Made) -> None:
