@@ -64,7 +64,7 @@ class Bus:
         self._descriptors = descriptors
         self._answer_s = answer_s
         self._bus: MessageBus | None = None
-        self._wanted = asyncio.Event()  # somebody asks while there is no connection
+        self._wanted = asyncio.Event()  # one asks while there is no connection
         self.problem = "it was not tried yet"  # why there is no connection
 
     @property

@@ -95,7 +95,7 @@ class Mdns:
     async def guard(self) -> None:
         """Keep what was heard within bounds: a flood of announcements is forgotten, and who is there is asked again.
 
-        While nothing comes and nobody is to be asked again it sleeps.
+        While nothing comes and none is to be asked again it sleeps.
         """
         while True:
             await asyncio.sleep(GUARD_S)
@@ -145,7 +145,7 @@ class Mdns:
             found = found_of(
                 name, kind, info.server or "", info.port, info.parsed_addresses(IPVersion.All), info.properties
             )
-            self._records_come.set()  # the guard works out anew when somebody is to be asked again
+            self._records_come.set()  # the guard works out anew when one is to be asked again
             if self.services.put(name, found, time.monotonic()):
                 self._tell("found", found.told())
             elif is_goodbye:
