@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 2)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract docs site docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
+.PHONY: help start test stress soak test-cgroup test-machine check lint types contract docs site docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ unit: $(VENV)/.dev ## run the tests that need no processes
 
 test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
 	@$(BIN)/python -m pytest -q -x tests/tools/user_mode_kernel/*_*.py --timeout 300
+
+test-machine: $(VENV)/.dev ## a camera of V4L2, and an alarm that ends sleep, in a virtual machine (as root; a mirror of Debian)
+	@$(BIN)/python -m pytest -q tests/tools/machine/devices.py --timeout 1800
 
 stress: $(VENV)/.dev ## what the suite does a few times, for minutes
 	@$(BIN)/python -m pytest -q -m stress
