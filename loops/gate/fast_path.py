@@ -93,12 +93,14 @@ class FastPath:
                         session.open_calls += 1
                         self._open[shape.name + number[4:]] = (flow, deadline)
                         session.last = seq
+                        flow.called.calls += 1
                         return flow.verdict
                 else:
                     if kind != _REQUESTS:
                         verdict = self._calls.answer(flow, correlation, flow.count)
                     elif self._calls.open(flow, shape.name, seq, flow.count, deadline):
                         verdict = flow.verdict
+                        flow.called.calls += flow.count
                     else:
                         verdict = None
                     if verdict is not None:

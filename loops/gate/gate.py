@@ -47,6 +47,7 @@ from tlsrt.config.door_places import SESSIONS
 from tlsrt.config.processes import loop_of_address
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.block_list import SHARE, BlockList
+from tlsrt.loops.gate.called import CalledMethods
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.fast_path import FastPath
 from tlsrt.loops.gate.open_calls import CALLS_MAX, OpenCalls
@@ -77,6 +78,7 @@ class Gate:
         self.incarnation = 0
         self.refused = 0
         self.decoys = decoys or Decoys()
+        self.called = CalledMethods()
         self._limited = BlockList()
 
     # -- messages of the authority ---------------------------------------------------------------------------
@@ -339,7 +341,9 @@ class Gate:
             check_trace_untrusted(header)
         is_allowed = claims.allows(header.dst, header.method)
         self.decoys.check(header.session, header.dst, header.method)  # the answer does not depend on it
+        called = self.called.count_of(header.src, header.dst, header.method)
         if not is_allowed:
+            called.refused += 1
             raise PeerError("not_allowed")
         flow.session.methods |= bit_of(f"{header.dst}.{header.method}")
         flow.session.targets |= bit_of(header.dst)
@@ -348,6 +352,8 @@ class Gate:
         if not self.calls.open(flow, header.session, header.seq, count, header.deadline):
             is_alone = self._sessions.count_of(header.src) * self._calls_per_session <= self._calls_per_subject
             raise PeerError("busy" if is_alone else Budget.CALLS)
+        called.calls += count
+        flow.called = called
         return flow.verdict
 
     def _deliver_untrusted(self, header: Header, flow: Flow) -> GateVerdict:

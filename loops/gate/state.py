@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tlsrt.loops.gate.called import CallCount
 from tlsrt.rate_limit import Bucket
 
 SIGNATURES_MAX = 256  # a loop with 256 components may renew all their tokens at once
@@ -32,6 +33,9 @@ class Origin:
 
 
 GONE = Origin("")  # no socket is it: the origin of a session that has ended
+
+
+NOTHING = CallCount()  # where frames that ask for nothing would count
 
 
 @dataclass(slots=True)
@@ -82,7 +86,7 @@ class Flow:
     """
 
     __slots__ = (
-        "answered", "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src",
+        "answered", "answers", "before", "called", "count", "dst", "end", "longest", "proof", "session", "since", "src",
         "streams", "token", "until", "verdict",
     )  # fmt: skip
 
@@ -100,6 +104,7 @@ class Flow:
         self.since = 0  # what the token says, ms
         self.until = 0
         self.count = 1  # of the requests or replies in one frame
+        self.called = NOTHING  # where its requests are counted
         self.before = 0  # how many requests of a frame have lower numbers than its own
         self.proof: AESGCM
 

@@ -8,6 +8,7 @@ supervisor itself.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -20,10 +21,12 @@ from tlsrt.loops.component.kept_topic import POSITION_MAX, UNKNOWN, Position, po
 from tlsrt.loops.component.pubsub import LossyMailbox, PubSub
 from tlsrt.loops.component.surroundings import give
 from tlsrt.loops.component.validate import Length, Range
+from tlsrt.loops.gate.called import CalledMethods
 
 KEPT = 256
 KINDS = ("lifecycle", "session", "security", "health", "program")
 SEQ_MAX = 1 << 53
+CALLED_MOST, CALLED_PAGE = 4096, 768
 Since = Annotated[str, Length(POSITION_MAX)] | None  # a position, as those who follow give it
 
 
@@ -43,8 +46,14 @@ class Events(Component):
     def __init__(self) -> None:
         give(self, _pubsub=PubSub(mailbox=LossyMailbox))
         self._kept: deque[tuple[dict[str, Any], bytes]] = deque(maxlen=KEPT)  # packed once: Primary has no time for it
+        self._called: CalledMethods | None = None
+        self._since_ms = 0
         self._boot = ""
         self._last = 0
+
+    def count_by(self, called: CalledMethods) -> None:
+        """Tell from now on what this gate counts."""
+        self._called, self._since_ms = called, time.time_ns() // 1_000_000
 
     def take(self, lines: Sequence[object]) -> None:
         """Take events from the authority, one line of JSON each; those that are known already are passed over."""
@@ -67,6 +76,24 @@ class Events(Component):
     async def recent(self, since: Annotated[int, Range(0, SEQ_MAX)] = 0) -> list[dict[str, Any]]:
         """The last events, of all kinds, with a number above `since`."""
         return PackedList(kept for kept in self._kept if kept[0]["seq"] > since)
+
+    @handler(idempotent=True)
+    async def called(self, first: Annotated[int, Range(0, CALLED_MOST)] = 0) -> dict[str, Any]:
+        """Who has called what since this Primary began, `calls` and `refused` by policy, from a place on; by caller.
+
+        `next` is where to go on, null at the end. `rest` counts what has no place: a caller has 256 of 2048. Methods
+        are the words of callers, also of those that were refused.
+        """
+        counted = self._called
+        if counted is None:
+            raise Unavailable("Primary has just begun: try again")
+        rows = sorted(counted)
+        some = [list(row) for row in rows[first : first + CALLED_PAGE]]
+        more = first + CALLED_PAGE
+        return {
+            "since": self._since_ms, "called": some, "next": more if more < len(rows) else None,
+            "rest": {"calls": counted.rest.calls, "refused": counted.rest.refused},
+        }  # fmt: skip
 
     @handler
     async def lifecycle(self, since: Since = None) -> AsyncIterator[dict[str, Any]]:

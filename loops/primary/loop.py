@@ -183,6 +183,9 @@ class PrimaryLoop(LoopRole):
         self._reporter.session_over_budget(session, budget)
 
     def on_active(self) -> None:
+        for host in self._process.hosts.values():
+            if isinstance(host.component, Events):
+                host.component.count_by(self.gate.called)
         if self._tarpit is not None:
             self._tarpit.listen(self._process.listeners[DECOY])
         if not self._is_locked:

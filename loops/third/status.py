@@ -29,12 +29,22 @@ class Status(Component):
         self._followers: BoundedTable[object, None] = BoundedTable(FOLLOWERS, FOLLOWERS_SHARE, WhenFull.REFUSE)
         self._lock = asyncio.Lock()
         self._document: dict[str, Any] = {}
+        self._policy: dict[str, Any] = {}
         self._read_at = -FRESH_S
 
     @handler(idempotent=True)
     async def show(self) -> dict[str, Any]:
         """The status, at most a second old: processes with health, sandbox, waivers and last death, lock, warnings."""
         return await self._fresh()
+
+    @handler(idempotent=True)
+    async def policy(self) -> dict[str, Any]:
+        """Who may call whom by the configuration: `lines` of who, whom and methods, each may have `*` for all.
+
+        What enrolled clients may call beside it is kept by the authority: `tlsrt-supervisor client list`.
+        """
+        await self._fresh()
+        return self._policy
 
     @handler(idempotent=True)
     async def watch(self, interval_s: Interval = 2.0) -> AsyncIterator[dict[str, Any]]:
@@ -54,6 +64,7 @@ class Status(Component):
             now = asyncio.get_running_loop().time()
             if now - self._read_at >= FRESH_S:
                 self._document = await self._read()
+                self._policy = self._document.pop("policy")
                 self._read_at = now
             return self._document
 

@@ -12,7 +12,7 @@ from tlsrt.config.schema import Config
 from tlsrt.supervisor.cli.clients import Rule
 
 STATUS, OPERATE = "third/status", "third/operate"
-_EVENTS = ("recent", "subscribe", "lifecycle", "session", "security", "health", "program")
+_EVENTS = ("recent", "subscribe", "lifecycle", "session", "security", "health", "program", "called")
 _VIEWER: tuple[Rule, ...] = (
     ("primary/kernel", ("*",)), ("primary/hardware", ("*",)), ("primary/events", _EVENTS), (STATUS, ("*",)),
 )  # fmt: skip

@@ -177,7 +177,15 @@ POLICY = (
     Verb(
         "graph",
         "print who may call whom by the configuration, all lines that hold",
-        (flag("--dot", text="as a picture: policy graph --dot | dot -Tsvg > policy.svg"), WIDE),
+        (
+            flag("--dot", text="as a picture: policy graph --dot | dot -Tsvg > policy.svg"),
+            Argument(
+                ("--used",),
+                "with what was called, as `tlsrt call primary/events called --json` says it; - is stdin",
+                "FILE",
+            ),
+            WIDE,
+        ),
         run="policy.graph",
     ),
 )

@@ -41,6 +41,7 @@ from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Buckets
 from tlsrt.supervisor.control.host_acts import HOST_ACTS, HostActs
 from tlsrt.supervisor.control.host_archives import HostArchives
+from tlsrt.supervisor.control.policy_document import policy_document
 from tlsrt.supervisor.control.record_files import RecordFile, RecordFolder
 from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.process.memfd import sealed_memory
@@ -229,7 +230,8 @@ class RuntimeActs(Feature):
     def _opened(self, asked: _Asked) -> tuple[list[RecordFile], bool]:
         """Open what an answer hands over, and tell whether there is more; raises OSError."""
         if asked.right.act is Act.STATUS:  # a copy in memory, of this moment
-            status = json.dumps(self._status(), separators=(",", ":")).encode()
+            document = {**self._status(), "policy": policy_document(self._context.current.config.policy)}
+            status = json.dumps(document, separators=(",", ":")).encode()
             return [RecordFile(str(Act.STATUS), is_earlier=False, descriptor=sealed_memory(status, "status"))], False
         config, is_audit = self._context.current.config, asked.right.act is Act.AUDIT
         folder = RecordFolder(config.state_dir / AUTHORITY if is_audit else config.log_dir, is_audit=is_audit)

@@ -59,3 +59,13 @@ def test_many_callers_cost_one_reading_a_second_which_the_audit_log_has_once(hos
     records = host.cli("audit", "tail", "-n", "500", "--json").stdout.splitlines()
     assert sum("runtime_act" in line and STATUS in line for line in records) == 1
     assert json.loads(records[0]) and host.loop(PROCESS)["violations"] == 0
+
+
+def test_the_policy_is_that_of_the_configuration_in_force(host: RunningHost) -> None:
+    client = host.client()
+    policy = client.call(STATUS, "policy")
+    assert ["client/admin", STATUS, ["*"]] in policy["lines"] and policy["left_out"] == 0
+    said = host.cli("policy", "graph", "--wide").stdout
+    assert all(source in said and target in said for source, target, _ in policy["lines"])
+    with pytest.raises(Denied):
+        host.client("kiosk").call(STATUS, "policy")

@@ -5,7 +5,7 @@ const NAMES = new Set([
   'abbr', 'alt', 'autocomplete', 'class', 'cols', 'colspan', 'd', 'dir', 'download', 'fill', 'for', 'height', 'id', 'inputmode', 'lang',
   'max', 'maxlength', 'min', 'minlength', 'name', 'placeholder', 'points', 'preserveAspectRatio', 'role', 'rows', 'scope', 'spellcheck',
   'step', 'stroke', 'tabindex', 'title', 'type', 'value', 'viewBox', 'width', 'checked', 'disabled', 'hidden', 'multiple', 'open',
-  'readonly', 'required', 'selected',
+  'readonly', 'required', 'rx', 'selected', 'stroke-width', 'x', 'y',
 ])
 const SVG = 'http://www.w3.org/2000/svg'
 

@@ -22,14 +22,14 @@ const pause = (ms, signal) => new Promise((resolve) => {
 })
 
 /** Do it, and again after a pause, until it is aborted. */
-export async function again(signal, work, failed) {
+export async function again(signal, work, failed, pauseMs = AGAIN_MS) {
   while (!signal.aborted) {
     try {
       await work()
     } catch (error) {
       if (!signal.aborted) failed(error)
     }
-    await pause(AGAIN_MS, signal)
+    await pause(pauseMs, signal)
   }
 }
 

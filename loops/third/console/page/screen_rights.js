@@ -1,7 +1,8 @@
-// What this client may call, and the sessions and clients that the events tell of.
+// Who may call whom, what this client may call, and the sessions and clients that the events tell of.
 
 import { badge, el, show, table } from './dom.js'
 import { Operate } from './operate.js'
+import { graph } from './screen_graph.js'
 import { texts } from './texts.js'
 
 const CLIENTS_SHOWN = 50
@@ -27,5 +28,5 @@ export function rights({ client, events: feed, signal }) {
   feed.addEventListener('change', tell, { signal })
   draw()
   tell()
-  return el('div', {}, el('p', {}, client.subject), own, clients, sessions)
+  return el('div', {}, el('p', {}, client.subject), graph({ client, signal }), own, clients, sessions)
 }

@@ -1,6 +1,7 @@
 // All that the console says in words of its own. Another language is another file like this one.
 
 import { auditTexts } from './texts_audit.js'
+import { graphTexts } from './texts_graph.js'
 import { serviceScreens, serviceTexts } from './texts_services.js'
 
 export const texts = {
@@ -95,6 +96,7 @@ export const texts = {
   },
   ...serviceTexts,
   audit: auditTexts,
+  graph: graphTexts,
   pages: {
     component: 'Component', of: (target) => `page of ${target}`, none: 'No component that this client may call brings a page of its own.',
     says: (target) => `What stands in the frame is said by ${target}, and not by this console. It can call that component, and nothing else.`,

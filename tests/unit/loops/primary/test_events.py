@@ -14,7 +14,8 @@ from tlsrt.channels.frames.body import decode_value_untrusted, pack_value
 from tlsrt.errors import InvalidArgument, Unavailable
 from tlsrt.loops.component.invocation import invoke
 from tlsrt.loops.component.pubsub import QUEUE_ITEMS
-from tlsrt.loops.primary.events import KEPT, KINDS, Events
+from tlsrt.loops.gate.called import CalledMethods
+from tlsrt.loops.primary.events import CALLED_PAGE, KEPT, KINDS, Events
 
 
 def line(seq: int, kind: str = "lifecycle", boot: str = "ab") -> bytes:
@@ -151,3 +152,23 @@ def test_a_primary_that_has_just_begun_tells_a_follower_what_it_had_not_heard_an
     assert found[0] == {"at": "ab:3", "gap": 0} and found[1]["event"]["seq"] == 4
     with pytest.raises(InvalidArgument, match="since"):
         told_since(component, "7", 1)
+
+
+def test_what_the_gate_has_counted_is_told_page_by_page() -> None:
+    component, counts = Events(), CalledMethods()
+
+    def called(first: int = 0) -> Any:
+        return asyncio.run(cast("Any", invoke(component, "called", [first], {}, subject="client/a")))
+
+    with pytest.raises(Unavailable):
+        called()
+    component.count_by(counts)
+    assert called()["called"] == [] and called()["next"] is None
+    for number in range(CALLED_PAGE + 2):
+        counts.count_of(f"client/c{number // 200}", "secondary/store", f"m{number:04}").calls += number
+    counts.count_of("client/z", "x" * 99, "y").refused += 1
+    pages = [called(), called(CALLED_PAGE)]
+    assert [page["next"] for page in pages] == [CALLED_PAGE, None] and pages[0]["rest"] == {"calls": 0, "refused": 1}
+    rows = [row for page in pages for row in page["called"]]
+    assert [row[3] for row in rows] == [*range(CALLED_PAGE + 2)] and called(4000)["called"] == []
+    assert len(pack_value(pages[0])) < 224 * 1024
