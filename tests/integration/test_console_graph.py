@@ -88,7 +88,7 @@ def test_edges_are_drawn_by_what_they_are_and_say_it(page: ConsolePage) -> None:
     kinds = page.run("[...document.querySelectorAll('.edge')].map(one => [one.getAttribute('class'), one.textContent])")
     refused = next(words for kind, words in kinds if kind == "edge refused")
     assert refused.startswith("client → secondary: called ") and "refused once" in refused
-    assert page.run("document.querySelectorAll('.cross').length") == 1
+    assert page.run("document.querySelectorAll('.cross').length") == sum(kind == "edge refused" for kind, _ in kinds)
     styles = page.run(
         "['used', 'unused', 'refused'].map(kind => document.querySelector(`.key.${kind}`))"
         ".map(one => getComputedStyle(one, '::before').borderTopStyle)"
@@ -101,7 +101,8 @@ def test_the_keyboard_opens_a_loop_and_looks_at_one_subject(page: ConsolePage) -
     page.run(node.format("client") + ".focus()")
     page.press("Enter", 13)
     page.until(node.format("client/kiosk"))
-    assert page.run("document.activeElement.querySelector('title')?.textContent ?? ''") in ("", "client")
+    held = "document.activeElement.querySelector('title').textContent"
+    assert str(page.run(held)).startswith("client/")  # the first of what was opened
     page.run(node.format("client/kiosk") + ".focus()")
     page.press(" ", 32)
     page.until("document.querySelector('#graph-focus').value === 'client/kiosk'")

@@ -73,7 +73,8 @@ export function drawn(edges, { focus = '', opened = new Set() } = {}) {
 
 /** Return what is drawn as places: the callers at the left, the called at the right, at most `most` on each side. */
 export function placed(edges, most) {
-  const side = (name) => [...new Set(edges.map((one) => one[name]))].sort()
+  const order = (name) => `${name.includes('/') ? 1 : 0}${name}` // loops first: what can be opened is always there
+  const side = (name) => [...new Set(edges.map((one) => one[name]))].sort((a, b) => (order(a) < order(b) ? -1 : 1))
   const left = side('source'), right = side('target'), seen = [new Map(left.slice(0, most).map((one, at) => [one, at])), new Map(right.slice(0, most).map((one, at) => [one, at]))]
   const fit = edges.filter(({ source, target }) => seen[0].has(source) && seen[1].has(target))
   return { left: [...seen[0].keys()], right: [...seen[1].keys()], edges: fit.map((one) => ({ ...one, from: seen[0].get(one.source), to: seen[1].get(one.target) })), leftOut: edges.length - fit.length }

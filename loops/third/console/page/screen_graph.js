@@ -7,7 +7,7 @@ import { missing } from './screen_health.js'
 import { texts } from './texts.js'
 import { plain } from './values.js'
 
-const ROW = 30, MOST = 150, ROWS_SHOWN = 400, PAGES = 16, LABEL = 22
+const ROW = 30, MOST = 150, ROWS_SHOWN = 400, PAGES = 16
 
 /** Ask the gate for all of its counts, page by page. */
 async function calledOf(client, signal) {
@@ -56,9 +56,15 @@ export function graph({ client, signal }) {
   const draw = (held = null) => {
     select.value = focus
     const place = placed(drawn(edges, { focus, opened }), MOST), width = Math.max(280, Math.min(1100, box.clientWidth || 320))
-    show(box, edges.length ? picture(place, width, (name) => name === focus || opened.has(name), press) : el('p', {}, texts.graph.nothing),
+    show(box, !focus && opened.size ? el('div', { class: 'acts' }, [...opened].sort().map((loop) => el('button', { type: 'button', click: () => press(loop) }, texts.graph.close(loop)))) : null,
+      edges.length ? picture(place, width, (name) => name === focus || opened.has(name), press) : el('p', {}, texts.graph.nothing),
       place.leftOut ? el('p', { class: 'note' }, texts.graph.leftOut(place.leftOut)) : null)
-    if (held) [...box.querySelectorAll('.node')].find((one) => one.querySelector('title').textContent === held)?.focus()
+    if (!held) return list()
+    const nodes = [...box.querySelectorAll('.node')], named = (is) => nodes.find((one) => is(one.querySelector('title').textContent))
+    ;(named((name) => name === held) ?? named((name) => loopOf(name) === held))?.focus()
+    list()
+  }
+  const list = () => {
     const rows = edges.filter(({ source, target }) => !focus || source === focus || target === focus)
     show(facts, rows.length ? table(texts.graph.table(Math.min(ROWS_SHOWN, rows.length), rows.length), texts.graph.heads, rows.slice(0, ROWS_SHOWN).map((one) => [one.source, one.target,
       one.methods.map(([method, calls, refused]) => texts.graph.method(method, calls, refused)).join(', '), one.unused.length ? texts.graph.never(one.unused) : '',

@@ -8,6 +8,7 @@ export const graphTexts = {
   focus: 'Only what is of', all: 'all, by loop', nothing: 'There is nothing to draw yet.',
   since: (at, rest, left) => `${at ? `Counted by the gate since Primary began, ${at}Z` : 'This client may not read what was called'}${rest?.calls || rest?.refused ? `; beside these ${rest.calls} calls and ${rest.refused} refusals without a place of their own` : ''}${left ? `; ${left} policy lines are left out` : ''}.`,
   node: (name, isCalled) => `${name}, ${isCalled ? 'called' : 'caller'}: ${name.includes('/') ? 'show only what is of it' : 'open or close'}`,
+  close: (loop) => `Close ${loop}`,
   edge: (source, target, calls, refused, unused) => `${source} → ${target}: called ${times(calls)}${refused ? `, refused ${times(refused)}` : ''}${unused ? `, ${unused} ${unused === 1 ? 'right' : 'rights'} never used since start` : ''}`,
   kinds: { used: 'called', unused: 'never used since start', refused: 'refused by policy' },
   leftOut: (count) => `${count} edges are not drawn: choose a subject above. The table has them.`,
