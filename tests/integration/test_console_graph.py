@@ -112,7 +112,8 @@ def test_the_keyboard_opens_a_loop_and_looks_at_one_subject(page: ConsolePage) -
     page.run(
         "(one => { one.value = ''; one.dispatchEvent(new Event('change')) })(document.querySelector('#graph-focus'))"
     )
-    page.run(node.format("client/kiosk") + "?.remove()")
+    page.press_button("Close client")
+    page.until("!(" + node.format("client/kiosk") + ")")
 
 
 def test_the_command_line_says_the_same(host: RunningHost, page: ConsolePage, tmp_path: Path) -> None:

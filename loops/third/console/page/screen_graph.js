@@ -68,7 +68,7 @@ export function graph({ client, signal }) {
     const rows = edges.filter(({ source, target }) => !focus || source === focus || target === focus)
     show(facts, rows.length ? table(texts.graph.table(Math.min(ROWS_SHOWN, rows.length), rows.length), texts.graph.heads, rows.slice(0, ROWS_SHOWN).map((one) => [one.source, one.target,
       one.methods.map(([method, calls, refused]) => texts.graph.method(method, calls, refused)).join(', '), one.unused.length ? texts.graph.never(one.unused) : '',
-      one.refused ? texts.graph.kinds.refused : one.isAllowed ? '' : texts.graph.own])) : null)
+      one.refused ? texts.graph.kinds.refused : one.isAllowed ? texts.graph.policy : texts.graph.own])) : null)
   }
   const take = (called, policy) => {
     const now = JSON.stringify([called?.rows, policy?.lines])

@@ -12,7 +12,7 @@ export const graphTexts = {
   edge: (source, target, calls, refused, unused) => `${source} → ${target}: called ${times(calls)}${refused ? `, refused ${times(refused)}` : ''}${unused ? `, ${unused} ${unused === 1 ? 'right' : 'rights'} never used since start` : ''}`,
   kinds: { used: 'called', unused: 'never used since start', refused: 'refused by policy' },
   leftOut: (count) => `${count} edges are not drawn: choose a subject above. The table has them.`,
-  table: (shown, all) => (shown < all ? `The first ${shown} of ${all} edges: choose a subject above` : `${all} edges`), heads: ['Who', 'Whom', 'Called', 'Never used since start', ''],
+  table: (shown, all) => (shown < all ? `The first ${shown} of ${all} edges: choose a subject above` : `${all} edges`), heads: ['Who', 'Whom', 'Called', 'Never used since start', 'By'],
   method: (method, calls, refused) => `${method} ${times(calls)}${refused ? ` (refused ${times(refused)})` : ''}`, never: (methods) => methods.map((one) => (one === '*' ? 'any method' : one)).join(', '),
-  own: 'by a right of its own',
+  policy: 'policy', own: 'by a right of its own',
 }
