@@ -21,10 +21,13 @@ import { power } from './screen_power.js'
 import { pages } from './screen_pages.js'
 import { rights } from './screen_rights.js'
 import { secrets } from './screen_secrets.js'
+import { store } from './screen_store.js'
 import { processes } from './screen_tree.js'
+import { units } from './screen_units.js'
+import { updates } from './screen_updates.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, audit, call, ai, logs, files, messages, notices, secrets, network, power, pages }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, audit, call, ai, logs, files, messages, notices, store, secrets, network, power, units, updates, pages }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

@@ -17,7 +17,7 @@ export function result(value) {
     const heads = [...new Set(value.flatMap((one) => Object.keys(one)))].slice(0, COLUMNS_MOST)
     return table(texts.methods.result, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => line(one[head]))))
   }
-  if (isObject(value) && Object.keys(value).length) return table(texts.methods.result, ['', ''], Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, line(one, 4000)]))
+  if (isObject(value) && Object.keys(value).length) return table(texts.methods.result, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, line(one, 4000)]))
   return el('pre', { tabindex: '0' }, line(value, 100000))
 }
 

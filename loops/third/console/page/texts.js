@@ -30,7 +30,7 @@ export const texts = {
   },
   methods: {
     component: 'Component', method: 'Method', run: 'Call', follow: 'Follow', stop: 'Stop', copy: 'Copy', copied: 'copied', command: 'The same on the command line',
-    result: 'Result', optional: 'optional', nothing: 'it returned nothing', took: (ms) => `took ${ms} ms`, items: (count, left) => `${count} items${left ? `, the first ${left} are not shown any more` : ''}`,
+    result: 'Result', entry: ['Name', 'Value'], optional: 'optional', nothing: 'it returned nothing', took: (ms) => `took ${ms} ms`, items: (count, left) => `${count} items${left ? `, the first ${left} are not shown any more` : ''}`,
     changes: 'This may change something, and cannot be undone here.', sure: (what) => `Call ${what}? It may change something that cannot be undone here.`,
     yes: 'Yes, call it', no: 'No', away: 'does not run now', save: 'Save as a file', file: 'a file', none: 'this client may call nothing',
   },

@@ -1,6 +1,6 @@
 // What the screens of services say in words of their own: a part of texts.js.
 
-export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', jobs: 'Jobs', network: 'Network', power: 'Power', units: 'Services' }
+export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', jobs: 'Jobs', network: 'Network', power: 'Power', units: 'Services', updates: 'Updates' }
 
 export const serviceTexts = {
   service: {
@@ -33,6 +33,27 @@ export const serviceTexts = {
     denied: 'Connections that were refused', none: 'None among the last events.', kept: (number, who) => `Revision ${number} is kept, confirmed by ${who}.`, nothing: 'Nothing was confirmed yet.', differs: 'It differs from what was confirmed:',
     changes: 'What would be done:', warnings: 'What that cuts off:', same: 'All is as declared.', apply: 'Do it on trial', sure: 'Do it on trial? It is undone by itself unless you confirm it in time, also when this page is lost.',
     confirm: (number) => `Keep revision ${number}`, undo: 'Undo it now', left: (number, seconds) => `Revision ${number} is on trial: in ${seconds} s it is undone by itself, unless you keep it.`, over: (number) => `The time of revision ${number} is over: it is being undone.`,
+  },
+  past: {
+    title: 'The last hour and day, as the host has kept them', spans: { hour: 'Last hour', day: 'Last day' }, nothing: 'nothing is kept yet', table: (name) => `${name} as a table`, heads: ['Time', 'Least', 'Mean', 'Most', 'Known'],
+    series: { frames: 'frames a second', refused: 'refused frames a second', memory: 'memory', lateness: 'lateness of the slowest process', active: 'processes active' },
+    says: (name, now, most) => `${name}: ${now}, at most ${most}`, ago: (from, to) => `${from} to ${to} ago`,
+  },
+  store: {
+    namespace: 'Namespace (empty: that of the store)', prefix: 'Keys that begin with', list: 'Keys', key: 'Key', none: 'There is no key here.', look: 'Show', next: 'The next keys', first: 'The first keys',
+    is: (key, revision) => `${key}, revision ${revision}`, was: (key, revision) => `${key}, as it was at revision ${revision}`, expires: (seconds) => `expires in ${seconds} s`, history: 'What it was before', revision: 'Revision', at: 'At', size: 'Size',
+    remove: 'Delete', removeSure: (key) => `Delete ${key}?`, changes: 'Changes since this screen is open, the latest first', what: 'What', operations: { put: 'put', delete: 'deleted', expire: 'expired' },
+    keep: 'Keep a value', value: 'Value', ttl: 'For so many seconds (empty: for good)', json: 'JSON is kept as what it says, all else as text.', put: 'Put it', putSure: (key) => `Put ${key}? What it holds now is replaced.`,
+  },
+  units: {
+    list: 'Units of systemd', unit: 'Unit', state: 'State', detail: 'In detail', says: 'Description', none: 'There is no unit in the options of secondary/services.', look: 'Look', commands: 'Commands that can be run', command: 'Command', runs: 'What it runs',
+    run: 'Run now', runSure: (name) => `Run ${name} now?`, words: (name) => `Words of ${name}`, acts: { start: 'Start', stop: 'Stop', restart: 'Restart', reload: 'Reload', enable: 'Enable', disable: 'Disable' },
+    sure: { stop: (name) => `Stop ${name}? What it is doing now ends.`, restart: (name) => `Restart ${name}? What it is doing now ends.`, disable: (name) => `Have ${name} start with the machine no more?` },
+  },
+  updates: {
+    pending: 'upgrades', security: 'for security', lists: 'lists are of before', reboot: 'start the machine anew', yes: 'yes', no: 'no', list: 'What apt would do now', name: 'Package', installed: 'Installed', version: 'Upgrade to', kind: 'For',
+    isSecurity: 'security', isOther: 'other', none: 'All packages are up to date, as far as the lists of this host say.', cut: (count, all) => `the first ${count} of ${all}`, looks: 'This service can only look: its options name no folders for orders.',
+    apply: (count) => `Upgrade these ${count}`, sure: (count, id) => `Have exactly this plan (${id}, ${count} packages) done? It goes on without this page, and cannot be undone here.`, refresh: 'Ask the archives for new lists', last: 'What came of the last order', said: 'What apt says',
   },
   secrets: {
     namespace: 'Namespace (empty: your own)', list: 'Secrets: names and versions, never values', name: 'Name', version: 'Version', at: 'Put', none: 'There is no secret here.', versions: 'Versions', history: (name) => `Versions of ${name}`,
