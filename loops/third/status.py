@@ -1,16 +1,22 @@
 """How this host is, for clients: what `tlsrt-supervisor status --json` says, read by a right to the runtime.
 
 The supervisor makes one document for all who ask within a second, so callers cost it no more than one reader does.
+
+Of the last hour and day numbers are kept (status_history.py). A sample is taken on a turn on which this process wakes
+up anyway: when it is asked for its health.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
-from tlsrt import BoundedTable, Busy, Component, Failed, Range, WhenFull, handler
+from tlsrt import BoundedTable, Busy, CallError, Component, Failed, Range, WhenFull, handler
+from tlsrt.loops.third.status_history import Span, StatusHistory
 
 FRESH_S = 1.0  # so long one document is given to all: the runtime answers 2 a second in the long run
 DOCUMENT_BYTES = 224 * 1024  # what fits into an answer; some 120 processes
@@ -31,6 +37,17 @@ class Status(Component):
         self._document: dict[str, Any] = {}
         self._policy: dict[str, Any] = {}
         self._read_at = -FRESH_S
+        self._history = StatusHistory()
+        self._sampling: asyncio.Task[None] | None = None
+
+    def healthy(self) -> None:
+        """Begin a sample if it is time for one, and wait for nothing."""
+        if (self._sampling is None or self._sampling.done()) and self._history.is_due(_awake_s()):
+            self._sampling = asyncio.create_task(self._sample())
+
+    async def _sample(self) -> None:
+        with suppress(CallError):  # a gap
+            self._history.take(await self._fresh(), _awake_s())
 
     @handler(idempotent=True)
     async def show(self) -> dict[str, Any]:
@@ -59,6 +76,15 @@ class Status(Component):
         finally:
             self._followers.remove(key)
 
+    @handler(idempotent=True)
+    async def history(self, span: Span = "hour") -> dict[str, Any]:
+        """Numbers of the last hour (of each 10 s) or day (of each 5 min), since this service runs; gaps are left out.
+
+        `ages_s`: how long ago each bucket began. `series`: of each the lists `least`, `most` and `mean` beside these:
+        frames and refused ones (per s), memory (bytes), lateness (ms, of the worst process), active (processes).
+        """
+        return self._history.told(span, _awake_s())
+
     async def _fresh(self) -> dict[str, Any]:
         async with self._lock:
             now = asyncio.get_running_loop().time()
@@ -77,3 +103,8 @@ class Status(Component):
         finally:
             file.close()
         return document
+
+
+def _awake_s() -> float:
+    """Return the time since the machine's start, with that of its sleep: a gap is one also if the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -182,3 +182,41 @@ def test_it_reads_a_certificate_as_we_do(page: Path) -> None:
     for length in range(0, len(data), 7):
         assert script.ask(data[:length].hex()) == "rejected"
     script.close()
+
+
+@pytest.fixture(scope="module")
+def drawn(page: Path) -> Iterator[Script]:
+    one = """(line) => {
+      const { found, period, lasts } = JSON.parse(line)
+      const buckets = bucketsOf(found, 'frames'), runs = runsOf(buckets, period)
+      const highest = Math.max(0, ...buckets.map((each) => each.most))
+      const shapes = runs.map((run) => shapeOf(run, lasts, period, highest))
+      return JSON.stringify({ shapes, rows: rowsOf(buckets, lasts, period, 4) })
+    }"""
+    made = Script(page, "{ bucketsOf, runsOf, shapeOf, rowsOf } from 'PAGE/history.js'", one)
+    yield made
+    made.close()
+
+
+def draw(script: Script, ages: object, least: object, most: object, mean: object) -> str:
+    found = {"ages_s": ages, "series": {"frames": {"least": least, "most": most, "mean": mean}}}
+    return script.ask(json.dumps({"found": found, "period": 10, "lasts": 100}))
+
+
+def test_a_gap_is_drawn_as_a_gap_and_its_rows_are_left_out(drawn: Script) -> None:
+    said = json.loads(draw(drawn, [100, 90, 20, 10], [0, 1, 2, 3], [4, 5, 6, 10], [2, 3, 4, 5]))
+    assert [shape["line"] for shape in said["shapes"]] == [
+        "0.00,23.40 10.00,20.60", "80.00,17.80 90.00,15.00",
+    ]  # fmt: skip
+    assert said["shapes"][1]["band"] == "80.00,12.20 90.00,1.00 90.00,20.60 80.00,23.40"
+    assert [(row["from"], row["to"], row["least"], row["most"], row["mean"], row["part"]) for row in said["rows"]] == [
+        (25, 0, 2, 10, 4.5, 0.8), (100, 75, 0, 5, 2.5, 0.8),
+    ]  # fmt: skip
+
+
+def test_what_is_no_history_is_refused_by_the_page(drawn: Script) -> None:
+    wrong: list[object] = ["x", None, {"length": 1}, ["x"], [[1, 2]], [1, 2], [1] * 2000, ["NaN"]]
+    for one in wrong:
+        assert draw(drawn, one, [1], [1], [1]) == "Error"
+        assert draw(drawn, [1], [1], one, [1]) == "Error"
+    assert json.loads(draw(drawn, [], [], [], [])) == {"shapes": [], "rows": []}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hosts.running_host import RunningHost, running
 
-from tlsrt import Busy, Denied
+from tlsrt import Busy, Denied, InvalidArgument
 
 STATUS, PROCESS = "third/status", "third.status"
 
@@ -69,3 +69,20 @@ def test_the_policy_is_that_of_the_configuration_in_force(host: RunningHost) -> 
     assert all(source in said and target in said for source, target, _ in policy["lines"])
     with pytest.raises(Denied):
         host.client("kiosk").call(STATUS, "policy")
+
+
+def test_the_last_hour_is_kept_by_the_service_itself_and_is_a_right_of_its_own(host: RunningHost) -> None:
+    """Samples come on the turns of its own health, every 10 s, whether anybody looks or not."""
+    client = host.client()
+    watch = client.stream(STATUS, "watch", interval_s=2)  # the clock of this test, and calls to be counted
+    found = next(each for _ in watch if (each := client.call(STATUS, "history"))["ages_s"])
+    assert found["period_s"] == 10 and found["lasts_s"] == 3600 and max(found["ages_s"]) < 120
+    memory, active = found["series"]["memory"], found["series"]["active"]
+    assert memory["least"][0] <= memory["mean"][0] <= memory["most"][0] and memory["least"][0] > 10 << 20
+    assert active["most"][-1] == sum(one["state"] == "active" for one in host.status()["loops"])
+    assert found["series"]["frames"]["most"][-1] > 0
+    assert client.call(STATUS, "history", "day")["period_s"] == 300
+    with pytest.raises(InvalidArgument):
+        client.call(STATUS, "history", "year")
+    with pytest.raises(Denied):
+        host.client("kiosk").call(STATUS, "history")

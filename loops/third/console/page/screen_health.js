@@ -3,6 +3,7 @@
 import { chart } from './chart.js'
 import { el, show, table } from './dom.js'
 import { STATUS, may } from './feeds.js'
+import { past } from './history.js'
 import { Operate } from './operate.js'
 import { texts } from './texts.js'
 import { bytesText, durationText, troubles } from './values.js'
@@ -36,5 +37,5 @@ export function health({ client, status, signal }) {
   }
   status.addEventListener('change', draw, { signal })
   draw()
-  return el('div', {}, body, new Operate(client).lock())
+  return el('div', {}, body, past({ client, signal }), new Operate(client).lock())
 }
