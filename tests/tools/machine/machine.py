@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 MODULES = ("9pnet_virtio", "9p", "overlay", "vivid")
 PROBE_S = 20.0
 CONSOLE = (
-    "console=ttyS0 quiet panic=-1 no_console_suspend mitigations=off nokaslr apparmor=0 selinux=0 audit=0 "
+    "console=ttyS0 loglevel=1 panic=-1 no_console_suspend mitigations=off nokaslr apparmor=0 selinux=0 audit=0 "
     "no_timer_check"
 )
 END = r"^=+ .* in [0-9.]+s .*=+"  # the last line of pytest
