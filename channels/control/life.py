@@ -369,5 +369,7 @@ LIFE = MessageTable(
         Message(33, "runtime_said", _SUPERVISOR, _in(*_LIVING), RuntimeSaidMessage),
         Message(34, "runtime_file", _SUPERVISOR, _in(*_LIVING), RuntimeFileMessage, descriptors=1),
         Message(35, "runtime_archive", _SUPERVISOR, _in(*_LIVING), RuntimeArchiveMessage, descriptors=1),
+        Message(36, "may_rest", _SUPERVISOR, _in(*_LIVING)),  # it is seen when it sleeps: then it need not beat
+        Message(37, "ask_beat", _SUPERVISOR, _in(*_LIVING)),  # it is not seen to sleep: beat now
     ),
 )

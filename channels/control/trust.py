@@ -354,5 +354,8 @@ TRUST = MessageTable(
         Message(81, "job_show", _OTHERS, _JOINED, OwnJobMessage),
         Message(82, "job_pause", _OTHERS, _JOINED, OwnJobMessage),
         Message(83, "job_resume", _OTHERS, _JOINED, OwnJobMessage),
+        Message(84, "rest", _OTHERS, _ALWAYS),  # no feed from now on
+        Message(85, "wake", _OTHERS, _ALWAYS),  # `awake`, and the feed again
+        Message(86, "awake", _AUTHORITY, _ANY, FeedMessage),  # all that was said before it is in the channel
     ),
 )

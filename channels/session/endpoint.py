@@ -157,6 +157,11 @@ class Endpoint:
             if was is not None and was.mailbox and was.mailbox != right.mailbox:
                 self._observer.on_recipient_restarted(target)
 
+    @property
+    def is_retiring(self) -> bool:
+        """Tell whether keys of an epoch are to be forgotten soon."""
+        return bool(self._retiring)
+
     def retire(self, now: int) -> None:
         """Forget the keys of epochs whose grace is over, and sessions that can no longer speak."""
         for epoch in [epoch for epoch, until in self._retiring.items() if now >= until]:

@@ -6,6 +6,10 @@ valid now, of this boot and epoch, not revoked, and the header says what the tok
 The feed. A verifier is `unsynchronised`, and refuses everything, until a full snapshot of the revocations has come. A
 beat of the feed then says how many there are by now and when that was said, and carries the verifier 3 s on from there,
 however late it is read. After 3 s without one, or when something is missing, no beat helps: only another snapshot.
+
+One that rests has said that it wants no feed, and what ends or is revoked meanwhile is sent to it all the same. It
+refuses everything after 3 s as well. The answer to its question helps then, as a beat does: it comes in the order of
+the channel, behind all that was said before, and the number of revocations must be the one that it knows.
 """
 
 from __future__ import annotations
@@ -101,6 +105,13 @@ class Verifier:
             self._desynchronise()
         else:
             self.silent_from = max(self.silent_from, min(when, now) + FEED_SILENCE_MS)
+
+    def awake(self, number: int, when: int, now: int) -> None:
+        """Take the answer, said at `when`, to a question that was asked after a rest. Nothing may be missing."""
+        if self.silent_from and number == self.revoked.number:
+            self.silent_from = max(self.silent_from, min(when, now) + FEED_SILENCE_MS)
+        else:
+            self._desynchronise()
 
     def is_synchronised(self, now: int) -> bool:
         return now < self.silent_from

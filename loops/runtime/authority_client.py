@@ -64,6 +64,7 @@ class AuthorityClient:
         self.committed = 0
         self.prepared = 0  # epoch to acknowledge; the shell sends it
         self.retiring: list[tuple[int, int]] = []  # (epoch, when), for the shell's timer
+        self.asked = 0  # how often, after a rest, what was missed: so many answers may come
         self.is_locked = False  # for ever: a process that serves a locked door takes no keys
         self.stale_before = 0  # an epoch that left no grace to those below it: the shell ends their calls
         self._endings: list[Ending] = []
@@ -80,6 +81,7 @@ class AuthorityClient:
             "restored": self._restored,
             "snapshot": self._snapshot,
             "feed": self._feed,
+            "awake": self._awake,
         }
         if jobs is not None:
             self._handlers["job_answer"] = lambda message, now: jobs.answered(message)
@@ -184,6 +186,12 @@ class AuthorityClient:
 
     def _feed(self, message: FeedMessage, now: int) -> None:
         self._verifier.feed(message.revocation, message.now, now)
+
+    def _awake(self, message: FeedMessage, now: int) -> None:
+        if not self.asked:
+            raise PeerError("not_asked")
+        self.asked -= 1
+        self._verifier.awake(message.revocation, message.now, now)
 
     def _endpoint(self, component: str) -> Endpoint:
         endpoint = self._endpoints.get(component)

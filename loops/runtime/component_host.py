@@ -135,6 +135,12 @@ class ComponentHost:
             await end_workers(self.component)
             await close_database(self.component)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether it has no call in flight, to it or by it, and nothing that runs on the beat."""
+        in_flight = self.responder.running or self.caller.pending.by_number
+        return not (in_flight or self.endpoint.is_retiring or self.timers.needs_beats)
+
     def note_ready(self, is_ready: bool) -> None:
         """Run requests while the component is ready, and none while it is not."""
         self.readiness = Readiness.READY if is_ready else Readiness.NOT_READY

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -39,6 +40,10 @@ class Schedule:
     @property
     def is_running(self) -> bool:
         return self._began is not None
+
+    def next_look(self, now: float) -> float:
+        """Return when there is something to do for it: now, while a check is in flight."""
+        return now if self._began is not None else self._due
 
     def begins(self, now: float) -> bool:
         """Tell whether a check begins now; then it is in flight until `end`."""
@@ -91,6 +96,10 @@ class _Check:
             self._note(HealthOutcome.TIMED_OUT, "it said nothing in time", self._schedule.fails)
         elif self._schedule.begins(now):
             self._begin()
+
+    def next_look(self, now: float) -> float:
+        """Return when there is something to do for it."""
+        return self._schedule.next_look(now)
 
     def _begin(self) -> None:
         try:
@@ -177,6 +186,12 @@ class HealthChecks:
         """Begin the checks that are due, and give up those that take too long. `now` is the event loop's time."""
         for check in (*self._ready, *self._checks):
             check.each_beat(now)
+
+    def next_look(self, now: float) -> float:
+        """Return when there is something to do: now, while a report waits to be sent; never, without a check."""
+        if self.reports:
+            return now
+        return min((check.next_look(now) for check in (*self._ready, *self._checks)), default=math.inf)
 
     def _note_of(self, index: int, host: ComponentHost) -> Callable[[HealthOutcome, str, int], None]:
         log, before = host.component.log, [0]

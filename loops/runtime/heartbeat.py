@@ -5,11 +5,15 @@ beat up. The authority's feed wakes every loop twice a second, and each wake-up 
 is almost due goes along with it, and a loop beats by itself only where the feed is late or missing. The supervisor
 wakes up once for a beat and what is sent with it, and its rounds keep the same time (`EventLoop.call_next`), so that it
 finds the beats of all loops waiting when it has read some.
+
+A process at rest beats when it is asked, which it is as soon as it is not seen to sleep any more
+(supervisor/supervision/visible_sleep.py), and when it has something to look at.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from collections.abc import Callable
 
@@ -52,6 +56,27 @@ class Heartbeat:
         if self._timer is not None and asyncio.get_running_loop().time() > self._next - EARLY_S:
             self._timer.cancel()
             self._wake()
+
+    def beat_now(self) -> None:
+        """Beat at once: it is asked for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._next = asyncio.get_running_loop().time()
+            self._wake()
+
+    def rest_until(self, when: float) -> None:
+        """Beat no more before this time of the event loop, which may be infinite, unless it is asked for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._next = when
+            if when < math.inf:
+                self._timer = asyncio.get_running_loop().call_at(when, self._wake)
+
+    def go_on(self) -> None:
+        """Beat again as others do."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self.start()
 
     def send(self, reports: dict[int, tuple[int, int, int]], depth: int, *figures: int) -> None:
         """Send some reports about components, then a beat with its figures. Raises PeerError as the channel does."""

@@ -39,6 +39,11 @@ class LifeReports:
         """Ask the components whose turn it is."""
         self._health.each_beat(now)
 
+    def next_look(self, now: float) -> float:
+        """Return when a beat has something to ask or to tell: now, if there is something; perhaps never."""
+        is_news = self._states.changes() or self._disk_waits.next_report() is not None
+        return now if is_news or self._threads.next_report() is not None else self._health.next_look(now)
+
     def send(self, depth: int, *figures: int) -> None:
         """Send a beat with its figures, then what is news. Raises PeerError as the channel does."""
         self._heartbeat.send(self._health.reports, depth, *figures)

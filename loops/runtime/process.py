@@ -67,6 +67,7 @@ from tlsrt.loops.runtime.life_reports import LifeReports
 from tlsrt.loops.runtime.process_figures import ProcessFigures
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.refusals import Refusals
+from tlsrt.loops.runtime.rest import Rest
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
 from tlsrt.loops.runtime.temporary_files import prepare_temporary
@@ -217,6 +218,7 @@ class LoopProcess:
             self.trust, self.authority, self.verifier, self, takes_descriptors=self.role.monitor is not None
         )
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
+        self._rest = Rest(self, self._conversation, self._heartbeat, self.verifier, boottime_ms)
         self._figures = ProcessFigures(self.hosts, self.role.figures, self.log, self._tracer)
         self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders())
         self.role.set_up(False)
@@ -242,6 +244,7 @@ class LoopProcess:
             self._state = LoopState.READY
             self._life.send("ready")
         self._update_up()
+        self._rest.on_trust()
         self._heartbeat.go_along()
 
     def on_trust_lost(self, reason: str) -> None:
@@ -280,6 +283,8 @@ class LoopProcess:
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
             "spans": self._tracer.hear,
+            "may_rest": lambda fields, descriptors: self._rest.allow(),
+            "ask_beat": lambda fields, descriptors: self._heartbeat.beat_now(),
             "figures": lambda fields, descriptors: self._figures.page_came(descriptors[0]),
             **self.grants.orders,
             **self._programs.orders,
@@ -311,6 +316,7 @@ class LoopProcess:
 
     async def _drain(self, timeout_s: float) -> None:
         self._state = LoopState.DRAINING
+        self._rest.end()
         self._was_busy = any(host.responder.running for host in self.hosts.values())
         await self.role.before_drain(timeout_s)
         for host in reversed(self.hosts.values()):
@@ -343,7 +349,7 @@ class LoopProcess:
         self.role.each_beat(now_ms)
         self._conversation.each_beat()
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
-            if not self._is_locked and not self.verifier.is_synchronised(now_ms):
+            if not self._is_locked and not self.verifier.is_synchronised(now_ms) and self._rest.misses_feed:
                 self._conversation.ask_anew()
             try:
                 self._reports.send(
@@ -359,6 +365,16 @@ class LoopProcess:
             self._reports.check(now)
             for host in self.hosts.values():
                 host.timers.each_beat()
+            self._rest.each_beat(now, (self.role.frames_in, self.role.frames_out, self.refusals.count))
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is in flight that needs beats."""
+        is_known = self._state is LoopState.ACTIVE and not self._is_locked and not self.authority.prepared
+        return is_known and not self.role.channel.depth and all(host.is_quiet for host in self.hosts.values())
+
+    def next_look(self, now: float) -> float:
+        """Return at which time of the event loop a beat has something to do; infinite for never."""
+        return self._reports.next_look(now)
 
     # -- the channel ------------------------------------------------------------------------------------------
 
@@ -383,6 +399,8 @@ class LoopProcess:
 
     def take(self, data: bytes) -> None:
         """Take a frame that the gate forwarded; the recipient checks again."""
+        if not self._rest.is_awake and self._rest.holds_untrusted(data):
+            return
         try:
             host, opened = self.arrivals.open_untrusted(data, boottime_ms())
             host.on_opened_untrusted(opened)

@@ -120,6 +120,11 @@ class ComponentTimers:
         if now.boot >= self._again_at and not self._try_to_store(now):
             self._again_at = now.boot + AGAIN_S
 
+    @property
+    def needs_beats(self) -> bool:
+        """Tell whether something runs on the beat."""
+        return any(not job.is_fast for job in self._jobs)
+
     async def stop(self, timeout_s: float) -> None:
         """Begin nothing more, and let what runs end; what has not in time is cancelled."""
         tasks = {job.task for job in self._jobs if job.task is not None}

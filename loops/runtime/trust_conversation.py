@@ -89,6 +89,17 @@ class TrustConversation:
         if self._client.prepared:
             self.read()
 
+    def rest(self) -> bool:
+        """Have the authority send no feed; False if it does not read now."""
+        return self._try_to_send("rest")
+
+    def wake(self) -> bool:
+        """Ask what was missed, and for the feed; False if the authority does not read now."""
+        if not self._try_to_send("wake"):
+            return False
+        self._client.asked += 1
+        return True
+
     def ask_anew(self) -> None:
         """Have the authority send everything again: what we know is too old."""
         self._verifier.wants_snapshot = True

@@ -6,8 +6,9 @@ depends on nothing else but the profile. A mount table is made for one mount nam
 for all tasks that share both.
 
 Of a task that has not run since its last look only what others can change is read: its children, its root, and the
-table of its mounts. Its first task, by which others of the process show (one memory, one set of filters that are given
-to all), is looked at in full each time, and each other one every few seconds.
+table of its mounts. The first task, by which others of the process show (one memory, one set of filters that are given
+to all), is looked at in full whenever any has run, and each task every few seconds. If none has run, descriptors are
+not read either: none comes to a process that does not run.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tlsrt.sandbox.verify.differences import (
     task_differences,
     unreadable_sentence,
 )
+from tlsrt.sandbox.verify.epoll_wait import epoll_set_of
 from tlsrt.sandbox.verify.kept_files import KeptFiles
 from tlsrt.sandbox.verify.run_count import RunCount
 
@@ -57,6 +59,8 @@ class _Tasks:
     seen: int = 0
     first_threads: int = 0  # as the first task said, which was before all others were looked at
     threads: int = 0
+    have_slept: bool = False  # all of them, since the last look
+    is_short: bool = False  # so none of them is looked at in full, nor are descriptors
 
 
 def read_namespaces(files: KeptFiles) -> tuple[str, ...]:
@@ -76,18 +80,20 @@ class _TaskLook:
         self._runs = RunCount(int(folder.rpartition("/")[2]))
         self._line = b""  # of its runs, read at the beginning of this look
         self._has_count = True
+        self.has_slept = False  # it has not run since a look in full found nothing; only others can have changed it
+        self.is_short = False  # so this look at it is not one in full
 
-    def has_slept(self, now: float) -> bool:
-        """Tell whether it has not run since a look in full found nothing; only others can have changed anything."""
+    def read_runs(self, now: float) -> None:
+        """Begin a look: note whether it has slept."""
         self._line = b""
         if self._has_count:
             try:
                 self._line = self.files.read("schedstat")
             except FileNotFoundError:  # a kernel without CONFIG_SCHED_INFO, or the task has ended
                 self._has_count = False
-        return (
-            self._good_facts is not None and self._good_namespaces is not None and self._runs.has_slept(self._line, now)
-        )
+        is_known = self._good_facts is not None and self._good_namespaces is not None
+        self.has_slept = is_known and self._runs.has_slept(self._line, now)
+        self.is_short = is_known and not self._runs.is_full_turn() and self.has_slept
 
     def looked(self, found: Sequence[str], now: float) -> None:
         """Note what a look in full has found, which ended at `now`."""
@@ -183,7 +189,8 @@ class ProcessLook:
         self._good_table: bytes | None = None
         self._good_mounts: frozenset[int] = frozenset()  # of that table
         self._good_limits: bytes | None = None
-        self.descriptors: int | None = None  # open at the last look; None: not known
+        self.descriptors: int | None = None  # open at the last look that counted them; None: not known
+        self.has_slept = False  # at the last look, which found nothing: no task had run since the one before
 
     @property
     def files(self) -> int:
@@ -194,6 +201,10 @@ class ProcessLook:
     def comm(self) -> bytes:
         """Return the name of its main thread, proc_pid_comm(5). Raises OSError."""
         return self._files.read("comm")
+
+    def epoll_set(self) -> int | None:
+        """Return the descriptor of the epoll set that its main task waits in now; None where that is not seen."""
+        return epoll_set_of(self._files)
 
     def close(self) -> None:
         """Close its files; the next look opens them again."""
@@ -207,6 +218,7 @@ class ProcessLook:
     ) -> list[str]:
         """Look now; see `attest`. Raises OSError only where this process has no descriptor left to look with."""
         found: list[str] = []
+        self.has_slept = False
         try:
             if not profile.expects("mount_namespace"):
                 root = None
@@ -214,7 +226,8 @@ class ProcessLook:
                 root = planned_root(profile, self._proc)
             self._judge_by(profile, own, root)
             tasks = self._look_at_tasks(profile, own, root, found)
-            found += self._process_differences(profile, tasks.table if root is not None else None, tasks.children)
+            table = tasks.table if root is not None else None
+            found += self._process_differences(profile, table, tasks.children, is_short=tasks.is_short)
         except (FileNotFoundError, ProcessLookupError):
             return [ended_sentence(self.pid)]
         except (OSError, ValueError) as error:
@@ -224,6 +237,7 @@ class ProcessLook:
         count = max(tasks.seen, tasks.threads)
         if max_tasks is not None and count > max_tasks:
             found.append(f"it has {count} tasks, not {max_tasks} at most")
+        self.has_slept = tasks.have_slept and not found
         return found
 
     def _judge_by(self, profile: Profile, own: NamespaceSet, root: PlannedRoot | None) -> None:
@@ -245,11 +259,27 @@ class ProcessLook:
         tasks = _Tasks()
         is_listed = self._main not in self._tasks
         names = self._list() if is_listed else list(self._tasks)
+        tasks.have_slept = self._trusts_counts and not is_listed and self._read_runs(names)
+        tasks.is_short = tasks.have_slept and self._tasks[self._main].is_short
         self._look_at_each(names, profile, own, root, tasks, found)
-        if not is_listed and not tasks.seen == len(names) == tasks.first_threads:
+        if tasks.is_short:  # no task ran that could begin another one
+            tasks.threads = len(names)
+        elif not is_listed and not tasks.seen == len(names) == tasks.first_threads:
             more = [name for name in self._list() if name not in names]
             self._look_at_each(more, profile, own, root, tasks, found)
         return tasks
+
+    def _read_runs(self, names: Sequence[str]) -> bool:
+        """Read how often each task has run; tell whether all have slept. One that has ended had run for that."""
+        now, have_slept = self._clock(), True
+        for name in names:
+            task = self._tasks[name]
+            try:
+                task.read_runs(now)
+            except ProcessLookupError:
+                task.has_slept = task.is_short = False
+            have_slept = have_slept and task.has_slept
+        return have_slept
 
     def _look_at_each(
         self, names: Sequence[str], profile: Profile, own: NamespaceSet, root: PlannedRoot | None, tasks: _Tasks,
@@ -274,7 +304,9 @@ class ProcessLook:
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = _TaskLook(f"{self._folder}/task/{name}")
-        if name != self._main and self._trusts_counts and task.has_slept(self._clock()):
+            if self._trusts_counts:
+                task.read_runs(self._clock())
+        if task.is_short if name != self._main else tasks.is_short:
             found, view = list[str](), task.view(profile)
         else:
             found = task.status_differences(profile, own, tells_dumpable=self._tells_dumpable)
@@ -304,7 +336,9 @@ class ProcessLook:
 
     # What belongs to the process as a whole
 
-    def _process_differences(self, profile: Profile, table: bytes | None, children: Sequence[str]) -> list[str]:
+    def _process_differences(
+        self, profile: Profile, table: bytes | None, children: Sequence[str], *, is_short: bool
+    ) -> list[str]:
         """Look at the rest. `table` is the mountinfo of one of its tasks, None where it shares ours."""
         found: list[str] = []
         in_group = 0
@@ -317,6 +351,8 @@ class ProcessLook:
                 found.append(f"its control group is {group}, not {profile.group.name}")
             in_group = self._count_in(profile.group.folder)
         found += company_differences(children, in_group)
+        if is_short:
+            return found
         self.descriptors = None
         try:
             names = os.listdir(f"{self._folder}/fd")

@@ -37,10 +37,14 @@ class RunCount:
     def has_slept(self, line: bytes, now: float) -> bool:
         """Tell whether the task has not run since before its last look in full; False is always safe.
 
-        False where no such look was, where the kernel counts nothing, and at every eighth look.
+        False where no such look was, and where the kernel counts nothing.
         """
+        return line == self._line and now - self._looked_at >= TICKS_S and counts(line)
+
+    def is_full_turn(self) -> bool:
+        """Tell, once in each look, whether it is one in full whatever the task did: every eighth is."""
         self._turn = (self._turn + 1) % FULL_LOOKS
-        return self._turn != 0 and line == self._line and now - self._looked_at >= TICKS_S and counts(line)
+        return self._turn == 0
 
     def looked(self, line: bytes, now: float) -> None:
         """Note that a look in full found nothing; `line` was read before it, and it ended at `now`."""

@@ -141,7 +141,7 @@ class Provisioner(Service):
     # Messages of loops
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
-        return {"join": self._on_join, "prepared": self._on_prepared}
+        return {"join": self._on_join, "prepared": self._on_prepared, "rest": self._on_rest, "wake": self._on_wake}
 
     def _on_join(self, entry: LoopEntry, message: NoFields, moment: Moment) -> None:
         entry.wants_keys = True
@@ -154,6 +154,14 @@ class Provisioner(Service):
     def _on_prepared(self, entry: LoopEntry, message: EpochNumberMessage, moment: Moment) -> None:
         self._epochs.prepared(entry.loop, message.epoch)
         self.changes.commit_if_ready(moment.now)
+
+    def _on_rest(self, entry: LoopEntry, message: NoFields, moment: Moment) -> None:
+        entry.is_resting = entry.is_joined
+
+    def _on_wake(self, entry: LoopEntry, message: NoFields, moment: Moment) -> None:
+        entry.is_resting = False
+        if entry.is_joined:
+            self.distribution.send_awake(entry, moment.now)
 
     def lost(self, loop: str, moment: Moment) -> None:
         """Forget a loop whose channel was closed, by it or for an offence. It stays without keys until respawned."""
@@ -206,7 +214,7 @@ class Provisioner(Service):
         self._feed_at = now - now % FEED_MS + FEED_MS  # when the supervisor looks too: see EventLoop.call_next
         self._timers.set("feed", self._feed_at)
         for entry in self._loops.joined:
-            if not self._outgoing.is_blocked(entry.loop):
+            if not entry.is_resting and not self._outgoing.is_blocked(entry.loop):
                 self.distribution.send_feed(entry, now)
 
     # Provisioning
@@ -216,7 +224,7 @@ class Provisioner(Service):
             return
         if not entry.may_get_keys or self.changes.is_held:
             return
-        entry.wants_keys = False
+        entry.wants_keys = entry.is_resting = False
         is_first = not entry.is_joined
         entry.is_joined = True
         entry.provisioned = now

@@ -286,6 +286,12 @@ class ChildPrograms:
         look = self._looks.of(name, pid)
         return made_by_main_thread(pid, number, last, look.comm if look is not None else None)
 
+    def has_slept(self, name: str, pid: int) -> bool:
+        return self._looks.has_slept(name, pid)
+
+    def epoll_set(self, name: str, pid: int) -> int | None:
+        return self._looks.epoll_set(name, pid)
+
     def disk_wait(self, name: str, pid: int) -> str:
         return disk_wait_of(pid)
 

@@ -286,6 +286,12 @@ class Children(Protocol):
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         """Tell whether its event loop made heartbeat `number`, after `last`."""
 
+    def has_slept(self, name: str, pid: int) -> bool:
+        """Tell whether no task of a process had run at its last look since the one before."""
+
+    def epoll_set(self, name: str, pid: int) -> int | None:
+        """Return the descriptor of the epoll set in which its event loop waits now; None where that is not seen."""
+
     def disk_wait(self, name: str, pid: int) -> str:
         """Return where the kernel holds its event loop for a disk; empty if it does not."""
 

@@ -67,6 +67,16 @@ class ProcessLooks:
         look = self._looks.get(name)
         return look if look is not None and look.pid == pid and name in self._kept else None
 
+    def has_slept(self, name: str, pid: int) -> bool:
+        """Tell whether no task of a process has run between its last look and the one before."""
+        look = self.of(name, pid)
+        return look is not None and look.has_slept
+
+    def epoll_set(self, name: str, pid: int) -> int | None:
+        """Return the descriptor of the epoll set in which it waits now; None where that is not seen."""
+        look = self.of(name, pid)
+        return look.epoll_set() if look is not None else None
+
     def forget(self, name: str) -> None:
         """Let go of a process that has ended; a name that is not known is fine."""
         self._kept.pop(name, None)

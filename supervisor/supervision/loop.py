@@ -18,6 +18,7 @@ from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 from tlsrt.supervisor.supervision.life_channel import LifeChannel
 from tlsrt.supervisor.supervision.states import LIVING, TRUSTED, LoopEvent, advance
+from tlsrt.supervisor.supervision.visible_sleep import VisibleSleep
 
 
 class PermanentFailure(Enum):
@@ -84,6 +85,7 @@ class Incarnation:
     is_activating: bool = False
     active_at: float | None = None
     beat: Beat | None = None
+    sleep: VisibleSleep = field(default_factory=VisibleSleep)
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
     work: WorkMessage | None = None  # of its threads, as it says

@@ -43,6 +43,7 @@ from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.starter import Starter
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_of_event
 from tlsrt.supervisor.supervision.violations import Violations
+from tlsrt.supervisor.supervision.visible_sleep import Step, is_read
 
 _CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # treat such a process as compromised
 
@@ -206,6 +207,26 @@ class Loops(Feature):
             self.violations.differs(loop.name, loop.incarnation, differences[0])
             self.kill(loop, LoopEvent.REFUSED, f"attestation: {'; '.join(differences)}")
         return differences == []
+
+    def look_at_sleep(self, loop: Loop) -> None:
+        """Take it for a beat that a process visibly sleeps, right after a look at it; ask another one for a beat.
+
+        The gate goes on beating: it is the one that wakes others.
+        """
+        process, children = loop.process, self.manager_of(loop)
+        if loop.state is not LoopState.ACTIVE or loop.is_primary or process.beat is None or process.life is None:
+            return
+        ends = (process.life.fileno(), process.authority_end)
+        step = process.sleep.look(
+            process.beat.sequence, has_slept=children.has_slept(loop.name, loop.host_pid),
+            epoll_set=partial(children.epoll_set, loop.name, loop.host_pid), is_read=partial(is_read, ends),
+        )  # fmt: skip
+        if step is Step.SLEEPS:
+            self.monitor.beat(loop.name, self._context.event_loop.now)
+        elif step is Step.MAY_REST:
+            self.tell(loop, "may_rest")
+        elif step is Step.ASK:
+            self.tell(loop, "ask_beat")
 
     def manager_of(self, loop: Loop) -> Children:
         """Return what a living loop is to be inspected with."""

@@ -153,6 +153,7 @@ class Watchdog(Feature):
     def _attest_loop(self, loop: Loop) -> None:
         if loop.is_trusted and self._loops.attest(loop) and loop.process.child is not None:
             self._look_at_limits(loop.name, self._loops.manager_of(loop), loop.process.child, loop.incarnation)
+            self._loops.look_at_sleep(loop)
 
     def _attest_authority(self) -> None:
         if self._authority.is_attested and self._authority.attest() and self._authority.process.child is not None:

@@ -171,6 +171,12 @@ class FakeChildren:
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         return True
 
+    def has_slept(self, name: str, pid: int) -> bool:
+        return False
+
+    def epoll_set(self, name: str, pid: int) -> int | None:
+        return None
+
     def disk_wait(self, name: str, pid: int) -> str:
         return self.disk_waits.get(name, "")
 

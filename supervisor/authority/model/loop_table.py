@@ -27,6 +27,7 @@ class LoopEntry:
     wants_keys: bool = False
     is_joined: bool = False
     is_shut: bool = False  # Primary of a locked host: it has the door's files and no keys
+    is_resting: bool = False  # it wants no feed until it asks what it has missed
     provisioned: int = 0  # when, ms
 
     @property
@@ -45,6 +46,7 @@ class LoopEntry:
         self.wants_keys = False
         self.is_joined = False
         self.is_shut = False
+        self.is_resting = False
 
 
 class LoopTable:

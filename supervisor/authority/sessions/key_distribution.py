@@ -142,6 +142,10 @@ class KeyDistribution:
         """Send to one loop that the authority lives, and how many revocations there are."""
         self._outgoing.send(entry.loop, "feed", self._state.revocation, self._epochs.current, now)
 
+    def send_awake(self, entry: LoopEntry, now: int) -> None:
+        """Send the same to one that had no feed and asks now: it has been sent all that was said meanwhile."""
+        self._outgoing.send(entry.loop, "awake", self._state.revocation, self._epochs.current, now)
+
     def tell_gate_of(self, entry: LoopEntry) -> None:
         """Tell the gate, if there is one, what is known of a loop."""
         if self._loops.gate:

@@ -131,7 +131,7 @@ def test_a_message_of_one_peer_is_refused_from_every_other_on_its_side() -> None
 
 def test_a_loop_that_is_not_primary_may_send_few_messages_and_primary_all_but_those_of_others() -> None:
     jobs = {"job_put", "job_list", "job_show", "job_remove", "job_pause", "job_resume", "job_over"}
-    assert TRUST.sent_by("loop") == {"join", "prepared", "recipient_reports"} | jobs
+    assert TRUST.sent_by("loop") == {"join", "prepared", "recipient_reports", "rest", "wake"} | jobs
     assert TRUST.sent_by("primary") >= {"join", "prepared", "open", "lock", "unlock", "offences", "telemetry"}
     assert not TRUST.sent_by("primary") & {"recipient_reports", *jobs}
     for message in TRUST.messages:

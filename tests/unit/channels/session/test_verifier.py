@@ -53,6 +53,29 @@ def test_after_silence_only_a_snapshot_helps() -> None:
     assert verifier.is_synchronised(late)
 
 
+def test_the_answer_after_a_rest_carries_on_from_when_it_was_said_and_only_if_nothing_is_missing() -> None:
+    late = NOW + 60_000
+    verifier = synchronised()
+    verifier.awake(0, late, late + 10)
+    assert verifier.is_synchronised(late + FEED_SILENCE_MS - 1) and not verifier.is_synchronised(late + FEED_SILENCE_MS)
+    verifier.revoke(1, "session", b"s", late)
+    verifier.awake(1, late + 60_000, late + 60_000)
+    assert verifier.is_synchronised(late + 60_000)
+    verifier.awake(2, late + 61_000, late + 61_000)  # a revocation has not come
+    assert not verifier.is_synchronised(late + 61_000) and verifier.wants_snapshot
+    verifier.awake(1, late + 62_000, late + 62_000)
+    assert not verifier.is_synchronised(late + 62_000), "what is missing comes by a snapshot only"
+
+
+def test_an_answer_that_lay_unread_or_comes_before_any_snapshot_synchronises_nothing() -> None:
+    verifier = synchronised()
+    verifier.awake(0, NOW + 60_000, NOW + 60_000 + FEED_SILENCE_MS)
+    assert not verifier.is_synchronised(NOW + 60_000 + FEED_SILENCE_MS)
+    new = Verifier()
+    new.awake(0, NOW, NOW)
+    assert not new.is_synchronised(NOW) and new.wants_snapshot
+
+
 def test_a_beat_that_lay_unread_counts_from_when_it_was_said() -> None:
     """A loop that was stopped finds old beats in its channel: they say nothing about now."""
     verifier = synchronised()

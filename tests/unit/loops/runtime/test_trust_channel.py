@@ -35,3 +35,26 @@ def test_an_epoch_is_acknowledged_when_the_authority_reads_again() -> None:
             each.close()
 
     asyncio.run(scene())
+
+
+def test_an_answer_that_was_not_asked_for_ends_the_process() -> None:
+    async def scene() -> None:
+        ours, theirs = channels()
+        owner, verifier = Mock(), Verifier()
+        verifier.snapshot(1, 0, 1, 0, 1_000, [], 1_000)
+        conversation = TrustConversation(
+            ours, AuthorityClient(verifier, {}, None), verifier, owner, takes_descriptors=False
+        )
+        assert conversation.wake()
+        assert (theirs.receive("loop", "joined") or ("",))[0] == "wake"
+        theirs.send("awake", 0, 1, 2_000)
+        conversation.read()
+        assert not owner.on_trust_lost.called and verifier.silent_from > 4_000
+        theirs.send("awake", 0, 1, 3_000)
+        conversation.read()
+        owner.on_trust_lost.assert_called_once_with("not_asked")
+        assert verifier.silent_from < 6_000
+        for each in (ours, theirs):
+            each.close()
+
+    asyncio.run(scene())

@@ -189,6 +189,7 @@ def test_a_thread_that_sleeps_is_not_looked_at_and_what_it_does_when_it_wakes_is
     names = read_names(monkeypatch)
     for _ in range(3):  # one of these may be in full, by its turn, or the thread has run a moment longer
         steady.let_ticks_pass()
+        steady.do("pass")  # its first thread runs
         names.clear()
         assert steady.look.differences(steady.profile, steady._own) == []
         if names.count("ns/mnt") == 1:  # of the first thread alone
@@ -202,6 +203,55 @@ def test_a_thread_that_sleeps_is_not_looked_at_and_what_it_does_when_it_wakes_is
     steady.let_ticks_pass()
     [difference] = steady.look.differences(steady.profile, steady._own)  # it sleeps again, and is not taken for good
     assert "seccomp mode 2 with" in difference
+
+
+def test_a_process_that_has_not_run_is_looked_at_shortly_and_in_full_as_soon_as_it_has(
+    steady: Steady, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_ticks():
+        pytest.skip("its processors run without ticks")
+    assert steady.look.differences(steady.profile, steady._own) == [] and not steady.look.has_slept
+    names, slept = read_names(monkeypatch), 0
+    for _ in range(FULL_LOOKS):
+        steady.let_ticks_pass()
+        names.clear()
+        assert steady.look.differences(steady.profile, steady._own) == []
+        slept += steady.look.has_slept and not names  # neither namespaces nor descriptors
+    assert FULL_LOOKS - 4 <= slept < FULL_LOOKS  # each task has a look in full in its turn
+    assert steady.look.epoll_set() is None  # it reads a pipe
+    steady.let_ticks_pass()
+    steady.do("wake('filter')")
+    for _ in range(2):  # what is wrong stays wrong, also of one that sleeps again
+        [difference] = steady.look.differences(steady.profile, steady._own)
+        assert "seccomp mode 2 with" in difference and not steady.look.has_slept
+        steady.let_ticks_pass()
+
+
+def test_what_others_change_of_a_process_that_has_not_run_is_found_at_once(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path, (7, 8))
+    seconds = [0.0]
+    look = ProcessLook(7, proc, trusts_counts=True, clock=lambda: seconds[0])
+    root = planned_root(PROFILE, proc)
+
+    def found() -> list[str]:
+        seconds[0] += 0.5
+        return look.differences(PROFILE, OWN, root=root)
+
+    for number in (7, 8):
+        (proc / f"7/task/{number}/schedstat").write_text("300 20 1\n")
+    assert found() == [] and not look.has_slept
+    assert found() == [] and look.has_slept
+    (proc / "7/task/7/children").write_text("11 ")
+    assert found() == ["it has made a process: 11"] and not look.has_slept
+    (proc / "7/task/7/children").write_text("")
+    (proc / "7/task/7/mountinfo").write_text(MOUNTS.replace("ro,", "rw,"))
+    assert "task 7: the root is writable" in found() and not look.has_slept
+    (proc / "7/task/7/mountinfo").write_text(MOUNTS)
+    assert found() == [] and look.has_slept
+    (proc / "7/task/7/status").write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+    (proc / "7/task/8/schedstat").write_text("301 20 1\n")  # another thread gave it that
+    assert found() == ["task 7: no_new_privs is not set"] and not look.has_slept
+    look.close()
 
 
 def test_of_a_task_that_has_not_run_what_others_can_change_is_read_and_all_of_it_in_its_turn(tmp_path: Path) -> None:

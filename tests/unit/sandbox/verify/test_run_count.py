@@ -67,5 +67,6 @@ def test_a_task_has_slept_only_after_a_look_in_full_by_some_ticks_and_with_the_s
 def test_every_eighth_look_is_in_full_and_not_the_same_one_for_all(number: int) -> None:
     runs = RunCount(number)
     runs.looked(LINE, 0.0)
-    slept = [runs.has_slept(LINE, float(now)) for now in range(1, 2 * FULL_LOOKS + 1)]
-    assert slept.count(False) == 2 and slept.index(False) == FULL_LOOKS - 1 - number % FULL_LOOKS
+    full = [runs.is_full_turn() for _ in range(2 * FULL_LOOKS)]
+    assert full.count(True) == 2 and full.index(True) == FULL_LOOKS - 1 - number % FULL_LOOKS
+    assert runs.has_slept(LINE, 1.0)  # which it tells all the same

@@ -129,6 +129,41 @@ def test_an_epoch_that_cannot_be_written_is_not_used(
     assert [fields[0] for fields in stage.of("third", "prepare")] == [5, 6]
 
 
+def test_one_that_rests_has_no_feed_and_hears_the_rest_and_is_answered_behind_it(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY, THIRD)
+    session = stage.of("primary", "session")[0][2] if stage.of("primary", "session") else b"s" * 16
+    stage.hear("third", "rest")
+    stage.said.clear()
+    stage.pass_time(3_000)
+    assert not stage.of("third", "feed") and stage.of("primary", "feed")
+    stage.said.clear()
+    stage.revocations.revoke_session(session, stage.moment)
+    stage.hear("third", "wake")
+    words = [name for loop, name, _ in stage.said if loop == "third"]
+    assert words.index("revoked") < words.index("awake") and words.count("awake") == 1
+    number, _, when = stage.of("third", "awake")[0]
+    assert (number, when) == (stage.of("third", "revoked")[-1][0], stage.now)
+    stage.pass_time(1_000)
+    assert stage.of("third", "feed") and len(stage.of("third", "awake")) == 1
+
+
+def test_one_that_rests_and_has_everything_said_anew_has_the_feed_again(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY, THIRD)
+    stage.hear("third", "rest")
+    stage.pass_time(1_000)
+    stage.hear("third", "join")
+    stage.said.clear()
+    stage.pass_time(2_000)
+    assert stage.of("third", "feed")
+
+
+def test_one_without_keys_that_asks_after_a_rest_is_told_nothing(stage: FakeAuthorityService) -> None:
+    stage.join(PRIMARY)
+    stage.hear("third", "rest")
+    stage.hear("third", "wake")
+    assert not stage.of("third", "awake")
+
+
 def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: FakeAuthorityService) -> None:
     stage.join(THIRD)
     for _ in range(50):
