@@ -74,8 +74,8 @@ def test_the_policy_is_that_of_the_configuration_in_force(host: RunningHost) -> 
 def test_the_last_hour_is_kept_by_the_service_itself_and_is_a_right_of_its_own(host: RunningHost) -> None:
     """Samples come on the turns of its own health, every 10 s, whether anybody looks or not."""
     client = host.client()
-    watch = client.stream(STATUS, "watch", interval_s=2)  # the clock of this test, and calls to be counted
-    found = next(each for _ in watch if (each := client.call(STATUS, "history"))["ages_s"])
+    host.until(lambda status: bool(client.call(STATUS, "history")["ages_s"]), "first sample")
+    found = client.call(STATUS, "history")
     assert found["period_s"] == 10 and found["lasts_s"] == 3600 and max(found["ages_s"]) < 120
     memory, active = found["series"]["memory"], found["series"]["active"]
     assert memory["least"][0] <= memory["mean"][0] <= memory["most"][0] and memory["least"][0] > 10 << 20
