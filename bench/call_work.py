@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from bench.gates import CONSOLE, NOW, STORE, TESTS
 from tlsrt import Component, handler
 from tlsrt.budget import Budget
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.channels.frames.body import encode_request, encode_value
 from tlsrt.channels.frames.frame import FrameKind, correlation
 from tlsrt.channels.links.link import SOCKET_NAME, Link
@@ -237,4 +238,5 @@ async def work(counts: list[int]) -> None:
 
 if __name__ == "__main__":
     sys.path.append(str(TESTS))
-    asyncio.run(work([int(text) for text in sys.argv[1:]]))
+    with asyncio.Runner(loop_factory=EventLoop) as runner:  # what a process of a host runs
+        runner.run(work([int(text) for text in sys.argv[1:]]))

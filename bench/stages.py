@@ -2,7 +2,8 @@
 
 A sample counts for the stage of its innermost frame that a rule knows: so the cryptography that `Endpoint` calls
 counts as sealing, and what the event loop does between two callbacks as the event loop. A process that waits for
-events is seen in `select`; such samples are no CPU and are left out, and with them the short work of that call itself.
+events is seen in `select`, or in the line of our event loop that polls; such samples are no CPU and are left out, and
+with them the short work of that call itself.
 Rules are data: a pattern for "file:function" and the stage; the first one that matches a frame wins.
 """
 
@@ -11,6 +12,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tlsrt.channels import event_loop
 
 _FRAME = re.compile(r"(?:\w+\.|<\w+>\.)*(?P<function>[\w<>]+) \((?P<file>[^():]+)(?::\d+)?\)$")
 
@@ -40,13 +44,15 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"(tls/(engine|client_hello|server_hello)|door/tls_contexts)\.py:", "TLS engine"),
     (r"(door/\w+|tls/(message_link|message_stream))\.py:", "door: connections, messages"),
     (r"peers/tls_servers\.py:", "plain handler"),
-    (r"(asyncio/|selectors\.py:)", "event loop"),
+    (r"(asyncio/|selectors\.py:|channels/event_loop\.py:)", "event loop"),
     (r"frames/frame\.py:", "frames"),
     (r"(runtime/process|channels/control/\w+)\.py:", "life: beats, authority"),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(pattern), stage) for pattern, stage in RULES)
 OTHER = "other"
-_WAITING = re.compile(r"\bselect \([^()]*selectors\.py")
+_LOOP = Path(event_loop.__file__).read_text().splitlines()
+_POLL = next(number for number, line in enumerate(_LOOP, 1) if "self._poll(timeout" in line)
+_WAITING = re.compile(rf"\bselect \([^()]*selectors\.py|\b_run_once \([^()]*channels/event_loop\.py:{_POLL}\)")
 
 
 def stage_of(frames: Sequence[str]) -> str:

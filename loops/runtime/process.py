@@ -28,6 +28,7 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.channels.control.trust import PRIMARY, TRUST
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
@@ -149,7 +150,7 @@ class LoopProcess:
             check_decoys(components, self.config.deception)
             check_disk(components)
             check_tasks(self.confinement, watch)
-            loop = asyncio.new_event_loop()
+            loop = EventLoop()
             self.batch = WriteBatch(loop)
             self.shares = ProcessorShares(self.batch, self)
             self._jobs = ProcessJobs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.config.components import ComponentConfig
 from tlsrt.config.import_path import also_measured
 from tlsrt.errors import SandboxError
@@ -71,7 +71,7 @@ def run_sealed(start: SealedStart) -> int:
     except SandboxError:
         log.error("%s", watch.sentence())
         return 70
-    loop = asyncio.new_event_loop()
+    loop = EventLoop()
     threads = AskedThreads(start.component.needs.threads, log)
 
     def start_threads() -> None:

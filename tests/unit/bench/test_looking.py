@@ -14,6 +14,7 @@ if str(ROOT) not in sys.path:
 from bench.callgrind import compare, renewed  # noqa: E402
 from bench.stages import OTHER, RULES, libraries, library_of, stage_of, stages  # noqa: E402
 
+EVENT_LOOP = ROOT / "channels" / "event_loop.py"
 LOOP = "BaseEventLoop._run_once (asyncio/base_events.py:1922);Handle._run (asyncio/events.py:80)"
 
 
@@ -58,6 +59,14 @@ def test_waiting_is_no_stage() -> None:
 
 def test_every_rule_is_reached_by_its_files() -> None:
     assert len({pattern for pattern, _ in RULES}) == len(RULES)
+
+
+def test_a_process_that_waits_in_our_event_loop_is_no_cpu_and_its_turns_are() -> None:
+    waiting = next(
+        number for number, line in enumerate(EVENT_LOOP.read_text().splitlines(), 1) if "self._poll(" in line
+    )
+    place = "run (tlsrt/x.py:1);EventLoop._run_once (tlsrt/channels/event_loop.py:{}) 7"
+    assert stages([place.format(waiting), place.format(waiting + 3)]) == {"event loop": 7}
 
 
 def test_libraries_of_a_perf_report() -> None:

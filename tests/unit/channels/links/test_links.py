@@ -15,6 +15,7 @@ import pytest
 import zmq
 from fakes.memory_host import MemoryHost
 
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.channels.frames.frame import BODY_MAX, join_messages
 from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink
 from tlsrt.channels.links.link import SOCKET_NAME, Link
@@ -83,7 +84,8 @@ def run(main: Any) -> None:
         async with asyncio.timeout(PATIENCE_S):
             await main()
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=EventLoop) as runner:  # what a process of a host runs
+        runner.run(bounded())
 
 
 SIZES = {
