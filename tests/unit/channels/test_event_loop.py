@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,43 @@ def test_a_loop_that_has_nothing_to_do_sleeps(loop: EventLoop) -> None:
     loop.run_until_complete(asyncio.sleep(0.2))
     assert len(turns) <= 6
     assert max(turns) > 0.1
+
+
+def test_a_loop_that_was_stopped_before_it_runs_does_not_wait(loop: EventLoop) -> None:
+    loop.call_later(3600, print)
+    loop.stop()
+    loop.run_forever()
+
+
+def test_a_timer_of_years_is_waited_for(loop: EventLoop) -> None:
+    loop.call_later(1e9, print)  # more ms than epoll_wait(2) takes
+    stopper = threading.Timer(0.05, loop.call_soon_threadsafe, (loop.stop,))
+    stopper.start()
+    loop.run_forever()
+    stopper.join()
+
+
+@pytest.mark.parametrize("end", ["reader", "writer"])
+def test_who_watches_one_end_of_a_pipe_hears_that_the_other_has_ended(loop: EventLoop, end: str) -> None:
+    """The kernel tells neither EPOLLIN nor EPOLLOUT then, but EPOLLHUP or EPOLLERR alone."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    if end == "reader":
+        while len(os.read(reader, 65536)) == 65536 and select.select([reader], [], [], 0)[0]:
+            pass
+        os.close(writer)
+        loop.add_reader(reader, loop.stop)
+    else:
+        os.close(reader)
+        loop.add_writer(writer, loop.stop)
+    loop.call_later(PATIENCE_S, pytest.fail, "it was not told")
+    loop.run_forever()
+    if end == "reader":
+        loop.remove_reader(reader)
+        os.close(reader)
+    else:
+        loop.remove_writer(writer)
+        os.close(writer)
