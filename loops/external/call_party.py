@@ -20,7 +20,7 @@ from tlsrt.loops.external.call_leg import (
     Piece,
     SaidSound,
 )
-from tlsrt.rate_limit import Bucket
+from tlsrt.loops.external.call_rates import Pieces
 
 if TYPE_CHECKING:  # it needs the extra
     from tlsrt.loops.external.call_pictures import SeenPictures
@@ -181,7 +181,7 @@ class HostParty(ComponentParty):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self._pieces = Bucket(HOST_BURST, HOST_PER_S)
+        self._pieces = Pieces(HOST_BURST, HOST_PER_S)
 
     def tell(self, state: str, **more: Any) -> None:
         """Let that host hear of it; not of what it has said itself."""

@@ -1,4 +1,4 @@
-"""How often one may ring: so many times within a minute. Pure."""
+"""How often one may ring, and how fast pieces of another host may come. Pure."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ class RingRates:
             who = f"the host {host}" if at else caller
             raise Busy(f"{who} has rung {RINGS_PER_MINUTE} times within a minute")
         times.append(now_s)
+
+
+class Pieces:
+    """A token bucket of pieces, full at the beginning: `burst` at once, and `per_s` a second."""
+
+    def __init__(self, burst: float, per_s: float) -> None:
+        self._burst, self._per_s = burst, per_s
+        self._left, self._at_s = burst, 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Take one at a monotonic time; False if none is left."""
+        self._left = min(self._burst, self._left + max(0.0, now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
