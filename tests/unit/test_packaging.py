@@ -32,6 +32,7 @@ NEEDS_MORE = (
     "tlsrt.loops.external.hook_request", "tlsrt.loops.external.hook_server", "tlsrt.loops.external.webhooks_in",
     "tlsrt.loops.external.mail_folder", "tlsrt.loops.external.mail_submission", "tlsrt.loops.external.mail_intake",
     "tlsrt.loops.external.mdns", "tlsrt.loops.external.call_media", "tlsrt.loops.external.call_port",
+    "tlsrt.loops.external.call_camera", "tlsrt.loops.external.call_pictures",
     "tlsrt.loops.third.desktop_carrier", "tlsrt.loops.forth.power_bus",
     "tlsrt.bus", "tlsrt.loops.forth.end_lock",
     "tlsrt.loops.external.xmpp_intake", "tlsrt.loops.external.xmpp_login", "tlsrt.loops.external.xmpp_session",

@@ -145,6 +145,8 @@ def test_too_many_requests_are_refused() -> None:
 
 @pytest.fixture
 def relay() -> Iterator[UndoRelay]:
+    # A thread that another test left does not block it, and would end all by it.
+    before = signal.signal(signal.SIGIO, lambda number, frame: None)
     made = UndoRelay()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     made.come_home()
@@ -153,6 +155,7 @@ def relay() -> Iterator[UndoRelay]:
     made.close()
     signal.sigtimedwait([signal.SIGIO], 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])
+    signal.signal(signal.SIGIO, before)
 
 
 @IS_ROOT
