@@ -57,7 +57,7 @@ class EventLoop(asyncio.SelectorEventLoop):
             timeout = min(max(scheduled[0]._when - self.time(), 0), LONGEST_WAIT_S)
         keys = self._keys
         try:
-            events = self._poll(timeout, len(keys))  # never none: asyncio watches a descriptor of its own
+            events = self._poll(timeout, len(keys) or 1)
         except InterruptedError:
             events = []
         for descriptor, mask in events:
