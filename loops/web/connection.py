@@ -25,7 +25,7 @@ from tlsrt.rate_limit import Buckets
 REQUEST_S = 10.0  # for a request to arrive whole, the first one or another
 READ_S = 30.0  # for an answer to be read: 256 KiB in that time are 9 KiB/s
 REQUESTS_MAX = 64  # on one connection: a browser that needs more connects again
-RATE_S, BURST = 50.0, 400.0  # requests of one address; a page has some dozen files
+RATE_S, BURST = 50.0, 800.0  # requests of one address; a page has some seventy files, and a home one address
 
 
 class WebOwner(Protocol):

@@ -133,11 +133,13 @@ class Spoken:
 
     def next(self, *states: str) -> dict[str, Any]:
         """Return the next item of one of these states."""
+        before: list[dict[str, Any]] = []
         while True:
             item = self.items.get(timeout=30)
             if item["state"] in states:
                 return item
-            assert item["state"] != "closed", (states, self.error)
+            assert item["state"] != "closed", (states, before, self.error)
+            before.append(item)
 
 
 def ring(
