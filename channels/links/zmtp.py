@@ -52,19 +52,28 @@ class ZmtpReader:
 
     def feed_untrusted(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Return whole messages, in order. Raise PeerError at what ZMTP does not allow, or at one that is too long."""
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._needed:
-                return []
-            data, self._rest = self._rest, bytearray()  # a large message is copied once more only, out of the view
-            self._needed = 0
         messages: list[bytes] = []
+        crumbs = 0
+        if rest := self._rest:
+            missing = self._needed - len(rest)
+            if missing > len(data):
+                rest += data
+                return messages
+            self._rest = bytearray()
+            self._needed = 0
+            if missing > 0 and not rest[0] & ~_LONG and not self._parts:  # nothing behind it is copied for its sake
+                start = 9 if rest[0] else 2
+                messages.append(b"".join((memoryview(rest)[start:], memoryview(data)[:missing])))
+                crumbs = len(messages[0]) < CRUMB_BYTES
+                data = memoryview(data)[missing:]
+            else:
+                rest += data
+                data = rest
         view = memoryview(data)
         if not view:
             return messages
         at = 0 if self._greeted else self._greeting_untrusted(view)
         end = len(view)
-        crumbs = 0
         while end - at >= 2 and self._greeted:
             flags = view[at]
             if flags & _LONG:

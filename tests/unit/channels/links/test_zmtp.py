@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tlsrt.channels.frames.frame import MESSAGE_MAX, join_messages, split_message_untrusted
 from tlsrt.channels.links.link import SOCKET_NAME, Link
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.channels.links.zmtp import COMMAND_MAX, GREETING, READY, ZmtpReader, message_head
+from tlsrt.channels.links.zmtp import COMMAND_MAX, CRUMB_BYTES, CRUMBS_MAX, GREETING, READY, ZmtpReader, message_head
 from tlsrt.config.processes import LINK_CONNECTIONS_MAX
 from tlsrt.errors import PeerError
 
@@ -46,6 +46,34 @@ def test_the_same_messages_however_they_are_cut(messages: list[bytes], cuts: lis
     got += reader.feed_untrusted(data)
     assert got == messages
     assert reader.ready
+
+
+@given(
+    st.lists(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=3), max_size=6),
+    st.lists(st.integers(1, 400), max_size=12),
+)
+def test_what_comes_in_parts_is_dropped_however_it_is_cut(messages: list[list[bytes]], cuts: list[int]) -> None:
+    data = b"".join(
+        wire(part, flags=int(left > 0))
+        for parts in messages
+        for left, part in zip(range(len(parts))[::-1], parts, strict=True)
+    )
+    reader, got = shaken(), []
+    for cut in [*cuts, len(data)]:
+        got += reader.feed_untrusted(data[:cut])
+        data = data[cut:]
+    assert got == [parts[0] for parts in messages if len(parts) == 1]
+    assert reader.multiparts == sum(len(parts) > 1 for parts in messages)
+
+
+def test_the_end_of_a_short_message_counts_as_one_of_the_crumbs() -> None:
+    crumb = wire(bytes(CRUMB_BYTES - 1))
+    shaken().feed_untrusted(crumb * CRUMBS_MAX)
+    for cut in (2, 10):
+        reader = shaken()
+        reader.feed_untrusted(crumb[:cut])
+        with pytest.raises(PeerError, match="zmtp_crumbs"):
+            reader.feed_untrusted(crumb[cut:] + crumb * CRUMBS_MAX)
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8), st.booleans())
