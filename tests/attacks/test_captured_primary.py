@@ -350,7 +350,7 @@ def test_it_is_not_enrolled_in_the_place_of_a_client(arena: Arena) -> None:
     assert asked[0] == code.code_id and not any(code.secret in part for fields in passed for part in fields)
     arena.mark()
     arena.client.call(IN_PRIMARY, "say_to_authority", "enrol", [NOBODY, "127.0.0.1", *asked])
-    arena.host.until(lambda _: "join_code_unknown" in arena.news("authority"), "the refusal")
+    arena.host.until(lambda _: "join_code_reused" in arena.news("authority"), "the refusal")
     with Client(bundle) as late:
         assert late.describe("secondary/store")
 

@@ -42,7 +42,7 @@ class Client:
         self.pages = [*pages]
         self.mails = mails
         self.called: list[tuple[str, str, dict[str, Any]]] = []
-        self.rights = {SEARCH: ("*",), LOGS: ("query",), MESSAGES: ("*",)} if rights is None else rights
+        self.rights = {SEARCH: ("*",), LOGS: ("query",), MESSAGES: ("inbox", "watch")} if rights is None else rights
         self.is_left = False
 
     async def call(self, target: str, method: str, *args: Any, **more: Any) -> Any:
