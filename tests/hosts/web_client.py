@@ -29,6 +29,7 @@ from tlsrt.config.bundle import VERSION, Bundle
 from tlsrt.errors import PeerError
 
 BINARY, TEXT, CLOSE, PING, PONG = 2, 1, 8, 9, 10
+HANDSHAKE_S = 10.0
 
 
 def browser_context(ca: bytes, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
@@ -73,12 +74,17 @@ class WebPeer:
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
-        self.reader, self.writer = await asyncio.open_connection(*self._place, limit=1 << 20, local_addr=self._source)
-        below = self.writer.transport
+        opening = asyncio.ensure_future(
+            asyncio.open_connection(
+                *self._place, ssl=self._context, server_hostname=self._host, limit=1 << 20, local_addr=self._source,
+                ssl_handshake_timeout=HANDSHAKE_S,
+            )
+        )  # fmt: skip
         try:
-            await self.writer.start_tls(self._context, server_hostname=self._host)
-        except BaseException:  # who is cancelled in a handshake leaves asyncio's transport open otherwise
-            below.abort()
+            self.reader, self.writer = await asyncio.shield(opening)
+        except asyncio.CancelledError:  # asyncio leaves a transport open that is cancelled in its handshake
+            with suppress(OSError):
+                (await opening)[1].transport.abort()
             raise
         return self
 

@@ -158,7 +158,7 @@ def test_refused_engaged_away_and_missed_are_told_and_kept(host: RunningHost, pa
     phone.button("Refuse")
     desk.until(f"{ENDED} === 'The call with phone is over: refused'")
     phone.click("document.querySelector('#missed')")
-    phone.until("/from client\\/desk.*refused/.test(document.querySelector('main table').innerText)")
+    phone.until("/from client\\/desk[^]*refused/.test(document.querySelector('main table').innerText)")
     for tab in pages:
         is_let_go(tab)
 
@@ -193,7 +193,7 @@ def test_a_page_that_is_loaded_again_ends_its_call(host: RunningHost, pages: Pag
         phone.ask("Page.reload")
         until(lambda: not admin.call(TELEPHONE, "report")["is_in"])
         print("ended at the host after a reload, ms:", 1000 * (time.time() - begun_s))
-    phone.until("document.body.innerText.includes('This page is rung')")
+    phone.until("document.body?.innerText.includes('This page is rung')")
 
 
 def test_a_lock_hangs_up_and_a_revocation_closes(host: RunningHost, pages: Pages) -> None:

@@ -14,7 +14,7 @@ from tlsrt.config.defaults import COMPONENTS, LOOPS
 # The events are the runtime's own: the gate's process alone is told them, and packs each once for all who listen.
 EXCEPT = "primary"
 FOLDERS = sorted({one.class_path.split(".")[2] for one in COMPONENTS} - {EXCEPT})
-SHARED = ("models", "sampling", "sip")
+SHARED = ("indexing", "models", "sampling", "sip")
 WORKERS = "models"  # run in workers, and import what a worker of any package does
 # An order of secondary/updates is read by the verb that carries it out, as root: one description of it for both.
 OF_VERBS = {"updates.py": "tlsrt.apt_plan"}
