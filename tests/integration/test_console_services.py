@@ -90,7 +90,7 @@ def test_a_value_is_put_watched_looked_at_in_its_past_and_deleted(page: ConsoleP
     page.press_button("Show", "kettle")
     page.shows("kettle, revision 2")
     page.until("[...document.querySelectorAll('main pre')].some(one => one.textContent === 'off')")
-    page.press_button("Show", "1")
+    page.until("document.querySelector('[aria-label=\"Show: 1\"]')")
     page.run("document.querySelector('[aria-label=\"Show: 1\"]').click()")
     page.shows("kettle, as it was at revision 1")
     page.until("[...document.querySelectorAll('main pre')].some(one => one.textContent.includes('80'))")
