@@ -48,6 +48,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         if self._debug:
             super()._run_once()  # type: ignore[misc]
             return
+        handle: Any
         ready = self._ready
         scheduled = self._without_cancelled() if self._timer_cancelled_count else self._scheduled
         timeout: float = -1
@@ -78,13 +79,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         if scheduled:
             end = self.time() + self._clock_resolution
             while scheduled and scheduled[0]._when < end:
-                timer = heapq.heappop(scheduled)
-                timer._scheduled = False
-                ready.append(timer)
+                handle = heapq.heappop(scheduled)
+                handle._scheduled = False
+                ready.append(handle)
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
+        handle = None  # as in asyncio: the frame of what raised keeps this one, and so the task that died
 
     def _without_cancelled(self) -> list[Any]:
         """Return the timers after those that were cancelled have left their head, or all places if they are many."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -206,3 +208,30 @@ def test_who_watches_one_end_of_a_pipe_hears_that_the_other_has_ended(loop: Even
     else:
         loop.remove_writer(writer)
         os.close(writer)
+
+
+def test_a_task_that_died_is_told_at_once_and_not_when_it_is_collected(loop: EventLoop) -> None:
+    """Its error has a frame, which has that of the turn behind it."""
+    told: list[Any] = []
+    loop.set_exception_handler(lambda _, context: told.append(context.get("exception")))
+
+    async def dies() -> None:
+        sys._getframe(1)  # as whoever looks at the stack: frames are objects from then on
+        raise OSError("unseen")
+
+    def begin() -> None:
+        loop.create_task(dies())
+
+    async def main() -> None:
+        loop.call_soon(begin)
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            if told:
+                return
+
+    gc.disable()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        gc.enable()
+    assert [str(one) for one in told] == ["unseen"]
