@@ -146,7 +146,16 @@ class Client:
                 yield item
         finally:
             if not self._loop.is_closed():
-                self._run(items.aclose())
+                self._end(items.aclose())
+
+    def _end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it, and wait for it if this thread may: a forgotten stream may be collected in the client's own."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._run(work)
+        else:
+            asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def upload(
         self, target: str, method: str, data: bytes | Iterable[bytes], /, *args: object, timeout_s: float = 300.0,
