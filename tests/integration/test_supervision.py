@@ -70,7 +70,10 @@ def test_exactly_those_are_restarted_that_the_strategy_names_in_its_order(
     settle(running, active=started, after=lines)
     after = lives_of(running)
     assert {name for name in before if after[name] != before[name]} == {*started}
-    assert (said(running, "gone"), said(running, "spawned")) == (ended, started)
+    limit = time.monotonic() + 10
+    while (said(running, "gone"), said(running, "spawned")) != (ended, started):  # its log may come a moment later
+        assert time.monotonic() < limit, (said(running, "gone"), said(running, "spawned"))
+        time.sleep(0.02)
     assert word_of(running.lines[lines:], "active") == started
     assert word_of(running.lines[lines:], "died") == [dead], "the others have ended in order"
     for name in set(started) - {dead}:
