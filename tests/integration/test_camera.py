@@ -242,17 +242,19 @@ def test_a_flood_of_readers_is_bounded_and_starts_one_program(host: RunningHost,
     before = shown(client, "pattern")["runs"]
     streams = [frames_of(client, "pattern") for _ in range(17)]
     busy = 0
-    for one in streams:
-        try:
-            next(one)
-        except Busy:
-            busy += 1
-    assert busy == 1
-    assert shown(client, "pattern")["readers"] == 16
-    assert shown(client, "pattern")["runs"] == before + 1
-    assert len(running_programs(host)) <= 3
-    for one in streams:
-        one.close()
+    try:
+        for one in streams:
+            try:
+                next(one)
+            except Busy:
+                busy += 1
+        assert busy == 1
+        assert shown(client, "pattern")["readers"] == 16
+        assert shown(client, "pattern")["runs"] == before + 1
+        host.until(lambda _: len(running_programs(host)) <= 3, "the end of programs of before")
+    finally:
+        for one in streams:
+            one.close()
     until(client, "pattern", readers=0)
 
 
