@@ -149,8 +149,9 @@ class AcmeClient:
         if replaces and "renewalInfo" in self._places:
             try:
                 answer = self._post(self._place("newOrder"), {**asked, "replaces": replaces})
-            except JobFailed as failed:  # it was replaced already, or another CA's: then it is simply a new one
-                if failed.status not in (400, 403, 404, 409) or failed.problem is Problem.RATE_LIMITED:
+            except JobFailed as failed:  # it was replaced already, another CA's, or is not found: then a new one
+                # 500: Pebble finds no certificate whose serial number has a byte 0 before a high bit in DER.
+                if failed.status not in (400, 403, 404, 409, 500) or failed.problem is Problem.RATE_LIMITED:
                     raise
                 answer = self._post(self._place("newOrder"), asked)
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,12 +42,16 @@ class ScriptedCA:
     def __init__(self, changes: dict[str, Any]) -> None:
         self.answers = {**PLACES, **changes}
         self.asked: list[str] = []
+        self.orders: list[dict[str, Any]] = []  # what was asked of /newOrder
         self.shown: list[str] = []
         self.paused: list[float] = []
 
     def request(self, method: str, origin: Origin, headers: dict[str, str], body: bytes) -> Answer:
         assert (origin.host, origin.port) == ("ca.example.org", 443)
         self.asked.append(origin.path)
+        if origin.path == "/newOrder":
+            said = json.loads(body)["payload"]
+            self.orders.append(json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4))))
         found = self.answers.get(origin.path, {})
         if callable(found):
             found = found(self)
@@ -140,6 +146,32 @@ def test_refused_nonces_are_replaced_and_bounded() -> None:
     body = json.dumps({"type": "urn:ietf:params:acme:error:badNonce"}).encode()
     failed, _, ca = order({"/newOrder": Answer(400, NONCE, body)})
     assert failed.problem is Problem.NONCES and ca.asked.count("/newOrder") == NONCES_MAX
+
+
+def refusing(status: int, kind: str) -> Callable[[ScriptedCA], Any]:
+    """Return a CA's answer to orders: it refuses those that say what they replace."""
+    problem = json.dumps({"type": f"urn:ietf:params:acme:error:{kind}", "detail": "no"}).encode()
+    return lambda ca: Answer(status, NONCE, problem) if "replaces" in ca.orders[-1] else PLACES["/newOrder"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, "malformed"), (403, "unauthorized"), (404, "malformed"), (409, "alreadyReplaced"), (500, "serverInternal")],
+)
+def test_a_certificate_that_the_ca_does_not_replace_is_ordered_as_a_new_one(status: int, kind: str) -> None:
+    ca = ScriptedCA({"/newOrder": refusing(status, kind), "/authz": Answer(404, NONCE, b"{}")})
+    with pytest.raises(JobFailed):
+        AcmeClient(f"{CA}/dir", KEY, ca).order(["a.example.org"], "", b"csr", "x.y", "tls-alpn-01")
+    assert [one.get("replaces") for one in ca.orders] == ["x.y", None]
+    assert "/authz" in ca.asked  # it goes on with the second
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "rateLimited"), (400, "rateLimited"), (503, "serverInternal")])
+def test_a_ca_that_wants_to_be_left_alone_is(status: int, kind: str) -> None:
+    ca = ScriptedCA({"/newOrder": refusing(status, kind)})
+    with pytest.raises(JobFailed):
+        AcmeClient(f"{CA}/dir", KEY, ca).order(["a.example.org"], "", b"csr", "x.y", "tls-alpn-01")
+    assert [one.get("replaces") for one in ca.orders] == ["x.y"]
 
 
 def window(answer: object) -> tuple[int, int, int]:
