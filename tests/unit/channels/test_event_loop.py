@@ -216,7 +216,7 @@ def test_a_task_that_died_is_told_at_once_and_not_when_it_is_collected(loop: Eve
     loop.set_exception_handler(lambda _, context: told.append(context.get("exception")))
 
     async def dies() -> None:
-        sys._getframe(1)  # as whoever looks at the stack: frames are objects from then on
+        sys._getframe(1)  # as code that looks at the stack does: frames are objects from then on
         raise OSError("unseen")
 
     def begin() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,9 +50,11 @@ class Pauses:
 
 
 _SLEEP = asyncio.sleep
+# That of Debian 13 leaves a socket open where none listens, until it is collected. 5.2 does not.
+LEAVES_SOCKETS = version("dbus-fast").startswith("2.")
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # dbus-fast of Debian 13, where none listens
+@pytest.mark.filterwarnings(*["ignore:unclosed <socket:ResourceWarning"] * LEAVES_SOCKETS)
 def test_a_host_without_a_bus_is_tried_less_and_less_and_at_once_for_who_asks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -85,7 +88,7 @@ def test_a_host_without_a_bus_is_tried_less_and_less_and_at_once_for_who_asks(
         tried.extend(waits)
 
     asyncio.run(main())
-    gc.collect()  # its sockets, in this test and in no other
+    gc.collect()  # such sockets, in this test and in no other; with later versions there are none
     assert tried[:8] == [0, 2, 6, 14, 30, 58, 58, 58]
 
 
