@@ -62,7 +62,7 @@ def call(host: RunningHost, networks: JoinedNetworks) -> Iterator[Callable[..., 
     with inside(networks.host):
         said("ip", "address", "flush", "dev", "c0", "scope", "global")
         said("ip", "link", "set", "c0", "down", "mtu", "1500")
-        said("ip", "address", "replace", "192.0.2.1/24", "dev", "c0")
+        said("ip", "address", "add", "192.0.2.1/24", "dev", "c0")
 
 
 def seen(networks: JoinedNetworks, name: str = "c0") -> tuple[bool, int, list[str], list[str]]:
@@ -134,6 +134,7 @@ def test_it_is_undone_at_once_when_the_component_is_killed(
     until(lambda: seen(networks) == BEFORE)
     thread.join()
     until(lambda: is_undone(call))
+    until(lambda: not undo_processes(host))  # which puts back what the teardown takes away
 
 
 def ended(host: RunningHost) -> None:
