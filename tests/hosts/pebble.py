@@ -51,7 +51,8 @@ class Pebble:
         (self.folder / "own.key").write_bytes(own.key_pem)
         self._life_s = life_s
         self._options = options
-        self._environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": str(rejected)}
+        words = {"VA_NOSLEEP": "1", "AUTHZREUSE": "0", "WFE_NONCEREJECT": str(rejected)}  # each order proves its names
+        self._environment = os.environ | {f"PEBBLE_{name}": value for name, value in words.items()}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._log = (self.folder / "log").open("wb")
 

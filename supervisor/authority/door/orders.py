@@ -47,7 +47,7 @@ from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import LoopHandler, Service, SupervisorHandler
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
-TRY_MS = 5_000  # for Primary to make a context and try it
+TRY_MS = 25_000  # for Primary to make a context and try it, and to come first if there is none
 _SERIAL_BYTES = 16
 _WORDS_MAX = 500
 _ANOTHER = "another one came"
