@@ -145,12 +145,13 @@ class Executable:
 
 
 class ExecutableReader:
-    """Reads executables of this host, each file once."""
+    """Reads executables of this host, and looks for each library once: a thousand files may need the same few."""
 
     def __init__(self, machine: str = "", cache: Path = CACHE) -> None:
         self._machine = machine or os.uname().machine
         self._cache = cache
         self._libraries: Mapping[str, tuple[str, ...]] | None = None
+        self._found: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     def read(self, path: str) -> Executable:
         """Return all that belongs to an executable. Raises ConfigError for what cannot be executed."""
@@ -198,8 +199,9 @@ class ExecutableReader:
         every: list[str] = [*elf.folders]
         while waiting:
             at, one, folders = waiting.pop()
+            places = _places(at, folders) if one.needed else ()
             for name in one.needed:
-                for found in self._find(name, at, folders):
+                for found in self._find(name, places):
                     if found not in files:
                         files[found] = None
                         if len(files) > _FILES_MOST:
@@ -210,13 +212,16 @@ class ExecutableReader:
                             waiting.append((found, library, (*library.folders, *folders)))
         return tuple(runs), tuple(files), tuple(every)
 
-    def _find(self, name: str, user: str, folders: Iterable[str]) -> list[str]:
+    def _find(self, name: str, places: tuple[str, ...]) -> tuple[str, ...]:
+        if (found := self._found.get((name, places))) is None:
+            found = self._found[name, places] = tuple(self._look_for(name, places))
+        return found
+
+    def _look_for(self, name: str, places: tuple[str, ...]) -> list[str]:
         """Return where a library lies, nowhere for one that is not there: the program will say so itself."""
         if "/" in name:
             return [name] if os.path.exists(name) else []
-        origin = os.path.dirname(os.path.realpath(user))
-        for folder in folders:
-            place = folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
+        for place in places:
             if self._fits(os.path.join(place, name)):
                 return [os.path.normpath(os.path.join(place, name))]
         if cached := [path for path in self._cached().get(name, ()) if self._fits(path)]:
@@ -240,6 +245,14 @@ class ExecutableReader:
             except (OSError, ValueError):
                 self._libraries = {}
         return self._libraries
+
+
+def _places(user: str, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folders that a file says, those beside it with its place in them."""
+    if not any("ORIGIN" in folder for folder in folders):
+        return folders
+    origin = os.path.dirname(os.path.realpath(user))
+    return tuple(folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for folder in folders)
 
 
 def _elf(path: str) -> Elf | None:
