@@ -167,17 +167,16 @@ def rules_of(
     """
     numbers = NUMBERS[machine]
     answers = _plain(policy)
-    first: dict[str, list[Case]] = {call: [] for call in answers}
-    last: dict[str, list[Case]] = {call: [] for call in answers}
+    cases: dict[str, list[Case]] = {call: [] for call in answers}
     for kind in ("allow", "import", "answer"):
-        for entry, call in ((one, call) for one in policy.lists[kind] for call in one.calls):
+        is_later = kind == "import" and stage is FilterStage.SEALED
+        for entry in policy.lists[kind]:
             checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
-            given = _given(entry) if kind == "answer" else ALLOW
-            first[call].append(Case(checks, given))
-            last[call].append(Case(checks, _after_import(answers[call]) if kind == "import" else given))
-    cases = first if stage is FilterStage.IMPORTING else last
-    otherwise = {call: _otherwise(policy, answer, stage, watched=watched) for call, answer in answers.items()}
-    return {numbers[call]: _rule(cases[call], otherwise[call]) for call in answers if call in numbers}
+            case = Case(checks, _given(entry) if kind == "answer" else ALLOW)
+            for call in entry.calls:
+                cases[call].append(Case(checks, _after_import(answers[call])) if is_later else case)
+    otherwise = {answer: _otherwise(policy, answer, stage, watched=watched) for answer in {*answers.values()}}
+    return {numbers[call]: _rule(cases[call], otherwise[answer]) for call, answer in answers.items() if call in numbers}
 
 
 def program_of(

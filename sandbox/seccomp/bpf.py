@@ -7,7 +7,7 @@ binary search over the numbers, in which neighbours with the same answer are one
 argument checks of one call.
 
 Jumps of classic BPF go forward only and, if conditional, 255 instructions at most. So code is made from the leaves
-up, and every piece is a tuple of instructions whose jumps are relative: pieces can be put together in any place.
+up, and every piece is the bytes of instructions whose jumps are relative: pieces can be put together in any place.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _LOAD, _AND, _RETURN, _JUMP = 0x20, 0x54, 0x06, 0x05  # BPF_LD|W|ABS, ALU|AND|K,
 _IF_EQUAL, _IF_AT_LEAST = 0x15, 0x35  # JMP|JEQ|K, JMP|JGE|K
 _FAR = 255
 
-Instruction = tuple[int, int, int, int]
-Code = tuple[Instruction, ...]
+_instruction = struct.Struct("<HBBI").pack  # struct sock_filter: code, jump if true, jump if not, operand
+_BYTES = 8
 
 
 def errno_action(number: int) -> int:
@@ -87,14 +87,15 @@ def assemble(machine: str, rules: Mapping[int, Rule], default: int) -> bytes:
     for number in rules:
         if not 0 <= number < X32_BIT:
             raise ValueError(f"{number} is not a system call number")
-    code: Code = (
-        (_LOAD, 0, 0, _ARCHITECTURE_AT), (_IF_EQUAL, 1, 0, ARCHITECTURES[machine]), _answer(KILL_PROCESS),
-        (_LOAD, 0, 0, _NUMBER_AT), (_IF_AT_LEAST, 0, 1, X32_BIT), _answer(KILL_PROCESS),
-        *_search(_intervals(rules, default)),
-    )  # fmt: skip
-    if len(code) > MAX_INSTRUCTIONS:
-        raise ValueError(f"the program has {len(code)} instructions, more than {MAX_INSTRUCTIONS}")
-    return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+    code = b"".join((
+        _instruction(_LOAD, 0, 0, _ARCHITECTURE_AT), _instruction(_IF_EQUAL, 1, 0, ARCHITECTURES[machine]),
+        _answer(KILL_PROCESS),
+        _instruction(_LOAD, 0, 0, _NUMBER_AT), _instruction(_IF_AT_LEAST, 0, 1, X32_BIT), _answer(KILL_PROCESS),
+        _search(_intervals(rules, default)),
+    ))  # fmt: skip
+    if (length := _length(code)) > MAX_INSTRUCTIONS:
+        raise ValueError(f"the program has {length} instructions, more than {MAX_INSTRUCTIONS}")
+    return code
 
 
 def digest(program: bytes) -> bytes:
@@ -102,64 +103,70 @@ def digest(program: bytes) -> bytes:
     return hashlib.sha256(program).digest()
 
 
-def _answer(action: int) -> Instruction:
-    return (_RETURN, 0, 0, action)
+def _length(code: bytes) -> int:
+    return len(code) // _BYTES
 
 
-def _intervals(rules: Mapping[int, Rule], default: int) -> list[tuple[int, Rule]]:
-    """Return (first number, rule) for every stretch of numbers with one answer, from 0 on."""
-    absent = Rule((), default)
-    found: list[tuple[int, Rule]] = []
-    edges = sorted({0, *rules, *(number + 1 for number in rules)})
-    for number in edges:
-        rule = rules.get(number, absent)
-        if not found or found[-1][1] != rule:
-            found.append((number, rule))
+def _answer(action: int) -> bytes:
+    return _instruction(_RETURN, 0, 0, action)
+
+
+def _intervals(rules: Mapping[int, Rule], default: int) -> list[tuple[int, bytes]]:
+    """Return (first number, code) for every stretch of numbers with one answer, from 0 on."""
+    absent = _answer(default)
+    codes = {number: _rule(rule) for number, rule in rules.items()}
+    found: list[tuple[int, bytes]] = []
+    for number in sorted({0, *codes, *(number + 1 for number in codes)}):
+        code = codes.get(number, absent)
+        if not found or found[-1][1] != code:
+            found.append((number, code))
     return found
 
 
-def _search(intervals: list[tuple[int, Rule]]) -> Code:
+def _search(intervals: list[tuple[int, bytes]]) -> bytes:
     if len(intervals) == 1:
-        return _rule(intervals[0][1])
+        return intervals[0][1]
     middle = len(intervals) // 2
     below, above = _search(intervals[:middle]), _search(intervals[middle:])
-    first = intervals[middle][0]
-    if len(below) <= _FAR:
-        return ((_IF_AT_LEAST, len(below), 0, first), *below, *above)
-    return ((_IF_AT_LEAST, 0, 1, first), (_JUMP, 0, 0, len(below)), *below, *above)
+    first, length = intervals[middle][0], _length(below)
+    if length <= _FAR:
+        return _instruction(_IF_AT_LEAST, length, 0, first) + below + above
+    return _instruction(_IF_AT_LEAST, 0, 1, first) + _instruction(_JUMP, 0, 0, length) + below + above
 
 
-def _rule(rule: Rule) -> Code:
-    code: Code = (_answer(rule.otherwise),)
+def _rule(rule: Rule) -> bytes:
+    code = _answer(rule.otherwise)
     for case in reversed(rule.cases):
-        code = (*_case(case), *code)
+        code = _case(case) + code
     return code
 
 
-def _case(case: Case) -> Code:
+def _case(case: Case) -> bytes:
     """Code that answers if all checks pass, and else runs on behind its own end."""
-    code: Code = (_answer(case.action),)
+    code = _answer(case.action)
     for check in reversed(case.checks):
-        code = (*_check(check, len(code)), *code)
+        code = _check(check, _length(code)) + code
     return code
 
 
-def _check(check: Check, behind: int) -> Code:
+def _check(check: Check, behind: int) -> bytes:
     """Code that runs on if the check passes, and else jumps over `behind` more instructions."""
     low_at = _ARGUMENTS_AT + 8 * check.argument
     if not 0 <= check.argument < 6 or not check.values:
         raise ValueError(f"not a check of a system call: {check}")
+    load = _instruction(_LOAD, 0, 0, low_at)
     if check.wide:
         (value,) = check.values
-        low = ((_LOAD, 0, 0, low_at), (_IF_EQUAL, 0, _near(behind), value & LOW_32))
-        return ((_LOAD, 0, 0, low_at + 4), (_IF_EQUAL, 0, _near(behind + len(low)), value >> 32), *low)
-    masked: Code = () if check.mask == LOW_32 else ((_AND, 0, 0, check.mask),)
+        low = load + _instruction(_IF_EQUAL, 0, _near(behind), value & LOW_32)
+        high = _instruction(_IF_EQUAL, 0, _near(behind + _length(low)), value >> 32)
+        return _instruction(_LOAD, 0, 0, low_at + 4) + high + low
+    masked = b"" if check.mask == LOW_32 else _instruction(_AND, 0, 0, check.mask)
     last = len(check.values) - 1
-    tests = tuple(
-        (_IF_EQUAL, _near(last - index), _near(behind) if index == last else 0, value)
+    tests = [
+        _instruction(_IF_EQUAL, _near(last - index), _near(behind) if index == last else 0, value)
         for index, value in enumerate(check.values)
-    )
-    return ((_LOAD, 0, 0, low_at), *masked, *tests)
+    ]
+    return b"".join((load, masked, *tests))
 
 
 def _near(distance: int) -> int:
