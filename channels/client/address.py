@@ -20,7 +20,7 @@ def parse_address(text: str) -> tuple[str, int]:
 def why_unreachable(error: OSError) -> str:
     """Return why nothing was reached, in the system's words, and what to do.
 
-    asyncio has a text of its own, with the address in Python's notation, and joins those of several addresses.
+    asyncio has a text of its own, with the address in Python's notation; those of several addresses are joined.
     """
     numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))
     reason = ", ".join(os.strerror(number) for number in numbers) or error.strerror or str(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from tlsrt.channels.client.address import why_unreachable
+from tlsrt.channels.client.happy_eyeballs import connected_socket
 from tlsrt.channels.client.key_pair import load_key_pair
 from tlsrt.channels.client.validity import client_refused, server_refused
 from tlsrt.channels.session.grant import GrantContent
@@ -208,7 +209,8 @@ async def connect(
     where = f"{host}:{port}"
     try:
         async with asyncio.timeout(timeout_s):
-            await loop.create_connection(lambda: connection, host, port, happy_eyeballs_delay=0.25)
+            made = await connected_socket(host, port)
+            await loop.create_connection(lambda: connection, sock=made)
             return await outcome
     except TimeoutError as error:
         outcome.cancel()
