@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,15 +45,27 @@ def component(document: dict[str, Any]) -> dict[str, Any]:
 def test_calls_wait_for_a_component_that_is_not_ready_and_nobody_is_restarted(host: RunningHost) -> None:
     client, after, incarnation = host.client(), len(host.console), host.loop("third.bridge")["incarnation"]
     host.until(lambda document: component(document)["ready"] is True and component(document)["tasks"] == 2, "ready")
-    client.call(BRIDGE, "later", connected=True, seconds=5.0)
-    client.call(BRIDGE, "become", connected=False)
-    host.wait_for(rf"^third.bridge +unready +{BRIDGE} is not ready, see ", after=after)
-    assert f"{BRIDGE} is not ready, see the log of third.bridge" in host.cli("status").stdout
-    assert "not ready: no broker" in host.log("third.bridge")
-    with pytest.raises(Unavailable, match="third/bridge is not ready: try again"):
-        client.call(BRIDGE, "figures", timeout_s=1.0)
-    assert "pid" in client.call(BRIDGE, "describe")["methods"]
-    assert client.call(BRIDGE, "figures")["pumped"] >= 1, "it waited until the component was ready"
+    is_back = threading.Event()
+
+    def until_back() -> Iterator[bytes]:
+        yield b"away"
+        is_back.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            away = pool.submit(client.upload, BRIDGE, "away", until_back())
+            host.wait_for(rf"^third.bridge +unready +{BRIDGE} is not ready, see ", after=after)
+            assert f"{BRIDGE} is not ready, see the log of third.bridge" in host.cli("status").stdout
+            assert "not ready: no broker" in host.log("third.bridge")
+            waits = pool.submit(client.call, BRIDGE, "figures")
+            with pytest.raises(Unavailable, match="third/bridge is not ready: try again"):
+                client.call(BRIDGE, "figures", timeout_s=1.0)
+            assert "pid" in client.call(BRIDGE, "describe")["methods"]
+            assert not waits.done()
+        finally:
+            is_back.set()
+        assert waits.result()["pumped"] >= 1, "it waited until the component was ready"
+        away.result()
     host.wait_for(rf"^third.bridge +ready +{BRIDGE}$", after=after)
     assert host.loop("third.bridge")["incarnation"] == incarnation
 

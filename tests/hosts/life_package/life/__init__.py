@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from tlsrt import Component, Failed, handler
@@ -53,9 +54,12 @@ class Bridge(Component):
         self.is_connected = connected
 
     @handler
-    async def later(self, connected: bool, seconds: float) -> None:
-        """Change it when the call is over."""
-        asyncio.get_running_loop().call_later(seconds, setattr, self, "is_connected", connected)
+    async def away(self, until: AsyncIterator[bytes]) -> None:
+        """Be not ready as long as somebody sends."""
+        self.is_connected = False
+        async for _ in until:
+            continue
+        self.is_connected = True
 
     @handler
     async def break_pipe(self) -> int:
