@@ -34,15 +34,16 @@ _SEVERAL = 64  # files that one processor compiles before another one helps
 _NOT_IMPORTED = {"idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip"}
 # What of the standard library a start imports, on any Python; components of the operator's may import all of it.
 _NAMES = """
-__future__ _collections_abc _colorize _compat_pickle _opcode_metadata _strptime _weakrefset abc ast asyncio base64
-bisect calendar codecs collections concurrent contextlib contextvars copy copyreg csv ctypes dataclasses datetime
-difflib dis email encodings enum fnmatch functools genericpath glob hashlib heapq hmac importlib inspect io ipaddress
-json keyword linecache locale logging ntpath opcode operator os pathlib pickle platform posixpath queue quopri random
-re reprlib secrets selectors shlex signal site socket sqlite3 ssl stat string stringprep struct subprocess sysconfig
-textwrap threading token tokenize traceback tracemalloc types typing urllib warnings weakref zipimport
+__future__ _collections_abc _colorize _compat_pickle _opcode_metadata _strptime _weakrefset abc argparse ast asyncio
+base64 bisect calendar codecs collections concurrent contextlib contextvars copy copyreg csv ctypes dataclasses datetime
+difflib dis email encodings enum fnmatch functools genericpath gettext glob hashlib heapq hmac importlib inspect io
+ipaddress json keyword linecache locale logging ntpath opcode operator os pathlib pickle platform posixpath queue quopri
+random re reprlib secrets selectors shlex signal site socket sqlite3 ssl stat string stringprep struct subprocess
+sysconfig textwrap threading token tokenize traceback tracemalloc types typing urllib warnings weakref zipimport
 sre_compile sre_constants sre_parse uu zipfile tempfile shutil bz2 lzma gzip _compression
 """
 _LIBRARY = frozenset(_NAMES.split())
+_BUILT = "_sysconfigdata_"  # begins the name of how the interpreter was built, which sysconfig imports
 
 
 def write_bytecode(config: Config, known: bytes | None = None) -> None:
@@ -92,7 +93,7 @@ def _sources(root: Root, has_others: bool) -> Iterator[str]:
 
 def _may_be_imported(top: str, has_others: bool) -> bool:
     """Tell whether a start may import a module of the standard library; "" is a module of anything else."""
-    return not top or top in _LIBRARY or (has_others and top not in _NOT_IMPORTED)
+    return not top or top in _LIBRARY or top.startswith(_BUILT) or (has_others and top not in _NOT_IMPORTED)
 
 
 def _compile_all(folder: str, sources: list[str]) -> None:
