@@ -21,6 +21,7 @@ from tlsrt.channels.client.sources import (
     Source,
     expect_some,
     filed,
+    kept,
     logged,
     period,
     received,
@@ -89,6 +90,9 @@ async def _found(client: AsyncClient, question: str, arguments: argparse.Namespa
     for tree in arguments.files or ():
         places.append(f"tree {printable(tree)}")
         found.append(await filed(client, question, tree, most=most, timeout_s=wait_s))
+    for namespace in arguments.store or ():
+        places.append(f"namespace {printable(namespace)} of the store")
+        found.append(await kept(client, question, namespace, most=most, timeout_s=wait_s))
     if arguments.messages:
         places.append("your messages")
         found.append(await received(client, question, most=most, timeout_s=wait_s))

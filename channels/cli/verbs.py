@@ -186,6 +186,10 @@ VERBS = (
                 ("--files",), "find passages in this tree of third/files that is indexed, may be repeated", "TREE",
                 is_repeated=True,
             ),
+            Argument(
+                ("--store",), "find passages in this namespace of secondary/store that is indexed (.: without a name), "
+                "may be repeated", "NAMESPACE", is_repeated=True,
+            ),
             flag("--messages", text="find passages in your messages"),
             Argument(
                 ("--logs",), "find lines of the host's logs of a time: today, yesterday, 2h, FROM..TO",

@@ -22,7 +22,7 @@ from tlsrt.errors import Denied, Failed, NotFound, Unavailable
 from tlsrt.when import shown_time
 
 SEARCH, LOGS, MESSAGES = "secondary/search", "secondary/logs", "external/messages"
-FILES = "third/files"
+FILES, STORE = "third/files", "secondary/store"
 _BEHIND = "what has changed of late is not indexed yet, and was not searched"
 PASSAGE = 400  # characters: as much as a passage of the search has
 PASSAGES = 5  # of each place
@@ -142,6 +142,24 @@ async def filed(
     )
 
 
+async def kept(
+    client: AsyncClient, question: str, namespace: str = OWN, *, most: int = PASSAGES, target: str = STORE,
+    timeout_s: float = 60.0,
+) -> Gathered:  # fmt: skip
+    """Return the passages of a namespace's texts that are nearest; `.` is the one that the store takes without a name.
+
+    Raises what the call does.
+    """
+    _expect(client, target, "find")
+    more = {} if namespace == OWN else {"namespace": namespace}
+    found = await client.call(
+        target, "find", question[:4000], min(most, 20), timeout_s=timeout_s, idempotent=True, **more
+    )
+    sources, is_behind = _found_untrusted(found, target, _value_untrusted)
+    place = target if namespace == OWN else f"{target}, namespace {namespace}"
+    return Gathered([Source(one.name, one.text, place) for one in sources], [_BEHIND] if is_behind else [])
+
+
 def _found_untrusted(found: Any, target: str, source: Callable[[Any, str], Source]) -> tuple[list[Source], bool]:
     match found:
         case {"hits": list(hits), "is_behind": bool(is_behind)}:
@@ -153,6 +171,13 @@ def _file_untrusted(hit: Any, target: str) -> Source:
     match hit:
         case {"path": str(path), "at_ms": int(at_ms), "text": str(text)}:
             return Source(path[:_NAME], text[: 2 * PASSAGE], target, at_ms)
+    raise Failed(f"{target} answers with what is no passage")
+
+
+def _value_untrusted(hit: Any, target: str) -> Source:
+    match hit:
+        case {"key": str(key), "text": str(text)}:
+            return Source(f"value {key[:_NAME]}", text[: 2 * PASSAGE], target)
     raise Failed(f"{target} answers with what is no passage")
 
 

@@ -24,6 +24,8 @@ from tlsrt.loops.secondary.schema import SUM_BYTES, add_identity, checksum, iden
 _NAMED = 3  # damaged keys in one sentence
 _DAMAGED_MOST = 1000  # that are remembered
 _LIVE = "(expires_ms IS NULL OR expires_ms > ?)"
+_FIRST = "hex(substr(value, 1, 1))"
+_IS_TEXT = f"({_FIRST} BETWEEN 'A0' AND 'BF' OR {_FIRST} IN ('D9', 'DA', 'DB'))"  # the strings of msgpack
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,16 @@ class SqliteTable:
                 is_unknown, f"keys that start with {prefix!r} were changed" if prefix else "keys were changed"
             )
             return [row[0] for row in connection.execute(query, values)]
+
+    def texts(self, namespace: str, most: int, now_ms: int) -> dict[str, int]:
+        """Return the revisions of live values that are strings, the newest, by key. Raises Failed as `keys`."""
+        query = (
+            f"SELECT key, revision FROM entries WHERE namespace = ? AND {_LIVE} AND {_IS_TEXT} "  # noqa: S608
+            "ORDER BY revision DESC LIMIT ?"
+        )
+        with self._file.reading() as connection:
+            self._settle_all()
+            return dict(connection.execute(query, (namespace, now_ms, most)).fetchall())
 
     def position(self) -> tuple[int, int, int]:
         """Return the revision, from which one on all changes are kept, and the bytes of replaced values."""

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
@@ -50,6 +50,7 @@ from tlsrt.loops.secondary.namespaces import (
 )
 from tlsrt.loops.secondary.past import Change, PastLimits
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
+from tlsrt.loops.secondary.store_index import FoundValues, StoreIndex
 
 VALUE_BYTES = 256 * 1024  # encoded
 _MIB = 1 << 20
@@ -67,6 +68,13 @@ Ttl = Annotated[float, Range(0.001, _DECADE_S)]
 Revision = Annotated[int, Range(0)]
 
 
+@dataclass(frozen=True)
+class StoreNamespace(Namespace):
+    """What the operator says of one namespace of the store."""
+
+    index: Annotated[bool, "Whether secondary/search keeps its texts, for `find`."] = False
+
+
 class Store(Component):
     """Keeps values by key. What was acknowledged survives a crash of the store and of the host."""
 
@@ -79,10 +87,11 @@ class Store(Component):
             "Where values are without `namespace`. shared: in one for all; per_subject: in the caller's own.",
         ] = "shared"
         namespaces: Annotated[
-            dict[str, Namespace], Length(256), "Further namespaces: who may use them, and how much they may hold."
+            dict[str, StoreNamespace], Length(256), "Further namespaces: who may use them, and how much they may hold."
         ] = field(default_factory=dict)
         namespace_bytes: Annotated[MostBytes, "Bytes of the values in each namespace, but in the shared one."] = None
         namespace_keys: Annotated[MostKeys, "Keys in each namespace, but in the shared one."] = None
+        index: Annotated[bool, "Whether secondary/search keeps the texts of the shared namespace, for `find`."] = False
         changes: Annotated[int, Range(0, 1_000_000), "Changes that `watch` can go back over."] = 10_000
         versions: Annotated[int, Range(0, 1000), "Values of a key that are kept when it is put anew."] = 10
         versions_bytes: Annotated[
@@ -126,6 +135,10 @@ class Store(Component):
             raise
         if trouble := await self._check.ask():
             self.log.warning("%s", trouble)
+        indexed = [name for name, options in self.options.namespaces.items() if options.index]
+        shared = [""] if self.options.index else []
+        self._index = StoreIndex(self, self._table, self._disk, [*shared, *indexed], self.wall_ms)
+        self._index.begin()
 
     async def stop(self) -> None:
         self._is_stopping = True
@@ -174,10 +187,12 @@ class Store(Component):
         """Publish a change that is on the disk; of one that may be, forget what the value was."""
         if isinstance(outcome, int):
             self.count(operation)
+            self._index.change(name[0])
             self._changes.publish(name[0], {"operation": operation, "key": name[1], "revision": outcome})
         elif isinstance(outcome, OutcomeUnknown):
             self._cache.remove(name)
             self._next_expiry_ms = 0.0  # it may be there, with a time
+            self._index.change(name[0])
             self._changes.close()  # who watches would miss it: `watch` tells them to go on from their last revision
         elif isinstance(outcome, BaseException):
             self.count("refused")
@@ -205,7 +220,13 @@ class Store(Component):
                 self._cache.remove(name)
                 self._tell("expire", name, change.revision)
         elif isinstance(outcome, OutcomeUnknown):
+            self._index.change_all()
             self._changes.close()
+
+    @every("10m")
+    async def look_at_index(self) -> None:
+        """Have the index compared."""
+        await self._index.look_again()
 
     def _remember(self, name: tuple[str, str], row: TableRow, caller: str) -> None:
         self._cache.remove(name)
@@ -331,6 +352,19 @@ class Store(Component):
                 subscription.close()
         if not self._is_stopping:
             raise Failed("a change may have been made that is not told here; watch since the last revision you have")
+
+    @handler(idempotent=True)
+    async def find(
+        self, text: Annotated[str, Length(4000, 1)], limit: Annotated[int, Range(1, 20)] = 5, namespace: Space = None
+    ) -> FoundValues:
+        """Passages of texts, which are values that are strings, nearest to a text: {hits, is_behind, left_out}.
+
+        They are read from the values now, so of what was deleted, has expired or has changed since it was indexed,
+        nothing comes. `is_behind`: not all is indexed yet; `left_out` texts are empty, or have no room.
+        """
+        space = self._space(namespace, "read")
+        self.count("found")
+        return await self._index.find(self.caller, space, text, limit)
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A host that keeps an index of a tree and of mailboxes, with the real model; and what its commands say."""
+"""A host that keeps an index of trees, mailboxes and notes, with the real model; and what its commands say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hosts.language_model import brought
 from hosts.running_host import RunningHost
 
 FILES, SEARCH, MESSAGES = "third/files", "secondary/search", "external/messages"
+STORE, DIARY = "secondary/store", "diary"  # a namespace that only admin may use
 LIMIT_S = 60.0
 
 
@@ -42,13 +43,18 @@ def components(folder: Path) -> dict[str, Any]:
         "plain": {"path": str(folder / "own"), "readers": ["client/admin"], "writers": []},
     }  # fmt: skip
     found = {FILES: brought(FILES, trees=shelves), SEARCH: brought(SEARCH), MESSAGES: brought(MESSAGES, index=True)}
+    diary = {"read": ["client/admin"], "write": ["client/admin"], "index": True}
+    found[STORE] = brought(STORE, index=True, namespaces={DIARY: diary})
     found[FILES]["needs"]["read"] = [{"path": str(folder / name), "why": "a test"} for name in ("work", "own")]
     return found
 
 
 POLICY = {
-    **{f"client/admin -> {one}": "*" for one in (FILES, SEARCH, MESSAGES)},
-    **{f"{one} -> {SEARCH}": ["add_file", "remove", "sources", "parts", "search"] for one in (FILES, MESSAGES)},
+    **{f"client/admin -> {one}": "*" for one in (FILES, SEARCH, MESSAGES, STORE)},
+    **{
+        f"{one} -> {SEARCH}": ["add_file", "remove", "sources", "parts", "search"] for one in (FILES, MESSAGES, STORE)
+    },
+    f"client/anna -> {STORE}": ["find", "get", "put"],
     f"client/anna -> {FILES}": ["find", "read"], f"client/anna -> {MESSAGES}": "*",
     f"client/anna -> {SEARCH}": ["search", "sources", "parts"],
 }  # fmt: skip

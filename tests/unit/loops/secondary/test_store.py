@@ -1,4 +1,4 @@
-"""The store: revisions, expiry, namespaces, bounds, a full disk, and SIGKILL in the middle of writing."""
+"""The store: revisions, texts, expiry, namespaces, bounds, a full disk, and SIGKILL in the middle of writing."""
 
 from __future__ import annotations
 
@@ -353,4 +353,19 @@ def test_it_is_well_until_it_cannot_be_written(tmp_path: Path, monkeypatch: pyte
             assert words in str(bench.healthy())
     bench.store._table._file.open_connection().execute("DROP TABLE counter")
     assert "no such table" in str(bench.healthy())
+    bench.stop()
+
+
+def test_only_strings_that_are_alive_are_texts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    texts = {"a": "", "b": "x" * 31, "c": "y" * 32, "d": "z" * 256, "e": "ä" * 70_000}
+    for key, text in texts.items():
+        bench("put", key, text)
+    for number, value in enumerate([None, True, 7, -1, -33, 1.5, b"x", ["x"], {"x": "x"}, 2**40, b"y" * 300]):
+        bench("put", f"no{number}", value)
+    bench("put", "late", "soon gone", ttl_s=0.001)
+    bench("put", "own", "another's", namespace="client/a", subject="client/a")
+    found = bench.store._table.texts("", 100, bench.store.wall_ms() + 1000)
+    assert found == {key: number for number, key in enumerate(texts, 1)}
+    assert list(bench.store._table.texts("", 2, bench.store.wall_ms() + 1000)) == ["e", "d"], "the newest"
     bench.stop()
