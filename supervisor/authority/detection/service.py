@@ -224,7 +224,7 @@ class DetectionService(Service):
         is_counted = self.scoring.counted(name) > before and source.kind is not SourceKind.ADDRESS
         self._is_changed |= is_counted or any(each.action is not Action.LIMIT for each in applied)
         if entry is not None:
-            self._outgoing.tell("score", source.value, round(self.scoring.score_of_loop(source.value, moment.now)))
+            self._tell_score(source.value, moment.now)
             incarnation = entry.incarnation
         for each in applied:
             self.actions.take(each, subject, incarnation or 0, moment)
@@ -304,6 +304,7 @@ class DetectionService(Service):
     def _released(self, values: set[str], names: list[str], actions: list[AppliedAction]) -> list[str]:
         """End what is against these values; return the subjects that are in again, and the sources of the actions."""
         moment = self._context.moment()
+        forgotten = {*values}
         for value in values:
             for applied in self.scoring.release(value):
                 if applied.action in (Action.LIMIT, Action.BLOCK):
@@ -311,6 +312,9 @@ class DetectionService(Service):
         for applied in self.scoring.active:
             if applied.action is Action.QUARANTINE and self.actions.quarantined_by(applied) == 0:
                 self.scoring.release(applied.source.value)
+                forgotten.add(applied.source.value)
+        for value in sorted(forgotten):
+            self._tell_score(value, moment.now)
         self._is_changed = True
         freed = sorted({*names, *(applied.source.value for applied in actions)})
         for each in freed:
@@ -318,6 +322,11 @@ class DetectionService(Service):
             self._notes.note("response_ended", each, "released by an operator", step="release")
         self._tell_quarantine()
         return freed
+
+    def _tell_score(self, value: str, now: int) -> None:
+        """Tell the supervisor the score of a loop, for its status; nothing of what is no loop."""
+        if self._table.find(value) is not None:
+            self._outgoing.tell("score", value, round(self.scoring.score_of_loop(value, now)))
 
     def _tell_quarantine(self) -> None:
         """Tell the supervisor the subjects in quarantine, for its status."""

@@ -338,6 +338,21 @@ def test_a_release_says_what_is_in_again_and_leaves_what_was_shut_out_meanwhile(
     assert [each.source.value for each in response(stage).scoring.active] == ["client/third"]
 
 
+def test_a_score_that_a_release_forgets_is_told_to_the_supervisor_before_the_answer(
+    stage: FakeAuthorityService,
+) -> None:
+    """As `status` shows what it was told last."""
+    stage.ask("charge", *THIRD, "seccomp_refused", 40, "socket")
+    scores = [said for said in stage.told if said[:2] == ("score", "third")]
+    assert scores[-1][2] >= 70 and response(stage).actions.quarantined
+    stage.ask("release", 21, "third")
+    for _ in range(3):
+        stage.dispatcher.tick(stage.moment)
+    after = stage.told[stage.told.index(scores[-1]) + 1 :]
+    assert ("score", "third", 0) in after
+    assert after.index(("score", "third", 0)) < [said[:2] for said in after].index(("answer", 21))
+
+
 @pytest.mark.parametrize("for_ms", [0, 3_600_000])
 @pytest.mark.parametrize("is_full", [True, False])
 def test_a_quarantine_beside_a_restore_that_waits_makes_no_revocation_shorter(
