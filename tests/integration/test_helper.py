@@ -188,7 +188,7 @@ def test_the_device_of_a_program_is_its_standard_input_and_output(host: RunningH
 
     host.until(is_ready, "a program that is ready")
     assert asked(b"hello") == b"you said hello\n"
-    assert "main #1: heard hello" in host.log("third.meter")
+    host.until(lambda _: "main #1: heard hello" in host.log("third.meter"), "what came by another pipe")
     second.unplug()
     host.until(lambda document: not is_ready(document), "its absence")
     assert "its device line is not there" in host.log("third.meter")
