@@ -146,7 +146,7 @@ def test_a_client_is_revoked_and_operators_and_oneself_are_not(host: RunningHost
     with pytest.raises(CallError):
         phone.call("secondary/store", "keys", timeout_s=3)
     assert "revoked" in host.cli("client", "list").stdout
-    assert '"subject": "client/phone"' in host.cli("audit", "tail", "-n", "20", "--json").stdout
+    host.told('"subject": "client/phone"', by=("audit", "tail", "-n", "20", "--json"))
     with pytest.raises(Denied, match="no such client"):
         admin.call(OPERATE, "revoke", "phone")
     phone.close()

@@ -136,7 +136,7 @@ def test_the_host_itself_is_kept_sealed_and_comes_back_elsewhere_by_its_keys(
     sealed.write_bytes(b"".join(client.stream(BACKUP, "fetch", answer["id"], "host.sealed")))
     assert b"in the host" not in sealed.read_bytes() and b"secondary/store" not in sealed.read_bytes()
     assert client.call(BACKUP, "try_restore", answer["id"], timeout_s=60)["files"] == 1
-    assert "runtime_act" in host.cli("events", "--json").stdout
+    host.told("runtime_act")
     verified = host.cli("backup", "verify", str(sealed))
     assert verified.returncode == 0 and "with the master_key of this host" in verified.stdout, verified.stderr
     keys = tmp_path / "keys"
