@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from tlsrt import loops
 from tlsrt.config.declared_calls import check_calls, compared, source_finder
 from tlsrt.config.defaults import BUILT_IN
 from tlsrt.config.load import load_config, parse_config
 from tlsrt.config.manifest import parse_manifest
 from tlsrt.errors import ConfigError
+from tlsrt.loops.indexing import feeder
+from tlsrt.loops.indexing.feeder import SEARCH
 
 SOURCE = dedent(
     """
@@ -132,4 +136,17 @@ def test_what_a_built_in_class_calls_stands_in_its_manifest(address: str) -> Non
     """No seal of a user's compares these."""
     manifest = BUILT_IN.manifests[address]
     assert source_finder()(str(manifest.tree["class"]).partition(":")[0]), "its source is read"
-    assert compared(manifest, source_finder()) == ([], [])
+    unlisted, unseen = compared(manifest, source_finder())
+    assert unlisted == []
+    fed = [f"its class declares no peer {SEARCH}, which `calls` lists"] if address == "secondary/store" else []
+    assert [one.partition(": ")[2] for one in unseen] == fed
+
+
+@pytest.mark.parametrize("address", ["secondary/store", "third/files", "external/messages"])
+def test_what_a_feeder_of_the_index_calls_stands_in_the_manifest_of_who_has_one(address: str) -> None:
+    source = Path(feeder.__file__).read_text()
+    called = set(re.findall(r"(?:call|upload)\(SEARCH, \"([a-z_]+)\"", source))
+    assert source.count("(SEARCH, ") == len(re.findall(r"(?:call|upload)\(SEARCH, \"", source)), "all are seen"
+    loop, _, name = address.partition("/")
+    path = Path(loops.__file__).parent / loop / f"{name}.tlsrt.yaml"
+    assert set(parse_manifest(path.read_bytes(), path).calls[SEARCH]) == called
