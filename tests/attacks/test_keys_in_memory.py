@@ -55,7 +55,8 @@ def spied(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     prelude = hosted_in_primary(IN_PRIMARY, SPIES["primary"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPERATORS_SECRET", OPERATORS_SECRET.decode())
-        for host in running(request, **{**STAGE, "components": components, "policy": policy, "prelude": prelude}):
+        options = {**STAGE, "components": components, "policy": policy, "prelude": prelude}
+        for host in running(request, **options, execute=True):  # a fork has what was asked for in its memory
             arena = Arena(host)
             arena.third.send(arena.third.genuine())
             arena.external.send(arena.external.genuine(VICTIM, "value"))

@@ -6,18 +6,29 @@ A running host with this prelude takes them there; its other components stay whe
 from __future__ import annotations
 
 _PRELUDE = """\
+import sys
 from tlsrt.config import processes
 
 def may_run_in(process, address, *, is_builtin, usual=processes.may_run_in):
     return address in {addresses!r} or usual(process, address, is_builtin=is_builtin)
 
-processes.may_run_in = may_run_in
+for module in [module for module in sys.modules.values() if hasattr(module, "may_run_in")]:  # a forked host has some
+    module.may_run_in = may_run_in
 """
 
 
-def hosted_in_primary(*addresses: str) -> str:
+class LatePrelude(str):
+    """A prelude that changes what others have imported as well, so that a forked host may have it.
+
+    What is joined with another text is none any more.
+    """
+
+    __slots__ = ()
+
+
+def hosted_in_primary(*addresses: str) -> LatePrelude:
     """Return the prelude of a host whose Primary runs these components itself."""
-    return _PRELUDE.format(addresses=addresses)
+    return LatePrelude(_PRELUDE.format(addresses=addresses))
 
 
 def component_in(process: str, name: str) -> str:

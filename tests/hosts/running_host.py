@@ -49,6 +49,7 @@ from hosts.host_processes import MARK, HostProcesses
 from hosts.known_digests import known_digests
 from hosts.ports import free_port as free_port
 from hosts.ports import uid_base as uid_base
+from hosts.primary_core import LatePrelude
 from hosts.start_server import started
 from tlsrt import Client
 from tlsrt.config import pki
@@ -85,7 +86,8 @@ class RunningHost:
     `prelude` is Python text that runs in the supervisor before anything else, to make a constant smaller: use it only
     where the configuration has no setting.
     The host is forked from a process that has imported what it needs (hosts/start_server.py), unless it is to
-    `execute` a new interpreter: for tests of that, and by itself with a prelude, which changes what others import.
+    `execute` a new interpreter: for tests of that, and by itself with a prelude, which changes what others import; but
+    for a LatePrelude, which does so where they have imported it.
     """
 
     def __init__(
@@ -196,7 +198,8 @@ class RunningHost:
             self.close()
 
     def _executes(self, is_measured: bool) -> bool:
-        is_wanted = bool(self.prelude) if self._execute is None else self._execute
+        is_early = bool(self.prelude) and not isinstance(self.prelude, LatePrelude)
+        is_wanted = is_early if self._execute is None else self._execute
         return is_wanted or is_measured or bool(self._witness) or self._drops
 
     def start(self, until: str = "^ready ") -> None:
