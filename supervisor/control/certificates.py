@@ -60,6 +60,7 @@ class Certificates(Feature):
         self._is_ordering = False
         self._is_due = False  # an operator wants one now
         self._failure = ""
+        self._unproved = ""  # why the door does not show a proof
         self._timer: Timer | None = None
         self._is_stopping = False
         self._pending = PendingAnswers[None](context.event_loop)  # who waits for the order that runs
@@ -235,7 +236,11 @@ class Certificates(Feature):
         )  # fmt: skip
 
         def prove(name: int, digest: bytes, done: Callable[[bool], None]) -> None:
-            self._ask(lambda code, rows: done(code == ResultCode.DONE), "certificate_proof", names[name], digest)
+            def heard(code: int, rows: list[Any]) -> None:
+                self._unproved = "" if code == ResultCode.DONE else str(rows[0]) if rows else ""
+                done(code == ResultCode.DONE)
+
+            self._ask(heard, "certificate_proof", names[name], digest)
 
         self._process.begin(
             AcmeJob("order", fields, origin, config.roots, prove, self._answered, key=key, listener=listener)
@@ -246,7 +251,9 @@ class Certificates(Feature):
             self._ask(self._judged, "certificate_chain", message.chain)
             return
         self._ask(lambda code, rows: None, "certificate_proof", "", b"")
-        self._failed(sentence_of(Step(message.step), Problem(message.problem), message.status), message.again_s)
+        sentence = sentence_of(Step(message.step), Problem(message.problem), message.status)
+        is_ours = message.problem == Problem.NOT_SET and self._unproved
+        self._failed(f"{sentence}: {self._unproved}" if is_ours else sentence, message.again_s)
 
     def _judged(self, code: int, rows: list[Any]) -> None:
         if code != ResultCode.DONE:

@@ -35,7 +35,7 @@ _PROBLEMS: Mapping[Problem, str] = {
     Problem.CAA: "a CAA record of one of the names forbids this CA: change it in the DNS",
     Problem.ACCOUNT: "the CA does not take the account: look at acme.contact, and whether it wants a binding" + _LOG,
     Problem.CA_ERROR: "the CA has an error of its own" + _LOG,
-    Problem.NOT_SET: "the door could not show the proof: look at the log of primary",
+    Problem.NOT_SET: "the door could not show the proof",
     Problem.DIED: "the process that speaks with the CA has ended" + _LOG,
 }
 

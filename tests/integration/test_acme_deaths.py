@@ -97,3 +97,11 @@ def test_a_primary_that_stands_still_is_ended_and_followed_by_one_that_proves(ho
     renewed = host.cli("certificate", "renew")
     assert (renewed.returncode, renewed.stderr) == (0, "")
     assert events(host, "certificate_failed") == 0
+
+
+def test_a_proof_that_the_door_does_not_show_fails_the_order_with_the_reason() -> None:
+    ca = Pebble()
+    prelude = "import tlsrt.supervisor.authority.door.orders as orders; orders.TRY_MS = 0"
+    host = RunningHost(clients=["web"], http=["web"], extra={"acme": ca.acme(names=[NAME])}, prelude=prelude)
+    with ca.looking_at(tls_port=host.port), host:
+        host.told("proving a name: the door could not show the proof: Primary did not try it in time")
