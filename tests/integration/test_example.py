@@ -52,7 +52,7 @@ def environment() -> Environment:
     made = make_environment(scratch() / "env-notes")
     import pip
 
-    shutil.copytree(Path(pip.__file__).parent, made.site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(pip.__file__).parent, made.site / "pip")  # with its byte code: it runs often
     return made
 
 
