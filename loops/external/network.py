@@ -28,7 +28,9 @@ from tlsrt.loops.external.resolved import PATH as RESOLVED_PATH
 from tlsrt.loops.external.resolved import resolved_untrusted
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
 from tlsrt.loops.external.sockets import listening, name_servers
-from tlsrt.loops.sampling.procfs import Interval, clocks, read_text
+from tlsrt.loops.external.traffic import Traffic
+from tlsrt.loops.sampling.number_history import Span
+from tlsrt.loops.sampling.procfs import Interval, awake_s, clocks, read_text
 from tlsrt.loops.sampling.samples import Samples
 
 POLL_S = 10.0  # without events of the kernel
@@ -69,6 +71,7 @@ class Network(Component):
         self._hears = False
         self._has_bus = False
         self._samples = Samples(self._read_sample)
+        self._traffic = Traffic()
 
     def warm_up(self) -> None:
         """Import the library of D-Bus while code can be read."""
@@ -93,7 +96,12 @@ class Network(Component):
         return {"interfaces": counters(read_text(self.proc / "net/dev") or ""), **clocks()}
 
     def healthy(self) -> str | None:
-        return "/proc/net shows nothing" if read_text(self.proc / "net/dev") is None else None
+        """Say what is wrong, and take a sample for `history`: so it wakes up for none."""
+        text = read_text(self.proc / "net/dev")
+        if text is None:
+            return "/proc/net shows nothing"
+        self._traffic.take(counters(text), awake_s())
+        return None
 
     @handler(idempotent=True)
     async def interfaces(self) -> list[dict[str, Any]]:
@@ -118,6 +126,15 @@ class Network(Component):
                 }
             )
         return found
+
+    @handler(idempotent=True)
+    async def history(self, span: Span = "hour") -> dict[str, Any]:
+        """Traffic of the last hour (of each 10 s) or day (of each 5 min), since this service runs; gaps are left out.
+
+        `ages_s`: how long ago each bucket began. `series`: of each the lists `least`, `most` and `mean` beside these:
+        received and sent (bytes per s) of all interfaces but lo, and dropped (packets per s, errors among them).
+        """
+        return self._traffic.told(span, awake_s())
 
     @handler(idempotent=True)
     async def routes(self) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt import Component, handler
-from tlsrt.loops.forth.supplies import batteries, on_mains, thermal
-from tlsrt.loops.sampling.procfs import Interval, clocks, names, read_text
+from tlsrt.loops.forth.supplies import batteries, numbers, on_mains, thermal
+from tlsrt.loops.sampling.number_history import NumberHistory, Span
+from tlsrt.loops.sampling.procfs import Interval, awake_s, clocks, names, read_text
 from tlsrt.loops.sampling.samples import Samples
 
 
@@ -27,8 +28,12 @@ class Power(Component):
     def __init__(self) -> None:
         self._samples = Samples(self._read_status)
         self._source: object = None  # of the last sample: what `changed` is about
+        self._history = NumberHistory(("charge", "watts", "celsius"))
 
     def healthy(self) -> str | None:
+        """Say what is wrong, and take a sample for `history`: so it wakes up for none."""
+        if self._history.is_due(now := awake_s()):
+            self._history.add(numbers(self.sys), now)
         return None if names(self.sys / "class") else "/sys shows nothing"
 
     @handler(idempotent=True)
@@ -54,6 +59,16 @@ class Power(Component):
             self.publish("changed", status)
         self._source = source
         return status
+
+    @handler(idempotent=True)
+    async def history(self, span: Span = "hour") -> dict[str, Any]:
+        """Numbers of the last hour (of each 10 s) or day (of each 5 min), since this service runs; gaps are left out.
+
+        `ages_s`: how long ago each bucket began. `series`: of each the lists `least`, `most` and `mean` beside these,
+        null where it was not known: charge of the fullest battery (percent), watts of all batteries, drawn or taken
+        in, and celsius of the warmest zone.
+        """
+        return self._history.told(span, awake_s())
 
     @handler(idempotent=True)
     async def batteries(self) -> list[dict[str, Any]]:

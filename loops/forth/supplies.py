@@ -41,14 +41,27 @@ def thermal(sys: Path) -> list[dict[str, Any]]:
     ]
 
 
+def numbers(sys: Path) -> tuple[float | None, float | None, float | None]:
+    """Return charge of the fullest battery in percent, watts of all batteries, and Celsius of the warmest zone."""
+    found = batteries(sys)
+    watts = [abs(one["power_w"]) for one in found if one["power_w"] is not None]
+    return _fullest(found), sum(watts) if watts else None, _warmest(sys)
+
+
 def sample_of(sys: Path) -> Sample:
     """Return what rules ask for: the fullest battery and the warmest zone; a value that cannot be is not known."""
     mains = on_mains(sys)
-    charges = [one["charge_percent"] for one in batteries(sys)]
-    percents = [float(one) for one in charges if one is not None and 0 <= one <= 100]
+    return Sample(None if mains is None else not mains, _fullest(batteries(sys)), _warmest(sys))
+
+
+def _fullest(found: list[dict[str, Any]]) -> float | None:
+    charges = [one["charge_percent"] for one in found]
+    return max((float(one) for one in charges if one is not None and 0 <= one <= 100), default=None)
+
+
+def _warmest(sys: Path) -> float | None:
     degrees = [one["celsius"] for one in thermal(sys)]
-    celsius = max((one for one in degrees if one is not None and -100 < one < 250), default=None)
-    return Sample(None if mains is None else not mains, max(percents, default=None), celsius)
+    return max((one for one in degrees if one is not None and -100 < one < 250), default=None)
 
 
 def _supplies(sys: Path, *kinds: str) -> list[Path]:

@@ -77,6 +77,11 @@ def read_numbers(path: Path) -> dict[str, int]:
     return numbers
 
 
+def awake_s() -> float:
+    """Return the seconds since the machine's start, with those of its sleep: a gap is one also if it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def clocks() -> dict[str, int]:
     """Return when a snapshot was taken: monotonic_ms since boot with suspend counted, wall_ms since 1970."""
     return {

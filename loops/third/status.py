@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
 from tlsrt import BoundedTable, Busy, CallError, Component, Failed, Range, WhenFull, handler
-from tlsrt.loops.third.status_history import Span, StatusHistory
+from tlsrt.loops.sampling.number_history import Span
+from tlsrt.loops.sampling.procfs import awake_s
+from tlsrt.loops.third.status_history import StatusHistory
 
 FRESH_S = 1.0  # so long one document is given to all: the runtime answers 2 a second in the long run
 DOCUMENT_BYTES = 224 * 1024  # what fits into an answer; some 120 processes
@@ -42,12 +43,12 @@ class Status(Component):
 
     def healthy(self) -> None:
         """Begin a sample if it is time for one, and wait for nothing."""
-        if (self._sampling is None or self._sampling.done()) and self._history.is_due(_awake_s()):
+        if (self._sampling is None or self._sampling.done()) and self._history.is_due(awake_s()):
             self._sampling = asyncio.create_task(self._sample())
 
     async def _sample(self) -> None:
         with suppress(CallError):  # a gap
-            self._history.take(await self._fresh(), _awake_s())
+            self._history.take(await self._fresh(), awake_s())
 
     @handler(idempotent=True)
     async def show(self) -> dict[str, Any]:
@@ -83,7 +84,7 @@ class Status(Component):
         `ages_s`: how long ago each bucket began. `series`: of each the lists `least`, `most` and `mean` beside these:
         frames and refused ones (per s), memory (bytes), lateness (ms, of the worst process), active (processes).
         """
-        return self._history.told(span, _awake_s())
+        return self._history.told(span, awake_s())
 
     async def _fresh(self) -> dict[str, Any]:
         async with self._lock:
@@ -103,8 +104,3 @@ class Status(Component):
         finally:
             file.close()
         return document
-
-
-def _awake_s() -> float:
-    """Return the time since the machine's start, with that of its sleep: a gap is one also if the machine slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

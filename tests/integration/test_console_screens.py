@@ -108,13 +108,13 @@ def test_health_has_the_charts_that_the_host_has_kept(host: RunningHost, page: P
     assert any(client.call("third/status", "history")["ages_s"] for _ in watch)
     open_screen(page, "events")
     open_screen(page, "health")
-    page.until("document.querySelectorAll('#past polyline').length === 5")
-    page.run("document.querySelectorAll('#past details').forEach(one => { one.open = true })")
-    rows = page.run("[...document.querySelectorAll('#past tbody tr')].map(row => row.textContent)")
+    page.until("document.querySelectorAll('.past polyline').length === 5")
+    page.run("document.querySelectorAll('.past details').forEach(one => { one.open = true })")
+    rows = page.run("[...document.querySelectorAll('.past tbody tr')].map(row => row.textContent)")
     assert len(rows) >= 5 and all("ago" in row and "%" in row for row in rows)
     assert page.run(CONTRAST) == []
-    page.run("[...document.querySelectorAll('#past button')].at(-1).click()")
-    page.until("[...document.querySelectorAll('#past tbody tr')].some(row => row.textContent.startsWith('2 h'))")
+    page.run("[...document.querySelectorAll('.past button')].at(-1).click()")
+    page.until("[...document.querySelectorAll('.past tbody tr')].some(row => row.textContent.startsWith('2 h'))")
 
 
 def test_health_says_what_the_status_says(host: RunningHost, page: PageBrowser) -> None:

@@ -37,5 +37,5 @@ export function health({ client, status, signal }) {
   }
   status.addEventListener('change', draw, { signal })
   draw()
-  return el('div', {}, body, past({ client, signal }), new Operate(client).lock())
+  return el('div', {}, body, past({ client, signal }, STATUS), new Operate(client).lock())
 }

@@ -3,6 +3,7 @@
 import { doing } from './doing.js'
 import { el, show, table } from './dom.js'
 import { EVENTS, may } from './feeds.js'
+import { past } from './history.js'
 import { result } from './screen_methods.js'
 import { drawer, follow, service, shown } from './service.js'
 import { texts } from './texts.js'
@@ -13,7 +14,7 @@ const FACTS = ['reachability', 'links', 'addresses', 'routes', 'dns']
 const DENIED_SHOWN = 50
 const words = texts.network
 
-export const network = (context) => el('div', {}, service(context, NETWORK, FACTS, (inner) => facts(inner, NETWORK, FACTS)),
+export const network = (context) => el('div', {}, service(context, NETWORK, FACTS, (inner) => el('div', {}, facts(inner, NETWORK, FACTS), past(inner, NETWORK))),
   ['external/configuration', 'external/firewall'].map((target) => el('section', {}, el('h3', {}, words[target]), service(context, target, ['status', 'plan', 'apply', 'confirm', 'undo'], (inner) => trial(inner, target)))),
   el('section', {}, el('h3', {}, words.denied), may(context.client, EVENTS, 'security') ? denials(context) : el('p', {}, texts.events.none)))
 

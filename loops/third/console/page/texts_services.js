@@ -1,6 +1,6 @@
 // What the screens of services say in words of their own: a part of texts.js.
 
-export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', jobs: 'Jobs', network: 'Network', power: 'Power', units: 'Services', updates: 'Updates' }
+export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', network: 'Network', power: 'Power', units: 'Services', updates: 'Updates' }
 
 export const serviceTexts = {
   service: {
@@ -36,7 +36,8 @@ export const serviceTexts = {
   },
   past: {
     title: 'The last hour and day, as the host has kept them', spans: { hour: 'Last hour', day: 'Last day' }, nothing: 'nothing is kept yet', table: (name) => `${name} as a table`, heads: ['Time', 'Least', 'Mean', 'Most', 'Known'],
-    series: { frames: 'frames a second', refused: 'refused frames a second', memory: 'memory', lateness: 'lateness of the slowest process', active: 'processes active' },
+    series: { frames: 'frames a second', refused: 'refused frames a second', memory: 'memory', lateness: 'lateness of the slowest process', active: 'processes active',
+      received: 'received by the network', sent: 'sent to the network', dropped: 'packets lost or wrong, a second', charge: 'charge of the battery', watts: 'watts of the batteries', celsius: 'warmest place' },
     says: (name, now, most) => `${name}: ${now}, at most ${most}`, ago: (from, to) => `${from} to ${to} ago`,
   },
   store: {

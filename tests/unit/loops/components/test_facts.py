@@ -297,6 +297,14 @@ def test_power_without_a_battery_does_not_guess(tmp_path: Path) -> None:
     assert (status["on_mains"], status["batteries"], status["governor"]) == (None, [], None)
 
 
+def test_power_keeps_numbers_when_it_is_asked_for_its_health(tmp_path: Path) -> None:
+    power = made(Power, tree(tmp_path, BATTERY))
+    assert ask(power, "history")["ages_s"] == []
+    assert power.healthy() is None and power.healthy() is None
+    series = ask(power, "history")["series"]
+    assert {name: one["mean"] for name, one in series.items()} == {"charge": [80], "watts": [12], "celsius": [None]}
+
+
 def test_power_publishes_a_change_of_source(tmp_path: Path) -> None:
     power = made(Power, tree(tmp_path, BATTERY))
 

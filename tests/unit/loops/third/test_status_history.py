@@ -1,11 +1,8 @@
-"""The last hour and day in numbers: buckets, gaps, lives of processes, and what it takes."""
+"""The last hour and day of a host: rates, gaps and lives of processes."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-import msgpack
 
 from tlsrt.loops.third.status_history import SERIES, StatusHistory
 
@@ -50,15 +47,3 @@ def test_a_host_that_was_not_there_leaves_a_gap_and_what_is_old_goes() -> None:
     assert history.told("hour", 3015.0)["ages_s"] == [2005, 1995, 15, 5]
     assert history.told("hour", 4700.0)["ages_s"] == [1700, 1690]  # what is before an hour ago is not told
     assert history.told("hour", 9000.0)["ages_s"] == []
-
-
-def test_a_week_takes_a_bounded_place_and_an_answer_fits_into_a_frame() -> None:
-    history = StatusHistory()
-    for at in range(0, 7 * 86400, 10):
-        history.take(status(at * 1234567, memory=at * 1234567), float(at))
-    kept = [bucket for span in history._spans.values() for _, bucket in span._kept]
-    assert len(kept) == 360 + 288
-    assert sum(map(sys.getsizeof, kept)) < 160 * 1024
-    for span in ("hour", "day"):
-        told = history.told(span, 7.0 * 86400)
-        assert len(msgpack.packb(told)) < 64 * 1024 and len(told["ages_s"]) in (360, 288)
