@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 
 const [page, vectors] = process.argv.slice(2)
 const load = (name) => import(pathToFileURL(path.join(page, name)))
-const { hex, join, unhex } = await load('bytes.js')
+const { hex, join, NONE, unhex } = await load('bytes.js')
 const { TlsrtError } = await load('errors.js')
 const { unpack } = await load('msgpack.js')
 const wire = await load('wire.js')
@@ -16,7 +16,7 @@ const { follow, openGrant, Opening } = await load('opening.js')
 const { Endpoint } = await load('endpoint.js')
 const { checkAnswer, parseCode, requestMac } = await load('join_code.js')
 const { checkRenewed, renewStatement } = await load('renewal.js')
-const { replyKeyOf } = await load('primitives.js')
+const { aesKey, jobNonceOf, replyKeyOf, seal } = await load('primitives.js')
 
 const bytes = (value) => {
   if (typeof value === 'string') return unhex(value)
@@ -108,6 +108,13 @@ const RUN = {
     await checkRenewed(bytes(given.issuer), statement, bytes(given.certificate), bytes(given.signature))
     return { statement: hex(statement) }
   },
+  async job(given) {
+    const { session, job, call, key } = Object.fromEntries(['session', 'job', 'call', 'key'].map((name) => [name, bytes(given[name])]))
+    const data = wire.jobData(session, given.target, given.method, given.deadline, job, given.when, given.missed, call)
+    const proof = await seal(await aesKey(key), jobNonceOf(given.number), NONE, data)
+    if (hex(proof) !== given.proof) throw new TlsrtError('rejected', 'it proves something else') // so says the authority
+    return { data: hex(data) }
+  },
   keys: async (given) => ({ key: hex(await replyKeyOf(...given.arguments.map(bytes))) }),
 }
 
@@ -115,6 +122,7 @@ const RUN = {
 function fateOf(operation, given, mustPass) {
   if (operation === 'keys') return given.function === 'reply_key' ? mustPass : null
   if (operation === 'control' && given.sender !== 'server') return null
+  if (operation === 'job' && given.result_key) return null // the page keeps no results
   if (operation === 'body' && given.shape === 'request') return null
   if (operation === 'header' && mustPass && bytes(given.header)[2] >= 16) return false
   return mustPass
@@ -122,7 +130,7 @@ function fateOf(operation, given, mustPass) {
 
 const counts = {}
 let differences = 0
-for (const name of ['frame', 'header', 'control', 'body', 'grant', 'opening', 'succession', 'recipient_client', 'enrolment', 'renewal', 'keys']) {
+for (const name of ['frame', 'header', 'control', 'body', 'grant', 'opening', 'succession', 'recipient_client', 'enrolment', 'renewal', 'job', 'keys']) {
   const tree = JSON.parse(fs.readFileSync(path.join(vectors, `${name}.json`), 'utf8'))
   const count = (counts[name] = [0, 0])
   for (const kind of ['must_pass', 'must_fail']) {

@@ -11,6 +11,8 @@ from hosts.running_host import RunningHost, running
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
 
+SERVICES = ("third/status", "third/files", "third/notify", "external/messages")
+EVERY = [f"{name}: *" for name in (*SERVICES, "primary/events", "secondary/store", "external/network", "forth/power")]
 LINE = "(document.querySelector('#connection')?.textContent ?? '')"
 KEPT = """await new Promise((resolve, reject) => {
   const asked = indexedDB.open('tlsrt')
@@ -25,8 +27,19 @@ KEPT = """await new Promise((resolve, reject) => {
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     for host in running(request, extra={"door": {"console": True}}):
-        added = host.cli("component", "add", "third/status", "--yes", "--allow", 'client/admin: "*"')
-        assert added.returncode == 0, added.stderr
+        folder = host.base / "papers"
+        folder.mkdir(mode=0o755)
+        (folder / "minutes.txt").write_text("all is well")
+        trees = [
+            "--option",
+            f"trees={{papers: {{path: {folder}}}}}",
+            "--needs",
+            f"read=[{{path: {folder}, why: shows it}}]",
+        ]
+        for name in SERVICES:
+            options = trees if name == "third/files" else []
+            added = host.cli("component", "add", name, "--yes", "--allow", 'client/admin: "*"', *options)
+            assert added.returncode == 0, added.stderr
         yield host
 
 
@@ -84,6 +97,47 @@ def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost
 
         assert host.cli("client", "revoke", "fox").returncode == 0
         browser.until(f"{LINE}.startsWith('closed: rejected')")
+
+
+def test_every_screen_opens_and_a_call_is_put_off(host: RunningHost) -> None:
+    made = host.cli("console", "vixen", *(word for one in EVERY for word in ("--allow", one)), "--json")
+    assert made.returncode == 0, made.stderr
+    main = "document.querySelector('main').innerText"
+    with Firefox(host.admin.ca_pem) as browser:
+        enrol(browser, json.loads(made.stdout)["link"])
+        browser.until("document.querySelector('#verdict')?.textContent")
+        screens = browser.run("[...document.querySelectorAll('nav a')].map((one) => one.hash)")
+        assert len(screens) >= 20
+        for screen in screens:
+            browser.run(f"void (location.hash = '{screen}')")
+            browser.until(f"document.querySelector('nav [aria-current]')?.hash === '{screen}'")
+            browser.until(f"{main}.length > 30 && !{main}.includes('loading …')")
+        browser.run("void (location.hash = '#/files')")
+        browser.until(f"{main}.includes('papers')")
+
+        browser.run("void (location.hash = '#/methods')")
+        for id, value in (("component", "secondary/store"), ("method", "put")):
+            browser.until(f"[...document.querySelectorAll('#{id} option')].some((one) => one.value === '{value}')")
+            browser.run(
+                f"(document.querySelector('#{id}').value = '{value}', "
+                f"document.querySelector('#{id}').dispatchEvent(new Event('change')))"
+            )
+        browser.until("document.querySelector('form [name=key]')")
+        for name, value in (("key", "of_the_vixen"), ("value", "8"), ("job-kind", "in"), ("job-time", "1s")):
+            field = f"document.querySelector('form [name={name}]')"
+            browser.run(
+                f"({field}.value = '{value}', {field}.dispatchEvent(new Event('change', {{ bubbles: true }})), 0)"
+            )
+        browser.run("document.querySelector('form').requestSubmit()")
+        browser.until("document.querySelector('dialog #yes')")
+        browser.run("document.querySelector('dialog #yes').click()")
+        browser.until("document.querySelector('.result')?.textContent.includes('It is put off, as job ')")
+        with host.client() as admin:
+            watched = admin.stream("secondary/store", "watch", prefix="of_the_vixen")
+            if admin.call("secondary/store", "keys", prefix="of_the_vixen") == []:
+                assert next(iter(watched))["key"] == "of_the_vixen"
+            assert admin.call("secondary/store", "get", "of_the_vixen") == 8
+        assert browser.wrong(f"https://127.0.0.1:{host.port}") == []
 
 
 def test_a_browser_that_keeps_nothing_says_so_before_the_link_is_used_up(host: RunningHost) -> None:

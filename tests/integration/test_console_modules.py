@@ -58,7 +58,7 @@ def test_it_takes_and_refuses_what_the_vectors_say(page: Path) -> None:
     done = run(page, str(SCRIPTS / "vectors.mjs"), str(page), str(VECTORS))
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
-    assert len(counts) == 11 and sum(passed for passed, _ in counts.values()) >= 47
+    assert len(counts) == 12 and sum(passed for passed, _ in counts.values()) >= 48
     assert sum(refused for _, refused in counts.values()) >= 191
 
 

@@ -12,6 +12,7 @@ import { bell, call } from './screen_call.js'
 import { events } from './screen_events.js'
 import { files } from './screen_files.js'
 import { health } from './screen_health.js'
+import { jobs } from './screen_jobs.js'
 import { logs } from './screen_logs.js'
 import { messages } from './screen_messages.js'
 import { methods } from './screen_methods.js'
@@ -27,7 +28,7 @@ import { units } from './screen_units.js'
 import { updates } from './screen_updates.js'
 import { texts } from './texts.js'
 
-const SCREENS = { health, tree: processes, methods, events, rights, attacks, audit, call, ai, logs, files, messages, notices, store, secrets, network, power, units, updates, pages }
+const SCREENS = { health, tree: processes, methods, events, rights, attacks, audit, call, ai, logs, files, messages, notices, store, secrets, jobs, network, power, units, updates, pages }
 const main = document.getElementById('main'), nav = document.getElementById('screens'), line = document.getElementById('connection')
 let shown = null // the AbortController of the screen
 

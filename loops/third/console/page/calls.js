@@ -4,7 +4,7 @@ import { NONE } from './bytes.js'
 import { require, TlsrtError } from './errors.js'
 import { Credit, Inbox } from './flow.js'
 import { pack } from './msgpack.js'
-import { correlationOf, DEADLINE_MAX_MS, Flag, Kind, packRequest, readCount, readError, readValue } from './wire.js'
+import { correlationOf, DEADLINE_MAX_MS, Flag, jobData, Kind, packRequest, readCount, readError, readValue } from './wire.js'
 
 const CALLS_MAX = 1024
 const PART_MAX = 131072
@@ -37,11 +37,18 @@ export class Calls {
 
   // -- what the application does --------------------------------------------------------------------------------------
 
-  /** Call a method and return its value. `key` is null, an idempotency key, or [key, mailbox of the first attempt]. */
+  /** Call a method and return its value. `key` is null, an idempotency key, [key, mailbox of the first attempt], or a deferral. */
   call(target, method, args, named, { timeoutMs, key = null, signal }) {
     const call = this.#begin(target, method, packRequest(args, named, key), this.#deadline(timeoutMs), 0, signal)
     this.#setTimer(call, timeoutMs)
     return call.answer
+  }
+
+  /** Put a call off (section 19): `body` is that of its request, and `job` the 8 bytes of its id. */
+  async put({ job, target, method, when, missed, body }, { timeoutMs, signal }) {
+    const deadline = this.#deadline(timeoutMs), { session } = this.#endpoint.grant
+    const { epoch, number, proof } = await this.#endpoint.prove(jobData(session, target, method, deadline, job, when, missed, body))
+    return this.call(target, method, [], {}, { timeoutMs, key: ['put', job, when, missed, body, deadline, epoch, number, proof], signal })
   }
 
   /** Call a method that takes a stream of bytes; return its value. */

@@ -114,17 +114,32 @@ export class Client extends EventTarget {
   // -- calls ----------------------------------------------------------------------------------------------------------
 
   /** Call a method and return its value. With `key` it runs once however often it is sent, and is repeated at need. */
-  async call(target, method, args = [], { named = {}, timeoutMs = 30000, key = null, signal } = {}) {
-    const ends = performance.now() + timeoutMs
+  call(target, method, args = [], { named = {}, timeoutMs = 30000, key = null, signal } = {}) {
     const retry = new Retry(key)
+    return this.#repeated(retry, timeoutMs, signal, (session, left) =>
+      session.calls.call(target, method, args, named, { timeoutMs: left, key: retry.key(hex(session.grant.boot)), signal }))
+  }
+
+  /** Ask `describe` of a target about this client's jobs there (section 19): `deferral` is such as `['list']`. */
+  askJobs(target, deferral, { timeoutMs = 30000, signal } = {}) {
+    return this.#repeated(new Retry(null), timeoutMs, signal, (session, left) =>
+      session.calls.call(target, 'describe', [], {}, { timeoutMs: left, key: deferral, signal }))
+  }
+
+  /** Put a call off: {job, target, method, when, missed, body}; jobs.js repeats it. */
+  putJob(job, { timeoutMs = 30000, signal } = {}) {
+    return this.#repeated(new Retry(null), timeoutMs, signal, (session, left) => session.calls.put(job, { timeoutMs: left, signal }))
+  }
+
+  /** Do it in a session, and once more in the present one after what `retry` takes for an accident. */
+  async #repeated(retry, timeoutMs, signal, work) {
+    const ends = performance.now() + timeoutMs
     for (;;) {
       const session = await this.#ready(ends, signal).catch((error) => { throw retry.verdict(error) })
-      const left = ends - performance.now()
-      const boot = hex(session.grant.boot)
       try {
-        return await session.calls.call(target, method, args, named, { timeoutMs: Math.max(1, left), key: retry.key(boot), signal })
+        return await work(session, Math.max(1, ends - performance.now()))
       } catch (error) {
-        if (!retry.mayFollow(error, boot) || performance.now() + LAST_MS >= ends) throw retry.verdict(error)
+        if (!retry.mayFollow(error, hex(session.grant.boot)) || performance.now() + LAST_MS >= ends) throw retry.verdict(error)
       }
       await retry.pause()
     }

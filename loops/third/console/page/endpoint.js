@@ -6,7 +6,7 @@
 
 import { hex, NONE, same } from './bytes.js'
 import { require, TlsrtError } from './errors.js'
-import { aesKey, nonceOf, replyKeyOf, seal, unseal } from './primitives.js'
+import { aesKey, jobNonceOf, nonceOf, replyKeyOf, seal, unseal } from './primitives.js'
 import { DEADLINE_MAX_MS, Kind, packFrame, packHeader, proofData, readFrame, readHeader, SEQ_MAX, SLACK_MS } from './wire.js'
 
 const REPLY_KEYS_MAX = 1024
@@ -61,6 +61,15 @@ export class Endpoint {
       gate: grant.gate, method, epoch: grant.epoch, deadline, correlation, flags,
     }
     return { seq, mailbox: right.mailbox, epoch: grant.epoch, frame: this.#seal(grant, right, packHeader(header), seq, plain) }
+  }
+
+  /** Prove what the authority is to know to be this session's (section 19); return {epoch, number, proof}. */
+  async prove(data) {
+    const { grant } = this
+    if (!grant) throw new TlsrtError('unavailable', 'the session is not open yet')
+    if (this.#seq >= SEQ_MAX) throw new TlsrtError('unavailable', 'the session has used up its numbers; nothing was sent')
+    const number = ++this.#seq
+    return { epoch: grant.epoch, number, proof: await seal(await (grant.aes ??= aesKey(grant.proofKey)), jobNonceOf(number), NONE, data) }
   }
 
   async #seal(grant, right, header, seq, plain) {

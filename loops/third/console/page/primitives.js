@@ -13,6 +13,9 @@ export const sha256 = async (data) => new Uint8Array(await subtle.digest('SHA-25
 /** The nonce of a frame: section 8. */
 export const nonceOf = (seq) => join(u32(0), u64(seq))
 
+/** The nonce of the proof of a job: section 19. */
+export const jobNonceOf = (number) => join(utf8('job\0'), u64(number))
+
 export async function hmac(key, ...data) {
   // an empty key is a block of zeros (RFC 2104), which WebCrypto takes only as such
   const raw = key.length ? key : new Uint8Array(64)

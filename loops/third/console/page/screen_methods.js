@@ -1,9 +1,12 @@
-// A form for each method of each component, made from what `describe` says.
+// A form for each method of each component, made from what `describe` says; what neither streams nor takes a file can also
+// be put off, as a job of the host.
 
 import { el, show, table } from './dom.js'
 import { ask } from './dialog.js'
+import { timeFields } from './job_time.js'
+import { putJob } from './jobs.js'
 import { texts } from './texts.js'
-import { commandLine, kindOf, line, mayChange, plain, typed, wellNamed } from './values.js'
+import { commandLine, commandText, kindOf, line, mayChange, plain, typed, wellNamed } from './values.js'
 
 const ITEMS_SHOWN = 200
 const COLUMNS_MOST = 12
@@ -61,6 +64,11 @@ export function methodForm(client, target, name, method, signal) {
     copy.textContent = texts.methods.copied
   } }, texts.methods.copy)
 
+  const time = isUpload || method.stream || name === 'describe' ? null : timeFields(() => {
+    main.textContent = time.isLater ? texts.jobs.put : texts.methods.run
+    say()
+  })
+  const later = () => (time?.isLater ? time.read() : null)
   const read = async () => {
     const values = []
     for (const one of fields) {
@@ -72,7 +80,13 @@ export function methodForm(client, target, name, method, signal) {
   }
   const say = async () => {
     const { values, error } = await read()
-    if (!error) command.textContent = commandLine(target, name, values)
+    if (error) return
+    try {
+      const due = later()
+      command.textContent = commandLine(target, name, values) + (due ? ` ${commandText(due.options)}` : '')
+    } catch {
+      // no time has been typed yet
+    }
   }
   const stopped = () => {
     main.disabled = false
@@ -99,13 +113,22 @@ export function methodForm(client, target, name, method, signal) {
       wrong.textContent = error
       return at.focus()
     }
-    if (mayChange(method) && !(await ask(texts.methods.sure(`${target} ${name}`), texts.methods.yes, texts.methods.no))) return
+    let due
+    try {
+      due = later()
+    } catch (error) {
+      wrong.textContent = error.message
+      return
+    }
+    const question = due ? [texts.jobs.putSure(`${target} ${name}`), texts.jobs.put] : [texts.methods.sure(`${target} ${name}`), texts.methods.yes]
+    if ((due || mayChange(method)) && !(await ask(...question, texts.methods.no))) return
     const named = Object.fromEntries(values.map(([parameter, value]) => [parameter.name, value]))
     main.disabled = true
     show(out, el('p', {}, texts.loading))
     const begun = performance.now()
     try {
-      if (method.stream) await follow(named)
+      if (due) show(out, el('p', { class: 'note', role: 'status' }, texts.jobs.isPut(await putJob(client, { target, method: name, named, ...due }, { signal }))))
+      else if (method.stream) await follow(named)
       else {
         const value = isUpload ? await client.upload(target, name, [], parts(file.files[0]), { named }) : await client.call(target, name, [], { named })
         show(out, el('p', { class: 'note' }, texts.methods.took(Math.round(performance.now() - begun))), result(plain(value)))
@@ -118,7 +141,7 @@ export function methodForm(client, target, name, method, signal) {
   say()
   return el('form', { submit, input: say, novalidate: null },
     el('h3', {}, `${target} ${name}`), (method.doc ?? '').split('\n\n').map((part) => el('p', {}, part)),
-    fields.map((one) => one.element), isUpload ? el('label', {}, el('span', {}, texts.methods.file), file) : null,
+    fields.map((one) => one.element), isUpload ? el('label', {}, el('span', {}, texts.methods.file), file) : null, time?.element,
     mayChange(method) ? el('p', { class: 'note' }, texts.methods.changes) : null, wrong,
     el('div', { class: 'acts' }, main, stop), el('p', { class: 'note' }, texts.methods.command), command, copy, out)
 }

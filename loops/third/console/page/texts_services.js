@@ -1,6 +1,6 @@
 // What the screens of services say in words of their own: a part of texts.js.
 
-export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', network: 'Network', power: 'Power', units: 'Services', updates: 'Updates' }
+export const serviceScreens = { files: 'Files', messages: 'Messages', notices: 'Notifications', store: 'Store', secrets: 'Secrets', jobs: 'Jobs', network: 'Network', power: 'Power', units: 'Services', updates: 'Updates' }
 
 export const serviceTexts = {
   service: {
@@ -50,6 +50,14 @@ export const serviceTexts = {
     list: 'Units of systemd', unit: 'Unit', state: 'State', detail: 'In detail', says: 'Description', none: 'There is no unit in the options of secondary/services.', look: 'Look', commands: 'Commands that can be run', command: 'Command', runs: 'What it runs',
     run: 'Run now', runSure: (name) => `Run ${name} now?`, words: (name) => `Words of ${name}`, acts: { start: 'Start', stop: 'Stop', restart: 'Restart', reload: 'Reload', enable: 'Enable', disable: 'Disable' },
     sure: { stop: (name) => `Stop ${name}? What it is doing now ends.`, restart: (name) => `Restart ${name}? What it is doing now ends.`, disable: (name) => `Have ${name} start with the machine no more?` },
+  },
+  jobs: {
+    list: 'Calls that this client has put off, the next one first', none: 'This client has put nothing off. A call is put off where it is made: on Methods, choose when.', call: 'Call', when: 'When', next: 'Next', runs: 'Runs', last: 'Last', outcome: 'Outcome',
+    once: 'once', every: (time) => `every ${time}`, outcomes: { '': '–', done: 'done', running: 'running', unknown: 'not known', paused: 'paused' }, look: 'Show', pause: 'Pause', resume: 'Resume', remove: 'Remove', removeSure: (what, id) => `Remove ${what} (${id})? It runs no more, and what is known of its runs is forgotten.`,
+    silent: (count) => `${count} ${count === 1 ? 'component' : 'components'} did not say which jobs they have`, detail: (what, id) => `${what}, job ${id}`, upcoming: 'Next times', missed: 'A run that is late', late: { once: 'is made up for', skip: 'is left out' }, lateBy: (time) => `is made up for if it is late by at most ${time}`,
+    pausedBy: 'Paused by', args: 'Arguments', id: 'Job', history: 'Past runs, the newest first', began: 'Began', took: 'Took',
+    time: 'When', kinds: { now: 'now', in: 'after a while', at: 'at a time', every: 'again and again', cron: 'as cron has it' }, hints: { in: 'After how long: 90s, 10m, 2h, 7d', at: 'Date and time, of this browser', every: 'How often: 30s or more, 10m, 2h, 7d', cron: 'Five fields, in the time zone of the host: 30 6 * * *' },
+    lateness: 'Late by at most, or once, or skip', put: 'Put it off', putSure: (what) => `Put off ${what}? The host calls it then, with the rights that this client has at that time, also when this page is closed.`, isPut: (id) => `It is put off, as job ${id}: the screen Jobs shows it.`,
   },
   updates: {
     pending: 'upgrades', security: 'for security', lists: 'lists are of before', reboot: 'start the machine anew', yes: 'yes', no: 'no', list: 'What apt would do now', name: 'Package', installed: 'Installed', version: 'Upgrade to', kind: 'For',

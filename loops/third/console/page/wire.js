@@ -1,7 +1,7 @@
 // Shapes of what travels (sections 3, 7 and 9 of PROTOCOL.md): bytes in, checked values out. Nothing here is secret, and
 // nothing that it returns is proved: see opening.js and endpoint.js.
 
-import { isBytes, join, u32, u64 } from './bytes.js'
+import { domain, isBytes, join, u32, u64, utf8 } from './bytes.js'
 import { require, TlsrtError } from './errors.js'
 import { pack, unpack, unpackShape } from './msgpack.js'
 
@@ -100,7 +100,11 @@ export const proofData = (header, token, body) =>
 
 // -- bodies (section 9) ----------------------------------------------------------------------------------------------
 
-/** Return the body of a request; `key` is null, an idempotency key, or [key, mailbox of the first attempt]. */
+/** What the proof of a job covers: section 19. */
+export const jobData = (session, target, method, deadline, job, when, missed, call) =>
+  join(domain('tlsrt/job/v1'), ...[session, utf8(target), utf8(method), utf8(when), utf8(missed), u64(deadline), job, call].flatMap((field) => [u32(field.length), field]))
+
+/** Return the body of a request; `key` is null, an idempotency key, [key, mailbox of the first attempt], or a deferral. */
 export function packRequest(args, named, key) {
   if (!Array.isArray(args)) throw new TlsrtError('invalid_argument', 'arguments are an array')
   const body = pack([args, named ?? {}, key])
