@@ -131,29 +131,6 @@ def test_jobs_of_others_are_not_seen(page: ConsolePage, ops: Client) -> None:
     ops.remove_job(job)
 
 
-def test_a_browser_that_has_lost_the_right_is_not_served_by_its_job(
-    host: RunningHost, page: ConsolePage, ops: Client
-) -> None:
-    form(page, "boil", "in", "6s", name="stolen")
-    page.press_button("Put it off")
-    page.answer(yes=True)
-    page.shows("It is put off, as job ")
-    changed = host.cli("client", "set", "anna", "--allow", f"{KETTLE}: [boiled, drip]")
-    assert changed.returncode == 0, changed.stderr
-    try:
-        until = time.monotonic() + 30
-        while "policy" not in (listed := host.cli("jobs", "list").stdout):
-            assert time.monotonic() < until, listed
-        page.open_screen("jobs")
-        row(page, f"{KETTLE} boil", 5, "policy")
-        assert "client/anna stolen" not in ops.call(KETTLE, "boiled")
-        page.press_button("Remove")
-        page.answer(yes=True)
-        page.shows("This client has put nothing off")
-    finally:
-        host.cli("client", "set", "anna", "--allow", f"{KETTLE}: [boil, boiled, drip]", "--allow", f"{COOK}: [plan]")
-
-
 @pytest.mark.parametrize(
     ("kind", "due", "words"),
     [
@@ -175,3 +152,26 @@ def test_a_wrong_time_gets_one_sentence(page: ConsolePage, kind: str, due: str, 
 def test_what_streams_has_no_time(page: ConsolePage) -> None:
     of_method(page, "drip")
     assert page.run("document.getElementById('job-kind')") is None
+
+
+def test_a_browser_that_has_lost_the_right_is_not_served_by_its_job(
+    host: RunningHost, page: ConsolePage, ops: Client
+) -> None:
+    form(page, "boil", "in", "6s", name="stolen")
+    page.press_button("Put it off")
+    page.answer(yes=True)
+    page.shows("It is put off, as job ")
+    changed = host.cli("client", "set", "anna", "--allow", f"{KETTLE}: [boiled, drip]")
+    assert changed.returncode == 0, changed.stderr
+    try:
+        until = time.monotonic() + 30
+        while "policy" not in (listed := host.cli("jobs", "list").stdout):
+            assert time.monotonic() < until, listed
+        page.open_screen("jobs")
+        row(page, f"{KETTLE} boil", 5, "policy")
+        assert "client/anna stolen" not in ops.call(KETTLE, "boiled")
+        page.press_button("Remove")
+        page.answer(yes=True)
+        page.shows("This client has put nothing off")
+    finally:
+        host.cli("client", "set", "anna", "--allow", f"{KETTLE}: [boil, boiled, drip]", "--allow", f"{COOK}: [plan]")
