@@ -115,6 +115,7 @@ def test_each_process_has_the_limits_of_the_configuration(found: dict[str, Any])
 
 def test_a_component_that_takes_too_much_ends_alone_and_is_named_so(found: dict[str, Any]) -> None:
     assert found["taken"][0] != 0
+    assert len(found["died"]) == 1, found["died"]
     [died] = found["died"]
     assert died["TLSRT_CAUSE"] == "oom" and died["TLSRT_SUBJECT"] == "third.bomb", died
     assert (found["active"], found["restarts"], found["beside"]) == ("active", "0", 0)
