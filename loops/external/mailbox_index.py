@@ -8,17 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tlsrt import BoundedTable, Busy, CallError, Component, Database, Transaction, WhenFull
+from tlsrt import CallError, Component, Database, Transaction
 from tlsrt.loops.external.message import MESSAGE
-from tlsrt.loops.indexing.feeder import (
-    FINDS,
-    FINDS_SHARE,
-    QUIET_S,
-    RETRY_MOST_S,
-    Feeder,
-    part_of,
-    remove_parts,
-)
+from tlsrt.loops.indexing.feeder import QUIET_S, RETRY_MOST_S, Feeder, part_of, remove_parts
+from tlsrt.loops.indexing.questions import Questions
 
 MOST = 500  # messages of one mailbox that are indexed: the newest
 _THERE = (
@@ -103,7 +96,7 @@ class MailboxIndex:
         self._feeders: dict[str, tuple[Feeder, MailboxTexts]] = {}
         self._changed: dict[str, None] = {}  # mailboxes that are to be compared, in this order
         self._event = asyncio.Event()
-        self._finds: BoundedTable[object, None] = BoundedTable(FINDS, FINDS_SHARE, WhenFull.REFUSE)
+        self._questions = Questions()
 
     def change(self, *mailboxes: str) -> None:
         """Say that something came into a mailbox, or was taken out of it."""
@@ -154,10 +147,7 @@ class MailboxIndex:
         if mailbox not in self._feeders:
             return FoundMessages([], False)  # nothing ever came
         feeder, texts = self._feeders[mailbox]
-        call = object()
-        if not self._finds.add(call, None, mailbox).is_added:
-            raise Busy(f"{FINDS_SHARE} questions of one caller, or {FINDS} of all, are being answered: try again later")
-        try:
+        with self._questions.asked_by(mailbox):
             hits: list[MessageHit] = []
             for place in await feeder.find(question, most):
                 row = await texts.row(place.name)
@@ -166,5 +156,3 @@ class MailboxIndex:
                     more = row["id"], row["sender"], row["topic"], row["created_ms"]
                     hits.append(MessageHit(*more, place.start, passage, place.score))
             return FoundMessages(hits, feeder.is_behind)
-        finally:
-            self._finds.remove(call)

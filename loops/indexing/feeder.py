@@ -26,7 +26,6 @@ SEARCH = "secondary/search"
 NAME_CHARACTERS = 256
 TEXT_BYTES = 1 << 20
 MARK_CHARACTERS = 128
-FINDS, FINDS_SHARE = 12, 4  # questions at once, and those of one caller; the search takes 16 calls of a component
 QUIET_S = 0.5  # from a change to the comparison, in which others may come
 _SHARE = 10  # a pause is ten times as long as the comparison before it, up to 20 s
 _LOOK_S = 2.0  # after which a comparison that changes much looks whether it is outdated

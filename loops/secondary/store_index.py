@@ -13,8 +13,9 @@ from functools import partial
 
 import msgpack
 
-from tlsrt import BoundedTable, Busy, CallError, Component, DiskThread, DiskWork, NotFound, Unavailable, WhenFull
-from tlsrt.loops.indexing.feeder import FINDS, FINDS_SHARE, Feeder, Place, part_of, remove_parts
+from tlsrt import CallError, Component, DiskThread, DiskWork, NotFound, Unavailable
+from tlsrt.loops.indexing.feeder import Feeder, Place, part_of, remove_parts
+from tlsrt.loops.indexing.questions import Questions
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
 
 MOST = 10_000  # texts of one namespace that are indexed: the newest
@@ -82,7 +83,7 @@ class StoreIndex:
         self._feeders = {
             name: Feeder(component, part_of(name), "note", texts, turn) for name, texts in self._texts.items()
         }
-        self._finds: BoundedTable[object, None] = BoundedTable(FINDS, FINDS_SHARE, WhenFull.REFUSE)
+        self._questions = Questions()
 
     def begin(self) -> None:
         """Keep all of them in the index from now on."""
@@ -118,10 +119,7 @@ class StoreIndex:
                 "the shared namespace: the option `index: true`"
             )  # fmt: skip
             raise Unavailable(f"there is no index of {where} keeps one")
-        call = object()
-        if not self._finds.add(call, None, caller).is_added:
-            raise Busy(f"{FINDS_SHARE} questions of one caller, or {FINDS} of all, are being answered: try again later")
-        try:
+        with self._questions.asked_by(caller):
             hits: list[ValueHit] = []
             for place in await feeder.find(question, most):
                 with suppress(CallError):  # damaged, which its health tells
@@ -129,8 +127,6 @@ class StoreIndex:
                     if row is not None and feeder.has(place.name, str(row.revision)):
                         hits.append(_hit(place, row))
             return FoundValues(hits, feeder.is_behind, feeder.left_out)
-        finally:
-            self._finds.remove(call)
 
 
 def text_of(value: bytes) -> str | None:

@@ -35,7 +35,8 @@ from tlsrt import (
     every,
     handler,
 )
-from tlsrt.loops.indexing.feeder import FINDS, FINDS_SHARE, part_of, remove_parts
+from tlsrt.loops.indexing.feeder import part_of, remove_parts
+from tlsrt.loops.indexing.questions import Questions
 from tlsrt.loops.third.content import as_bytes_untrusted
 from tlsrt.loops.third.digests import HEX, Digests
 from tlsrt.loops.third.folder import Quota
@@ -144,7 +145,7 @@ class Files(Component):
                 + "; name each under `needs` (read or write), and let the component's user in (see `sandbox show`)"
             )
         self.spawn(self.count_all, restart=False)
-        self._finds: BoundedTable[object, None] = BoundedTable(FINDS, FINDS_SHARE, WhenFull.REFUSE)
+        self._questions = Questions()
         self.spawn(self.look_again, restart=False)
         for name, held in self._trees.items():
             if held.index is not None and not held.trouble:
@@ -379,14 +380,9 @@ class Files(Component):
             raise InvalidArgument(f"path: a tree is searched as a whole: write {found.tree}")
         if held.index is None:
             raise Unavailable(f"tree {found.tree} has no index: the option `index: true` of the tree keeps one")
-        call = object()
-        if not self._finds.add(call, None, self.caller).is_added:
-            raise Busy(f"{FINDS_SHARE} questions of one caller, or {FINDS} of all, are being answered: try again later")
-        try:
+        with self._questions.asked_by(self.caller):
             self.count("found")
             return await held.index.find(self.caller, text, limit)
-        finally:
-            self._finds.remove(call)
 
 
 def _figure(name: str) -> str:

@@ -213,7 +213,7 @@ class Certificates(Feature):
 
     def _order(self) -> None:
         names, config = self.wanted, self._config
-        self._is_ordering, self._is_due = True, False
+        self._is_ordering, self._is_due, self._unproved = True, False, ""
         self._context.events.emit("certificate_ordered", NAME, ", ".join(names))
         self._ask(lambda code, rows: self._requested(names, config, code, rows), "certificate_request",
                   config.directory, list(names))  # fmt: skip
