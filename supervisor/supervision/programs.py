@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import socket
-from collections import defaultdict, deque
+from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,7 +21,6 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.channels.control.program_outcome import Outcome
 from tlsrt.config.listeners import MOST_REPLIES_PER_S
 from tlsrt.errors import TlsrtError
-from tlsrt.rate_limit import Bucket, Buckets
 from tlsrt.sandbox.profile.program_profile import PlacedProgram
 from tlsrt.sandbox.seccomp.program_sockets import NETLINK_PROTOCOLS, Place, ProgramSockets, place_of
 from tlsrt.supervisor.process.attestation import differences_of
@@ -38,12 +37,11 @@ from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.program_run import Asker, ProgramRecord, ProgramRun, ProgramSlots
 from tlsrt.supervisor.supervision.program_sockets import RunSockets
 from tlsrt.supervisor.supervision.program_status import status_of
+from tlsrt.supervisor.supervision.program_turns import ProgramTurns
 from tlsrt.supervisor.supervision.state_watch import StateWatch
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 from tlsrt.supervisor.supervision.violations import wanted_sentence
 
-BIRTHS_BURST, BIRTHS_PER_S = 32, 20.0  # of one process; a life channel carries 50 records a second
-ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S = 64, 40.0  # of the host: a fork takes some milliseconds of the supervisor
 _WORDS = {word.value: word for word in LauncherWord}
 _ENDS = {LauncherWord.REFUSED: Outcome.REFUSED, LauncherWord.CHANGED: Outcome.CHANGED}
 
@@ -60,11 +58,8 @@ class Programs(Feature):
         self._slots = slots
         self._loops = loops
         self._running: dict[str, ProgramRun] = {}  # by slot, from the request until nothing is left of the process
-        self._waiting: dict[str, deque[ProgramRun]] = {}  # by process, whose turn is next first
-        self._is_coming = False  # a turn of the event loop for them
+        self._turns = ProgramTurns(context.event_loop, self._serve)
         self._states = StateWatch(context)
-        self._births = Buckets(BIRTHS_BURST, BIRTHS_PER_S)
-        self._all_births = Bucket(ALL_BIRTHS_BURST, ALL_BIRTHS_PER_S)
         self._records = defaultdict[str, ProgramRecord](ProgramRecord)
 
     @property
@@ -92,9 +87,8 @@ class Programs(Feature):
             return
         placed = programs[number]
         slot = next((one for one in placed.slots if one not in self._running), None)
-        now = self._context.event_loop.now
         is_old = children is not self._context.current.children  # its process is about to be replaced
-        if is_old or slot is None or not self._births.take(loop.name, now):
+        if is_old or slot is None or not self._turns.admit(loop.name):
             self._loops.tell(loop, "program_over", number, 0, int(Outcome.BUSY), 0)
             return
         self._queue(ProgramRun(loop, loop.incarnation, number, placed, slot, children))
@@ -110,27 +104,10 @@ class Programs(Feature):
 
     def _queue(self, run: ProgramRun) -> None:
         self._running[run.slot] = run
-        self._waiting.setdefault(run.loop.name, deque()).append(run)
-        self._come(0)
+        self._turns.queue(run)
 
-    def _come(self, delay_s: float) -> None:
-        if not self._is_coming:
-            self._is_coming = True
-            self._context.event_loop.call_later(delay_s, self._begin_next)
-
-    def _begin_next(self) -> None:
-        """Fork one, and come again for one of the next process: others have their turn between."""
-        self._is_coming = False
-        if not self._all_births.take(self._context.event_loop.now):
-            self._come(1 / ALL_BIRTHS_PER_S)
-            return
-        process = next(iter(self._waiting))
-        runs = self._waiting.pop(process)
-        run = runs.popleft()
-        if runs:
-            self._waiting[process] = runs
-        if self._waiting:
-            self._come(0)
+    def _serve(self, run: ProgramRun) -> None:
+        """Fork what has its turn, if it is still to run."""
         if not self._is_wanted(run):
             self._refuse(run, Outcome.CANCELLED)
         elif run.children is not self._context.current.children:  # a reload came between

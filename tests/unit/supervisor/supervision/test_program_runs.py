@@ -29,7 +29,8 @@ from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.undo_processes import UndoProcesses
 from tlsrt.supervisor.supervision.program_run import EVENTS_BURST, ProgramRecord, ProgramRun, ProgramSlots
-from tlsrt.supervisor.supervision.programs import ALL_BIRTHS_BURST, BIRTHS_BURST, Programs
+from tlsrt.supervisor.supervision.program_turns import ALL_BIRTHS_BURST, BIRTHS_BURST
+from tlsrt.supervisor.supervision.programs import Programs
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 
