@@ -14,6 +14,7 @@ import msgpack
 import pytest
 from attackers.arena import STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
 from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.host_files import issue_client
 from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.client.connection import client_context
@@ -31,7 +32,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """This module's host knows a second client, and has signed a third one that nobody has listed."""
     policy = {**STAGE["policy"], f"client/guest -> {VICTIM}": ["value"]}
     for made in running(request, **{**STAGE, "policy": policy}, clients=["guest"]):
-        made.issue_client("stranger")
+        issue_client(made.folder, "stranger")
         yield made
 
 

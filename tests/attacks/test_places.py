@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from attackers.tls_peer import TlsPeer, open_session
-from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
+from hosts.host_files import DEFAULT_SESSIONS
+from hosts.running_host import RunningHost, running
 from tools.programs import need
 
 from tlsrt import Client

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 from fakes.one_wire import OneWire
-from hosts.running_host import DEFAULT_SESSIONS, RunningHost
+from hosts.host_files import DEFAULT_SESSIONS
+from hosts.running_host import RunningHost
 
 from chaos import crowd
 from tlsrt import Client

@@ -17,7 +17,6 @@ environment, nor one that holds its start lock.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -31,40 +30,30 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from unittest.mock import patch
 
 import pytest
-import yaml
 from probes.sandbox_runner import MODES, NOBODY, become_nobody
 
 from hosts import coverage_pipe
 from hosts.command_server import CommandServer, command_server
 from hosts.console import Console
 from hosts.environment import make_environment
+from hosts.host_files import install
 from hosts.host_processes import MARK, HostProcesses
-from hosts.known_digests import known_digests
 from hosts.ports import free_port as free_port
 from hosts.ports import uid_base as uid_base
 from hosts.primary_core import LatePrelude
 from hosts.start_server import started
 from tlsrt import Client
-from tlsrt.config import pki
-from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
-from tlsrt.config.init import initialise, seal
-from tlsrt.config.load import load_config
-from tlsrt.config.schema import Config, LimitsConfig, SandboxConfig
+from tlsrt.config.bundle import Bundle, read_bundle
+from tlsrt.config.schema import Config
 from tlsrt.supervisor.control.client import ControlClient
 
 READY_S = 30.0
 _OF_AN_ENVIRONMENT = ("component",)  # verbs that ask an interpreter where it lies, which it knows from its beginning
-# A test opens more sessions than a client does: those about the budget of sessions say what it is.
-MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
-# What an ordinary host has, for `limits`.
-DEFAULT_SESSIONS = {name: value for name, value in dataclasses.asdict(LimitsConfig()).items() if name in MANY_SESSIONS}
 LAUNCH = """
 import signal, sys
 from tlsrt.sandbox import syscalls
@@ -120,7 +109,11 @@ class RunningHost:
         added = {"components": components, "policy": policy, "limits": limits, "detection": detection, **(extra or {})}
         sys.path += sys_path
         try:
-            self._install({key: value for key, value in added.items() if value}, clients, http, may or {})
+            added = {key: value for key, value in added.items() if value}
+            self.config = self._install(added, clients, http, may or {})
+            if self._drops:
+                for path in (self.folder, *self.folder.rglob("*")):
+                    os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         except BaseException:
             shutil.rmtree(self.base)
             raise
@@ -129,45 +122,9 @@ class RunningHost:
 
     def _install(
         self, added: Mapping[str, Any], clients: Sequence[str], http: Sequence[str], may: Mapping[str, Sequence[str]]
-    ) -> None:
-        with patch("tlsrt.config.init.measure", lambda config: {}):  # it is sealed once more below, as it is then
-            initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
-        document = yaml.safe_load(self.config_path.read_text())
-        document["limits"] = {**MANY_SESSIONS, **document.get("limits", {})}
-        if (base := uid_base()) != SandboxConfig().uid_base:
-            document["sandbox"] = {"uid_base": base, **(document.get("sandbox") or {})}
-        for key, value in added.items():
-            known = document.get(key)
-            document[key] = {**known, **value} if isinstance(known, dict) else value
-        for name in clients:
-            document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
-        for name in http:
-            document["clients"][name]["http"] = True
-        for name, what in may.items():
-            document["clients"][name]["may"] = list(what)
-        separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
-        self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
-        self.config = load_config(self.config_path)
-        with known_digests():
-            seal(self.config)
-        if self._drops:
-            for path in (self.folder, *self.folder.rglob("*")):
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-
-    def issue_client(self, name: str) -> bytes:
-        """Make a certificate and a bundle for a client, listed or not; return the certificate, PEM."""
-        ca = pki.Issued((self.folder / "ca.crt").read_bytes(), (self.folder / "ca.key").read_bytes())
-        issued = pki.issue_client(ca, self.admin.install_id, name, datetime.now(UTC))
-        write_bundle(
-            self.folder / f"{name}.tlsrt",
-            Bundle(
-                1, self.admin.install_id, name, "127.0.0.1", self.port, "127.0.0.1", ca.certificate_pem,
-                issued.certificate_pem, issued.key_pem, self.admin.issuer_public,
-            ),
-        )  # fmt: skip
-        return issued.certificate_pem
-
-    config: Config
+    ) -> Config:
+        """Make its files; another kind of host has others."""
+        return install(self.folder, self.port, added, clients, http, may)
 
     @property
     def admin(self) -> Bundle:
@@ -285,9 +242,8 @@ class RunningHost:
             while self.process is not None and self.output.read_some(self.process, 0.0):
                 continue
         print(f"-- console of {self.folder}\n{self.output.transcript()}")
-        if hasattr(self, "config"):
-            for path in sorted(self.config.log_dir.glob("*.log")):
-                print(f"-- {path.name}\n{path.read_text()}")
+        for path in sorted(self.config.log_dir.glob("*.log")):
+            print(f"-- {path.name}\n{path.read_text()}")
 
     def command(self, *arguments: str, config: Path | None = None) -> list[str]:
         """Return the command line of `tlsrt-supervisor` with these arguments for this host."""

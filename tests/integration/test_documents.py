@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
+from hosts.host_files import DEFAULT_SESSIONS
+from hosts.running_host import RunningHost, running
 from tools.documents import ROOT, Block, blocks
 from tools.reference import pages
 

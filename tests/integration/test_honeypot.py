@@ -14,6 +14,7 @@ import pytest
 from attackers.arena import request_body, seal
 from attackers.tls_peer import open_session
 from hosts.decoy_events import events, watching
+from hosts.host_files import issue_client
 from hosts.running_host import RunningHost, free_port, running
 
 from tlsrt import Client
@@ -91,7 +92,7 @@ def test_a_canary_client_is_refused_as_any_unknown_one_and_known_by_its_address(
     path = host.base / "operator.tlsrt"
     assert host.cli("honeypot", "plant", "client", str(path), "--number", "7").returncode == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    host.issue_client("stranger")
+    issue_client(host.folder, "stranger")
     told: list[str] = []
     with watching(host) as watch:
         for bundle in (read_bundle(path), host.bundle("stranger")):

@@ -18,7 +18,7 @@ from hosts.running_host import RunningHost, uid_base
 
 from tlsrt import Client
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import SandboxConfig
+from tlsrt.config.schema import Config, SandboxConfig
 
 OLDER = Path(__file__).parent.parent / "vectors" / "older"
 STORE = "secondary/store"
@@ -32,14 +32,14 @@ class OlderHost(RunningHost):
 
     def _install(
         self, added: Mapping[str, Any], clients: Sequence[str], http: Sequence[str], may: Mapping[str, Sequence[str]]
-    ) -> None:
+    ) -> Config:
         with tarfile.open(OLDER / "host-2026-11-27.tar.xz") as archive:
             archive.extraction_filter = lambda member, _: member  # our own file, with its owners
             archive.extractall(self.base, numeric_owner=True)
         for bundle in self.folder.glob("*.tlsrt"):
             bundle.write_text(json.dumps({**json.loads(bundle.read_text()), "port": self.port}))
         self.move()
-        self.config = load_config(self.config_path)
+        return load_config(self.config_path)
 
     def move(self) -> None:
         """Give it the port and the uids that it has here."""

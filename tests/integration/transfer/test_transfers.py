@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from fakes.cutting_proxy import cutting
-from hosts.running_host import DEFAULT_SESSIONS, RunningHost, running
+from hosts.host_files import DEFAULT_SESSIONS
+from hosts.running_host import RunningHost, running
 
 from tlsrt import AsyncClient, Failed
 from tlsrt.channels.client.files.remote_path import RemotePath
