@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from tlsrt import (
     AsyncClient,
-    Busy,
-    CallError,
     Component,
     ConfigError,
     Denied,
@@ -38,6 +36,7 @@ from tlsrt.loops.external.host_intake import HostIntake, answer_of
 from tlsrt.loops.external.host_link import HostLink
 from tlsrt.loops.external.mailbox_index import FoundMessages, MailboxIndex
 from tlsrt.loops.external.mailbox_tables import MailboxTables, fitting
+from tlsrt.loops.external.mailbox_watches import MailboxWatches
 from tlsrt.loops.external.message import (
     ATTACHMENTS,
     BODY_BYTES,
@@ -51,6 +50,7 @@ from tlsrt.loops.external.message import (
     public_key,
     without_host,
 )
+from tlsrt.loops.external.message_expiry import MessageExpiry
 from tlsrt.loops.external.message_options import MessagesOptions
 from tlsrt.loops.external.message_parameters import (
     ContentType,
@@ -73,8 +73,6 @@ from tlsrt.loops.external.message_tables import Kept, MessageTables
 from tlsrt.loops.external.outgoing_tables import BATCH, Leaving, OutgoingTables
 
 _ = BestAvailableEncryption, load_pem_private_key
-_PAUSE_S, _LOOK_S = 5.0, 600.0
-_WATCHES, _WATCHES_OF_ONE = 128, 16
 
 
 class Messages(Component):
@@ -95,8 +93,7 @@ class Messages(Component):
         self._mailboxes = MailboxTables(self._tables, ways)
         self._outgoing = OutgoingTables(self._tables, options.name)
         self._contents = ContentTables(self._tables, room, options.attachment_mb << 20)
-        self._news: dict[str, set[asyncio.Event]] = {}  # mailbox: who waits for it
-        self._later = asyncio.Event()
+        self._watches = MailboxWatches()
         self._intake = HostIntake(
             {one.client: name for name, one in options.hosts.items() if one.client},
             {name: public_key(one.key) for name, one in options.hosts.items() if one.key},
@@ -110,7 +107,8 @@ class Messages(Component):
         self._index = MailboxIndex(self, self.db, self.wall_ms, self.options.mailboxes) if options.index else None
         if self._index is not None:
             self.spawn(self._index.run, name="index")
-        self.spawn(self._keep_time, name="expiry")
+        self._expiry = MessageExpiry(self, self.db, self._tables, self._contents, self._index, self.wall_ms)
+        self.spawn(self._expiry.run, name="expiry")
         for name, link in self._links.items():
             self.spawn(link.pump, name=f"host {name}")
 
@@ -267,13 +265,7 @@ class Messages(Component):
         Keep the `position` of the last one that you are done with, and give it as `after` to go on there.
         """
         caller = self.caller
-        events = self._news.get(caller, set())
-        if len(events) >= _WATCHES_OF_ONE or sum(map(len, self._news.values())) >= _WATCHES:
-            raise Busy(f"{len(events)} watches of {caller} are open: end one of them")
-        event = asyncio.Event()
-        events.add(event)
-        self._news[caller] = events
-        try:
+        with self._watches.begin(caller) as event:
             await self._open(self.wall_ms())
             look = partial(self._mailboxes.inbox, by_arrival=True)
             while True:
@@ -284,10 +276,6 @@ class Messages(Component):
                     after = one["position"]
                     event.set()  # there may be more
                 await event.wait()
-        finally:
-            events.discard(event)
-            if not events:
-                self._news.pop(caller, None)
 
     async def _open(self, now: int) -> None:
         if not await self.db.query(self._mailboxes.is_opened, self.caller):
@@ -387,11 +375,9 @@ class Messages(Component):
     def _tell(self, kept: Kept, word: str) -> None:
         self.count(word if kept.is_new else "repeated")
         self._reindex(*kept.mailboxes)
-        for mailbox in kept.mailboxes:
-            for event in self._news.get(mailbox, ()):
-                event.set()
+        self._watches.wake(kept.mailboxes)
         self._wake(kept.hosts)
-        self._later.set()
+        self._expiry.look_again()
 
     def _wake(self, hosts: Any) -> None:
         for host in self._links.keys() & hosts:
@@ -400,26 +386,3 @@ class Messages(Component):
     def _is_dead(self, host: str, one: Leaving, reason: str) -> None:
         self.log.warning("message %s to %s@%s is given up: %s", one.envelope.id, one.envelope.to, host, reason)
         self.alert("undeliverable")
-
-    async def _keep_time(self) -> None:
-        """Let messages expire, and remove files that belong to none."""
-        while True:
-            self._later.clear()
-            try:
-                due = await self.db.query(self._tables.next_change)
-                delay_s = _LOOK_S if due is None else (due - self.wall_ms()) / 1000
-                if delay_s > 0:
-                    try:
-                        async with asyncio.timeout(min(max(delay_s, 0.5), _LOOK_S)):
-                            await self._later.wait()
-                    except TimeoutError:
-                        await self.db.transaction(self._contents.sweep, self.wall_ms())
-                    else:
-                        await asyncio.sleep(1)  # of many messages it looks once
-                    continue
-                self.count("expired", await self.db.transaction(self._tables.pass_time, self.wall_ms()))
-                if self._index is not None:
-                    self._index.look_again()
-            except CallError as error:  # the disk; its health tells the operator
-                self.log.warning("cannot let messages expire: %s", error.message)
-                await asyncio.sleep(_PAUSE_S)

@@ -74,7 +74,7 @@ def test_a_caller_that_goes_does_not_keep_a_message_from_who_watches(tmp_path: P
         begin_as(BOB)
         watching = component.watch()
         heard = asyncio.ensure_future(anext(watching))
-        while not component._news.get(BOB):
+        while not component._watches._events.get(BOB):
             await asyncio.sleep(0)
         await component.db.query(component._mailboxes.is_opened, BOB)
         begin_as(ANNA)
