@@ -19,6 +19,7 @@ import pytest
 from hosts.console_browser import ConsoleBrowser, Tab
 from hosts.hostile_package.hostile import TEXTS
 from hosts.running_host import RunningHost, running
+from hosts.shown_page import open_screen
 from hosts.web_client import WebPeer
 
 from tlsrt.config.console_page import digest_of, read_page
@@ -132,8 +133,7 @@ def test_no_text_of_others_becomes_markup(host: RunningHost) -> None:
         seen: dict[str, bool] = {}
         screens = tab.run("[...document.querySelectorAll('nav a')].map(one => one.hash)")
         for screen in screens:
-            tab.run(f"location.hash = {json.dumps(screen)}")
-            tab.until(f"document.querySelector('nav [aria-current]')?.hash === {json.dumps(screen)}")
+            open_screen(tab, screen)
             if screen == "#/logs":
                 tab.until(f"document.querySelector('main').textContent.includes({first})")
             if screen == "#/files":

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from hosts.page_browser import PageBrowser
 from hosts.running_host import RunningHost
+from hosts.shown_page import open_screen
 
 CONSOLE = {"door": {"console": True}}  # `extra` of the host
 
@@ -17,8 +18,7 @@ class ConsolePage(PageBrowser):
 
     def open_screen(self, name: str) -> None:
         """Go to a screen, and wait until it is the one that is shown."""
-        self.run(f"location.hash = '#/{name}'")
-        self.until(f"document.querySelector('nav [aria-current]')?.hash === '#/{name}'")
+        open_screen(self, f"#/{name}")
 
     def text(self) -> str:
         """Return what is read on the screen."""

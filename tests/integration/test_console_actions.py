@@ -10,6 +10,7 @@ from attackers.arena import PACKAGE, request_body, seal
 from attackers.tls_peer import open_session
 from hosts.page_browser import PageBrowser
 from hosts.running_host import RunningHost, running
+from hosts.shown_page import open_screen
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
 OPERATE, STATUS, FILES = "third/operate", "third/status", "third/kept"
@@ -50,11 +51,6 @@ def enrolled(host: RunningHost, browser: PageBrowser, name: str, methods: str) -
     browser.until("document.querySelector('#verdict')?.textContent")
 
 
-def show(browser: PageBrowser, screen: str) -> None:
-    browser.run(f"location.hash = '#/{screen}'")
-    browser.until(f"document.querySelector('nav [aria-current]')?.hash === '#/{screen}'")
-
-
 def find(words: str) -> str:
     return f"[...document.querySelectorAll('.act')].find(one => one.firstChild.textContent === {json.dumps(words)})"
 
@@ -78,7 +74,7 @@ def test_each_action_from_the_screens_is_done_once_and_recorded(host: RunningHos
     host.client("guest")
     enrolled_before = host.cli("client", "add", "phone", "--allow", "secondary/store: *", "--json")
     assert enrolled_before.returncode == 0
-    show(browser, "tree")
+    open_screen(browser, "#/tree")
     restarts = host.loop("third")["restarts"]
     ask(browser, "Restart third (third/io)")
     assert "tlsrt-supervisor restart third" in browser.run("document.querySelector('dialog').textContent")
@@ -91,7 +87,7 @@ def test_each_action_from_the_screens_is_done_once_and_recorded(host: RunningHos
     browser.until(f"Boolean({find('Start third.kept')})")
     browser.run(f"{find('Start third.kept')}.firstChild.click()")
     host.until(lambda document: host.loop("third.kept")["state"] == "active", "the start")
-    show(browser, "rights")
+    open_screen(browser, "#/rights")
     do(browser, "Revoke client phone", "is revoked")
     do(browser, "Revoke client guest", "denied")  # the configuration lists it
     assert not browser.run(f"Boolean({find('Revoke client anna')})"), "nobody is offered to end itself"
@@ -100,7 +96,7 @@ def test_each_action_from_the_screens_is_done_once_and_recorded(host: RunningHos
         content = peer.content
         peer.send(seal(header, request_body(), token=content.token, body_key=bytes(32), proof_key=content.proof_key))
         host.until(lambda document: "client/guest" in document["quarantined"], "the quarantine")
-    show(browser, "attacks")
+    open_screen(browser, "#/attacks")
     ask(browser, "Release client/guest")
     browser.run("document.querySelector('#yes').click()")
     host.until(lambda document: document["quarantined"] == [], "the release", timeout_s=30)
@@ -108,7 +104,7 @@ def test_each_action_from_the_screens_is_done_once_and_recorded(host: RunningHos
         one for one in host.cli("audit", "tail", "-n", "500", "--json").stdout.splitlines() if "runtime_act" in one
     ]
     assert len([one for one in asked if OPERATE in one]) == 5 and sum("client/anna" in one for one in asked) == 5
-    show(browser, "health")
+    open_screen(browser, "#/health")
     browser.until(f"Boolean({find('Lock the host')})")
     do(browser, "Lock the host", "locked since")
     browser.until("document.querySelector('#connection').textContent.includes('the host is locked, since')")
@@ -121,13 +117,13 @@ def test_each_action_from_the_screens_is_done_once_and_recorded(host: RunningHos
 def test_who_may_only_look_has_no_button_and_no_way(host: RunningHost, browser: PageBrowser) -> None:
     enrolled(host, browser, "looker", "[targets]")
     for screen in ("tree", "attacks", "rights", "health"):
-        show(browser, screen)
+        open_screen(browser, f"#/{screen}")
         assert browser.run("document.querySelectorAll('.act').length") == 0
 
 
 def test_a_connection_that_ends_between_question_and_yes_does_nothing(host: RunningHost, browser: PageBrowser) -> None:
     enrolled(host, browser, "ben", "*")
-    show(browser, "tree")
+    open_screen(browser, "#/tree")
     restarts = host.loop("third")["restarts"]
     ask(browser, "Restart third (third/io)")
     seen = len(host.console)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hosts.firefox import Firefox
 from hosts.running_host import RunningHost, running
+from hosts.shown_page import MAIN, all_screens, choose, open_screen
 
 pytestmark = pytest.mark.once  # the page and the browser know no version of Python
 
@@ -57,6 +58,14 @@ def enrol(browser: Firefox, link: str) -> None:
     browser.run("document.querySelector('#enrol').requestSubmit()")
 
 
+def open_method(browser: Firefox) -> None:
+    """Open the form that puts a value into the store."""
+    open_screen(browser, "#/methods")
+    choose(browser, "component", "secondary/store")
+    choose(browser, "method", "put")
+    browser.until("document.querySelector('form [name=key]')")
+
+
 def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost) -> None:
     with Firefox(host.admin.ca_pem) as browser:
         enrol(browser, link_of(host, "fox"))
@@ -66,15 +75,7 @@ def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost
         exported = f"crypto.subtle.exportKey('pkcs8', ({KEPT}).privateKey).then(() => 'taken', (error) => error.name)"
         assert browser.run(f"await {exported}") == "InvalidAccessError"
 
-        browser.run("void (location.hash = '#/methods')")
-        browser.until("document.querySelector('#component')")
-        for id, value in (("component", "secondary/store"), ("method", "put")):
-            browser.until(f"[...document.querySelectorAll('#{id} option')].some((one) => one.value === '{value}')")
-            browser.run(
-                f"(document.querySelector('#{id}').value = '{value}', "
-                f"document.querySelector('#{id}').dispatchEvent(new Event('change')))"
-            )
-        browser.until("document.querySelector('form [name=key]')")
+        open_method(browser)
         browser.run("(document.querySelector('[name=key]').value = 'of_the_fox', 0)")
         browser.run("(document.querySelector('[name=value]').value = '7', 0)")
         browser.run("document.querySelector('form').requestSubmit()")
@@ -84,7 +85,7 @@ def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost
         with host.client() as admin:
             assert admin.call("secondary/store", "get", "of_the_fox") == 7
 
-        browser.run("void (location.hash = '#/events')")
+        open_screen(browser, "#/events")
         count = "Number(document.querySelector('main')?.innerText.match(/of (\\d+) events/)?.[1] ?? 0)"
         browser.until(f"{count} > 0")
         host.kill("primary")
@@ -102,27 +103,14 @@ def test_from_a_link_to_calls_streams_a_crash_and_a_revocation(host: RunningHost
 def test_every_screen_opens_and_a_call_is_put_off(host: RunningHost) -> None:
     made = host.cli("console", "vixen", *(word for one in EVERY for word in ("--allow", one)), "--json")
     assert made.returncode == 0, made.stderr
-    main = "document.querySelector('main').innerText"
     with Firefox(host.admin.ca_pem) as browser:
         enrol(browser, json.loads(made.stdout)["link"])
         browser.until("document.querySelector('#verdict')?.textContent")
-        screens = browser.run("[...document.querySelectorAll('nav a')].map((one) => one.hash)")
-        assert len(screens) >= 20
-        for screen in screens:
-            browser.run(f"void (location.hash = '{screen}')")
-            browser.until(f"document.querySelector('nav [aria-current]')?.hash === '{screen}'")
-            browser.until(f"{main}.length > 30 && !{main}.includes('loading …')")
-        browser.run("void (location.hash = '#/files')")
-        browser.until(f"{main}.includes('papers')")
+        assert len([*all_screens(browser)]) >= 20
+        open_screen(browser, "#/files")
+        browser.until(f"{MAIN}.includes('papers')")
 
-        browser.run("void (location.hash = '#/methods')")
-        for id, value in (("component", "secondary/store"), ("method", "put")):
-            browser.until(f"[...document.querySelectorAll('#{id} option')].some((one) => one.value === '{value}')")
-            browser.run(
-                f"(document.querySelector('#{id}').value = '{value}', "
-                f"document.querySelector('#{id}').dispatchEvent(new Event('change')))"
-            )
-        browser.until("document.querySelector('form [name=key]')")
+        open_method(browser)
         for name, value in (("key", "of_the_vixen"), ("value", "8"), ("job-kind", "in"), ("job-time", "1s")):
             field = f"document.querySelector('form [name={name}]')"
             browser.run(

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from hosts import shown_page
 from hosts.console_bridge import PAGE, bridged
 from hosts.page_browser import PageBrowser
 from hosts.page_contrast import CONTRAST
@@ -55,8 +56,7 @@ def page(browser: PageBrowser, url: str) -> Iterator[PageBrowser]:
 
 
 def open_screen(page: PageBrowser, name: str) -> None:
-    page.run(f"location.hash = '#/{name}'")
-    page.until(f"document.querySelector('nav [aria-current]')?.hash === '#/{name}'")
+    shown_page.open_screen(page, f"#/{name}")
     ready = {
         "health": "document.querySelector('#verdict')", "tree": "document.querySelectorAll('#tree summary').length > 5",
         "methods": "document.querySelector('.command')", "events": "document.querySelectorAll('.row').length > 5",

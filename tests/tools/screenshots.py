@@ -18,6 +18,7 @@ from unittest.mock import patch
 from hosts import running_host
 from hosts.console_browser import ConsoleBrowser, Tab
 from hosts.running_host import RunningHost
+from hosts.shown_page import open_screen
 from hosts.web_client import WebPeer
 
 from tlsrt.config.deception import PATHS
@@ -111,8 +112,7 @@ def main() -> int:
         tab.until("document.querySelector('#verdict')?.textContent")
         for name, screen, size, whole in PICTURES:
             show(tab, size)
-            tab.run(f"location.hash = '#/{screen}'")
-            tab.until(f"document.querySelector('nav [aria-current]')?.hash === '#/{screen}'")
+            open_screen(tab, f"#/{screen}")
             if screen == "files":
                 tab.until("document.querySelector('main [data-key=\"in papers\"]')")
                 tab.run("document.querySelector('main [data-key=\"in papers\"]').click()")
