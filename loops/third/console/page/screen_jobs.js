@@ -10,6 +10,7 @@ import { texts } from './texts.js'
 import { line, plain } from './values.js'
 
 const EVERY_MS = 30000 // each time all components are asked
+const DONE_MS = 1000 // after a job is due
 const ID_SHOWN = 8
 const words = texts.jobs
 
@@ -63,6 +64,7 @@ export function jobs({ client, signal }) {
     const { jobs: rows, silent } = await listJobs(client, { signal: stop })
     draw({ jobs: rows, silent: silent.map(([target, error]) => [target, texts.failed(error)]) })
     fresh()
+    return Math.min(...rows.map((job) => job.next - Date.now()).filter((left) => left > 0)) + DONE_MS // what is due now may be under way
   }, EVERY_MS)
   return el('div', {}, state.element, out, room, one)
 }

@@ -12,15 +12,15 @@ const ITEMS_SHOWN = 200
 const COLUMNS_MOST = 12
 
 /** Show a value: a list of alike objects as a table, one object as rows, bytes as a file to save, the rest as text. */
-export function result(value) {
+export function result(value, caption = texts.methods.result) {
   if (value === null || value === undefined) return el('p', {}, texts.methods.nothing)
   if (value instanceof Uint8Array) return el('div', {}, el('p', {}, line(value)), el('button', { click: () => save(value) }, texts.methods.save))
   const isObject = (one) => one !== null && typeof one === 'object' && !Array.isArray(one) && !(one instanceof Uint8Array)
   if (Array.isArray(value) && value.length && value.every(isObject)) {
     const heads = [...new Set(value.flatMap((one) => Object.keys(one)))].slice(0, COLUMNS_MOST)
-    return table(texts.methods.result, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => line(one[head]))))
+    return table(caption, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => line(one[head]))))
   }
-  if (isObject(value) && Object.keys(value).length) return table(texts.methods.result, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, line(one, 4000)]))
+  if (isObject(value) && Object.keys(value).length) return table(caption, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, line(one, 4000)]))
   return el('pre', { tabindex: '0' }, line(value, 100000))
 }
 
@@ -152,36 +152,53 @@ export async function* parts(file) {
   for (let at = 0; at < file.size; at += size) yield new Uint8Array(await file.slice(at, at + size).arrayBuffer())
 }
 
+/** All that the client may call, as its rights change; what stands in a form stays there while its method may be called. */
 export function methods({ client, signal }) {
-  const targets = [...client.rights].filter(([, { methods: may }]) => may.length).sort()
-  if (!targets.length) return el('p', {}, texts.methods.none)
-  const room = el('div', {}), doc = el('p', { class: 'note' })
-  const methodSelect = el('select', { id: 'method', change: () => form() }), known = new Map()
-  const select = el('select', { id: 'component', change: () => component() },
-    targets.map(([target, { running }]) => el('option', { value: target }, running ? target : `${target} (${texts.methods.away})`)))
-  let described = null
+  const room = el('div', {}), doc = el('p', { class: 'note' }), none = el('p', {}, texts.methods.none)
+  const select = el('select', { id: 'component', change: () => component() }), methodSelect = el('select', { id: 'method', change: () => form() })
+  const known = new Map()
+  let described = null // what is shown: {target, doc, methods}
   const form = () => {
     const method = described?.methods[methodSelect.value]
     show(room, method && methodForm(client, select.value, methodSelect.value, method, signal))
   }
+  const list = () => {
+    const mine = client.rights.get(select.value)?.methods ?? [], before = methodSelect.value
+    show(methodSelect, Object.keys(described.methods).filter((name) => mine.includes('*') || mine.includes(name)).map((name) => el('option', { value: name }, name)))
+    if ([...methodSelect.options].some(({ value }) => value === before)) methodSelect.value = before
+    return methodSelect.value !== before
+  }
   const component = async () => {
     const target = select.value
+    described = null
     show(room, el('p', {}, texts.loading))
     show(methodSelect)
     try {
       if (!known.has(target)) known.set(target, wellNamed(plain(await client.describe(target))))
       if (select.value !== target) return
       described = known.get(target)
-      const mine = client.rights.get(target)?.methods ?? []
       doc.textContent = described.doc ?? ''
-      show(methodSelect, Object.keys(described.methods).filter((name) => mine.includes('*') || mine.includes(name)).map((name) => el('option', { value: name }, name)))
+      list()
       form()
     } catch (error) {
       doc.textContent = ''
       show(room, el('p', { class: 'error', role: 'alert' }, texts.failed(error)))
     }
   }
-  component()
-  return el('div', {}, el('div', { class: 'filters' },
-    el('label', {}, el('span', {}, texts.methods.component), select), el('label', {}, el('span', {}, texts.methods.method), methodSelect)), doc, room)
+  const filters = el('div', { class: 'filters' },
+    el('label', {}, el('span', {}, texts.methods.component), select), el('label', {}, el('span', {}, texts.methods.method), methodSelect))
+  const look = () => {
+    if (client.offlineSince) return // its rights come with the connection
+    const targets = [...client.rights].filter(([, { methods: may }]) => may.length).sort(), before = select.value
+    show(select, targets.map(([target, { running }]) => el('option', { value: target }, running ? target : `${target} (${texts.methods.away})`)))
+    if (targets.some(([target]) => target === before)) select.value = before
+    none.hidden = targets.length > 0
+    filters.hidden = doc.hidden = room.hidden = !none.hidden
+    if (none.hidden && select.value !== before) component()
+    else if (none.hidden && described && list()) form()
+  }
+  for (const name of ['rights', 'online']) client.addEventListener(name, look, { signal })
+  none.hidden = filters.hidden = true
+  look()
+  return el('div', {}, none, filters, doc, room)
 }

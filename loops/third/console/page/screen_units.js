@@ -35,7 +35,7 @@ function listed({ client, signal }) {
       run: async (values, key) => {
         const seconds = Number(one.seconds)
         const found = plain(await client.call(SERVICES, 'run_job', [], { named: values, key, timeoutMs: 1000 * Math.min(300, (seconds > 0 ? seconds : 60) + 30) }))
-        more.replaceChildren(el('h3', {}, shown(one.job)), result(found))
+        more.replaceChildren(el('h3', {}, shown(one.job)), result(found, shown(one.job)))
       } }))]
   }
   const draw = drawer(room, ({ rows, jobs }) => [

@@ -62,7 +62,8 @@ const pause = (ms, signal) => new Promise((resolve) => {
 })
 
 /**
- * Have work done again and again, `everyMs` after its end; `work(fresh)` says by `fresh()` that its service has answered.
+ * Have work done again and again, `everyMs` after its end; `work(fresh)` says by `fresh()` that its service has answered, and
+ * may resolve to the ms after which it is due sooner.
  * Return {element, again}: a line that says how old what is shown is, and what has it done at once.
  */
 export function follow(signal, target, work, everyMs = 5000) {
@@ -88,7 +89,7 @@ export function follow(signal, target, work, everyMs = 5000) {
       let rest = everyMs
       askedAt = Date.now()
       try {
-        await work(fresh, stop)
+        rest = Math.min(rest, (await work(fresh, stop)) ?? rest)
         askedAt = null
       } catch (error) {
         askedAt = null
