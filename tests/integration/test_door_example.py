@@ -8,8 +8,9 @@ import math
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +99,29 @@ def host(
 
 
 @contextmanager
-def playing(networks: JoinedNetworks, sound: SoundServer, pcm: bytes) -> Iterator[None]:
-    """Let the visitor speak, into the sink whose monitor is the microphone."""
+def playing(networks: JoinedNetworks, sound: SoundServer, pcm: bytes, *, again: bool = False) -> Iterator[None]:
+    """Let the visitor speak, into the sink whose monitor is the microphone; `again` and again until the end."""
     words = [need("pacat"), "-p", f"--server=tcp:127.0.0.1:{sound.port}", "--device=out", "--format=s16le",
              f"--rate={RATE}", "--channels=1"]  # fmt: skip
     with inside(networks.host):
         process = subprocess.Popen(words, stdin=subprocess.PIPE)
-    assert process.stdin is not None
+    voice = process.stdin
+    assert voice is not None
+
+    def speak() -> None:  # it is taken as it is heard, two seconds ahead at the most
+        with suppress(BrokenPipeError), voice:
+            voice.write(pcm)
+            while again:
+                voice.write(pcm)
+
+    speaking = threading.Thread(target=speak)
+    speaking.start()
     try:
-        process.stdin.write(pcm)
-        process.stdin.close()
         yield
     finally:
         process.kill()
         process.wait()
+        speaking.join()
 
 
 def tone(hertz: float, seconds: float) -> bytes:
@@ -161,7 +171,7 @@ def test_the_family_and_the_visitor_hear_each_other(
         taken = Spoken(anna, "answer", told["call"], browser.offer(FAMILY))
         browser.accept(taken.next("answered")["sdp"])
         taken.next("connected")
-        with playing(networks, sound, tone(VISITOR, 20)):
+        with playing(networks, sound, tone(VISITOR, 1), again=True):
             until(lambda: abs(browser.run("loudest()")["hertz"] - VISITOR) < 12)
         with inside(networks.host):
             words = [need("parec"), f"--server=tcp:127.0.0.1:{sound.port}", "--device=out.monitor", "--format=s16le",
