@@ -8,12 +8,9 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
 from tlsrt.channels.cli.standard_input import standard_input
@@ -22,7 +19,6 @@ from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.client.session import ClientSession
 from tlsrt.channels.session import grant
 from tlsrt.channels.session.opening import Opening, identity_of
-from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle
 from tlsrt.errors import Busy, ConfigError, InvalidArgument, PeerError, Rejected, ServerLocked, TlsrtError, Unavailable
 
@@ -43,18 +39,6 @@ def test_the_hosts_clock_takes_the_latest_estimate() -> None:
     assert clock.jumped(90_000) and clock.jumped(-60_000)
     clock.learn(20, first=True)
     assert clock.now() == 20
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    now = datetime.now(UTC)
-    ca = pki.make_ca(INSTALL, now)
-    client = pki.issue_client(ca, INSTALL, "admin", now)
-    issuer = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return Bundle(
-        1, INSTALL, "admin", "localhost", 1, "localhost", ca.certificate_pem, client.certificate_pem, client.key_pem,
-        issuer,
-    )  # fmt: skip
 
 
 def test_an_opening_answers_one_challenge_of_its_install(bundle: Bundle) -> None:

@@ -9,17 +9,13 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.client.connection import client_context, dial
 from tlsrt.channels.client.happy_eyeballs import AFTER_S, connected_socket
 from tlsrt.channels.session.opening import identity_of
-from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle
 
 TURNS = 40  # a dial is in its TLS handshake by then
@@ -32,7 +28,7 @@ class Owner:
         self.closed = 0
 
     def on_granted(self, content: object) -> None:
-        raise AssertionError("nobody grants anything here")
+        raise AssertionError("no one grants anything here")
 
     on_frame = on_issuer = on_end = on_granted
 
@@ -70,7 +66,7 @@ def listening(own: Callable[[socket.socket], socket.socket]) -> socket.socket:
 
 @pytest.fixture
 def silent(own: Callable[[socket.socket], socket.socket]) -> Any:
-    """A place that answers nobody: the queue of its socket is full."""
+    """A place that answers no one: the queue of its socket is full."""
     full = own(socket.create_server(("127.0.0.1", 0), backlog=0))
     own(socket.create_connection(full.getsockname()))
     return full.getsockname()
@@ -78,22 +74,10 @@ def silent(own: Callable[[socket.socket], socket.socket]) -> Any:
 
 @pytest.fixture
 def closed(own: Callable[[socket.socket], socket.socket]) -> Any:
-    """A place where nobody listens, and nobody else will."""
+    """A place where no one listens, and no one else will."""
     bound = own(socket.socket())
     bound.bind(("127.0.0.1", 0))
     return bound.getsockname()
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    install, now = b"i" * 16, datetime.now(UTC)
-    ca = pki.make_ca(install, now)
-    client = pki.issue_client(ca, install, "admin", now)
-    issuer = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return Bundle(
-        1, install, "admin", "localhost", 1, "localhost", ca.certificate_pem, client.certificate_pem, client.key_pem,
-        issuer,
-    )  # fmt: skip
 
 
 def sockets() -> int:
@@ -186,7 +170,7 @@ def test_the_errors_of_all_places_are_in_one(closed: Any) -> None:
             await connected_socket("a.name.example" if number else "127.0.0.1", closed[1])
         except OSError as error:
             return error.with_traceback(None)
-        raise AssertionError("nobody listens")
+        raise AssertionError("no one listens")
 
     one = run(main(0))
     assert isinstance(one, ConnectionRefusedError) and f"[Errno {errno.ECONNREFUSED}]" in str(one)
