@@ -12,7 +12,7 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from socket import socket as Socket
@@ -37,9 +37,12 @@ from tlsrt.loops.external.call_figures import CallFigures, call_figures
 from tlsrt.loops.external.call_hosts import CallHosts
 from tlsrt.loops.external.call_leg import HELD, RESUMED, Piece, digit, piece_untrusted, ring_component
 from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address
-from tlsrt.loops.external.call_party import ComponentParty, HostParty, Party, PersonParty, Told
+from tlsrt.loops.external.call_party import ComponentParty, HostParty, Party, PersonParty
 from tlsrt.loops.external.call_rates import RingRates
 from tlsrt.loops.external.call_relays import Relays
+from tlsrt.loops.external.call_tasks import CallTasks
+from tlsrt.loops.external.call_watches import CallWatches
+from tlsrt.loops.external.current_calls import CurrentCalls
 
 try:
     from tlsrt.loops.external.call_camera import show_camera
@@ -51,8 +54,6 @@ else:
     _HAS_EXTRA = True
 
 MEDIA_S = 15.0  # from an answer to sound
-GOODBYE_S = 2.0  # for a component, once the other side has hung up
-WATCHES_OF_ONE = 4
 _WITHOUT = "calls of people need the extra `calling`: pip install 'tlsrt[calling]', and reload"
 _NO_PORT = "people cannot be called: put `listen` with a port `media` under needs, as docs/guide/calls.md shows"
 
@@ -69,14 +70,12 @@ class Calls(Component):
         return time.time_ns() // 1_000_000
 
     async def start(self) -> None:
-        self._calls: dict[str, Call] = {}
-        self._watches: dict[str, set[Told]] = {}
+        self._calls = CurrentCalls(self.options.calls)
+        self._watches = CallWatches()
         self._rates = RingRates()
         self._figures = CallFigures(self.gauge)
         self._answered_ms: dict[str, int] = {}
-        self._timers: dict[str, list[asyncio.Task[None]]] = {}  # by call; they end with it
-        self._last: dict[str, asyncio.Task[None]] = {}  # of the component that has answered
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = CallTasks(self.log)
         self._port: CallPort | None = None
         self._wrong = ""  # with what was granted
         await call_tables.interrupt(self.db)
@@ -101,10 +100,8 @@ class Calls(Component):
         return ""
 
     async def stop(self) -> None:
-        for call in [*self._calls.values()]:
-            call.end("the host stops")
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+        self._calls.end_all("the host stops")
+        await self._tasks.finish()
 
     async def healthy(self) -> str | None:
         return self._wrong or self._relays.wrong or self._hosts.wrong or await self.db.check()
@@ -129,7 +126,7 @@ class Calls(Component):
                 yield told
         finally:
             call.end("hung up")
-            self._later(leg.close())
+            self._tasks.run(leg.close())
 
     @handler
     async def dial(self, number: Number, says: Says, said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -160,7 +157,7 @@ class Calls(Component):
         self, party: ComponentParty, number: str, says: str, said: AsyncIterator[bytes]
     ) -> AsyncGenerator[bytes]:
         call = await self._begin(number, party, says)
-        tasks = [self._later(self._pass_on(call, party, said)), self._later(party.pump())]
+        tasks = [self._tasks.run(self._pass_on(call, party, said)), self._tasks.run(party.pump())]
         try:
             self._ring_all(call)
             async with aclosing(aiter(party.heard)) as heard:  # type: ignore[type-var]
@@ -203,19 +200,13 @@ class Calls(Component):
         except Busy:
             self.count("rings_refused")
             raise
-        if any(caller.address == party.address for one in self._calls.values() for party in one.parties()):
-            raise Busy(f"{caller.address} has a call already")
-        if len(self._calls) >= self.options.calls:
-            raise Busy(f"there are {len(self._calls)} calls, which is what the options allow")
+        self._calls.check_room(caller.address)
         host = caller.address.partition("@")[2]
-        share = max(1, self.options.calls // 2)
-        if host and sum(one.by.endswith(f"@{host}") for one in self._calls.values()) >= share:
-            raise Busy(f"host {host} has {share} calls here already, which is its share")
         # A call of another host goes on to none: two that ring each other would ring for ever.
         rung = [one for one in options.rings if one != caller.address and not (host and "@" in one)]
         call = Call(secrets.token_hex(8), number, caller, says, rung, self._has_ended)
-        self._calls[call.id] = call
-        self._timers[call.id] = []
+        self._calls.add(call)
+        self._tasks.begin(call.id)
         try:
             await call_tables.begin(self.db, call.id, number, call.by, says, rung, self.wall_ms())
         except BaseException:
@@ -226,21 +217,17 @@ class Calls(Component):
 
     def _ring_all(self, call: Call) -> None:
         for_s = self.options.numbers[call.number].for_s
-        self._timers[call.id].append(self._later(self._give_up(call, for_s)))
+        self._tasks.run_in(call.id, self._give_up(call, for_s))
         if not call.rung:
             call.end("away")
             return
         for address in call.rung:
             if not address.startswith("client/"):
-                self._timers[call.id].append(self._later(self._ring_component(call, address)))
-            elif any(address == one.address for other in self._calls.values() for one in other.parties()):
+                self._tasks.run_in(call.id, self._ring_component(call, address))
+            elif self._calls.is_engaged(address):
                 call.is_refused(address, "busy")
-            elif not self._watches.get(address):
+            elif not self._watches.ring(call, address):
                 call.is_refused(address, "away")
-            else:
-                told = {"state": "rings", "call": call.id, "by": call.by, "says": call.says, "number": call.number}
-                for watch in self._watches[address]:
-                    watch.put(told)
 
     async def _give_up(self, call: Call, for_s: float) -> None:
         await asyncio.sleep(for_s)
@@ -249,7 +236,7 @@ class Calls(Component):
 
     async def _ring_component(self, call: Call, address: str) -> None:
         party = HostParty(address) if "@" in address else ComponentParty(address)
-        pump = self._later(party.pump()) if isinstance(call.caller, ComponentParty) else None
+        pump = self._tasks.run(party.pump()) if isinstance(call.caller, ComponentParty) else None
         why = "declined"
         ringing = (
             self._hosts.ring(address, party.heard, by=call.by, says=call.says)
@@ -263,7 +250,7 @@ class Calls(Component):
                         if not call.is_answered_by(party):
                             return
                         self._has_answered(call)
-                        self._let_end(call)
+                        self._tasks.let_end(call.id)
                     await self._pass_piece(call, party, piece)
                     if call.state is State.OVER:
                         return
@@ -290,27 +277,19 @@ class Calls(Component):
         and `why` when that one need not be answered any more.
         """
         caller = self.caller
-        mine = self._watches.setdefault(caller, set())
-        if len(mine) >= WATCHES_OF_ONE:
-            raise Busy(f"{caller} watches at {WATCHES_OF_ONE} places already")
-        told = Told()
-        mine.add(told)
         try:
-            yield {"state": "waits"}
-            async for one in told:
-                yield one
+            with self._watches.begin(caller) as told:
+                yield {"state": "waits"}
+                async for one in told:
+                    yield one
         finally:
-            mine.discard(told)
-            if not mine:
-                for call in [*self._calls.values()]:
-                    call.is_refused(caller, "away")
+            if not self._watches.has(caller):
+                self._calls.refuse_all(caller, "away")
 
     @handler
     async def answer(self, call: Id, offer: Offer) -> AsyncIterator[dict[str, Any]]:
         """Answer a call as a person, with a browser's offer; close the stream to hang up. Items as those of `ring`."""
-        found = self._calls.get(call)
-        if found is None or not found.rings_at(self.caller):
-            raise NotFound(f"no call {call} rings for {self.caller}")
+        found = self._calls.ringing_at(self.caller, call)
         leg = self._leg()
         person = PersonParty(self.caller, leg)
         try:
@@ -318,37 +297,33 @@ class Calls(Component):
             if not found.is_answered_by(person):
                 raise NotFound(f"call {call} has ended, or another one was first")
             self._has_answered(found)
-            for other in [*self._calls.values()]:
-                other.is_refused(person.address, "busy")
-            self._stop_ringing(found, "answered")
+            self._calls.refuse_all(person.address, "busy")
+            self._watches.stop_ringing(found, "answered")
             yield {"state": "answered", "call": found.id, "by": found.by, "sdp": sdp}
             async for told in person.told:
                 yield told
         finally:
             if found.callee is person:
                 found.end("hung up")
-            self._later(leg.close())
+            self._tasks.run(leg.close())
 
     @handler
     async def decline(self, call: Id) -> None:
         """Decline a call that rings for the caller."""
-        found = self._calls.get(call)
-        if found is None or not found.rings_at(self.caller):
-            raise NotFound(f"no call {call} rings for {self.caller}")
-        found.is_refused(self.caller, "declined")
+        self._calls.ringing_at(self.caller, call).is_refused(self.caller, "declined")
 
     # -- both --------------------------------------------------------------------------------------------------
 
     @handler
     async def hold(self, call: Id, is_on: bool = True) -> None:
         """Have nothing heard either way, or heard again: nothing is while one of the two holds the call."""
-        found, party = self._talking(call)
+        found, party = self._calls.talk_of(self.caller, call)
         found.hold(party, is_on)
 
     @handler
     async def press(self, call: Id, key: Annotated[str, Length(1, 1), "0-9, *, #, A-D"]) -> None:
         """Press a key of the telephone; a component hears it as a digit."""
-        found, party = self._talking(call)
+        found, party = self._calls.talk_of(self.caller, call)
         piece = piece_untrusted(digit(key))
         assert piece is not None
         found.said_live(party, piece)
@@ -356,7 +331,7 @@ class Calls(Component):
     @handler
     async def hang_up(self, call: Id) -> None:
         """End a call in which the caller takes part."""
-        self._mine(call).end("hung up")
+        self._calls.of(self.caller, call)[0].end("hung up")
 
     @handler(idempotent=True)
     async def status(self, call: Id) -> dict[str, Any]:
@@ -364,7 +339,7 @@ class Calls(Component):
 
         Of a person `to`, `from` and `pictures` are as RTCP has them: packets, lost, lost_lately (of 1), round_trip_ms.
         """
-        return await call_figures(self._mine(call))
+        return await call_figures(self._calls.of(self.caller, call)[0])
 
     @handler(idempotent=True)
     async def servers(self) -> dict[str, Any]:
@@ -380,19 +355,6 @@ class Calls(Component):
     async def calls(self, before: Annotated[int, Range(0, 1 << 53)] = 0, missed: bool = False) -> list[dict[str, Any]]:
         """The caller's own calls, 100 of them, the newest first; those below a position, and only missed ones."""
         return await call_tables.page(self.db, self.caller, before, only_missed=missed)
-
-    def _mine(self, call: str) -> Call:
-        found = self._calls.get(call)
-        if found is None or self.caller not in [one.address for one in found.parties()]:
-            raise NotFound(f"{self.caller} has no call {call}")
-        return found
-
-    def _talking(self, call: str) -> tuple[Call, Party]:
-        found = self._calls.get(call)
-        party = next((one for one in found.parties() if one.address == self.caller), None) if found else None
-        if found is None or party is None or found.state is not State.TALKS:
-            raise NotFound(f"{self.caller} has no call {call} that is answered")
-        return found, party
 
     def _leg(self) -> PersonLeg:
         if self._port is None:
@@ -410,19 +372,13 @@ class Calls(Component):
         else:
             person.tell(state)
 
-    def _let_end(self, call: Call) -> None:
-        """Have the task of the component that has answered end by itself with the call, as that may say goodbye."""
-        if (task := asyncio.current_task()) is not None:
-            self._timers[call.id].remove(task)
-            self._last[call.id] = task
-
     def _has_answered(self, call: Call) -> None:
         self._answered_ms[call.id] = self.wall_ms()
-        self._stop_ringing(call, "answered")
+        self._watches.stop_ringing(call, "answered")
         works = [self._check_media(call), self._figures.follow(call)]
         if camera := self.options.numbers[call.number].camera:
             works.append(show_camera(self, camera, call))
-        self._timers[call.id] += [self._later(one) for one in works]
+        self._tasks.run_in(call.id, *works)
 
     async def _check_media(self, call: Call) -> None:
         """End a call of a person whose browser does not come."""
@@ -430,33 +386,13 @@ class Calls(Component):
         if any(isinstance(one, PersonParty) and not one.leg.is_connected for one in call.parties()):
             call.end(self._relays.no_sound())
 
-    def _stop_ringing(self, call: Call, why: str) -> None:
-        for address in call.rung:
-            for watch in self._watches.get(address, ()):
-                watch.put({"state": "over", "call": call.id, "why": why})
-
     def _has_ended(self, call: Call) -> None:
-        del self._calls[call.id]
-        for task in self._timers.pop(call.id):
-            task.cancel()
-        if (last := self._last.pop(call.id, None)) is not None:
-            asyncio.get_running_loop().call_later(GOODBYE_S, last.cancel)
+        self._calls.remove(call)
+        self._tasks.end(call.id)
         if call.callee is None:
-            self._stop_ringing(call, call.why)
+            self._watches.stop_ringing(call, call.why)
         answered_ms = self._answered_ms.pop(call.id, None)
         taken_by = call.callee.address if call.callee is not None else None
         outcome = "answered" if taken_by is not None else call.why
-        self._later(call_tables.end(self.db, call.id, taken_by, answered_ms, self.wall_ms(), outcome))
+        self._tasks.run(call_tables.end(self.db, call.id, taken_by, answered_ms, self.wall_ms(), outcome))
         self.publish("ended", {"call": call.id, "number": call.number, "by": call.by, "outcome": outcome})
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do something beside the request: what hangs up goes on when the request is cancelled."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._has_done)
-        return task
-
-    def _has_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.log.warning("%s", error, exc_info=error)
