@@ -326,7 +326,7 @@ class Captured(Component):
     async def swap_in_enrolments(self, request: bytes, answer: bytes) -> None:
         """From now on put these in the place of signing requests and answers that pass; nothing: pass them on."""
         role, trust = self.process.role, self.process.trust
-        enrolment = role.doorway._enrolment
+        enrolment = role.doorway.served.enrolment
         self.enrolments = getattr(self, "enrolments", [])
 
         def ask(number: int, code_id: bytes, asked: bytes, mac: bytes) -> None:

@@ -12,10 +12,11 @@ from fakes.trust_ends import Heard, channels, hear
 from tlsrt.channels.control.trust import DoorMessage
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.errors import PeerError
+from tlsrt.loops.doorway.served_door import issued_mode
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
-from tlsrt.loops.primary.doorway import Doorway, issued_mode
+from tlsrt.loops.primary.doorway import Doorway
 
 DECOY = "secondary/vault"
 SESSION = b"s" * 16
@@ -53,7 +54,7 @@ class Stage:
 def test_how_the_files_of_a_door_were_tried_is_told_later() -> None:
     async def scene() -> None:
         stage = Stage()
-        stage.doorway._contexts = Mock(make=Mock(return_value=""))
+        stage.doorway.served._contexts = Mock(make=Mock(return_value=""))
         stage.doorway.handlers["door"](DoorMessage(3), [])
         assert await stage.heard() == [("tried", 3)]
         stage.close()

@@ -1,20 +1,11 @@
-"""Figures of gate and door."""
+"""Figures of the gate."""
 
 from __future__ import annotations
 
-from tlsrt.loops.primary.figures import OTHER, REASONS_MOST, bounded, door_lines, gate_lines
+from tlsrt.loops.primary.figures import gate_lines
 
 
 def test_lines() -> None:
     assert [*gate_lines(7, {"replay": 2}, 3)] == [
         ("tlsrt_gate_frames", ["passed"], 7), ("tlsrt_gate_frames", ["replay"], 2), ("tlsrt_gate_open_calls", [], 3),
     ]  # fmt: skip
-    assert ("tlsrt_door_ended_connections", ["idle"], 2) in door_lines({"handshakes": 5, "idle": 2}, 1, 0)
-    assert ("tlsrt_door_handshakes", [], 5) in door_lines({"handshakes": 5, "idle": 2}, 1, 0)
-
-
-def test_reasons_have_an_end_and_none_is_lost() -> None:
-    counts = {f"r{number}": 1 for number in range(REASONS_MOST + 10)}
-    found = bounded(counts)
-    assert len(found) == REASONS_MOST + 1 and found[OTHER] == 10 and sum(found.values()) == len(counts)
-    assert [*bounded({**counts, "new": 1})] == [*found]
