@@ -9,7 +9,6 @@ What it does beside that are features (`supervision/feature.py`); `_build` has t
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
@@ -36,7 +35,7 @@ from tlsrt.supervisor.control.stop import StopRequest
 from tlsrt.supervisor.events.host_events import HostEvents
 from tlsrt.supervisor.events.log_output import LogOutput, LogSink
 from tlsrt.supervisor.process.boot_nonce import new_boot_nonce
-from tlsrt.supervisor.process.children import Child, Children
+from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.component_listeners import ComponentListeners
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
@@ -48,7 +47,6 @@ from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.metrics_listener import metrics_listener, remove_metrics_socket
 from tlsrt.supervisor.process.passed_listeners import PassedListeners
 from tlsrt.supervisor.process.service_manager import Manager, ServiceManager
-from tlsrt.supervisor.process.spawn import reap_strangers
 from tlsrt.supervisor.process.undo_processes import UndoProcesses
 from tlsrt.supervisor.reload.dry_run import DryRun
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
@@ -75,6 +73,7 @@ from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.metrics_process import MetricsProcess
 from tlsrt.supervisor.supervision.names import Names
+from tlsrt.supervisor.supervision.own_processes import OwnProcesses
 from tlsrt.supervisor.supervision.process_feeds import ProcessFeeds
 from tlsrt.supervisor.supervision.program_run import ProgramSlots
 from tlsrt.supervisor.supervision.programs import Programs
@@ -85,8 +84,6 @@ from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.shutdown import Shutdown
 from tlsrt.supervisor.supervision.startup_report import StartupReport
 from tlsrt.supervisor.supervision.watchdog import Watchdog
-
-_KILLED_MS = 2000  # for a process to be gone after SIGKILL
 
 
 class Supervisor:
@@ -126,7 +123,7 @@ class Supervisor:
         self._passed = passed or PassedListeners(self._manager)
         self._undos = undos or UndoProcesses()
         self._chance = chance or SystemRandom().random  # of delays between restarts
-        self._is_built = False  # before that there are no processes
+        self._processes: OwnProcesses | None = None  # none before they can be
 
     def run(self) -> int:
         """Live until stopped; return the exit code.
@@ -166,9 +163,8 @@ class Supervisor:
         component_listeners = ComponentListeners(config, children.answering_group)
         listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
-        self._build(listeners, component_listeners, metrics_listener(config.metrics.place))
-        self._is_built = True
-        self._take_signals(event_loop)
+        self._processes = self._build(listeners, component_listeners, metrics_listener(config.metrics.place))
+        self._take_signals(event_loop, self._processes)
         self._say_warnings()
         for listener in component_listeners.all:
             self._context.events.emit("listening", listener.process, listener.sentence)
@@ -182,7 +178,7 @@ class Supervisor:
 
     def _build(
         self, listeners: Mapping[str, dict[str, int]], component_listeners: ComponentListeners, metrics_socket: int = -1
-    ) -> None:  # fmt: skip
+    ) -> OwnProcesses:  # fmt: skip
         """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
         nonce, boot_id = new_boot_nonce()
@@ -212,19 +208,19 @@ class Supervisor:
         )  # fmt: skip
         changes = RunningChanges()
         slots = ProgramSlots(context, changes)
-        programs = self._programs = Programs(context, loops, slots, component_listeners, self._undos)
+        programs = Programs(context, loops, slots, component_listeners, self._undos)
         restarter = Restarter(context, loops, features)
         restart = RestartRequest(context, loops, restarter, changes)
         stop = StopRequest(context, loops, restarter, restart, changes)
         resolver = self._resolver = ResolverProcess(context)
         names = Names(context, resolver)
-        export = self._export = ExportProcess(context, loops, names, os.uname().nodename)
+        export = ExportProcess(context, loops, names, os.uname().nodename)
         output = LogOutput(context, self._log, config.log_dir, export)
         events = HostEvents(context, authority.channel, boot, len(each))
-        helper = self._helper = HelperProcess(context)
-        network_helper = self._network_helper = NetworkHelperProcess(context)
+        helper = HelperProcess(context)
+        network_helper = NetworkHelperProcess(context)
         requests = OperatorRequests(context, authority)
-        acme = self._acme = AcmeProcess(context)
+        acme = AcmeProcess(context)
         certificates = Certificates(context, authority, requests, acme, (resolver.look, names.look))
         devices = Devices(context, loops, helper)
         lock = LockControl(context, loops, restarter, authority, requests)
@@ -236,7 +232,7 @@ class Supervisor:
         decoys = DecoyReport(context, authority, self._canaries)
         helper_requests = HelperRequests(context, loops, helper, network_helper, devices, requests)
         self._shutdown = Shutdown(context, loops, authority, helper_requests.undoing, features)
-        learner = self._learner = LearnerProcess(context, authority.channel)
+        learner = LearnerProcess(context, authority.channel)
         services = helper, network_helper, resolver, acme, learner
         process_feeds = ProcessFeeds(context, loops, authority, (*services, export))
         figures = HostFigures(
@@ -252,7 +248,7 @@ class Supervisor:
             self._started_at,
             certificates,
         )
-        metrics = self._metrics = MetricsProcess(context, loops, figures, config.metrics.place, metrics_socket)
+        metrics = MetricsProcess(context, loops, figures, config.metrics.place, metrics_socket)
         self._watchdog = Watchdog(context, loops, authority, (*services, metrics, export), features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
@@ -323,18 +319,20 @@ class Supervisor:
             MESSAGES,
         )
         self._features = features
+        processes = OwnProcesses(context, loops, authority, (*services, metrics, export), programs)
         self._control = ControlSocket(
-            context.event_loop, config.run_dir, features.verbs(), is_kin=lambda pid: is_kin(pid, self._kin()),
+            context.event_loop, config.run_dir, features.verbs(), is_kin=lambda pid: is_kin(pid, processes.pids),
             on_bug=lambda bug: self._console.warning("supervisor", f"a bug of tlsrt: {bug}"),
         )  # fmt: skip
+        return processes
 
-    def _take_signals(self, event_loop: EventLoop) -> None:
+    def _take_signals(self, event_loop: EventLoop, processes: OwnProcesses) -> None:
         event_loop.take_signals(
             {
                 signal.SIGTERM: self._shutdown.begin,
                 signal.SIGINT: self._shutdown.interrupt,
                 signal.SIGHUP: lambda: self._reload.ask(lambda answer: None),  # the console says how it went
-                signal.SIGCHLD: self._reap_strangers,
+                signal.SIGCHLD: processes.reap_strangers,
             },
             ignored=(signal.SIGPIPE,),
         )
@@ -365,29 +363,6 @@ class Supervisor:
         for warning in self._current.warnings:
             self._console.warning("supervisor", warning)
 
-    def _reap_strangers(self) -> None:
-        """Reap orphans of loops, which become ours: we are the first process of the namespace."""
-        reap_strangers(self._kin())
-
-    def _kin(self) -> list[int]:
-        return [child.pid for child in self._children()]
-
-    def _children(self) -> list[Child]:
-        children = [
-            *(loop.process.child for loop in self._loops.all),
-            self._authority.process.child,
-            self._helper.child,
-            self._network_helper.child,
-            self._resolver.child,
-            self._metrics.child,
-            self._export.child,
-            self._acme.child,
-            self._learner.child,
-            *self._context.current.children.fork_servers.children,
-            *self._programs.children,
-        ]
-        return [child for child in children if child is not None]
-
     def _finish(self) -> None:
         """Let go of everything, after the last process has ended."""
         remove_sockets(self._current.config)
@@ -400,18 +375,6 @@ class Supervisor:
 
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
-        for child in self._children() if self._is_built else ():
-            try:
-                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                if _has_ended(child.pidfd):  # a driver may hold a helper even now
-                    os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-            except (ProcessLookupError, ChildProcessError):
-                continue
+        if self._processes is not None:
+            self._processes.kill()
         self._current.children.release()
-
-
-def _has_ended(pidfd: int) -> bool:
-    """Wait until a killed process has ended, but not longer than a driver may need to let go of it."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return poll.poll(_KILLED_MS) != []
