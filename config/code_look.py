@@ -96,6 +96,10 @@ def look_at(root: Root, *, is_inside: bool = False) -> tuple[bytes, bytes]:
     return look.inner.digest(), look.outer.digest()
 
 
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
 class _Look:
     def __init__(self, root: Root, *, is_inside: bool) -> None:
         self.inner, self.outer = hashlib.sha256(), hashlib.sha256()
@@ -113,37 +117,69 @@ class _Look:
             self._note(self.inner, path, os.stat)
 
     def _folder(self, folder: str, digest: _Hash, without: tuple[str, ...], above: Above) -> None:
+        """Note a folder, all its files at once, and what is below it."""
         try:
             status = os.stat(folder)
             here = (status.st_dev, status.st_ino)
             if here in above:  # a link to a folder around it
                 return
             self.outer.update(repr((folder, here)).encode("utf-8", "surrogateescape"))
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                folders = self._files(folder, descriptor, digest, without)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if self._is_inside and isinstance(error, PermissionError):
                 raise
             digest.update(repr((folder, error.errno)).encode("utf-8", "surrogateescape"))
             return
+        for name, into in folders:
+            self._folder(f"{folder}/{name}", into, (CACHE,), (*above, here))
+
+    def _files(
+        self, folder: str, descriptor: int, digest: _Hash, without: tuple[str, ...]
+    ) -> list[tuple[str, _Hash]]:  # fmt: skip
+        """Note the files of a folder; return the folders in it, each with the digest that it goes into.
+
+        They are looked at from the open folder: the kernel goes one step instead of all those of a path.
+        """
+        only_code, unread = self._root.only_code, self._root.unread
+        folders: list[tuple[str, _Hash]] = []
+        seen: list[object] = []
+        with os.scandir(descriptor) as entries:
+            found = sorted(entries, key=_name)
         for entry in found:
-            is_folder, into = entry.is_dir(), digest
-            if is_folder and entry.name in without:
-                continue
-            if not is_folder and self._root.only_code and not entry.name.endswith(CODE):
-                continue
-            if not is_folder and entry.name.endswith(self._root.unread):
+            name, is_folder = entry.name, entry.is_dir()
+            if is_folder:
+                if name in without:
+                    continue
+            elif (only_code and not name.endswith(CODE)) or name.endswith(unread):
                 continue
             if entry.is_symlink():
-                self._note(digest, entry.path, os.lstat)
-                if not f"{os.path.realpath(entry.path)}/".startswith(self._real):
-                    into = self.outer
-                if into is self.outer and self._is_inside:
+                if (into := self._link(f"{folder}/{name}", digest)) is None:
                     continue
-            if is_folder:
-                self._folder(entry.path, into, (CACHE,), (*above, here))
+                if is_folder:
+                    folders.append((name, into))
+                else:
+                    self._note(into, f"{folder}/{name}", os.stat)
+            elif is_folder:
+                folders.append((name, digest))
             else:
-                self._note(into, entry.path, os.stat)
+                try:
+                    one = entry.stat(follow_symlinks=False)
+                    seen.append((name, one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns))
+                except OSError as error:
+                    seen.append((name, error.errno))
+        digest.update(repr((folder, seen)).encode("utf-8", "surrogateescape"))
+        return folders
+
+    def _link(self, path: str, digest: _Hash) -> _Hash | None:
+        """Note a link; return the digest of what it leads to, None for what is not noted."""
+        self._note(digest, path, os.lstat)
+        if f"{os.path.realpath(path)}/".startswith(self._real):
+            return digest
+        return None if self._is_inside else self.outer
 
     @staticmethod
     def _note(digest: _Hash, path: str, look: Callable[[str], os.stat_result]) -> None:

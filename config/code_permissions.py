@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from tlsrt.config.files import as_config_error
@@ -18,10 +18,9 @@ def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
     found: dict[str, None] = {}
     for path in paths:
         with as_config_error("check", path):
-            above = [(str(folder), os.stat(folder)) for folder in path.parents]
-            for name, status in (*above, *_below(str(path), ())):
-                if _writable(status, uids):
-                    found[name] = None
+            above = [str(folder) for folder in path.parents if _writable(os.stat(folder), uids)]
+            below = _below(str(path), (), lambda status: _writable(status, uids))
+            found |= dict.fromkeys([*above, *(name for name, _ in below)])
     return list(found)
 
 
@@ -34,8 +33,8 @@ def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
     found: list[str] = []
     for root in roots:
         with as_config_error("check", root):
-            below = _below(str(root), _CACHE, _readable)
-            found += [_sentence(name, status) for name, status in below if not _readable(status)]
+            below = _below(str(root), _CACHE, lambda status: not _readable(status), _readable)
+            found += [_sentence(name, status) for name, status in below]
     if len(found) > MAX_SENTENCES:
         found[MAX_SENTENCES:] = [f"and {len(found) - MAX_SENTENCES} more files or folders like these"]
     return found
@@ -56,20 +55,43 @@ def impassable_for_others(paths: Iterable[Path]) -> list[str]:
 
 
 def _below(
-    path: str, without: Container[str], enter: Callable[[os.stat_result], bool] = lambda _: True
-) -> Iterator[tuple[str, os.stat_result]]:
+    path: str, without: Container[str], wanted: Callable[[os.stat_result], bool],
+    enter: Callable[[os.stat_result], bool] = lambda _: True,
+) -> list[tuple[str, os.stat_result]]:  # fmt: skip
+    """Return what is wanted of a path and of all that is below it, each folder before what is in it."""
     status = os.stat(path)
-    yield path, status
+    found = [(path, status)] if wanted(status) else []
     if stat.S_ISDIR(status.st_mode) and enter(status):
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries if entry.name not in without and not _leads_away(entry))
-        for name in names:
-            yield from _below(f"{path}/{name}", without, enter)
+        found += _inside(path, without, wanted, enter)
+    return found
 
 
-def _leads_away(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a link to nowhere, or to a folder, which is a root of its own."""
-    return entry.is_symlink() and not entry.is_file()
+def _inside(
+    path: str, without: Container[str], wanted: Callable[[os.stat_result], bool],
+    enter: Callable[[os.stat_result], bool],
+) -> list[tuple[str, os.stat_result]]:  # fmt: skip
+    found: list[tuple[str, os.stat_result]] = []
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # from it a look is one step for the kernel
+    try:
+        with os.scandir(descriptor) as entries:
+            inside = [
+                (entry.name, entry.stat())
+                for entry in entries
+                if entry.name not in without and not (entry.is_symlink() and _leads_away(path, entry.name))
+            ]
+    finally:
+        os.close(descriptor)
+    for name, status in sorted(inside):
+        if wanted(status):
+            found.append((f"{path}/{name}", status))
+        if stat.S_ISDIR(status.st_mode) and enter(status):
+            found += _inside(f"{path}/{name}", without, wanted, enter)
+    return found
+
+
+def _leads_away(folder: str, link: str) -> bool:
+    """Tell whether a link leads to nowhere, or to a folder, which is a root of its own."""
+    return not os.path.isfile(f"{folder}/{link}")
 
 
 def _writable(status: os.stat_result, uids: Container[int]) -> bool:
