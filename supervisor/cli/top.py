@@ -8,8 +8,8 @@ import sys
 from importlib.util import find_spec
 
 from tlsrt.errors import EX_SOFTWARE
-from tlsrt.supervisor.cli.exchange import connect, host_of, say
-from tlsrt.supervisor.cli.status import follow
+from tlsrt.supervisor.cli.exchange import ask, connect, host_of, say
+from tlsrt.supervisor.cli.status import follow, status_lines
 
 INSTALL = "`pip install 'tlsrt[tui]'` makes a screen of it, with keys"
 _NO_TERMINAL = "this is no terminal, so a plain table follows; at a terminal, `top` is a screen"
@@ -28,13 +28,21 @@ def top(arguments: argparse.Namespace) -> int:
     connect(host).close()  # a host that does not run is told in words
     from tlsrt.supervisor.cli.subject import detail, detail_lines
     from tlsrt.supervisor.cli.top_feed import HostFeed
+    from tlsrt.supervisor.cli.top_rows import SUPERVISOR
     from tlsrt.supervisor.cli.top_screen import TopScreen
+    from tlsrt.supervisor.cli.top_services import Services, operator_bundle
 
     def detail_of(subject: str) -> list[str]:
+        if subject == SUPERVISOR:
+            return status_lines(ask(host, "status"))
         return detail_lines(detail(argparse.Namespace(**{**vars(arguments), "subject": subject})))
 
-    screen = TopScreen(HostFeed(host, arguments.interval, detail_of), is_plain=not _takes_bars())
-    screen.run()
+    services = Services(lambda: operator_bundle(arguments, getattr(host, "install_id", None)))
+    screen = TopScreen(HostFeed(host, arguments.interval, detail_of, services.kept), is_plain=not _takes_bars())
+    try:
+        screen.run()
+    finally:
+        services.close()
     return EX_SOFTWARE if screen.return_code else 0
 
 

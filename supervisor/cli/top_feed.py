@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.cli.exchange import Host, ask, connect
 from tlsrt.supervisor.cli.lifecycle import CHANGE_S
+from tlsrt.supervisor.cli.top_services import Kept
 from tlsrt.text import sentence
 
 AGAIN_S = 1.0  # between two attempts to reach a host
@@ -29,6 +30,7 @@ class News(NamedTuple):
     status: dict[str, Any] | None = None
     event: tuple[str, str] | None = None
     detail: tuple[str, tuple[str, ...]] | None = None  # what was asked for one subject
+    kept: tuple[str, tuple[Kept, ...]] | None = None  # and what its services have kept
     words: str | None = None
     is_lost: bool = False  # the words hold until there is a status again
 
@@ -36,9 +38,13 @@ class News(NamedTuple):
 class HostFeed:
     """Follows a host in two threads, until `stop`."""
 
-    def __init__(self, host: Host, interval_s: float, detail: Callable[[str], list[str]]) -> None:
+    def __init__(
+        self, host: Host, interval_s: float, detail: Callable[[str], list[str]],
+        services: Callable[[Sequence[str]], list[Kept]],
+    ) -> None:  # fmt: skip
         self._host = host
         self._detail = detail  # what `status SUBJECT` says
+        self._services = services
         self._interval_s = interval_s
         self._shown: deque[tuple[object, object]] = deque(maxlen=EVENTS_SHOWN)  # events, over connections
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -103,6 +109,16 @@ class HostFeed:
                 tell(News(detail=(subject, tuple(lines))))
 
         Thread(target=ask_host, daemon=True).start()
+
+    def kept_of(self, subject: str, addresses: Sequence[str], tell: Callable[[News], None]) -> None:
+        """Tell what the services of a subject have kept, in a thread that nothing waits for."""
+
+        def ask_services() -> None:
+            kept = tuple(self._services(addresses))
+            with suppress(RuntimeError):  # the screen is closed meanwhile
+                tell(News(kept=(subject, kept)))
+
+        Thread(target=ask_services, daemon=True).start()
 
     def log_of(self, loop: str) -> list[str]:
         """Return the last lines of the log of a process, or a sentence why there are none."""

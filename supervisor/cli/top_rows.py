@@ -1,6 +1,7 @@
 """What `top` shows as a screen: a row for each process, component and program, sorted and filtered. Pure.
 
-Every cell is harmless: words of the host, of its components and of its programs are escaped and cut here.
+Every cell is harmless: words of the host, of its components and of its programs are escaped and cut here. They are
+ASCII, so that one character is one cell, whatever a program is called, and the same on every terminal.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tlsrt.text import duration, printable, size
+from tlsrt.text import ascii_only, duration, size
 
 # Title and width, with the gap before a number or behind a word; the name has what is left of the line.
 COLUMNS = (
@@ -16,7 +17,8 @@ COLUMNS = (
 )  # fmt: skip
 WIDE = ("LATELY", 14)  # of what a line has beyond 80 columns: the processor of the last samples
 WORDS = frozenset({"NAME", "STATE"})  # columns that stand left
-ORDERS = ("name", "memory", "processor", "restarts", "calls")
+ORDERS = ("name", "memory", "processor", "restarts", "frames")
+SUPERVISOR = "supervisor"
 _NAME_MOST, _STATE_MOST = 120, 9
 _FINE = frozenset({"active", "good", "unchecked", "idle"})
 
@@ -32,12 +34,18 @@ class Row(NamedTuple):
     below: tuple[Row, ...] = ()
     subject: str = ""  # what `status SUBJECT` takes
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The addresses of its components, which may keep a history."""
+        components = [one for one in (self, *self.below) if one.key.startswith("component ")]
+        return tuple(one.subject for one in components)
+
 
 def rows_of(status: Mapping[str, Any]) -> list[Row]:
     """Return a row for each process of a host, with its components and programs below it."""
     supervisor = {**status["supervisor"], "state": "stopping" if status["supervisor"]["stopping"] else "active"}
     return [
-        _process("supervisor", supervisor),
+        _process(SUPERVISOR, supervisor),
         _process("authority", status["authority"]),
         *(_process(str(loop["name"]), loop) for loop in status["loops"]),
     ]
@@ -62,16 +70,9 @@ def arranged(rows: Iterable[Row], order: str, wanted: str) -> list[Row]:
     return shown
 
 
-def amount(name: str, value: float) -> str:
-    """Return a sum of processor (percent), memory (KiB) or calls (a second), as people read it."""
-    if name == "memory":
-        return size(value * 1024)
-    return f"{value:.1f} %" if name == "processor" else f"{value:.0f}/s"
-
-
 def fitted(text: str, width: int) -> str:
-    """Return a cell of at most that width, with a mark where it was cut."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    """Return a cell of at most that width, with a mark where it was cut. It is ASCII."""
+    return text if len(text) <= width else (text[: max(0, width - 1)] + "~")[:width]
 
 
 def _matches(row: Row, wanted: str) -> bool:
@@ -97,11 +98,15 @@ def _process(name: str, entry: Mapping[str, Any]) -> Row:
         f"{processor:.1f}" if processor is not None else "-", _number(restarts),
         duration(age_s) if age_s is not None else "-", f"{calls:.0f}" if calls is not None else "-",
     )  # fmt: skip
-    numbers = {"memory": memory_kib, "processor": processor, "restarts": restarts, "calls": calls}
+    refused = (entry.get("frames") or {}).get("refused")
+    numbers = {
+        "memory": None if memory_kib is None else memory_kib * 1024, "processor": processor, "restarts": restarts,
+        "frames": calls, "refused total": refused, "lateness": entry.get("lateness_ms"),
+    }  # fmt: skip
     below = [_component(name, one) for one in entry.get("components", ())]
     below += [_program(name, one) for one in entry.get("programs", ())]
-    found = {key: float(one or 0) for key, one in numbers.items()}
-    return _row(f"process {name}", name, cells, "" if name == "supervisor" else name, found, tuple(below))
+    found = {key: float(one) for key, one in numbers.items() if one is not None}
+    return _row(f"process {name}", name, cells, name, found, tuple(below))
 
 
 def _component(loop: str, one: Mapping[str, Any]) -> Row:
@@ -117,7 +122,7 @@ def _program(loop: str, one: Mapping[str, Any]) -> Row:
     state = "down" if one["is_down"] else "active" if running else "idle"
     memory_kib = sum(run["memory_kib"] or 0 for run in running) if running else None
     again = max(0, int(one.get("begun") or 0) - len(running))
-    more = f" ×{len(running)}" if len(running) > 1 else ""
+    more = f" x{len(running)}" if len(running) > 1 else ""
     pid = _number(running[0]["pid"]) if running else "-"
     cells = (f"  {one['name']}{more}", state, pid, _bytes(memory_kib), "", str(again), "", "")
     return _row(f"program {loop}/{one['name']}", loop, cells, loop)
@@ -132,7 +137,7 @@ def _row(
     below: tuple[Row, ...] = (),
 ) -> Row:
     name, state, *rest = cells
-    shown = (printable(name, _NAME_MOST), printable(state, _STATE_MOST), *(printable(cell) for cell in rest))
+    shown = (ascii_only(name, _NAME_MOST), ascii_only(state, _STATE_MOST), *(ascii_only(cell) for cell in rest))
     return Row(key, loop, shown, state in _FINE, numbers or {}, below, subject)
 
 

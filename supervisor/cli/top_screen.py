@@ -22,15 +22,19 @@ from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from tlsrt.supervisor.cli.status import header
 from tlsrt.supervisor.cli.status_table import summary
+from tlsrt.supervisor.cli.top_details import Details
 from tlsrt.supervisor.cli.top_feed import EVENTS_SHOWN, News
-from tlsrt.supervisor.cli.top_history import SAMPLES, SHOWN, History
-from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, WIDE, WORDS, Row, amount, arranged, fitted, rows_of
-from tlsrt.text import printable
+from tlsrt.supervisor.cli.top_history import SHOWN, History
+from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, SUPERVISOR, WIDE, WORDS, Row, arranged, fitted, rows_of
+from tlsrt.supervisor.cli.top_series import amount, table_lines
+from tlsrt.supervisor.cli.top_services import Kept
+from tlsrt.text import ascii_only, printable
 
 _STYLES = {"warning": "yellow", "alarm": "red"}
 _SCROLLBAR = 2
-DETAIL_S = 2.0  # between two looks at the details of one subject
-_HOST = frozenset({"supervisor", "authority"})  # which are not stopped alone
+_STATUS = "third/status"  # which keeps the history of the host as a whole
+_SPANS = ("just now", "last hour", "last day")
+_HOST = frozenset({SUPERVISOR, "authority"})  # which are not stopped alone
 
 
 class Feed(Protocol):
@@ -43,6 +47,8 @@ class Feed(Protocol):
     def change(self, verb: str, loop: str, tell: Callable[[News], None]) -> None: ...
 
     def detail_of(self, subject: str, tell: Callable[[News], None]) -> None: ...
+
+    def kept_of(self, subject: str, addresses: Sequence[str], tell: Callable[[News], None]) -> None: ...
 
     def log_of(self, loop: str) -> list[str]: ...
 
@@ -91,51 +97,6 @@ class Log(ModalScreen[None]):
         for line in self._lines:
             log.write(Text(printable(line, keep="\t")))
         log.focus()
-
-
-class Details(ModalScreen[None]):
-    """One process or component: what it used lately, and all that `status SUBJECT` says of it, both kept up to date."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,d", "dismiss", "Back")]
-    CSS = "Details { background: $background; } #used, #subject { height: auto; } #detail { height: 1fr; }"
-
-    def __init__(self, subject: str, ask: Callable[[str], None]) -> None:
-        super().__init__()
-        self.subject = subject
-        self._ask = ask
-        self._lines: tuple[str, ...] = ()
-        self._asked = 0.0
-
-    def compose(self) -> ComposeResult:
-        yield Static(Text(printable(self.subject, 120), style="bold"), id="subject")
-        yield Static(Text(""), id="used")
-        yield RichLog(id="detail", wrap=True, markup=False, highlight=False)
-        yield Footer()
-
-    def on_mount(self) -> None:
-        self.query_one("#detail").focus()
-        self.look_again()
-
-    def look_again(self) -> None:
-        """Ask for the details once more, if the last time was long enough ago."""
-        now = time.monotonic()
-        if now - self._asked >= DETAIL_S:
-            self._asked = now
-            self._ask(self.subject)
-
-    def show_used(self, text: str) -> None:
-        self.query_one("#used", Static).update(Text(text))
-
-    def show(self, lines: tuple[str, ...]) -> None:
-        """Show the details, and stay at the line where the reader is."""
-        if lines != self._lines:
-            self._lines = lines
-            log = self.query_one("#detail", RichLog)
-            at = log.scroll_y
-            log.clear()
-            for line in lines:
-                log.write(Text(printable(line, keep="\t")), scroll_end=False)
-            log.scroll_to(y=at, animate=False)
 
 
 class TopScreen(App[None]):
@@ -203,6 +164,9 @@ class TopScreen(App[None]):
             self.query_one("#events", RichLog).write(Text(printable(line), style=_STYLES.get(severity, "")))
         if news.detail is not None and (details := self._details()) and details.subject == news.detail[0]:
             details.show(news.detail[1])
+        if news.kept is not None and (details := self._details()) and details.subject == news.kept[0]:
+            details.kept = news.kept[1]
+            self._show_past()
         if news.words is not None:
             self._is_lost = news.is_lost
             self._say(news.words)
@@ -215,13 +179,13 @@ class TopScreen(App[None]):
     def on_input_submitted(self) -> None:
         """Go back to the rows, with the filter."""
         self.query_one("#filter").styles.display = "none"
-        self.query_one("#rows").focus()
+        self.set_focus(self.query_one("#rows"))
 
     def action_filter(self) -> None:
         """Ask for a filter."""
         field = self.query_one("#filter", Input)
         field.styles.display = "block"
-        field.focus()
+        self.set_focus(field)  # at once: over a slow line the next keys are here already
 
     def action_all(self) -> None:
         """Show all rows again."""
@@ -258,9 +222,24 @@ class TopScreen(App[None]):
 
     def action_details(self) -> None:
         """Show the details of the chosen row."""
-        if (row := self._chosen()) is not None and row.subject:
-            self.push_screen(Details(row.subject, lambda subject: self._feed.detail_of(subject, self._tell)))
-            self.call_later(self._show_used)
+        if (row := self._chosen()) is None:
+            return
+        subject, addresses = row.subject, self._services_of(row)
+
+        def ask() -> None:
+            self._feed.detail_of(subject, self._tell)
+
+        def ask_kept() -> None:
+            if addresses:
+                self._feed.kept_of(subject, addresses, self._tell)
+
+        self.push_screen(Details(subject, row.loop, ask, ask_kept, self._cleaned))
+        self.call_later(self._show_past)
+
+    def _services_of(self, row: Row) -> tuple[str, ...]:
+        if row.loop != SUPERVISOR:
+            return row.services
+        return tuple(one for each in self._rows for one in each.services if one == _STATUS)
 
     def action_log(self) -> None:
         """Show the log of the chosen row's process."""
@@ -270,18 +249,22 @@ class TopScreen(App[None]):
     def _tell(self, news: News) -> None:
         self.post_message(Told(news))
 
+    def _cleaned(self, text: str) -> str:
+        """Return words of the host as one harmless line, in ASCII where the terminal has no more."""
+        return ascii_only(text.expandtabs()) if self._is_plain else printable(text.expandtabs())
+
     def _say(self, words: str) -> None:
         self.query_one("#said", Static).update(Text(printable(words)))
 
     def _take(self, status: dict[str, Any]) -> None:
         self._rows = rows_of(status)
-        self._history.add(self._rows)
+        self._history.add(self._rows, time.monotonic())
         used = "  ".join(self._used(name, self._history.of_host(name), 10) for name in SHOWN)
         host = f"{printable(header(status))}\n{printable(summary(status))}\n{used}"
         self.query_one("#host", Static).update(Text(host))
         if (details := self._details()) is not None:
             details.look_again()
-            self._show_used()
+            self._show_past()
         if self._is_lost:
             self._is_lost = False
             self._say("")
@@ -290,15 +273,33 @@ class TopScreen(App[None]):
     def _details(self) -> Details | None:
         return self.screen if isinstance(self.screen, Details) else None
 
-    def _show_used(self) -> None:
-        if (details := self._details()) is not None:
-            process = details.subject if details.subject in {row.loop for row in self._rows} else ""
-            words = [self._used(name, self._history.of(process, name), SAMPLES, 9) for name in SHOWN] if process else []
-            details.show_used("\n".join(words))
+    def _show_past(self) -> None:
+        """Show the bars of what is looked at: its process as it was seen from here, and what services have kept."""
+        if (details := self._details()) is None:
+            return
+        width = self.size.width
+        process = None if details.process == SUPERVISOR else details.process
+        pasts = self._history.past(process, time.monotonic())
+        lines = list[str]()
+        if pasts:
+            lines += table_lines(pasts, _SPANS, width, is_plain=self._is_plain)
+        for one in details.kept:
+            lines += self._kept_lines(one, width)
+        details.show_past(lines)
 
-    def _used(self, name: str, values: Sequence[float], width: int, padding: int = 0) -> str:
+    def _kept_lines(self, kept: Kept, width: int) -> list[str]:
+        """Return the lines of one service; kinds of which it knows nothing are named only."""
+        if kept.words:
+            return [self._cleaned(f"{kept.address}: {kept.words}")]
+        known = [past for past in kept.pasts if any(one.buckets for one in past.spans)]
+        lines = table_lines(known, _SPANS, width, is_plain=self._is_plain)[1:]
+        unknown = ", ".join(past.name for past in kept.pasts if past not in known)
+        return [self._cleaned(f"{kept.address} knows nothing of {unknown}")[:width], *lines] if unknown else lines
+
+    def _used(self, name: str, values: Sequence[float | None], width: int, padding: int = 0) -> str:
         bars = self._history.line(values, name, width, is_plain=self._is_plain)
-        return f"{name:{padding}} {bars} {amount(name, values[-1]) if values else '-'}"
+        last = values[-1] if values else None
+        return f"{name:{padding}} {bars} {amount(name, last) if last is not None else '-'}"
 
     def _chosen(self) -> Row | None:
         at = self.query_one("#rows", DataTable).cursor_row

@@ -77,7 +77,12 @@ VERBS = (
     Verb(
         "top",
         "show the processes of the host and its events as a screen, until `q`; without the extra `tui`, as a table",
-        (flag("--plain", text="the plain table, also at a terminal"), json_flag("one JSON document a line"), _INTERVAL),
+        (
+            flag("--plain", text="the plain table, also at a terminal"),
+            json_flag("one JSON document a line"),
+            _INTERVAL,
+            Argument(("--bundle",), "as whom services are asked for their history (as `tlsrt` finds one)", "FILE"),
+        ),
         run="top.top",
         is_raw=True,
     ),

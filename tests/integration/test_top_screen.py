@@ -45,7 +45,8 @@ async def until(pilot: Pilot[None], is_so: Callable[[], bool]) -> None:
 
 
 def test_the_screen_follows_the_host_stops_a_loop_and_comes_back_after_a_restart(host: RunningHost) -> None:
-    screen = TopScreen(HostFeed(load_config(host.config_path), 0.2, lambda subject: [f"asked for {subject}"]), {})
+    feed = HostFeed(load_config(host.config_path), 0.2, lambda subject: [subject], lambda addresses: [])
+    screen = TopScreen(feed, {})
 
     def row(name: str) -> list[str]:
         table = screen.query_one("#rows", DataTable)

@@ -38,7 +38,7 @@ NEEDS_MORE = (
     "tlsrt.loops.external.xmpp_intake", "tlsrt.loops.external.xmpp_login", "tlsrt.loops.external.xmpp_session",
     "tlsrt.loops.external.xmpp_stanza", "tlsrt.loops.external.xmpp_stream",
     "tlsrt.loops.external.broker_link", "tlsrt.loops.external.home_assistant_bridge",
-    "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen",
+    "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen", "tlsrt.supervisor.cli.top_details",
     "tlsrt.loops.models.ask_model", "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds",
     "tlsrt.loops.models.picture_text",
     "tlsrt.loops.models.minilm", "tlsrt.loops.models.resampling",

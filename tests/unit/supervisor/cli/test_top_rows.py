@@ -38,7 +38,7 @@ def test_a_loop_has_its_components_and_programs_below_it() -> None:
     assert row.cells == ("third", "active", "7", "10.0 KiB", "12.3", "0", "0.3 s", "100")
     kettle, say = row.below
     assert kettle.cells == ("  kettle", "not ready", "", "", "", "2", "1.5 s", "") and not kettle.is_fine
-    assert say.cells == ("  third/kettle/say ×2", "active", "70", "2.0 MiB", "", "3", "", "")
+    assert say.cells == ("  third/kettle/say x2", "active", "70", "2.0 MiB", "", "3", "", "")
     assert kettle.loop == say.loop == "third"
 
 
@@ -68,9 +68,9 @@ def test_no_word_steers_a_terminal_or_makes_a_line(name: str, state: str, order:
     rows = rows_of(status(loop(name, state=state, components=[component(name, health=state)])))
     for row in arranged(rows, order, ""):
         assert len(row.cells) == len(COLUMNS)
-        assert all(cell.isprintable() for cell in row.cells)
+        assert all(cell.isprintable() and cell.isascii() for cell in row.cells)
 
 
 def test_columns_leave_room_for_a_name_in_80() -> None:
     assert 80 - 2 - sum(width for _, width in COLUMNS) >= 24
-    assert fitted("abcdef", 4) == "abc…" and fitted("abcd", 4) == "abcd"
+    assert fitted("abcdef", 4) == "abc~" and fitted("abcdef", 0) == "" and fitted("abcd", 4) == "abcd"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +18,10 @@ if os.environ.get("CI") != "true":
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
-from tlsrt.supervisor.cli.top_screen import Details, Log, Question, TopScreen
+from tlsrt.supervisor.cli.top_details import Details
+from tlsrt.supervisor.cli.top_screen import Log, Question, TopScreen
+from tlsrt.supervisor.cli.top_series import Bucket, Past, Series
+from tlsrt.supervisor.cli.top_services import Kept
 
 EVIL = "[red]x[/red]\x1b]0;owned\x07\n\x1b[2J[@click=app.quit]y[/]"
 
@@ -44,6 +47,9 @@ class ScriptedFeed:
         self.asked.append(("detail", subject))
         tell(News(detail=(subject, (f"state of {subject}", EVIL, *map(str, range(40))))))
 
+    def kept_of(self, subject: str, addresses: Sequence[str], tell: Callable[[News], None]) -> None:
+        self.asked.append(("kept", " ".join(addresses)))
+
     def log_of(self, loop: str) -> list[str]:
         return [f"a line of {loop}", EVIL]
 
@@ -67,6 +73,13 @@ def document(*more: dict[str, Any]) -> dict[str, Any]:
     found = status(loop("third", memory_kib=900, components=[component("kettle")]), loop("forth"), *more)
     found["supervisor"] |= {"uptime_s": 5.0, "rootless": False}
     return {**found, "door": {"host": "127.0.0.1", "port": 7443, "locked": False}, "lock": None}
+
+
+def kept_of_kettle() -> Kept:
+    """Return what a captured component might keep."""
+    hour, day = (Series(EVIL, 10.0, lasts_s, (Bucket(5.0, 21.0, 21.0, 21.0),)) for lasts_s in (3600.0, 86400.0))
+    nothing = Series("lost", 10.0, 3600.0, ())
+    return Kept("third/kettle", (Past(EVIL, (hour, day)), Past("lost", (nothing, nothing))))
 
 
 def names(screen: TopScreen) -> list[str]:
@@ -173,16 +186,19 @@ def test_details_show_what_a_process_used_and_stay_up_to_date() -> None:
     async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
         await pilot.press("down", "down", "enter")
         await pilot.pause()
-        assert isinstance(screen.screen, Details) and feed.asked == [("detail", "third")]
-        used = screen.screen.query_one("#used", Static)
-        assert str(used.render()).splitlines()[0].split() == ["processor", "▁", "0.0", "%"]
+        assert isinstance(screen.screen, Details) and feed.asked == [("detail", "third"), ("kept", "third/kettle")]
+        past = screen.screen.query_one("#past", Static)
+
+        def numbers() -> dict[str, list[str]]:
+            return {line.split()[0]: line.split()[-6:] for line in str(past.render()).splitlines()[1:]}
+
+        assert numbers()["processor"] == ["processor", "-", "-", "-"]
         document_now = document()
         document_now["loops"][0]["usage"] = usage
         feed.tell(News(status=document_now))
         await pilot.pause()
-        assert [line.split()[1:] for line in str(used.render()).splitlines()] == [
-            ["▁█", "50.0", "%"], ["██", "900", "KiB"], ["▁█", "20/s"],
-        ]  # fmt: skip
+        assert numbers()["processor"] == ["50.0", "%"] * 3 and numbers()["memory"] == ["900", "KiB"] * 3
+        assert numbers()["frames"][-3:] == ["20/s"] * 3
         assert "state of third" in shown(screen) and "\x1b" not in shown(screen)
         log = screen.screen.query_one("#detail", RichLog)
         await pilot.press("pagedown")
@@ -195,8 +211,17 @@ def test_details_show_what_a_process_used_and_stay_up_to_date() -> None:
         assert log.scroll_y == at and log.lines[0].text == "changed"
         await pilot.press("escape", "down", "d")
         await pilot.pause()
-        assert feed.asked[-1] == ("detail", "third/kettle")
-        assert str(screen.screen.query_one("#used", Static).render()) == "", "a component is not measured apart"
+        assert feed.asked[-2] == ("detail", "third/kettle")
+        assert "process third" in shown(screen), "a component is not measured apart"
+        assert ("kept", "third/kettle") in feed.asked
+        past = screen.screen.query_one("#past", Static)
+        feed.tell(News(kept=("forth/power", (Kept("forth/power", (), "of another"),))))
+        feed.tell(News(kept=("third/kettle", (kept_of_kettle(), Kept("third/pot", (), f"no history: {EVIL}")))))
+        await pilot.pause()
+        said = str(past.render())
+        assert next(line for line in said.splitlines() if line.startswith("[red]x[/r")).split()[-3:] == ["21"] * 3
+        assert "third/kettle knows nothing of lost" in said and "third/pot: no history: [red]x" in said
+        assert "of another" not in said and "\x1b" not in shown(screen) and len(shown(screen).splitlines()) == 24
         await pilot.press("q")
 
     played(play)
@@ -206,9 +231,13 @@ def test_the_host_has_its_bars_and_rows_have_them_where_there_is_room() -> None:
     async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
         table = screen.query_one("#rows", DataTable)
         assert len(table.ordered_columns) == 8
-        assert "processor          ▁ 0.0 %  memory          █ 920 KiB  calls          ▁ 0/s" in shown(screen)
+        assert "processor            -  memory          █ 920 KiB  frames            -" in shown(screen)
         await pilot.resize_terminal(120, 24)
         await pilot.pause()
-        assert [str(table.get_row_at(at)[8]).strip() for at in range(table.row_count)] == ["▁", "▁", "▁", "", "▁"]
+        assert [str(table.get_row_at(at)[8]).strip() for at in range(table.row_count)] == [""] * 5
+        usage = {"cpu_percent": 50.0, "frames_in_s": 20.0}
+        feed.tell(News(status=document(loop("fifth", usage=usage))))
+        await pilot.pause()
+        assert str(table.get_row_at(5)[8]).strip() == "█"
 
     played(play)
