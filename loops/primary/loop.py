@@ -145,7 +145,7 @@ class PrimaryLoop(LoopRole):
         self._process.take(data)
 
     def catch_up(self) -> bool:
-        return self._process.catch_up()
+        return self._process.conversation.catch_up()
 
     def note_refused(self, reason: str) -> None:
         self._process.refusals.note(reason)
@@ -189,7 +189,7 @@ class PrimaryLoop(LoopRole):
         if self._tarpit is not None:
             self._tarpit.listen(self._process.listeners[DECOY])
         if not self._is_locked:
-            self._process.set_primary(self._process.incarnation)
+            self._process.primary.note(self._process.incarnation)
         self.doorway.open()
 
     def set_up(self, up: bool) -> None:

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +66,7 @@ from tlsrt.loops.runtime.jobs import ProcessJobs
 from tlsrt.loops.runtime.library_settings import prepare_libraries, tell_ifaddr
 from tlsrt.loops.runtime.life_orders import LifeOrders, Orders
 from tlsrt.loops.runtime.life_reports import LifeReports
+from tlsrt.loops.runtime.primary_watch import PrimaryWatch
 from tlsrt.loops.runtime.process_figures import ProcessFigures
 from tlsrt.loops.runtime.programs import ProcessPrograms
 from tlsrt.loops.runtime.refusals import Refusals
@@ -85,12 +87,6 @@ SETTLE_S = 0.05  # for the last answers to pass the gate and their readers, befo
 
 class LoopProcess:
     """The process of one loop. `make_role` makes what its kind of loop adds, in the event loop and before the seal."""
-
-    batch: WriteBatch
-    _programs: ProcessPrograms
-    _jobs: ProcessJobs
-    role: LoopRole
-    shares: ProcessorShares
 
     def __init__(
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
@@ -113,13 +109,10 @@ class LoopProcess:
         self.hosts: dict[str, ComponentHost] = {}
         self.trust = ControlChannel(trust, TRUST)
         self._make_role = make_role
-        self._is_locked = False
         self._life = ControlChannel(life, LIFE)
         say = ("ask", "alert", "ask_runtime")
         self.grants = ProcessGrants(config, name, *(partial(self._life.send, word) for word in say))
         self._state = LoopState.SPAWNED
-        self._primary = 0
-        self._up = False
         self._exit_code = 0
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None  # a task that nothing holds may be collected
@@ -184,10 +177,8 @@ class LoopProcess:
         return 70
 
     def _fail(self, code: FailCode, index: int) -> None:
-        try:
+        with suppress(PeerError):  # the supervisor has ended
             self._life.send("failed", int(code), index)
-        except PeerError:
-            return  # the supervisor has ended
 
     def _add_host(self, config: ComponentConfig, component: Component) -> None:
         state = Path(self.confinement.path("/state")) / config.name
@@ -215,20 +206,20 @@ class LoopProcess:
             self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor,
             {name: host.secrets for name, host in self.hosts.items()}, self._jobs,
         )  # fmt: skip
-        self._conversation = TrustConversation(
+        self.conversation = TrustConversation(
             self.trust, self.authority, self.verifier, self, takes_descriptors=self.role.monitor is not None
         )
         self._reports = LifeReports(self._life, self._heartbeat, [*self.hosts.values()], self._threads)
-        self._rest = Rest(self, self._conversation, self._heartbeat, self.verifier, boottime_ms)
+        self._rest = Rest(self, self.conversation, self._heartbeat, self.verifier, boottime_ms)
         self._figures = ProcessFigures(self.hosts, self.role.figures, self.log, self._tracer)
         self._orders = LifeOrders(self._life, lambda: self._state, self._own_orders())
-        self.role.set_up(False)
+        self.primary = PrimaryWatch(self.hosts, self.verifier, self.role)
         # PID 1 of a namespace gets only signals it handles.
         loop.add_signal_handler(signal.SIGTERM, self._end, 0, "stopped")
         loop.add_reader(self._life.fileno(), self._on_life)
-        loop.add_reader(self.trust.fileno(), self._conversation.read)
+        loop.add_reader(self.trust.fileno(), self.conversation.read)
         self._state = LoopState.SEALED
-        self._conversation.join()
+        self.conversation.join()
         self._heartbeat.start()
         await self._ended.wait()
         if self._exit_code == 0:
@@ -244,7 +235,7 @@ class LoopProcess:
         if self.authority.committed and self._state == LoopState.SEALED:
             self._state = LoopState.READY
             self._life.send("ready")
-        self._update_up()
+        self.primary.look()
         self._rest.on_trust()
         self._heartbeat.go_along()
 
@@ -261,15 +252,11 @@ class LoopProcess:
             host.end_calls(ending)
         self._jobs.end(ending)
 
-    def catch_up(self) -> bool:
-        """Take what the authority has sent by now; False if that is being done already."""
-        return self._conversation.catch_up()
-
     def lock(self, epoch: int) -> None:
         """Take no keys and run no component from now on. `epoch` is only what our heartbeats say."""
         if self.verifier.epochs:
             raise PeerError("locked_with_keys")
-        self._is_locked = self.authority.is_locked = True
+        self.authority.is_locked = True
         self.authority.committed = epoch
         self.hosts.clear()
         self._reports.forget_components()
@@ -279,8 +266,8 @@ class LoopProcess:
             "activate": lambda fields, descriptors: self._spawn(self._activate()),
             "drain": lambda fields, descriptors: self._spawn(self._drain(fields[0] / 1000)),
             "stop": lambda fields, descriptors: self._end(0, "stopped"),
-            "primary_up": lambda fields, descriptors: self.set_primary(fields[0]),
-            "primary_down": lambda fields, descriptors: self.set_primary(0),
+            "primary_up": lambda fields, descriptors: self.primary.note(fields[0]),
+            "primary_down": lambda fields, descriptors: self.primary.note(0),
             "link": lambda fields, descriptors: self.role.link(fields.process, descriptors[0]),
             "unlink": lambda fields, descriptors: self.role.unlink(fields.process),
             "spans": self._tracer.hear,
@@ -348,10 +335,10 @@ class LoopProcess:
         for host in self.hosts.values():
             host.endpoint.retire(now_ms)
         self.role.each_beat(now_ms)
-        self._conversation.each_beat()
+        self.conversation.each_beat()
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
-            if not self._is_locked and not self.verifier.is_synchronised(now_ms) and self._rest.misses_feed:
-                self._conversation.ask_anew()
+            if not self.authority.is_locked and not self.verifier.is_synchronised(now_ms) and self._rest.misses_feed:
+                self.conversation.ask_anew()
             try:
                 self._reports.send(
                     self.role.channel.depth, self.role.frames_in, self.role.frames_out, self.refusals.count,
@@ -370,33 +357,14 @@ class LoopProcess:
 
     def is_quiet(self) -> bool:
         """Tell whether nothing is in flight that needs beats."""
-        is_known = self._state is LoopState.ACTIVE and not self._is_locked and not self.authority.prepared
+        is_known = self._state is LoopState.ACTIVE and not self.authority.is_locked and not self.authority.prepared
         return is_known and not self.role.channel.depth and all(host.is_quiet for host in self.hosts.values())
 
     def next_look(self, now: float) -> float:
         """Return at which time of the event loop a beat has something to do; infinite for never."""
         return self._reports.next_look(now)
 
-    # -- the channel ------------------------------------------------------------------------------------------
-
-    def _update_up(self) -> None:
-        """Have the channel up when Primary is, and we hold proof keys for exactly its incarnation."""
-        up = bool(self._primary) and all(
-            host.endpoint.gate == self._primary for host in self.hosts.values() if self._has_session(host)
-        )
-        if up != self._up:
-            self._up = up
-            self.role.set_up(up)
-
-    def set_primary(self, incarnation: int) -> None:
-        """Take note which incarnation of Primary is up; 0: none."""
-        self._primary = incarnation
-        self._update_up()
-
-    def _has_session(self, host: ComponentHost) -> bool:
-        """Whether a component may take part: one that is revoked gets no keys, and holds up no other."""
-        endpoint = host.endpoint
-        return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
+    # -- frames -------------------------------------------------------------------------------------------------
 
     def take(self, data: bytes) -> None:
         """Take a frame that the gate forwarded; the recipient checks again."""
