@@ -40,10 +40,8 @@ from tlsrt.channels.session.keys import Capability, EpochKeys, GrantLike
 from tlsrt.channels.session.session_observer import NumberHolder, SessionObserver
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
-from tlsrt.config import key_schedule
 from tlsrt.errors import Denied, PeerError, Unavailable
 
-DERIVED_KEYS_MAX = 4096
 _REQUEST, _REPLY = int(FrameKind.REQUEST), int(FrameKind.REPLY)
 
 
@@ -70,8 +68,6 @@ class Endpoint:
         self._seq = 0
         self._epochs: dict[int, EpochKeys] = {}
         self._retiring: dict[int, int] = {}
-        self._request_keys: dict[tuple[bytes, int], tuple[AESGCM, AESGCM]] = {}
-        self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
         # What the session before could reach: those rights are on their way.
         self._expected: frozenset[str] = frozenset()
         self.heard = HeardSessions()
@@ -100,13 +96,11 @@ class Endpoint:
             self._seq = 0
             self._expected |= {target for held in self._epochs.values() for target in held.rights}
             self._epochs.clear()
-            self._request_keys.clear()
-            self._reply_keys.clear()
         self.session_ends = session_ends
-        known = self._epochs.get(epoch)
-        self._epochs[epoch] = EpochKeys(
-            token, token_expires, gate, AESGCM(proof_key), mailbox, mailbox_root, known.rights if known else {}
-        )
+        held = EpochKeys(token, token_expires, gate, AESGCM(proof_key), mailbox, mailbox_root)
+        if epoch in self._epochs:
+            held.take_over(self._epochs[epoch])
+        self._epochs[epoch] = held
         self.epoch = self.epoch if self.epoch in self._epochs else epoch
         self._changed()
 
@@ -167,19 +161,14 @@ class Endpoint:
         for epoch in [epoch for epoch, until in self._retiring.items() if now >= until]:
             del self._retiring[epoch]
             self._epochs.pop(epoch, None)
-            self._request_keys = {key: value for key, value in self._request_keys.items() if key[1] != epoch}
-            self._reply_keys = {key: value for key, value in self._reply_keys.items() if key[2] != epoch}
             self._changed()
         self.heard.expire(now)
 
     def forget(self, sessions: Collection[bytes]) -> None:
         """Forget sessions that have ended: the verifier refuses them from now on."""
         self.heard.forget(sessions)
-        for session in sessions:
-            for epoch in self._epochs:
-                self._request_keys.pop((session, epoch), None)
         for held in self._epochs.values():
-            held.templates.clear()  # some have keys of these; the others are made again at need
+            held.forget(sessions)
 
     @property
     def gate(self) -> int:
@@ -196,17 +185,6 @@ class Endpoint:
     def _changed(self) -> None:
         for tell in self.on_change:
             tell()
-
-    def _keys_with(self, session: bytes, epoch: int, held: EpochKeys) -> tuple[AESGCM, AESGCM]:
-        """Return the request key of a session to us, and the reply key of ours to it."""
-        pair = self._request_keys.get((session, epoch))
-        if pair is None:
-            if len(self._request_keys) >= DERIVED_KEYS_MAX:
-                self._request_keys.clear()  # derived again at need
-            request = key_schedule.request_key(held.mailbox_root, session)
-            pair = (AESGCM(request), AESGCM(key_schedule.reply_key(request, self.session)))
-            self._request_keys[session, epoch] = pair
-        return pair
 
     # -- sealing ----------------------------------------------------------------------------------------------
 
@@ -260,7 +238,8 @@ class Endpoint:
             1, kind, self.session, self.take_number(), part, self.subject, request.src, held.mailbox, held.gate,
             request.method, epoch, deadline, correlation, flags,
         )  # fmt: skip
-        return self._seal(held, header, self._keys_with(request.session, epoch, held)[1], body, index)
+        pair = held.pairs.get(request.session) or held.derive_pair(request.session, self.session)
+        return self._seal(held, header, pair[1], body, index)
 
     def seal_requests(
         self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,
@@ -385,7 +364,7 @@ class Endpoint:
             raise PeerError("stale_mailbox")
         if not claims.allows(self.subject, header.method):
             raise PeerError("not_allowed")
-        return self._keys_with(header.session, header.epoch, held)[0]
+        return (held.pairs.get(header.session) or held.derive_pair(header.session, self.session))[0]
 
     def _reply_key_untrusted(self, header: Header, held: EpochKeys) -> AESGCM:
         right = held.rights.get(header.src)
@@ -396,10 +375,5 @@ class Endpoint:
             or header.correlation[:16] != self.session
         ):
             raise PeerError("unasked_reply")
-        index = (header.src, header.session, header.epoch, right.mailbox)
-        key = self._reply_keys.get(index)
-        if key is None:
-            if len(self._reply_keys) >= DERIVED_KEYS_MAX:
-                self._reply_keys.clear()  # derived again at need
-            key = self._reply_keys[index] = AESGCM(key_schedule.reply_key(right.key, header.session))
-        return key
+        index = (header.src, header.session, right.mailbox)
+        return held.reply_keys.get(index) or held.derive_reply_key(index, right.key)

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from tlsrt.channels.links.channel import LinkChannel, PrimaryChannel
-from tlsrt.channels.session import endpoint, token
+from tlsrt.channels.session import endpoint, keys, token
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.loops.gate import gate
 from tlsrt.loops.primary.router import Router
@@ -40,7 +40,7 @@ def install() -> None:
     LoopProcess.take = _frames(LoopProcess.take, heard)  # type: ignore[method-assign]
     for channel in (LinkChannel, PrimaryChannel):
         channel.send = _frames(channel.send, said)  # type: ignore[method-assign]
-    for module in (endpoint, token, gate):
+    for module in (endpoint, keys, token, gate):
         module.AESGCM = _aes(module.AESGCM)  # type: ignore[attr-defined]
 
 

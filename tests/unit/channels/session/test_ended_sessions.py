@@ -90,10 +90,11 @@ def test_a_recipient_forgets_the_keys_and_tokens_of_a_session_too() -> None:
     store, tokens = world.endpoints[STORE], world.verifier.tokens
     for session in ids(1, 50):
         assert opened(world, frame_of(world, session)) == ""
-    held = len(store._request_keys), len(tokens._wrapped), len(tokens._unwrapped)
+    [keys] = store._epochs.values()
+    held = len(keys.pairs), len(tokens._wrapped), len(tokens._unwrapped)
     assert held == (50, 50, 50)
     tell_ended(world, *ids(1, 50))
-    assert not store._request_keys and not len(tokens._wrapped) and not len(tokens._unwrapped)
+    assert not keys.pairs and not len(tokens._wrapped) and not len(tokens._unwrapped)
     assert tokens._wrapped._size == tokens._unwrapped._size == 0
 
 
