@@ -118,6 +118,7 @@ class AddedComponent:
     tree: Mapping[str, Any]  # as below its address in `components`
     packages: Path | None  # the folder of those of its own
     policy: Mapping[str, Sequence[str]]  # lines, those of what it calls first
+    optional: frozenset[str]  # lines of `policy` whose target may be missing
     places: Mapping[Where, str]  # keys of `tree`, and of ("policy", LINE) -> FILE:LINE:COL
     file: Path
 
@@ -280,4 +281,5 @@ def combined(
         if address not in (side.strip() for side in line.split("->")):
             raise ConfigError(f"{said_at['policy', line]}: {line}: a line here is about {address}; write others there")
         policy[line] = tuple(methods)
-    return AddedComponent(address, manifest.title, package or FOLDER, tree, place, policy, places, path)
+    optional = frozenset(f"{address} -> {target}" for target in manifest.optional) - set(said.get("policy") or {})
+    return AddedComponent(address, manifest.title, package or FOLDER, tree, place, policy, optional, places, path)

@@ -14,7 +14,19 @@ from typing import Any
 
 from tlsrt.config.access import METHOD
 from tlsrt.config.components import ComponentConfig
-from tlsrt.config.setting import ADDRESS, ADDRESS_SAYS, IDENTIFIER, Setting, Where, count, listing, mapping, table, text
+from tlsrt.config.setting import (
+    ADDRESS,
+    ADDRESS_SAYS,
+    IDENTIFIER,
+    Setting,
+    Where,
+    boolean,
+    count,
+    listing,
+    mapping,
+    table,
+    text,
+)
 from tlsrt.config.validation import Checker
 from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
 from tlsrt.errors import ConfigError
@@ -34,6 +46,10 @@ class PeerCalls:
         metadata=listing('The methods, or "*" for all.', METHOD, 64, least=1, word="*", example="[get, put]")
     )
     why: str = field(metadata=text("The reason.", least=3, most=1000, example="it keeps its notes there"))
+    optional: bool = field(
+        default=False,
+        metadata=boolean("It does without where that component is not there: nothing is said of that then."),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ class ParsedManifest:
     tree: Mapping[str, Any]
     places: Mapping[Where, str]  # keys of the file -> FILE:LINE:COL
     reasons: Mapping[str, str]  # address that it calls -> why
+    optional: frozenset[str]  # addresses that it calls only where they are there
     file: Path
 
 
@@ -100,6 +117,7 @@ def parse_manifest(data: bytes, path: Path) -> ParsedManifest:
         {key: value for key, value in tree.items() if key not in _OWN},
         places,
         {address: one["why"] for address, one in calls.items()},
+        frozenset(address for address, one in calls.items() if one.get("optional")),
         path,
     )
 

@@ -221,6 +221,19 @@ def test_a_line_to_what_is_not_there_is_left_out_and_told(text: str) -> None:
     )
 
 
+def test_nothing_is_told_of_what_is_called_only_where_it_is_there(text: str) -> None:
+    def loaded(target: bytes, drop_in: bytes = b"package: kettle\n") -> Config:
+        calls = MANIFEST.replace(b"primary/kernel", target).replace(b"[uname], why", b"[uname], optional: true, why")
+        files = {"third.kettle.yaml": drop_in, "third.kettle.manifest": calls}
+        return load(text, files, {("kettle", "tlsrt.yaml"): calls})
+
+    missing, present = loaded(b"secondary/stor"), loaded(b"secondary/store")
+    assert (missing.remarks, [rule.target for rule in missing.policy]) == ((), [])
+    assert (present.remarks, [rule.target for rule in present.policy]) == ((), ["secondary/store"])
+    told = loaded(b"secondary/stor", b'package: kettle\npolicy: {third/kettle -> secondary/stor: "*"}\n').remarks
+    assert len(told) == 1 and "there is no secondary/stor to call" in told[0]  # the operator wants it
+
+
 def test_no_drop_in_lets_everybody_in(text: str) -> None:
     config = load(text, {**KETTLE, "third.kettle.yaml": b'package: kettle\npolicy: {"*/* -> third/kettle": "*"}'})
     assert [rule.source for rule in config.policy] == ["third/kettle"]
