@@ -94,3 +94,15 @@ def test_a_story_has_what_one_subject_did_and_what_was_done() -> None:
               event("response", "client/x", "3"), event("violation", "third", "4")]  # fmt: skip
     found = run(f"v.stories({json.dumps(events)}).map(one => [one.subject, one.first, one.last, one.events.length])")
     assert found == [["third", "4", "4", 1], ["client/x", "1", "3", 2]]
+
+
+def test_what_is_flat_is_told_as_people_write_it_and_looks_like_nothing_else() -> None:
+    lines = (
+        "[{up: true, mtu: 1500, speed: null}, ['a', 'b'], [], {}, {at: 'fd00::1'}, ['a, b', 'c'], {'a: 1, b': 2},"
+        " {a: '1, b: 2'}, ['', '\"a\"', ' a'], {a: {b: 1}}, [['a']], 'a, b', null, new Uint8Array([1])]"
+        ".map((one) => v.cellText(one))"
+    )
+    assert run(lines) == [
+        "up: true, mtu: 1500, speed: –", "a, b", "–", "–", "at: fd00::1", '"a, b", c', '"a: 1, b": 2', 'a: "1, b: 2"',
+        '"", "\\"a\\"", " a"', '{"a":{"b":1}}', '[["a"]]', "a, b", "–", "1 B: 01",
+    ]  # fmt: skip

@@ -39,7 +39,7 @@ function mailbox({ client, signal }) {
     }
   }
   const drawInbox = drawer(inbox, (rows) => rows.length ? table(words.inbox, [words.at, words.who, words.topic, words.preview, texts.files.acts], rows.map((one) => [
-    timeText(one.created_ms), el('span', {}, named(one.from), one.state === 'new' ? badge(words.fresh, 'warn') : null), shown(one.topic || '–'),
+    timeText(one.created_ms), el('span', {}, named(one.from), ' ', one.state === 'new' ? badge(words.fresh, 'warn') : null), shown(one.topic || '–'),
     shown(one.preview), el('div', { class: 'acts' }, mine('read') && el('button', { type: 'button', 'data-key': `open ${one.id}`, click: () => open(one) }, words.open), acknowledge(one))])) : el('p', {}, words.empty))
   const drawSent = drawer(sent, (rows) => rows.length ? table(words.sent, [words.at, words.to, words.topic, words.receipts], rows.map((one) => [
     timeText(one.created_ms), named(one.to), shown(one.topic || '–'), (one.recipients ?? []).map((each) => el('p', {}, named(each.recipient), ': ', words.states[each.state] ?? shown(each.state), each.error ? ` (${shown(each.error)})` : ''))])) : null)

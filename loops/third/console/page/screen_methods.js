@@ -6,7 +6,7 @@ import { ask } from './dialog.js'
 import { timeFields } from './job_time.js'
 import { putJob } from './jobs.js'
 import { texts } from './texts.js'
-import { commandLine, commandText, kindOf, line, mayChange, plain, typed, wellNamed } from './values.js'
+import { cellText, commandLine, commandText, kindOf, line, mayChange, plain, typed, wellNamed } from './values.js'
 
 const ITEMS_SHOWN = 200
 const COLUMNS_MOST = 12
@@ -18,9 +18,9 @@ export function result(value, caption = texts.methods.result) {
   const isObject = (one) => one !== null && typeof one === 'object' && !Array.isArray(one) && !(one instanceof Uint8Array)
   if (Array.isArray(value) && value.length && value.every(isObject)) {
     const heads = [...new Set(value.flatMap((one) => Object.keys(one)))].slice(0, COLUMNS_MOST)
-    return table(caption, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => line(one[head]))))
+    return table(caption, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => cellText(one[head]))))
   }
-  if (isObject(value) && Object.keys(value).length) return table(caption, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, line(one, 4000)]))
+  if (isObject(value) && Object.keys(value).length) return table(caption, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, cellText(one, 4000)]))
   return el('pre', { tabindex: '0' }, line(value, 100000))
 }
 

@@ -28,6 +28,16 @@ export function line(value, most = 400) {
   return text.length > most ? `${text.slice(0, most)}…` : text
 }
 
+const isPart = (one) => one === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof one)
+const part = (one) => (typeof one === 'string' && (one === '' || /[,:] |["\s]$|^["\s]/.test(one)) ? JSON.stringify(one) : line(one)) // it cannot look like two
+
+/** Return one line for the cell of a table: what is in a flat list or object is told as people write it, none as a dash. */
+export function cellText(value, most = 400) {
+  const isObject = value !== null && typeof value === 'object' && !(value instanceof Uint8Array), parts = isObject ? Object.entries(value) : []
+  if (!isObject || !parts.every(([, one]) => isPart(one))) return line(value, most)
+  return line(parts.map(([key, one]) => (Array.isArray(value) ? part(one) : `${part(key)}: ${part(one)}`)).join(', ') || '–', most)
+}
+
 /** Return a size in bytes with a unit. */
 export function bytesText(size) {
   if (size === null || size === undefined) return '–'
