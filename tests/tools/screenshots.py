@@ -6,42 +6,44 @@ its run. A picture has at most 60 KB, so that the documents stay light.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
-from unittest.mock import patch
 
-from hosts import running_host
 from hosts.console_browser import ConsoleBrowser, Tab
-from hosts.running_host import RunningHost
-from hosts.shown_page import open_screen
-from hosts.web_client import WebPeer
+from hosts.shown_page import choose, open_screen
 
-from tlsrt.config.deception import PATHS
+from tools.pictured_host import ALLOWED, pictured_host, write_to
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 SIZE_MOST = 60_000  # bytes
-PORT = 7443  # as on a host of a reader
 PHONE, DESK = (390, 780), (1280, 760)
-SERVICES = ("third/status", "secondary/logs")
-ALLOWED = (*(f"{name}: *" for name in SERVICES), "third/files: *", "primary/events: *", "secondary/store: *")
+ROWS, LINES = "document.querySelectorAll('main tr').length", "document.querySelectorAll('.row').length"
+SAYS = "document.querySelector('main').innerText.includes"
 # name of the picture, its screen, its size, and what is there when it is whole
 PICTURES = (
     ("health", "health", DESK, "document.querySelectorAll('.chart polyline').length > 1"),
     ("health_phone", "health", PHONE, "document.querySelector('#verdict')"),
     ("processes", "tree", DESK, "document.querySelectorAll('#tree summary').length > 5"),
-    ("events_phone", "events", PHONE, "document.querySelectorAll('.row').length > 5"),
-    ("attacks_phone", "attacks", PHONE, "document.querySelector('main').innerText.includes('decoy')"),
-    ("rights_phone", "rights", PHONE, "document.querySelectorAll('main tr').length > 5"),
-    ("audit_phone", "audit", PHONE, "document.querySelectorAll('.row').length > 5"),
-    ("logs", "logs", DESK, "document.querySelectorAll('main tr').length > 3"),
-    ("files_phone", "files", PHONE, "document.querySelectorAll('main tr').length > 3"),
+    ("events_phone", "events", PHONE, f"{LINES} > 5"),
+    ("attacks_phone", "attacks", PHONE, f"{SAYS}('decoy')"),
+    ("rights_phone", "rights", PHONE, f"{ROWS} > 5"),
+    ("audit_phone", "audit", PHONE, f"{LINES} > 5"),
+    ("logs", "logs", DESK, f"{ROWS} > 3"),
+    ("files_phone", "files", PHONE, f"{ROWS} > 3"),
     ("methods_phone", "methods", PHONE, "document.querySelector('form [name=key]')"),
-)  # fmt: skip
+    ("jobs_phone", "jobs", PHONE, f"{SAYS}('secondary/store put')"),
+    ("messages_phone", "messages", PHONE, f"{SAYS}('plumber')"),
+    ("notices_phone", "notices", PHONE, f"{SAYS}('cellar')"),
+    ("store", "store", DESK, f"{SAYS}('heating.celsius')"),
+    ("secrets_phone", "secrets", PHONE, f"{SAYS}('boiler')"),
+    ("network", "network", DESK, f"{SAYS}('Links')"),
+    ("power_phone", "power", PHONE, f"{SAYS}('State')"),
+    ("updates_phone", "updates", PHONE, f"{ROWS} > 0"),
+    ("pages_phone", "pages", PHONE, f"{SAYS}('It is')"),
+)
 
 
 def show(tab: Tab, size: tuple[int, int]) -> None:
@@ -58,7 +60,7 @@ def show(tab: Tab, size: tuple[int, int]) -> None:
 
 def take(tab: Tab, name: str) -> int:
     """Write what is seen; return how many bytes that are."""
-    for quality in (80, 60, 40):
+    for quality in (80, 60, 40, 30):
         data = base64.b64decode(tab.ask("Page.captureScreenshot", {"format": "webp", "quality": quality})["data"])
         if len(data) <= SIZE_MOST:
             (FOLDER / f"{name}.webp").write_bytes(data)
@@ -66,42 +68,43 @@ def take(tab: Tab, name: str) -> int:
     raise SystemExit(f"the picture {name} has {len(data)} bytes, at most {SIZE_MOST}: show less in it")
 
 
-async def touch_a_decoy(host: RunningHost) -> None:
-    async with WebPeer(host.admin.ca_pem, host.port) as peer:
-        await peer.ask(PATHS[0])
+def put_off(tab: Tab) -> None:
+    """Leave a job, from the form that is shown."""
+    choose(tab, "job-kind", "every")
+    for name, value in (("key", "heating.celsius"), ("value", "21"), ("job-time", "12h")):
+        tab.run(f"void (document.querySelector('form [name={name}]').value = '{value}')")
+    tab.run("document.querySelector('form').requestSubmit()")
+    tab.until("document.querySelector('dialog #yes')")
+    tab.run("document.querySelector('dialog #yes').click()")
+    tab.until("document.querySelector('.result')?.textContent.includes('It is put off, as job ')")
 
 
-def furnish(host: RunningHost) -> None:
-    """Give the host what there is to see: services, files, values, a process that was started anew, an attack."""
-    folder = host.base / "papers"
-    (folder / "photos").mkdir(parents=True, mode=0o755)
-    for name, size in (("front door.jpg", 184_320), ("minutes.txt", 1_204), ("heating.csv", 45_056)):
-        (folder / name).write_bytes(b"x" * size)
-        os.utime(folder / name, (1_796_000_000, 1_796_000_000))
-    added = [
-        host.cli("component", "add", name, "--yes", "--allow", 'client/admin: "*"') for name in SERVICES
-    ] + [
-        host.cli(
-            "component", "add", "third/files", "--yes", "--option", f"trees={{papers: {{path: {folder}}}}}",
-            "--needs", f"read=[{{path: {folder}, why: shows it}}]", "--allow", 'client/admin: "*"',
+def arrange(tab: Tab, screen: str) -> None:
+    """Do on a screen what a person does before there is something to see."""
+    if screen == "files":
+        tab.until("document.querySelector('main [data-key=\"in papers\"]')")
+        tab.run("document.querySelector('main [data-key=\"in papers\"]').click()")
+    if screen == "methods":
+        choose(tab, "component", "secondary/store")
+        choose(tab, "method", "put")
+        tab.until("document.querySelector('form [name=key]')")
+    if screen == "secrets":
+        tab.run(
+            "((one) => { one.value = 'heating'; one.dispatchEvent(new Event('change')) })"
+            "(document.querySelector('main [name=namespace]'))"
         )
-    ]  # fmt: skip
-    for done in added:
-        assert done.returncode == 0, done.stderr
-    client = host.client()
-    client.call("secondary/store", "put", "greeting", "hello")
-    host.respawn("forth")
-    asyncio.run(touch_a_decoy(host))
+    if screen == "jobs":
+        open_screen(tab, "#/methods")
+        arrange(tab, "methods")
+        put_off(tab)
+        open_screen(tab, "#/jobs")
 
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     shutil.rmtree(FOLDER)
     FOLDER.mkdir()
-    with patch.object(running_host, "free_port", lambda: PORT):
-        host = RunningHost(extra={"door": {"console": True}}, policy={"client/admin -> secondary/store": "*"})
-    with host, ConsoleBrowser(host.admin.ca_pem) as browser:
-        furnish(host)
+    with pictured_host() as host, ConsoleBrowser(host.admin.ca_pem) as browser:
         made = host.cli("console", "phone", *(word for one in ALLOWED for word in ("--allow", one)), "--json")
         assert made.returncode == 0, made.stderr
         tab = browser.tab(json.loads(made.stdout)["link"])
@@ -110,18 +113,11 @@ def main() -> int:
         print("enrolment_phone", take(tab, "enrolment_phone"))
         tab.run("document.querySelector('#enrol').requestSubmit()")
         tab.until("document.querySelector('#verdict')?.textContent")
+        write_to(host, "phone")
         for name, screen, size, whole in PICTURES:
             show(tab, size)
             open_screen(tab, f"#/{screen}")
-            if screen == "files":
-                tab.until("document.querySelector('main [data-key=\"in papers\"]')")
-                tab.run("document.querySelector('main [data-key=\"in papers\"]').click()")
-            if screen == "methods":
-                tab.until("document.querySelector('#component')")
-                tab.run(
-                    "document.querySelector('#component').value = 'secondary/store';"
-                    "document.querySelector('#component').dispatchEvent(new Event('change'))"
-                )
+            arrange(tab, screen)
             tab.until(whole)
             tab.run("scrollTo(0, 0)")
             print(name, take(tab, name))
