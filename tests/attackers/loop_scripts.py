@@ -38,10 +38,9 @@ def scripted(
 
     `patient` stands for a supervisor that does not mind how often a loop tries what it may not.
     """
-    hosted = hosted_in_primary(SCRIPTS["primary"])
     yield from running(
         request, components=COMPONENTS, policy=POLICY, packages=[PACKAGE], mode=mode, extra={"loops": loops or {}},
-        prelude=hosted + PATIENT if patient else hosted, detection={"mode": "observe"},
+        prelude=hosted_in_primary(SCRIPTS["primary"], more=PATIENT if patient else ""), detection={"mode": "observe"},
     )  # fmt: skip
 
 

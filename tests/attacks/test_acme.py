@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from hosts.hostile_ca import HUGE, HostileCA
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost
 
 from tlsrt.errors import EX_UNAVAILABLE
@@ -63,7 +64,7 @@ def ca() -> Iterator[HostileCA]:
 @pytest.fixture(scope="module")
 def host(ca: HostileCA) -> Iterator[RunningHost]:
     extra = {"acme": ca.acme(names=[NAME]), "door": {"http": True}}
-    with RunningHost(extra=extra, prelude=PRELUDE) as host:
+    with RunningHost(extra=extra, prelude=LatePrelude(PRELUDE)) as host:
         host.until(lambda status: status["acme"]["state"] == "issued", "a certificate")
         yield host
 

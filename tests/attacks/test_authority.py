@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost
 
 from tlsrt.sandbox.cgroup.cgroup import own_place
@@ -45,7 +46,7 @@ UNWATCHED = 'replace(profile, layers=tuple(one for one in profile.layers if one 
     ],
 )
 def test_an_authority_that_is_not_what_its_profile_says_gets_no_key(change: str, difference: str) -> None:
-    host = RunningHost(prelude=TOLD + LOOSER.replace("{}", change))
+    host = RunningHost(prelude=LatePrelude(TOLD + LOOSER.replace("{}", change)))
     try:
         host.start(until="^supervisor")
         assert host.process is not None
@@ -61,7 +62,7 @@ def test_an_authority_that_is_not_what_its_profile_says_gets_no_key(change: str,
 def test_an_authority_that_changes_later_is_ended() -> None:
     """It is moved out of its control group; nothing that it could do by itself is as plain."""
     place = own_place()
-    with RunningHost(prelude=TOLD) as host:
+    with RunningHost(prelude=LatePrelude(TOLD)) as host:
         assert host.console.count("keys leave") == 1
         before = host.status()
         Path(place.folder, "cgroup.procs").write_text(str(before["authority"]["pid"]))

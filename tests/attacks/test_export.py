@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hosts.collectors import NAME, Collector, OtlpRequests, SyslogMessages, make_files, server_context, until
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
@@ -81,7 +82,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 "otlp": {"endpoint": f"http://127.0.0.1:{otlp.port}"},
             }
         }
-        for host in running(request, extra=extra, prelude=PRELUDE):
+        for host in running(request, extra=extra, prelude=LatePrelude(PRELUDE)):
             yield Stage(host, syslog, messages, otlp, requests, context, server_context(other))
 
 

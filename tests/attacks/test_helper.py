@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from attackers.arena import PACKAGE
 from attackers.helper_attacks import INSIDE, ends_for_asking, tried_in
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
@@ -57,7 +58,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     one = {"class": "captured.helped:Helped"}
     hears = {"class": "captured.helped:Helped", "options": {"hears_log": True}}
     yield from running(
-        request, packages=[PACKAGE], prelude=f"PATHS = {_paths()}\n{INSIDE}{CAPTURING}",
+        request, packages=[PACKAGE], prelude=LatePrelude(f"PATHS = {_paths()}\n{INSIDE}{CAPTURING}"),
         components={CAPTURED: one | {"needs": {"settings": [stat]}}, NEIGHBOUR: one | {"needs": {"settings": [swap]}},
                     KERNELS: hears | {"needs": {"events": [log]}},
                     PROGRAMS: hears | {"needs": {"events": [log | {"programs": True}]}}},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from attackers.arena import PACKAGE
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
@@ -82,7 +83,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, journal: Journal) -> Iterator[RunningHost]:
     yield from running(
-        request, packages=[PACKAGE], prelude=f"SOCKET = {str(journal.path)!r}\n{PRELUDE}",
+        request, packages=[PACKAGE], prelude=LatePrelude(f"SOCKET = {str(journal.path)!r}\n{PRELUDE}"),
         extra={"log": {"format": "journal"}}, components={CAPTURED: {"class": "captured.journal:JournalWriter"}},
         policy={f"client/admin -> {CAPTURED}": "*"},
     )  # fmt: skip

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, free_port, running
 from probes.process_memory import found_in
 
@@ -74,7 +75,7 @@ process_figures.ProcessFigures.encoded = _forged
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    for host in running(request, extra={"metrics": {"listen": f"127.0.0.1:{PORT}"}}, prelude=PRELUDE):
+    for host in running(request, extra={"metrics": {"listen": f"127.0.0.1:{PORT}"}}, prelude=LatePrelude(PRELUDE)):
         host.until(is_served, "the metrics process")
         yield host
 

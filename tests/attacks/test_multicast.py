@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
+from hosts.late_prelude import LatePrelude
 from hosts.network_space import inside, ip
 from hosts.running_host import RunningHost, running
 from tools.programs import need
@@ -120,7 +121,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             ) as neighbour:  # fmt: skip
                 assert neighbour.stdout is not None and neighbour.stdin is not None
                 hosts = running(
-                    request, packages=[PACKAGE], prelude=PRELUDE,
+                    request, packages=[PACKAGE], prelude=LatePrelude(PRELUDE),
                     components={COMPONENT: {"class": "captured.discovery:Discovery", "needs": {"listen": listen}}},
                     policy={f"client/admin -> {COMPONENT}": "*"},
                 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from attackers.arena import PACKAGE
 from attackers.helper_attacks import INSIDE, tried_in
+from hosts.late_prelude import LatePrelude
 from hosts.network_space import inside, ip, network_space
 from hosts.running_host import RunningHost, running
 from tools.programs import need
@@ -77,7 +78,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 
     with network_space(SPACE), inside(SPACE):
         yield from running(
-            request, packages=[PACKAGE], prelude=f"import struct\n{INSIDE}{CAPTURING}",
+            request, packages=[PACKAGE], prelude=LatePrelude(f"import struct\n{INSIDE}{CAPTURING}"),
             components={NEAR: hears("near"), FAR: hears("fa*"), ALL: hears("*"),
                         NONE: {"class": "captured.helped:Helped", "needs": {"settings": [stat]}}},
             policy={f"client/admin -> {one}": "*" for one in (NEAR, FAR, ALL, NONE)},

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from attackers.arena import PACKAGE
 from attackers.helper_attacks import INSIDE, ends_for_asking, tried_in
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 from tools.programs import need
@@ -139,7 +140,7 @@ def host(request: pytest.FixtureRequest, space: None) -> Iterator[RunningHost]:
     one = {"class": "captured.helped:Helped"}
     yield from running(
         request, limits={"stop_timeout_s": 2}, packages=[PACKAGE],
-        prelude=f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{INSIDE}{PRELUDE}",
+        prelude=LatePrelude(f"SPACE, PATHS = '/run/netns/{SPACE}', {paths}\n{INSIDE}{PRELUDE}"),
         components={SET: one | {"needs": {"settings": SETTINGS}}, OTHER: one,
                     BARE: one | {"needs": {"settings": [bare]}}},
         policy={f"client/admin -> {name}": "*" for name in (SET, OTHER, BARE)},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.name_server import NameServer, name_server
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
@@ -64,7 +65,7 @@ def host(request: pytest.FixtureRequest, server: NameServer) -> Iterator[Running
     components = {COMPONENT: {"class": "fetching:Fetcher", "needs": {"egress": [near, far]}}}
     yield from running(
         request, components=components, policy={f"client/admin -> {COMPONENT}": "*"}, packages=[PACKAGE],
-        prelude=PRELUDE, extra={"resolver": {"servers": [f"127.0.0.1:{server.port}"]}},
+        prelude=LatePrelude(PRELUDE), extra={"resolver": {"servers": [f"127.0.0.1:{server.port}"]}},
     )  # fmt: skip
 
 

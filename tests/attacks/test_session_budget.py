@@ -9,6 +9,7 @@ from http.client import HTTPSConnection
 
 import pytest
 from attackers.tls_peer import TlsPeer
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
@@ -36,7 +37,7 @@ def strict(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.fixture(scope="module")
 def forgetful(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """A host whose components remember few sessions."""
-    yield from running(request, clients=["hog", "other"], policy=POLICY, prelude=SMALL)
+    yield from running(request, clients=["hog", "other"], policy=POLICY, prelude=LatePrelude(SMALL))
 
 
 def opened(stack: ExitStack, host: RunningHost, name: str) -> str:

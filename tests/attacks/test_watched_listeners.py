@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, free_port, running
 
 CAPTURED, PROCESS = "external/captured", "external.captured"
@@ -33,7 +34,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         "kind": "program", "run": "/bin/sleep", "args": ["infinity"], "health": {"tcp": port},
         "needs": {"listen": [{"name": "own", "port": port, "why": "a test connects there"}]},
     }  # fmt: skip
-    yield from running(request, components={CAPTURED: captured}, prelude=TAKES)
+    yield from running(request, components={CAPTURED: captured}, prelude=LatePrelude(TAKES))
 
 
 def test_what_it_tries_with_the_listener_of_its_program_is_refused_and_told(host: RunningHost) -> None:

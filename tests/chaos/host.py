@@ -158,12 +158,10 @@ class ChaosHost(RunningHost):
     def start(self, until: str = "^ready ") -> None:
         self._boots += 1
         trap = self.ledger / f"host-{self._boots:05}.trap"
-        self.prelude = (
-            hosted_in_primary("primary/faulty", "primary/journal")
-            + prelude(trap, self.secret)
-            + clock_prelude(self.ledger / "clock")
-            + self._text
-        )
+        self.prelude = hosted_in_primary(
+            "primary/faulty", "primary/journal",
+            more=prelude(trap, self.secret) + clock_prelude(self.ledger / "clock") + self._text,
+        )  # fmt: skip
         super().start(until)
 
     def kill_supervisor(self) -> float:

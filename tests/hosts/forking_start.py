@@ -136,7 +136,8 @@ def _next_host(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | No
 def _imported_later(child_entries: types.ModuleType) -> dict[str, types.ModuleType]:
     """Import what an authority alone imports, put it away, and have it there again at that import; return it.
 
-    So no other process finds it among its modules. Where one of them was imported in another way, the import is real.
+    So no other process finds it among its modules; a late prelude finds it. Where one of them was imported in another
+    way, the import is real.
     """
     before, real = set(sys.modules), child_entries.import_for_sealed
     importlib.import_module(child_entries.AUTHORITY_RUNTIME)
@@ -147,6 +148,7 @@ def _imported_later(child_entries: types.ModuleType) -> dict[str, types.ModuleTy
             sys.modules.update(later)
         real(*names)
 
+    import_for_sealed.put_away = later  # type: ignore[attr-defined]
     child_entries.import_for_sealed = import_for_sealed  # type: ignore[attr-defined]
     return later
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hosts.late_prelude import LatePrelude
+
 _PRELUDE = """
 import sys
 from tlsrt.config import key_schedule
@@ -16,6 +18,6 @@ for _name in {names!r}:
 """
 
 
-def tells_keys(*names: str) -> str:
+def tells_keys(*names: str) -> LatePrelude:
     """Return the prelude that prints a line `KEY NAME HEX` for each key that one of these functions of keys gives."""
-    return _PRELUDE.format(names=names)
+    return LatePrelude(_PRELUDE.format(names=names))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 
-from hosts.plugged_line import PTYS, Line
+from hosts.late_prelude import LatePrelude
+from hosts.plugged_line import PTY_LINES, Line
 from tlsrt.loops.third.input_events import EVENT, KEY, InputEvent
 
 # A terminal stands for an input device, is set as the line that it is, and cannot be grabbed.
-INPUTS = (
-    PTYS
+INPUTS = LatePrelude(
+    PTY_LINES
     + """
 paths.is_event_device = lambda names, minor: 'pts' in names
 import tlsrt.supervisor.helper.main as helper

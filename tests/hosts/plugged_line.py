@@ -6,14 +6,17 @@ import os
 import pty
 from pathlib import Path
 
+from hosts.late_prelude import LatePrelude
+
 # No component gets the terminal of a person, and a pty is the one line that a test can plug and unplug.
 # One that is lost again and again is looked for less often, which the test takes away.
-PTYS = """
+PTY_LINES = """
 import tlsrt.supervisor.process.host_paths as paths
 import tlsrt.supervisor.supervision.devices as devices
 del paths.REFUSED_DRIVERS['pts']
 devices.STEADY_S = 0.0
 """
+PTYS = LatePrelude(PTY_LINES)
 
 
 class Line:

@@ -5,6 +5,8 @@ A running host with this prelude takes them there; its other components stay whe
 
 from __future__ import annotations
 
+from hosts.late_prelude import LatePrelude
+
 _PRELUDE = """\
 import sys
 from tlsrt.config import processes
@@ -17,18 +19,9 @@ for module in [module for module in sys.modules.values() if hasattr(module, "may
 """
 
 
-class LatePrelude(str):
-    """A prelude that changes what others have imported as well, so that a forked host may have it.
-
-    What is joined with another text is none any more.
-    """
-
-    __slots__ = ()
-
-
-def hosted_in_primary(*addresses: str) -> LatePrelude:
-    """Return the prelude of a host whose Primary runs these components itself."""
-    return LatePrelude(_PRELUDE.format(addresses=addresses))
+def hosted_in_primary(*addresses: str, more: str = "") -> LatePrelude:
+    """Return the prelude of a host whose Primary runs these components itself; `more` is what else it does."""
+    return LatePrelude(f"{_PRELUDE.format(addresses=addresses)}{more}")
 
 
 def component_in(process: str, name: str) -> str:

@@ -43,9 +43,9 @@ from hosts.console import Console
 from hosts.environment import make_environment
 from hosts.host_files import install
 from hosts.host_processes import MARK, HostProcesses
+from hosts.late_prelude import LatePrelude
 from hosts.ports import free_port as free_port
 from hosts.ports import uid_base as uid_base
-from hosts.primary_core import LatePrelude
 from hosts.start_server import started
 from tlsrt import Client
 from tlsrt.config.bundle import Bundle, read_bundle

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hosts.late_prelude import LatePrelude
 from hosts.pebble import Pebble
 from hosts.running_host import RunningHost, free_port
 
@@ -78,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ca = Pebble(rejected=20, domainBlocklist=[BLOCKED])
     host = RunningHost(
         clients=["web"], http=["web"], extra={"acme": ca.acme(names=[NAME, "127.0.0.1"])},
-        prelude=PRELUDE.format(flag=flag),
+        prelude=LatePrelude(PRELUDE.format(flag=flag)),
     )  # fmt: skip
     with ca.looking_at(tls_port=host.port, http_port=HTTP_PORT), host:
         yield Site(host, ca, flag)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.pebble import Pebble
 from hosts.running_host import RunningHost
 
@@ -60,8 +61,9 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def host(flags: Path) -> Iterator[RunningHost]:
     ca = Pebble()
     made = RunningHost(
-        clients=["web"], http=["web"], extra={"acme": ca.acme(names=[NAME])}, prelude=PRELUDE.format(flags=str(flags))
-    )
+        clients=["web"], http=["web"], extra={"acme": ca.acme(names=[NAME])},
+        prelude=LatePrelude(PRELUDE.format(flags=str(flags))),
+    )  # fmt: skip
     (flags / "away").touch()  # for the first order, at the start
     with ca.looking_at(tls_port=made.port), made:
         yield made
@@ -101,7 +103,7 @@ def test_a_primary_that_stands_still_is_ended_and_followed_by_one_that_proves(ho
 
 def test_a_proof_that_the_door_does_not_show_fails_the_order_with_the_reason() -> None:
     ca = Pebble()
-    prelude = "import tlsrt.supervisor.authority.door.orders as orders; orders.TRY_MS = 0"
+    prelude = LatePrelude("import tlsrt.supervisor.authority.door.orders as orders; orders.TRY_MS = 0")
     host = RunningHost(clients=["web"], http=["web"], extra={"acme": ca.acme(names=[NAME])}, prelude=prelude)
     with ca.looking_at(tls_port=host.port), host:
         host.told("proving a name: the door could not show the proof: Primary did not try it in time")

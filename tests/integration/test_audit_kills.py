@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import READY_S, RunningHost
 
 from tlsrt import Client
@@ -162,7 +163,7 @@ class Rounds:
 
 
 def kill_often(first: int, last: int, seed: int) -> str:
-    host = RunningHost(clients=["one"], policy={"client/* -> */*": "*"}, prelude=SMALL)
+    host = RunningHost(clients=["one"], policy={"client/* -> */*": "*"}, prelude=LatePrelude(SMALL))
     try:
         rounds, began, number = Rounds(host, seed), time.monotonic(), first
         for number in range(first, last + 1):

@@ -18,6 +18,7 @@ import pytest
 from attackers.tls_peer import TlsPeer, open_session
 from hosts.call_load import end_asker, names_run
 from hosts.flow_package.flowing import asker as asking
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
@@ -54,7 +55,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         policy={f"client/* -> {LEDGER}": "*", f"client/* -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
         clients=["caller"],
-        prelude=WATCHES,
+        prelude=LatePrelude(WATCHES),
     )
 
 

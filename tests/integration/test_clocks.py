@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from attackers.tls_peer import open_session
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.clock import boottime_ms
@@ -44,7 +45,7 @@ def test_a_host_in_another_time_serves_a_client_in_ours(elsewhere: RunningHost) 
 
 
 def test_steps_of_the_wall_clock_change_nothing(request: pytest.FixtureRequest) -> None:
-    for host in running(request, prelude=STEPPED, components={}):
+    for host in running(request, prelude=LatePrelude(STEPPED), components={}):
         client = host.client()
         for number in range(8):
             client.call("secondary/store", "put", "a", number)

@@ -11,6 +11,7 @@ import pytest
 from attackers.arena import PACKAGE, VICTIM
 from fakes.name_server import NameServer, name_server
 from hosts.collectors import NAME, Collector, Files, OtlpRequests, SyslogMessages, make_files, server_context, until
+from hosts.late_prelude import LatePrelude
 from hosts.reloading_host import edit, reload
 from hosts.running_host import RunningHost, running
 
@@ -73,7 +74,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ):
         names.records.update({"logs.test": ["127.0.0.1"], "inward.test": ["127.0.0.1"], "moving.test": ["127.0.0.9"]})
         for host in running(
-            request, extra={"resolver": {"servers": [f"127.0.0.1:{names.port}"]}}, prelude=PRELUDE,
+            request, extra={"resolver": {"servers": [f"127.0.0.1:{names.port}"]}}, prelude=LatePrelude(PRELUDE),
             packages=[PACKAGE], policy={f"client/admin -> {VICTIM}": "*"},
             components={VICTIM: {"class": "captured.counter:Counter", "process": "shared"}},
         ):  # fmt: skip

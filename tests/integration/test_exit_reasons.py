@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
@@ -25,7 +26,7 @@ SUPERVISION = {"restart": {"first_s": 0.01, "cap_s": 0.1, "deaths": 100}}
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, prelude=PRELUDE, extra={"supervision": SUPERVISION})
+    yield from running(request, prelude=LatePrelude(PRELUDE), extra={"supervision": SUPERVISION})
 
 
 def next_death(host: RunningHost, name: str, incarnation: int) -> dict[str, Any]:

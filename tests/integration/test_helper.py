@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError, InvalidArgument, OutcomeUnknown, Unavailable
@@ -92,7 +93,7 @@ def host(request: pytest.FixtureRequest, plug: Plug, second: Plug) -> Iterator[R
     ratio = {"name": "ratio", "path": BDI, "values": "99, 100", "why": "a test"}
     line = {"name": "line", "path": str(plug.path), "tty": {"baud": 115200}, "why": "a test"}
     yield from running(
-        request, packages=[PACKAGE], prelude=PTYS,
+        request, packages=[PACKAGE], prelude=LatePrelude(PTYS),
         components={
             HELPED: {
                 "class": "captured.helped:Helped", "options": {"listens": True, "hears": True},

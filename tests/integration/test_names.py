@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fakes.echo_server import echo_servers
 from fakes.name_server import NameServer, name_server
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
@@ -99,7 +100,7 @@ def host(request: pytest.FixtureRequest, server: NameServer, web: int) -> Iterat
     policy = {f"client/admin -> {COMPONENT}": "*"}
     extra = {"resolver": {"servers": [f"127.0.0.1:{server.port}"]}}
     yield from running(
-        request, components=components, policy=policy, packages=[PACKAGE], prelude=PRELUDE, extra=extra
+        request, components=components, policy=policy, packages=[PACKAGE], prelude=LatePrelude(PRELUDE), extra=extra
     )  # fmt: skip
 
 

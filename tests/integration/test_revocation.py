@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from attackers.tls_peer import TlsPeer, open_session
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
@@ -47,7 +48,7 @@ WORK = {
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, clients=["idle", "eve"], policy={"client/* -> */*": "*"}, prelude=WATCHES)
+    yield from running(request, clients=["idle", "eve"], policy={"client/* -> */*": "*"}, prelude=LatePrelude(WATCHES))
 
 
 def ask(host: RunningHost, verb: str, **fields: Any) -> dict[str, Any]:

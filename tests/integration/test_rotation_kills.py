@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.row_sampling import rows
 from hosts.running_host import RunningHost
 
@@ -68,7 +69,7 @@ def burn():
 )  # fmt: skip
 def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -> None:
     owner, name, when, expected = AT[point]
-    with RunningHost(prelude=prelude(owner, name, when)) as host:
+    with RunningHost(prelude=LatePrelude(prelude(owner, name, when))) as host:
         old = Path(shutil.copy(host.folder / "admin.tlsrt", host.base / "old.tlsrt"))
         done = host.cli("rotate", "--master")
         if point.startswith("the supervisor"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hosts.call_load import end_asker, names_run
 from hosts.flow_package.flowing import asker as asking
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost, running
 
 PACKAGE = Path(asking.__file__).parent
@@ -40,7 +41,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
         },
         policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
         packages=[PACKAGE],
-        prelude=SHORT,
+        prelude=LatePrelude(SHORT),
     )
 
 

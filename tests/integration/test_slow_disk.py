@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost
 
 from tlsrt import Client as TlsClient
@@ -49,8 +50,9 @@ class SlowHost(RunningHost):
             self._file = os.dup(file.fileno())
         path = f"/proc/{os.getpid()}/fd/{self._file}"
         super().__init__(
-            clients=CLIENTS, policy={"client/* -> */*": "*"}, prelude=PRELUDE.format(path=path), may={"one": ["unlock"]}
-        )
+            clients=CLIENTS, policy={"client/* -> */*": "*"}, prelude=LatePrelude(PRELUDE.format(path=path)),
+            may={"one": ["unlock"]},
+        )  # fmt: skip
 
     def close(self) -> None:
         super().close()

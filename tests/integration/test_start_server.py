@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from hosts import start_server
+from hosts.late_prelude import LatePrelude
 from hosts.running_host import RunningHost
 
 # What the supervisor is when all that loops need is imported, before its first fork of one.
@@ -51,7 +52,8 @@ def _told(path: Path, *, execute: bool) -> dict[str, Any]:
         told = json.loads(path.read_text())
         for name, pid in host.pids().items():
             told[name] = [Path(f"/proc/{pid}/{file}").read_text() for file in ABOUT]
-            told[name][-1] = told[name][-1].partition("/")[0].strip()  # behind it a loop counts its heartbeats
+            # Behind it a loop counts its heartbeats, from the first one on, and a longer name gives way to the number.
+            told[name][-1] = told[name][-1].partition("/")[0].strip()[:9]
             told[f"{name} exe"] = os.readlink(f"/proc/{pid}/exe")
         for name in ("launcher", "third"):  # the others open something now and then
             pid = host.pids()[name]
@@ -89,6 +91,42 @@ def test_a_host_is_executed_once_code_has_changed_on_the_disk(monkeypatch: pytes
         monkeypatch.setitem(server._code, path, server._code[path] - 1)
         host.restart()
         assert not isinstance(host.process, start_server._ForkedHost)
+
+
+# A function and a number that another module, which a forked host has imported, took by their names.
+EXCHANGES = """
+from tlsrt.channels.control import telemetry
+{change}
+import sys
+from tlsrt.supervisor.launch import child_entries
+from tlsrt.supervisor.process.fork_servers import ForkServers
+def told(servers, start=ForkServers.start):
+    child_entries.import_for_sealed("tlsrt.supervisor.authority.detection.anomaly_detector")
+    from tlsrt.supervisor.authority.detection import anomaly_detector
+    print("DETECTOR", anomaly_detector.pack_rows.__name__, flush=True)
+    start(servers)
+ForkServers.start = told
+"""
+
+
+@pytest.mark.parametrize("execute", [True, False])
+def test_what_a_late_prelude_exchanges_has_every_module_that_took_it_by_its_name(*, execute: bool) -> None:
+    change = "def other(rows):\n    return b''\ntelemetry.pack_rows = other"
+    with RunningHost(prelude=LatePrelude(EXCHANGES.format(change=change)), execute=execute) as host:
+        assert isinstance(host.process, start_server._ForkedHost) is not execute
+        assert "DETECTOR other" in host.console
+
+
+def test_a_late_prelude_that_changes_a_number_of_others_starts_no_host() -> None:
+    host = RunningHost(prelude=LatePrelude(EXCHANGES.format(change="telemetry.WINDOW_MS = 7")))
+    try:
+        with pytest.raises(AssertionError):
+            host.start()
+        assert "anomaly_detector has tlsrt.channels.control.telemetry.WINDOW_MS as it was before" in (
+            host.output.transcript()
+        )
+    finally:
+        host.close()
 
 
 KILLED = """

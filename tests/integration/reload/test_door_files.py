@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from attackers.arena import PACKAGE, VICTIM
 from fakes.revocation_lists import make_crl
+from hosts.late_prelude import LatePrelude
 from hosts.reloading_host import EX_CONFIG, edit, reload, seal_host, set_loop
 from hosts.running_host import RunningHost, running
 
@@ -278,7 +279,7 @@ QUICK = "from tlsrt.supervisor.reload import file_watcher; file_watcher.FileWatc
 
 def test_files_that_change_are_taken_by_themselves(request: pytest.FixtureRequest) -> None:
     """If so configured: a folder swapped behind links; half a pair not, and the configuration not by accident."""
-    for host in running(request, **STAGE, extra={"door": {"watch": True}}, prelude=QUICK):
+    for host in running(request, **STAGE, extra={"door": {"watch": True}}, prelude=LatePrelude(QUICK)):
         client, files, seen = host.client(), host.folder / "files", len(host.console)
         session = client.session_info["session"]
         first, second, third = (

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hosts.late_prelude import LatePrelude
 from hosts.reloading_host import (
     EX_CONFIG,
     EX_UNAVAILABLE,
@@ -56,7 +57,7 @@ ACKNOWLEDGE_S = 5.0
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, **PROBED, prelude=CANNOT_ENTER + BUG)
+    yield from running(request, **PROBED, prelude=LatePrelude(CANNOT_ENTER + BUG))
 
 
 class Numbers:
