@@ -60,7 +60,6 @@ class Certificates(Feature):
         self._is_ordering = False
         self._is_due = False  # an operator wants one now
         self._failure = ""
-        self._unproved = ""  # why the door does not show a proof
         self._timer: Timer | None = None
         self._is_stopping = False
         self._pending = PendingAnswers[None](context.event_loop)  # who waits for the order that runs
@@ -213,7 +212,7 @@ class Certificates(Feature):
 
     def _order(self) -> None:
         names, config = self.wanted, self._config
-        self._is_ordering, self._is_due, self._unproved = True, False, ""
+        self._is_ordering, self._is_due = True, False
         self._context.events.emit("certificate_ordered", NAME, ", ".join(names))
         self._ask(lambda code, rows: self._requested(names, config, code, rows), "certificate_request",
                   config.directory, list(names))  # fmt: skip
@@ -234,26 +233,29 @@ class Certificates(Feature):
         fields = (
             config.directory, list(names), config.contact, rows[0], self._identifier, int(listener >= 0)
         )  # fmt: skip
+        unproved = ""  # why the door does not show a proof of this order
 
         def prove(name: int, digest: bytes, done: Callable[[bool], None]) -> None:
             def heard(code: int, rows: list[Any]) -> None:
-                self._unproved = "" if code == ResultCode.DONE else str(rows[0]) if rows else ""
+                nonlocal unproved
+                unproved = "" if code == ResultCode.DONE else str(rows[0]) if rows else ""
                 done(code == ResultCode.DONE)
 
             self._ask(heard, "certificate_proof", names[name], digest)
 
-        self._process.begin(
-            AcmeJob("order", fields, origin, config.roots, prove, self._answered, key=key, listener=listener)
-        )
+        def ended(name: str, message: Any) -> None:
+            self._answered(unproved, name, message)
 
-    def _answered(self, name: str, message: Any) -> None:
+        self._process.begin(AcmeJob("order", fields, origin, config.roots, prove, ended, key=key, listener=listener))
+
+    def _answered(self, unproved: str, name: str, message: Any) -> None:
         if name == "issued":
             self._ask(self._judged, "certificate_chain", message.chain)
             return
         self._ask(lambda code, rows: None, "certificate_proof", "", b"")
         sentence = sentence_of(Step(message.step), Problem(message.problem), message.status)
-        is_ours = message.problem == Problem.NOT_SET and self._unproved
-        self._failed(f"{sentence}: {self._unproved}" if is_ours else sentence, message.again_s)
+        is_ours = message.problem == Problem.NOT_SET and unproved
+        self._failed(f"{sentence}: {unproved}" if is_ours else sentence, message.again_s)
 
     def _judged(self, code: int, rows: list[Any]) -> None:
         if code != ResultCode.DONE:
