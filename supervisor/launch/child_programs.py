@@ -100,21 +100,23 @@ class ChildPrograms:
         self.files = ConfiguredFiles(config)
         self._importable = code.names
         self._code = code.processes
+        own_code = code_roots(config, ())
         self.profiles: dict[str, Profile] = {
             AUTHORITY: profile_for_authority(
-                config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=code_roots(config, ())
+                config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=own_code
             )
         }
         for loop in config.loops:
-            uid, shown = identity.uid(loop.name), code_roots(config, config.components_of(loop.name))
+            uid, components = identity.uid(loop.name), config.components_of(loop.name)
+            brings = any(one.is_foreign or one.packages is not None for one in components)
+            shown = code_roots(config, components) if brings else own_code
             self.profiles[loop.name] = profile_for_loop(
                 config, loop, uid, files, rootless=identity.rootless, code=shown
             )
         helpers = {HELPER: config.needs_helper, NETWORK_HELPER: config.needs_network_helper}
         for name in (name for name, is_needed in helpers.items() if is_needed):
-            shown = code_roots(config, ())
             self.profiles[name] = profile_for_helper(
-                config, identity.uid(name), files, rootless=identity.rootless, code=shown, name=name
+                config, identity.uid(name), files, rootless=identity.rootless, code=own_code, name=name
             )
         services = {
             RESOLVER: config.needs_resolver,
@@ -125,7 +127,7 @@ class ChildPrograms:
         }
         for name in (name for name, is_needed in services.items() if is_needed):
             self.profiles[name] = profile_for_service(
-                config, name, identity.uid(name), files, rootless=identity.rootless, code=code_roots(config, ())
+                config, name, identity.uid(name), files, rootless=identity.rootless, code=own_code
             )
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
         self._programs = ProgramsOfProcesses(config, code)

@@ -166,6 +166,7 @@ def _serve(requests: socket.socket) -> None:
     child_entries = importlib.import_module("tlsrt.supervisor.launch.child_entries")
     child_entries.import_for_sealed(*child_entries.COMMON, child_entries.RUNTIME)
     later = _imported_later(child_entries)
+    importlib.import_module("tlsrt.supervisor.process.crypto_warm_up").warm_up_crypto()
     importlib.import_module("tlsrt.supervisor.process.spawn").freeze_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for us all, and the tests end in order
     modules = {**sys.modules, **later}
