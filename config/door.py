@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlsrt.config.processes import DOOR_PROCESS, Placement
 from tlsrt.config.setting import boolean, count, file_path, listing, number, seconds, text
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -78,7 +79,7 @@ class DoorConfig:
         default=False,
         metadata=boolean(
             "Serve the console, a page that makes a browser a client: `tlsrt-supervisor console` prints the link. "
-            "A reload that takes a change starts Primary anew.",
+            "A reload that takes a change starts the process of the door anew.",
             on_reload=True,
         ),
     )
@@ -108,3 +109,16 @@ class DoorConfig:
             unit="1/s",
         ),
     )
+    process: Placement = field(
+        default="shared",
+        metadata=text(
+            "Where it runs. shared: in Primary; own: in a process primary.door, which holds the TLS key and parses "
+            "what strangers send, and has no key of the gate. It costs each message one hop more.",
+            choices=("own", "shared"),
+        ),
+    )
+
+    @property
+    def runs_in(self) -> str:
+        """The name of the process that it runs in."""
+        return DOOR_PROCESS if self.process == "own" else "primary"

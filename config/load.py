@@ -19,7 +19,7 @@ from tlsrt.config.detection import check_detection
 from tlsrt.config.document import MIGRATE, VERSION, ConfigFiles, document_of, read_config, read_files
 from tlsrt.config.drop_ins import DropInFiles, FindManifest, added_components, installed_manifest
 from tlsrt.config.listeners import ListenConfig, problems_of
-from tlsrt.config.processes import SHARED_PARTS, Placement, is_part, loop_of, part_for, process_name
+from tlsrt.config.processes import DOOR_PROCESS, SHARED_PARTS, Placement, is_part, loop_of, part_for, process_name
 from tlsrt.config.relays import with_relays
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, Config
 from tlsrt.config.setting import Builder, Where, keys_of
@@ -152,6 +152,8 @@ def _check_names(tree: Tree, judged: Judged, built_in: BuiltIn, checker: Checker
 def _parts(tree: Tree, ours: Collection[str]) -> dict[str, None]:
     """Return the further processes of loops, in the order of their components; `ours` are the built-in ones."""
     found: dict[str, None] = {}
+    if _has_own_door(tree):
+        found[DOOR_PROCESS] = None
     for address, one in tree["components"].items():
         if one is None:
             continue
@@ -159,6 +161,10 @@ def _parts(tree: Tree, ours: Collection[str]) -> dict[str, None]:
         if part:
             found[process_name(address.partition("/")[0], part)] = None
     return found
+
+
+def _has_own_door(tree: Tree) -> bool:
+    return bool(_good(tree.get("door"), {}).get("process") == "own")
 
 
 def _processes_of(failed: Iterable[str], built_in: BuiltIn) -> Iterator[str]:
@@ -198,6 +204,8 @@ def _check_component(
             f"{address}: {loop}.{SHARED_PARTS[loop]} is the process of components that share one: choose another name"
         )
         checker.refuse(where, sentence)
+    if address.replace("/", ".", 1) == DOOR_PROCESS and _good(value, {}).get("process") != "shared":
+        checker.refuse(where, f"{address}: {DOOR_PROCESS} is the process of the door: choose another name")
     if "/" in address and loop not in loops:
         checker.refuse(where, f"{address}: there is no loop {loop}{did_you_mean(loop, loops)}")
     for key, sentence in program_kind.problems_of(_good(value, {})):

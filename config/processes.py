@@ -18,6 +18,8 @@ SHARED_PARTS: Mapping[str, str] = MappingProxyType({"primary": "facts"})
 # answer would.
 CORE: Mapping[str, frozenset[str]] = MappingProxyType({"primary": frozenset({"primary/events"})})
 
+DOOR_PROCESS = "primary.door"  # of a door with a process of its own, which runs no component
+
 LINK_CONNECTIONS_MAX = 8  # of one process with Primary; the oldest goes when one more comes
 _STEP = 64  # processes: a reload that adds one seldom changes what Primary needs
 

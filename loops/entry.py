@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from tlsrt.config.code_look import ProcessCode
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.listeners import Interface
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
+from tlsrt.loops.doorway.loop import DoorLoop
 from tlsrt.loops.log_lines import LineFormatter
 from tlsrt.loops.primary.loop import PrimaryLoop
 from tlsrt.loops.runtime.linked_loop import LinkedLoop
@@ -24,7 +26,10 @@ from tlsrt.loops.runtime.process import LoopProcess
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.sandbox.apply.enter import Confinement
 
-ROLES: Mapping[str, Callable[[LoopProcess], LoopRole]] = {"primary": PrimaryLoop}  # of all others: LinkedLoop
+ROLES: Mapping[str, Callable[[LoopProcess], LoopRole]] = {
+    "primary": PrimaryLoop,
+    DOOR_PROCESS: DoorLoop,
+}  # of all others: LinkedLoop
 
 for _component in COMPONENTS:
     importlib.import_module(_component.class_path.partition(":")[0])

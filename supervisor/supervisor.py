@@ -156,12 +156,13 @@ class Supervisor:
         children.reserve()
         make_folders(config, children.uid)
         sockets = channel_listeners(config, children.uid)
-        sockets[DOOR] = self._passed.door(config.door)
+        listeners = {PRIMARY: sockets}
+        of_door = listeners.setdefault(config.door.runs_in, {})
+        of_door[DOOR] = self._passed.door(config.door)
         if config.deception.endpoint is not None:
-            sockets[DECOY] = self._passed.decoy(config.deception.endpoint)
+            of_door[DECOY] = self._passed.decoy(config.deception.endpoint)
         self._passed.settle()
         component_listeners = ComponentListeners(config, children.answering_group)
-        listeners = {PRIMARY: sockets}
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._processes = self._build(listeners, component_listeners, metrics_listener(config.metrics.place))
         self._take_signals(event_loop, self._processes)

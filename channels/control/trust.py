@@ -4,7 +4,8 @@ Everything the authority says to a loop is an upsert, so every message may be se
 all of it anew on the same descriptor, and nothing breaks. Lists are paged below the cap.
 
 State of a conversation: "new" until the loop has joined, then "joined"; "locked" with the Primary of a locked host.
-Who sends is known by the descriptor: `primary` is the loop of that name, `loop` any other.
+Who sends is known by the descriptor: `primary` is the loop of that name, `door` the process of a door that has one of
+its own, `loop` any other.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ RIGHTS_PER_PAGE = 64
 ENDED_PER_PAGE = 2048  # session ids
 REVOKED_PER_PAGE = 512  # with subjects of the longest names, in two thirds of the cap
 PRIMARY: Final = "primary"
+DOOR: Final = "door"
 
 
 class EpochNumberMessage(NamedTuple):
@@ -272,7 +274,8 @@ class TelemetryMessage(NamedTuple):
     rows: list[Any]
 
 
-_LOOPS = frozenset({"loop", PRIMARY})
+_LOOPS = frozenset({"loop", PRIMARY, DOOR})
+_DOORS = frozenset({PRIMARY, DOOR})
 _OTHERS = frozenset({"loop"})  # any loop but Primary
 _PRIMARY = frozenset({PRIMARY})
 _AUTHORITY = frozenset({"authority"})
@@ -316,7 +319,7 @@ TRUST = MessageTable(
         Message(38, "took_events", _PRIMARY, _ANY),  # the next page may come
         Message(40, "delegate", _PRIMARY, _JOINED, DelegateMessage),
         Message(41, "delegated", _AUTHORITY, _ANY, DelegatedMessage, to=PRIMARY),
-        Message(42, "tried", _PRIMARY, _WITH_DOOR, TriedMessage),
+        Message(42, "tried", _DOORS, _WITH_DOOR, TriedMessage),
         Message(43, "serve", _AUTHORITY, _ANY, ServeMessage, to=PRIMARY),
         Message(44, "locked", _AUTHORITY, _ANY, LockedMessage, to=PRIMARY),
         Message(45, "unlock", _PRIMARY, _LOCKED, ClientUnlockMessage),
@@ -350,12 +353,12 @@ TRUST = MessageTable(
         Message(77, "try_issued", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
         Message(78, "show_challenge", _AUTHORITY, _ANY, PairMessage, descriptors=2, to=PRIMARY),
         Message(79, "hide_challenge", _AUTHORITY, _ANY, to=PRIMARY),
-        Message(80, "pair_tried", _PRIMARY, _WITH_DOOR, PairTriedMessage),
+        Message(80, "pair_tried", _DOORS, _WITH_DOOR, PairTriedMessage),
         Message(81, "job_show", _OTHERS, _JOINED, OwnJobMessage),
         Message(82, "job_pause", _OTHERS, _JOINED, OwnJobMessage),
         Message(83, "job_resume", _OTHERS, _JOINED, OwnJobMessage),
-        Message(84, "rest", _OTHERS, _ALWAYS),  # no feed from now on
-        Message(85, "wake", _OTHERS, _ALWAYS),  # `awake`, and the feed again
+        Message(84, "rest", _OTHERS | {DOOR}, _ALWAYS),  # no feed from now on
+        Message(85, "wake", _OTHERS | {DOOR}, _ALWAYS),  # `awake`, and the feed again
         Message(86, "awake", _AUTHORITY, _ANY, FeedMessage),  # all that was said before it is in the channel
     ),
 )

@@ -71,6 +71,11 @@ class Link(FrameQueue):
         self._backoff = Backoff(RECONNECT_S, RECONNECT_MAX_S)
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that has shaken hands."""
+        return self._ready is not None
+
+    @property
     def is_idle(self) -> bool:
         return not self._queue and not any(connection.rest for connection in self._connections)
 

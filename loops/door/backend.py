@@ -10,6 +10,9 @@ from tlsrt.loops.door.service import ServerObserver
 class DoorBackend(ServerObserver, Protocol):
     """Connections are known to it by number. What clients say is unchecked."""
 
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """A connection is that of a client at this address, whose TLS has shown this certificate (DER) or none."""
+
     def ask(self, name: str, connection: int, *fields: Any) -> None:
         """Pass on what a client asks of the authority, under its name in the trust table. The door gets the answer.
 

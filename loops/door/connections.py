@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Iterator
+from itertools import count
 
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.accepted_connection import AcceptedConnection, ConnectionServer
@@ -23,13 +24,15 @@ from tlsrt.loops.gate.block_list import SHARE, BlockList
 class Connections:
     """The connections. The number of one that is closed is never used again."""
 
-    def __init__(self, limits: AdmissionLimits, service: TlsService, ends: ConnectionEnds) -> None:
+    def __init__(
+        self, limits: AdmissionLimits, service: TlsService, ends: ConnectionEnds, numbers: Iterator[int] | None = None
+    ) -> None:
         self._service = service
         self._ends = ends
         self._admission = Admission(limits, random.random)
         self._blocks = BlockList()
         self._connected: dict[int, AcceptedConnection] = {}
-        self._numbers = 0
+        self._numbers = numbers or count(1)
         self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -38,7 +41,7 @@ class Connections:
         return iter(list(self._connected.values()))
 
     @property
-    def count(self) -> int:
+    def places(self) -> int:
         """How many have a place, in every stage."""
         return self._admission.connections
 
@@ -75,8 +78,8 @@ class Connections:
         if word:
             self.note_end(address, 0, word)
             return None
-        self._numbers += 1
-        client = self._connected[self._numbers] = AcceptedConnection(server, self._numbers, address, now, share)
+        number = next(self._numbers)
+        client = self._connected[number] = AcceptedConnection(server, number, address, now, share)
         self._empty.clear()
         early = self._admission.add(client.number, address, now)
         if early:

@@ -22,7 +22,7 @@ from tlsrt.loops.door.accepted_connection import AcceptedConnection
 from tlsrt.loops.door.addresses import plain_address
 from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.backend import DoorBackend
-from tlsrt.loops.door.client_connection import ClientConnection, ConnectionStage
+from tlsrt.loops.door.client_connection import REFUSED_MAX, ClientConnection, ConnectionStage
 from tlsrt.loops.door.tls_contexts import HTTP
 from tlsrt.loops.door.tls_server import ServerLimits
 from tlsrt.rate_limit import Buckets
@@ -116,7 +116,7 @@ class Door:
         """Give a client its number, and return what speaks with it."""
         if protocol == HTTP and self._http is None:  # a browser is a stranger, and comes by `on_upgraded`
             raise PeerError("no_protocol")
-        client = self._clients[accepted.number] = DoorClient(accepted)
+        client = self._new_client(accepted)
         if protocol == HTTP and self._http is not None:
             client.http = self._http.serve(accepted)
             return client.http
@@ -124,8 +124,13 @@ class Door:
 
     def on_upgraded(self, accepted: AcceptedConnection, framing: Framing) -> ClientConnection:
         """Speak with a client that has shown no certificate, in this framing. It shows one in its open."""
-        client = self._clients[accepted.number] = DoorClient(accepted)
+        client = self._new_client(accepted)
         return self._speak(client, framing)
+
+    def _new_client(self, accepted: AcceptedConnection) -> DoorClient:
+        client = self._clients[accepted.number] = DoorClient(accepted)
+        self._backend.on_client(accepted.number, accepted.address, client.certificate)
+        return client
 
     def _speak(self, client: DoorClient, framing: Framing | None = None) -> ClientConnection:
         number = client.accepted.number
@@ -162,6 +167,11 @@ class Door:
     def _link(self, number: int) -> ClientConnection | None:
         client = self._clients.get(number)
         return None if client is None or client.connection.ended else client.link
+
+    @property
+    def sessions(self) -> int:
+        """How many connections carry a session."""
+        return sum(client.accepted.authenticated for client in self._clients.values())
 
     # -- what the backend does ---------------------------------------------------------------------------------
 
@@ -276,6 +286,14 @@ class Door:
         socket = None if client is None else client.accepted.socket
         if socket is not None:
             socket.rest(for_s)
+
+    def frames_refused(self, connection: int, count: int, offences: int) -> None:
+        """Count frames that a gate in another process has refused. One client's HTTP is ours, and has no offences."""
+        link = self._link(connection)
+        if link is not None and (
+            count > REFUSED_MAX or any(self.is_offence_too_many(connection) for _ in range(offences))
+        ):
+            link.dismiss("rejected", "too_many_refused")
 
     def close(self, connection: int, word: str) -> None:
         """End a connection with one word."""

@@ -20,7 +20,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from tlsrt.channels.links.write_batch import WriteBatch
@@ -60,13 +60,14 @@ class TlsServer:
 
     `anonymous` is for contexts that ask for no certificate: every other connection without one is refused, whatever
     OpenSSL said. A handler that knows who a client is calls `client.authenticate`. `strangers` are clients that have
-    no certificate yet and say so by the one ALPN name that they offer.
+    no certificate yet and say so by the one ALPN name that they offer. Connections have these
+    `numbers`, or those from 1.
     """
 
     def __init__(
         self, context: ssl.SSLContext, service: TlsService, limits: ServerLimits | None = None,
         observer: ServerObserver | None = None, batch: WriteBatch | None = None, *,
-        anonymous: bool = False, strangers: UnauthenticatedHandlers | None = None,
+        anonymous: bool = False, strangers: UnauthenticatedHandlers | None = None, numbers: Iterator[int] | None = None,
     ) -> None:  # fmt: skip
         self._context = context
         self._service = service
@@ -76,7 +77,7 @@ class TlsServer:
         self._strangers = {strangers.protocol: strangers} if strangers is not None else {}
         self._choose: Choose | None = None
         self._ends = ConnectionEnds(observer)
-        self._connections = Connections(self._limits.admission, service, self._ends)
+        self._connections = Connections(self._limits.admission, service, self._ends, numbers)
         self._listeners = Listeners(self)
         self._sockets = EpollLoop(batch or WriteBatch())
         self._proxied: set[ProxyConnection] = set()  # whose PROXY header has not come yet
@@ -92,7 +93,7 @@ class TlsServer:
     @property
     def connections(self) -> int:
         """How many connections there are, in every stage."""
-        return self._connections.count
+        return self._connections.places
 
     @property
     def unauthenticated(self) -> int:
@@ -245,6 +246,17 @@ class TlsServer:
             elif client.connection.heard < now - limits.idle_s and not self._service.may_be_silent(client):
                 self._service.dismiss(client, "idle")
         self._sweeper = self._loop.call_later(limits.idle_s / 4, self._sweep)
+
+    async def cut(self, word: str) -> None:
+        """Accept no more, and cut all clients: what was behind them has ended."""
+        self.stop_listening()
+        self._sweeper.cancel()
+        for proxied in list(self._proxied):
+            proxied.end(word)
+        for client in self._connections:
+            client.connection.abort(word)
+        await self._connections.wait_empty()
+        self._sockets.close()
 
     async def drain(self, timeout_s: float, word: str = "draining") -> None:
         """Accept no more, dismiss all clients, and wait until they are closed. Cut those that are not in time."""

@@ -26,7 +26,7 @@ from tlsrt.loops.door.door import Door, door_limits
 from tlsrt.loops.door.enrolment import EnrolmentConnections
 from tlsrt.loops.door.issued_certificate import IssuedCertificates
 from tlsrt.loops.door.locked_door import LockedDoor, LockIds
-from tlsrt.loops.door.tls_contexts import HTTP, PROTOCOLS, DoorContexts
+from tlsrt.loops.door.tls_contexts import HTTP, PROTOCOLS, Contexts, DoorContexts
 from tlsrt.loops.door.tls_server import TlsServer
 from tlsrt.loops.doorway.figures import door_lines
 from tlsrt.loops.runtime.process_figures import Line
@@ -76,8 +76,9 @@ class ServedDoor:
 
     def __init__(
         self, config: Config, backend: ServedBackend, batch: WriteBatch, log: logging.Logger,
-        tell: Callable[..., None], listener: int,
+        tell: Callable[..., None], listener: int, numbers: Iterator[int] | None = None,
     ) -> None:  # fmt: skip
+        """Without `numbers` of connections it serves as soon as it has a certificate; else from `begin` to `end`."""
         self._config = config
         self._backend = backend
         self._batch = batch
@@ -88,6 +89,9 @@ class ServedDoor:
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._server: TlsServer | None = None  # with one of them on it
         self._lock: LockIds | None = None
+        self._numbers = numbers
+        self._may_serve = numbers is None
+        self._present: Contexts | None = None  # what it serves with
         self._is_open = False
         self._operators: tuple[str, ...] = ()
         self._succession = b""
@@ -143,6 +147,21 @@ class ServedDoor:
         """Tell every client that the host is locked, from the certificate on that comes next."""
         self._lock = lock
 
+    def begin(self, lock: LockIds | None) -> None:
+        """Serve from now on, as soon as there is a certificate; open or locked."""
+        self._lock, self._may_serve = lock, True
+        if self._present is not None:
+            self._serve_with(self._present)
+
+    def end(self) -> TlsServer | None:
+        """Serve no more, until `begin`; return the server, whose connections are to be cut."""
+        server, self._server, self.door, self.locked_door = self._server, None, None, None
+        self._may_serve = self._is_open = False
+        self._succession = b""
+        if server is not None:
+            server.stop_listening()
+        return server
+
     def stop_listening(self) -> None:
         """Accept no more; connections stay."""
         if self._server is not None:
@@ -172,9 +191,13 @@ class ServedDoor:
         contexts = self._contexts.take(message.generation)
         if contexts is None:
             return
+        self._present = contexts
+        self.enrolment.set_authorities(contexts.clients.get_ca_certs(binary_form=True))
+        if self._may_serve:
+            self._serve_with(contexts)
+
+    def _serve_with(self, contexts: Contexts) -> None:
         context, strangers, web = contexts
-        authorities = context.get_ca_certs(binary_form=True)
-        self.enrolment.set_authorities(authorities)
         is_new = self._server is None
         if self._server is None:
             self._server = self._new_server(context, strangers)
@@ -183,7 +206,7 @@ class ServedDoor:
             self._server.swap_context(context)
             if strangers is not None and self.door is not None:
                 self._server.take_strangers(ENROLMENT, self.enrolment.strangers(strangers))
-        self._issued.attach(self._server, authorities, web)
+        self._issued.attach(self._server, context.get_ca_certs(binary_form=True), web)
         self._tell_names()
         if is_new and self._web is not None:
             self._server.take_strangers(HTTP, self._web.strangers())
@@ -214,10 +237,10 @@ class ServedDoor:
         limits, batch, has_web = door_limits(self._config.door), self._batch, self._web is not None
         if self._lock is not None:
             self.locked_door = LockedDoor(self._backend, self._lock, batch, self._http, has_web=has_web)
-            return TlsServer(context, self.locked_door, limits, self._backend, batch)
+            return TlsServer(context, self.locked_door, limits, self._backend, batch, numbers=self._numbers)
         self.door = Door(self._backend, limits, batch, http=self._http, succession=self._succession, has_web=has_web)
         enrolments = self.enrolment.strangers(strangers) if strangers is not None else None
-        return TlsServer(context, self.door, limits, self._backend, batch, strangers=enrolments)
+        return TlsServer(context, self.door, limits, self._backend, batch, strangers=enrolments, numbers=self._numbers)
 
     def set_operators(self, subjects: Sequence[str]) -> None:
         """Keep some places for these clients, which may lock or unlock the host."""

@@ -23,9 +23,9 @@ from tlsrt.channels.control.client_messages import (
 )
 from tlsrt.channels.control.trust import OperatorsMessage, SuccessionMessage
 from tlsrt.channels.session.grant import parse_grant_untrusted
-from tlsrt.loops.door.door import Door
 from tlsrt.loops.door.locked_door import LockIds
-from tlsrt.loops.doorway.served_door import ServedDoor
+from tlsrt.loops.doorway.front import ClientsFront, DoorFront
+from tlsrt.loops.doorway.served_door import ServedBackend
 from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
 from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
@@ -35,11 +35,11 @@ from tlsrt.loops.runtime.process_figures import Line
 
 
 class Doorway:
-    """The backend of the door. `listener` is the door's listening descriptor."""
+    """The backend of the door, which `make_door` makes: in this process, or in one of its own."""
 
     def __init__(
         self, process: LoopProcess, router: Router, requests: ClientRequests, decoys: DecoyReports,
-        reporter: RefusalReporter, listener: int,
+        reporter: RefusalReporter, make_door: Callable[[ServedBackend], DoorFront],
     ) -> None:  # fmt: skip
         self._process = process
         self._requests = requests
@@ -49,7 +49,7 @@ class Doorway:
         self._reporter = reporter
         self._is_locked = False
         self._closed_connections = ClosedConnections()
-        self.served = ServedDoor(process.config, self, process.batch, process.log, requests.tell, listener)
+        self.served = make_door(self)
         self.handlers: Mapping[str, Callable[..., None]] = {
             **self.served.handlers,
             "challenged": self._challenged,
@@ -73,7 +73,7 @@ class Doorway:
         }
 
     @property
-    def door(self) -> Door | None:
+    def door(self) -> ClientsFront | None:
         """The door of a host that is not locked, once it has a certificate."""
         return self.served.door
 
@@ -170,6 +170,9 @@ class Doorway:
         self.served.enrolment.not_enrolled(message.connection)
 
     # -- from a client ----------------------------------------------------------------------------------------
+
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """Note nothing: the door is asked when it matters."""
 
     def ask(self, name: str, connection: int, *fields: Any) -> None:
         if self.door is not None:

@@ -16,8 +16,13 @@ from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.telemetry import pack_rows
 from tlsrt.channels.control.trust import EventsMessage, LockedMessage, MemberMessage, RestrictMessage
+from tlsrt.config import door_places
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
+from tlsrt.loops.doorway.front import DoorFront
+from tlsrt.loops.doorway.remote_door import RemoteDoor
+from tlsrt.loops.doorway.served_door import ServedBackend, ServedDoor
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.gate import Gate
 from tlsrt.loops.gate.refusals import ADDRESS, RefusalReporter
@@ -54,18 +59,19 @@ class PrimaryLoop(LoopRole):
         self._reporter = reporter = RefusalReporter(process.trust)
         self.router = Router(self, process.name, self.gate, reporter, config.limits)
         self.router.listen(
-            process.batch, {name: each for name, each in process.listeners.items() if name not in (DOOR, DECOY)}
+            process.batch,
+            {name: each for name, each in process.listeners.items() if name not in (DOOR, DECOY, DOOR_PROCESS)},
         )
         self.channel = self.router.channel
         self._decoy_reports = DecoyReports(self._decoys, self.router, process.hosts, process.trust)
         self._requests = ClientRequests(process.trust)
-        self.doorway = Doorway(
-            process, self.router, self._requests, self._decoy_reports, reporter, process.listeners.get(DOOR, -1)
-        )
+        self._remote: RemoteDoor | None = None  # where the door has a process of its own
+        self.doorway = Doorway(process, self.router, self._requests, self._decoy_reports, reporter, self._make_door)
         self._telemetry = Telemetry(self.doorway.bytes_moved)
         endpoint = config.deception.endpoint
         limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
-        self._tarpit = Tarpit(self._decoys.check_stranger, limits) if limits else None
+        has_decoy = limits is not None and DECOY in process.listeners
+        self._tarpit = Tarpit(self._decoys.check_stranger, limits) if has_decoy else None
         self._last_answers = LastAnswers(self.gate.calls, process.batch)
         self._is_locked = False
         self.handlers: dict[str, Callable[..., None]] = {
@@ -77,6 +83,44 @@ class PrimaryLoop(LoopRole):
             "try_decoy": self._decoy_reports.on_try,
             "canaries": self._decoy_reports.on_canaries,
         }
+
+    # -- the door ---------------------------------------------------------------------------------------------
+
+    def _make_door(self, backend: ServedBackend) -> DoorFront:
+        process, config = self._process, self._process.config
+        if DOOR_PROCESS not in process.listeners:
+            return ServedDoor(
+                config, backend, process.batch, process.log, self._requests.tell, process.listeners.get(DOOR, -1)
+            )
+        most = config.door.max_connections + config.door.max_unauthenticated + door_places.ALL
+        self._remote = RemoteDoor(
+            self, backend, process.batch, process.listeners[DOOR_PROCESS], config.limits.queue_frames, most
+        )
+        return self._remote
+
+    @property
+    def ids(self) -> tuple[bytes, bytes]:
+        """The ids of this install and boot."""
+        return self._process.verifier.install, self._process.verifier.boot
+
+    def on_bad_door(self, reason: str) -> None:
+        """Report what the process of the door has sent and may not send."""
+        self._process.refusals.note(reason)
+        self._reporter.link(DOOR_PROCESS, reason)
+
+    def on_stranger(self, address: str) -> None:
+        """A client has sent something to the decoy endpoint."""
+        self._decoys.check_stranger(address)
+
+    def on_leaving(self, timeout_s: float) -> None:
+        """Let the calls that are in flight be answered, and then the door dismiss its clients: its process ends."""
+        self._leaving = asyncio.get_running_loop().create_task(self._let_go(timeout_s))
+
+    async def _let_go(self, timeout_s: float) -> None:
+        if self._remote is not None:
+            end = asyncio.get_running_loop().time() + timeout_s * (1 - 2 * GOODBYE_SHARE)
+            await self._last_answers.wait(end)
+            self._remote.dismiss(timeout_s * GOODBYE_SHARE)
 
     # -- messages of the authority ----------------------------------------------------------------------------
 
@@ -111,6 +155,9 @@ class PrimaryLoop(LoopRole):
         self.handlers = {"locked": self._lock, **self.doorway.locked_handlers, **late}
 
     def _set_loop(self, message: MemberMessage) -> None:
+        if message.loop == DOOR_PROCESS and self._remote is not None:
+            self._remote.member(message.incarnation)
+            return  # it has no component, and the gate takes no frame of it
         self.gate.set_loop(*message)
 
     def _publish(self, message: EventsMessage) -> None:

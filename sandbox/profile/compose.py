@@ -11,7 +11,7 @@ from tlsrt.config import door_places
 from tlsrt.config.components import LoopConfig
 from tlsrt.config.name_rules import address_rules, name_rules
 from tlsrt.config.package_folders import hidden_packages
-from tlsrt.config.processes import links_of
+from tlsrt.config.processes import DOOR_PROCESS, links_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
@@ -119,6 +119,7 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
         loop.name, network=bool(loop.network) or wishes or (outbound and not is_asked), engine=config.channels.engine,
         outbound=outbound, direct=not is_asked, asked=_asked(config, loop.name),
         accepts=not any(one.is_watched for one in config.listeners if one.process == loop.name),
+        has_door=loop.name == config.door.runs_in,
     )  # fmt: skip
     return (*files.fragments(names), *requested)
 
@@ -137,7 +138,9 @@ def profile_for_loop(
     Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer and for
     what cannot be had, SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
-    settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
+    settings = settings_of(config, loop) | (
+        {"connections": _connections(config)} if loop.name in ("primary", DOOR_PROCESS) else {}
+    )
     settings["address_mb"] = settings["memory_mb"] + UNCOUNTED_MB
     fragments = _fragments_of_loop(config, loop, files)
     policy = files.policy(loop.name, fragments)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.config.programs import ProgramConfig
 from tlsrt.config.schema import Engine
 from tlsrt.config.yaml_nodes import read_plain
@@ -22,10 +23,11 @@ from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
 from tlsrt.sandbox.profile.policy import Policy, compose
 
 FOLDER = Path(__file__).parent.parent / "profiles"
-LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
+LOOP_PROCESSES = ("primary", "primary.facts", DOOR_PROCESS, "secondary", "third", "forth", "external")
 DECLARED = "declared"
 # Processes of the runtime that are no loops.
 _OWN = ("authority", "helper", "network_helper", "resolver", "metrics", "export", "acme", "learner")
+DOOR = "door"
 NETWORK, OUTBOUND, DIRECT, OFFLINE, LIBZMQ = "network", "outbound", "direct", "offline", "libzmq"
 THREADS, DISK, LISTEN, BUS, SELF_PAIR = "threads", "disk", "listen", "bus", "self_pair"
 Made = TypeVar("Made")
@@ -98,22 +100,23 @@ def fingerprint(folder: Path) -> bytes:
 
 def names_for(
     process: str, *, network: bool, engine: Engine = "native", asked: Iterable[str] = (), outbound: bool = False,
-    direct: bool = False, accepts: bool = True,
+    direct: bool = False, accepts: bool = True, has_door: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `outbound` that it reaches hosts without, `direct` that it
     makes its sockets itself, as no supervisor hears of its calls, `accepts` that it inherits no listener whose
-    connections are those of a program. `engine` is what the loops speak to Primary through; Primary itself never speaks
-    through libzmq. `asked` are fragments that components ask for.
+    connections are those of a program, `has_door` that the door runs in it. `engine` is what the loops speak to Primary
+    through; Primary itself never speaks through libzmq. `asked` are fragments that components ask for.
     """
     first = fragment_of_process(process)
     if process in _OWN:
         return (first,)
-    link = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
+    link = (LIBZMQ,) if engine == "libzmq" and process not in ("primary", DOOR_PROCESS) else ()
+    door = (DOOR,) if has_door and process != DOOR_PROCESS else ()
     reach = [*([NETWORK] if network else []), DIRECT if direct else OUTBOUND] if network or outbound else [OFFLINE]
     pair = (SELF_PAIR,) if accepts and reach != [OFFLINE] else ()
-    return (first, *link, *reach, *pair, *asked)
+    return (first, *door, *link, *reach, *pair, *asked)
 
 
 def names_for_program(program: ProgramConfig, *, own_pids: bool) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from tlsrt.channels.control.client_messages import (
     TurnedAwayMessage,
 )
 from tlsrt.channels.control.trust import TriedMessage
+from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.door.rollout import DoorChange
@@ -32,6 +33,7 @@ class PrimaryMessages(Service):
         self, context: AuthorityContext, clients: ClientSessions, door: DoorChange, detection: Detection
     ) -> None:
         self._manager = context.sessions
+        self._loops = context.loops
         self._notes = context.notes
         self._clients = clients
         self._door = door
@@ -65,6 +67,8 @@ class PrimaryMessages(Service):
             self._detection.over_budget(subject, budget, moment)
 
     def _tried(self, primary: LoopEntry, message: TriedMessage, moment: Moment) -> None:
+        if primary is not self._loops.with_door:
+            raise PeerError("not_the_door")
         self._door.tried(message.generation, bool(message.is_good), message.sentence[:WORDS_MAX])
 
     def _close(self, primary: LoopEntry, message: CloseMessage, moment: Moment) -> None:

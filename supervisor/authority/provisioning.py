@@ -340,8 +340,9 @@ class Provisioner(Service):
 
     def _end(self, entry: LoopEntry, moment: Moment, *, is_gone: bool = True) -> None:
         """Revoke all that an incarnation held."""
-        if entry.loop == GATE:
+        if entry.loop == GATE or entry is self._loops.with_door:
             self.clients.close_all()
+        if entry.loop == GATE:
             self._events.clear()
         ended = self._manager.revoke_owner(entry.loop)
         self._held.discard(entry.loop)

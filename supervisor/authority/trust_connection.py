@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import PRIMARY, TRUST
+from tlsrt.channels.control.trust import DOOR, PRIMARY, TRUST
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.errors import PeerError
 
 HUNG_MS = 1_000
@@ -21,7 +22,7 @@ QUEUE_MAX = 4096  # 1024 clients and their grants, and all that a loop with hund
 
 def sender_of(loop: str) -> str:
     """Return as which sender of the trust table a loop speaks."""
-    return PRIMARY if loop == PRIMARY else "loop"
+    return PRIMARY if loop == PRIMARY else DOOR if loop == DOOR_PROCESS else "loop"
 
 
 class TrustConnection:

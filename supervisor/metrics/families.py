@@ -27,7 +27,8 @@ class Source(StrEnum):
     SUPERVISOR = "supervisor"
     METRICS = "metrics"  # the process that serves this
     PROCESS = "process"  # each process of a loop, of itself: its name is set by who reads
-    PRIMARY = "primary"  # Primary, which has gate and door
+    PRIMARY = "primary"  # Primary, which has the gate
+    DOOR = "door"  # the process that the door runs in: Primary, or its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ _PROCESS = (
 _PRIMARY = (
     Family("tlsrt_gate_frames", _C, "Frames by the gate's verdict: passed, or why not.", ("verdict",)),
     Family("tlsrt_gate_open_calls", _G, "Calls that the gate let through and that have no answer yet."),
+)
+_DOOR = (
     Family("tlsrt_door_handshakes", _C, "TLS handshakes that were completed."),
     Family("tlsrt_door_ended_connections", _C, "Connections by how they ended, failed handshakes too.", ("reason",)),
     Family("tlsrt_door_connections", _G, "Connections at the door."),
@@ -123,6 +126,7 @@ FAMILIES: Mapping[str, Family] = {
         (Source.SUPERVISOR, _SUPERVISOR),
         (Source.PROCESS, _PROCESS),
         (Source.PRIMARY, _PRIMARY),
+        (Source.DOOR, _DOOR),
         (Source.METRICS, _METRICS),
     )
     for family in families

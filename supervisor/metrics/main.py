@@ -19,6 +19,7 @@ from collections.abc import Callable
 from tlsrt.channels.control.figures import PAGE_HEAD, decode_page_untrusted, page_length_untrusted
 from tlsrt.channels.control.metrics import METRICS
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.metrics.connections import Connection, Connections
 from tlsrt.supervisor.metrics.exposition import OPENMETRICS, PROMETHEUS, exposition
@@ -30,7 +31,7 @@ FRESH_S = 1.0  # for so long figures are good
 ANSWER_S = 2.0  # for the supervisor
 _FIGURES_MOST = 8 << 20
 _TRIES = 3  # to read a page that its writer is changing
-_PRIMARY = "primary"
+_SOURCES = {"primary": Source.PRIMARY, DOOR_PROCESS: Source.DOOR}
 _OK, _UNAVAILABLE, _NOT_FOUND = "200 OK", "503 Service Unavailable", "404 Not Found"
 SILENT = "the supervisor does not answer\n"
 PATHS = ("/metrics", "/livez", "/readyz")
@@ -161,7 +162,7 @@ class Metrics:
     def _page_rows(self) -> list[Row]:
         rows: list[Row] = []
         for process, descriptor in self._pages.items():
-            source = Source.PRIMARY if process == _PRIMARY else Source.PROCESS
+            source = _SOURCES.get(process, Source.PROCESS)
             try:
                 data = read_page_untrusted(descriptor)
                 found, refused = decode_untrusted(data, source, process) if data else ([], 0)

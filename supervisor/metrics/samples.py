@@ -48,8 +48,11 @@ def decode_untrusted(data: bytes, source: Source, process: str = "") -> tuple[li
     return [(name, labels, value) for (name, labels), value in rows.items()], refused
 
 
+_MORE = {Source.PRIMARY: (Source.PROCESS, Source.DOOR), Source.DOOR: (Source.PROCESS,)}
+
+
 def _may(family: Family, source: Source) -> bool:
-    return family.source is source or (source is Source.PRIMARY and family.source is Source.PROCESS)
+    return family.source is source or family.source in _MORE.get(source, ())
 
 
 def _entries(tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:

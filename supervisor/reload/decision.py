@@ -9,7 +9,6 @@ import msgpack
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.program_files import measured_name
-from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.reload.plan import (
     ReloadStep,
@@ -97,7 +96,7 @@ def _step_of(
     """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
     changed = changed_components(current.config.components_of(loop.name), renewal.config.components_of(loop.name))
     changed += ["code"] if loop.name in has_changed else []
-    if loop.name == PRIMARY and current.config.door.console != renewal.config.door.console:
+    if loop.name == current.config.door.runs_in and current.config.door.console != renewal.config.door.console:
         changed.append("door.console")  # what serves browsers is loaded before the seal
     step = _step(current, renewal, loop.name, changed)
     if step.way is not Way.RESTART and loop.state is LoopState.FAILED and loop.name not in stopped:

@@ -33,9 +33,9 @@ class Supervised(Protocol):
     monitor: HeartbeatMonitor
     health: ComponentHealth
     disk_waits: DiskWaits
-    is_locked: bool
 
     def living(self) -> Iterator[Loop]: ...
+    def may_use_primary(self, loop: Loop) -> bool: ...
     def manager_of(self, loop: Loop) -> Children: ...
     def attest(self, loop: Loop) -> bool: ...
     def announce(self, loop: Loop) -> None: ...
@@ -128,9 +128,9 @@ class LifeRecords:
         self._loops.monitor.settle(loop.name, now)
         self._features.loop_active(loop)
         self._features.loop_changed(loop)
-        if loop.is_primary and not self._loops.is_locked:
+        if loop.is_primary:
             for other in self._loops.living():
-                if other is not loop:
+                if other is not loop and self._loops.may_use_primary(other):
                     self._loops.tell(other, "primary_up", loop.incarnation)
         self._loops.activate_next()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.components import LoopConfig
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.attestation import differences_of
@@ -120,6 +121,10 @@ class Loops(Feature):
         """Take note that the host is locked, or is not any more."""
         self.is_locked = is_locked
 
+    def may_use_primary(self, loop: Loop) -> bool:
+        """Tell whether a loop is told of Primary: that of a locked host carries nothing, but has the door."""
+        return not self.is_locked or loop.name == DOOR_PROCESS
+
     def authority_booted(self) -> None:
         for loop in self.all:
             if loop.is_trusted:
@@ -143,8 +148,8 @@ class Loops(Feature):
         self._context.event_loop.watch(loop.process.child.pidfd, lambda events: self._died(loop))
         self._set_deadline(loop, "ready")
         primary = self.all[0]
-        is_up = primary.is_primary and primary.state is LoopState.ACTIVE and not self.is_locked
-        if is_up and primary is not loop:
+        is_up = primary.is_primary and primary.state is LoopState.ACTIVE
+        if is_up and primary is not loop and self.may_use_primary(loop):
             self.tell(loop, "primary_up", primary.incarnation)
 
     def _violated(self, loop: Loop, incarnation: int, violation: Violation) -> None:

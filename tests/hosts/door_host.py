@@ -125,6 +125,9 @@ class DoorHost:
 
     # the backend
 
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """Note nothing."""
+
     def ask(self, name: str, connection: int, *fields: Any) -> None:
         if name == "challenge":
             self.door.challenged(connection, os.urandom(32), INSTALL, BOOT, boottime_ms())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from tlsrt.config.schema import Config, LimitsConfig, SandboxConfig
 
 # A test opens more sessions than a client does: those about the budget of sessions say what it is.
 MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
+OWN_DOOR = os.environ.get("TLSRT_TEST_DOOR") == "own"  # each host of this run has its door in a process of its own
 # What an ordinary host has, for `limits`.
 DEFAULT_SESSIONS = {name: value for name, value in dataclasses.asdict(LimitsConfig()).items() if name in MANY_SESSIONS}
 
@@ -47,6 +49,8 @@ def install(
         document["clients"][name]["http"] = True
     for name, what in may.items():
         document["clients"][name]["may"] = list(what)
+    if OWN_DOOR:
+        document["door"] = {"process": "own", **document["door"]}
     separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
     path.write_text(yaml.safe_dump(separate, sort_keys=False))
     config = load_config(path)

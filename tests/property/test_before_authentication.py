@@ -331,6 +331,9 @@ class RecordingBackend:
         self.delegated: list[bytes] = []
         self.closings = 0
 
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """Note nothing."""
+
     def ask(self, name: str, connection: int, *fields: Any) -> None:
         if name == "challenge":
             self.challenges += 1
@@ -374,6 +377,9 @@ class RecordingEnrolments:
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, bytes, bytes]] = []
         self.closings = 0
+
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """Note nothing."""
 
     def ask(self, number: int, code_id: bytes, request: bytes, mac: bytes) -> None:
         self.asked.append((code_id, request, mac))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsrt.supervisor.authority.door.files import seal_copy
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
+from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Outgoing
 
 _GENERATIONS = 20  # bits below the count of the authority's lives
@@ -49,19 +49,19 @@ class IssuedPair:
 
     def send(self) -> None:
         """Tell Primary what there is, once it has the door: before that, it need not match its profile."""
-        if not self._loops[GATE].has_door:
+        if not self._loops.with_door.has_door:
             return
         for name, one in (("issued", self._present), (_SHOW, self._shown)):
             if one is not None:
                 number, *pair = one
-                self._outgoing.send(GATE, name, number, descriptors=pair)
+                self._outgoing.send(self._loops.with_door.loop, name, number, descriptors=pair)
         self._send_trial()
 
     def _send_trial(self) -> None:
         trial = self._trial
-        if trial is not None and self._loops[GATE].has_door and trial.sent < _SENT_MAX:
+        if trial is not None and self._loops.with_door.has_door and trial.sent < _SENT_MAX:
             trial.sent += 1
-            self._outgoing.send(GATE, trial.name, trial.number, descriptors=trial.pair)
+            self._outgoing.send(self._loops.with_door.loop, trial.name, trial.number, descriptors=trial.pair)
 
     def set(self, certificate: bytes, key: bytes) -> None:
         """Serve with these (PEM) from now on, and from the next Primary on."""
@@ -77,7 +77,7 @@ class IssuedPair:
             self._present = None
             for descriptor in pair:
                 os.close(descriptor)
-            self._outgoing.send(GATE, "issued_gone")
+            self._outgoing.send(self._loops.with_door.loop, "issued_gone")
 
     def show(self, certificate: bytes, key: bytes, done: Callable[[str], None]) -> None:
         """Have Primary answer `acme-tls/1` with these; `done` hears the sentence why it cannot, or ""."""
@@ -97,7 +97,7 @@ class IssuedPair:
     def hide(self) -> None:
         """Have Primary answer `acme-tls/1` no more."""
         self._forget_shown()
-        self._outgoing.send(GATE, "hide_challenge")
+        self._outgoing.send(self._loops.with_door.loop, "hide_challenge")
 
     def _forget_shown(self) -> None:
         if self._shown is not None:

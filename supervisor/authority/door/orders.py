@@ -43,7 +43,7 @@ from tlsrt.supervisor.authority.door.issued_chain import (
 from tlsrt.supervisor.authority.door.issued_pair import IssuedPair
 from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.issued_certificate import NAMES_MAX, IssuedCertificate, open_key, seal_key
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
+from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.model.ports import LoopHandler, Service, SupervisorHandler
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -61,6 +61,7 @@ class CertificateOrders(Service):
     def __init__(self, context: AuthorityContext, pair: IssuedPair) -> None:
         self._context = context
         self._pair = pair
+        self._loops = context.loops
         self._order: tuple[tuple[str, ...], ec.EllipticCurvePrivateKey] | None = None
         self._until: int | None = None  # a trial
         self._serve_kept()
@@ -88,7 +89,7 @@ class CertificateOrders(Service):
 
     def joined(self, loop: str, moment: Moment) -> None:
         """Have a Primary of before show no challenge: the order that it was for ended with its authority."""
-        if loop == GATE and self._order is None:
+        if loop == self._loops.with_door.loop and self._order is None:
             self._pair.hide()
 
     def _tried(self, primary: LoopEntry, message: PairTriedMessage, moment: Moment) -> None:

@@ -15,7 +15,6 @@ from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.door.files import DoorFiles
 from tlsrt.supervisor.authority.door.issued_pair import IssuedPair
 from tlsrt.supervisor.authority.model.context import AuthorityContext
-from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.model.ports import Service
 
 TRY_MS = 5_000  # for Primary to make a context and try it
@@ -50,9 +49,10 @@ class DoorChange(Service):
         self._proposal: _Proposal | None = None
 
     def send(self) -> None:
-        """Tell Primary what to serve with."""
-        self._outgoing.send(GATE, "door", self._generation, descriptors=self.files.descriptors)
-        self._outgoing.send(GATE, "serve", self._generation)
+        """Tell the door what to serve with."""
+        door = self._loops.with_door.loop
+        self._outgoing.send(door, "door", self._generation, descriptors=self.files.descriptors)
+        self._outgoing.send(door, "serve", self._generation)
         self._issued.send()
 
     def propose(self, number: int, files: DoorFiles, now: int, done: Done) -> None:
@@ -64,8 +64,8 @@ class DoorChange(Service):
             return
         self._last += 1
         self._proposal = _Proposal(number, self._last, files, done, now + TRY_MS)
-        if self._loops[GATE].has_door:
-            self._outgoing.send(GATE, "door", self._last, descriptors=files.descriptors)
+        if self._loops.with_door.has_door:
+            self._outgoing.send(self._loops.with_door.loop, "door", self._last, descriptors=files.descriptors)
         else:  # there is no Primary now; the next one is sent these
             self._settle(())
 
@@ -93,7 +93,7 @@ class DoorChange(Service):
         self._proposal = None
         old, self.files, self._generation = self.files, proposal.files, proposal.generation
         old.close()
-        if self._loops[GATE].has_door:
+        if self._loops.with_door.has_door:
             self.send()
         self._certificates.trust(self.files.authorities, self.files.revoked)
         return True

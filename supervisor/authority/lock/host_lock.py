@@ -167,7 +167,8 @@ class HostLock(Service):
         """Tell Primary that the host is locked, and what the door serves with; it gets nothing else."""
         entry.wants_keys, entry.is_shut, entry.provisioned = False, True, now
         self._send_locked()
-        self._door.send()
+        if entry is self._loops.with_door:  # else it has its files, locked or not
+            self._door.send()
 
     def tick(self, moment: Moment) -> None:
         """Tell the locked Primary of a new epoch: the supervisor asks every loop for its epoch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.errors import PeerError
 
 GATE = "primary"
@@ -35,8 +36,13 @@ class LoopEntry:
         return self.wants_keys and self.incarnation > 0 and self.attested is not None
 
     @property
+    def is_door(self) -> bool:
+        """Tell whether it is the door's own process, which gets no key but that of the door."""
+        return self.loop == DOOR_PROCESS
+
+    @property
     def has_door(self) -> bool:
-        """Tell whether it serves the door, locked or not."""
+        """Tell whether it may serve the door, locked or not."""
         return self.is_joined or self.is_shut
 
     def reset(self, incarnation: int) -> None:
@@ -71,6 +77,11 @@ class LoopTable:
     def find(self, loop: str) -> LoopEntry | None:
         """Return a loop, None if there is none of that name."""
         return self._entries.get(loop)
+
+    @property
+    def with_door(self) -> LoopEntry:
+        """Return the process that the door runs in: Primary, or one of its own."""
+        return self._entries.get(DOOR_PROCESS) or self[GATE]
 
     @property
     def names(self) -> Collection[str]:

@@ -54,13 +54,15 @@ class KeyDistribution:
             if epoch == self._epochs.current:
                 self._outgoing.send(entry.loop, "commit", epoch, self._epochs.grace_ms)
         self.send_feed(entry, now)
-        if entry.loop == GATE:
+        if entry is self._loops.with_door:
             self._door.send()
 
     def send_epoch(self, entry: LoopEntry, epoch: int) -> None:
         """Send all keys and rights of one epoch to one loop."""
         if self._messages.key_version(epoch) != self._messages.key_version(self._epochs.serving):
             self._send(entry, self._messages.welcome(epoch))  # its tokens have another issuer key
+        if entry.is_door:
+            return  # it reads no token and no body
         self._send(entry, self._messages.epoch(entry, epoch))
         for session in self.sessions_of(entry):
             self._send_session(entry, session, epoch)
@@ -153,7 +155,7 @@ class KeyDistribution:
             self._outgoing.send(GATE, "member", entry.loop, entry.incarnation, entry.attested or 0, placed)
 
     def _introduce(self, entry: LoopEntry, joining: LoopEntry, epoch: int) -> None:
-        if joining.loop == GATE:
+        if joining.loop == GATE and not entry.is_door:
             self._send(entry, self._messages.epoch(entry, epoch))
         for session in self.sessions_of(entry):
             if joining.loop == GATE:

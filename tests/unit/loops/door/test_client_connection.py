@@ -21,6 +21,9 @@ class Refusing:
         self.ended = ""
         self.written = b""
 
+    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
+        """Note nothing."""
+
     def ask(self, name: str, connection: int, *fields: object) -> None:
         raise PeerError(self._reason)
 

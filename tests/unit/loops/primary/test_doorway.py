@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
@@ -12,7 +13,7 @@ from fakes.trust_ends import Heard, channels, hear
 from tlsrt.channels.control.trust import DoorMessage
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.errors import PeerError
-from tlsrt.loops.doorway.served_door import issued_mode
+from tlsrt.loops.doorway.served_door import ServedBackend, ServedDoor, issued_mode
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.primary.client_requests import ClientRequests
 from tlsrt.loops.primary.decoy_reports import DecoyReports
@@ -34,9 +35,14 @@ class Stage:
         process.config.door.client_ca_key = None
         self.requests = ClientRequests(self.ours)
         self.reports = DecoyReports(self.decoys, self.router, {}, self.ours)
-        self.doorway = Doorway(process, self.router, self.requests, self.reports, Mock(), -1)
+        self.served: ServedDoor
+        self.doorway = Doorway(process, self.router, self.requests, self.reports, Mock(), partial(self._make, process))
         for number in range(1000):
             self.requests.ask("challenge", number)
+
+    def _make(self, process: Mock, backend: ServedBackend) -> ServedDoor:
+        self.served = ServedDoor(process.config, backend, Mock(), Mock(), self.requests.tell, -1)
+        return self.served
 
     async def heard(self) -> Heard:
         """Return all that comes, but for the questions."""
@@ -54,7 +60,7 @@ class Stage:
 def test_how_the_files_of_a_door_were_tried_is_told_later() -> None:
     async def scene() -> None:
         stage = Stage()
-        stage.doorway.served._contexts = Mock(make=Mock(return_value=""))
+        stage.served._contexts = Mock(make=Mock(return_value=""))
         stage.doorway.handlers["door"](DoorMessage(3), [])
         assert await stage.heard() == [("tried", 3)]
         stage.close()

@@ -423,6 +423,7 @@ def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -
     names = [names_for(process, network=network, asked=asked) for process, network in (*PROCESSES, *SERVICES)]
     names += [names_for("mine", network=True, direct=flag) for flag in (False, True)]
     names.append(names_for("mine", network=False, engine="libzmq"))
+    names += [names_for(process, network=False, has_door=True) for process in ("primary", "primary.door")]
     programs = (PLAIN, WHOLE, REPLIES, STREAMS, PROXY, NETLINK)
     names += [names_for_program(program, own_pids=program is PLAIN) for program in programs]
     reached = {part.name for each in names for part in FILES.fragments(each)}
@@ -527,3 +528,21 @@ def test_options_that_servers_set_are_answered_to_a_program_with_sockets_and_cha
         ALLOW,
         DONE,
     )
+
+
+def test_primary_may_do_less_where_the_door_has_a_process_of_its_own_and_that_less_than_any_loop() -> None:
+    def reasons(process: str, *, has_door: bool) -> set[str]:
+        """Return what the process may do and see, by the reasons."""
+        parts = FILES.fragments(names_for(process, network=False, has_door=has_door))
+        allowed = {entry.why for part in parts for entry in part.lists["allow"]}
+        return allowed | {line.why for part in parts for line in part.lines["mounts"]}
+
+    def calls(process: str, *, has_door: bool) -> set[str]:
+        parts = FILES.fragments(names_for(process, network=False, has_door=has_door))
+        return {call for part in parts for entry in part.lists["allow"] for call in entry.calls}
+
+    assert reasons("primary", has_door=False) < reasons("primary", has_door=True)
+    assert any("OpenSSL" in why for why in reasons("primary", has_door=True) - reasons("primary", has_door=False))
+    door = calls("primary.door", has_door=True)
+    assert door < calls("third", has_door=False) | {"accept4", "setsockopt"}
+    assert not door & {"mkdir", "unlink", "rename", "ftruncate", "flock", "eventfd2", "memfd_create"}
