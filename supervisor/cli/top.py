@@ -31,6 +31,7 @@ def top(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.cli.top_rows import SUPERVISOR
     from tlsrt.supervisor.cli.top_screen import TopScreen
     from tlsrt.supervisor.cli.top_services import Services, operator_bundle
+    from tlsrt.supervisor.cli.top_terminal import terminal_of
 
     def detail_of(subject: str) -> list[str]:
         if subject == SUPERVISOR:
@@ -38,17 +39,15 @@ def top(arguments: argparse.Namespace) -> int:
         return detail_lines(detail(argparse.Namespace(**{**vars(arguments), "subject": subject})))
 
     services = Services(lambda: operator_bundle(arguments, getattr(host, "install_id", None)))
-    screen = TopScreen(HostFeed(host, arguments.interval, detail_of, services.kept), is_plain=not _takes_bars())
+    terminal = terminal_of(os.environ)
+    if terminal.is_old:
+        os.environ["NO_COLOR"] = "1"  # which Textual reads
+    screen = TopScreen(HostFeed(host, arguments.interval, detail_of, services.kept), terminal=terminal)
     try:
-        screen.run()
+        screen.run(mouse=not terminal.is_old)
     finally:
         services.close()
     return EX_SOFTWARE if screen.return_code else 0
-
-
-def _takes_bars() -> bool:
-    """Whether the terminal shows more than ASCII, as far as its locale tells."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _is_screen() -> bool:

@@ -24,7 +24,7 @@ class Details(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,d", "dismiss", "Back")]
     CSS = """
     Details { background: $background; }
-    #subject, #past { height: auto; } #past { max-height: 70%; } #detail { height: 1fr; }
+    #subject, #past { height: auto; } #past { max-height: 70%; } #detail { height: 1fr; overflow-x: hidden; }
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Details(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         words = f"{self.subject}  (process {self.process}, as seen since this screen began)"
-        yield Static(Text(self._cleaned(words), style="bold"), id="subject")
+        yield Static(Text(self._cleaned(words), style="bold", no_wrap=True), id="subject")
         yield Static(Text(""), id="past")
-        yield RichLog(id="detail", wrap=True, markup=False, highlight=False)
+        yield RichLog(id="detail", wrap=True, min_width=1, markup=False, highlight=False)
         yield Footer()
 
     def on_mount(self) -> None:

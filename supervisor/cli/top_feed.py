@@ -10,7 +10,6 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any, NamedTuple
 
-from tlsrt.channels.client.event_line import event_line
 from tlsrt.config.schema import Config
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.cli.exchange import Host, ask, connect
@@ -62,7 +61,7 @@ class HostFeed:
             key = (document.get("seq"), document.get("at"))
             if key not in self._shown:
                 self._shown.append(key)
-                tell(News(event=(event_line(document, colour=False), str(document.get("severity")))))
+                tell(News(event=(_event_line(document), str(document.get("severity")))))
 
         def lost(words: str) -> None:
             tell(News(words=words, is_lost=True))
@@ -162,3 +161,9 @@ class HostFeed:
         """Wait for a descriptor or a time; return whether this is the end."""
         waited = [self._woken] + ([descriptor] if descriptor is not None else [])
         return self._woken in select.select(waited, [], [], timeout_s)[0]
+
+
+def _event_line(document: Mapping[str, Any]) -> str:
+    """Return an event for a narrow screen: its time of day (UTC), and what `events` says at the end of its line."""
+    at = str(document.get("at"))[11:19]
+    return f"{at} {document.get('subject')}: {document.get('sentence')} ({document.get('name')})"

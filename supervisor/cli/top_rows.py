@@ -17,6 +17,8 @@ COLUMNS = (
 )  # fmt: skip
 WIDE = ("LATELY", 14)  # of what a line has beyond 80 columns: the processor of the last samples
 WORDS = frozenset({"NAME", "STATE"})  # columns that stand left
+NAME_LEAST = 20  # cells of a name before columns are left out for it
+_LEAST = ("CALLS/S", "BEAT", "RST", "PID", "CPU %", "MEMORY")
 ORDERS = ("name", "memory", "processor", "restarts", "frames")
 SUPERVISOR = "supervisor"
 _NAME_MOST, _STATE_MOST = 120, 9
@@ -68,6 +70,17 @@ def arranged(rows: Iterable[Row], order: str, wanted: str) -> list[Row]:
             continue
         shown += [row, *below]
     return shown
+
+
+def columns_for(width: int) -> list[tuple[int, str, int]]:
+    """Return number, title and width of the columns for a screen; a narrow one leaves out what matters least."""
+    shown = [(at, *column) for at, column in enumerate((*COLUMNS, WIDE) if width >= 78 + WIDE[1] else COLUMNS)]
+    for least in _LEAST:
+        if width - sum(each for _, _, each in shown) >= NAME_LEAST:
+            break
+        shown = [column for column in shown if column[1] != least]
+    rest = width - sum(each for _, _, each in shown)
+    return [(at, title, each or max(1, rest)) for at, title, each in shown]
 
 
 def fitted(text: str, width: int) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.events import Resize
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
@@ -25,13 +26,26 @@ from tlsrt.supervisor.cli.status_table import summary
 from tlsrt.supervisor.cli.top_details import Details
 from tlsrt.supervisor.cli.top_feed import EVENTS_SHOWN, News
 from tlsrt.supervisor.cli.top_history import SHOWN, History
-from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, SUPERVISOR, WIDE, WORDS, Row, arranged, fitted, rows_of
+from tlsrt.supervisor.cli.top_rows import (
+    COLUMNS,
+    ORDERS,
+    SUPERVISOR,
+    WIDE,
+    WORDS,
+    Row,
+    arranged,
+    columns_for,
+    fitted,
+    rows_of,
+)
 from tlsrt.supervisor.cli.top_series import amount, table_lines
 from tlsrt.supervisor.cli.top_services import Kept
+from tlsrt.supervisor.cli.top_terminal import MODERN, QuietDriver, Terminal
 from tlsrt.text import ascii_only, printable
 
 _STYLES = {"warning": "yellow", "alarm": "red"}
 _SCROLLBAR = 2
+EVENTS_FROM = 16  # lines of a screen: a lower one has rows alone
 _STATUS = "third/status"  # which keeps the history of the host as a whole
 _SPANS = ("just now", "last hour", "last day")
 _HOST = frozenset({SUPERVISOR, "authority"})  # which are not stopped alone
@@ -89,7 +103,7 @@ class Log(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Text(self._title))
-        yield RichLog(wrap=True, markup=False, highlight=False)
+        yield RichLog(wrap=True, min_width=1, markup=False, highlight=False)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -105,8 +119,8 @@ class TopScreen(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #host, #said { height: auto; max-height: 4; }
-    #rows { height: 1fr; }
-    #events { height: 30%; min-height: 5; border-top: solid; }
+    #rows { height: 1fr; overflow-x: hidden; }
+    #events { height: 30%; min-height: 5; border-top: solid; overflow-x: hidden; }
     #filter { height: 3; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -118,24 +132,25 @@ class TopScreen(App[None]):
     ]  # fmt: skip
 
     def __init__(
-        self, feed: Feed, environment: Mapping[str, str] = os.environ, *, is_plain: bool = False
+        self, feed: Feed, environment: Mapping[str, str] = os.environ, terminal: Terminal = MODERN
     ) -> None:  # fmt: skip
         # In the terminal's own colours, Textual leaves all colours out for NO_COLOR; else it makes them grey.
-        super().__init__(ansi_color=True if environment.get("NO_COLOR") else None)
+        super().__init__(ansi_color=True if environment.get("NO_COLOR") else None, driver_class=QuietDriver)
+        self.terminal = terminal
         self._feed = feed
         self._rows: list[Row] = []
         self._shown: list[Row] = []
         self._order = ORDERS[0]
         self._wanted = ""
         self._history = History()
-        self._is_plain = is_plain  # bars in ASCII
+        self._is_plain = terminal.is_ascii
         self._is_lost = False
 
     def compose(self) -> ComposeResult:
         yield Static(Text("waiting for the host"), id="host")
         table: DataTable[Text] = DataTable(id="rows", cursor_type="row", cell_padding=0)
         yield table
-        yield RichLog(id="events", max_lines=EVENTS_SHOWN, wrap=False, markup=False, highlight=False)
+        yield RichLog(id="events", max_lines=EVENTS_SHOWN, wrap=True, min_width=1, markup=False, highlight=False)
         yield Static(Text(""), id="said")
         yield Input(id="filter", placeholder="a part of a name or a state")
         yield Footer()
@@ -148,7 +163,10 @@ class TopScreen(App[None]):
     def on_unmount(self) -> None:
         self._feed.stop()
 
-    def on_resize(self) -> None:
+    def on_resize(self, resized: Resize) -> None:
+        if isinstance(self._driver, QuietDriver):
+            self._driver.resized(*resized.size)
+        self.query_one("#events").display = resized.size.height >= EVENTS_FROM
         self.call_later(lambda: self._redraw(anew=True))  # its size is the new one when the handlers are through
 
     def on_told(self, told: Told) -> None:
@@ -161,7 +179,7 @@ class TopScreen(App[None]):
             self._take(news.status)
         if news.event is not None:
             line, severity = news.event
-            self.query_one("#events", RichLog).write(Text(printable(line), style=_STYLES.get(severity, "")))
+            self.query_one("#events", RichLog).write(Text(self._cleaned(line), style=_STYLES.get(severity, "")))
         if news.detail is not None and (details := self._details()) and details.subject == news.detail[0]:
             details.show(news.detail[1])
         if news.kept is not None and (details := self._details()) and details.subject == news.kept[0]:
@@ -254,14 +272,15 @@ class TopScreen(App[None]):
         return ascii_only(text.expandtabs()) if self._is_plain else printable(text.expandtabs())
 
     def _say(self, words: str) -> None:
-        self.query_one("#said", Static).update(Text(printable(words)))
+        self.query_one("#said", Static).update(Text(self._cleaned(words)))
 
     def _take(self, status: dict[str, Any]) -> None:
         self._rows = rows_of(status)
         self._history.add(self._rows, time.monotonic())
-        used = "  ".join(self._used(name, self._history.of_host(name), 10) for name in SHOWN)
+        bars = min(10, max(1, (self.size.width - 50) // 3))
+        used = "  ".join(self._used(name, self._history.of_host(name), bars) for name in SHOWN)
         host = f"{printable(header(status))}\n{printable(summary(status))}\n{used}"
-        self.query_one("#host", Static).update(Text(host))
+        self.query_one("#host", Static).update(Text(host, no_wrap=True))
         if (details := self._details()) is not None:
             details.look_again()
             self._show_past()
@@ -310,6 +329,7 @@ class TopScreen(App[None]):
         table: DataTable[Text] = self.query_one("#rows", DataTable)
         before, chosen = self._shown, self._chosen()
         self._shown = arranged(self._rows, self._order, self._wanted)
+        anew = anew or len(table.ordered_columns) != len(self._columns())
         if anew or [row.key for row in before] != [row.key for row in self._shown]:
             self._fill(table, chosen)
             return
@@ -320,7 +340,7 @@ class TopScreen(App[None]):
 
     def _fill(self, table: DataTable[Text], chosen: Row | None) -> None:
         table.clear(columns=True)
-        for title, width in self._columns():
+        for _, title, width in self._columns():
             table.add_column(Text(title, justify="left" if title in WORDS else "right"), width=width)
         for row in self._shown:
             table.add_row(*self._cells(row))
@@ -328,23 +348,20 @@ class TopScreen(App[None]):
         if chosen is not None and chosen.key in keys:
             table.move_cursor(row=keys.index(chosen.key))
 
-    def _columns(self) -> list[tuple[str, int]]:
-        columns = (*COLUMNS, WIDE) if self.size.width >= 80 + WIDE[1] else COLUMNS
-        rest = self.size.width - _SCROLLBAR - sum(width for _, width in columns)
-        return [(title, width or max(12, rest)) for title, width in columns]
+    def _columns(self) -> list[tuple[int, str, int]]:
+        return columns_for(self.size.width - _SCROLLBAR)
 
     def _cells(self, row: Row) -> list[Text]:
         lately = ""
         if row.key == f"process {row.loop}":
             values = self._history.of(row.loop, SHOWN[0])
             lately = self._history.line(values, SHOWN[0], WIDE[1] - 1, is_plain=self._is_plain)
-        columns = self._columns()
-        cells = (*row.cells, lately)[: len(columns)]
+        cells = (*row.cells, lately)
         return [
             Text(
-                fitted(cell, width - 1 if title in WORDS else width),
+                fitted(cells[at], width - 1 if title in WORDS else width),
                 style="red" if title == "STATE" and not row.is_fine else "",
                 justify="left" if title in WORDS else "right",
             )
-            for (title, width), cell in zip(columns, cells, strict=True)
+            for at, title, width in self._columns()
         ]

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import termios
 import time
 from collections.abc import Callable, Iterator
 
@@ -23,6 +17,7 @@ from tlsrt.supervisor.cli.top_feed import HostFeed
 if os.environ.get("CI") != "true":
     pytest.importorskip("textual", reason="textual is in the extras `tui` and `dev`")
 
+from hosts.terminal_screen import TerminalScreen
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
@@ -80,34 +75,16 @@ def test_the_screen_follows_the_host_stops_a_loop_and_comes_back_after_a_restart
 
 @pytest.mark.parametrize("no_colour", ["", "1"])
 def test_at_a_terminal_it_is_a_screen_until_q(host: RunningHost, no_colour: str) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    before = termios.tcgetattr(theirs)
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        host.command("top", "--interval", "0.2"), stdin=theirs, stdout=theirs, stderr=theirs, cwd=host.base,
-        env=environment | ({"NO_COLOR": no_colour} if no_colour else {}),
-    )  # fmt: skip
-    shown, end = b"", time.monotonic() + _WAIT_S
-
-    def wait_for(*words: bytes) -> None:
-        nonlocal shown
-        while not all(word in shown for word in words):
-            assert time.monotonic() < end, shown[-2000:]
-            if select.select([ours], [], [], 1.0)[0]:
-                shown += os.read(ours, 65536)
-
-    wait_for(b"third", b"CALLS/S")
-    os.write(ours, b"\x1b[B\x1b[Bd")
-    wait_for(b"seccomp_sealed", b"kill by ")  # the details of the row below the authority
-    os.write(ours, b"qq")
-    while process.poll() is None:
-        assert time.monotonic() < end
-        if select.select([ours], [], [], 0.1)[0]:
-            shown += os.read(ours, 65536)
-    assert process.returncode == 0
-    assert termios.tcgetattr(theirs) == before
-    os.close(theirs)
-    os.close(ours)
-    assert b"\x1b[?1049h" in shown  # the other page of the terminal, so that what stood there comes back
-    assert bool(_COLOUR.search(shown)) is not bool(no_colour)
+    environment |= {"NO_COLOR": no_colour} if no_colour else {}
+    terminal = TerminalScreen(host.command("top", "--interval", "0.2"), host.base, environment)
+    try:
+        terminal.wait_for("third", "CALLS/S")
+        terminal.press(b"\x1b[B\x1b[Bd")
+        terminal.wait_for("seccomp_sealed")  # the details of the row below the authority
+        terminal.press(b"qq")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
+    assert b"\x1b[?1049h" in terminal.written  # the other page of the terminal, so that what stood there comes back
+    assert bool(_COLOUR.search(terminal.written)) is not bool(no_colour)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from tlsrt.supervisor.cli.top_services import Services, operator_bundle
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("textual", reason="textual is in the extras `tui` and `dev`")
+
+from hosts.terminal_screen import TerminalScreen
 
 NETWORK, POWER = "external/network", "forth/power"
 
@@ -74,3 +77,35 @@ def test_a_bundle_of_another_host_and_none_at_all_are_sentences(
     services = Services(lambda: operator_bundle(argparse.Namespace(bundle=None), host.admin.install_id))
     (network,) = services.kept([NETWORK])
     assert network.words.startswith("no history: there is no client bundle") and "\n" not in network.words
+
+
+@pytest.mark.parametrize(
+    ("client", "term", "words"),
+    [
+        ("admin", "xterm-256color", ("received", "sent", "dropped")),
+        ("admin", "vt220", ("received", "sent", "dropped")),
+        ("guest", "vt220", (f"{NETWORK}: no history: client/guest may not call",)),
+    ],
+)
+def test_at_a_terminal_the_details_of_network_have_its_traffic_or_say_why_not(
+    host: RunningHost, client: str, term: str, words: tuple[str, ...]
+) -> None:
+    command = host.command("top", "--interval", "0.2", "--bundle", str(host.folder / f"{client}.tlsrt"))
+    terminal = TerminalScreen(command, host.base, {**os.environ, "TERM": term, "LC_ALL": "C.UTF-8"})
+    try:
+        terminal.wait_for("third", "CALLS/S")
+        terminal.press(b"/")
+        terminal.wait_for("a part of a name")
+        terminal.press(b"network")
+        terminal.wait_until(lambda: "secondary" not in terminal.text)
+        terminal.press(b"\r")
+        terminal.wait_for("q Quit")
+        terminal.press(b"\x1b[Bd")
+        terminal.wait_for(f"{NETWORK}  (process external", "just now", "last hour", "last day", "lateness", *words)
+        terminal.press(b"qq")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
+    if term == "vt220":
+        styles = set(re.findall(rb"\x1b\[([0-9;]*)m", terminal.written))
+        assert terminal.written.isascii() and styles <= {b"0", b"1", b"4", b"7", b"1;7"}, "no colour"

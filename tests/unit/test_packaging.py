@@ -39,6 +39,7 @@ NEEDS_MORE = (
     "tlsrt.loops.external.xmpp_stanza", "tlsrt.loops.external.xmpp_stream",
     "tlsrt.loops.external.broker_link", "tlsrt.loops.external.home_assistant_bridge",
     "tlsrt.testing.plugin", "tlsrt.supervisor.cli.top_screen", "tlsrt.supervisor.cli.top_details",
+    "tlsrt.supervisor.cli.top_canvas", "tlsrt.supervisor.cli.top_terminal",
     "tlsrt.loops.models.ask_model", "tlsrt.loops.models.embeddings", "tlsrt.loops.models.file_kinds",
     "tlsrt.loops.models.picture_text",
     "tlsrt.loops.models.minilm", "tlsrt.loops.models.resampling",

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.cli.top_rows import COLUMNS, ORDERS, arranged, fitted, rows_of
+from tlsrt.supervisor.cli.top_rows import COLUMNS, NAME_LEAST, ORDERS, arranged, columns_for, fitted, rows_of
 
 
 def loop(name: str, **more: Any) -> dict[str, Any]:
@@ -74,3 +74,13 @@ def test_no_word_steers_a_terminal_or_makes_a_line(name: str, state: str, order:
 def test_columns_leave_room_for_a_name_in_80() -> None:
     assert 80 - 2 - sum(width for _, width in COLUMNS) >= 24
     assert fitted("abcdef", 4) == "abc~" and fitted("abcdef", 0) == "" and fitted("abcd", 4) == "abcd"
+
+
+@given(st.integers(1, 300))
+def test_columns_fit_every_width_and_the_name_is_never_left_out_for_another(width: int) -> None:
+    columns = columns_for(width)
+    assert [title for _, title, _ in columns][:2] == ["NAME", "STATE"]
+    assert [at for at, _, _ in columns] == sorted(at for at, _, _ in columns)
+    if width >= NAME_LEAST + 10:
+        assert sum(each for _, _, each in columns) == width and columns[0][2] >= NAME_LEAST
+    assert len(columns_for(78)) == len(COLUMNS) and len(columns_for(118)) == len(COLUMNS) + 1

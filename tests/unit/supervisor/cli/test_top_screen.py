@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
 from tlsrt.supervisor.cli.top_details import Details
-from tlsrt.supervisor.cli.top_screen import Log, Question, TopScreen
+from tlsrt.supervisor.cli.top_screen import EVENTS_FROM, Log, Question, TopScreen
 from tlsrt.supervisor.cli.top_series import Bucket, Past, Series
 from tlsrt.supervisor.cli.top_services import Kept
 
@@ -239,5 +239,21 @@ def test_the_host_has_its_bars_and_rows_have_them_where_there_is_room() -> None:
         feed.tell(News(status=document(loop("fifth", usage=usage))))
         await pilot.pause()
         assert str(table.get_row_at(5)[8]).strip() == "█"
+
+    played(play)
+
+
+def test_a_screen_of_any_size_has_its_rows_and_takes_news_while_it_changes() -> None:
+    async def play(screen: TopScreen, feed: ScriptedFeed, pilot: Pilot[None]) -> None:
+        for width, height in ((120, 30), (60, 16), (40, 12), (20, 6), (10, 4), (1, 1), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            feed.tell(News(status=document(loop("fifth"))))
+            await pilot.pause()
+            assert screen.query_one("#events").display is (height >= EVENTS_FROM)
+            lines = shown(screen).splitlines()
+            assert len(lines) == height and all(len(line) == width for line in lines)
+            if height >= 12:
+                assert "supervisor" in shown(screen)
+        assert "CALLS/S" in shown(screen)
 
     played(play)
