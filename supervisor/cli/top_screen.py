@@ -47,6 +47,7 @@ _STYLES = {"warning": "yellow", "alarm": "red"}
 _SCROLLBAR = 2
 EVENTS_FROM = 16  # lines of a screen: a lower one has rows alone
 _STATUS = "third/status"  # which keeps the history of the host as a whole
+_LOOK_S = 1.0  # between looks whether the terminal is still there
 _SPANS = ("just now", "last hour", "last day")
 _HOST = frozenset({SUPERVISOR, "authority"})  # which are not stopped alone
 
@@ -124,11 +125,11 @@ class TopScreen(App[None]):
     #filter { height: 3; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort", "Sort"), Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("s", "sort", "Sort"), Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("x", "change('stop_loop')", "Stop"), Binding("u", "change('start_loop')", "Start"),
         Binding("d", "details", "Details"), Binding("l", "log", "Log"), Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", show=False),
-        Binding("escape", "all", show=False),
+        Binding("escape", "all", show=False, priority=True), Binding("enter", "filtered", show=False, priority=True),
     ]  # fmt: skip
 
     def __init__(
@@ -159,6 +160,11 @@ class TopScreen(App[None]):
         self.query_one("#events").can_focus = False
         self.query_one("#rows").focus()
         self._feed.start(self._tell)
+        self.set_interval(_LOOK_S, self._leave_what_is_gone)
+
+    def _leave_what_is_gone(self) -> None:
+        if isinstance(self._driver, QuietDriver) and self._driver.is_gone:
+            self.exit()
 
     def on_unmount(self) -> None:
         self._feed.stop()
@@ -194,7 +200,14 @@ class TopScreen(App[None]):
         self._wanted = changed.value
         self._redraw()
 
-    def on_input_submitted(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Tell whether a key is for the filter now: judged here, key by key, or what was typed ahead goes elsewhere."""
+        if action not in ("filter", "filtered", "all"):
+            return True
+        is_asked = isinstance(self.focused, Input)
+        return len(self.screen_stack) == 1 and (action == "all" or is_asked == (action == "filtered"))
+
+    def action_filtered(self) -> None:
         """Go back to the rows, with the filter."""
         self.query_one("#filter").styles.display = "none"
         self.set_focus(self.query_one("#rows"))
@@ -208,7 +221,7 @@ class TopScreen(App[None]):
     def action_all(self) -> None:
         """Show all rows again."""
         self.query_one("#filter", Input).value = ""
-        self.on_input_submitted()
+        self.action_filtered()
 
     def action_sort(self) -> None:
         """Sort by the next column."""

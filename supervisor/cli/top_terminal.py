@@ -102,6 +102,11 @@ class QuietDriver(LinuxDriver):
 
     _painter: Painter | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether the terminal was hung up: who is not its session hears no SIGHUP, and reads its end for ever."""
+        return not os.isatty(self.fileno)
+
     def start_application_mode(self) -> None:
         """Begin, or begin again after Ctrl-Z."""
         terminal: Terminal = getattr(self._app, "terminal", MODERN)

@@ -26,6 +26,7 @@ class TerminalScreen:
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], columns: int = 80, lines: int = 24
     ) -> None:
         self._ours, self._theirs = pty.openpty()
+        self._is_open = True
         self._set_size(columns, lines)
         self.modes = termios.tcgetattr(self._theirs)
         self.written = b""
@@ -63,13 +64,19 @@ class TerminalScreen:
         assert termios.tcgetattr(self._theirs) == self.modes, "the terminal is as it was"
         return int(self.process.wait())
 
+    def hang_up(self) -> None:
+        """Take the terminal away, without SIGHUP: it is no controlling terminal."""
+        os.close(self._theirs)
+        os.close(self._ours)
+        self._is_open = False
+
     def close(self) -> None:
         """End what is left."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._theirs)
-        os.close(self._ours)
+        if self._is_open:
+            self.hang_up()
 
     def _read(self) -> None:
         if select.select([self._ours], [], [], 0.1)[0]:

@@ -88,3 +88,20 @@ def test_at_a_terminal_it_is_a_screen_until_q(host: RunningHost, no_colour: str)
         terminal.close()
     assert b"\x1b[?1049h" in terminal.written  # the other page of the terminal, so that what stood there comes back
     assert bool(_COLOUR.search(terminal.written)) is not bool(no_colour)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_it_ends_with_its_terminal_also_without_a_signal(host: RunningHost, runs: bool) -> None:
+    """Else it read its end again and again, measured as 64 % of a processor, for as long as the machine ran."""
+    terminal = TerminalScreen(host.command("top", "--interval", "0.2"), host.base, {**os.environ, "TERM": "xterm"})
+    try:
+        terminal.wait_for("third", "CALLS/S")
+        if not runs:
+            host.stop()
+            terminal.wait_for("trying again")
+        terminal.hang_up()
+        assert terminal.process.wait(_WAIT_S) == 0
+    finally:
+        terminal.close()
+        if not runs:
+            host.start()
