@@ -27,7 +27,9 @@ class _Kept:
     def __init__(self) -> None:
         self.samples: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=SAMPLES)
         self.counted: tuple[float, float] | None = None  # refused frames, and when
-        self._spans = [deque[tuple[int, array[float]]](maxlen=lasts_s // period_s) for period_s, lasts_s in SPANS_S]
+        self._spans: list[deque[tuple[int, array[float]]]] = [
+            deque(maxlen=lasts_s // period_s) for period_s, lasts_s in SPANS_S
+        ]
 
     def add(self, values: Mapping[str, float], now_s: float) -> None:
         self.samples.append((now_s, dict(values)))

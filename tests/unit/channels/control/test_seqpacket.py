@@ -134,12 +134,13 @@ def test_a_loop_that_is_not_primary_may_send_few_messages_and_primary_all_but_th
     assert TRUST.sent_by("loop") == {"join", "prepared", "recipient_reports", "rest", "wake"} | jobs
     assert TRUST.sent_by("primary") >= {"join", "prepared", "open", "lock", "unlock", "offences", "telemetry"}
     assert not TRUST.sent_by("primary") & {"recipient_reports", *jobs}
+    assert TRUST.sent_by("door") == {"join", "prepared", "tried", "pair_tried", "rest", "wake"}
     for message in TRUST.messages:
         sender = next(iter(message.who - {"loop"}), "loop")
         packet = TRUST.encode(message.name, *(SAMPLES[kind] for kind in message.types))
         state = next(iter(message.states))
-        for other in {"loop", "primary", "authority"} - message.who:
-            with pytest.raises(PeerError, match=r"not_primary|not_loop|wrong_direction"):
+        for other in {"loop", "primary", "door", "authority"} - message.who:
+            with pytest.raises(PeerError, match=r"^not_(primary|loop|door_primary|door_loop)$|^wrong_direction$"):
                 TRUST.decode_untrusted(packet, other, state)
         assert TRUST.decode_untrusted(packet, sender, state)[0] == message.name
 
