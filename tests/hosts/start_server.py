@@ -104,6 +104,8 @@ def started(
         return None  # a thread's end is the end of what it began, see syscalls.die_with_parent
     if any(os.environ.get(name) != env.get(name) for name in _read_at_begin([*env, *os.environ])):
         return None
+    if _inherited() != _AT_IMPORT:
+        return None  # nor does a server begin so, which could fork for no test after this one
     server = _start_server(os.getpid())
     if not server.can_fork():
         return None
@@ -154,3 +156,6 @@ def _start_server(pid: int) -> StartServer:
 def _close(server: StartServer, pid: int) -> None:
     if os.getpid() == pid:  # not in a child that some test forked
         server.close()
+
+
+_AT_IMPORT = _inherited()  # while no test runs

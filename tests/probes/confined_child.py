@@ -21,6 +21,7 @@ from tlsrt.config.defaults import COMPONENTS, PROCESSES
 from tlsrt.config.door import DoorConfig
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.needs import EgressConfig
+from tlsrt.config.processes import DOOR_PROCESS
 from tlsrt.config.schema import Config, KeySource
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import Confinement, enter_world
@@ -50,15 +51,20 @@ def attempt(action: Callable[..., object], *arguments: object) -> str:
     return "allowed"
 
 
-def make_config(base: Path, egress: tuple[EgressConfig, ...] = ()) -> Config:
-    """A configuration in which the loops with a network have these egress rules, and fetcher one if there are none."""
+def make_config(base: Path, egress: tuple[EgressConfig, ...] = (), name: str = "") -> Config:
+    """A configuration in which the loops with a network have these egress rules, and fetcher one if there are none.
+
+    It has the process of this `name`, also that of a door of its own.
+    """
+    has_door = name == DOOR_PROCESS
     rules = dict.fromkeys(NETWORK_LOOPS, egress) | {"fetcher": egress or UNREACHABLE}
-    named = tuple(LoopConfig(name, network=name in NETWORK_LOOPS, egress=rules.get(name, ())) for name in LOOPS)
+    names = (*LOOPS, DOOR_PROCESS) if has_door else LOOPS
+    named = tuple(LoopConfig(one, network=one in NETWORK_LOOPS, egress=rules.get(one, ())) for one in names)
+    door = DoorConfig("127.0.0.1", 0, base / "c", base / "k", base / "ca", process="own" if has_door else "shared")
     return Config(
         path=base / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", base / "keys" / "master.key"),
         boot_token=base / "keys" / "boot.token", measure="strict", state_dir=base / "state", run_dir=base / "run",
-        log_dir=base / "log", door=DoorConfig("127.0.0.1", 0, base / "c", base / "k", base / "ca"),
-        loops=named, components=COMPONENTS, policy=(), clients=(),
+        log_dir=base / "log", door=door, loops=named, components=COMPONENTS, policy=(), clients=(),
     )  # fmt: skip
 
 
@@ -76,7 +82,7 @@ def make_profile(
     Without `sealing` it has no Landlock and no filters, so that a cell can try what namespaces and privileges stop;
     without `watched` its filters report to nobody.
     """
-    config = make_config(base, egress)
+    config = make_config(base, egress, name)
     uid = 0 if ROOTLESS else UID
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
     if name == "authority":

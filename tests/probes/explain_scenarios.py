@@ -29,7 +29,8 @@ from tlsrt.sandbox.report.explain import Explanation, explain
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 PROCESSES = (
-    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy", "fetcher",
+    "authority", "primary", "primary.door", "primary.facts", "secondary", "third", "forth", "external", "reports",
+    "proxy", "fetcher",
 )  # fmt: skip
 _text = ctypes.create_string_buffer(b"x")
 _AT = ctypes.addressof(_text)
@@ -118,7 +119,7 @@ def _live(
     """In the child: meet everything in both stages, or only one call that ends it."""
     confinement = enter_world(profile, {writer}, reports=reports)
     confinement.drop()
-    if last is None and profile.write:
+    if last is None and any(there == "/state" for _, there in profile.write):
         with open(os.path.join(confinement.path("/state"), "there"), "w", encoding="ascii") as file:
             file.write("x")
     calls = tuple(one for one in CALLS if one[0] in NUMBERS[os.uname().machine])
@@ -160,7 +161,7 @@ def _explained(base: Path, name: str, egress: tuple[EgressConfig, ...], hosts: l
     paths, calls = paths_of(base), [one for one in CALLS if one[0] in NUMBERS[os.uname().machine]]
     profile = make_profile(base, name, sealing=True, watched=True, egress=egress)
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
-    one = effective(make_config(base, egress), profile, code, ProfileFiles())
+    one = effective(make_config(base, egress, name), profile, code, ProfileFiles())
     text, end = _run(profile, paths, hosts)
     said = {path: _said(one, [path]) for path in paths}
     said |= {f"host {host}": _said(one, [host]) for host in hosts}

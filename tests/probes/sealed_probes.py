@@ -179,11 +179,12 @@ def _effect(act: Callable[[], object], look: Callable[[], object]) -> str:
 
 
 def _chmod_effect(path: str) -> str:
-    Path("/state/mode").write_bytes(b"x")
+    made = attempt(Path("/state/mode").write_bytes, b"x")
     try:
         return _effect(lambda: os.chmod(path, 0o777), lambda: os.stat(path).st_mode)
     finally:
-        os.unlink("/state/mode")
+        if made == "allowed":
+            os.unlink("/state/mode")
 
 
 def _pipes() -> None:

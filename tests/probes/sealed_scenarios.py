@@ -35,7 +35,8 @@ from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.process.spawn import reap, spawn
 
 PROCESSES = (
-    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy", "fetcher",
+    "authority", "primary", "primary.door", "primary.facts", "secondary", "third", "forth", "external", "reports",
+    "proxy", "fetcher",
 )  # fmt: skip
 MACHINE = os.uname().machine
 PROBES_OF_ONE = 48  # more refused calls than 64 end a process
