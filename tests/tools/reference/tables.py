@@ -12,7 +12,7 @@ from tlsrt.supervisor.events.event_fields import FIELDS
 from tlsrt.supervisor.events.event_kinds import EventKind, EventName
 from tlsrt.supervisor.events.explanation import advice, capital, example_line, explanation
 from tlsrt.supervisor.metrics.families import FAMILIES
-from tools.reference.markdown import code, table
+from tools.reference.markdown import code, paragraph, table
 
 _NOTES = """- **trigger**: its measure is taken at once, each time, whatever the score was
 - **distinct**: the same thing again within a minute costs nothing
@@ -31,13 +31,13 @@ def exit_codes() -> str:
 
 
 def _code(number: int, text: str) -> str:
-    return "\n\n".join((f"## Exit code {number}", f"{capital(text)}.", *map(_bold, advice(*ADVICE[number]))))
+    return "\n\n".join((f"## Exit code {number}", paragraph(f"{capital(text)}."), *map(_bold, advice(*ADVICE[number]))))
 
 
-def _bold(paragraph: str) -> str:
+def _bold(text: str) -> str:
     """Return a paragraph whose first words, up to a colon, are bold."""
-    head, _, rest = paragraph.partition(": ")
-    return f"**{head}:** {rest}"
+    head, _, rest = text.partition(": ")
+    return paragraph(f"**{head}:** {rest}")
 
 
 def metrics() -> str:
@@ -66,7 +66,7 @@ def _event(event: EventName) -> str:
     return "\n\n".join(
         (
             f"### {event.name}",
-            f"{about} Severity {event.severity}, MESSAGE_ID {code(event.message_id)}.",
+            paragraph(f"{about} Severity {event.severity}, MESSAGE_ID {code(event.message_id)}."),
             *map(_bold, paragraphs),
             *([table(("field", "meaning"), rows)] if rows else []),
             f"```text\n{example_line(event)}\n```",
