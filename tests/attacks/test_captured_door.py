@@ -7,6 +7,7 @@ of a call tells it to, which stands in the clear in a header.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -26,9 +27,10 @@ from tlsrt.errors import CallError
 DOOR = "primary.door"
 OWN = {"door": {"process": "own"}}
 CAPTURE = """
-import logging, os, re, socket
+import logging, os, random, re, socket
+from tlsrt.errors import Busy, MisuseError
 from tlsrt.loops.doorway import loop, remote_gate
-from tlsrt.loops.doorway.door_messages import pack
+from tlsrt.loops.doorway.door_messages import DOOR, DOOR_LINK, pack
 
 log = logging.getLogger("captured")
 held = []
@@ -57,10 +59,10 @@ def gates(connection, frame):
     held[0].channel.send(pack("granted", connection, 1, b"", b"", "client/admin"))
 
 def others(connection, frame):
-    *_, other = (one for one in held[0]._served.door._clients if one != connection)  # one line in a log that takes five
+    *_, other = (one for one in held[0]._served.door._clients if one != connection)
     held[0].channel.send(pack("frame", other, frame))
 
-def nobody(connection, frame):
+def strange(connection, frame):
     held[0].channel.send(pack("frame", connection + 1000, frame))
 
 def forge(connection, frame):
@@ -88,6 +90,22 @@ def reach(connection, frame):
     found += [tried(lambda: os.open(path, os.O_RDONLY)) for path in ("/state", "/etc/shadow", "/sys", "/proc/2/mem")]
     found += [tried(lambda: os.open("/channel/new", os.O_RDWR | os.O_CREAT)), tried(os.fork)]
     return " ".join(found)
+
+VALUES = {
+    int: [0, 1, -1, 2**31, 2**63 - 1, 2**64 - 1], bytes: [b"", bytes(16), b"\\xc1" * 32, bytes(40000), os.urandom(300)],
+    str: ["", "x" * 3000, "client/admin", "127.0.0.1", "256.1.1.1", "\\u202e\\x00\\n", "::ffff:1.2.3.4%lo"],
+}
+
+def storm(connection, frame):
+    chosen, sent = random.Random(7), 0
+    for message in [one for one in DOOR_LINK.messages if DOOR in one.who] * 60:
+        fields = [chosen.choice([*VALUES[kind], *([connection] if kind is int else [])]) for kind in message.types]
+        try:
+            held[0].channel.send(pack(message.name, *fields))
+            sent += 1
+        except (Busy, MisuseError):
+            pass
+    return sent
 
 pass_on = remote_gate.RemoteGate.frame
 
@@ -130,6 +148,12 @@ def refused(host: RunningHost, word: str, name: str = "primary") -> None:
     host.until(lambda _: word in host.log(name), f"{name} refuses for {word}")
 
 
+def next_beat(host: RunningHost) -> None:
+    """Wait for a beat of Primary, whose log takes five refusals for each."""
+    began = time.monotonic()
+    host.until(lambda _: host.loop("primary")["beat_age_s"] < time.monotonic() - began, "a beat of Primary")
+
+
 def test_it_has_no_keys_of_an_epoch_and_no_component(host: RunningHost) -> None:
     assert attack(host, host.client(), "keys") == "epochs 0 hosts 0"
 
@@ -139,13 +163,14 @@ def test_it_has_no_keys_of_an_epoch_and_no_component(host: RunningHost) -> None:
     [
         ("raw", "not_a_door_message"),  # a frame, as a loop sends it
         ("gates", "wrong_direction"),  # what only Primary says
-        ("nobody", "frame_without_connection"),
+        ("strange", "frame_without_connection"),
         ("forge", "proof_forged"),
         ("again", "replay"),
     ],
 )
 def test_what_it_may_not_say_is_refused_and_nothing_is_done(host: RunningHost, name: str, word: str) -> None:
     client = host.client()
+    next_beat(host)
     assert attack(host, client, name) == "None"
     refused(host, word)
     assert host.client().call("third/io", "list") == []
@@ -154,6 +179,7 @@ def test_what_it_may_not_say_is_refused_and_nothing_is_done(host: RunningHost, n
 def test_a_frame_of_one_client_passes_as_no_other_clients(host: RunningHost) -> None:
     guest = host.client("guest")
     guest.call("third/io", "list")
+    next_beat(host)
     attack(host, host.client(), "others")
     host.until(
         lambda _: any(word in host.log("primary") for word in ("session_elsewhere", "session_not_granted")),
@@ -173,6 +199,15 @@ def test_it_cannot_be_another_process_of_the_door(host: RunningHost) -> None:
     attack(host, host.client(), "hello")
     refused(host, "unknown_door")
     assert host.client().call("third/io", "list", idempotent=True, timeout_s=20) == []
+
+
+def test_what_is_well_formed_and_makes_no_sense_harms_no_process_but_its_own(host: RunningHost) -> None:
+    before = host.pids()
+    assert int(attack(host, host.client(), "storm")) > 500
+    host.respawn(DOOR)  # it may have used up its places
+    assert host.client().call("third/io", "list", idempotent=True, timeout_s=20) == []
+    assert {name for name, pid in host.pids().items() if before[name] != pid} == {DOOR}
+    assert all("Traceback" not in host.log(name) for name in ("primary", "authority", DOOR))
 
 
 def test_it_reaches_no_other_loop_and_no_file(host: RunningHost) -> None:

@@ -96,6 +96,21 @@ def test_an_operator_restarts_it_and_calls_in_flight_are_answered(host: RunningH
     assert client.call("third/io", "list", idempotent=True, timeout_s=20) == []
 
 
+def test_a_reload_does_not_move_it_and_says_what_to_do(host: RunningHost) -> None:
+    before, text = host.pids(), host.config_path.read_text()
+    host.config_path.write_text(text.replace("process: own", "process: shared"))
+    try:
+        assert host.cli("seal").returncode == 0
+        refused = host.cli("reload")
+        assert refused.returncode != 0
+        assert "door.process cannot change while tlsrt runs" in refused.stderr and "stop tlsrt" in refused.stderr
+        assert "Traceback" not in refused.stderr and changed(host, before) == set()
+    finally:
+        host.config_path.write_text(text)
+        assert host.cli("seal").returncode == 0
+    assert host.cli("reload").returncode == 0
+
+
 def test_an_authority_that_is_replaced_gives_clients_their_sessions_again(host: RunningHost) -> None:
     client, before = host.client(), host.pids()
     client.call("third/io", "list")
