@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 
 import pytest
+from fakes.simulated_loops import LOOPS, SimulatedLoops
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,101 +19,18 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, LoopSnapshot, RestartPolicy, RestartStep, Why
+from tlsrt.supervisor.supervision.restart_policy import Do, RestartPolicy, Why
 from tlsrt.supervisor.supervision.states import LIVING
 
-LOOPS = ("primary", "a", "b", "c", "d", "e")
 PATIENT = RestartConfig(deaths=1000)
-ACTIVE, READY, DOWN, DRAINING = LoopState.ACTIVE, LoopState.READY, LoopState.DOWN, LoopState.DRAINING
-FAILED, WAITING, BACKOFF = LoopState.FAILED, LoopState.WAITING, LoopState.BACKOFF
-
-
-@dataclass
-class World:
-    """Loops as `Loops` has them, without processes: a test says what happens, this does what the policy wants."""
-
-    restart_policy: RestartPolicy
-    now: float = 0.0
-    states: dict[str, LoopState] = field(default_factory=dict[str, LoopState])
-    leaving: set[str] = field(default_factory=set[str])
-    done: list[RestartStep] = field(default_factory=list[RestartStep])
-    breaths: list[list[str]] = field(default_factory=list[list[str]])  # who is started by one answer of the policy
-    failures: list[Failure] = field(default_factory=list[Failure])
-
-    def __post_init__(self) -> None:
-        self.states = dict.fromkeys(LOOPS, ACTIVE)
-
-    def look(self) -> None:
-        while steps := self.restart_policy.steps(
-            self.now, {n: LoopSnapshot(s, n in self.leaving) for n, s in self.states.items()}
-        ):
-            self.breaths.append([step.loop for step in steps if step.do is Do.START])
-            for step in steps:
-                self.take(step)
-            assert len(self.done) < 10_000, "it does not come to rest"
-        self.activate()
-
-    def take(self, step: RestartStep) -> None:
-        self.done.append(step)
-        name, state = step.loop, self.states[step.loop]
-        if step.do is Do.END:
-            assert state in LIVING and name not in self.leaving, "nobody is asked twice"
-            self.leaving.add(name)
-            self.states[name] = DRAINING
-            return
-        assert state not in LIVING, f"{step.do} of {name}, which lives: a second copy"
-        if step.do is Do.START:
-            assert not self.restart_policy.waits_for(name), "nobody starts to be ended again"
-            assert self.restart_policy.failure_of(name) is None, "nobody starts who was given up"
-        self.states[name] = {Do.HOLD: BACKOFF, Do.START: READY, Do.WAIT: WAITING, Do.FAIL: FAILED}[step.do]
-
-    def activate(self) -> None:
-        """Ready loops become active as soon as they may; that is looked at again."""
-        for name in self.restart_policy.order:
-            if self.states[name] is READY and self.restart_policy.may_activate(name, self.states):
-                late = [other for other in self.befores(name) if self.states[other] is not ACTIVE]
-                assert not late, f"{name} is active before {late}"
-                self.states[name] = ACTIVE
-                self.look()
-                return
-
-    def befores(self, name: str) -> list[str]:
-        supervision = self.restart_policy.supervision
-        return [edge.before for edge in edges_of(supervision.groups, supervision.depends) if edge.after == name]
-
-    def die(self, name: str, active_s: float = 100.0) -> None:
-        if self.states[name] not in LIVING:
-            return
-        self.states[name] = DOWN
-        if name in self.leaving:
-            self.leaving.discard(name)
-        elif self.restart_policy.failure_of(name) is None and not self.restart_policy.is_pending(name):
-            verdict = self.restart_policy.died(name, self.now, active_s, "signal SIGKILL")
-            if verdict.failure is not None:
-                self.failures.append(verdict.failure)
-        self.look()
-
-    def rest(self) -> None:
-        """Let all who are leaving leave, and time pass, until nothing happens any more."""
-        for _ in range(1000):
-            if self.leaving:
-                self.die(min(self.leaving))
-            elif self.restart_policy.wake_at < float("inf"):
-                self.now = max(self.now, self.restart_policy.wake_at)
-                self.look()
-            else:
-                return
-        raise AssertionError("it does not come to rest")
-
-    def did(self, do: Do) -> list[str]:
-        return [step.loop for step in self.done if step.do is do]
+ACTIVE, FAILED, WAITING, BACKOFF = LoopState.ACTIVE, LoopState.FAILED, LoopState.WAITING, LoopState.BACKOFF
 
 
 def world(
     strategy: Strategy = Strategy.ONE_FOR_ONE, restart: RestartConfig = PATIENT, **depends: tuple[str, ...]
-) -> World:
+) -> SimulatedLoops:
     group = GroupConfig("g", ("b", "c", "d"), strategy, restart)
-    return World(RestartPolicy(SupervisionConfig(PATIENT, (group,), depends), LOOPS, lambda: 1.0))
+    return SimulatedLoops(RestartPolicy(SupervisionConfig(PATIENT, (group,), depends), LOOPS, lambda: 1.0))
 
 
 # Exactly who, in which order
@@ -187,7 +104,7 @@ def test_too_often_is_the_end_of_the_whole_group_and_of_no_other() -> None:
 
 
 def test_the_group_of_primary_ends_the_host() -> None:
-    one = World(RestartPolicy(SupervisionConfig(RestartConfig(deaths=1)), LOOPS, lambda: 1.0))
+    one = SimulatedLoops(RestartPolicy(SupervisionConfig(RestartConfig(deaths=1)), LOOPS, lambda: 1.0))
     one.die("primary")
     assert one.failures[0].escalation is Escalation.EXIT
     assert one.failures[0].sentence == "primary died once in 60 s, the last: primary, signal SIGKILL"
@@ -278,7 +195,7 @@ def test_whoever_is_due_at_the_same_time_starts_in_order() -> None:
 
 def test_who_waits_and_is_given_up_with_its_group_does_not_start_once_more() -> None:
     group = GroupConfig("g", ("a", "b", "e"), Strategy.ONE_FOR_ONE, RestartConfig(deaths=3, window_s=20))
-    one = World(RestartPolicy(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
+    one = SimulatedLoops(RestartPolicy(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
     for _ in range(2):
         one.die("e", active_s=0.0)
     one.restart_policy.failed_permanently("d", "x")
@@ -358,7 +275,7 @@ ROUND_AROUND_A_WAITER = SupervisionConfig(
 )
 @given(SUPERVISIONS, st.lists(st.tuples(DEEDS, st.sampled_from(LOOPS), st.floats(0, 15)), max_size=60), st.integers())
 def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, str, float]], seed: int) -> None:
-    one = World(RestartPolicy(supervision, LOOPS, random.Random(seed).random))
+    one = SimulatedLoops(RestartPolicy(supervision, LOOPS, random.Random(seed).random))
     edges = edges_of(supervision.groups, supervision.depends)
     stopped = set[str]()
     for deed, name, number in deeds:
@@ -395,11 +312,11 @@ def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, st
             assert one.states[name] is ACTIVE, "nothing is forgotten"
 
 
-def _assert_order(one: World) -> None:
+def _assert_order(one: SimulatedLoops) -> None:
     """Whoever is started in one breath with another, and comes after it, is started after it, and nobody twice.
 
     One breath, not one deed: a round starts together, and who merely waits for one of it comes later. Whoever of the
-    round comes after that one is forked before it, and becomes active after it, which World.activate looks at.
+    round comes after that one is forked before it, and becomes active after it, which SimulatedLoops.activate looks at.
     """
     breaths, one.breaths = one.breaths, []
     one.done.clear()
@@ -411,7 +328,7 @@ def _assert_order(one: World) -> None:
 
 
 def test_deaths_that_a_disk_is_to_blame_for_never_give_a_loop_up_and_hide_no_others() -> None:
-    world = World(RestartPolicy(SupervisionConfig(), LOOPS, lambda: 1.0))
+    world = SimulatedLoops(RestartPolicy(SupervisionConfig(), LOOPS, lambda: 1.0))
     for _ in range(1000):
         verdict = world.restart_policy.died("a", world.now, 0.0, "its disk", counts=False)
         assert verdict.failure is None and verdict.delay_s <= RestartConfig().cap_s
