@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Name what failed at once: the reports of all processes come minutes later. And write it down for the runner."""
     report = yield
-    reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
+    reason = _reason(report.longrepr)
     row = {"id": report.nodeid, "when": report.when, "outcome": report.outcome, "seconds": report.duration}
     _append(item.config, **row, reason=reason)
     if report.failed and item.config.getoption("--share") is not None:
@@ -73,14 +73,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 class _Errors:
-    """Writes down a file that cannot be imported: it has no test that could report."""
+    """Writes down a file that cannot be imported, or is left out as it is: it has no test that could report."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            _append(self._config, id=report.nodeid, when="collect", outcome="failed", seconds=0.0, reason="")
+        if not report.passed:
+            row = {"id": report.nodeid, "when": "collect", "outcome": report.outcome, "seconds": 0.0}
+            _append(self._config, **row, reason=_reason(report.longrepr))
+
+
+def _reason(said: object) -> str:
+    """Return why a test or a file was left out, from the report."""
+    return str(said[2]).removeprefix("Skipped: ") if isinstance(said, tuple) else ""
 
 
 def _append(config: pytest.Config, **row: object) -> None:

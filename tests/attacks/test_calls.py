@@ -14,10 +14,13 @@ from hosts.calling_browser import CallingBrowser
 from hosts.calling_host import CALLS, PORT, TELEPHONE, Spoken, calling_host, ring, until
 from hosts.joined_networks import HOST, JoinedNetworks, inside
 from hosts.running_host import RunningHost
+from tools.extras import need_extra
 
 from tlsrt import Busy, Client, Denied, InvalidArgument, NotFound, Rejected, TlsrtError
 
-aioice = pytest.importorskip("aioice.stun", reason="needs the extra calling")
+need_extra("calling", "aioice")
+from aioice import stun  # noqa: E402
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's")
 
 
@@ -62,7 +65,7 @@ def counted(client: Client, name: str) -> int:
 
 def check(name: str, password: str) -> bytes:
     """Return a check of ICE that asks under a name, proved by a password."""
-    message = aioice.Message(message_method=aioice.Method.BINDING, message_class=aioice.Class.REQUEST)
+    message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
     message.attributes["USERNAME"] = name
     message.attributes["PRIORITY"] = 1
     message.attributes["ICE-CONTROLLING"] = 1

@@ -142,7 +142,6 @@ def test_a_model_that_is_written_to_while_it_is_loaded_answers_as_it_was_hashed(
 
 def test_a_file_that_is_written_to_while_it_is_loaded_is_not_taken(model: Path) -> None:
     """The loader in this process, with a file that changes between its hash and its reading."""
-    pytest.importorskip("cyllama")
     from tlsrt.loops.models import ask_model
 
     shutil.copyfile(model_file(), model)

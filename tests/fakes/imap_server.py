@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from hosts.running_host import free_port
+from tools.programs import need
 
 from fakes.own_certificate import server_context
 
@@ -98,7 +99,7 @@ class ImapServer:
 
     def open(self) -> None:
         """Serve, at the same port as before."""
-        command = ["/usr/sbin/dovecot", "-F", "-c", str(self.configuration)]
+        command = [need("dovecot"), "-F", "-c", str(self.configuration)]
         self._process = subprocess.Popen(command, start_new_session=True, **self._ids)  # type: ignore[call-overload]
         end = time.monotonic() + 30
         while not (self.folder / "run/auth-userdb").exists() or not self._says_hello():

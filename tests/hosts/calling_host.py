@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.extras import need_extra
 from tools.programs import need
 
 from hosts.calling_browser import CallingBrowser
@@ -60,6 +61,7 @@ def calling_host(
     `more` are components, and `rights` lines of policy.
     The door with a console is on loopback in the host's namespace.
     """
+    need_extra("calling", "aiortc")
     need("chromium-headless-shell")
     networks = JoinedNetworks(name)
     failed = request.session.testsfailed

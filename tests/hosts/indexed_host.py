@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import subprocess
 import tempfile
 import time
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tools.extras import need_extra
 
 from hosts.language_model import brought
 from hosts.running_host import RunningHost
@@ -35,8 +33,7 @@ def trees() -> Iterator[Path]:
 
 def components(folder: Path) -> dict[str, Any]:
     """Return the components, as `component add` makes them."""
-    if importlib.util.find_spec("wordllama") is None and os.environ.get("CI") != "true":
-        pytest.skip("left out: needs pip install 'tlsrt[ai]'")
+    need_extra("ai", "wordllama")
     shelves = {
         "work": {"path": str(folder / "work"), "readers": ["*"], "writers": [], "index": True},
         "own": {"path": str(folder / "own"), "readers": ["client/admin"], "writers": [], "index": True},

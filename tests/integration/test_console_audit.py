@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from fakes.audit_log import AuditLog, entries, raw
 from hosts.console_page import CONSOLE, ConsolePage, console_page
 from hosts.running_host import RunningHost, running
+from tools.programs import need
 from vectors.runner import FOLDER
 
 import tlsrt.loops
@@ -55,13 +55,12 @@ BY_SEVEN = (
 UNSEEN = {"removed", "one more removed", "no headers", "no FINAL", "another key"}
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
 @pytest.mark.parametrize("slices", [WHOLE, BY_SEVEN], ids=["whole", "by seven bytes"])
 def test_the_page_finds_what_the_verifier_finds(slices: str) -> None:
     words = VECTORS.replace("PROOF", json.dumps((PAGE / "audit_proof.js").as_uri())).replace("SLICES", slices)
     script = words.replace("FILE", json.dumps(str(FOLDER / "audit.json")))
     done = subprocess.run(
-        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60, check=False
+        [need("node"), "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     found, vectors = json.loads(done.stdout), json.loads((FOLDER / "audit.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from hosts.console_page import CONSOLE, ConsolePage, console_page
 from hosts.running_host import RunningHost, running
+from tools.programs import need
 
 import tlsrt.loops
 from tlsrt import Rejected
@@ -22,7 +22,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 POLICY = {"client/kiosk -> secondary/store": ["get", "put"], "client/* -> forth/power": "*"}
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
 def test_lines_and_counts_become_edges() -> None:
     lines = [["client/a", "x/y", ["get", "put"]], ["client/*", "x/*", ["*"]], ["x/y", "z/w", ["*"]]]
     called = [["client/a", "x/y", "get", 3, 0], ["client/b", "x/y", "del", 0, 2], ["client/c", "q/q", "do", 1, 0]]
@@ -33,7 +32,7 @@ def test_lines_and_counts_become_edges() -> None:
     const joined = g.drawn(edges, {{}}).map((one) => [one.source, one.target, one.calls, one.refused, one.unused])
     console.log(JSON.stringify([rows, joined, g.drawn(edges, {{ focus: 'x/y' }}).length]))"""
     done = subprocess.run(
-        ["node", "--input-type=module", "-e", words], capture_output=True, text=True, timeout=60, check=False
+        [need("node"), "--input-type=module", "-e", words], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     edges, joined, focused = json.loads(done.stdout)

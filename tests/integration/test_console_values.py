@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tools.programs import need
 
 import tlsrt.loops
 
 PAGE = Path(tlsrt.loops.__path__[0]) / "third" / "console" / "page"
-pytestmark = [pytest.mark.once, pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")]
+pytestmark = pytest.mark.once
 WORDS = ["", " ", "it's", "a b", "$(id)", "`id`", "x\ny", '"', "\\", "é", "-n", "a=b", "*", "~", "!x", "#x", "'''"]
 
 
@@ -20,7 +20,7 @@ def run(words: str) -> object:
     """Run a module that has all of values.js as `v` and prints one value as JSON."""
     script = f"import * as v from {json.dumps((PAGE / 'values.js').as_uri())}\nconsole.log(JSON.stringify({words}))"
     done = subprocess.run(
-        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60, check=False
+        [need("node"), "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

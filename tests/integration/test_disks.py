@@ -27,7 +27,7 @@ from hosts.running_host import RunningHost
 from tlsrt.errors import CallError, Failed, NotFound, OutcomeUnknown
 from tlsrt.supervisor.process.disk_wait import disk_wait_of
 
-freezes = pytest.mark.skipif(not can_freeze(), reason="takes root, a loop device and mke2fs")
+freezes = pytest.mark.skipif(not can_freeze(), reason="takes root and a loop device")
 mounts = pytest.mark.skipif(not can_mount(), reason="takes root and /dev/fuse")
 STORE, FILES, WRITER = "secondary/store", "third/io", "third/writer"
 FROZEN_S = 4.0  # more than twice what an event loop may be silent

@@ -23,6 +23,7 @@ from hosts.plugged_input import INPUTS, Keys
 from hosts.readme_reader import ReadmeReader
 from hosts.running_host import RunningHost, free_port
 from hosts.sound_server import SoundServer
+from tools.extras import need_extra
 from tools.programs import need
 
 pytestmark = [
@@ -79,8 +80,7 @@ def host(
         "{microphone: {}}": f'{{microphone: {{server: "{at}", device: out.monitor}}}}',
         "play_s=600": f"play_s=600 --needs 'programs.pacat.egress=[{{to: [\"{at}\"], why: a test}}]'",
     }  # fmt: skip
-    for package in ("faster_whisper", "aiortc"):
-        pytest.importorskip(package) if os.environ.get("CI") != "true" else __import__(package)
+    need_extra("ai-speech,calling", "faster_whisper", "aiortc")
     with inside(networks.host), RunningHost(
         prelude=INPUTS, clients=[],
     ) as made:  # fmt: skip

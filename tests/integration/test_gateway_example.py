@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import yaml
 from hosts.plugged_line import PTYS, Line
 from hosts.readme_reader import ReadmeReader
 from hosts.running_host import RunningHost
+from tools.programs import need
 
 from tlsrt import CallError, Client, Denied, Rejected
 
@@ -96,8 +96,8 @@ def test_people_are_told_while_it_is_too_hot(reader: ReadmeReader, host: Running
         until(lambda: client.call(NOTIFY, "show", open_one["id"])["state"] == "withdrawn")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None and os.environ.get("CI") != "true", reason="curl is missing")
 def test_a_panel_reads_over_http_and_nothing_else(reader: ReadmeReader, host: RunningHost) -> None:
+    need("curl")
     reader.type("tlsrt-supervisor client add")
     reader.type("tlsrt --bundle")
     assert "temperature" in json.loads(reader.type("curl"))

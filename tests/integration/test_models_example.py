@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from hosts.running_host import RunningHost, running
+from tools.extras import need_extra
 
 from tlsrt import DeadlineExceeded
 
@@ -19,8 +18,7 @@ AI = "secondary/ai"
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    if importlib.util.find_spec("numpy") is None and os.environ.get("CI") != "true":
-        pytest.skip("left out: needs numpy (pip install 'tlsrt[ai]')")
+    need_extra("ai", "numpy")
     manifest = yaml.safe_load((PACKAGE / "ai.tlsrt.yaml").read_text())
     component = {"class": manifest["class"], "programs": manifest["programs"]}
     yield from running(

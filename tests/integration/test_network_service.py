@@ -12,6 +12,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
+import pyroute2
 import pytest
 from fakes.name_server import NameServer, name_server
 from hosts.network_space import inside, ip, network_space
@@ -143,7 +144,6 @@ def test_changes_are_heard(host: RunningHost) -> None:
 
 
 def test_changes_are_heard_soon(host: RunningHost) -> None:
-    pyroute2 = pytest.importorskip("pyroute2")
     link, took = Heard(host, "link"), []
     link.begin(_mtu, lambda told: told["name"] == "far")
     with pyroute2.IPRoute() as route:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from hosts.language_model import brought
 from hosts.running_host import RunningHost, running
+from tools.extras import need_extra
 
 from tlsrt import Denied, InvalidArgument
 
@@ -23,8 +22,7 @@ pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    if importlib.util.find_spec("rapidocr") is None and os.environ.get("CI") != "true":
-        pytest.skip("left out: needs pip install 'tlsrt[ai-ocr]'")
+    need_extra("ai-ocr", "rapidocr")
     policy = {f"client/admin -> {OCR}": "*"}
     yield from running(request, clients=["guest"], components={OCR: brought(OCR)}, policy=policy)
 

@@ -21,7 +21,7 @@ from tlsrt.testing import running_sync
 SECRETS = "secondary/secrets"
 PROCESS = "secondary.secrets"
 NEEDS = {"state_mb": 8, "secrets": [{"name": "root", "why": "it seals"}]}
-freezes = pytest.mark.skipif(not can_freeze(), reason="takes root, a loop device and mke2fs")
+freezes = pytest.mark.skipif(not can_freeze(), reason="takes root and a loop device")
 mounts = pytest.mark.skipif(not can_mount(), reason="takes root and /dev/fuse")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from hosts.language_model import asking, brought, model_file
 from hosts.running_host import RunningHost, running
+from tools.extras import need_extra
 
 from tlsrt.channels.cli.main import main as command
 from tlsrt.errors import EX_NOPERM
@@ -29,8 +28,7 @@ YESTERDAY = datetime.now() - timedelta(days=1)
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, shelf: Path) -> Iterator[RunningHost]:
     model = model_file()
-    if importlib.util.find_spec("wordllama") is None and os.environ.get("CI") != "true":
-        pytest.skip("left out: needs pip install 'tlsrt[ai]'")
+    need_extra("ai", "wordllama")
     spaces = {"house": {"read": ["client/admin", "client/anna"], "write": ["client/admin"]}}
     components = {
         ASK: asking(model), SEARCH: brought(SEARCH, namespaces=spaces), LOGS: brought(LOGS),

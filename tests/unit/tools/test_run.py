@@ -25,6 +25,7 @@ def test_once(number):
 BROKEN = "def test_always():\n    assert False\n"
 PASSES = "def test_it():\n    pass\n"
 NEEDY = "from tools.programs import need\ndef test_shell():\n    need('zsh')\n"
+WITH_EXTRA = "from tools.extras import need_extra\nneed_extra('ai', 'nothing_of_this_name')\n"
 
 
 def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None, workers: int = 2) -> tuple[int, str]:
@@ -88,6 +89,16 @@ def test_a_missing_program_leaves_a_test_out_and_fails_in_ci(ci: bool, tmp_path:
         assert code == 1 and "needs zsh: apt-get install zsh" in out
     else:
         assert code == 0 and "left out 1 tests: zsh is missing, `apt-get install zsh` brings it" in out
+
+
+@pytest.mark.parametrize("ci", [False, True])
+def test_a_missing_extra_leaves_a_file_out_and_fails_in_ci(ci: bool, tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"integration/test_a.py": WITH_EXTRA + PASSES, "unit/test_b.py": PASSES}, ci=ci)
+    if ci:
+        assert code == 1 and "needs nothing_of_this_name: pip install 'tlsrt[ai]'" in out
+    else:
+        assert code == 0 and out.endswith("1 passed, 0 failed\n"), out
+        assert "left out 1 tests: nothing_of_this_name is missing, `pip install 'tlsrt[ai]'` brings it" in out
 
 
 def test_a_file_that_cannot_be_imported_fails_and_the_others_run(tmp_path: Path) -> None:

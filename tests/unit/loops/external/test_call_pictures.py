@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tools.extras import need_extra
 
 from tlsrt import InvalidArgument
 
-av = pytest.importorskip("av", reason="needs the extra calling")
+need_extra("calling", "av")
+import av  # noqa: E402
 
 from tlsrt.loops.external.call_pictures import (  # noqa: E402
     PICTURE_BYTES,
