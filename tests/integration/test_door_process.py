@@ -115,7 +115,7 @@ def test_an_authority_that_is_replaced_gives_clients_their_sessions_again(host: 
     client, before = host.client(), host.pids()
     client.call("third/io", "list")
     host.kill("authority")
-    host.until(lambda document: host.pids()["authority"] not in (0, before["authority"]), "another authority")
+    host.until(lambda status: status["authority"]["pid"] not in (None, before["authority"]), "another authority")
     assert client.call("third/io", "list", idempotent=True, timeout_s=20) == []
     assert host.client().call("third/io", "list", idempotent=True, timeout_s=20) == []
     assert changed(host, before) == {"authority"}
