@@ -90,9 +90,9 @@ def _run(config: Config, connections: Connections, state_dir: Path | None, clock
         ports = Ports(store, connections, audit.recorder, notes, secrets.token_bytes, clock.moment)
         wired = wire(config, booted, nonce, ports, audit)
     except ConfigError as error:
-        connections.tell("refused", told(error.problems))
-        for sentence in error.problems:
+        for sentence in error.problems:  # first: the supervisor kills who has told it that
             connections.log(f"refused to boot: {sentence}")
+        connections.tell("refused", told(error.problems))
         return EX_CONFIG
     wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
     answer = (booted.state.epoch, [*booted.warnings, *opened.warnings])
