@@ -90,7 +90,7 @@ def _run(config: Config, connections: Connections, state_dir: Path | None, clock
         ports = Ports(store, connections, audit.recorder, notes, secrets.token_bytes, clock.moment)
         wired = wire(config, booted, nonce, ports, audit)
     except ConfigError as error:
-        for sentence in error.problems:  # first: the supervisor kills who has told it that
+        for sentence in error.problems:  # before it says so: the supervisor kills it then
             connections.log(f"refused to boot: {sentence}")
         connections.tell("refused", told(error.problems))
         return EX_CONFIG

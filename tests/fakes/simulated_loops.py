@@ -43,14 +43,14 @@ class SimulatedLoops:
         self.done.append(step)
         name, state = step.loop, self.states[step.loop]
         if step.do is Do.END:
-            assert state in LIVING and name not in self.leaving, "nobody is asked twice"
+            assert state in LIVING and name not in self.leaving, "no loop is asked twice"
             self.leaving.add(name)
             self.states[name] = DRAINING
             return
         assert state not in LIVING, f"{step.do} of {name}, which lives: a second copy"
         if step.do is Do.START:
-            assert not self.restart_policy.waits_for(name), "nobody starts to be ended again"
-            assert self.restart_policy.failure_of(name) is None, "nobody starts who was given up"
+            assert not self.restart_policy.waits_for(name), "no loop starts to be ended again"
+            assert self.restart_policy.failure_of(name) is None, "no loop starts that was given up"
         self.states[name] = {Do.HOLD: BACKOFF, Do.START: READY, Do.WAIT: WAITING, Do.FAIL: FAILED}[step.do]
 
     def activate(self) -> None:
