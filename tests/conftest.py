@@ -29,8 +29,8 @@ _SLOW_FIRST = (
     "integration/install/test_component_command.py", "integration/install/test_strict_measure.py",
     "integration/test_door_example.py", "integration/test_rotation.py", "integration/test_example.py",
     "integration/reload/test_components.py", "chaos/test_faults.py", "integration/install", "integration/reload",
-    "chaos", "integration/test_who_dies.py", "integration/test_supervisor.py", "integration/test_supervisor_real.py",
-    "integration/test_documents.py", "attacks", "integration",
+    "chaos", "integration/test_who_dies.py", "integration/test_supervisor.py", "integration/test_deaths.py",
+    "integration/test_supervisor_real.py", "integration/test_documents.py", "attacks", "integration",
 )  # fmt: skip
 _PURE = ("unit", "property", "vectors")
 _PURE_NICE = 5

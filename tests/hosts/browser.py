@@ -6,11 +6,13 @@ import http.client
 import json
 import socket
 import ssl
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hosts.running_host import RunningHost
 from tlsrt.channels.client.connection import client_context
 
+Browser = Callable[..., http.client.HTTPSConnection]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -19,6 +21,19 @@ def context_of(host: RunningHost, name: str = "web", protocol: str = "http/1.1")
     context = client_context(host.bundle(name))
     context.set_alpn_protocols([protocol])
     return context
+
+
+def browsers(host: RunningHost) -> Iterator[Browser]:
+    """Give what makes connections of a client by its name; close them in the end."""
+    made: list[http.client.HTTPSConnection] = []
+
+    def make(name: str = "web") -> http.client.HTTPSConnection:
+        made.append(http.client.HTTPSConnection("127.0.0.1", host.port, context=context_of(host, name), timeout=30))
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
 
 
 def ask(

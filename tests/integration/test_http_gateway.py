@@ -12,12 +12,12 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attackers.arena import PACKAGE, VICTIM
-from hosts.browser import JSON, ask, call, context_of, raw
+from hosts.browser import JSON, Browser, ask, browsers, call, context_of, raw
 from hosts.running_host import RunningHost, running
 from tools.programs import need
 
@@ -26,7 +26,6 @@ from tlsrt.config.bundle import write_bundle
 from tlsrt.loops.http.connection import PING_S
 from tlsrt.supervisor.control.client import ControlClient
 
-Browser = Callable[..., http.client.HTTPSConnection]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 EXPECT = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
 SMUGGLED = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -49,16 +48,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 
 @pytest.fixture
 def browser(host: RunningHost) -> Iterator[Browser]:
-    """Makes connections, and closes them in the end."""
-    made: list[http.client.HTTPSConnection] = []
-
-    def make(name: str = "web") -> http.client.HTTPSConnection:
-        made.append(http.client.HTTPSConnection("127.0.0.1", host.port, context=context_of(host, name), timeout=30))
-        return made[-1]
-
-    yield make
-    for connection in made:
-        connection.close()
+    yield from browsers(host)
 
 
 def test_calls_by_name_and_by_position(host: RunningHost, browser: Browser) -> None:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from probes import brokered_scenarios as brokered
 from probes import cgroup_scenarios as grouped
 from probes import explain_scenarios as explained
 from probes import sealed_scenarios as sealed
@@ -356,7 +357,7 @@ SCENARIOS: dict[str, Callable[[Path], Facts]] = {
         full, every_profile, missing_layer, tampered, waived, refusals, spawning, strangers, linger, obey, slow_start,
         timing,
     )
-} | sealed.SCENARIOS | grouped.SCENARIOS | explained.SCENARIOS  # fmt: skip
+} | sealed.SCENARIOS | brokered.SCENARIOS | grouped.SCENARIOS | explained.SCENARIOS  # fmt: skip
 
 
 def supervise(arguments: list[str]) -> int:

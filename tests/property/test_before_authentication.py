@@ -1,31 +1,38 @@
 """Every parser that a stranger reaches before anybody knows who he is: whatever comes, nothing but its one answer.
 
 `make fuzz MINUTES=10` runs the same for as long as you like. PARSERS lists what there is: a function of these modules
-whose name says `_untrusted` and that nobody looks at here fails the first test.
+whose name says `_untrusted` and that has no property here fails the first test. HTTP and browsers have files of
+their own (test_http_before_authentication.py, test_web_before_authentication.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import ipaddress
-import os
 import socket
-import ssl
-from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC, datetime
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import h11
 import pytest
 from attackers.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed, pieces_of
 from attackers.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from fakes.strangers import (
+    BOOT,
+    CHALLENGE,
+    CLIENT,
+    CLIENT_DER,
+    CONTEXTS,
+    INSTALL,
+    OPEN,
+    SIGNED,
+    RecordingBackend,
+    RecordingEnrolments,
+    client_engine,
+    run,
+    server_engine,
+    untrusted_of,
+)
 from fakes.tls_service import PlainService
-from hosts.door_host import memory_file
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -35,9 +42,8 @@ from tlsrt.channels.tls import client_hello, message_link, message_stream
 from tlsrt.channels.tls import connection as tls_connection
 from tlsrt.channels.tls import engine as tls_engine
 from tlsrt.channels.tls.client_hello import HelloReader, HelloVerdict, Offer
-from tlsrt.channels.tls.engine import State, TlsEngine
+from tlsrt.channels.tls.engine import State
 from tlsrt.channels.tls.message_stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
-from tlsrt.config import pki
 from tlsrt.errors import PeerError
 from tlsrt.loops.door import client_connection, locked_door, proxy
 from tlsrt.loops.door import enrolment as door_enrolment
@@ -45,15 +51,7 @@ from tlsrt.loops.door.client_connection import ClientConnection
 from tlsrt.loops.door.enrolment import EnrolmentConnection
 from tlsrt.loops.door.locked_door import LockedConnection
 from tlsrt.loops.door.proxy import LENGTH_MAX, SIGNATURE, ProxyReader
-from tlsrt.loops.door.tls_contexts import server_context
 from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
-from tlsrt.loops.http import connection as http_link
-from tlsrt.loops.http import framing as http_framing
-from tlsrt.loops.http import request as http_request
-from tlsrt.loops.http import site as http_site
-from tlsrt.loops.http.connection import HttpConnection, HttpServer
-from tlsrt.loops.http.response import Problem
-from tlsrt.loops.http.site import HostNames
 
 # Where a stranger's bytes go, from the socket on, and the property that looks at each function.
 PARSERS: dict[str, str] = {
@@ -78,16 +76,10 @@ PARSERS: dict[str, str] = {
     "EnrolmentConnection.payload_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
     "parse_asking_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
     "verify_statement_untrusted": "test_no_statement_but_the_signed_one_is_believed",
-    "HttpConnection.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
-    "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
-    "one_form_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
-    "check_site_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
-    "RequestFraming.take_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
-    "RequestFraming.next_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
 }
 MODULES = (
     client_hello, tls_engine, tls_connection, message_link, message_stream, grant, client_connection,
-    proxy, http_link, http_request, http_framing, http_site, locked_door, lock_statement, enrolment, door_enrolment,
+    proxy, locked_door, lock_statement, enrolment, door_enrolment,
 )  # fmt: skip
 AFTERWARDS = {  # a client's own, or of somebody whose session is granted
     "parse_grant_untrusted", "_right_untrusted", "_array_untrusted", "open_grant_untrusted",
@@ -95,74 +87,9 @@ AFTERWARDS = {  # a client's own, or of somebody whose session is granted
 }  # fmt: skip
 
 
-def untrusted_of(module: ModuleType) -> Iterator[str]:
-    for name, thing in vars(module).items():
-        if getattr(thing, "__module__", None) != module.__name__:
-            continue
-        if inspect.isclass(thing):
-            yield from (f"{name}.{method}" for method in vars(thing) if method.endswith("_untrusted"))
-        elif name.endswith("_untrusted"):
-            yield name
-
-
 def test_no_parser_is_forgotten() -> None:
     assert {name for module in MODULES for name in untrusted_of(module)} - AFTERWARDS == set(PARSERS)
     assert set(PARSERS.values()) <= set(globals())
-
-
-INSTALL, BOOT, CHALLENGE = b"i" * 16, b"b" * 16, b"c" * 32
-NOW = datetime.now(UTC)
-CA = pki.make_ca(INSTALL, NOW)
-SERVER, CLIENT = pki.issue_server(CA, INSTALL, "localhost", NOW), pki.issue_client(CA, INSTALL, "admin", NOW)
-
-
-NAMES = ("tlsrt/1", "http/1.1")
-
-
-class Contexts(NamedTuple):
-    server: ssl.SSLContext
-    clients: dict[str, ssl.SSLContext]  # by the ALPN name that they offer
-
-
-def make_contexts() -> Contexts:
-    files = [memory_file(data) for data in (SERVER.certificate_pem, SERVER.key_pem, CA.certificate_pem)]
-    server = server_context(files[0], files[1], files[2], NAMES)
-    for descriptor in files:
-        os.close(descriptor)
-    files = [memory_file(CLIENT.certificate_pem), memory_file(CLIENT.key_pem)]
-    clients: dict[str, ssl.SSLContext] = {}
-    for protocol in NAMES:
-        context = clients[protocol] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=CA.certificate_pem.decode())
-        context.load_cert_chain(f"/proc/self/fd/{files[0]}", f"/proc/self/fd/{files[1]}")
-        context.set_alpn_protocols([protocol])
-    for descriptor in files:
-        os.close(descriptor)
-    return Contexts(server, clients)
-
-
-CONTEXTS = make_contexts()
-
-
-def server_engine() -> TlsEngine:
-    return TlsEngine(CONTEXTS.server, server_side=True, protocols=NAMES)
-
-
-def client_engine(protocol: str = NAMES[0]) -> TlsEngine:
-    context = CONTEXTS.clients[protocol]
-    return TlsEngine(context, server_side=False, protocols=(protocol,), server_name="localhost")
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on an event loop; whatever is thrown at the loop itself, or left in a task, fails."""
-    thrown: list[dict[str, Any]] = []
-
-    async def outer() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: thrown.append(context))
-        await work()
-
-    asyncio.run(outer())
-    assert not thrown, thrown
 
 
 # -- before TLS ------------------------------------------------------------------------------------------------
@@ -242,9 +169,6 @@ def shaken(flight: int, steps: Any, cuts: list[int]) -> tuple[State, bytes, byte
     return engine.state, certificate, answer
 
 
-CLIENT_DER = load_pem_x509_certificate(CLIENT.certificate_pem).public_bytes(Encoding.DER)
-
-
 @given(st.integers(0, 1), STEPS, CUTS)
 @example(0, [], [])
 @brief(25)
@@ -296,16 +220,6 @@ def test_the_engine_takes_any_records(records: list[tuple[int, bytes, int, str]]
 # -- tlsrt/1 ---------------------------------------------------------------------------------------------------
 
 
-def signed_open() -> tuple[bytes, bytes]:
-    key = load_pem_private_key(CLIENT.key_pem, None)
-    assert isinstance(key, EllipticCurvePrivateKey)
-    data = grant.encode_open(grant.Open(INSTALL, BOOT, CHALLENGE, CLIENT_DER, b"e" * 32))
-    return data, grant.sign_open(key, data)
-
-
-OPEN, SIGNED = signed_open()
-
-
 @given(STEPS, STEPS)
 @example([], [])
 @brief(25)
@@ -318,74 +232,6 @@ def test_no_open_but_the_signed_one_is_believed(of_open: Any, of_signature: Any)
         assert data != OPEN or signature != SIGNED
     else:
         assert data == OPEN
-
-
-class RecordingBackend:
-    """A backend that takes everything and answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.opens: list[tuple[bytes, bytes]] = []
-        self.locks: list[tuple[bytes, str, bytes]] = []  # or unlocks, without a reason
-        self.challenges = 0
-        self.frames: list[bytes] = []
-        self.delegated: list[bytes] = []
-        self.closings = 0
-
-    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
-        """Note nothing."""
-
-    def ask(self, name: str, connection: int, *fields: Any) -> None:
-        if name == "challenge":
-            self.challenges += 1
-        elif name == "lock":
-            self.locks.append(fields)
-        elif name == "unlock":
-            self.locks.append((fields[0], "", fields[1]))
-        elif name == "renew":
-            self.frames.append(fields[0])
-        elif name == "open":
-            self.opens.append(fields)
-        elif name == "delegate":
-            self.delegated.append(fields[0])
-
-    def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
-        pass
-
-    def frame(self, connection: int, frame: bytes) -> str:
-        self.frames.append(frame)
-        return ""
-
-    def on_closed(self, connection: int) -> None:
-        self.closings += 1
-
-    def is_offence_too_many(self, connection: int) -> bool:
-        return False
-
-    def on_refused(self, address: str, word: str) -> None:
-        pass
-
-    def on_offence(self, key: str, connection: int, word: str) -> None:
-        pass
-
-    def on_over_places(self, client: str) -> None:
-        pass
-
-
-class RecordingEnrolments:
-    """Takes what an enrolment asks for."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[bytes, bytes, bytes]] = []
-        self.closings = 0
-
-    def on_client(self, connection: int, address: str, certificate: bytes) -> None:
-        """Note nothing."""
-
-    def ask(self, number: int, code_id: bytes, request: bytes, mac: bytes) -> None:
-        self.asked.append((code_id, request, mac))
-
-    def on_closed(self, number: int) -> None:
-        self.closings += 1
 
 
 ASKED, UNLOCK = wrap(encode_control("ask_unlock")), encode_control("unlock", CLIENT_DER, SIGNED)
@@ -528,87 +374,6 @@ def test_no_statement_but_the_signed_one_is_believed(of_certificate: Any, of_sta
         assert given_ != (CLIENT_DER, statement, signature)
     else:
         assert given_[1] == statement
-
-
-# -- http/1.1 --------------------------------------------------------------------------------------------------
-
-REQUESTS = [
-    b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"POST /v1/call/secondary/store/put?timeout_s=3 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    b'Content-Length: 17\r\n\r\n{"key": "a"}     ',
-    b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
-    b"GET /v1/events/third/io/notice HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n",
-    b"GET / HTTP/1.0\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-]
-
-
-@given(st.lists(st.tuples(st.sampled_from(REQUESTS), STEPS), min_size=1, max_size=3), CUTS, st.booleans())
-@example([(REQUESTS[2], [])], [737], False)
-@brief(25)
-def test_http_without_a_session_is_a_problem_and_reaches_nobody(
-    requests: list[tuple[bytes, Any]], cuts: list[int], is_refused: bool
-) -> None:
-    """What is answered is HTTP, and tells of nothing inside; the gate gets no frame."""
-
-    async def work() -> None:
-        hub = RecordingBackend()
-        links: list[HttpConnection] = []
-
-        def choose(connection: tls_connection.TlsConnection) -> HttpConnection:
-            links.append(HttpConnection(connection, 1, "192.0.2.1", hub, HttpServer(hub)))
-            return links[0]
-
-        peer = Connected(server_engine(), client_engine("http/1.1"), choose)
-        for request, steps in requests:
-            for piece in pieces_of(changed(request, steps), cuts):
-                peer.send(piece)
-                await asyncio.sleep(0)
-        if is_refused:
-            links[0].refuse("rejected")
-        for _ in range(6):
-            await asyncio.sleep(0)
-        assert hub.frames == [] and hub.delegated == [CLIENT_DER]
-        plain = peer.take()
-        assert b"Traceback" not in plain and b".py" not in plain
-        assert all(status == 100 or 400 <= status < 500 or status in (501, 505) for status in statuses(plain)), plain
-        await peer.close()
-        assert hub.closings == 1
-        await asyncio.sleep(0)
-
-    run(work)
-
-
-def statuses(plain: bytes) -> list[int]:
-    """Read all answers with another parser's eyes; bytes that are none fail."""
-    found: list[int] = []
-    while plain:
-        reader = h11.Connection(h11.CLIENT)
-        reader.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
-        reader.send(h11.EndOfMessage())
-        reader.receive_data(plain)
-        reader.receive_data(b"")
-        while True:
-            got = reader.next_event()
-            if isinstance(got, (h11.InformationalResponse, h11.Response)):
-                found.append(got.status_code)
-            if isinstance(got, h11.InformationalResponse) and not reader.trailing_data[0]:
-                return found  # its answer waits for a session
-            if isinstance(got, h11.EndOfMessage):
-                break
-            assert got is not h11.NEED_DATA and not isinstance(got, h11.ConnectionClosed)
-        plain = reader.trailing_data[0]
-    return found
-
-
-@given(st.text(max_size=12), st.text(max_size=60), st.lists(st.tuples(st.text(max_size=16), st.text(max_size=16))))
-@brief(25)
-def test_any_head_is_a_wish_or_a_problem(method: str, target: str, headers: list[tuple[str, str]]) -> None:
-    try:
-        http_request.wish_untrusted(method, target, headers, HostNames(["kitchen.example"]))
-    except Problem:
-        pass
 
 
 # -- all of it, over a socket ----------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from attackers.fuzzing import CUTS, STEPS, Connected, brief, changed, pieces_of
-from hypothesis import example, given
-from hypothesis import strategies as st
-from property.test_before_authentication import (
+from fakes.strangers import (
     BOOT,
     CHALLENGE,
     INSTALL,
@@ -23,6 +21,8 @@ from property.test_before_authentication import (
     server_engine,
     untrusted_of,
 )
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tlsrt.channels.tls.message_stream import OPENING_MAX, encode_control
 from tlsrt.config.console_page import read_page

@@ -29,7 +29,8 @@ def main() -> int:
         print(f"round {rounds + 1}, seed {seed}", flush=True)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-o", "timeout=0", f"--hypothesis-seed={seed}",
-             "tests/property/test_before_authentication.py", "tests/property/test_sip.py"],
+             "tests/property/test_before_authentication.py", "tests/property/test_http_before_authentication.py",
+             "tests/property/test_web_before_authentication.py", "tests/property/test_sip.py"],
             cwd=ROOT, env={**os.environ, "FUZZ": str(FACTOR)}, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -34,7 +34,8 @@ TOOLS = (
 )  # fmt: skip
 REAL = (
     "tests/integration/test_supervision.py", "tests/integration/test_enrolment.py",
-    "tests/integration/test_tls_door.py",
+    "tests/integration/test_tls_door.py", "tests/integration/test_door_admission.py",
+    "tests/integration/test_proxied_door.py",
 )  # fmt: skip
 HANDS = 2  # processes that share the files
 

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
+from fakes.link_ends import PATIENCE_S, Heard, frames_of, listening, run, unexpected
 from fakes.memory_host import MemoryHost
 
-from tlsrt.channels.event_loop import EventLoop
 from tlsrt.channels.frames.frame import BODY_MAX, join_messages
 from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink
 from tlsrt.channels.links.link import SOCKET_NAME, Link
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.channels.links.zmq_link import HIGH_WATER, Libzmq, ZmqLink
+from tlsrt.channels.links.zmq_link import HIGH_WATER, Libzmq
 from tlsrt.errors import Busy, Unavailable
-
-PATIENCE_S = 30
-
-
-def listening(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path / SOCKET_NAME))
-    listener.listen(64)
-    return listener
 
 
 @pytest.fixture
@@ -54,38 +42,6 @@ def libzmq() -> Iterator[Libzmq]:
     libzmq = Libzmq()
     yield libzmq
     libzmq.end()
-
-
-class Heard:
-    """Frames in order, and an event when there are so many of them."""
-
-    def __init__(self, count: int) -> None:
-        self.frames: list[bytes] = []
-        self.enough = asyncio.Event()
-        self._count = count
-
-    def __call__(self, frame: bytes) -> None:
-        self.frames.append(frame)
-        if len(self.frames) == self._count:
-            self.enough.set()
-
-
-def unexpected(what: object) -> None:
-    pytest.fail(f"unexpected: {what!r}")
-
-
-def frames_of(sizes: list[int]) -> list[bytes]:
-    world = MemoryHost()
-    return [world.request(body=os.urandom(size)) for size in sizes]
-
-
-def run(main: Any) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await main()
-
-    with asyncio.Runner(loop_factory=EventLoop) as runner:  # what a process of a host runs
-        runner.run(bounded())
 
 
 SIZES = {
@@ -339,88 +295,6 @@ def test_a_channel_is_down_until_it_is_opened_and_may_be_opened_often(
             channel.send(frame)
             assert await heard.get() == frame
             assert channel.close() == [] and channel.depth == 0
-        primary.close()
-
-    run(main)
-
-
-def let_sends_swallow_edges(link: ZmqLink, before_again: Callable[[], object]) -> None:
-    """Let every send swallow the edges of the descriptor, as it may at any time."""
-    real = link._send
-
-    def send(message: bytes, flags: int) -> None:
-        try:
-            real(message, flags)
-        except zmq.Again:
-            before_again()
-            raise
-        finally:
-            link._events()
-
-    link._send = send
-
-
-def is_readable(descriptor: int, timeout_s: float) -> bool:
-    return bool(select.select([descriptor], [], [], timeout_s)[0])
-
-
-def test_a_message_whose_edge_is_swallowed_by_a_send_is_received(
-    tmp_path: Path, listener: socket.socket, libzmq: Libzmq
-) -> None:
-    frame = frames_of([5])[0]
-
-    async def main() -> None:
-        at_primary, at_loop = Heard(1), Heard(1)
-        primary = Link(WriteBatch(), at_primary, unexpected)
-        primary.listen(listener.fileno())
-        loop = libzmq.link(WriteBatch(), at_loop, unexpected)
-        loop.connect(str(tmp_path))
-        loop.send(frame)
-        await at_primary.enough.wait()
-        let_sends_swallow_edges(loop, lambda: None)
-        primary.send(frame)
-        primary.flush()
-        assert is_readable(loop._descriptor(), PATIENCE_S)
-        loop.send(frame)
-        loop.flush()
-        assert not is_readable(loop._descriptor(), 0)
-        await at_loop.enough.wait()
-        loop.close()
-        primary.close()
-
-    run(main)
-
-
-def test_room_whose_edge_is_swallowed_by_a_send_is_used(
-    tmp_path: Path, listener: socket.socket, libzmq: Libzmq
-) -> None:
-    """Seen once: a link that was full, and had been told of room before it asked, stalled for good."""
-    frames = frames_of([60_000] * (4 * HIGH_WATER))
-
-    async def main() -> None:
-        at_primary = Heard(1)
-        primary = Link(WriteBatch(), at_primary, unexpected)
-        primary.listen(listener.fileno())
-        loop = libzmq.link(WriteBatch(), unexpected, unexpected)
-        loop.connect(str(tmp_path))
-        loop.send(frames[0])
-        await at_primary.enough.wait()
-        wire = primary._connections[0].socket
-        asyncio.get_running_loop().remove_reader(wire.fileno())
-        depths: list[int] = []
-
-        def make_room() -> None:
-            depths.append(loop.depth)
-            while len(depths) == 1 and not is_readable(loop._descriptor(), 0):
-                if is_readable(wire.fileno(), 0.01):
-                    wire.recv(1 << 20)
-
-        let_sends_swallow_edges(loop, make_room)
-        for frame in frames:
-            loop.send(frame)
-        loop.flush()
-        assert len(depths) == 2 and loop._full  # it found the room of the first time
-        loop.close()
         primary.close()
 
     run(main)

@@ -3,70 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fakes.linked_components import CONSOLE, STORE, LinkedComponents, ProcessorNotes, run
+from fakes.burning_components import Burner, Stage, burning, held, let_go, reached, staged
+from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
-from tlsrt import Component, handler
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import Credit, Inbox
 from tlsrt.channels.frames.body import encode_value
 from tlsrt.channels.frames.frame import FrameKind, Header
-from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import OpenedFrame
 from tlsrt.errors import Busy, PeerError
 from tlsrt.loops.dispatch.in_flight import RunningCall
-from tlsrt.loops.dispatch.processor_shares import BURST_S, SLICE_S, ProcessorShares
+from tlsrt.loops.dispatch.processor_shares import BURST_S, SLICE_S
 from tlsrt.loops.dispatch.quota import Quotas
-
-
-class Stage:
-    """Shares with a clock that only work moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.batch = WriteBatch()
-        self.notes = ProcessorNotes()
-        self.shares = ProcessorShares(self.batch, self.notes, lambda: self.now)
-        self.done: list[tuple[str, float]] = []
-
-    def read(self, *requests: tuple[str, float]) -> None:
-        """Take requests (subject, seconds of work) of one read."""
-        self.batch.begin_turn()
-        for subject, cost in requests:
-            work = self._work(subject, cost)
-            if self.shares.must_wait(subject):
-                self.shares.wait(subject, subject.encode(), work)
-            else:
-                work()
-                self.shares.used(subject)
-        self.batch.end()
-
-    def _work(self, subject: str, cost: float) -> Callable[[], None]:
-        def work() -> None:
-            self.now += cost
-            self.done.append((subject, self.now))
-
-        return work
-
-
-def staged(test: Callable[[Stage], Any]) -> None:
-    async def main() -> None:
-        await test(Stage())
-
-    asyncio.run(main())
-
-
-def burning(test: Callable[[LinkedComponents], Any]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await test(LinkedComponents(Burner))
-
-    asyncio.run(main())
 
 
 def test_an_innocent_waits_for_a_slice_and_one_request() -> None:
@@ -146,41 +99,6 @@ def test_a_request_that_fails_stops_no_other() -> None:
     staged(test)
 
 
-class Burner(Component):
-    """Computes for as long as it is told, at once, in steps, and in a stream."""
-
-    def __init__(self) -> None:
-        self.ran: list[tuple[str, int]] = []
-
-    def _burn(self, number: int, cost: float) -> int:
-        self.ran.append((self.caller, number))
-        end = time.perf_counter() + cost
-        while time.perf_counter() < end:
-            pass
-        return number
-
-    @handler
-    async def at_once(self, number: int, cost: float) -> int:
-        return self._burn(number, cost)
-
-    @handler
-    async def in_steps(self, number: int, cost: float) -> int:
-        for _ in range(3):
-            self._burn(number, cost / 3)
-            await asyncio.sleep(0)
-        return number
-
-    @handler
-    async def items(self, number: int, cost: float) -> AsyncIterator[int]:
-        for at in range(number):
-            yield self._burn(at, cost)
-
-    @handler
-    async def swallow(self, data: AsyncIterator[bytes]) -> int:
-        self.ran.append((self.caller, -1))
-        return sum([len(part) async for part in data])
-
-
 def test_every_call_is_answered_once_and_in_order() -> None:
     async def test(wired: LinkedComponents) -> None:
         results = await asyncio.gather(*(wired.call("at_once", number, 0.003) for number in range(50)))
@@ -210,24 +128,11 @@ def test_what_waits_is_cancelled_ended_and_turned_away() -> None:
     run(test, Burner)
 
 
-def _held(wired: LinkedComponents) -> Any:
-    """Have the console's requests wait for good."""
-    wired.shares.must_wait(CONSOLE)
-    wired.shares._is_scheduled = True  # by no one
-    wired.shares.wait(CONSOLE, b"", lambda: None)
-    return wired.hosts[STORE].responder
-
-
-async def _reached(responder: Any, count: int) -> None:
-    while len(responder._held._headers) < count:
-        await asyncio.sleep(0)
-
-
 def test_a_stopping_component_turns_away_what_waits() -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder = _held(wired)
+        responder = held(wired)
         call = asyncio.ensure_future(wired.call("at_once", 1, 0.0))
-        await _reached(responder, 1)
+        await reached(responder, 1)
         before = wired.kinds.count(FrameKind.ERROR)
         await responder.close(0)
         assert wired.kinds.count(FrameKind.ERROR) == before + 1, "away, which the caller repeats for a while"
@@ -240,9 +145,9 @@ def test_a_stopping_component_turns_away_what_waits() -> None:
 
 def test_a_cancelled_a_late_and_a_gone_callers_request_never_run() -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder = _held(wired)
+        responder = held(wired)
         calls = [asyncio.ensure_future(wired.call("at_once", number, 0.0, timeout_s=1)) for number in range(2)]
-        await _reached(responder, 2)
+        await reached(responder, 2)
         calls[0].cancel()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -251,9 +156,9 @@ def test_a_cancelled_a_late_and_a_gone_callers_request_never_run() -> None:
         wired.shares._schedule()
         await asyncio.gather(*calls, return_exceptions=True)
         assert wired.store.ran == []
-        responder = _held(wired)
+        responder = held(wired)
         gone = asyncio.ensure_future(wired.call("at_once", 7, 0.0, timeout_s=1))
-        await _reached(responder, 1)
+        await reached(responder, 1)
         responder.end_calls(Ending(subjects=(CONSOLE,)))
         assert not responder._held._headers
         wired.world.now += 1500
@@ -267,7 +172,7 @@ def test_a_cancelled_a_late_and_a_gone_callers_request_never_run() -> None:
 
 def test_too_many_that_wait_are_busy_before_they_are_read() -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder = _held(wired)
+        responder = held(wired)
         responder._in_flight.quotas = Quotas(8, 1 << 20)
         calls = [asyncio.ensure_future(wired.call("at_once", number, 0.0)) for number in range(9)]
         done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -286,23 +191,18 @@ async def _five_parts() -> AsyncIterator[bytes]:
         yield b"x" * 1000
 
 
-def _let_go(wired: LinkedComponents) -> None:
-    wired.shares._is_scheduled = False
-    wired.shares._schedule()
-
-
 def test_an_upload_waits_unread_as_all_others_and_its_parts_find_it() -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder = _held(wired)
+        responder = held(wired)
         upload = asyncio.ensure_future(wired.hosts[CONSOLE].caller.upload(STORE, "swallow", _five_parts(), timeout_s=5))
-        await _reached(responder, 1)
+        await reached(responder, 1)
         while wired.kinds.count(FrameKind.PART) < 6:
             await asyncio.sleep(0)
         for _ in range(3):
             await asyncio.sleep(0)
         assert responder.running == 1 and not wired.store.ran
         assert responder._in_flight.quotas._taken[CONSOLE][1] > 5000, "its parts are charged"
-        _let_go(wired)
+        let_go(wired)
         assert await upload == 5000
         assert not responder._in_flight.quotas._taken and not wired.refused
 
@@ -311,18 +211,18 @@ def test_an_upload_waits_unread_as_all_others_and_its_parts_find_it() -> None:
 
 def test_a_renewal_of_an_exchange_that_waits_is_no_offence() -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder, caller = _held(wired), wired.hosts[CONSOLE].caller
+        responder, caller = held(wired), wired.hosts[CONSOLE].caller
 
         async def heard() -> list[bytes]:
             return [item async for item in wired.hosts[CONSOLE].component.exchange(STORE, "echo", _five_parts(), 1)]
 
         items = asyncio.ensure_future(heard())
-        await _reached(responder, 1)
+        await reached(responder, 1)
         (seq,) = caller._calls
         caller._send_credit(STORE, "echo", seq, 0)
         while FrameKind.CREDIT not in wired.kinds:
             await asyncio.sleep(0)
-        _let_go(wired)
+        let_go(wired)
         assert len(await items) == 5 and not wired.refused
 
     run(test)
@@ -331,7 +231,7 @@ def test_a_renewal_of_an_exchange_that_waits_is_no_offence() -> None:
 @pytest.mark.parametrize("how", ["cancelled", "late", "gone", "stopping", "wrong"])
 def test_a_held_upload_that_ends_leaves_nothing(how: str) -> None:
     async def test(wired: LinkedComponents) -> None:
-        responder = _held(wired)
+        responder = held(wired)
         method = "swallow" if how != "wrong" else "at_once"
         upload = asyncio.ensure_future(wired.hosts[CONSOLE].caller.upload(STORE, method, _five_parts(), timeout_s=1))
         while wired.kinds.count(FrameKind.PART) < 6:
@@ -348,7 +248,7 @@ def test_a_held_upload_that_ends_leaves_nothing(how: str) -> None:
             await responder.close(0)
         for _ in range(5):
             await asyncio.sleep(0)
-        _let_go(wired)
+        let_go(wired)
         for _ in range(5):
             await asyncio.sleep(0)
         assert not wired.store.ran and not responder.running and not responder._held._headers
@@ -416,212 +316,3 @@ def test_pipelined_calls_that_await_run_in_order_when_the_second_is_held() -> No
         assert list(dict.fromkeys(number for _, number in wired.store.ran)) == [0, 1]
 
     run(test, Burner)
-
-
-PIECE_S = 0.005
-
-
-def test_an_innocent_waits_for_two_pieces_of_handlers_that_compute_after_an_await() -> None:
-    """40 handlers of one caller, each of which computes for 5 ms, awaits and goes on: 200 ms in each turn."""
-
-    async def test(stage: Stage) -> None:
-        async def compute(pieces: int, cost: float) -> None:
-            for _ in range(pieces):
-                await asyncio.sleep(0)
-                stage.now += cost
-
-        async def begun(subject: str, pieces: int, cost: float) -> None:
-            if stage.shares.must_wait(subject):
-                await stage.shares.turn(subject, subject.encode(), is_first=True)
-            await stage.shares.metered(subject, subject.encode(), compute(pieces, cost))
-
-        hogs = [asyncio.ensure_future(begun("hog", 50, PIECE_S)) for _ in range(40)]
-        await asyncio.sleep(0)
-        waits: list[float] = []
-        for number in range(200):
-            asked = stage.now
-            if number % 2:
-                await asyncio.ensure_future(begun("innocent", 1, 0.0))
-            else:
-                stage.read(("innocent", 0.0))
-                await asyncio.sleep(0)
-            waits.append(stage.now - asked)
-        assert stage.now > 50 * PIECE_S, "the handlers go on"
-        assert statistics.median(waits) <= 2 * PIECE_S and max(waits) <= 3 * PIECE_S
-        await asyncio.gather(*hogs)
-        assert stage.now == pytest.approx(40 * 50 * PIECE_S), "and nothing of theirs is lost"
-        assert not stage.shares._waiting
-
-    staged(test)
-
-
-def test_small_steps_promise_no_room_for_large_ones() -> None:
-    async def test(stage: Stage) -> None:
-        async def compute(number: int) -> None:
-            for at in range(20):
-                await asyncio.sleep(0)
-                stage.now += 0.02 if (at + number) % 8 == 0 else 0.000001
-
-        tasks = [asyncio.ensure_future(stage.shares.metered("hog", b"hog", compute(number))) for number in range(64)]
-        await asyncio.sleep(0)
-        most = 0.0
-        while not all(task.done() for task in tasks):
-            before = stage.now
-            await asyncio.sleep(0)
-            most = max(most, stage.now - before)
-        assert most < 2 * 0.02 + SLICE_S, "one in each turn"
-        assert not stage.shares._waiting
-
-    staged(test)
-
-
-@pytest.mark.parametrize("how", ["cancelled", "late", "gone", "stopping", "go on"])
-def test_a_step_that_waits_is_cancelled_at_once_and_leaves_nothing(how: str) -> None:
-    async def test(wired: LinkedComponents) -> None:
-        shares: Any = wired.shares
-        shares._clock = lambda: 0.0  # so that nothing waits before it is told to
-        calls = [asyncio.ensure_future(wired.call("in_steps", number, 0.0)) for number in range(4)]
-        while len(wired.store.ran) < 4:
-            await asyncio.sleep(0)
-        responder = _held(wired)  # and so do their next steps
-        for _ in range(3):
-            await asyncio.sleep(0)
-        begun = len(wired.store.ran)
-        assert len(shares._waiting[CONSOLE].later_steps) == 4 and begun < 12
-        if how == "cancelled":
-            for call in calls:
-                call.cancel()
-        elif how == "late":
-            for request in list(responder._in_flight.by_name.values()):
-                responder._in_flight.stop(request)
-        elif how == "gone":
-            responder.end_calls(Ending(subjects=(CONSOLE,)))
-        elif how == "stopping":
-            await responder.close(0)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        if how == "go on":
-            assert len(wired.store.ran) == begun and responder.running == 4
-            _let_go(wired)
-            assert await asyncio.gather(*calls) == [0, 1, 2, 3] and len(wired.store.ran) == 12
-        else:
-            assert not responder.running and len(wired.store.ran) == begun, "what is cancelled waits for no turn"
-            _let_go(wired)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not shares._waiting and not responder._in_flight.quotas._taken
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-
-    burning(test)
-
-
-def test_a_step_that_waits_raises_then_what_it_was_to_raise() -> None:
-    async def test(stage: Stage) -> None:
-        async def work(future: asyncio.Future[int]) -> str:
-            stage.now += 2 * SLICE_S
-            try:
-                return str(await future)
-            except ValueError as error:
-                return f"{error} at {len(stage.done)}"
-
-        futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
-        tasks = [asyncio.ensure_future(stage.shares.metered("a", b"a", work(future))) for future in futures]
-        await asyncio.sleep(0)
-        stage.shares._is_scheduled = True  # by no one
-        stage.read(("a", 0.005), ("a", 0.005))
-        futures[0].set_exception(ValueError("no"))
-        futures[1].set_result(7)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert not any(task.done() for task in tasks), "they wait"
-        stage.shares._is_scheduled = False
-        stage.shares._schedule()
-        assert await asyncio.gather(*tasks) == ["no at 2", "7"]
-
-    staged(test)
-
-
-def test_a_first_turn_goes_before_what_is_unread_and_behind_other_first_turns() -> None:
-    async def test(stage: Stage) -> None:
-        stage.shares._is_scheduled = True  # by no one
-        stage.read(*[("one", 0.005)] * 3)
-        order: list[str] = []
-
-        async def first(name: str) -> None:
-            await stage.shares.turn("one", b"one", is_first=True)
-            order.append(f"{name} after {len(stage.done)}")
-
-        async def later() -> None:
-            await stage.shares.turn("one", b"one", is_first=False)
-            order.append(f"later after {len(stage.done)}")
-
-        tasks = [asyncio.ensure_future(work) for work in (later(), first("a"), first("b"))]
-        await asyncio.sleep(0)
-        stage.shares._is_scheduled = False
-        stage.shares._schedule()
-        await asyncio.gather(*tasks)
-        assert order == ["a after 1", "b after 1", "later after 2"], "an unread one and a later step in turn"
-
-    staged(test)
-
-
-def test_what_it_takes_to_hold_a_request_is_not_charged_to_the_next_caller() -> None:
-    async def test(wired: LinkedComponents) -> None:
-        shares: Any = wired.shares
-        now = 0.0
-        shares._clock = lambda: now
-        responder = _held(wired)
-        wait = responder._wait
-
-        def slow(*asked: Any) -> None:
-            nonlocal now
-            now += 1.0
-            wait(*asked)
-
-        responder._wait = slow
-        call = asyncio.ensure_future(wired.call("at_once", 1, 0.0))
-        await _reached(responder, 1)
-        assert not shares.must_wait("third/other")
-        shares.used("third/other")
-        assert shares._used["third/other"] == 0.0
-        _let_go(wired)
-        await call
-
-    run(test, Burner)
-
-
-def test_a_metered_handler_sees_what_an_unmetered_one_does() -> None:
-    async def test(stage: Stage) -> None:
-        seen: list[type[BaseException]] = []
-
-        async def work(future: asyncio.Future[int]) -> int:
-            try:
-                number = await future
-            except BaseException as error:
-                seen.append(type(error))
-                raise
-            return number + 1
-
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        loop.call_soon(future.set_result, 4)
-        assert await stage.shares.metered("a", b"a", work(future)) == 5
-        future = loop.create_future()
-        loop.call_soon(future.set_exception, ValueError("x"))
-        with pytest.raises(ValueError, match="x"):
-            await stage.shares.metered("a", b"a", work(future))
-
-        async def metered() -> int:
-            result: int = await stage.shares.metered("a", b"a", work(loop.create_future()))
-            return result
-
-        task = asyncio.ensure_future(metered())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert seen == [ValueError, asyncio.CancelledError]
-
-    staged(test)
