@@ -120,6 +120,10 @@ def _fits(message: Message, fields: Sequence[object]) -> bool:
     return True
 
 
+_CUT = int(socket.MSG_TRUNC)  # as numbers: each `|` of flags is a call of Python
+_CUT_WITH_DESCRIPTORS = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+
+
 class ControlChannel:
     """One end of a SEQPACKET pair. Owns its descriptor; non-blocking."""
 
@@ -169,7 +173,7 @@ class ControlChannel:
         try:
             if not packet:
                 raise PeerError("closed")
-            if flags & (socket.MSG_TRUNC | (socket.MSG_CTRUNC if descriptors else 0)):
+            if flags & (_CUT_WITH_DESCRIPTORS if descriptors else _CUT):
                 raise PeerError("truncated")
             name, message = self.table.decode_untrusted(packet, sender, state)
             if len(received) != self.table.by_name[name].descriptors:

@@ -25,10 +25,11 @@ KEPT_FROM_S = 60.0  # a shorter period has no due time on the disk: it begins an
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A period, and by how much at most each run may be late by chance, in seconds."""
+    """A period, by how much at most each run may be late by chance, in seconds, and what tells that a run can wait."""
 
     period_s: float
     jitter_s: float
+    idle_s: Callable[[Any], float] | None = None  # of the component
 
     @property
     def spec(self) -> str:
@@ -62,20 +63,29 @@ class At:
 Timer = Every | At
 
 
-def every(period: str | float, *, jitter: str | float = 0.0) -> Callable[[Function], Function]:
+def every(
+    period: str | float, *, jitter: str | float = 0.0, idle_s: Callable[[Any], float] | None = None
+) -> Callable[[Function], Function]:
     """Run a method again and again: `@every("5s")`, `@every("10m", jitter="1m")`; numbers are seconds.
 
     The first run is one period after the start, or when the last process would have had it, for periods of a minute
     and more. Each is later by up to `jitter`. One that is due while the last still runs is left out, and that is told.
 
+    With `idle_s`, a function of the component, a run that is due waits for as many seconds as that returns, or for ever
+    (`math.inf`). It is asked again with every beat of the process, and whenever something else has run in it, half a
+    second late at most. So a process with short periods and nothing to do sleeps.
+
         @every("5s")
         async def poll(self) -> None: ...
+
+        @every("1s", idle_s=lambda self: self.next_end - time.time())
+        async def end_what_is_over(self) -> None: ...
     """
     period_s = _seconds("period", period, LEAST_S)
     jitter_s = _seconds("jitter", jitter, 0.0) if jitter else 0.0
     if jitter_s > period_s:
         raise MisuseError(f"cannot have a jitter of {jitter} in a period of {period}: make it shorter")
-    return _marked(Every(period_s, jitter_s))
+    return _marked(Every(period_s, jitter_s, idle_s))
 
 
 def at(time: str, *, missed: Missed = "once") -> Callable[[Function], Function]:

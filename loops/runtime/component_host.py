@@ -137,9 +137,8 @@ class ComponentHost:
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether it has no call in flight, to it or by it, and nothing that runs on the beat."""
-        in_flight = self.responder.running or self.caller.pending.by_number
-        return not (in_flight or self.endpoint.is_retiring or self.timers.needs_beats)
+        """Tell whether it has nothing that needs beats. Calls in flight do not: a frame of theirs ends the rest."""
+        return not self.endpoint.is_retiring
 
     def note_ready(self, is_ready: bool) -> None:
         """Run requests while the component is ready, and none while it is not."""

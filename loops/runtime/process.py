@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -347,7 +348,7 @@ class LoopProcess:
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
-        self._figures.each_beat()
+        self._figures.each_beat(is_rare=not self._rest.is_awake)
         self._free_heap.each_beat()
         if self._state is LoopState.ACTIVE:
             self._reports.check(now)
@@ -362,7 +363,8 @@ class LoopProcess:
 
     def next_look(self, now: float) -> float:
         """Return at which time of the event loop a beat has something to do; infinite for never."""
-        return self._reports.next_look(now)
+        timers = min((host.timers.next_look() for host in self.hosts.values()), default=math.inf)
+        return min(self._reports.next_look(now), now + timers)
 
     # -- frames -------------------------------------------------------------------------------------------------
 

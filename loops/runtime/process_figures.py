@@ -1,7 +1,7 @@
 """Figures of a process for the host's metrics, written into a page of memory that the metrics process reads.
 
-The supervisor makes the page and hands it to both; it reads nothing of it. It is written with every second beat, if
-anything has changed, so that no request for metrics wakes a loop.
+The supervisor makes the page and hands it to both; it reads nothing of it. It is written with every second beat, or
+with each of a process that rests, if anything has changed, so that no request for metrics wakes a loop.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class ProcessFigures:
             os.close(self._page)
         self._page, self._written = page, b""
 
-    def each_beat(self) -> None:
+    def each_beat(self, *, is_rare: bool) -> None:
         """Write, if it is time and there is something new. What cannot be written stops no beat."""
         self._beats += 1
-        if self._page < 0 or self._beats % BEATS:
+        if self._page < 0 or (self._beats % BEATS and not is_rare):
             return
         try:
             data = self.encoded()

@@ -1,5 +1,8 @@
 """Runs the timers of a component, on the beat of its process: one wake-up for all of them.
 
+A process that rests beats when the next of them is due. Until then no clock but its event loop's goes on for it, so the
+supervisor asks it for a beat when the host was suspended or its clock was set.
+
 Before a run begins that has a due time on the disk, the next one is there: so whatever dies meanwhile, it runs at most
 once. A disk that refuses keeps the run from beginning, and that is told. The write is made here, in the event loop, as
 a component has no thread of its own: one small file, at most once a minute for a timer. A period below a beat has a
@@ -11,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -20,7 +24,7 @@ from typing import Protocol
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.tasks import is_cancelled
-from tlsrt.loops.component.timers import Every, Timer, timers_of
+from tlsrt.loops.component.timers import At, Every, Timer, timers_of
 from tlsrt.loops.component.timetable import Due, Now, Timetable, What, timetable_of
 from tlsrt.loops.runtime.due_times import DueTimesError, read_due_times, write_due_times
 from tlsrt.loops.runtime.heartbeat import BEAT_S
@@ -59,6 +63,7 @@ class _Job:
         self.task: asyncio.Task[None] | None = None
         self.alarm: asyncio.TimerHandle | None = None
         self.began = 0.0
+        self.is_idle_wrong = False  # what tells whether a run can wait fails
         self.runs = self.failed = self.failed_in_a_row = self.left_out = 0
 
     def end(self, task: asyncio.Task[None]) -> None:
@@ -86,6 +91,7 @@ class ComponentTimers:
         self._jobs: list[_Job] = []
         self._again_at = 0.0  # before then a disk that refused is not asked again
         self._stored: dict[str, float] = {}  # the due times that are on the disk
+        self._has_begun = False  # with this beat
         self._is_kept = any(timer.is_kept for timer in self._timers.values())
 
     def start(self) -> None:
@@ -113,6 +119,7 @@ class ComponentTimers:
         """Begin what is due."""
         if not self._jobs:
             return
+        self._has_begun = False
         now = self._clock.now()
         for job in self._jobs:
             if not job.is_fast:
@@ -120,10 +127,39 @@ class ComponentTimers:
         if now.boot >= self._again_at and not self._try_to_store(now):
             self._again_at = now.boot + AGAIN_S
 
-    @property
-    def needs_beats(self) -> bool:
-        """Tell whether something runs on the beat."""
-        return any(not job.is_fast for job in self._jobs)
+    def next_look(self) -> float:
+        """Return in how many seconds a beat has something to do: now is 0 or less, never is infinite.
+
+        The beat behind one that has begun a run takes along what the run has counted.
+        """
+        if not self._jobs:
+            return math.inf
+        if self._has_begun:
+            return 0.0
+        now = self._clock.now()
+        left = min(self._seconds_left(job, now) for job in self._jobs)
+        return min(left, self._again_at - now.boot) if self._again_at > now.boot else left
+
+    def _seconds_left(self, job: _Job, now: Now) -> float:
+        if job.is_fast:
+            return 0.0
+        is_at = isinstance(job.timer, At)
+        return max(job.table.due - (now.wall if is_at else now.boot), self._idle_s(job))
+
+    def _idle_s(self, job: _Job) -> float:
+        """Return for how long a run can wait, as the component says. One that cannot say has it run."""
+        idle_s = job.timer.idle_s if isinstance(job.timer, Every) else None
+        if idle_s is None:
+            return 0.0
+        try:
+            seconds = float(idle_s(self._component))
+        except Exception:  # the component's own code
+            if not job.is_idle_wrong:
+                self._log.exception("timer %s cannot tell whether it has anything to do, and runs", job.name)
+            job.is_idle_wrong = True
+            return 0.0
+        job.is_idle_wrong = False
+        return seconds if seconds > 0 else 0.0
 
     async def stop(self, timeout_s: float) -> None:
         """Begin nothing more, and let what runs end; what has not in time is cancelled."""
@@ -142,6 +178,8 @@ class ComponentTimers:
     # -- runs -------------------------------------------------------------------------------------------------
 
     def _look(self, job: _Job, now: Now) -> None:
+        if self._idle_s(job) > 0:
+            return
         what = job.table.look(now)
         if what is What.MISSED:
             self._log.info("timer %s was due while it could not run, and is left out as it says", job.name)
@@ -157,7 +195,7 @@ class ComponentTimers:
             if job.timer.is_kept and not self._try_to_store(now):
                 self._log.error("timer %s does not run now: its next due time is not on the disk", job.name)
                 return
-            job.began = now.boot
+            job.began, self._has_begun = now.boot, True
             context = contextvars.Context()  # it runs for no caller
             work = asyncio.get_running_loop().create_task(self._run(job), name=f"timer {job.name}", context=context)
             job.task = work

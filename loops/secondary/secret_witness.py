@@ -8,6 +8,7 @@ goes back. It helps against who puts back this service's files, and not against 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -56,6 +57,11 @@ class SecretWitness:
     def is_due(self) -> bool:
         """Tell whether there is something to keep; nothing is, before it was read."""
         return self.is_read and self._revision > self._witnessed
+
+    def until_look_s(self) -> float:
+        """Return in how many seconds `look` has something to do."""
+        has_work = not self.is_read or (self.is_due and not self.rolled_back)
+        return max(0.0, self._not_before - self._clock()) if has_work and not self._is_blind else math.inf
 
     def value(self) -> dict[str, Any]:
         """Return what is to be kept."""

@@ -113,6 +113,10 @@ class SecretWork:
         """Look for what is over at this time too (wall ms)."""
         self._next_ms = min(self._next_ms, ends_ms)
 
+    def until_end_s(self, now_ms: int) -> float:
+        """Return in how many seconds something is over, as it is known now; negative for what is late."""
+        return math.inf if self.is_stopping else (self._next_ms - now_ms) / 1000
+
     def close_streams(self) -> None:
         """End what everybody watches."""
         self.watchers.close()

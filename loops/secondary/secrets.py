@@ -9,6 +9,7 @@ A value comes as an upload and in no argument. So it is in no command line, and 
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -333,15 +334,23 @@ class Secrets(Component):
 
     # -- time, the witness and health -------------------------------------------------------------------------
 
-    @every("1s")
+    def until_end_s(self) -> float:
+        """Return in how many seconds the first lease or grace ends."""
+        return self._work.until_end_s(self.wall_ms())
+
+    def until_witness_s(self) -> float:
+        """Return in how many seconds there is something to keep in the store; never, while nothing changes."""
+        return self._witness.until_look_s() if self.options.witness and self._work.is_begun else math.inf
+
+    @every("1s", idle_s=until_end_s)
     async def look_for_ends(self) -> None:
         """End leases, and versions whose grace has passed."""
         await self._work.end_late(self.wall_ms)
 
-    @every("1s")
+    @every("1s", idle_s=until_witness_s)
     async def look_at_witness(self) -> None:
         """Keep the count of changes in the store; at first, see whether it is higher than ours."""
-        if self.options.witness and self._work.is_begun and await self._witness.look(self._revision):
+        if await self._witness.look(self._revision):
             self.log.warning("%s", self._witness.rolled_back)
             self.alert("rolled_back")
 

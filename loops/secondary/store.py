@@ -197,7 +197,11 @@ class Store(Component):
         elif isinstance(outcome, BaseException):
             self.count("refused")
 
-    @every("1s")
+    def until_expiry_s(self) -> float:
+        """Return in how many seconds the first value expires."""
+        return (self._next_expiry_ms - self.wall_ms()) / 1000
+
+    @every("1s", idle_s=until_expiry_s)
     async def look_for_expired(self) -> None:
         """Begin to remove what has expired, and wait for no slow disk."""
         if self._expiring is None or self._expiring.done():

@@ -172,8 +172,8 @@ class HeartbeatMonitor:
 
     def health(self, name: str, now: float) -> Health:
         """Return what to think of one process now."""
-        if self._processes[name].settled and now - self._processes[name].last <= self.policy.allowance_s:
-            return Health.GOOD  # as phi is at most 0.3, whatever its rhythm: to work that out for all costs at rest
+        if self._processes[name].settled and now - self._processes[name].last <= self._soonest_s:
+            return Health.GOOD  # whatever its rhythm: to work out phi for all costs at rest
         suspicion = self.phi(name, now)
         if suspicion >= self.policy.dead:
             return Health.DEAD

@@ -233,6 +233,12 @@ class Loops(Feature):
         elif step is Step.ASK:
             self.tell(loop, "ask_beat")
 
+    def ask_beats(self) -> None:
+        """Have all look at what is due: the clocks that their timers go by have been set."""
+        for loop in self.all:
+            if loop.state is LoopState.ACTIVE and loop.process.life is not None:
+                self.tell(loop, "ask_beat")
+
     def manager_of(self, loop: Loop) -> Children:
         """Return what a living loop is to be inspected with."""
         return loop.managed_by or self._context.current.children

@@ -22,6 +22,7 @@ from tlsrt.supervisor.process.limits import LimitMonitor
 from tlsrt.supervisor.process.unkillable import KilledProcess, UnkillableProcesses
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.clock_steps import Clocks, ClockSteps, read_clocks
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
@@ -40,7 +41,7 @@ class Watchdog(Feature):
 
     def __init__(
         self, context: Context, loops: Loops, authority: AuthorityProcess, services: Sequence[ServiceProcess],
-        features: Feature, boottime: Callable[[], float] | None = None,
+        features: Feature, boottime: Callable[[], float] | None = None, clocks: Callable[[], Clocks] = read_clocks,
     ) -> None:  # fmt: skip
         """`boottime` is the clock that beats go by, in s: CLOCK_BOOTTIME."""
         self._context = context
@@ -50,6 +51,8 @@ class Watchdog(Feature):
         self._services = services  # helpers and resolver: each is there while it is needed
         self._features = features
         self._boottime = boottime or partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+        self._clocks = clocks
+        self._clock_steps = ClockSteps()
         self._turns = 0  # of this round
         self._left: list[Callable[[], None]] = []  # looks of this round
         self._burst = BURST
@@ -69,6 +72,8 @@ class Watchdog(Feature):
     def _turn(self) -> None:
         if not self._loops.is_stopping:
             self._judge()
+            if self._clock_steps.look(self._clocks()):
+                self._loops.ask_beats()  # timers of who rests may be due
             self._attest_some()
         self.stuck.look(self._killed(), self._event_loop.now)
         self._features.judged()

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ SLEEPER = "third/sleeper"
 FOUND_S = HeartbeatPolicy().silence_s + ATTEST_ROUND_S  # after the last sign of life, which is 0.5 s old at most
 LOAD_S = 3.0  # of a machine with other work, and to read what the console says
 REST_S = 8.0
+RING_S = 12.0  # longer than it takes to come to rest, and than a verifier knows enough without a feed
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,28 @@ def test_one_at_rest_neither_beats_nor_dies_and_answers_a_call(host: RunningHost
         assert host.client().call(SLEEPER, "ping") == "pong"
     assert host.loop(name)["pid"] == pid and host.loop(name)["restarts"] == 0
     assert at_rest(host, name) == pid
+
+
+def test_a_timer_with_a_short_period_lets_its_process_rest_until_there_is_something_to_do(
+    host: RunningHost, name: str
+) -> None:
+    host.client().call(SLEEPER, "ring_after", RING_S)
+    pid = at_rest(host, name)
+    time.sleep(RING_S)
+    (late_s,) = host.client().call(SLEEPER, "lateness")
+    assert 0 <= late_s < ATTEST_ROUND_S + 1.0 + LOAD_S, "its period, and a beat"
+    assert at_rest(host, name) == pid
+
+
+def test_one_rests_while_a_stream_of_it_is_open_and_what_it_says_then_arrives(host: RunningHost, name: str) -> None:
+    with host.client("late") as client, ThreadPoolExecutor(1) as pool:
+        host.client().call(SLEEPER, "ring_after", RING_S)
+        rings = client.stream(SLEEPER, "rings", timeout_s=60.0)
+        first = pool.submit(next, rings)
+        pid = at_rest(host, name)
+        assert not first.done()
+        assert first.result(timeout=30.0) == "rung"
+    assert at_rest(host, name) == pid and host.loop(name)["restarts"] == 0
 
 
 def test_a_client_that_is_revoked_while_the_recipient_rests_is_not_heard(host: RunningHost, name: str) -> None:

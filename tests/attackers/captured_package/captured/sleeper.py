@@ -1,18 +1,53 @@
 """A component that sleeps where nothing wakes it, spins, or hears nothing any more: what a process at rest can hide."""
 
 import asyncio
+import math
 import select
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from tlsrt import Component, handler
+from tlsrt import Component, every, handler
 
 AFTER_S = 6.0  # so that its process has come to rest
 
 
 class Sleeper(Component):
-    """Each handler answers, and goes wrong later."""
+    """Each handler answers, and goes wrong later; but for those of its timer, which only lets it rest."""
+
+    def __init__(self) -> None:
+        self.end = math.inf
+        self.late_s: list[float] = []
+        self.rung = asyncio.Event()
+
+    def until_end_s(self) -> float:
+        return self.end - time.monotonic()
+
+    @every("1s", idle_s=until_end_s)
+    async def look_for_end(self) -> None:
+        """Note by how much it is late."""
+        self.late_s.append(time.monotonic() - self.end)
+        self.end = math.inf
+        self.rung.set()
+
+    @handler
+    async def ring_after(self, seconds: float) -> None:
+        """Have something for the timer to do."""
+        self.end = time.monotonic() + seconds
+
+    @handler
+    async def lateness(self) -> list[float]:
+        """Return by how many seconds each run of the timer was late."""
+        return self.late_s
+
+    @handler
+    async def rings(self) -> AsyncIterator[str]:
+        """Say each time that the timer runs, from now on."""
+        while True:
+            self.rung.clear()
+            await self.rung.wait()
+            yield "rung"
 
     def _later(self, deed: Callable[[], object]) -> None:
         asyncio.get_running_loop().call_later(AFTER_S, deed)

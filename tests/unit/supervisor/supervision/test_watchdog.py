@@ -12,6 +12,7 @@ import pytest
 from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import PATIENCE_S
+from tlsrt.supervisor.supervision.clock_steps import Clocks, read_clocks
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
 from tlsrt.supervisor.supervision.loop import Incarnation
 from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, BURST, TURNS, Watchdog
@@ -38,6 +39,8 @@ class Stage:
     quiet_s: float = 0.0  # for how long nobody can become suspect
     expected: list[float] = field(default_factory=list[float])
     clock: float = 40 - ATTEST_ROUND_S / TURNS + 0.001  # so the first turn is at a moment of beats
+    clocks: Clocks = field(default_factory=read_clocks)
+    asked: int = 0  # how often all were asked for a beat
     event_loop: Any = None
     loops: Any = None
 
@@ -53,7 +56,8 @@ class Stage:
         for loop in loops:
             loop.process.child = SpawnedChild(2, -1, 1 << 30)
         self.loops = SimpleNamespace(
-            all=loops, is_stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
+            all=loops, is_stopping=False, monitor=monitor, ask_beats=self._ask_beats,
+            attest=lambda loop: self.looked_at.append(loop.name),
             violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
             by_name=lambda name: next(loop for loop in loops if loop.name == name),
             hung=lambda loop, reason, cause: self.ended.append(f"{loop.name} {reason} ({cause})"),
@@ -81,7 +85,10 @@ class Stage:
         )  # fmt: skip
         helper: Any = SimpleNamespace(is_attested=False, is_killed=False, child=None)
         features: Any = SimpleNamespace(judged=lambda: self.told.append(self.judged))
-        Watchdog(context, self.loops, authority, (helper,), features, lambda: self.clock).begin()
+        Watchdog(context, self.loops, authority, (helper,), features, lambda: self.clock, lambda: self.clocks).begin()
+
+    def _ask_beats(self) -> None:
+        self.asked += 1
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1
@@ -104,6 +111,17 @@ def test_features_hear_of_each_turn_after_its_judgement() -> None:
     stage.begin()
     stage.pass_turns(3)
     assert stage.told == [1, 2, 3]
+
+
+def test_all_are_asked_for_a_beat_when_the_host_was_suspended_or_its_clock_was_set() -> None:
+    stage = Stage()
+    stage.begin()
+    stage.pass_turns(4)
+    assert stage.asked == 0
+    for number, name in enumerate(("boottime", "wall"), 1):
+        stage.clocks = stage.clocks._replace(**{name: getattr(stage.clocks, name) + 60.0})
+        stage.pass_turns(4)
+        assert stage.asked == number
 
 
 def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
