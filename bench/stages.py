@@ -51,7 +51,7 @@ RULES: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(pattern), stage) for pattern, stage in RULES)
 OTHER = "other"
 _LOOP = Path(event_loop.__file__).read_text().splitlines()
-_POLL = next(number for number, line in enumerate(_LOOP, 1) if "self._poll(timeout" in line)
+_POLL = next(number for number, line in enumerate(_LOOP, 1) if "events = poll(timeout" in line)
 _WAITING = re.compile(rf"\bselect \([^()]*selectors\.py|\b_run_once \([^()]*channels/event_loop\.py:{_POLL}\)")
 
 

@@ -72,11 +72,12 @@ def every(
     and more. Each is later by up to `jitter`. One that is due while the last still runs is left out, and that is told.
 
     With `idle_s`, a function of the component, a run that is due waits for as many seconds as that returns, or for ever
-    (`math.inf`). It is asked again with every beat of the process, and whenever something else has run in it, half a
-    second late at most. So a process with short periods and nothing to do sleeps.
+    (`math.inf`). It is asked again with every beat of the process and, while that sleeps, whenever something has run in
+    it: so it has to be quick. A process with short periods and nothing to do sleeps.
 
         @every("5s")
         async def poll(self) -> None: ...
+
 
         @every("1s", idle_s=lambda self: self.next_end - time.time())
         async def end_what_is_over(self) -> None: ...

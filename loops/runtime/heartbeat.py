@@ -7,7 +7,8 @@ wakes up once for a beat and what is sent with it, and its rounds keep the same 
 finds the beats of all loops waiting when it has read some.
 
 A process at rest beats when it is asked, which it is as soon as it is not seen to sleep any more
-(supervisor/supervision/visible_sleep.py), and when it has something to look at.
+(supervisor/supervision/visible_sleep.py), and when it has something to look at. When that is can change with anything
+that runs in it, also right after a beat that was asked for: so it is found anew before each sleep of its event loop.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from collections.abc import Callable
 
 from tlsrt.channels.control.heartbeat_name import pulse_name
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.sandbox.syscalls import name_thread
 
 BEAT_S = 0.5
 LATEST_S = BEAT_S + 0.02  # without a feed
 EARLY_S = 0.1  # so much before its time a beat goes along, at most
+SOONER_S = 0.01  # by which a beat of one at rest is worth to be moved
 REPORTS_PER_BEAT = 8  # of components; the supervisor takes 50 records a second of a loop
 
 
@@ -36,12 +39,16 @@ class Heartbeat:
         self._each = each
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._look: Callable[[float], float] | None = None  # of one that rests
         self._late_us = 0
         self.beats = 0
 
     def start(self) -> None:
         """Begin, on the running event loop."""
         loop = asyncio.get_running_loop()
+        self._look = None
+        if isinstance(loop, EventLoop):
+            loop.ask_before_sleep(None)
         self._next = loop.time() + LATEST_S
         self._timer = loop.call_at(self._next, self._wake)
 
@@ -64,13 +71,29 @@ class Heartbeat:
             self._next = asyncio.get_running_loop().time()
             self._wake()
 
-    def rest_until(self, when: float) -> None:
-        """Beat no more before this time of the event loop, which may be infinite, unless it is asked for."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._next = when
-            if when < math.inf:
-                self._timer = asyncio.get_running_loop().call_at(when, self._wake)
+    def rest_until(self, look: Callable[[float], float]) -> None:
+        """Beat no more, unless it is asked for, before there is something to look at.
+
+        `look` returns when that is, at a time of the event loop; it may be infinite, and another one after each turn.
+        """
+        if self._timer is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._timer.cancel()
+        self._next, self._look = math.inf, look
+        self._look_again()
+        if isinstance(loop, EventLoop):
+            loop.ask_before_sleep(self._look_again)
+
+    def _look_again(self) -> None:
+        """Beat sooner if there is something to look at sooner. One that comes for nothing finds when to come again."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._look is None or self._timer is None or (when := max(now, self._look(now))) >= self._next - SOONER_S:
+            return
+        self._timer.cancel()
+        self._next = when
+        self._timer = loop.call_at(when, self._wake)
 
     def go_on(self) -> None:
         """Beat again as others do."""

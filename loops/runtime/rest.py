@@ -46,7 +46,7 @@ class Authority(Protocol):
 class Beats(Protocol):
     """The heartbeat."""
 
-    def rest_until(self, when: float) -> None: ...
+    def rest_until(self, look: Callable[[float], float]) -> None: ...
     def go_on(self) -> None: ...
 
 
@@ -91,14 +91,13 @@ class Rest:
             return
         if not self._is_resting and (self._quiet < QUIET_BEATS or not self._verifier.is_synchronised(self._clock())):
             return
-        until = self._owner.next_look(now)
-        if until - now < LEAST_S:
+        if self._owner.next_look(now) - now < LEAST_S:
             return
         if not self._is_resting or self._is_fed():
             if not self._authority.rest():
                 return
             self._is_resting, self.is_awake, self._since = True, False, self._clock()
-        self._beats.rest_until(until)
+        self._beats.rest_until(self._owner.next_look)
 
     def _is_fed(self) -> bool:
         """Tell whether it is fed although it rests: by another authority, which does not know it."""

@@ -334,15 +334,11 @@ class Secrets(Component):
 
     # -- time, the witness and health -------------------------------------------------------------------------
 
-    def until_end_s(self) -> float:
-        """Return in how many seconds the first lease or grace ends."""
-        return self._work.until_end_s(self.wall_ms())
-
     def until_witness_s(self) -> float:
         """Return in how many seconds there is something to keep in the store; never, while nothing changes."""
         return self._witness.until_look_s() if self.options.witness and self._work.is_begun else math.inf
 
-    @every("1s", idle_s=until_end_s)
+    @every("1s", idle_s=lambda self: self._work.until_end_s(self.wall_ms()))
     async def look_for_ends(self) -> None:
         """End leases, and versions whose grace has passed."""
         await self._work.end_late(self.wall_ms)

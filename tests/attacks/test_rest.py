@@ -25,6 +25,7 @@ SLEEPER = "third/sleeper"
 FOUND_S = HeartbeatPolicy().silence_s + ATTEST_ROUND_S  # after the last sign of life, which is 0.5 s old at most
 LOAD_S = 3.0  # of a machine with other work, and to read what the console says
 REST_S = 8.0
+TRIES = 2
 RING_S = 12.0  # longer than it takes to come to rest, and than a verifier knows enough without a feed
 
 
@@ -89,6 +90,18 @@ def test_a_timer_with_a_short_period_lets_its_process_rest_until_there_is_someth
     (late_s,) = host.client().call(SLEEPER, "lateness")
     assert 0 <= late_s < ATTEST_ROUND_S + 1.0 + LOAD_S, "its period, and a beat"
     assert at_rest(host, name) == pid
+
+
+def test_a_timer_is_not_missed_that_gets_something_to_do_right_after_a_beat_that_was_asked_for(
+    host: RunningHost, name: str
+) -> None:
+    before = len(host.client().call(SLEEPER, "lateness"))
+    for _ in range(TRIES):
+        host.client().call(SLEEPER, "ring_after_a_stir", 1.0)
+        time.sleep(REST_S)  # it stirs after 6 s, and rings 1.5 s later
+        time.sleep(1.0 + LOAD_S)
+    late_s = host.client().call(SLEEPER, "lateness")[before:]
+    assert len(late_s) == TRIES and max(late_s) < ATTEST_ROUND_S + 1.0 + LOAD_S
 
 
 def test_one_rests_while_a_stream_of_it_is_open_and_what_it_says_then_arrives(host: RunningHost, name: str) -> None:

@@ -62,8 +62,8 @@ def standard(clock: Clock) -> asyncio.AbstractEventLoop:
 
 def lean(clock: Clock) -> asyncio.AbstractEventLoop:
     loop: Any = EventLoop()
-    poll = loop._poll
-    loop._poll = lambda timeout, most: poll(clock.waited(timeout), most)
+    poll, *others = loop._wait
+    loop._wait = (lambda timeout, most: poll(clock.waited(timeout), most), *others)
     loop.time = lambda: clock.now
     return loop  # type: ignore[no-any-return]
 
@@ -204,3 +204,31 @@ def test_the_programs_reach_every_kind_of_callback() -> None:
     log = Run(BUSY, lean).run()
     assert {entry[1].split()[0] for entry in log if isinstance(entry[0], int)} >= {"soon", "later", "read", "writer"}
     assert {entry[0] for entry in log} >= {"failed", "stopped", "task", "unwatched"}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_who_rests_is_asked_before_each_sleep_and_not_between_turns_and_what_it_sets_ends_the_sleep(
+    debug: bool,
+) -> None:
+    loop, log = EventLoop(), list[str]()
+    loop.set_debug(debug)
+
+    def before_sleep() -> None:
+        log.append("asked")
+        if log.count("asked") == 1:
+            loop.call_later(0.001, log.append, "timer")
+        else:
+            loop.stop()
+
+    def turn(left: int) -> None:
+        log.append("turn")
+        if left:
+            loop.call_soon(turn, left - 1)
+
+    loop.ask_before_sleep(before_sleep)
+    loop.call_soon(turn, 2)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+    assert log == ["turn", "turn", "turn", "asked", "timer", "asked"]

@@ -63,7 +63,7 @@ def test_every_rule_is_reached_by_its_files() -> None:
 
 def test_a_process_that_waits_in_our_event_loop_is_no_cpu_and_its_turns_are() -> None:
     waiting = next(
-        number for number, line in enumerate(EVENT_LOOP.read_text().splitlines(), 1) if "self._poll(" in line
+        number for number, line in enumerate(EVENT_LOOP.read_text().splitlines(), 1) if "events = poll(" in line
     )
     place = "run (tlsrt/x.py:1);EventLoop._run_once (tlsrt/channels/event_loop.py:{}) 7"
     assert stages([place.format(waiting), place.format(waiting + 3)]) == {"event loop": 7}

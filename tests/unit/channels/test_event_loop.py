@@ -158,13 +158,13 @@ def test_many_descriptors_that_are_ready_are_all_called_in_one_turn(loop: EventL
 
 def test_a_loop_that_has_nothing_to_do_sleeps(loop: EventLoop) -> None:
     turns: list[float] = []
-    poll = loop._poll
+    poll, *others = loop._wait
 
     def counted(timeout: float, most: int) -> Any:
         turns.append(timeout)
         return poll(timeout, most)
 
-    loop._poll = counted
+    loop._wait = (counted, *others)  # type: ignore[assignment]
     loop.run_until_complete(asyncio.sleep(0.2))
     assert len(turns) <= 6
     assert max(turns) > 0.1

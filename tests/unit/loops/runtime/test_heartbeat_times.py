@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tlsrt.channels.event_loop import EventLoop
 from tlsrt.loops.runtime.heartbeat import BEAT_S, EARLY_S, LATEST_S, Heartbeat
 
 
@@ -62,6 +64,49 @@ def make(clock: Clock) -> Heartbeat:
     return heart
 
 
+class Turning:
+    """A heartbeat at rest on a real event loop, that has nothing to look at until a test says so."""
+
+    def __init__(self) -> None:
+        self.loop = EventLoop()
+        self.look = math.inf
+        self.asked = 0
+        self.beaten_at = 0.0
+        life: Any = None
+        self.heart = Heartbeat("third", life, self._beat)
+        self.run_soon(self._rest)
+
+    def _rest(self) -> None:
+        self.heart.start()
+        self.heart.rest_until(self._look)
+
+    def _look(self, now: float) -> float:
+        self.asked += 1
+        return self.look
+
+    def _beat(self, now: float) -> None:
+        self.beaten_at = now
+        self.loop.stop()
+
+    def run_soon(self, call: Callable[[], object]) -> None:
+        self.loop.call_soon(call)
+        self.loop.call_later(0.001, self.loop.stop)
+        self.loop.run_forever()
+
+    def until_beat(self) -> None:
+        end = self.loop.call_later(20.0, self.loop.stop)
+        self.loop.run_forever()
+        end.cancel()
+        assert self.beaten_at, "no beat within 20 s"
+
+
+@pytest.fixture
+def turning() -> Iterator[Turning]:
+    turning = Turning()
+    yield turning
+    turning.loop.close()
+
+
 def test_without_a_feed_it_beats_by_itself(clock: Clock) -> None:
     make(clock)
     clock.pass_until(100.0 + 10 * LATEST_S + 0.001)
@@ -101,3 +146,46 @@ def test_a_late_beat_says_how_late_it_is(clock: Clock) -> None:
     assert when == due + 0.25
     assert abs(late_us - 250_000) <= 1
     assert clock.timers[0][0] == pytest.approx(due + 0.25 + LATEST_S)
+
+
+def test_one_that_rests_beats_when_it_has_something_to_look_at_and_before_that_if_it_is_asked(clock: Clock) -> None:
+    heart = make(clock)
+    heart.rest_until(lambda now: 130.0)
+    clock.pass_until(129.0)
+    assert clock.beats == []
+    clock.pass_until(130.0)
+    assert clock.beats == [(130.0, 0)]
+    heart.rest_until(lambda now: math.inf)
+    clock.pass_until(500.0)
+    assert len(clock.beats) == 1
+    heart.beat_now()
+    heart.go_on()
+    clock.pass_until(500.0 + LATEST_S)
+    assert [when for when, _ in clock.beats] == [130.0, 500.0, 500.0 + LATEST_S]
+
+
+def test_when_it_has_something_to_look_at_is_found_anew_before_each_sleep(turning: Turning) -> None:
+    def later_turn() -> None:
+        turning.look = turning.loop.time() + 0.05
+
+    turning.loop.call_later(0.02, later_turn)
+    turning.loop.call_later(0.03, lambda: None)
+    turning.until_beat()
+    assert turning.look <= turning.beaten_at < turning.look + 5.0
+
+
+def test_what_is_to_be_looked_at_at_once_makes_no_late_beat(turning: Turning) -> None:
+    def past() -> None:
+        turning.look = turning.loop.time() - 100.0
+
+    turning.loop.call_soon(past)
+    turning.until_beat()
+    assert turning.heart._late_us < 5_000_000
+
+
+def test_one_that_rests_no_more_is_not_asked_before_its_sleep(turning: Turning) -> None:
+    turning.run_soon(turning.heart.go_on)
+    asked = turning.asked
+    turning.run_soon(lambda: None)
+    turning.run_soon(lambda: None)
+    assert turning.asked == asked

@@ -48,8 +48,8 @@ class Process:
         self.said += ["wake"] if self.reads else []
         return self.reads
 
-    def rest_until(self, when: float) -> None:
-        self.until.append(when)
+    def rest_until(self, look: Callable[[float], float]) -> None:
+        self.until.append(look(self.now / 1000))
 
     def go_on(self) -> None:
         self.said.append("go on")
