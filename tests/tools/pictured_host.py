@@ -34,7 +34,8 @@ def _add(host: RunningHost, name: str, *words: str, starts: bool = True) -> None
     assert done.returncode == 0 or not starts, done.stderr
 
 
-async def _touch_a_decoy(host: RunningHost) -> None:
+async def touch_a_decoy(host: RunningHost) -> None:
+    """Ask the door for a file that only an attacker asks for."""
     async with WebPeer(host.admin.ca_pem, host.port) as peer:
         await peer.ask(PATHS[0])
 
@@ -72,7 +73,7 @@ def pictured_host() -> Iterator[RunningHost]:
             admin.call("secondary/updates", "plan")  # the first one takes apt longest
             admin.call(NOTIFY, "send", "A backup is done", severity="info")
         host.respawn("forth")
-        asyncio.run(_touch_a_decoy(host))
+        asyncio.run(touch_a_decoy(host))
         yield host
 
 

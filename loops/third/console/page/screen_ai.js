@@ -9,7 +9,7 @@ import { parts } from './screen_methods.js'
 import { RATE, decoded, play, recorded } from './sound.js'
 import { LOGS, MESSAGES, SEARCH, logged, received, searched, source } from './sources.js'
 import { texts } from './texts.js'
-import { commandText, line, plain } from './values.js'
+import { commandText, durationText, line, plain, shellWord } from './values.js'
 
 const words = texts.ai
 const SPEECH = 'secondary/speech', IDENTIFY = 'secondary/identify', OCR = 'secondary/ocr'
@@ -27,7 +27,11 @@ function work(screen, id, fields, effects, run, command = null) {
   const out = el('div', { class: 'answer' }), wrong = el('p', { role: 'alert', class: 'error' }), same = el('code', { class: 'same', 'aria-label': texts.act.command })
   const buttons = effects.map((effect, at) => el('button', { type: 'submit', class: at ? null : 'main', value: String(at) }, effect))
   const stop = el('button', { type: 'button', hidden: true, click: () => ends?.abort() }, words.stop)
-  const say = () => command && show(same, seen(commandText(command())))
+  const say = () => {
+    const [typed, more = ''] = command?.() || [] // none while nothing is typed
+    same.hidden = !typed
+    show(same, typed && seen(commandText(typed) + more))
+  }
   let ends = null
   const submit = async (event) => {
     event.preventDefault()
@@ -89,15 +93,15 @@ function asking(client, screen) {
       if ('read' in item) show(progress, words.read(item.read, item.of))
       if ('outcome' in item) note(`${wantedText(item.call)}: ${item.outcome}`)
       if ('text' in item) {
-        if (!said.firstChild) show(progress, words.first(Math.round(performance.now() - begun)))
+        if (!said.firstChild) show(progress, words.first(durationText((performance.now() - begun) / 1000)))
         said.append(seen(item.text))
       }
       if ('end' in item) out.append(model({ name: line(item.model), version: '', sha256: line(item.sha256) }), item.end === 'length' ? el('p', { class: 'note' }, words.cut) : '')
     }
     if (sources.length) out.append(el('h3', {}, words.given), el('ol', {}, sources.map((one) => el('li', {}, [one.head, one.place, one.author && words.author(one.author)].filter(Boolean).join(', '), el('p', { class: 'note' }, line(one.text, 110))))))
   }
-  const command = () => ['tlsrt', 'ask', ...[...files.files].flatMap((one) => ['--source', one.name]), ...list(spaces).flatMap((one) => ['--search', one]), ...(mails.checked ? ['--messages'] : []),
-    ...(logs.value ? ['--logs', logs.value] : []), ...(audit.value ? ['--audit', audit.value] : []), ...list(tools).flatMap((one) => ['--tool', one]), '--', question.value]
+  const command = () => question.value.trim() && [['tlsrt', 'ask', ...[...files.files].flatMap((one) => ['--source', one.name]), ...list(spaces).flatMap((one) => ['--search', one]), ...(mails.checked ? ['--messages'] : []),
+    ...(logs.value ? ['--logs', logs.value] : []), ...(audit.value ? ['--audit', audit.value] : []), ...list(tools).flatMap((one) => ['--tool', one]), '--', question.value]]
   return work(screen, 'ask', [field(words.question, question), el('details', {}, el('summary', {}, words.more),
     field(words.files, files), may(client, SEARCH, 'search') && field(words.spaces, spaces),
     may(client, MESSAGES, 'inbox') && may(client, MESSAGES, 'watch') && el('label', {}, mails, ` ${words.mailbox}`),
@@ -127,7 +131,7 @@ function hearing(client, screen) {
     }
     if (!said.firstChild) show(said, words.silence)
   }
-  return [work(screen, 'hear', [field(words.file, file), field(words.language, language)], [words.hear, words.record], run, () => ['tlsrt', 'call', SPEECH, 'transcribe', language.value]), enough]
+  return [work(screen, 'hear', [field(words.file, file), field(words.language, language)], [words.hear, words.record], run, () => [['tlsrt', 'call', SPEECH, 'transcribe', language.value], ` < ${shellWord(file.files[0]?.name ?? 'FILE.wav')}`]), enough]
 }
 
 function speaking(client, screen) {
@@ -144,16 +148,16 @@ function speaking(client, screen) {
     await play(new Uint8Array(await new Blob(pieces).arrayBuffer()), signal)
     show(out, words.played)
   }
-  return work(screen, 'speak', [field(words.text, text), field(words.voice, voice)], [words.speak], run, () => ['tlsrt', 'call', SPEECH, 'speak', text.value, voice.value])
+  return work(screen, 'speak', [field(words.text, text), field(words.voice, voice)], [words.speak], run, () => text.value.trim() && [['tlsrt', 'call', SPEECH, 'speak', text.value, voice.value], ' > FILE.wav'])
 }
 
 function finding(client, screen) {
   const text = input('find-text'), space = input('find-space', { value: '.' })
   const run = async (out, signal) => {
     const found = plain(await client.call(SEARCH, 'search', [text.value], { named: space.value === '.' ? {} : { namespace: space.value }, signal, timeoutMs: 60000 }))
-    show(out, table(words.found, words.hits, found.hits.map((one) => [`${one.kind} ${one.source}`, one.text, one.author, one.score.toFixed(2)])), model(found.model))
+    show(out, found.hits.length ? table(words.found, words.hits, found.hits.map((one) => [`${one.kind} ${one.source}`, one.text, one.author, one.score.toFixed(2).replace('-0.00', '0.00')])) : el('p', {}, words.nothingFound(space.value)), model(found.model))
   }
-  return work(screen, 'find', [field(words.what, text), field(words.space, space)], [words.find], run, () => ['tlsrt', 'search', 'find', '--namespace', space.value, '--', text.value])
+  return work(screen, 'find', [field(words.what, text), field(words.space, space)], [words.find], run, () => text.value.trim() && [['tlsrt', 'search', 'find', '--namespace', space.value, '--', text.value]])
 }
 
 function looking(client, screen) {

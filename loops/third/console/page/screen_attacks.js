@@ -14,9 +14,9 @@ export function attacks({ client, events: feed, signal }) {
   const body = el('div', {}), operate = new Operate(client)
   const draw = () => {
     const found = stories(feed.events)
-    show(body, found.length ? found.map((story) => el('section', { class: 'process', 'aria-label': story.subject }, el('h3', {}, story.subject),
+    show(body, found.length ? found.map((story) => el('section', { class: 'process facts', 'aria-label': story.subject }, el('h3', {}, story.subject),
       el('p', { class: 'note' }, `${texts.attacks.from} ${story.first.slice(0, 19).replace('T', ' ')} ${texts.attacks.until} ${story.last.slice(0, 19).replace('T', ' ')}`),
-      table(story.subject, [texts.rights.at, texts.rights.what, ''], story.events.slice(-50).map((event) => [event.at.slice(11, 19), event.name, event.sentence])),
+      table(texts.attacks.list(story.subject), [texts.rights.at, texts.rights.what, texts.attacks.said], story.events.slice(-50).map((event) => [event.at.slice(11, 19), event.name, event.sentence])),
       (isInForce(story) && operate.release(story.subject)) || el('p', { class: 'note' }, `${texts.attacks.release} `, el('code', {}, 'tlsrt-supervisor quarantine list')))) : el('p', {}, texts.attacks.none))
   }
   feed.addEventListener('change', draw, { signal })

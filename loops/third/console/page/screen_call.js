@@ -5,7 +5,7 @@ import { may } from './feeds.js'
 import { CALLS } from './phone.js'
 import { missing } from './screen_health.js'
 import { texts } from './texts.js'
-import { commandText, durationText, line, plain } from './values.js'
+import { commandText, durationText, plain, shareText } from './values.js'
 
 const words = texts.call
 const KEYS = [...'123456789*0#']
@@ -79,7 +79,7 @@ function talk(phone) {
     el('h3', {}, call.with), el('p', { role: 'status' }, badge(words.states[call.state], is('talks') ? 'good' : 'plain'), ' ',
       call.heldBy ? badge(words.heldBy(call.heldBy), 'warn') : null, ' ', call.isMuted ? badge(words.muted, 'warn') : null),
     call.times.connected ? el('p', { class: 'note' }, words.setUp(call.times.connected)) : null,
-    heard ? el('p', { class: 'note' }, words.quality(heard.lost, heard.packets + heard.lost, line(heard.bufferMs), line(heard.tripMs))) : null,
+    heard ? el('p', { class: 'note' }, words.quality(shareText(heard.lost, heard.packets + heard.lost), heard.bufferMs, heard.tripMs)) : null,
     sound?.mayNotPlay ? el('p', { class: 'error' }, words.mayNotPlay, ' ', button(words.hear, () => phone.hear())) : null, wrong, sound?.picture,
     el('div', { class: 'acts' },
       button(words.hangUp, () => phone.drop(), { class: 'main', id: 'hang-up' }),
@@ -100,7 +100,7 @@ export function logRows(calls, subject) {
 export function call({ client, phone, signal }) {
   const name = client.subject.split('/')[1] ?? 'NAME'
   if (!['ring', 'watch', 'answer'].some((method) => may(client, CALLS, method))) return missing(words.none, `tlsrt-supervisor component add external/calls --allow 'client/${name}: "*"'`)
-  const room = el('div', {}), numbers = el('div', {}), log = el('div', {}), state = el('p', { class: 'note', role: 'status' })
+  const room = el('div', {}), numbers = el('div', {}), log = el('div', { class: 'facts' }), state = el('p', { class: 'note', role: 'status' })
   const says = el('input', { id: 'call-says', type: 'text', maxlength: '200', autocomplete: 'off' })
   const text = el('input', { id: 'call-text', type: 'text', maxlength: '1000', autocomplete: 'off' })
   const writing = el('form', { class: 'filters', hidden: true, submit: (event) => {
@@ -138,7 +138,7 @@ export function call({ client, phone, signal }) {
       const page = plain(await client.call(CALLS, 'calls', [before, isMissed], { signal }))
       calls = before ? [...calls, ...page] : page
       if (calls[0]?.outcome === null && calls.length <= 100) setTimeout(() => signal.aborted || read(), 1000) // it is being written down, or goes on elsewhere
-      show(log, table(words.log, words.heads, logRows(calls, client.subject)), page.length === 100 ? button(words.older, () => read(calls.at(-1).position)) : null)
+      show(log, calls.length ? table(words.log, words.heads, logRows(calls, client.subject)) : el('p', {}, isMissed ? words.noMissed : words.noCalls), page.length === 100 ? button(words.older, () => read(calls.at(-1).position)) : null)
     } catch (error) {
       if (!signal.aborted) show(log, el('p', { class: 'error' }, texts.failed(error)))
     }

@@ -12,15 +12,16 @@ const ITEMS_SHOWN = 200
 const COLUMNS_MOST = 12
 
 /** Show a value: a list of alike objects as a table, one object as rows, bytes as a file to save, the rest as text. */
-export function result(value, caption = texts.methods.result) {
+export function result(value, caption = texts.methods.result, say = (name, one, most) => [name, cellText(one, most)]) {
   if (value === null || value === undefined) return el('p', {}, texts.methods.nothing)
   if (value instanceof Uint8Array) return el('div', {}, el('p', {}, line(value)), el('button', { click: () => save(value) }, texts.methods.save))
   const isObject = (one) => one !== null && typeof one === 'object' && !Array.isArray(one) && !(one instanceof Uint8Array)
   if (Array.isArray(value) && value.length && value.every(isObject)) {
     const heads = [...new Set(value.flatMap((one) => Object.keys(one)))].slice(0, COLUMNS_MOST)
-    return table(caption, heads, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => cellText(one[head]))))
+    const says = heads.map((head) => say(head, value.map((one) => one[head]).find((one) => one !== null && one !== undefined) ?? null)[0])
+    return table(caption, says, value.slice(0, ITEMS_SHOWN).map((one) => heads.map((head) => say(head, one[head] ?? null)[1])))
   }
-  if (isObject(value) && Object.keys(value).length) return table(caption, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => [key, cellText(one, 4000)]))
+  if (isObject(value) && Object.keys(value).length) return table(caption, texts.methods.entry, Object.entries(value).slice(0, ITEMS_SHOWN).map(([key, one]) => say(key, one, 4000)))
   return el('pre', { tabindex: '0' }, line(value, 100000))
 }
 

@@ -7,7 +7,7 @@ import { past } from './history.js'
 import { result } from './screen_methods.js'
 import { drawer, follow, service, shown } from './service.js'
 import { texts } from './texts.js'
-import { plain } from './values.js'
+import { factText, plain } from './values.js'
 
 const NETWORK = 'external/network'
 const FACTS = ['reachability', 'links', 'addresses', 'routes', 'dns']
@@ -21,7 +21,7 @@ export const network = (context) => el('div', {}, service(context, NETWORK, FACT
 /** What methods that only look return, as tables that stay up to date. */
 export function facts({ client, signal }, target, methods) {
   const room = el('div', {})
-  const draw = drawer(room, (found) => found.map(([method, value]) => el('section', { class: 'facts' }, el('h3', {}, words[method] ?? method), result(value, words[method] ?? method))))
+  const draw = drawer(room, (found) => found.map(([method, value]) => el('section', { class: 'facts' }, el('h3', {}, words[method] ?? method), result(value, words[method] ?? method, factText))))
   const state = follow(signal, target, async (fresh, stop) => {
     const found = []
     for (const method of methods) if (may(client, target, method)) found.push([method, plain(await client.call(target, method, [], { signal: stop }))])

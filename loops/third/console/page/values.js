@@ -61,6 +61,47 @@ export function durationText(seconds) {
   return parts.join(' ')
 }
 
+/** Return how much some of all is: `none`, or in percent, never rounded to none or all. */
+export function shareText(some, all) {
+  if (!some) return 'none'
+  const percent = (100 * some) / all
+  return percent < 0.1 ? 'less than 0.1 %' : `${percent < 10 ? percent.toFixed(1) : Math.min(Math.round(percent), some < all ? 99 : 100)} %`
+}
+
+const COUNTED = /(^|_)(packets|frames|errors|dropped|refused|count|calls)$/
+const EPOCH_MS = 1e11 // a time since 1970 and no duration is above it, in 1973
+
+/** What a field's unit makes of its number: [name without the unit, text]. null if the name says none. */
+function measured(name, value) {
+  const isNumber = typeof value === 'number' || typeof value === 'bigint', [, what, unit] = /^(.+)_(bytes|ms|s)$/.exec(name) ?? []
+  if (isNumber && COUNTED.test(name)) return [name, value.toLocaleString()]
+  if (!unit || !(isNumber || value === null)) return null
+  const bare = what.replace(/_(wall|monotonic)$/, '')
+  if (value === null) return [bare, '–']
+  const number = Number(value), time = number * (unit === 's' ? 1000 : 1)
+  if (unit === 'bytes') return [bare, number < 10000 ? `${number} B` : bytesText(number)]
+  if (time > EPOCH_MS && time < 8.64e15) return [bare, new Date(time).toLocaleString([], { dateStyle: 'short', timeStyle: 'medium' })]
+  return [bare, Math.abs(time) < 1000 ? `${Math.round(time)} ms` : durationText(time / 1000)]
+}
+
+/** Return a field of a fact as [name, text] for people: with its unit, and what is in lists and objects told, not as JSON. */
+export function factText(name, value, most = 400) {
+  const found = measured(name, value)
+  if (found) return [found[0].replaceAll('_', ' '), found[1]]
+  const isObject = value !== null && typeof value === 'object' && !(value instanceof Uint8Array), within = (one) => (isPart(one) ? part(one) : `(${factText('', one, most)[1]})`)
+  if (!isObject) return [name.replaceAll('_', ' '), line(value, most)]
+  let parts
+  if (Array.isArray(value)) parts = value.slice(0, most).map(within)
+  else {
+    const all = Object.entries(value), isCounters = all.every(([, one]) => ['number', 'bigint'].includes(typeof one))
+    parts = all.filter(([, one]) => !isCounters || Number(one)).slice(0, most).map(([key, one]) => {
+      const [says, text] = isPart(one) ? measured(key, one) ?? [key, part(one)] : [key, within(one)]
+      return `${part(says.replaceAll('_', ' '))}: ${text}`
+    })
+  }
+  return [name.replaceAll('_', ' '), line(parts.join(', ') || '–', most)]
+}
+
 const alternatives = (schema) => schema.anyOf ?? [schema]
 const hasType = (schema, type) => alternatives(schema).some((one) => one.type === type)
 
