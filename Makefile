@@ -68,7 +68,7 @@ docs-reference: $(VENV)/.dev ## write the generated pages of docs/reference
 	@PYTHONPATH=tests $(BIN)/python -m tools.reference
 
 screenshots: $(VENV)/.dev ## take the pictures of the console's screens again, in docs/pictures (chromium-headless-shell, port 7443)
-	@PYTHONPATH=tests $(BIN)/python -m tools.screenshots
+	@PYTHONPATH=tests $(BIN)/python -m tools.screenshots $(OF)
 
 $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -25,16 +26,33 @@ NSSWITCH = "passwd: files systemd\ngroup: files systemd\nshadow: files\nhosts: f
 
 def booted_services(request: pytest.FixtureRequest) -> Iterator[BootedSystemd]:
     """The body of a fixture: a systemd with bus and polkit, and a configuration that is not started yet."""
+    _need()
+    for machine in booted(request):
+        _prepare(machine)
+        yield machine
+
+
+@contextmanager
+def booted_machine() -> Iterator[BootedSystemd]:
+    """The same outside of a test."""
+    _need()
+    with BootedSystemd() as machine:
+        _prepare(machine)
+        yield machine
+
+
+def _need() -> None:
     need("xdg-dbus-proxy")
     need("pkcheck")
     metadata.distribution("dbus-fast")  # else it is not in there either
-    for machine in booted(request):
-        machine.write("/etc/nsswitch.conf", NSSWITCH)
-        machine.systemctl("start", "dbus.socket", "dbus.service", "polkit.service")
-        machine.do("tlsrt-supervisor", "init", "/etc/tlsrt")
-        machine.write("/run/systemd/system/tlsrt.service", UNIT)
-        machine.systemctl("daemon-reload")
-        yield machine
+
+
+def _prepare(machine: BootedSystemd) -> None:
+    machine.write("/etc/nsswitch.conf", NSSWITCH)
+    machine.systemctl("start", "dbus.socket", "dbus.service", "polkit.service")
+    machine.do("tlsrt-supervisor", "init", "/etc/tlsrt")
+    machine.write("/run/systemd/system/tlsrt.service", UNIT)
+    machine.systemctl("daemon-reload")
 
 
 def call(machine: BootedSystemd, component: str, method: str, *words: str) -> Any:

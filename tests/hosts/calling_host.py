@@ -56,6 +56,23 @@ def calling_host(
     rights: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
+    """A `running_calls` whose logs are printed if a test fails meanwhile."""
+    failed = request.session.testsfailed
+    with running_calls(name, console=console, more=more, rights=rights, **options) as (made, networks):
+        yield made, networks
+        if request.session.testsfailed > failed:
+            made.print_logs()
+
+
+@contextmanager
+def running_calls(
+    name: str,
+    *,
+    console: bool = False,
+    more: Mapping[str, Any] | None = None,
+    rights: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[tuple[RunningHost, JoinedNetworks]]:
     """A host in one namespace; the other one is for browsers. `options` are more of external/calls.
 
     `more` are components, and `rights` lines of policy.
@@ -64,7 +81,6 @@ def calling_host(
     need_extra("calling", "aiortc")
     need("chromium-headless-shell")
     networks = JoinedNetworks(name)
-    failed = request.session.testsfailed
     try:
         with inside(networks.host):
             made = RunningHost(
@@ -91,8 +107,6 @@ def calling_host(
             with made:
                 made.cli("status")  # what runs verbs is there from now on
                 yield made, networks
-                if request.session.testsfailed > failed:
-                    made.print_logs()
     finally:
         networks.close()
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from tools.programs import need
@@ -20,10 +21,10 @@ HOST, PEER = "10.7.0.1", "10.7.0.2"
 
 
 @contextmanager
-def inside(space: str) -> Iterator[None]:
-    """Be in a network namespace with this thread, and with what it starts meanwhile."""
+def inside(space: str | Path) -> Iterator[None]:
+    """Be in a network namespace, by its name or its file, with this thread, and with what it starts meanwhile."""
     libc = ctypes.CDLL(None, use_errno=True)
-    home, there = (os.open(path, os.O_RDONLY) for path in ("/proc/thread-self/ns/net", f"/run/netns/{space}"))
+    home, there = (os.open(path, os.O_RDONLY) for path in ("/proc/thread-self/ns/net", Path("/run/netns", space)))
     try:
         assert libc.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         yield

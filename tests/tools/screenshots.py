@@ -1,21 +1,24 @@
-"""`make screenshots`: pictures of the console's screens for the documents, from a host that runs, over its real door.
+"""`make screenshots`: pictures of the console's screens for the documents, from hosts that run, over their real doors.
 
-The host has the same name, services, files and history each time; what it measures of itself (memory, times) is that of
-its run. A picture has at most 60 KB, so that the documents stay light.
+A host has the same name, services, files and history each time; what it measures of itself (memory, times) is that of
+its run. A picture has at most 60 KB, so that the documents stay light, and what it shows breaks no rule of axe.
+`OF=talk` takes only those of calls and models, `OF=units` of services, `OF=house` all others.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import shutil
 import sys
 from pathlib import Path
 
 from hosts.console_browser import ConsoleBrowser, Tab
 from hosts.shown_page import choose, open_screen
 
+from tools import pictured_talk
+from tools.axe import broken
 from tools.pictured_host import ALLOWED, pictured_host, write_to
+from tools.pictured_units import pictured_units
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 SIZE_MOST = 60_000  # bytes
@@ -58,14 +61,23 @@ def show(tab: Tab, size: tuple[int, int]) -> None:
     tab.ask("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def take(tab: Tab, name: str) -> int:
-    """Write what is seen; return how many bytes that are."""
+def take(tab: Tab, name: str) -> None:
+    """Write what is seen."""
+    if wrong := broken(tab):
+        raise SystemExit(f"the picture {name} breaks rules of axe: {json.dumps(wrong, indent=1)}")
     for quality in (80, 60, 40, 30):
         data = base64.b64decode(tab.ask("Page.captureScreenshot", {"format": "webp", "quality": quality})["data"])
         if len(data) <= SIZE_MOST:
             (FOLDER / f"{name}.webp").write_bytes(data)
-            return len(data)
+            return print(name, len(data))
     raise SystemExit(f"the picture {name} has {len(data)} bytes, at most {SIZE_MOST}: show less in it")
+
+
+def take_from(tab: Tab, name: str, selector: str) -> None:
+    """Take a picture that begins with this element, below the list of screens, which stays."""
+    tab.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView()")
+    tab.run("scrollBy(0, -document.querySelector('nav').getBoundingClientRect().height)")
+    take(tab, name)
 
 
 def put_off(tab: Tab) -> None:
@@ -100,17 +112,15 @@ def arrange(tab: Tab, screen: str) -> None:
         open_screen(tab, "#/jobs")
 
 
-def main() -> int:
-    FOLDER.mkdir(exist_ok=True)
-    shutil.rmtree(FOLDER)
-    FOLDER.mkdir()
+def take_house() -> None:
+    """Take those of a host with something to see on every screen."""
     with pictured_host() as host, ConsoleBrowser(host.admin.ca_pem) as browser:
         made = host.cli("console", "phone", *(word for one in ALLOWED for word in ("--allow", one)), "--json")
         assert made.returncode == 0, made.stderr
         tab = browser.tab(json.loads(made.stdout)["link"])
         tab.until("document.querySelector('#enrol')")
         show(tab, PHONE)
-        print("enrolment_phone", take(tab, "enrolment_phone"))
+        take(tab, "enrolment_phone")
         tab.run("document.querySelector('#enrol').requestSubmit()")
         tab.until("document.querySelector('#verdict')?.textContent")
         write_to(host, "phone")
@@ -120,10 +130,52 @@ def main() -> int:
             arrange(tab, screen)
             tab.until(whole)
             tab.run("scrollTo(0, 0)")
-            print(name, take(tab, name))
+            take(tab, name)
         assert browser.wrong == [], browser.wrong
+
+
+def take_talk() -> None:
+    """Take those of a call that rings, goes on and is over, and of answers of models."""
+    with pictured_talk.pictured_talk() as (host, browser, phone, kitchen):
+        show(phone, PHONE)
+        pictured_talk.rung(phone, kitchen)
+        take_from(phone, "call_rings_phone", "body")
+        pictured_talk.talk(phone, kitchen)
+        take_from(phone, "call_talk_phone", "#talk")
+        pictured_talk.hang_up(phone)
+        take_from(phone, "call_over_phone", "#ended")
+        pictured_talk.answer(phone)
+        take_from(phone, "ask_phone", "#ask")
+        pictured_talk.transcribe(phone, pictured_talk.spoken_file(host))
+        take_from(phone, "transcribe_phone", "section:has(> #hear)")
+        pictured_talk.search(phone)
+        take_from(phone, "search_phone", "section:has(> #find)")
+        assert browser.wrong == [], browser.wrong
+
+
+def take_units() -> None:
+    """Take those of services of systemd."""
+    with pictured_units() as tab:
+        show(tab, DESK)
+        open_screen(tab, "#/units")
+        tab.until(f"{SAYS}('Heating of the house') && {SAYS}('failed')")
+        tab.run("document.querySelector('[data-key=\"look heating.service\"]').click()")
+        tab.until("document.querySelector('main h3 ~ table, main h3 ~ .scrolls, main h3 ~ pre')")
+        take(tab, "services")
+
+
+TAKEN = {"house": take_house, "talk": take_talk, "units": take_units}
+
+
+def main(*of: str) -> int:
+    FOLDER.mkdir(exist_ok=True)
+    if not of:
+        for old in FOLDER.glob("*.webp"):
+            old.unlink()
+    for name in of or TAKEN:
+        TAKEN[name]()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
