@@ -94,15 +94,50 @@ test('yes in the moment in which the connection ends is no', async () => {
   assert.deepEqual([one.act.state, one.done.length], ['failed', 0])
 })
 
-test('without a connection nothing is asked or done, and a sentence says so', async () => {
-  for (const isAsked of [true, false]) {
+for (const isAsked of [true, false]) {
+  test(`without a connection nothing is asked or done: it waits some seconds, and a sentence says so (${isAsked})`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
     const one = made({ isAsked })
     one.client.end('offline')
-    await one.act.begin()
-    assert.deepEqual([one.act.state, one.asked.length, one.done.length], ['failed', 0, 0])
+    const ends = one.act.begin()
+    for (let clicks = 0; clicks < 20; clicks++) one.act.begin()
+    t.mock.timers.tick(4999)
+    await turn()
+    assert.deepEqual([one.states, one.asked.length, one.done.length], [['waiting'], 0, 0])
+    t.mock.timers.tick(1)
+    await ends
+    one.client.come()
+    await turn()
+    assert.deepEqual([one.states, one.asked.length, one.done.length], [['waiting', 'failed'], 0, 0])
     assert.match(one.act.error.message, /no connection to the host: nothing was done/)
-  }
-})
+  })
+
+  test(`a connection that comes again has it asked about, or done, once (${isAsked})`, async () => {
+    const one = made({ isAsked })
+    one.client.end('offline')
+    const ends = one.act.begin()
+    one.client.come()
+    await turn()
+    one.client.end('locked')
+    one.client.come()
+    if (isAsked) {
+      await ends
+      assert.deepEqual([one.states, one.asked.length, one.done.length], [['waiting', 'asking', 'failed'], 1, 0])
+    } else assert.deepEqual([one.states, one.done.length], [['waiting', 'pending'], 1])
+  })
+
+  test(`one that is locked, closed, or gone again in the same moment is not waited for (${isAsked})`, async () => {
+    for (const name of ['locked', 'closed', 'offline']) {
+      const one = made({ isAsked })
+      one.client.end('offline')
+      const ends = one.act.begin()
+      if (name === 'offline') one.client.come()
+      one.client.end(name)
+      await ends
+      assert.deepEqual([one.states, one.asked.length, one.done.length], [['waiting', 'failed'], 0, 0])
+    }
+  })
+}
 
 test('a refusal is its error, and it can be tried again', async () => {
   const one = made({ isAsked: false })

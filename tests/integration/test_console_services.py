@@ -6,6 +6,7 @@ and they keep what was called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,3 +174,62 @@ def test_updates_are_a_plan_first_and_exactly_that_after_a_yes(page: ConsolePage
     page.until("document.querySelector('main pre')?.textContent.includes('onmouseover')")
     assert admin.call(UPDATES, "called") == [PLAN]
     good(page)
+
+
+PRESS = """
+const { Client } = await import('/client.js'), tell = Client.prototype.dispatchEvent
+globalThis.told = []
+Client.prototype.dispatchEvent = function (event) {
+  told.push(event.type)
+  if (event.type === 'offline' && told.filter((one) => one === 'offline').length === 1) BUTTON.click()
+  return tell.call(this, event)
+}
+"""
+
+
+def press_when_it_ends(page: ConsolePage, button: str) -> None:
+    """Have a button pressed in the moment in which the connection ends."""
+    page.run(f"(async () => {{ {PRESS.replace('BUTTON', button)} }})()")
+
+
+def test_an_act_right_after_rights_have_changed_waits_for_the_connection(host: RunningHost, admin: Client) -> None:
+    admin.call(SERVICES, "stop_unit", "kettle.service")  # so that it can be started
+    before = len(admin.call(SERVICES, "called"))
+    with console_page(host, "carol", {SERVICES: '"*"', STORE: '"*"'}) as page:
+        page.open_screen("units")
+        start = "document.querySelector('[data-key=\"start kettle.service\"]')"
+        page.until(start)
+        press_when_it_ends(page, start)
+        changed = host.cli("client", "set", "carol", "--allow", f"{SERVICES}: *", "--allow", f"{STORE}: [put, keys]")
+        assert changed.returncode == 0, changed.stderr
+        page.until("told.includes('online')")
+        page.until("document.querySelector('main [role=alert]')?.textContent.includes('img src')")  # it has run
+        assert admin.call(SERVICES, "called")[before:] == [["start_unit", "kettle.service"]]
+        page.open_screen("store")
+        page.type_in(key="lamp", value="on")
+        page.run("void (told.length = 0)")
+        press_when_it_ends(page, "document.querySelector('main form button')")
+        changed = host.cli("client", "set", "carol", "--allow", f"{STORE}: [put, get, keys]")
+        assert changed.returncode == 0, changed.stderr
+        assert "Put lamp?" in page.answer(yes=True)
+        page.shows("Put it: done")
+        assert admin.call(STORE, "get", "lamp") == "on"
+
+
+def test_an_act_waits_for_some_seconds_only_and_is_not_done_later(host: RunningHost) -> None:
+    host.client().call(SERVICES, "stop_unit", "kettle.service")
+    with console_page(host, "dora", {SERVICES: '"*"'}) as page:
+        page.open_screen("units")
+        start = "document.querySelector('[data-key=\"start kettle.service\"]')"
+        page.until(start)
+        press_when_it_ends(page, start)
+        begun_s = time.monotonic()
+        host.stop()
+        page.shows("waits for the connection")
+        page.shows("There is no connection to the host: nothing was done")
+        assert time.monotonic() - begun_s > 5
+        host.start()
+        page.until("told.includes('online')")
+        page.until("document.querySelector('.fresh')?.textContent.startsWith('as of')")
+        assert host.client().call(SERVICES, "called") == []
+        page.wrong.clear()  # connections that were refused while there was no host

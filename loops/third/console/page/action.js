@@ -16,11 +16,14 @@ import { el, show } from './dom.js'
 import { texts } from './texts.js'
 import { commandText } from './values.js'
 
+const HELD_MS = 5000 // a change of rights ends the session, and the client has the next one within 0.6 s
+
 /**
- * One action: `state` is idle, asking, pending, done (`value`) or failed (`error`); a `change` event tells of each.
+ * One action: `state` is idle, waiting, asking, pending, done (`value`) or failed (`error`); a `change` event tells of each.
  *
- * It is done at most once for one yes: nothing begins while it is asked about or under way, a question is answered by no
- * when the connection ends over it, and `run` gets one idempotency key under which the client may repeat its call.
+ * It is done at most once for one yes: nothing begins while it waits, is asked about or under way, a question is answered
+ * by no when the connection ends over it, and `run` gets one idempotency key under which the client may repeat its call.
+ * What is begun without a connection waits for it, for some seconds, before it is asked about and before anything is sent.
  */
 export class Act extends EventTarget {
   state = 'idle'
@@ -38,9 +41,13 @@ export class Act extends EventTarget {
     this.#run = run
   }
 
+  get isBusy() {
+    return ['waiting', 'asking', 'pending'].includes(this.state)
+  }
+
   async begin() {
-    if (this.state === 'asking' || this.state === 'pending') return
-    if (this.#client?.offlineSince) return this.#to('failed', { error: new Error(texts.act.offline) })
+    if (this.isBusy) return
+    if (this.#client?.offlineSince && !(await this.#isConnected())) return this.#to('failed', { error: new Error(texts.act.offline) })
     if (this.#question && !(await this.#isWanted())) return
     this.#to('pending')
     try {
@@ -48,6 +55,18 @@ export class Act extends EventTarget {
     } catch (error) {
       this.#to('failed', { error })
     }
+  }
+
+  /** Wait for the connection; false if it does not come soon, or will not. */
+  async #isConnected() {
+    const over = new AbortController(), { signal } = over
+    this.#to('waiting')
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, HELD_MS)
+      for (const name of ['online', 'locked', 'closed']) this.#client.addEventListener(name, () => { clearTimeout(timer); resolve() }, { signal })
+    })
+    over.abort()
+    return !this.#client.offlineSince
   }
 
   async #isWanted() {
@@ -73,6 +92,7 @@ export class Act extends EventTarget {
 
 const said = (act, result) => ({
   idle: () => null,
+  waiting: () => texts.act.waiting,
   asking: () => null,
   pending: () => texts.act.pending,
   done: () => (result ? result(act.value) : texts.act.done(new Date().toLocaleTimeString())),
@@ -85,9 +105,8 @@ export function action(client, { effect, question = null, command = null, run, r
   const button = el('button', { type: 'button', class: isMain ? 'main' : null, click: () => act.begin() }, effect)
   const out = el('p', { role: 'status', class: 'note' })
   act.addEventListener('change', () => {
-    const isBusy = act.state === 'asking' || act.state === 'pending'
-    button.setAttribute('aria-disabled', String(isBusy)) // not disabled: it keeps the focus
-    out.setAttribute('aria-busy', String(act.state === 'pending'))
+    button.setAttribute('aria-disabled', String(act.isBusy)) // not disabled: it keeps the focus
+    out.setAttribute('aria-busy', String(act.isBusy && act.state !== 'asking'))
     show(out, said(act, result))
   })
   return el('div', { class: 'act' }, button, command && el('code', { class: 'same', 'aria-label': texts.act.command }, commandText(command)), out)

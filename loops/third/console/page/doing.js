@@ -25,7 +25,7 @@ export function doing({ client }, { form = null, says, about = null, sure = null
     ({ key: once }) => (run ? run(now, once) : client.call(target, method, [], { named: now, key: once })))
   const begin = (event) => {
     event.preventDefault()
-    if (act.state === 'asking' || act.state === 'pending') return
+    if (act.isBusy) return
     now = values()
     if (now !== null) act.begin()
   }
@@ -33,8 +33,8 @@ export function doing({ client }, { form = null, says, about = null, sure = null
   form?.addEventListener('submit', begin)
   act.addEventListener('change', async () => {
     const { state, value, error } = act
-    button.setAttribute('aria-disabled', String(state === 'asking' || state === 'pending'))
-    const said = { pending: () => el('p', { class: 'note', role: 'status' }, texts.act.pending),
+    button.setAttribute('aria-disabled', String(act.isBusy))
+    const said = { waiting: () => el('p', { class: 'note', role: 'status' }, texts.act.waiting), pending: () => el('p', { class: 'note', role: 'status' }, texts.act.pending),
       done: () => el('p', { class: 'note', role: 'status' }, `${says}${about ? `: ${about}` : ''}: ${texts.act.done(new Date().toLocaleTimeString())} `, el('code', {}, commandText(words()))),
       failed: () => el('p', { class: 'error', role: 'alert' }, shown(texts.failed(error), 1000), error.code === 'outcome_unknown' ? ` ${texts.act.unknown}` : '') }[state]
     if (said) show(out, said())

@@ -52,7 +52,7 @@ export const texts = {
     clients: 'Clients, as the events tell of them',
   },
   act: {
-    no: 'No', pending: 'under way …', done: (at) => `done, ${at}`, command: 'The same on the command line',
+    no: 'No', pending: 'under way …', waiting: 'waits for the connection to the host …', done: (at) => `done, ${at}`, command: 'The same on the command line',
     offline: 'There is no connection to the host: nothing was done. Do it again when the line at the top says connected.',
     lost: 'The connection ended before the question was answered: nothing was done.',
     unknown: 'It may have been done: look before you do it again.',
