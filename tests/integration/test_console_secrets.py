@@ -85,6 +85,6 @@ def test_a_refused_value_is_gone_from_the_field_too_and_a_missing_right_has_no_b
 
 def test_power_is_what_the_service_says(page: ConsolePage, admin: Client) -> None:
     page.open_screen("power")
-    page.shows("suspend_states")
+    page.shows("suspend states")
     page.shows("tlsrt-supervisor component add forth/policy")
-    assert "on_mains" in page.text() and "batteries" in admin.call(POWER, "status")
+    assert "on mains" in page.text() and "batteries" in admin.call(POWER, "status")
