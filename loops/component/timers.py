@@ -86,6 +86,8 @@ def every(
     jitter_s = _seconds("jitter", jitter, 0.0) if jitter else 0.0
     if jitter_s > period_s:
         raise MisuseError(f"cannot have a jitter of {jitter} in a period of {period}: make it shorter")
+    if idle_s is not None and (not callable(idle_s) or inspect.iscoroutinefunction(idle_s)):
+        raise MisuseError(f"cannot take idle_s={idle_s!r}: give a function of the component that is not async")
     return _marked(Every(period_s, jitter_s, idle_s))
 
 

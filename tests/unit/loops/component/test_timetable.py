@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -183,6 +184,8 @@ def test_methods_are_found_with_their_timers() -> None:
     (lambda: every("5 s"), "cannot read the period of a timer: invalid duration"),
     (lambda: every("1ms"), "use at least 10ms"), (lambda: every(0), "use at least"), (lambda: every("0ms"), "at least"),
     (lambda: every("5s", jitter="6s"), "cannot have a jitter of 6s in a period of 5s"),
+    (lambda: every("1s", idle_s=5.0), "cannot take idle_s=5.0: give a function of the component"),  # type: ignore[arg-type]
+    (lambda: every("1s", idle_s=asyncio.sleep), "that is not async"),  # type: ignore[arg-type]
     (lambda: every("400d"), "use at most"), (lambda: at("30 3 * *"), "it has 4 fields"),
     (lambda: at("30 3 * * *", missed="twice"), "write 'once' or 'skip'"),  # type: ignore[arg-type]
     (lambda: every("5s")(lambda self: None), "it is no async method"),
