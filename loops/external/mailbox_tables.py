@@ -147,8 +147,9 @@ class MailboxTables:
         found = []
         for row in rows:
             there = transaction.read(
-                "SELECT mailbox AS recipient, CASE state WHEN 'new' THEN 'delivered' WHEN 'done' THEN 'acknowledged' "
-                "ELSE state END AS state, kept_ms AS delivered_ms, read_ms, NULL AS error FROM mail WHERE message = ? "
+                "SELECT mailbox AS recipient, CASE WHEN state = 'new' THEN 'delivered' WHEN state != 'done' THEN state "
+                "WHEN done_ms IS NOT NULL THEN 'acknowledged' WHEN read_ms IS NULL THEN 'expired' ELSE 'read' END "
+                "AS state, kept_ms AS delivered_ms, read_ms, NULL AS error FROM mail WHERE message = ? "
                 "UNION ALL SELECT recipient || '@' || host, state, CASE WHEN state IN ('delivered', 'read') THEN "
                 "done_ms END, CASE WHEN state = 'read' THEN done_ms END, error FROM outgoing WHERE message = ?",
                 row["number"], row["number"],

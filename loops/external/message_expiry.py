@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tlsrt import CallError, Component, Database
 from tlsrt.loops.external.content_tables import ContentTables
 from tlsrt.loops.external.mailbox_index import MailboxIndex
-from tlsrt.loops.external.message_tables import MessageTables
+from tlsrt.loops.external.message_tables import MessageTables, Unread
 
 _PAUSE_S, _LOOK_S = 5.0, 600.0
+_TOLD = 8  # lost messages of one look, by name
 
 
 class MessageExpiry:
@@ -48,9 +49,22 @@ class MessageExpiry:
                     else:
                         await asyncio.sleep(1)  # of many messages it looks once
                     continue
-                self._component.count("expired", await self._db.transaction(self._tables.pass_time, self._wall_ms()))
+                expired, unread = await self._db.transaction(self._tables.pass_time, self._wall_ms())
+                self._component.count("expired", expired)
+                self._tell_lost([one for one in unread if not one.mailbox.startswith("client/")])
                 if self._index is not None:
                     self._index.look_again()
             except CallError as error:  # the disk; its health tells the operator
                 self._component.log.warning("cannot let messages expire: %s", error.message)
                 await asyncio.sleep(_PAUSE_S)
+
+    def _tell_lost(self, lost: Sequence[Unread]) -> None:
+        """Tell the operator what a component, such as a carrier, has not taken in time: no one else looks there."""
+        for one in lost[:_TOLD]:
+            self._component.log.warning(
+                "message %s of %s has expired, as %s has not taken it", one.id, one.sender, one.mailbox
+            )
+        if len(lost) > _TOLD:
+            self._component.log.warning("so have %d more, which their senders see by `sent`", len(lost) - _TOLD)
+        if lost:
+            self._component.alert("undeliverable")

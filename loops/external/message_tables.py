@@ -40,6 +40,14 @@ class Kept(NamedTuple):
     unopened: tuple[str, ...]
 
 
+class Unread(NamedTuple):
+    """A message that has expired in a mailbox in which it was neither read nor acknowledged."""
+
+    id: str
+    sender: str
+    mailbox: str
+
+
 class LoopError(Failed):
     """A message came back, or went on too often."""
 
@@ -250,9 +258,12 @@ class MessageTables:
         if row["kind"] == RECEIPT or row["source"].startswith("@"):
             self._forget(transaction, number, now_ms)
             return
+        self._keep_few_heads(transaction, row["source"], now_ms)
+
+    def _keep_few_heads(self, transaction: Transaction, source: str, now_ms: int) -> None:
         heads = transaction.read(
             "SELECT number FROM messages WHERE source = ? AND is_done = 1 ORDER BY number DESC LIMIT 8 OFFSET ?",
-            row["source"], HEADS,
+            source, HEADS,
         )  # fmt: skip
         for head in heads:
             self._forget(transaction, head["number"], now_ms)
@@ -314,15 +325,21 @@ class MessageTables:
                 "ORDER BY until_ms DESC LIMIT -1 OFFSET ?)", source, source, SEEN_MOST,
             )  # fmt: skip
 
-    def pass_time(self, transaction: Transaction, now_ms: int) -> int:
-        """Let messages expire and forget what is over; return how many expired. At most some at a time."""
+    def pass_time(self, transaction: Transaction, now_ms: int) -> tuple[int, list[Unread]]:
+        """Let messages expire and forget what is over; return how many expired, and what of that was not read.
+
+        At most some at a time.
+        """
         expired = 0
+        unread: list[Unread] = []
         rows = transaction.read(
-            "SELECT number, kind, is_done, bytes FROM messages WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 256",
-            now_ms,
+            "SELECT number, kind, source, is_done, bytes FROM messages WHERE expires_ms <= ? "
+            "ORDER BY expires_ms LIMIT 256", now_ms,
         )  # fmt: skip
         for row in rows:
             expired += not row["is_done"]
+            missed = self._leave_mailboxes(transaction, row["number"]) if _has_head(row) else []
+            unread += missed
             transaction.execute(
                 "UPDATE outgoing SET state = 'dead', done_ms = ?, error = 'it expired: ' || "
                 "coalesce(error, 'the host was not reached in time') WHERE message = ? AND state = 'waiting'",
@@ -331,17 +348,26 @@ class MessageTables:
             dead = transaction.read(
                 "SELECT 1 FROM outgoing WHERE message = ? AND state = 'dead' LIMIT 1", row["number"]
             )
-            if dead and not row["is_done"] and row["kind"] == MESSAGE:
-                transaction.execute("DELETE FROM mail WHERE message = ?", row["number"])
+            if _has_head(row) and (dead or (missed and not row["source"].startswith("@"))):
                 self._empty(transaction, row)
                 transaction.execute(
                     "UPDATE messages SET expires_ms = ? WHERE number = ?", now_ms + DEAD_MS, row["number"]
                 )
+                if not dead:
+                    self._keep_few_heads(transaction, row["source"], now_ms)
             else:
                 self._forget(transaction, row["number"])
         transaction.execute("DELETE FROM seen WHERE until_ms <= ?", now_ms)
         self._trim(transaction)
-        return expired
+        return expired, unread
+
+    def _leave_mailboxes(self, transaction: Transaction, number: int) -> list[Unread]:
+        """Take what expires out of the mailboxes it is in; return in which of them it was not read."""
+        gone = transaction.execute(
+            "UPDATE mail SET state = 'done' WHERE message = ? AND state != 'done' RETURNING mailbox, read_ms", number
+        ).rows
+        [head] = transaction.read("SELECT id, sender FROM messages WHERE number = ?", number)
+        return [Unread(head["id"], head["sender"], one["mailbox"]) for one in gone if one["read_ms"] is None]
 
     def next_change(self, transaction: Transaction) -> int | None:
         """Return the time at which something expires next."""
@@ -351,3 +377,8 @@ class MessageTables:
         )
         due: int | None = row["at"]
         return due
+
+
+def _has_head(row: Any) -> bool:
+    """Tell whether a message that expires is still whole, and no receipt."""
+    return not row["is_done"] and row["kind"] == MESSAGE

@@ -178,7 +178,8 @@ class Messages(Component):
     async def sent(self, limit: Limit = 50, before: Position | None = None) -> dict[str, Any]:
         """What you have sent, the newest first, with its state at each recipient; `next` is the next `before`.
 
-        States are waiting (for another host), delivered (in the mailbox), read, acknowledged, dead (given up).
+        States are waiting (for another host), delivered (in the mailbox), read, acknowledged,
+        expired (neither read nor acknowledged), dead (given up).
         """
         found = await self.db.query(self._mailboxes.sent, self._source(), limit + 1, before)
         page = fitting(found[:limit])

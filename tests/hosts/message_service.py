@@ -26,9 +26,10 @@ class ClockedMessages(Messages):
 
 
 @contextmanager
-def service(folder: Path, **options: Any) -> Iterator[Any]:
+def service(folder: Path, *, events: Any = None, **options: Any) -> Iterator[Any]:
     with running_sync(
-        ClockedMessages, options=options, state=folder, address="external/messages", needs=NEEDS, events=FakeEvents(),
+        ClockedMessages, options=options, state=folder, address="external/messages", needs=NEEDS,
+        events=events or FakeEvents(),
     ) as it:  # fmt: skip
         yield it
 

@@ -20,7 +20,7 @@ export const serviceTexts = {
   messages: {
     inbox: 'In the mailbox of this client', empty: 'The mailbox is empty.', at: 'At', who: 'From', from: (who) => `From ${who}`, to: 'to', toWhom: 'To', topic: 'Topic', topicOptional: 'Topic (optional)', preview: 'Begin', fresh: 'new',
     open: 'Read', reply: 'Answer', acknowledge: 'Acknowledge', bytes: (size, type) => `${size} of ${type}: take it by tlsrt inbox read`, sent: 'Sent by this client', receipts: 'Receipts',
-    states: { waiting: 'waits', delivered: 'delivered', read: 'read', acknowledged: 'acknowledged', dead: 'given up' }, state: 'State', dead: 'Waits for other hosts, or was given up', why: 'Why',
+    states: { waiting: 'waits', delivered: 'delivered', read: 'read', acknowledged: 'acknowledged', expired: 'expired unread', dead: 'given up' }, state: 'State', dead: 'Waits for other hosts, or was given up', why: 'Why',
     retry: 'Try again now', drop: 'Give it up', dropSure: (to) => `Give up the message to ${to}? It goes to no further host.`, write: 'Write a message', body: 'Text', attach: 'Files with it', send: 'Send this message',
     answers: (who, id) => `answers ${who}, message ${id}`, unsent: (name) => `${name} was not sent, so the message was not either: press Send again, it goes on`, unopened: (who) => `No one has looked into the mailbox of ${who} yet: the name may be wrong.`,
   },

@@ -142,17 +142,6 @@ def test_mailboxes_have_a_number_and_empty_ones_go(tmp_path: Path) -> None:
         send(it, "client/c")
 
 
-def test_it_expires(tmp_path: Path) -> None:
-    with service(tmp_path) as it:
-        send(it, expires_s=60)
-        later = send(it, expires_s=3600)
-        ClockedMessages.ahead_ms = 2 * MINUTE_MS
-        assert [one["id"] for one in inbox(it)] == [later]
-        now = it.component.wall_ms()
-        assert it.run(it.component.db.transaction(it.component._tables.pass_time, now)) == 1
-        assert [one["id"] for one in it.call("sent", caller=ANNA)["messages"]] == [later]
-
-
 def totals(it: Any) -> tuple[int, int]:
     [row] = it.run(it.component.db.read("SELECT messages, bytes FROM totals"))
     return row["messages"], row["bytes"]
