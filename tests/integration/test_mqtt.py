@@ -19,7 +19,7 @@ from hosts.joined_messages import MESSAGES, set_secret, until
 from hosts.running_host import RunningHost
 from hosts.tls_broker import TlsBroker
 
-from tlsrt import AsyncClient, Client, OutcomeUnknown
+from tlsrt import AsyncClient, Client
 from tlsrt.config.bundle import Bundle
 
 MQTT, PROCESS, LAMP = "external/mqtt", "external.mqtt", "third/lamp"
@@ -113,11 +113,8 @@ def answers_to(client: Client, id: str) -> list[Any]:
 
 
 def connected(host: RunningHost) -> bool:
-    with host.client() as admin:
-        try:
-            found = admin.call(MQTT, "connections", timeout_s=60)
-        except OutcomeUnknown:  # its process was killed just now
-            return False
+    with host.client() as admin:  # idempotent: its process may have been killed just now, and take a while to start
+        found = admin.call(MQTT, "connections", timeout_s=60, idempotent=True)
     return all(why is None for why in found.values())
 
 
