@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 2)
 
-.PHONY: help start test stress soak test-cgroup test-machine check lint types contract docs site docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
+.PHONY: help start test stress soak test-door test-cgroup test-machine check lint types contract docs site docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real bench-platform bench-services bench-models executed-code profile callgrind clean-clone clean attack-figures dist sbom deb test-deb test-lowest test-newcomer test-container
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,17 @@ test: $(VENV)/.dev ## run every test, in two processes more than there are proce
 
 unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property
+
+# What strangers and clients meet, with the door in a process of its own.
+DOOR_ATTACKS = bounded_memory captured_door captured_primary decoys door enrolment frame_rate garbage gone_clients \
+	greedy_clients lock mutual_tls places replay session_budget shapes slow_clients splice stolen_token unlock web_door \
+	web_floods
+DOOR_INTEGRATION = calls console_calls console_client door_process drain enrolment honeypot http_gateway node_client \
+	revocation sip tls_command web_door
+
+test-door: $(VENV)/.dev ## the tests of what clients and strangers meet, with the door in a process of its own
+	@TLSRT_TEST_DOOR=own $(BIN)/python tests/tools/run.py $(WORKERS) -m "not stress and not shared_door" \
+		$(DOOR_ATTACKS:%=tests/attacks/test_%.py) $(DOOR_INTEGRATION:%=tests/integration/test_%.py)
 
 test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
 	@$(BIN)/python -m pytest -q -x tests/tools/user_mode_kernel/*_*.py --timeout 300

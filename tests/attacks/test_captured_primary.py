@@ -291,6 +291,7 @@ def test_it_swaps_no_key_in_an_open(arena: Arena, changes: list[bytes], reason: 
         assert peer.content.subject == "client/guest"
 
 
+@pytest.mark.shared_door
 def test_it_opens_no_session_for_a_client_that_is_not_there(arena: Arena) -> None:
     """It has seen the client's certificate, and even one of its opens; what it lacks is the client's key."""
     with open_session(arena.host, "guest") as peer:
@@ -336,6 +337,7 @@ def join(arena: Arena, code: JoinCode) -> Bundle:
     return enroll("127.0.0.1", arena.host.port, code, path)
 
 
+@pytest.mark.shared_door
 def test_it_is_not_enrolled_in_the_place_of_a_client(arena: Arena) -> None:
     """It sees all that passes: with its own key in the request, and with the genuine one again, it gets nothing."""
     code = join_code(arena, "late")

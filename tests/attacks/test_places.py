@@ -155,7 +155,7 @@ def test_a_first_flight_that_is_not_whole_in_a_second_is_cut(host: RunningHost) 
         except ConnectionError:
             pass
         assert 0.9 < time.monotonic() - began < 9
-    assert "hello_timeout from 127.9.0.1" in host.log("primary")
+    host.until(lambda _: "hello_timeout from 127.9.0.1" in host.log("primary"), "the line in the log")
 
 
 def test_a_client_that_holds_all_places_loses_them_to_others_and_is_named(host: RunningHost) -> None:

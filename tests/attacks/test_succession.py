@@ -28,6 +28,7 @@ from tlsrt.config.issuer_chain import PinnedIssuer, Statement, encode_chain, sta
 from tlsrt.config.key_providers import key_path
 from tlsrt.errors import ConfigError, OutcomeUnknown
 
+pytestmark = pytest.mark.shared_door
 IMPOSTOR = Ed25519PrivateKey.from_private_bytes(b"e" * 32)
 THEIRS = PinnedIssuer(2, IMPOSTOR.public_key().public_bytes_raw())
 

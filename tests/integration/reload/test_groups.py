@@ -108,6 +108,7 @@ def test_a_group_that_restarts_while_profiles_change_is_in_one_epoch_with_all(ho
     assert_one_boundary(host)
 
 
+@pytest.mark.shared_door
 def test_a_reload_that_finds_a_group_on_its_way_takes_it_along(host: RunningHost) -> None:
     thread = held(host, "third/probed")
     set_loop(host, "third", read=[made(host, "read-c")])

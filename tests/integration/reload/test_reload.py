@@ -267,6 +267,7 @@ def test_status_shows_profiles_and_epochs(host: RunningHost) -> None:
         assert loop["sandbox"]["profile"][:8] in shown
 
 
+@pytest.mark.shared_door
 def test_the_lines_for_people(host: RunningHost) -> None:
     set_loop(host, "forth", memory_mb=290)
     done = host.cli("reload")
