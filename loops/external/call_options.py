@@ -17,6 +17,7 @@ Id = Annotated[str, Length(16, 16), "The id of a call."]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 By = Annotated[str, Length(130, 3), "Who rings, of the host that asks: client/NAME or LOOP/NAME."]
 _ADDRESS = re.compile(r"(?:client|primary|secondary|third|forth|external)/[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+_RUNG = re.compile(rf"{_ADDRESS.pattern}|(?!client/){_ADDRESS.pattern}/{_NAME.pattern}")
 _HOST = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -24,6 +25,12 @@ def check_address(address: str) -> None:
     """Raise ValueError for what is no address of a client or component of one host."""
     if not _ADDRESS.fullmatch(address):
         raise ValueError(f"{address[:130]!r} is neither client/NAME nor the address of a component")
+
+
+def rung_component(address: str, number: str) -> tuple[str, str]:
+    """Return the component that an entry of `rings` names, and the number that it is told: that of LOOP/NAME/NUMBER."""
+    loop, name, *own = address.split("/")
+    return f"{loop}/{name}", own[0] if own else number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,7 @@ class CallHostOptions:
 class NumberOptions:
     """Who is rung at once under one name; the first to answer has the call."""
 
-    rings: Annotated[list[str], Length(8, 1), "client/NAME, LOOP/NAME with take_call, or NUMBER@HOST."]
+    rings: Annotated[list[str], Length(8, 1), "client/NAME, LOOP/NAME or LOOP/NAME/NUMBER, or NUMBER@HOST."]
     by: Annotated[list[str], Length(64, 1), "Who may ring it: addresses, `client/*`, `*`, ADDRESS@HOST, `*@HOST`."] = (
         field(default_factory=lambda: ["*"])
     )
@@ -52,8 +59,10 @@ class NumberOptions:
     def __post_init__(self) -> None:
         for address in self.rings:
             number, at, _ = address.partition("@")
-            if not (_NAME.fullmatch(number) if at else _ADDRESS.fullmatch(address)):
-                raise ValueError(f"rings: {address!r} is none of: client/NAME, LOOP/NAME, NUMBER@HOST")
+            if not (_NAME.fullmatch(number) if at else _RUNG.fullmatch(address)):
+                raise ValueError(
+                    f"rings: {address!r} is none of: client/NAME, LOOP/NAME, LOOP/NAME/NUMBER, NUMBER@HOST"
+                )
         if self.camera and not (self.camera.count("/") == 2 and _ADDRESS.fullmatch(self.camera.rpartition("/")[0])):
             raise ValueError(f"camera: {self.camera!r} is none: write third/camera/SOURCE")
         for address in self.by:

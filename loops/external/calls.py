@@ -36,7 +36,7 @@ from tlsrt.loops.external.call import Call, State
 from tlsrt.loops.external.call_figures import CallFigures, call_figures
 from tlsrt.loops.external.call_hosts import CallHosts
 from tlsrt.loops.external.call_leg import HELD, RESUMED, Piece, digit, piece_untrusted, ring_component
-from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address
+from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address, rung_component
 from tlsrt.loops.external.call_party import ComponentParty, HostParty, Party, PersonParty
 from tlsrt.loops.external.call_rates import RingRates
 from tlsrt.loops.external.call_relays import Relays
@@ -235,13 +235,14 @@ class Calls(Component):
             call.end("not answered")
 
     async def _ring_component(self, call: Call, address: str) -> None:
-        party = HostParty(address) if "@" in address else ComponentParty(address)
+        target, number = (address, "") if "@" in address else rung_component(address, call.number)
+        party = HostParty(target) if "@" in address else ComponentParty(target)
         pump = self._tasks.run(party.pump()) if isinstance(call.caller, ComponentParty) else None
         why = "declined"
         ringing = (
             self._hosts.ring(address, party.heard, by=call.by, says=call.says)
             if isinstance(party, HostParty)
-            else ring_component(self, address, party.heard, id=call.id, by=call.by, says=call.says, number=call.number)
+            else ring_component(self, target, party.heard, id=call.id, by=call.by, says=call.says, number=number)
         )
         try:
             async with aclosing(ringing) as pieces:  # type: ignore[type-var]

@@ -19,7 +19,7 @@ Targets = Annotated[tuple[str, ...], Length(64)]
 class TelephoneOptions:
     """A telephone, or a telephone system, that is known by a password or by its certificate."""
 
-    rings: Annotated[Targets, "Whom it may ring: components as third/door, and what external/calls rings."] = ()
+    rings: Annotated[Targets, "Whom it may ring: components as third/door, and numbers of external/calls."] = ()
     rung_by: Annotated[Targets, "Who may ring it: external/calls, third/door, client/anna."] = ()
     certificate: Annotated[str, Length(95), "SHA-256 of its certificate, in hex: then it takes no password."] = ""
     md5: Annotated[bool, "It proves its password by MD5, as it cannot do SHA-256 (RFC 8760)."] = False
@@ -35,6 +35,8 @@ class TelephoneOptions:
         for name in (*self.rings, *self.rung_by):
             if not _ADDRESS.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} is no address as third/door, and no number")
+        if person := next((name for name in self.rings if name.startswith("client/")), ""):
+            raise ValueError(f"rings: {person!r}: write the number of external/calls that rings this person")
 
     @property
     def fingerprint(self) -> str:

@@ -39,7 +39,7 @@ from tlsrt.config.components import ComponentConfig
 from tlsrt.config.listeners import Interface
 from tlsrt.config.schema import Config
 from tlsrt.config.secrets import Sealings
-from tlsrt.errors import PeerError, SandboxError
+from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.component.component_disk import start_disks
 from tlsrt.loops.component.listeners import listeners_of
@@ -294,7 +294,8 @@ class LoopProcess:
             try:
                 await host.start()
             except Exception as error:
-                self.log.exception("component %s does not start", host.config.address)
+                is_clear = isinstance(error, ConfigError)  # its sentence follows, and says what to do
+                self.log.error("component %s does not start", host.config.address, exc_info=not is_clear)
                 self._end(70, start_sentence(host.config.address, error))
                 self._fail(start_code(error), index)  # after it: the supervisor shows the last line of the log
                 return

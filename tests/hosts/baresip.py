@@ -78,7 +78,7 @@ class Baresip:
         records: bool = True,
     ) -> None:
         self.sip, self._control = free_port(), free_port()
-        self.name = name
+        self.name, self.at = name, at
         self._folder = folder / name
         self._folder.mkdir()
         (self._folder / "pair.pem").write_bytes(pair)

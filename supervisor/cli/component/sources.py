@@ -27,6 +27,8 @@ def check_calls_of(
     unlisted, unseen = compared(manifest, finder_of(offering, packages), address, policy)
     if unlisted:
         raise ConfigError(unlisted)
+    if str(manifest.tree.get("class", "")).startswith("tlsrt."):
+        return []  # of ours: who adds it can do nothing about it, and a test of ours compares them
     return [f"remark: {sentence}" for sentence in unseen]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from tlsrt import Busy, ConfigError, Denied, InvalidArgument, NotFound, Unavailable
 from tlsrt.loops.external.call_hosts import CallHosts
 from tlsrt.loops.external.call_leg import ANSWERED, HELD, RESUMED, HeardPieces
-from tlsrt.loops.external.call_options import CallHostOptions, NumberOptions
+from tlsrt.loops.external.call_options import CallHostOptions, NumberOptions, rung_component
 from tlsrt.loops.external.call_party import HOST_BURST, HOST_PER_S, HostParty
 from tlsrt.loops.external.call_rates import RINGS_PER_MINUTE, RingRates
 from tlsrt.loops.external.calls import Calls
+from tlsrt.loops.external.telephone_options import TelephoneOptions
 from tlsrt.testing import running
 
 HOSTS = {"attic": {"client": "client/test"}, "far": {"secret": "host"}}
@@ -93,9 +95,27 @@ def test_who_is_of_another_host_rings_only_where_that_is_said(by: list[str], cal
     assert NumberOptions(rings=["client/ben"], by=by).is_for(caller) is may
 
 
+def test_a_component_of_several_telephones_is_told_which_one_is_rung() -> None:
+    NumberOptions(rings=["third/door", "external/sip/kitchen"])
+    assert rung_component("third/door", "home") == ("third/door", "home")
+    assert rung_component("external/sip/kitchen", "home") == ("external/sip", "kitchen")
+
+
+@pytest.mark.parametrize(
+    ("rings", "good"), [("third/door", True), ("anna", True), ("client/anna", False), ("no/such/thing", False)]
+)
+def test_a_telephone_rings_components_and_numbers(rings: str, good: bool) -> None:
+    with nullcontext() if good else pytest.raises(ValueError, match=r"the number of external/calls|no address"):
+        TelephoneOptions(rings=(rings,))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"numbers": {"a": {"rings": ["client/ben/kitchen"]}}}, "none of"),
+        ({"numbers": {"a": {"rings": ["external/sip/Kitchen"]}}}, "none of"),
+        ({"numbers": {"a": {"rings": ["external/sip/a/b"]}}}, "none of"),
+        ({"numbers": {"a": {"rings": ["external/sip/"]}}}, "none of"),
         ({"numbers": {"a": {"rings": ["door@attic"]}}}, "no host 'attic'"),
         ({"numbers": {"a": {"rings": ["client/ben"], "by": ["*@far"]}}}, "no host 'far'"),
         ({"numbers": {"a": {"rings": ["client/ben@attic"]}}, "hosts": {"attic": {}}}, "none of"),
