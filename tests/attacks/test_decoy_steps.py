@@ -58,6 +58,14 @@ def wait_for_step(watch: Watch, since_ms: int, step: str, subject: str = "") -> 
 
 
 def release(host: RunningHost, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """End what is done about a name, once it is: the event of a step goes out before its record is on the disk."""
+
+    def is_shown(_: object) -> bool:
+        capsys.readouterr()
+        assert main(["quarantine", "list", "--config", str(host.config_path)]) == 0
+        return name in capsys.readouterr().out
+
+    host.until(is_shown, f"that {name} is shown among those about whom something is done")
     assert main(["quarantine", "release", name, "--config", str(host.config_path)]) == 0
     capsys.readouterr()
 

@@ -16,8 +16,6 @@ from hosts.readme_reader import ReadmeReader
 from hosts.running_host import RunningHost
 from hosts.tls_broker import TlsBroker
 
-from tlsrt import OutcomeUnknown
-
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "home_assistant"
 RIGHTS = {"kettle": ("readwrite tlsrt/kettle/#", "readwrite homeassistant/#"), "house": ("readwrite #",)}
@@ -60,11 +58,8 @@ def reader(host: RunningHost, broker: TlsBroker) -> ReadmeReader:
 
 
 def connected(host: RunningHost) -> bool:
-    with host.client() as admin:
-        try:
-            return bool(admin.call("external/mqtt", "connections", timeout_s=60) == {"state": None})
-        except OutcomeUnknown:  # its process has just ended
-            return False
+    with host.client() as admin:  # idempotent: its process may have just ended, and take a while to start
+        return bool(admin.call("external/mqtt", "connections", timeout_s=60, idempotent=True) == {"state": None})
 
 
 def test_home_assistant_is_shown_the_four_and_turns_the_lamp(reader: ReadmeReader, broker: TlsBroker) -> None:
