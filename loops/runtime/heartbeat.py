@@ -38,6 +38,7 @@ class Heartbeat:
         self._life = life
         self._each = each
         self._next = 0.0
+        self._last = -math.inf  # when it has beaten
         self._timer: asyncio.TimerHandle | None = None
         self._look: Callable[[float], float] | None = None  # of one that rests
         self._late_us = 0
@@ -53,7 +54,7 @@ class Heartbeat:
         self._timer = loop.call_at(self._next, self._wake)
 
     def _wake(self) -> None:
-        now = asyncio.get_running_loop().time()
+        self._last = now = asyncio.get_running_loop().time()
         self._late_us = max(0, int((now - self._next) * 1e6))
         self.start()
         self._each(now)
@@ -86,10 +87,16 @@ class Heartbeat:
             loop.ask_before_sleep(self._look_again)
 
     def _look_again(self) -> None:
-        """Beat sooner if there is something to look at sooner. One that comes for nothing finds when to come again."""
+        """Beat sooner if there is something to look at sooner. One that comes for nothing finds when to come again.
+
+        It never beats more often than one that does not rest: there may be something new with each turn of the loop.
+        """
         loop = asyncio.get_running_loop()
+        if self._look is None or self._timer is None:
+            return
         now = loop.time()
-        if self._look is None or self._timer is None or (when := max(now, self._look(now))) >= self._next - SOONER_S:
+        when = max(now, self._look(now), self._last + LATEST_S)
+        if when >= self._next - SOONER_S:
             return
         self._timer.cancel()
         self._next = when

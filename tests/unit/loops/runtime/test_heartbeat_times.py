@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -189,3 +190,29 @@ def test_one_that_rests_no_more_is_not_asked_before_its_sleep(turning: Turning) 
     turning.run_soon(lambda: None)
     turning.run_soon(lambda: None)
     assert turning.asked == asked
+
+
+def test_one_at_rest_with_news_at_each_turn_beats_no_faster_than_others() -> None:
+    """A process with work of threads fifty times a second has something new fifty times a second."""
+    loop = EventLoop()
+    beats: list[float] = []
+    life: Any = None
+
+    def each(now: float) -> None:
+        beats.append(now)
+        heart.rest_until(lambda now: now)
+
+    heart = Heartbeat("third", life, each)
+
+    def turn() -> None:
+        loop.call_later(0.002, turn)
+
+    try:
+        loop.call_soon(heart.start)
+        loop.call_soon(heart.rest_until, lambda now: now)
+        loop.call_soon(turn)
+        loop.call_later(1.8, loop.stop)
+        loop.run_forever()
+    finally:
+        loop.close()
+    assert 3 <= len(beats) <= 5 and all(b - a > BEAT_S - EARLY_S for a, b in itertools.pairwise(beats)), beats
