@@ -34,18 +34,24 @@ _WHY_NOT = ("declined", "busy", "away")  # of several who were rung: the first o
 
 
 class Call:
-    """A call. `ended` is called once, when it is over."""
+    """A call. `ended` is called once, when it is over.
+
+    `then` is who is rung when no one of `rung` takes it, empty for no one; `ring_then` is called to ring it.
+    """
 
     def __init__(
-        self, id: str, number: str, caller: Party, says: str, rung: list[str], ended: Callable[[Call], None]
+        self, id: str, number: str, caller: Party, says: str, rung: list[str], ended: Callable[[Call], None],
+        then: str = "", ring_then: Callable[[Call, str], None] = lambda call, address: None,
     ) -> None:  # fmt: skip
         self.id, self.number, self.caller, self.says, self.rung = id, number, caller, says, rung
         self.by = caller.address
         self.state = State.RINGS
         self.callee: Party | None = None
         self.why = ""
+        self.missed = ""  # why no one of `rung` has taken it, once `then` is rung
         self.holds: set[str] = set()
         self._ended = ended
+        self._then, self._ring_then = then, ring_then
         self._waits_for = set(rung)
         self._refusals: set[str] = set()
         self._paces: dict[str, Pace] = {}
@@ -71,7 +77,18 @@ class Call:
         self._waits_for.discard(address)
         self._refusals.add(why)
         if not self._waits_for:
-            self.end(next((one for one in _WHY_NOT if one in self._refusals), why))
+            self.give_up(next((one for one in _WHY_NOT if one in self._refusals), why))
+
+    def give_up(self, why: str) -> None:
+        """No one takes it: `then` is rung, once; without it, and if that one does not take it either, it is over."""
+        if self.state is not State.RINGS:
+            return
+        if self.missed or not self._then:
+            self.end(self.missed or why)
+            return
+        self.missed = why
+        self._waits_for = {self._then}
+        self._ring_then(self, self._then)
 
     def end(self, why: str) -> None:
         """End it, for all."""

@@ -54,6 +54,7 @@ class NumberOptions:
         field(default_factory=lambda: ["*"])
     )
     for_s: Annotated[float, Range(5, 120), "How long it rings, seconds."] = 30.0
+    then: Annotated[str, Length(130), "The component that is rung if no one takes it: external/voicemail."] = ""
     camera: Annotated[str, Length(130), "What people of a call see: third/camera/SOURCE; empty for nothing."] = ""
 
     def __post_init__(self) -> None:
@@ -63,6 +64,12 @@ class NumberOptions:
                 raise ValueError(
                     f"rings: {address!r} is none of: client/NAME, LOOP/NAME, LOOP/NAME/NUMBER, NUMBER@HOST"
                 )
+        if self.then and (self.then.startswith("client/") or not _RUNG.fullmatch(self.then)):
+            raise ValueError(
+                f"then: {self.then!r} is no component: write external/voicemail, LOOP/NAME or LOOP/NAME/NUMBER"
+            )
+        if self.then in self.rings:
+            raise ValueError(f"then: {self.then} is among `rings` already: take it out of one of them")
         if self.camera and not (self.camera.count("/") == 2 and _ADDRESS.fullmatch(self.camera.rpartition("/")[0])):
             raise ValueError(f"camera: {self.camera!r} is none: write third/camera/SOURCE")
         for address in self.by:

@@ -53,7 +53,7 @@ async def page(database: Database, subject: str, before: int, *, only_missed: bo
     """Return the calls in which a subject took part, the newest first, of positions below `before` (0 for all)."""
     rows = await database.read(
         f"select {_ROW} from calls where (by_whom = ? or instr(rung, ?)) and (? = 0 or position < ?) "  # noqa: S608
-        "and (? = 0 or (by_whom != ? and taken_by is null and outcome is not null)) "
+        "and (? = 0 or (by_whom != ? and outcome is not null and outcome != 'answered')) "
         "order by position desc limit ?",
         subject, f" {subject} ", before, before, int(only_missed), subject, PAGE,
     )  # fmt: skip

@@ -34,6 +34,14 @@ class CallTasks:
         """Do something until a call has ended."""
         self._of_calls[call] += map(self.run, works)
 
+    def end_others(self, call: str) -> None:
+        """End what belongs to a call, but for the task that asks for it."""
+        current = asyncio.current_task()
+        for task in self._of_calls[call]:
+            if task is not current:
+                task.cancel()
+        self._of_calls[call] = [task for task in self._of_calls[call] if task is current]
+
     def let_end(self, call: str) -> None:
         """Have this task, of the component that has answered, end by itself with the call: it may say goodbye."""
         if (task := asyncio.current_task()) is not None:

@@ -32,14 +32,15 @@ from tlsrt import (
     handler,
 )
 from tlsrt.loops.external import call_tables
-from tlsrt.loops.external.call import Call, State
+from tlsrt.loops.external.call import Call
 from tlsrt.loops.external.call_figures import CallFigures, call_figures
 from tlsrt.loops.external.call_hosts import CallHosts
-from tlsrt.loops.external.call_leg import HELD, RESUMED, Piece, digit, piece_untrusted, ring_component
-from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address, rung_component
+from tlsrt.loops.external.call_leg import digit, piece_untrusted
+from tlsrt.loops.external.call_options import By, CallsOptions, Id, Number, Offer, Says, check_address
 from tlsrt.loops.external.call_party import ComponentParty, HostParty, Party, PersonParty
 from tlsrt.loops.external.call_rates import RingRates
 from tlsrt.loops.external.call_relays import Relays
+from tlsrt.loops.external.call_ringing import CallRinging, pass_piece
 from tlsrt.loops.external.call_tasks import CallTasks
 from tlsrt.loops.external.call_watches import CallWatches
 from tlsrt.loops.external.current_calls import CurrentCalls
@@ -80,6 +81,7 @@ class Calls(Component):
         self._wrong = ""  # with what was granted
         await call_tables.interrupt(self.db)
         self._hosts = CallHosts(self.options.hosts, lambda name: self.secret(name, None), self.state, self.address)
+        self._ringing = CallRinging(self, self._calls, self._watches, self._hosts, self._tasks, self._has_answered)
         self._relays = Relays(self.options.servers, lambda: self.secret("turn", None))
         try:
             socket = self.listener("media")
@@ -121,7 +123,7 @@ class Calls(Component):
         try:
             sdp = await self._open(leg, offer, call, person)
             yield {"state": "rings", "call": call.id, "sdp": sdp}
-            self._ring_all(call)
+            self._ringing.begin(call, self.options.numbers[number].for_s)
             async for told in person.told:
                 yield told
         finally:
@@ -159,7 +161,7 @@ class Calls(Component):
         call = await self._begin(number, party, says)
         tasks = [self._tasks.run(self._pass_on(call, party, said)), self._tasks.run(party.pump())]
         try:
-            self._ring_all(call)
+            self._ringing.begin(call, self.options.numbers[number].for_s)
             async with aclosing(aiter(party.heard)) as heard:  # type: ignore[type-var]
                 async for piece in heard:
                     yield piece
@@ -175,21 +177,10 @@ class Calls(Component):
         try:
             async for data in said:
                 if (piece := piece_untrusted(data)) is not None:
-                    await self._pass_piece(call, party, piece)
+                    await pass_piece(call, party, piece)
             call.end("hung up")
         except CallError as error:
             call.end(error.message)
-
-    async def _pass_piece(self, call: Call, party: Party, piece: Piece) -> None:
-        """Let the other side hear a piece: of a component at the pace at which it is heard, of a host now."""
-        if not isinstance(party, HostParty):
-            await call.said(party, piece)
-            return
-        party.check(time.monotonic())
-        if piece.kind not in (HELD, RESUMED):
-            call.said_live(party, piece)
-        elif call.state is State.TALKS:
-            call.hold(party, piece.kind == HELD)
 
     async def _begin(self, number: str, caller: Party, says: str) -> Call:
         options = self.options.numbers.get(number)
@@ -204,7 +195,9 @@ class Calls(Component):
         host = caller.address.partition("@")[2]
         # A call of another host goes on to none: two that ring each other would ring for ever.
         rung = [one for one in options.rings if one != caller.address and not (host and "@" in one)]
-        call = Call(secrets.token_hex(8), number, caller, says, rung, self._has_ended)
+        call = Call(
+            secrets.token_hex(8), number, caller, says, rung, self._has_ended, options.then, self._ringing.ring_then
+        )
         self._calls.add(call)
         self._tasks.begin(call.id)
         try:
@@ -214,59 +207,6 @@ class Calls(Component):
             raise
         self.count("rings")
         return call
-
-    def _ring_all(self, call: Call) -> None:
-        for_s = self.options.numbers[call.number].for_s
-        self._tasks.run_in(call.id, self._give_up(call, for_s))
-        if not call.rung:
-            call.end("away")
-            return
-        for address in call.rung:
-            if not address.startswith("client/"):
-                self._tasks.run_in(call.id, self._ring_component(call, address))
-            elif self._calls.is_engaged(address):
-                call.is_refused(address, "busy")
-            elif not self._watches.ring(call, address):
-                call.is_refused(address, "away")
-
-    async def _give_up(self, call: Call, for_s: float) -> None:
-        await asyncio.sleep(for_s)
-        if call.state is State.RINGS:
-            call.end("not answered")
-
-    async def _ring_component(self, call: Call, address: str) -> None:
-        target, number = (address, "") if "@" in address else rung_component(address, call.number)
-        party = HostParty(target) if "@" in address else ComponentParty(target)
-        pump = self._tasks.run(party.pump()) if isinstance(call.caller, ComponentParty) else None
-        why = "declined"
-        ringing = (
-            self._hosts.ring(address, party.heard, by=call.by, says=call.says)
-            if isinstance(party, HostParty)
-            else ring_component(self, target, party.heard, id=call.id, by=call.by, says=call.says, number=number)
-        )
-        try:
-            async with aclosing(ringing) as pieces:  # type: ignore[type-var]
-                async for piece in pieces:
-                    if call.callee is not party:
-                        if not call.is_answered_by(party):
-                            return
-                        self._has_answered(call)
-                        self._tasks.let_end(call.id)
-                    await self._pass_piece(call, party, piece)
-                    if call.state is State.OVER:
-                        return
-        except Busy:
-            why = "busy"
-        except CallError as error:
-            why = "away"
-            self.log.warning("call %s: %s: %s", call.id, address, error.message)
-        finally:
-            if pump is not None:
-                pump.cancel()
-            if call.callee is party:
-                call.end("hung up" if why == "declined" else why)
-            else:
-                call.is_refused(address, why)
 
     # -- who is rung -------------------------------------------------------------------------------------------
 
@@ -299,7 +239,6 @@ class Calls(Component):
                 raise NotFound(f"call {call} has ended, or another one was first")
             self._has_answered(found)
             self._calls.refuse_all(person.address, "busy")
-            self._watches.stop_ringing(found, "answered")
             yield {"state": "answered", "call": found.id, "by": found.by, "sdp": sdp}
             async for told in person.told:
                 yield told
@@ -375,7 +314,8 @@ class Calls(Component):
 
     def _has_answered(self, call: Call) -> None:
         self._answered_ms[call.id] = self.wall_ms()
-        self._watches.stop_ringing(call, "answered")
+        if not call.missed:
+            self._watches.stop_ringing(call, "answered")
         works = [self._check_media(call), self._figures.follow(call)]
         if camera := self.options.numbers[call.number].camera:
             works.append(show_camera(self, camera, call))
@@ -390,10 +330,10 @@ class Calls(Component):
     def _has_ended(self, call: Call) -> None:
         self._calls.remove(call)
         self._tasks.end(call.id)
-        if call.callee is None:
+        if call.callee is None and not call.missed:
             self._watches.stop_ringing(call, call.why)
         answered_ms = self._answered_ms.pop(call.id, None)
         taken_by = call.callee.address if call.callee is not None else None
-        outcome = "answered" if taken_by is not None else call.why
+        outcome = call.missed or ("answered" if taken_by is not None else call.why)
         self._tasks.run(call_tables.end(self.db, call.id, taken_by, answered_ms, self.wall_ms(), outcome))
         self.publish("ended", {"call": call.id, "number": call.number, "by": call.by, "outcome": outcome})

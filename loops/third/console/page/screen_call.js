@@ -93,7 +93,7 @@ function talk(phone) {
 /** Return the rows of the log of calls. */
 export function logRows(calls, subject) {
   return calls.map((one) => [new Date(one.began_ms).toLocaleString(), one.by === subject ? words.to(one.number) : words.from(one.by), one.says,
-    one.taken_by ? words.taken(one.taken_by) : words.why[one.outcome] ?? one.outcome ?? words.going,
+    one.outcome === null ? words.going : [one.outcome === 'answered' ? null : words.why[one.outcome] ?? one.outcome, one.taken_by && words.taken(one.taken_by)].filter(Boolean).join(', '),
     one.answered_ms && one.ended_ms ? durationText((one.ended_ms - one.answered_ms) / 1000) : ''])
 }
 

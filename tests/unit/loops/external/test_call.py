@@ -124,3 +124,36 @@ def test_nothing_is_heard_while_one_holds_it() -> None:
         assert len(caller.heard) == 1 and door.told == ["held", "resumed"]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("refusals", "missed"), [(["away", "busy"], "busy"), (["declined"], "not answered"), ([], "not answered")]
+)
+def test_what_no_one_takes_rings_another_one_once(refusals: list[str], missed: str) -> None:
+    """Who was rung before cannot take it any more; if the other one does not take it either, it is over."""
+    for takes in (True, False):
+        _ring_another(refusals, missed, takes=takes)
+
+
+def _ring_another(refusals: list[str], missed: str, *, takes: bool) -> None:
+    rung: list[str] = []
+    ended: list[str] = []
+    call = Call(
+        "1", "door", Side("client/anna"), "", ["client/ben", "third/door"], lambda call: ended.append(call.why),
+        "external/voicemail", lambda call, address: rung.append(address),
+    )  # fmt: skip
+    for address, why in zip(call.rung, refusals, strict=False):
+        call.is_refused(address, why)
+    if len(refusals) < 2:
+        call.give_up("not answered")
+    assert rung == ["external/voicemail"] and not ended and call.missed == missed
+    assert not call.rings_at("client/ben") and call.rings_at("external/voicemail")
+    call.is_refused("client/ben", "declined")
+    if takes:
+        assert call.is_answered_by(Side("external/voicemail"))
+        call.give_up("not answered")  # a clock that is late
+        assert not ended
+        call.end("hung up")
+    else:
+        call.is_refused("external/voicemail", "away")
+    assert ended == ["hung up" if takes else missed] and rung == ["external/voicemail"]

@@ -26,6 +26,9 @@ OPTIONS: dict[str, Any] = {
         "ben": {"rings": ["client/ben"]},
         "group": {"rings": ["client/ben", "third/parrot"]},
         "itself": {"rings": ["client/test"]},
+        "kept": {"rings": ["client/ben"], "then": "third/parrot"},
+        "stuck": {"rings": ["third/parrot/stuck"], "for_s": 5, "then": "third/parrot/kept"},
+        "lost": {"rings": ["client/ben", "third/parrot/engaged"], "then": "third/parrot/declined"},
     }
 }
 NEEDS = {"state_mb": 16}
@@ -43,6 +46,8 @@ class Parrot(Component):
             raise Busy("another call")
         if number == "declined":
             return
+        if number == "stuck":
+            await asyncio.sleep(3600)
         yield ANSWER
         if number == "broken":
             yield b"\1odd"
@@ -94,6 +99,24 @@ def test_a_component_rings_a_component_and_the_log_has_it() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("number", "outcome"), [("kept", "away"), ("stuck", "not answered")])
+def test_what_no_one_takes_is_taken_by_another_component_and_is_missed(
+    number: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with running_calls() as it:
+            waits = asyncio.sleep
+            monkeypatch.setattr(asyncio, "sleep", lambda seconds: waits(0.01 if seconds == 5 else seconds))
+            async with aclosing(it.exchange("dial", said(), number, "me")) as pieces:
+                assert [await anext(pieces), await anext(pieces)] == [ANSWER, text("client/test me kept")]
+            while (await it.call("calls"))[0]["outcome"] is None:
+                await waits(0)
+            [row] = await it.call("calls")
+            assert (row["taken_by"], row["outcome"]) == ("third/parrot", outcome)
+
+    asyncio.run(run())
+
+
 async def _dial(it: Any, number: str) -> list[bytes]:
     return [piece async for piece in it.exchange("dial", said(), number, "")]
 
@@ -103,6 +126,7 @@ async def _dial(it: Any, number: str) -> list[bytes]:
     [
         ("declined", Unavailable, "declined: declined"), ("engaged", Busy, "engaged is engaged"),
         ("ben", Unavailable, "ben: away"), ("itself", Unavailable, "itself: away"),
+        ("lost", Busy, "lost is engaged"),
         ("shy", NotFound, "no number 'shy' for client/test"), ("nothing", NotFound, "no number"),
     ],
 )  # fmt: skip
@@ -157,6 +181,9 @@ def test_without_the_extra_or_a_port_a_person_is_told_what_to_do(monkeypatch: py
         ({"numbers": {"a": {"rings": []}}}, "rings"),
         ({"numbers": {"a": {"rings": ["client/ben"], "by": ["any"]}}}, "none of"),
         ({"numbers": {"a": {"rings": ["client/ben"], "for_s": 1}}}, "for_s"),
+        ({"numbers": {"a": {"rings": ["client/ben"], "then": "client/anna"}}}, "'client/anna' is no component"),
+        ({"numbers": {"a": {"rings": ["client/ben"], "then": "door@attic"}}}, "is no component"),
+        ({"numbers": {"a": {"rings": ["third/door"], "then": "third/door"}}}, "among `rings` already"),
         ({"addresses": ["host.example"]}, "host.example"),
     ],
 )
