@@ -26,9 +26,9 @@ from tlsrt import (
     WhenFull,
     handler,
 )
+from tlsrt.loops.sampling.sound_level import level_of
 from tlsrt.loops.sampling.sound_upload import Upload
 from tlsrt.loops.sampling.wav import SoundFormat, WavError
-from tlsrt.loops.third.sound_level import level_of
 from tlsrt.loops.third.sound_output import SoundOutput
 
 DEVICES = 16

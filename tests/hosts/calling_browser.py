@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +12,13 @@ from hosts.chromium import Chromium
 PAGE = """<!doctype html><meta charset=utf-8><audio id=out autoplay></audio>
 <video id=seen autoplay muted playsinline></video><script>
 const all = {texts: [], states: [], lastAt: 0, firstAt: 0};
-let pc, channel, gain, analyser, lastStamp;
+let pc, channel, gain, analyser, lastStamp, context, microphone;
 async function offer(hertz, iceServers = [], pictures = false) {
-  const context = new AudioContext({sampleRate: 48000});
+  context = new AudioContext({sampleRate: 48000});
   await context.resume();
   const tone = new OscillatorNode(context, {frequency: hertz});
   gain = new GainNode(context, {gain: 0.5});
-  const microphone = new MediaStreamAudioDestinationNode(context, {channelCount: 1});
+  microphone = new MediaStreamAudioDestinationNode(context, {channelCount: 1});
   tone.connect(gain).connect(microphone);
   tone.start();
   pc = new RTCPeerConnection({bundlePolicy: "max-bundle", iceServers});
@@ -50,6 +51,14 @@ async function accept(sdp) {
   await pc.setRemoteDescription({type: "answer", sdp});
   const way = pc.getSenders()[0].transport;
   way.onstatechange = () => all.states.push([`dtls ${way.state}`, Date.now()]);
+}
+async function say(base64) {  // a sound file, instead of the tone; it returns when that is said
+  gain.gain.value = 0;
+  const buffer = await context.decodeAudioData(Uint8Array.from(atob(base64), one => one.charCodeAt(0)).buffer);
+  const source = new AudioBufferSourceNode(context, {buffer});
+  source.connect(microphone);
+  source.start();
+  await new Promise(resolve => { source.onended = resolve; });
 }
 function loudest() {
   const bins = new Float32Array(analyser.frequencyBinCount);
@@ -105,6 +114,14 @@ class CallingBrowser(Chromium):
     def offer(self, hertz: int = 1000, servers: Sequence[dict[str, Any]] = (), pictures: str = "") -> str:
         """Return an offer of sound, a tone, and a data channel; with STUN and TURN servers, and pictures one way."""
         return str(self.run(f"offer({hertz}, {json.dumps([*servers])}, {json.dumps(pictures)})"))
+
+    def say(self, wav: bytes) -> None:
+        """Say a WAV file instead of the tone, and be silent then; returns when it is said."""
+        self.run(f"say({json.dumps(base64.b64encode(wav).decode())})")
+
+    def silent(self) -> None:
+        """Say nothing any more."""
+        self.run("gain.gain.value = 0")
 
     def accept(self, sdp: str) -> None:
         """Take the answer to the offer."""

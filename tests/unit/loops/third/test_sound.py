@@ -20,10 +20,10 @@ from hypothesis import strategies as some
 from tlsrt.config.argument_patterns import parse_form
 from tlsrt.config.manifest import parse_manifest
 from tlsrt.errors import Busy, ConfigError, DeadlineExceeded, Denied, InvalidArgument, NotFound, Unavailable
+from tlsrt.loops.sampling.sound_level import LEAST_DB, level_of
 from tlsrt.loops.sampling.wav import SoundFormat, WavError, WavReader
 from tlsrt.loops.third import sound
 from tlsrt.loops.third.sound import DeviceOptions, Sound
-from tlsrt.loops.third.sound_level import LEAST_DB, level_of
 from tlsrt.testing import SynchronousComponent, running, running_sync
 
 MANIFEST = Path(__file__).parents[4] / "loops" / "third" / "sound.tlsrt.yaml"
