@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.channels.client.sources import Source
+from tlsrt.channels.client.sources import Asker, Source
 from tlsrt.errors import CallError, Denied, Failed, InvalidArgument, NotFound
 
 CALLS_MOST = 8  # of one question
@@ -69,7 +69,7 @@ async def offered(client: AsyncClient, names: Sequence[str]) -> dict[str, dict[s
 
 
 async def converse(
-    client: AsyncClient, question: str, *, tools: dict[str, dict[str, Any]], sources: Sequence[Source] = (),
+    client: Asker, question: str, *, tools: dict[str, dict[str, Any]], sources: Sequence[Source] = (),
     may: Callable[[WantedCall], Awaitable[bool]], history: Sequence[dict[str, str]] = (), target: str = DEFAULT,
     tokens: int = 256, timeout_s: float = 300.0,
 ) -> AsyncGenerator[dict[str, Any], None]:  # fmt: skip
@@ -145,7 +145,7 @@ def _wanted_untrusted(call: object, tools: dict[str, dict[str, Any]]) -> WantedC
 
 
 async def _carried_out(
-    client: AsyncClient, wanted: WantedCall, may: Callable[[WantedCall], Awaitable[bool]]
+    client: Asker, wanted: WantedCall, may: Callable[[WantedCall], Awaitable[bool]]
 ) -> tuple[str, str]:
     """Return how a call went (`done`, `refused` or a code of errors), and what the model is told of it."""
     if not await may(wanted):

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.channels.client.word_ranking import scores
 from tlsrt.errors import Denied, Failed, NotFound, Unavailable
 from tlsrt.when import shown_time
@@ -36,6 +35,22 @@ _NAME = 200
 _LINE_LEAST = 80  # characters that a line of a log counts for, at the least
 _DIGITS = re.compile(r"\b[0-9a-f]{16,}\b")  # ids and hashes: much to read, and nothing in it
 _NUMBERS = re.compile(r"[0-9a-f]{8,}|[0-9]+")
+
+
+class Asker(Protocol):
+    """Who asks: an AsyncClient, or what calls as a component does."""
+
+    @property
+    def rights(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def subject(self) -> str: ...
+    async def call(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, idempotent: bool = False,
+        **kwargs: object,
+    ) -> Any: ...  # fmt: skip
+    def stream(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
+    ) -> AsyncGenerator[Any, None]: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ def _ms_text(local: datetime) -> str:
     return str(round(local.timestamp() * 1000))
 
 
-def _expect(client: AsyncClient, target: str, method: str) -> None:
+def _expect(client: Asker, target: str, method: str) -> None:
     """Raise Denied, with what to do, where this client has no such right."""
     rights = client.rights.get(target, ())
     if method not in rights and "*" not in rights:
@@ -95,7 +110,7 @@ def _expect(client: AsyncClient, target: str, method: str) -> None:
 
 
 async def searched(
-    client: AsyncClient, question: str, namespace: str = OWN, *, most: int = PASSAGES, target: str = SEARCH,
+    client: Asker, question: str, namespace: str = OWN, *, most: int = PASSAGES, target: str = SEARCH,
     timeout_s: float = 60.0,
 ) -> Gathered:  # fmt: skip
     """Return the passages of a namespace that are nearest; `.` is the asker's own. Raises what the call does."""
@@ -125,7 +140,7 @@ def _passage_untrusted(hit: Any, place: str) -> Source:
 
 
 async def filed(
-    client: AsyncClient, question: str, tree: str, *, most: int = PASSAGES, target: str = FILES, timeout_s: float = 60.0
+    client: Asker, question: str, tree: str, *, most: int = PASSAGES, target: str = FILES, timeout_s: float = 60.0
 ) -> Gathered:
     """Return the passages of a tree's texts that are nearest, as the asker may read them. Raises what the call does."""
     _expect(client, target, "find")
@@ -143,7 +158,7 @@ async def filed(
 
 
 async def kept(
-    client: AsyncClient, question: str, namespace: str = OWN, *, most: int = PASSAGES, target: str = STORE,
+    client: Asker, question: str, namespace: str = OWN, *, most: int = PASSAGES, target: str = STORE,
     timeout_s: float = 60.0,
 ) -> Gathered:  # fmt: skip
     """Return the passages of a namespace's texts that are nearest; `.` is the one that the store takes without a name.
@@ -190,7 +205,7 @@ def _message_untrusted(hit: Any, target: str) -> Source:
 
 
 async def logged(
-    client: AsyncClient, question: str, when: Period, *, audit: bool = False, most: int = PASSAGES, target: str = LOGS,
+    client: Asker, question: str, when: Period, *, audit: bool = False, most: int = PASSAGES, target: str = LOGS,
     timeout_s: float = 60.0,
 ) -> Gathered:  # fmt: skip
     """Return lines of a period that have words of the question: of journal and logs, or of the audit log.
@@ -261,7 +276,7 @@ def _lines(question: str, entries: Iterable[dict[str, Any]], target: str, room: 
 
 
 async def received(
-    client: AsyncClient, question: str, *, most: int = PASSAGES, target: str = MESSAGES, timeout_s: float = 60.0
+    client: Asker, question: str, *, most: int = PASSAGES, target: str = MESSAGES, timeout_s: float = 60.0
 ) -> Gathered:
     """Return passages of the asker's own messages; none counts as read by that.
 
@@ -294,7 +309,7 @@ def _mail_name(mail: dict[str, Any]) -> str:
 
 
 async def mailbox(
-    client: AsyncClient, *, target: str = MESSAGES, timeout_s: float = 60.0
+    client: Asker, *, target: str = MESSAGES, timeout_s: float = 60.0
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the asker's messages that are texts, the oldest first, and what was left out; none is marked as read."""
     _expect(client, target, "inbox")
@@ -334,7 +349,7 @@ def _mail_untrusted(mail: dict[str, Any], target: str) -> dict[str, Any]:
     raise Failed(f"{target} answers with what is no message")
 
 
-async def _positions(client: AsyncClient, target: str, timeout_s: float) -> list[int]:
+async def _positions(client: Asker, target: str, timeout_s: float) -> list[int]:
     """Return the positions of the messages that are there, in the order of arrival."""
     found: list[int] = []
     for _ in range(_MAILBOX // _MAIL_PAGE + 1):

@@ -17,10 +17,11 @@ from tlsrt import Busy, CallError, Component, Length, Pattern, Range, database, 
 from tlsrt.loops.external import voicemail_tables
 from tlsrt.loops.external.call_ear import CallEar
 from tlsrt.loops.external.call_leg import ANSWER, SILENCE, Pace, sound
+from tlsrt.loops.external.call_recording import BYTES_PER_S, Recording
 from tlsrt.loops.external.call_sound import tone
 from tlsrt.loops.external.call_voice import spoken
 from tlsrt.loops.external.voicemail_delivery import VoicemailDelivery
-from tlsrt.loops.external.voicemail_recording import BYTES_PER_S, About, Recording
+from tlsrt.loops.external.voicemail_tables import About
 
 GREETING = "No one can take your call. Please say your message after the tone."
 CALLS, WAITING = 4, 16  # at once, and recordings that are not delivered yet
@@ -104,7 +105,7 @@ class Voicemail(Component):
             self.log.warning("call %s: the option boxes has no %r", id, number)
             return
         about = About(id, by, says, number, self.wall_ms())
-        recording = Recording(about, self.options.message_s, self.options.quiet_s, self.options.quiet_db)
+        recording = Recording(self.options.message_s, self.options.quiet_s, self.options.quiet_db)
         kept = await self._begin(about)
         try:
             async with CallEar(heard) as ear:
@@ -127,7 +128,7 @@ class Voicemail(Component):
                     await pace.wait()
                     yield sound(pcm)
         finally:
-            self._end(kept, recording)
+            self._end(id, kept, recording)
 
     async def _begin(self, about: About) -> int:
         """Keep a recording that begins; return its number. Raises Busy."""
@@ -177,16 +178,16 @@ class Voicemail(Component):
         if samples := recording.take():
             await self.db.transaction(voicemail_tables.add, kept, samples, recording.loud_s)
 
-    def _end(self, kept: int, recording: Recording) -> None:
+    def _end(self, call: str, kept: int, recording: Recording) -> None:
         """Have it delivered, with what was heard at last: the call may have been cut off."""
 
         async def finish() -> None:
             try:
                 await self._keep(kept, recording)
             except CallError as error:
-                self.log.warning("the last second of call %s is lost: %s", recording.about.call, error.message)
+                self.log.warning("the last second of call %s is lost: %s", call, error.message)
             finally:
-                del self._live[recording.about.call]
+                del self._live[call]
                 self._delivery.wake()
 
         self.spawn(finish(), name="end", restart=False)

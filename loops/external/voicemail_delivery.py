@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 
 from tlsrt import CallError, Component, Database
 from tlsrt.loops.external import voicemail_tables
+from tlsrt.loops.external.call_recording import BYTES_PER_S
 from tlsrt.loops.external.call_sound import HEARD_RATE, wav_file
 from tlsrt.loops.external.call_voice import SPEECH
-from tlsrt.loops.external.voicemail_recording import BYTES_PER_S
 from tlsrt.loops.external.voicemail_tables import Kept
 
 MESSAGES = "external/messages"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlsrt import Transaction
-from tlsrt.loops.external.voicemail_recording import About
 
 STEPS = (
     """
@@ -19,6 +19,17 @@ STEPS = (
     CREATE INDEX parts_of ON parts (recording);
     """,
 )
+
+
+@dataclass(frozen=True)
+class About:
+    """Of which call a recording is; `says` is what who rings says of itself, and is not checked."""
+
+    call: str
+    by: str
+    says: str
+    number: str
+    began_ms: int
 
 
 class Kept(NamedTuple):

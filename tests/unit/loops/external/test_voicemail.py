@@ -15,10 +15,11 @@ import pytest
 from tlsrt import Busy, ConfigError, InvalidArgument, Unavailable
 from tlsrt.loops.external import voicemail_delivery
 from tlsrt.loops.external.call_leg import ANSWER, PIECE_BYTES, SILENCE, digit, sound
+from tlsrt.loops.external.call_recording import Recording
 from tlsrt.loops.external.call_sound import tone, wav_file
 from tlsrt.loops.external.voicemail import CALLS, WAITING, Voicemail
 from tlsrt.loops.external.voicemail_delivery import HEARINGS
-from tlsrt.loops.external.voicemail_recording import About, Recording
+from tlsrt.loops.external.voicemail_tables import About
 from tlsrt.testing import running
 
 NEEDS = {"state_mb": 64}
@@ -198,7 +199,7 @@ def test_what_was_recorded_when_the_process_died_is_delivered_by_the_next_one(tm
         made: Any = {"options": OPTIONS, "needs": NEEDS, "peers": peers, "address": "external/voicemail"}
         async with running(Voicemail, state=tmp_path, **made) as it:
             number = await it.component._begin(ABOUT)
-            recording = Recording(ABOUT, 60, 5, -45)
+            recording = Recording(60, 5, -45)
             for pcm in VOICE:
                 recording.hear(pcm)
             await it.component._keep(number, recording)
@@ -224,7 +225,7 @@ def test_who_rings_a_number_without_a_box_or_one_too_many_is_not_answered() -> N
         async with machine(Speech(), Messages(fails=10_000)) as it:
             for n in range(WAITING):
                 one = About(f"{n}", "client/ben", "", "home", 1)
-                recording = Recording(one, 60, 5, -45)
+                recording = Recording(60, 5, -45)
                 for pcm in VOICE:
                     recording.hear(pcm)
                 await it.component._keep(await it.component._begin(one), recording)
@@ -237,13 +238,13 @@ def test_who_rings_a_number_without_a_box_or_one_too_many_is_not_answered() -> N
 
 
 def test_a_recording_ends_by_silence_by_its_length_and_by_no_sound() -> None:
-    recording = Recording(ABOUT, message_s=3, quiet_s=1, quiet_db=-45)
+    recording = Recording(most_s=3, quiet_s=1, quiet_db=-45)
     for _ in range(49):
         recording.hear(SILENCE)
     assert not recording.is_over and recording.loud_s == 0
     recording.hear(SILENCE)
     assert recording.is_over
-    recording = Recording(ABOUT, message_s=3, quiet_s=1, quiet_db=-45)
+    recording = Recording(most_s=3, quiet_s=1, quiet_db=-45)
     for pcm in VOICE * 2:
         recording.hear(pcm)
     assert not recording.is_over and recording.loud_s == pytest.approx(2, abs=0.1)
@@ -252,7 +253,7 @@ def test_a_recording_ends_by_silence_by_its_length_and_by_no_sound() -> None:
     assert not recording.is_over
     recording.hear_nothing(0.5)
     assert recording.is_over
-    recording = Recording(ABOUT, message_s=1, quiet_s=1, quiet_db=-45)
+    recording = Recording(most_s=1, quiet_s=1, quiet_db=-45)
     for pcm in VOICE:
         recording.hear(pcm)
     assert recording.is_over

@@ -1,8 +1,6 @@
-"""One recording of the answering machine: what was said after the tone, and when it is over. Pure."""
+"""One recording of a call: what is said after a tone, and when that is over. Pure."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from tlsrt.loops.external.call_leg import PIECE_S
 from tlsrt.loops.external.call_sound import HEARD_RATE, heard_samples
@@ -11,32 +9,23 @@ from tlsrt.loops.sampling.sound_level import level_of
 BYTES_PER_S = 2 * HEARD_RATE
 
 
-@dataclass(frozen=True)
-class About:
-    """Of which call a recording is; `says` is what who rings says of itself, and is not checked."""
-
-    call: str
-    by: str
-    says: str
-    number: str
-    began_ms: int
-
-
 class Recording:
     """Samples at 16 kHz, which are taken away a part at a time. Times are seconds."""
 
-    def __init__(self, about: About, message_s: float, quiet_s: float, quiet_db: float) -> None:
-        self.about = about
+    def __init__(self, most_s: float, quiet_s: float, quiet_db: float, begin_s: float | None = None) -> None:
+        """`quiet_s` of silence end it, and `begin_s` where nothing was said yet (the same without it)."""
         self.heard_s = 0.0
         self.loud_s = 0.0
-        self._message_s, self._quiet_s, self._quiet_db = message_s, quiet_s, quiet_db
+        self._most_s, self._quiet_s, self._quiet_db = most_s, quiet_s, quiet_db
+        self._begin_s = quiet_s if begin_s is None else begin_s
         self._quiet_since_s = 0.0
         self._new = bytearray()
 
     @property
     def is_over(self) -> bool:
         """Tell whether it is as long as it may be, or nothing was said for a while."""
-        return self.heard_s >= self._message_s or self.heard_s - self._quiet_since_s >= self._quiet_s
+        quiet_s = self._quiet_s if self.loud_s else self._begin_s
+        return self.heard_s >= self._most_s or self.heard_s - self._quiet_since_s >= quiet_s
 
     @property
     def new_s(self) -> float:
