@@ -13,10 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tlsrt.asking import DEFAULT, WantedCall, converse, offered
 from tlsrt.channels.cli.client import client_of, hinting
-from tlsrt.channels.client.asking import DEFAULT, WantedCall, converse, offered
 from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.channels.client.sources import (
+from tlsrt.config.files import read_bounded
+from tlsrt.errors import ConfigError, Denied, InvalidArgument
+from tlsrt.output import to_json
+from tlsrt.sources import (
     Gathered,
     Source,
     expect_some,
@@ -27,9 +30,6 @@ from tlsrt.channels.client.sources import (
     received,
     searched,
 )
-from tlsrt.config.files import read_bounded
-from tlsrt.errors import ConfigError, Denied, InvalidArgument
-from tlsrt.output import to_json
 from tlsrt.text import printable
 from tlsrt.when import shown_time
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.channels.client.sources import OWN, SEARCH, mailbox, searched
 from tlsrt.command_line.fitted import fitted_table
 from tlsrt.command_line.table import Document
 from tlsrt.config.files import read_bounded
 from tlsrt.errors import CallError, ConfigError, InvalidArgument
+from tlsrt.sources import OWN, SEARCH, mailbox, searched
 from tlsrt.text import printable, size
 from tlsrt.when import shown_time
 

@@ -23,7 +23,7 @@ class CallEar:
     """Reads as long as it is open: `async with CallEar(heard) as ear`."""
 
     def __init__(self, heard: AsyncIterator[bytes]) -> None:
-        self.is_over = False  # the other side has hung up
+        self.over = asyncio.Event()  # the other side has hung up
         self.keys = ""  # that were pressed, the last 32; the component takes them away
         self._heard = heard
         self._waiting: deque[bytes] = deque(maxlen=KEPT_PIECES)
@@ -42,6 +42,11 @@ class CallEar:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the other side has hung up."""
+        return self.over.is_set()
 
     def listen(self) -> None:
         """Keep the sound from now on."""
@@ -66,7 +71,7 @@ class CallEar:
         with suppress(CallError):  # that something is no piece ends the call at external/calls too
             async for piece in pieces_of(self._heard):
                 self._hear(piece)
-        self.is_over = True
+        self.over.set()
         self._happened.set()
 
     def _hear(self, piece: Piece) -> None:

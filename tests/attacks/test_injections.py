@@ -31,9 +31,9 @@ from hosts.running_host import RunningHost, free_port, running
 from hosts.talking_page import enrolled
 
 from tlsrt import Client
+from tlsrt.asking import CALLS_MOST
 from tlsrt.channels.cli import ask
 from tlsrt.channels.cli.main import main as command
-from tlsrt.channels.client.asking import CALLS_MOST
 from tlsrt.text import printable
 
 HERE = Path(__file__).parent / "injections"

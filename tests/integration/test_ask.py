@@ -15,8 +15,8 @@ import yaml
 from hosts.language_model import asking, model_file
 from hosts.running_host import RunningHost, running
 
+from tlsrt.asking import WantedCall, converse, offered
 from tlsrt.channels.cli.main import main as command
-from tlsrt.channels.client.asking import WantedCall, converse, offered
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.errors import EX_NOPERM, Busy, Denied, Failed, InvalidArgument
 

@@ -12,7 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import tlsrt
+import tlsrt.asking
 import tlsrt.bus
+import tlsrt.sources
 import tlsrt.testing
 from tlsrt import Component
 from tools.reference.markdown import code, table
@@ -34,6 +36,11 @@ def body() -> str:
     parts.insert(1, _section("For components", "What else `from tlsrt import ...` gives.", tlsrt, others))
     about = "From `tlsrt.bus`, with the extra `dbus`; what may be asked there is [granted](../guide/grants.md#d-bus)."
     parts.append(_section("On D-Bus", about, tlsrt.bus, ("Bus", "BusPeer", "plain")))
+    about = "From `tlsrt.asking`: a question to [a language model](../guide/ask.md), with tools of who asks."
+    parts.append(_section("Asking", about, tlsrt.asking, ("converse", "offered", "WantedCall")))
+    about = "From `tlsrt.sources`: what an answer may stand on, found with the rights of who asks."
+    found = ("searched", "logged", "received", "filed", "kept", "period", "expect_some", "Source", "Gathered", "Period")
+    parts.append(_section("Sources", about, tlsrt.sources, found))
     about = "From `tlsrt.testing`; see [testing](../guide/testing.md)."
     parts.append(_section("For tests", about, tlsrt.testing, tlsrt.testing.__all__))
     rows = [(code(name), code(getattr(tlsrt, name).__base__.__name__), _first(getattr(tlsrt, name))) for name in errors]

@@ -8,8 +8,8 @@ import pty
 
 import pytest
 
+from tlsrt.asking import WantedCall
 from tlsrt.channels.cli import ask
-from tlsrt.channels.client.asking import WantedCall
 
 
 @pytest.mark.parametrize(("then", "is_called"), [(b"n\n", False), (b"y\n", True)])

@@ -18,13 +18,13 @@ SHARED = ("indexing", "models", "sampling", "sip")
 WORKERS = "models"  # run in workers, and import what a worker of any package does
 # An order of secondary/updates is read by the verb that carries it out, as root: one description of it for both.
 OF_VERBS = {"updates.py": "tlsrt.apt_plan"}
-# Public too, and not in tlsrt itself: it needs an extra. Its list is read, and not imported.
-BUS = "tlsrt.bus"
+# Public too, and not in tlsrt itself: what needs an extra, or few. Their lists are read, and not imported.
+PUBLIC = ("tlsrt.bus", "tlsrt.asking", "tlsrt.sources")
 
 
-def names_of_bus() -> list[str]:
-    """Return what the client of D-Bus exports."""
-    tree = ast.parse((LOOPS.parent / "bus.py").read_text())
+def names_of(module: str) -> list[str]:
+    """Return what a public module exports."""
+    tree = ast.parse((LOOPS.parent / f"{module.partition('.')[2]}.py").read_text())
     lists = [one for one in tree.body if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"]
     found: list[str] = ast.literal_eval(lists[0].value)
     return found
@@ -47,7 +47,7 @@ def private(folder: str, file: Path) -> list[str]:
         f"{module} {name}"
         for module, name in imported(file)
         if not (module == "tlsrt" and name in tlsrt.__all__)
-        and not (module == BUS and name in names_of_bus())
+        and not (module in PUBLIC and name in names_of(module))
         and not f"{module}.".startswith(own)
         and module != OF_VERBS.get(file.name)
         and not (folder == WORKERS and module == "tlsrt.worker")

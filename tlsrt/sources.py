@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from tlsrt.channels.client.word_ranking import scores
 from tlsrt.errors import Denied, Failed, NotFound, Unavailable
 from tlsrt.when import shown_time
+from tlsrt.word_ranking import scores
 
+__all__ = [
+    "FILES", "LOGS", "MESSAGES", "OWN", "PASSAGE", "PASSAGES", "SEARCH", "STORE", "Asker", "Gathered", "Period",
+    "Source", "expect_some", "filed", "kept", "logged", "mailbox", "period", "received", "searched",
+]  # fmt: skip
 SEARCH, LOGS, MESSAGES = "secondary/search", "secondary/logs", "external/messages"
 FILES, STORE = "third/files", "secondary/store"
 _BEHIND = "what has changed of late is not indexed yet, and was not searched"

@@ -11,12 +11,12 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.channels.client.sources import Asker, Source
 from tlsrt.errors import CallError, Denied, Failed, InvalidArgument, NotFound
+from tlsrt.sources import Asker, Source
 
+__all__ = ["CALLS_MOST", "DEFAULT", "WantedCall", "converse", "offered"]
 CALLS_MOST = 8  # of one question
 RESULT_CHARS = 8000  # of a tool, that the model is shown
 DEFAULT = "secondary/ask"
@@ -36,7 +36,13 @@ class WantedCall:
         return f"{self.target}.{self.method}"
 
 
-async def offered(client: AsyncClient, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+class Describer(Asker, Protocol):
+    """One who asks and knows what components can do: an AsyncClient."""
+
+    async def describe(self, target: str) -> dict[str, dict[str, Any]]: ...
+
+
+async def offered(client: Describer, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the tools that LOOP/NAME.METHOD name, as `chat` takes them.
 
     Raises InvalidArgument, NotFound or Denied for one that this client cannot call in a conversation.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tlsrt.channels.client.asking import CALLS_MOST, WantedCall, converse, offered
-from tlsrt.channels.client.sources import Source
+from tlsrt.asking import CALLS_MOST, WantedCall, converse, offered
 from tlsrt.errors import CallError, Denied, Failed, InvalidArgument, NotFound, Unavailable
+from tlsrt.sources import Source
 
 LINKS = {"doc": "The links.", "parameters": [{"name": "family", "schema": {"type": "string"}, "required": False}]}
 METHODS = {

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tlsrt.channels.client import sources
-from tlsrt.channels.client.sources import (
+from tlsrt import sources
+from tlsrt.errors import Denied, Failed, NotFound
+from tlsrt.sources import (
     LOGS,
     MESSAGES,
     SEARCH,
@@ -25,8 +26,7 @@ from tlsrt.channels.client.sources import (
     received,
     searched,
 )
-from tlsrt.channels.client.word_ranking import scores, words
-from tlsrt.errors import Denied, Failed, NotFound
+from tlsrt.word_ranking import scores, words
 
 NOON = 1_764_590_400_000
 
