@@ -281,7 +281,7 @@ def test_the_real_model_reads_it_and_nothing_is_called(asked: Asked, id: str) ->
     tools = ["--tool", f"{HOUSE}.open_door"] if one["by"] == "files" else []
     if one["by"] == "tools":  # what the tool has answered, as the person has got it
         one = {**one, "by": "files"}
-    calls = asked(one, *tools, "--tokens", "4", target=REAL)
+    calls = asked(one, *tools, "--tokens", "60", target=REAL)  # as many as a call has
     assert calls == [] and asked.status == 0 and (asked.out.strip() or "refused" in asked.err)
 
 

@@ -97,11 +97,17 @@ def test_what_cannot_be_answered_is_one_sentence(host: RunningHost) -> None:
 def test_a_stream_that_is_left_frees_the_model_at_once(host: RunningHost) -> None:
     client = host.client()
     story = [{"role": "user", "text": "Tell a very long story."}]
+    began = time.monotonic()
+    whole = list(client.stream(ASK, "chat", story, tokens=200, timeout_s=250))  # it is the same one each time
+    took_s = time.monotonic() - began
+    assert (whole[-1]["end"], whole[-1]["tokens"]["answer"]) == ("length", 200)
     with contextlib.closing(client.stream(ASK, "chat", story, tokens=900, timeout_s=250)) as stream:  # type: ignore[type-var]
         assert any("text" in item for item in stream)
     began = time.monotonic()
     assert list(client.stream(ASK, "chat", QUESTION, tokens=2, timeout_s=250))[-1]["end"] in ("stop", "length")
-    print(f"the next answer came after {time.monotonic() - began:.2f} s")
+    next_s = time.monotonic() - began
+    print(f"200 tokens took {took_s:.2f} s, and the next answer came after {next_s:.2f} s")
+    assert next_s < took_s / 2  # the story goes on for 200 tokens at the least
 
 
 def test_one_client_takes_no_more_than_its_share(host: RunningHost) -> None:

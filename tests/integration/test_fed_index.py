@@ -166,7 +166,7 @@ def stored(client: Client, key: str, text: str) -> bool:
 
 
 def test_a_person_asks_about_yesterday_and_gets_an_answer_with_its_sources(host: RunningHost, folder: Path) -> None:
-    """The sentence of the issue, by `tlsrt` alone: a file and a message of yesterday, both hosts' processes killed."""
+    """The sentence of the issue, by `tlsrt` alone: a file and a message of yesterday, and four processes killed."""
     told = f"{YESTERDAY:%Y-%m-%d}: the cellar door was opened at eight by the plumber, who has mended the pump."
     (folder / "work" / "diary.txt").write_text(f"Diary of the house\n\n{told}\n")
     sent = tlsrt(host, "send", "client/admin", "Yesterday the plumber has left the key of the cellar.", client="anna")
