@@ -7,6 +7,7 @@ the model is given no tool. When the call ends, the talk is cancelled wherever i
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -26,8 +27,7 @@ from tlsrt.sources import LOGS, SEARCH, Asker, Gathered, Period, logged, period,
 
 QUESTIONS = 10  # of one call
 QUESTION_CHARS = 1000
-END_KEY = "#"  # of a question
-QUESTION_S, BEGIN_S, QUIET_S, LOOK_S = 20.0, 8.0, 1.5, 0.5
+QUESTION_S, BEGIN_S, QUIET_S = 20.0, 8.0, 1.5
 PASSAGES = 4  # of each place
 LEAST_LOUD_S = 0.2
 NOT_UNDERSTOOD = "I did not understand that. Please ask again."
@@ -111,7 +111,10 @@ class AssistantTalk:
         async for piece in self._say(self._line.greeting):
             yield piece
         for _ in range(QUESTIONS):
-            async for piece in self._play(_BEGIN):
+            async for piece in self._play(_BEGIN[:-1]):
+                yield piece
+            self._ear.listen()  # before the last of the tone, or the first word may be lost
+            async for piece in self._play(_BEGIN[-1:]):
                 yield piece
             heard = await self._listen()
             if self._ear.is_over:
@@ -168,17 +171,9 @@ class AssistantTalk:
 
     async def _listen(self) -> bytes | None:
         """Return what was said, at 16 kHz; None if that was nothing."""
-        ear, recording = self._ear, Recording(QUESTION_S, QUIET_S, self._line.quiet_db, BEGIN_S)
-        ear.keys = ""
-        ear.listen()
-        while not (recording.is_over or ear.is_over or END_KEY in ear.keys):
-            ear.keys = ""
-            pcm = await ear.sound(LOOK_S)
-            if pcm is not None:
-                recording.hear(pcm)
-            elif not ear.keys and not ear.is_over:
-                recording.hear_nothing(LOOK_S)
-        ear.rest()
+        recording = Recording(QUESTION_S, QUIET_S, self._line.quiet_db, BEGIN_S)
+        await self._ear.record(recording, math.inf)
+        self._ear.rest()
         return recording.take() if recording.loud_s >= LEAST_LOUD_S else None
 
     async def _words(self, samples: bytes) -> str:

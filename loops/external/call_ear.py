@@ -14,9 +14,12 @@ from types import TracebackType
 
 from tlsrt import CallError
 from tlsrt.loops.external.call_leg import DIGIT, SOUND, Piece, pieces_of
+from tlsrt.loops.external.call_recording import Recording
 
 KEPT_PIECES = 100  # two seconds that the component may be late
 DIGITS_KEPT = 32
+END_KEY = "#"  # of what is recorded
+LOOK_S = 0.5
 
 
 class CallEar:
@@ -49,7 +52,8 @@ class CallEar:
         return self.over.is_set()
 
     def listen(self) -> None:
-        """Keep the sound from now on."""
+        """Keep the sound from now on; keys that were pressed before count no more."""
+        self.keys = ""
         self._waiting.clear()
         self._listens = True
 
@@ -66,6 +70,23 @@ class CallEar:
                 async with asyncio.timeout(within_s):
                     await self._happened.wait()
         return self._waiting.popleft() if self._waiting else None
+
+    async def record(self, recording: Recording, part_s: float) -> bool:
+        """Hear until so much of a recording is new; False: it is over, by itself, by `#` or as the other hung up.
+
+        What was said before the key or the end is heard first, also where the component is late.
+        """
+        while recording.new_s < part_s:
+            if recording.is_over or (not self._waiting and (self.is_over or END_KEY in self.keys)):
+                return False
+            if END_KEY not in self.keys:
+                self.keys = ""
+            pcm = await self.sound(LOOK_S)
+            if pcm is not None:
+                recording.hear(pcm)
+            elif not self.keys and not self.is_over:
+                recording.hear_nothing(LOOK_S)
+        return True
 
     async def _read(self) -> None:
         with suppress(CallError):  # that something is no piece ends the call at external/calls too

@@ -25,9 +25,8 @@ from tlsrt.loops.external.voicemail_tables import About
 
 GREETING = "No one can take your call. Please say your message after the tone."
 CALLS, WAITING = 4, 16  # at once, and recordings that are not delivered yet
-END_KEY = "#"
 GREETED_S = 5.0  # within which a greeting begins to be spoken
-_PART_S, _LOOK_S = 1.0, 0.5
+_PART_S = 1.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _BEGIN = tone(1000, 0.4)
 _END = [*tone(800, 0.12), *tone(600, 0.16), *[SILENCE] * 10]  # silence: what is not sent yet is not heard at the end
@@ -116,12 +115,12 @@ class Voicemail(Component):
                         break
                     await pace.wait()
                     yield sound(pcm)
-                for pcm in _BEGIN:
+                for at, pcm in enumerate(_BEGIN, 1):
                     await pace.wait()
+                    if at == len(_BEGIN):
+                        ear.listen()  # now, or the first word may be lost
                     yield sound(pcm)
-                ear.keys = ""
-                ear.listen()
-                while await self._hear(ear, recording):
+                while await ear.record(recording, _PART_S):
                     await self._keep(kept, recording)
                 await self._keep(kept, recording)
                 for pcm in [] if ear.is_over else _END:
@@ -160,19 +159,6 @@ class Voicemail(Component):
                 return
         for pcm in self._greetings[key]:
             yield pcm
-
-    async def _hear(self, ear: CallEar, recording: Recording) -> bool:
-        """Listen for a second; return whether it goes on."""
-        while recording.new_s < _PART_S:
-            if recording.is_over or ear.is_over or END_KEY in ear.keys:
-                return False
-            ear.keys = ""
-            pcm = await ear.sound(_LOOK_S)
-            if pcm is not None:
-                recording.hear(pcm)
-            elif not ear.keys and not ear.is_over:
-                recording.hear_nothing(_LOOK_S)
-        return True
 
     async def _keep(self, kept: int, recording: Recording) -> None:
         if samples := recording.take():

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from tlsrt.loops.external.call_ear import DIGITS_KEPT, KEPT_PIECES, CallEar
 from tlsrt.loops.external.call_leg import PIECE_BYTES, digit, sound, text
+from tlsrt.loops.external.call_recording import Recording
 
 
 def pcm(number: int) -> bytes:
@@ -76,3 +77,20 @@ def test_what_is_no_piece_is_the_end() -> None:
             assert await ear.sound(60) is None and ear.is_over
 
     asyncio.run(run())
+
+
+def test_what_was_said_before_the_key_or_the_end_is_recorded_though_it_is_late() -> None:
+    async def run(last: bytes | None) -> None:
+        line: asyncio.Queue[bytes | None] = asyncio.Queue()
+        async with CallEar(said(line)) as ear:
+            ear.listen()
+            for number in range(50):
+                line.put_nowait(sound(pcm(1000 + number)))
+            line.put_nowait(last)
+            await settled(line)
+            recording = Recording(60, 5, -45)
+            assert await ear.record(recording, 0.5) and await ear.record(recording, 0.9)
+            assert not await ear.record(recording, 60) and abs(recording.heard_s - 1) < 0.001
+
+    for last in (digit("#"), None):
+        asyncio.run(run(last))
